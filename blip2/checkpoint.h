@@ -1,0 +1,58 @@
+// A BLIP-2 checkpoint folder: configuration plus named weights, checked as a whole.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "blip2/config.h"
+#include "blip2/device.h"
+#include "blip2/safetensors.h"
+
+namespace diptych::blip2 {
+
+// Const after Open; thread-safe. Release it when every part is loaded: it holds the file mappings.
+class Checkpoint {
+ public:
+  // Opens model.safetensors, or the shards that model.safetensors.index.json names, and checks that the
+  // tensors are exactly those that the configuration implies, each with its shape. Accepted beside
+  // them: language_model.lm_head.weight and `position_ids` buffers.
+  // NOT_FOUND or INVALID_ARGUMENT; the message is one line and names the file or tensor.
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::filesystem::path& folder);
+
+  const Config& config() const { return config_; }
+  // The folder's own name, which is the served model's name.
+  const std::string& name() const { return name_; }
+  bool Has(std::string_view tensor) const;
+
+  // A copy of the tensor on `placement`. `tensor` must exist (Open has proved it for all that the
+  // configuration implies).
+  at::Tensor Load(std::string_view tensor, const Placement& placement) const;
+
+  // Lower-case hexadecimal SHA-256 over the vision and image-processor configuration and, for every
+  // vision_model.* tensor, its name, dtype, shape and sampled bytes. Equal fingerprints mean that the
+  // visual tokens of one replica fit the Q-Former of another. Independent of the serving dtype.
+  std::string VisionFingerprint() const;
+
+ private:
+  Checkpoint() = default;
+
+  std::string name_;
+  Config config_;
+  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::map<std::string, const TensorEntry*, std::less<>> tensors_;
+};
+
+// Parameters and bytes of a part of the model as it is held in memory.
+struct PartSize {
+  int64_t parameters = 0;
+  int64_t bytes = 0;
+};
+
+}  // namespace diptych::blip2

@@ -1,0 +1,30 @@
+// Where and in which number type a model runs.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace diptych::blip2 {
+
+struct Placement {
+  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  c10::ScalarType dtype = c10::ScalarType::Float;
+};
+
+// `device` is "cpu", "cuda" or "cuda:N"; `dtype` is "float32", "bfloat16" or "float16". For CUDA the
+// CUDA half of libtorch is opened at run time. INVALID_ARGUMENT for any other word;
+// FAILED_PRECONDITION, naming the remedy, if CUDA is asked for and there is no library or no device N.
+absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_view dtype);
+
+// "float32", "bfloat16" or "float16".
+std::string DTypeName(c10::ScalarType dtype);
+
+// Threads of one operator; 0 keeps libtorch's choice (one for each core). Call before the first operator.
+void SetIntraOpThreads(int threads);
+
+}  // namespace diptych::blip2

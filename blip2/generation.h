@@ -1,0 +1,82 @@
+// How the next token is chosen and when to stop: transformers' generate() for one sequence.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "blip2/config.h"
+
+namespace diptych::blip2 {
+
+struct GenerationOptions {
+  int64_t max_new_tokens = 20;
+  int64_t min_new_tokens = 0;
+  double temperature = 0;  // 0: greedy
+  int64_t top_k = 50;      // 0: all
+  double top_p = 1;
+  double repetition_penalty = 1;
+  std::optional<uint64_t> seed;
+  std::vector<std::string> stop;
+  int64_t logprobs = 0;
+};
+
+// OPTION_RANGE naming the field ("generation.top_p"), if an option is outside the bounds in
+// inference.proto. NaN is outside every bound.
+absl::Status ValidateOptions(const GenerationOptions& options);
+
+struct TokenLogprob {
+  int64_t id = 0;
+  float logprob = 0;
+};
+
+struct ChosenToken {
+  int64_t id = 0;
+  float logprob = 0;               // natural; before temperature and filters; 0 unless logprobs were asked for
+  std::vector<TokenLogprob> top;   // `logprobs` of them, best first
+};
+
+// Chooses tokens for one sequence. Order of the steps as in transformers: repetition penalty, minimum
+// length, temperature, top-k, top-p, then argmax (lowest id on ties) or one draw. Thread-compatible.
+class TokenSelector {
+ public:
+  TokenSelector(const GenerationOptions& options, std::vector<int64_t> eos_token_ids);
+
+  // logits [V] float32; `context` is prompt and generated ids, `generated` how many of them are new.
+  ChosenToken Choose(const at::Tensor& logits, std::span<const int64_t> context, int64_t generated);
+
+ private:
+  GenerationOptions options_;
+  std::vector<int64_t> eos_token_ids_;
+  std::mt19937_64 random_;
+};
+
+enum class StopReason { kNone, kEndOfSequence, kLength, kStopString };
+
+// Watches the text for stop strings across token borders and releases only what can no longer be part
+// of one. Thread-compatible.
+class StopStringFilter {
+ public:
+  explicit StopStringFilter(std::vector<std::string> stop) : stop_(std::move(stop)) {}
+
+  // Appends text; returns what may be shown. After a stop string was found, `found()` is true and what
+  // follows is swallowed.
+  std::string Push(std::string_view text);
+  // What was held back in case a stop string would come.
+  std::string Finish();
+  bool found() const { return found_; }
+
+ private:
+  std::vector<std::string> stop_;
+  std::string held_;
+  bool found_ = false;
+};
+
+}  // namespace diptych::blip2

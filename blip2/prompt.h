@@ -1,0 +1,51 @@
+// From conversation to token ids: BLIP-2's prompt form and the context budget.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "blip2/config.h"
+#include "blip2/tokenizer.h"
+
+namespace diptych::blip2 {
+
+struct Turn {
+  bool from_user = true;
+  std::string text;
+};
+
+// What a question spends, in tokens. window >= image + text + history + reserved_output.
+struct PromptBudget {
+  int64_t window = 0;
+  int64_t image_tokens = 0;
+  int64_t text_tokens = 0;     // prompt or last turn, with the beginning-of-sequence token
+  int64_t history_tokens = 0;  // earlier turns that were kept
+  int64_t reserved_output = 0;
+  int64_t turns_dropped = 0;   // earlier turns left out
+};
+
+struct Prompt {
+  // image_token_id × (Q · images), the beginning-of-sequence id, then the text.
+  std::vector<int64_t> ids;
+  PromptBudget budget;
+};
+
+struct PromptInput {
+  int64_t images = 0;
+  std::string_view text;             // literal; used if turns is empty
+  std::vector<Turn> turns;           // alternate, first and last from the user
+  int64_t max_new_tokens = 20;
+};
+
+// "Question: … Answer: …" over all turns, as LAVIS and the model card write it.
+std::string FormatTurns(const std::vector<Turn>& turns);
+
+// Builds the prompt. When the window is short the oldest question/answer pairs are left out, never the
+// image and never the last question. OUT_OF_RANGE with reason CONTEXT_LENGTH_EXCEEDED, giving the counts,
+// if it does not fit even so.
+absl::StatusOr<Prompt> BuildPrompt(const PromptInput& input, const Config& config, const Tokenizer& tokenizer);
+
+}  // namespace diptych::blip2

@@ -1,0 +1,37 @@
+// The Q-Former: learned queries read the image, then are projected to the language model's width.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "blip2/checkpoint.h"
+
+namespace diptych::blip2 {
+
+// Const after construction; thread-safe. Mirrors transformers Blip2QFormerModel followed by
+// language_projection. In float16 the Q-Former itself runs in float32, as transformers keeps it.
+class QFormer {
+ public:
+  QFormer(const Checkpoint& checkpoint, const Placement& placement);
+  ~QFormer();
+  QFormer(QFormer&&) noexcept;
+
+  // visual_tokens [B, P, Dv], any float dtype and device -> [B, Q, Dq]. Requires: P >= 1.
+  at::Tensor Forward(const at::Tensor& visual_tokens) const;
+
+  // Forward's result [B, Q, Dq] -> projected query tokens [B, Q, De] in the model's dtype, where De is
+  // the width of the decoder's embeddings.
+  at::Tensor Project(const at::Tensor& queries) const;
+
+  PartSize qformer_size() const;
+  PartSize projection_size() const;
+
+ private:
+  struct Weights;
+  QFormerConfig config_;
+  Placement placement_;
+  std::unique_ptr<const Weights> weights_;
+};
+
+}  // namespace diptych::blip2

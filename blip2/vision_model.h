@@ -1,0 +1,36 @@
+// The vision transformer (ViT-g in the full model).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "blip2/checkpoint.h"
+
+namespace diptych::blip2 {
+
+// Const after construction; Forward is thread-safe. Mirrors transformers Blip2VisionModel.
+class VisionModel {
+ public:
+  VisionModel(const Checkpoint& checkpoint, const Placement& placement);
+  ~VisionModel();
+  VisionModel(VisionModel&&) noexcept;
+
+  // pixel_values [B, 3, S, S] float32, any device -> visual tokens [B, P, Dv] in the model's dtype:
+  // the last hidden state after post_layernorm, class token first. If S is not the model's image size,
+  // positions are interpolated (transformers' interpolate_pos_encoding=True).
+  // Requires: S >= patch_size and S a multiple of it.
+  at::Tensor Forward(const at::Tensor& pixel_values) const;
+
+  const VisionConfig& config() const { return config_; }
+  const Placement& placement() const { return placement_; }
+  PartSize size() const;
+
+ private:
+  struct Weights;
+  VisionConfig config_;
+  Placement placement_;
+  std::unique_ptr<const Weights> weights_;
+};
+
+}  // namespace diptych::blip2

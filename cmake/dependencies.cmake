@@ -1,0 +1,39 @@
+# Finds everything that the project links. Each name that is missing is installed by scripts/setup.sh.
+
+find_package(Threads REQUIRED)
+find_package(Protobuf REQUIRED)       # module mode: Debian ships no protobuf config
+find_package(gRPC CONFIG REQUIRED)
+find_package(absl CONFIG REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(GTest CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(TurboJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+
+# Debian's OpenCV component packages carry no CMake config; the whole libopencv-dev, which does, is 1 GB.
+find_path(OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
+add_library(diptych_opencv INTERFACE)
+target_include_directories(diptych_opencv SYSTEM INTERFACE ${OPENCV_INCLUDE})
+foreach(component IN ITEMS imgcodecs core)
+  find_library(OPENCV_${component} opencv_${component} REQUIRED)
+  target_link_libraries(diptych_opencv INTERFACE ${OPENCV_${component}})
+endforeach()
+
+# libtorch comes as the PyPI wheel. Its own CMake package demands a CUDA toolkit, so the few facts
+# that are needed stand here. The CUDA half, where it is installed, is opened at run time.
+set(TORCH_ROOT "${CMAKE_SOURCE_DIR}/.deps/torch/torch" CACHE PATH "Folder that holds libtorch's include/ and lib/")
+if(NOT EXISTS "${TORCH_ROOT}/lib/libtorch_cpu.so")
+  message(FATAL_ERROR "libtorch is not in ${TORCH_ROOT}. Run scripts/setup.sh, or pass -DTORCH_ROOT=<folder of an installed torch>.")
+endif()
+add_library(diptych_torch INTERFACE)
+target_include_directories(diptych_torch SYSTEM INTERFACE "${TORCH_ROOT}/include")
+target_link_directories(diptych_torch INTERFACE "${TORCH_ROOT}/lib")
+target_link_libraries(diptych_torch INTERFACE torch_cpu c10)
+file(GLOB torch_runtime_folders "${TORCH_ROOT}/../nvidia/*/lib")
+target_link_options(diptych_torch INTERFACE "-Wl,-rpath,${TORCH_ROOT}/lib" "-Wl,--disable-new-dtags")
+foreach(folder IN LISTS torch_runtime_folders)
+  cmake_path(NORMAL_PATH folder)
+  target_link_options(diptych_torch INTERFACE "-Wl,-rpath,${folder}" "-Wl,-rpath-link,${folder}")
+endforeach()

@@ -1,0 +1,3 @@
+#include "common/image_header.h"
+
+#include "common/status.h"

@@ -1,0 +1,101 @@
+#include "common/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <pthread.h>
+
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+absl::StatusOr<std::string> ReadPem(const std::string& file, std::string_view flag) {
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream text;
+  if (!stream || !(text << stream.rdbuf())) {
+    return absl::InvalidArgumentError(absl::StrCat("--", std::string(flag), ": cannot read the file it names"));
+  }
+  return text.str();
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& tls) {
+  if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) return grpc::InsecureServerCredentials();
+  if (tls.cert_file.empty() || tls.key_file.empty()) {
+    return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
+  }
+  grpc::SslServerCredentialsOptions options(tls.client_ca_file.empty() ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                                                       : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  DIPTYCH_ASSIGN_OR_RETURN(const std::string cert, ReadPem(tls.cert_file, "tls_cert"));
+  DIPTYCH_ASSIGN_OR_RETURN(const std::string key, ReadPem(tls.key_file, "tls_key"));
+  options.pem_key_cert_pairs.push_back({key, cert});
+  if (!tls.client_ca_file.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(tls.client_ca_file, "tls_client_ca"));
+  }
+  return grpc::SslServerCredentials(options);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options, grpc::Service* service) {
+  static const bool plugins_enabled = [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    return true;
+  }();
+  (void)plugins_enabled;
+
+  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options.tls));
+  auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.listen, credentials, &self->port_);
+  builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  builder.RegisterService(service);
+  self->server_ = builder.BuildAndStart();
+  if (self->server_ == nullptr || self->port_ == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot listen on ", options.listen, ": the address is malformed or in use; choose another with --listen"));
+  }
+  self->SetReady(false);
+  self->server_->GetHealthCheckService()->SetServingStatus("liveness", true);
+  return self;
+}
+
+GrpcServer::~GrpcServer() {
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+}
+
+void GrpcServer::SetReady(bool ready) {
+  auto* health = server_->GetHealthCheckService();
+  health->SetServingStatus("", ready);
+  health->SetServingStatus("readiness", ready);
+  health->SetServingStatus(options_.service_name, ready);
+}
+
+void GrpcServer::Drain() {
+  SetReady(false);
+  std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
+  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout));
+  server_->Wait();
+}
+
+ShutdownSignal::ShutdownSignal() {
+  sigemptyset(&signals_);
+  sigaddset(&signals_, SIGINT);
+  sigaddset(&signals_, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+}
+
+int ShutdownSignal::Wait() {
+  int signal = 0;
+  sigwait(&signals_, &signal);
+  return signal;
+}
+
+}  // namespace diptych

@@ -1,0 +1,70 @@
+// A gRPC server with health, reflection, TLS and an orderly end. All three processes start theirs here.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <csignal>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace diptych {
+
+// PEM files. All empty: no TLS. With client_ca_file, callers must show a certificate it signed.
+struct TlsOptions {
+  std::string cert_file;
+  std::string key_file;
+  std::string client_ca_file;
+};
+
+struct ServerOptions {
+  std::string service_name;            // full proto name, under which health is reported too
+  std::string listen = "127.0.0.1:0";  // host:port; port 0 picks a free one
+  TlsOptions tls;
+  int max_receive_bytes = 4 << 20;                      // largest request message
+  absl::Duration drain_delay = absl::ZeroDuration();    // time between "not ready" and refusing new calls
+  absl::Duration drain_timeout = absl::Seconds(30);     // time that calls in flight get to end
+};
+
+// Thread-safe.
+class GrpcServer {
+ public:
+  // Listens and serves `service` (not owned; must outlive the server), grpc.health.v1.Health and
+  // reflection. Readiness starts false. INVALID_ARGUMENT if the address or the TLS files are unusable.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const ServerOptions& options, grpc::Service* service);
+
+  // Ends calls that are still running.
+  ~GrpcServer();
+
+  // Sets what health checks of "", "readiness" and service_name answer. "liveness" always serves.
+  void SetReady(bool ready);
+
+  // Not ready, then waits drain_delay, then refuses new calls and gives those in flight drain_timeout.
+  // Returns when the last call has ended. Idempotent.
+  void Drain();
+
+  int port() const { return port_; }
+
+ private:
+  explicit GrpcServer(const ServerOptions& options) : options_(options) {}
+
+  const ServerOptions options_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+};
+
+// SIGINT and SIGTERM as something that main can wait for. Construct before the first thread starts, so
+// that every thread inherits the blocked mask.
+class ShutdownSignal {
+ public:
+  ShutdownSignal();
+  // Waits for one of the two and returns its number.
+  int Wait();
+
+ private:
+  sigset_t signals_;
+};
+
+}  // namespace diptych

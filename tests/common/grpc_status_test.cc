@@ -1,0 +1,55 @@
+#include "common/grpc_status.h"
+
+#include <gtest/gtest.h>
+
+#include "common/status.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace diptych {
+namespace {
+
+TEST(GrpcStatusTest, OkStaysOk) {
+  EXPECT_TRUE(ToGrpcStatus(absl::OkStatus()).ok());
+  EXPECT_TRUE(FromGrpcStatus(grpc::Status::OK).ok());
+}
+
+TEST(GrpcStatusTest, ReasonTravelsAsErrorInfo) {
+  const grpc::Status status = ToGrpcStatus(MakeError(absl::StatusCode::kUnavailable, reason::kDraining, "draining"));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  google::rpc::Status rpc;
+  ASSERT_TRUE(rpc.ParseFromString(status.error_details()));
+  ASSERT_EQ(rpc.details_size(), 1);
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(rpc.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.reason(), "DRAINING");
+  EXPECT_EQ(info.domain(), "diptych");
+}
+
+TEST(GrpcStatusTest, FieldAndRetryTimeSurviveTheRoundTrip) {
+  const absl::Status field = FromGrpcStatus(ToGrpcStatus(InvalidField(reason::kOptionRange, "generation.top_p", "top_p is in (0, 1]")));
+  EXPECT_EQ(field.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReasonOf(field), "OPTION_RANGE");
+  EXPECT_EQ(FieldOf(field), "generation.top_p");
+
+  const absl::Status retry = FromGrpcStatus(
+      ToGrpcStatus(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "queue is full", absl::Milliseconds(1500))));
+  EXPECT_EQ(ReasonOf(retry), "QUEUE_FULL");
+  EXPECT_EQ(RetryAfterOf(retry), absl::Milliseconds(1500));
+}
+
+TEST(GrpcStatusTest, MalformedDetailsLeaveThePlainStatus) {
+  const absl::Status status = FromGrpcStatus(grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model", "\xff\xff\xff"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(status.message(), "no such model");
+  EXPECT_EQ(ReasonOf(status), "");
+}
+
+TEST(StatusTest, AnnotateKeepsThePayloads) {
+  const absl::Status status = Annotate(InvalidField(reason::kOptionRange, "seed", "bad"), "vision tier");
+  EXPECT_EQ(status.message(), "vision tier: bad");
+  EXPECT_EQ(FieldOf(status), "seed");
+}
+
+}  // namespace
+}  // namespace diptych
