@@ -1,0 +1,48 @@
+# A thin front over CMake presets and scripts/. Each target installs and builds what it needs by itself.
+#
+# Variables: MODEL=dir DTYPE=float32 DEVICE=cpu VISION_REPLICAS=1 LANGUAGE_REPLICAS=1 TORCH_ROOT=dir
+
+SHELL := /bin/bash
+export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
+
+.PHONY: help demo serve test build parity lint asan tsan fuzz clean
+
+help:           ## this list
+	@awk -F '[:#]+' '/^[a-z]+:.*##/ { printf "  make %-8s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
+
+demo: build     ## install, build, ask the bundled model about a bundled picture, stop
+	@scripts/demo.sh
+
+serve: build    ## the same, but stay up until Ctrl-C
+	@scripts/serve.sh
+
+test: setup     ## install, build everything, run every test that needs no GPU
+	@scripts/build.sh release
+	@ctest --preset release
+
+build: setup    ## install and build the four binaries
+	@scripts/build.sh release gateway vision_service language_service diptych
+
+.PHONY: setup
+setup:          ## install system packages and libtorch
+	@scripts/setup.sh
+
+parity: setup   ## compare live with a pinned transformers
+	@scripts/parity.sh
+
+lint: setup     ## formatting, clang-tidy, buf, shellcheck
+	@scripts/lint.sh
+
+asan: setup     ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/build.sh asan
+	@ctest --preset asan
+
+tsan: setup     ## unit tests under ThreadSanitizer
+	@scripts/build.sh tsan
+	@ctest --preset tsan
+
+fuzz: setup     ## each fuzz target for FUZZ_SECONDS=60
+	@scripts/fuzz.sh
+
+clean:          ## remove what was built; keeps .deps
+	@rm -rf build

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Configures and builds one preset: scripts/build.sh [preset] [target …]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+preset=${1:-release}
+shift || true
+
+say() { printf '\033[1m[build]\033[0m %s\n' "$*"; }
+fail() { printf '\033[1;31m[build] %s\033[0m\n' "$*" >&2; exit 1; }
+
+# ccache must be told that precompiled headers may be cached.
+export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
+
+build=build/$preset
+mkdir -p "$build"
+options=()
+[ -n "${TORCH_ROOT:-}" ] && options+=("-DTORCH_ROOT=$TORCH_ROOT")
+if [ ! -e "$build/build.ninja" ] || [ -n "${TORCH_ROOT:-}" ]; then
+  say "configuring ($preset)"
+  cmake --preset "$preset" "${options[@]}" >"$build/configure.log" 2>&1 || {
+    tail -20 "$build/configure.log" >&2
+    fail "configuring failed; the whole log is $build/configure.log. scripts/setup.sh installs what is missing."
+  }
+  say "compiling; the first time takes some minutes, later seconds"
+fi
+targets=()
+[ $# -gt 0 ] && targets=(--target "$@")
+cmake --build --preset "$preset" "${targets[@]}" ||
+  fail "compiling failed: the first error above is the cause. After an update of system packages: rm -rf $build"

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Starts vision service, language service and gateway, prints where they are, and stays until Ctrl-C.
+#
+#   MODEL=models/demo   checkpoint folder
+#   DTYPE=float32       float32, bfloat16 or float16
+#   DEVICE=cpu          cpu, cuda or cuda:N
+#   VISION_REPLICAS=1   LANGUAGE_REPLICAS=1
+set -euo pipefail
+cd "$(dirname "$0")/.."
+stack_name=serve
+. scripts/stack.sh
+
+trap stack_down EXIT
+trap 'stack_say "draining"; exit 0' INT TERM
+stack_up
+
+printf '\n%-18s %-22s %-14s %-10s %s\n' READY address model dtype device
+for row in "${stack_rows[@]}"; do
+  IFS='|' read -r tier port <<<"$row"
+  if [ "$tier" = gateway ]; then
+    printf '%-18s %-22s\n' "$tier" "127.0.0.1:$port"
+  else
+    printf '%-18s %-22s %-14s %-10s %s\n' "$tier" "127.0.0.1:$port" "$(basename "${MODEL:-models/demo}")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
+  fi
+done
+printf '\nAsk:   %s/diptych ask --server %s --image models/demo/samples/*.png --question "What color is the circle?"\n' "$stack_bin" "$GATEWAY"
+printf 'Logs:  %s/    Stop: Ctrl-C\n' "$stack_logs"
+wait

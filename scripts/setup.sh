@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
+#
+#   scripts/setup.sh            install whatever is missing; takes a second when nothing is
+#   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
+#   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+  g++ cmake make ninja-build ccache pkg-config git ca-certificates python3 python3-pip
+  libgrpc++-dev libprotobuf-dev libprotoc-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
+  libopencv-core-dev libopencv-imgcodecs-dev libturbojpeg0-dev libpng-dev libwebp-dev
+  libssl-dev libpcre2-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
+  libgtest-dev libgmock-dev
+)
+# Debian 12's default Boost (1.74) is older than the HTTP code needs.
+if grep -q bookworm /etc/os-release 2>/dev/null; then packages+=(libboost1.81-dev); else packages+=(libboost-dev); fi
+torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
+
+say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
+fail() { printf '\033[1;31m[setup] %s\033[0m\n' "$*" >&2; exit 1; }
+
+# Prints the command that makes an unprivileged user root, or nothing for root itself.
+as_root() {
+  [ "$(id -u)" -eq 0 ] && return
+  command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; } && { echo sudo; return; }
+  return 1
+}
+
+install_system_packages() {
+  command -v dpkg-query >/dev/null ||
+    fail "this script knows Debian 12 and Ubuntu 24.04. On another system install the equivalents of: ${packages[*]}"
+  local missing=() package sudo
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  sudo=$(as_root) ||
+    fail "packages are missing; as root run:  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+  say "installing ${#missing[@]} packages: ${missing[*]}"
+  $sudo apt-get update -qq || fail "apt-get update failed: check the network, then run this again"
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    fail "apt-get install failed: mend what the message above names, then run this again"
+}
+
+install_torch() {
+  if [ -n "${TORCH_ROOT:-}" ]; then
+    [ -e "$TORCH_ROOT/lib/libtorch_cpu.so" ] ||
+      fail "TORCH_ROOT=$TORCH_ROOT holds no lib/libtorch_cpu.so: give the folder that contains include/ and lib/"
+    return
+  fi
+  local want="${torch_packages[*]} cuda=${DIPTYCH_CUDA:-0}"
+  [ "$(cat .deps/torch/.installed 2>/dev/null)" = "$want" ] && return
+  local options=(--no-deps)
+  [ "${DIPTYCH_CUDA:-0}" = 0 ] || options=()
+  say "fetching libtorch (1.2 GB unpacked; about half a minute on a good line)"
+  mkdir -p .deps
+  rm -rf .deps/torch.partial
+  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --disable-pip-version-check --root-user-action=ignore \
+    "${options[@]}" --target .deps/torch.partial "${torch_packages[@]}" ||
+    fail "pip could not fetch ${torch_packages[0]}: check the network and the free disk (3 GB), then run this again; or give an own libtorch with TORCH_ROOT=<folder>"
+  rm -rf .deps/torch
+  mv .deps/torch.partial .deps/torch
+  echo "$want" >.deps/torch/.installed
+}
+
+install_system_packages
+install_torch
