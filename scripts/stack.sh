@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by demo.sh and serve.sh: starts and stops the three processes.
 #
-# Reads MODEL, DTYPE, DEVICE, VISION_REPLICAS and LANGUAGE_REPLICAS. stack_up sets GATEWAY (host:port)
+# Reads stack_name (for messages), MODEL, DTYPE, DEVICE, VISION_REPLICAS and LANGUAGE_REPLICAS. stack_up sets GATEWAY (host:port)
 # and stack_rows ("tier|port" for each process).
 
 stack_bin=build/release/bin
@@ -9,6 +9,7 @@ stack_logs=build/logs
 stack_pids=()
 stack_rows=()
 
+# shellcheck disable=SC2154  # the sourcing script sets stack_name
 stack_say() { printf '\033[1m[%s]\033[0m %s\n' "$stack_name" "$*"; }
 stack_fail() { printf '\033[1;31m[%s] %s\033[0m\n' "$stack_name" "$*" >&2; exit 1; }
 
@@ -63,6 +64,7 @@ stack_up() {
   done
   port=$(stack_port 7000)
   stack_start gateway 0 "$port" "$stack_bin/gateway" --language_target "ipv4:$language" --vision_target "ipv4:$vision"
+  # shellcheck disable=SC2034  # read by the sourcing script
   GATEWAY=127.0.0.1:$port
 }
 

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Formatting, layering, protos, shell scripts and clang-tidy. `scripts/lint.sh --fix` formats in place.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\033[1m[lint]\033[0m %s\n' "$*"; }
+fail() { printf '\033[1;31m[lint] %s\033[0m\n' "$*" >&2; exit 1; }
+
+for tool in clang-format:clang-format clang-tidy:clang-tidy shellcheck:shellcheck npm:npm; do
+  command -v "${tool%%:*}" >/dev/null || fail "${tool%%:*} is missing; as root run:  apt-get install -y ${tool##*:}"
+done
+
+mapfile -t sources < <(git ls-files '*.h' '*.cc')
+mapfile -t shells < <(git ls-files '*.sh' .ci/run)
+
+if [ "${1:-}" = --fix ]; then
+  clang-format -i "${sources[@]}"
+  exit
+fi
+
+say "clang-format: ${#sources[@]} files"
+clang-format --dry-run --Werror "${sources[@]}" || fail "formatting differs; scripts/lint.sh --fix mends it"
+
+say "layering"
+python3 tests/layering_test.py
+
+say "shellcheck: ${#shells[@]} files"
+shellcheck -x "${shells[@]}"
+
+say "buf lint"
+[ -x .deps/node/node_modules/.bin/buf ] || npm install --silent --no-audit --no-fund --prefix .deps/node @bufbuild/buf@1.75.0 >/dev/null
+(cd proto && ../.deps/node/node_modules/.bin/buf lint)
+
+# The compilation database is GCC's; clang-tidy cannot read its precompiled headers.
+say "clang-tidy (some minutes)"
+[ -e build/release/compile_commands.json ] || fail "run make build first: clang-tidy needs build/release/compile_commands.json"
+mkdir -p build/lint
+sed -E 's# -include [^ ]*cmake_pch\.hxx##g; s# -Winvalid-pch##g' build/release/compile_commands.json >build/lint/compile_commands.json
+mapfile -t units < <(git ls-files 'common/*.cc' 'blip2/*.cc' 'vision_service/*.cc' 'language_service/*.cc' 'gateway/*.cc' 'cli/*.cc')
+printf '%s\n' "${units[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build/lint

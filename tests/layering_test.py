@@ -1,0 +1,87 @@
+"""Enforces who may include and link whom (docs/architecture.md, "Folders").
+
+Reads every #include line and every CMakeLists.txt; run by ctest as `layering_test`.
+"""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# What each folder may include from the project, beside itself. A trailing .h names one header.
+# Generated headers of proto/ are "diptych" and "google".
+PROTO = {"diptych", "google"}
+LAYERS = {
+    "common": PROTO,
+    "blip2": {"common/status.h", "common/hash.h", "common/image_header.h"},
+    "vision_service": PROTO | {"blip2", "common"},
+    "language_service": PROTO | {"blip2", "common"},
+    "gateway": PROTO | {"common"},
+    "cli": PROTO | {"common"},
+}
+# Libraries that only blip2 and what is built on it may include.
+TENSOR_HEADERS = re.compile(r"^(ATen|torch|c10|opencv2)/")
+TENSOR_FOLDERS = {"blip2", "vision_service", "language_service"}
+# Targets of the project that each folder may link, beside its own.
+LINKS = {
+    "proto": set(),
+    "common": {"diptych_proto"},
+    "blip2": {"diptych_status", "diptych_torch", "diptych_opencv"},
+    "vision_service": {"diptych_blip2", "diptych_common"},
+    "language_service": {"diptych_blip2", "diptych_common"},
+    "gateway": {"diptych_common"},
+    "cli": {"diptych_common"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+HEAVY = {"torch/torch.h": "21 s to parse", "torch/nn.h": "21 s to parse"}
+
+
+def include_errors(folder, allowed):
+    for path in sorted((ROOT / folder).rglob("*")):
+        if path.suffix not in {".h", ".cc"}:
+            continue
+        where = path.relative_to(ROOT)
+        for header in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            top = header.split("/")[0]
+            if header in HEAVY:
+                yield f"{where} includes {header} ({HEAVY[header]})"
+            if path.suffix == ".h" and header == "ATen/ATen.h":
+                yield f"{where} includes ATen/ATen.h in a header (9 s for each user); use ATen/core/Tensor.h"
+            if TENSOR_HEADERS.match(header) and folder not in TENSOR_FOLDERS:
+                yield f"{where} includes {header}: {folder}/ holds no tensor"
+            if top in {"tests", "bench"}:
+                yield f"{where} includes {header}: nothing may depend on {top}/"
+            ours = (top in LAYERS or top == "diptych" or header.startswith("google/rpc/")) and "/" in header
+            if ours and top != folder and top not in allowed and header not in allowed:
+                yield f"{where} includes {header}: {folder}/ may not use it"
+
+
+def link_errors(folder, allowed):
+    path = ROOT / folder / "CMakeLists.txt"
+    text = re.sub(r"#.*", "", path.read_text(encoding="utf-8"))
+    own = set(re.findall(r"(?:NAME|add_library\()\s*(diptych_\w+)", text))
+    for target in sorted(set(re.findall(r"\bdiptych_\w+", text)) - own):
+        if target in {"diptych_library", "diptych_binary", "diptych_test", "diptych_compile_options"}:
+            continue
+        if target not in allowed:
+            yield f"{path.relative_to(ROOT)} links {target}: {folder}/ may not"
+
+
+def main():
+    errors, files = [], 0
+    for folder, allowed in LAYERS.items():
+        sources = [p for p in (ROOT / folder).rglob("*") if p.suffix in {".h", ".cc"}]
+        if not sources:
+            errors.append(f"{folder}/ holds no source: is the folder gone?")
+        files += len(sources)
+        errors += include_errors(folder, allowed)
+    for folder, allowed in LINKS.items():
+        errors += link_errors(folder, allowed)
+    for error in errors:
+        print("layering:", error)
+    print(f"layering: {files} files in {len(LAYERS)} folders, {len(errors)} violations")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
