@@ -33,13 +33,16 @@ def score(answers: list[str], asked: list[held_out.HeldOutQuestion]) -> dict:
     def mean(kinds):
         return round(sum(by_kind[k] for k in kinds) / len(kinds), 4)
 
+    bare = [a == q.answer for a, q in zip(answers, asked)
+            if q.kind in questions.KINDS and not q.question.startswith("Question:")]
     asked_kinds = [k for k in questions.KINDS if k in by_kind]
     return dict(
         answers=len(answers), mean_of_question_kinds=mean(asked_kinds),
         worst_question_kind=min(asked_kinds, key=by_kind.get),
         attributes_positions_yes_no=mean([k for k in asked_kinds if k not in COUNTING]),
         counting=mean([k for k in COUNTING if k in by_kind]),
-        captions=mean([k for k in questions.CAPTION_KINDS if k in by_kind]), by_kind=by_kind)
+        captions=mean([k for k in questions.CAPTION_KINDS if k in by_kind]),
+        bare_questions=round(sum(bare) / len(bare), 4), by_kind=by_kind)
 
 
 def first_errors(answers, asked):

@@ -39,7 +39,8 @@ class HeldOutSet:
 
 
 def make(count: int, kinds_per_scene: int | None = None, first_seed: int = FIRST_SEED) -> HeldOutSet:
-    """A question of every kind and three captions a scene; or of `kinds_per_scene` random kinds and two captions."""
+    """A question of every kind a scene, three captions and a chat; or `kinds_per_scene` random kinds, two captions
+    and a chat. A chat is a question of any kind that follows one or two answered ones."""
     result = HeldOutSet({}, [])
     for number in range(count):
         rng = random.Random(first_seed + number)
@@ -53,7 +54,9 @@ def make(count: int, kinds_per_scene: int | None = None, first_seed: int = FIRST
                     ("describe", "Question: Describe the image. Answer:", questions.description(scene))]
         if kinds_per_scene:
             captions = [captions[0], rng.choice(captions[1:])]
-        result.questions += [HeldOutQuestion(name, prompt, kind, answer) for kind, prompt, answer in captions]
+        earlier = rng.choices(questions.KINDS, k=rng.randint(1, 2))
+        in_chat = ("in_chat", *questions.ask_in_chat(rng, scene, earlier, rng.choice(questions.KINDS)))
+        result.questions += [HeldOutQuestion(name, prompt, kind, answer) for kind, prompt, answer in [*captions, in_chat]]
     return result
 
 

@@ -9,6 +9,7 @@ import json
 import math
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,7 @@ def parse_arguments():
     parser.add_argument("--start-at", choices=[s.name for s in RECIPE], default=RECIPE[0].name)
     parser.add_argument("--start-from", type=Path, help="weights to go on from; default: those of the stage before")
     parser.add_argument("--minutes", type=float, help="run only the stage of --start-at, for so long")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the steps; 0.005 tries the whole path")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -256,6 +258,7 @@ def main():
     else:
         demo.init_vision(run.model, demo.normalize(torch.from_numpy(run.pool("native").pixels[:1500])))
     for stage in RECIPE[first:first + 1] if args.minutes else RECIPE[first:]:
+        stage = replace(stage, steps=max(1, round(stage.steps * args.scale)))
         if not isinstance(stage, Perception):
             run.forget("dense")
         began = time.time()
