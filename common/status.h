@@ -17,7 +17,10 @@ inline constexpr std::string_view kImageFormat = "IMAGE_FORMAT";
 inline constexpr std::string_view kImageCorrupt = "IMAGE_CORRUPT";
 inline constexpr std::string_view kImageTooLarge = "IMAGE_TOO_LARGE";
 inline constexpr std::string_view kTooManyImages = "TOO_MANY_IMAGES";
+inline constexpr std::string_view kImageUrlRefused = "IMAGE_URL_REFUSED";
 inline constexpr std::string_view kOptionRange = "OPTION_RANGE";
+// The parts of a question don't fit together: turns and prompt, roles out of order, nothing asked.
+inline constexpr std::string_view kQuestionForm = "QUESTION_FORM";
 inline constexpr std::string_view kTextEncoding = "TEXT_ENCODING";
 inline constexpr std::string_view kContextLengthExceeded = "CONTEXT_LENGTH_EXCEEDED";
 inline constexpr std::string_view kModelUnknown = "MODEL_UNKNOWN";

@@ -1,0 +1,153 @@
+#include "common/question_limits.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+absl::string_view ToAbsl(std::string_view s) { return absl::string_view(s.data(), s.size()); }
+
+// "path.name", and what that field takes.
+absl::Status OutOfRange(std::string_view path, std::string_view name, std::string_view takes) {
+  return InvalidField(reason::kOptionRange, absl::StrCat(ToAbsl(path), ".", ToAbsl(name)),
+                      absl::StrCat(ToAbsl(name), " takes ", ToAbsl(takes)));
+}
+
+absl::Status BadForm(std::string_view field, std::string_view message) {
+  return InvalidField(reason::kQuestionForm, field, message);
+}
+
+absl::Status CheckStopStrings(const v1::GenerationOptions& options, std::string_view path) {
+  if (options.stop_size() > kMaxStopStrings) {
+    return OutOfRange(path, "stop", absl::StrCat("at most ", kMaxStopStrings, " strings"));
+  }
+  for (const std::string& stop : options.stop()) {
+    if (stop.empty() || stop.size() > kMaxStopStringBytes) {
+      return OutOfRange(path, "stop", absl::StrCat("strings of 1 to ", kMaxStopStringBytes, " bytes"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTurns(const v1::Question& question) {
+  if (question.turns_size() > kMaxTurns) return OutOfRange("question", "turns", absl::StrCat("at most ", kMaxTurns));
+  int64_t bytes = 0;
+  for (int i = 0; i < question.turns_size(); ++i) {
+    const v1::Turn& turn = question.turns(i);
+    const v1::Role expected = i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT;
+    if (turn.role() != expected) {
+      return BadForm(absl::StrCat("question.turns[", i, "].role"),
+                     "turns alternate between user and assistant, and the user begins");
+    }
+    if (expected == v1::ROLE_USER && turn.text().empty()) {
+      return BadForm(absl::StrCat("question.turns[", i, "].text"), "the user's turn is empty");
+    }
+    bytes += static_cast<int64_t>(turn.text().size());
+  }
+  if (question.turns_size() % 2 == 0) return BadForm("question.turns", "the last turn must be the user's");
+  if (bytes > kMaxTextBytes) {
+    return OutOfRange("question", "turns", absl::StrCat("at most ", kMaxTextBytes, " bytes of text; there are ", bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRequestId(const std::string& id) {
+  const bool printable = std::all_of(id.begin(), id.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+  if (id.size() > kMaxRequestIdBytes || !printable) {
+    return OutOfRange("question", "request_id", absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& limits) {
+  DIPTYCH_RETURN_IF_ERROR(CheckRequestId(question.request_id()));
+  if (question.model().size() > kMaxModelNameBytes) {
+    return OutOfRange("question", "model", absl::StrCat("at most ", kMaxModelNameBytes, " bytes"));
+  }
+  if (question.return_relevance()) return OutOfRange("question", "return_relevance", "only false in this version");
+  DIPTYCH_RETURN_IF_ERROR(CheckText(question));
+  DIPTYCH_RETURN_IF_ERROR(CheckGenerationOptions(question.generation(), "question.generation"));
+  DIPTYCH_RETURN_IF_ERROR(CheckImageOptions(question.image_options(), "question.image_options"));
+  return CheckImages(question, limits);
+}
+
+// Comparisons are written so that NaN fails them.
+absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path) {
+  if (options.has_max_new_tokens() && options.max_new_tokens() < 1) return OutOfRange(path, "max_new_tokens", "1 or more");
+  if (options.min_new_tokens() < 0) return OutOfRange(path, "min_new_tokens", "0 or more");
+  if (options.has_max_new_tokens() && options.min_new_tokens() > options.max_new_tokens()) {
+    return OutOfRange(path, "min_new_tokens", "at most max_new_tokens");
+  }
+  if (!(options.temperature() >= 0 && options.temperature() <= 100)) return OutOfRange(path, "temperature", "0 to 100");
+  if (options.top_k() < 0) return OutOfRange(path, "top_k", "0 or more");
+  if (options.has_top_p() && !(options.top_p() > 0 && options.top_p() <= 1)) {
+    return OutOfRange(path, "top_p", "more than 0, at most 1");
+  }
+  if (options.has_repetition_penalty() && !(options.repetition_penalty() > 0 && options.repetition_penalty() <= 100)) {
+    return OutOfRange(path, "repetition_penalty", "more than 0, at most 100");
+  }
+  if (options.has_num_beams() && options.num_beams() != 1) return OutOfRange(path, "num_beams", "only 1 in this version");
+  if (options.logprobs() < 0 || options.logprobs() > kMaxLogprobs) {
+    return OutOfRange(path, "logprobs", absl::StrCat("0 to ", kMaxLogprobs));
+  }
+  return CheckStopStrings(options, path);
+}
+
+absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view path) {
+  if (options.has_image_size() && (options.image_size() < 1 || options.image_size() > kMaxImageSize)) {
+    return OutOfRange(path, "image_size", absl::StrCat("a multiple of the patch size, at most ", kMaxImageSize));
+  }
+  const int max_side = options.max_side();
+  if (max_side != 0 && (max_side < 2 || max_side > 8192)) return OutOfRange(path, "max_side", "0, or 2 to 8192");
+  if (options.has_token_merging() && options.token_merging() != 0) {
+    return OutOfRange(path, "token_merging", "only 0 in this version");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckText(const v1::Question& question) {
+  if (question.turns_size() > 0) {
+    if (!question.prompt().empty()) return BadForm("question.prompt", "set either turns or prompt, not both");
+    return CheckTurns(question);
+  }
+  if (question.prompt().empty() && question.images_size() == 0) {
+    return BadForm("question", "there is neither a picture nor a text");
+  }
+  if (question.prompt().size() > kMaxTextBytes) {
+    return OutOfRange("question", "prompt",
+                      absl::StrCat("at most ", kMaxTextBytes, " bytes; there are ", question.prompt().size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckImages(const v1::Question& question, const QuestionLimits& limits) {
+  if (question.images_size() > kMaxImages) {
+    return InvalidField(reason::kTooManyImages, "question.images",
+                        absl::StrCat(question.images_size(), " pictures; at most ", kMaxImages, " are allowed"));
+  }
+  int64_t total_bytes = 0;
+  for (int i = 0; i < question.images_size(); ++i) {
+    const v1::Image& image = question.images(i);
+    const std::string field = absl::StrCat("question.images[", i, "]");
+    if (image.has_url()) {
+      return InvalidField(reason::kImageUrlRefused, field, "this server takes pictures as bytes, not by address");
+    }
+    const auto header = CheckImage(image.data(), limits.image);
+    if (!header.ok()) return InvalidField(ReasonOf(header.status()), field, std::string(header.status().message()));
+    total_bytes += static_cast<int64_t>(image.data().size());
+  }
+  if (total_bytes > limits.MaxTotalImageBytes()) {
+    return InvalidField(reason::kImageTooLarge, "question.images",
+                        absl::StrCat("the pictures have ", total_bytes, " bytes together; at most ",
+                                     limits.MaxTotalImageBytes(), " are allowed"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace diptych

@@ -1,0 +1,45 @@
+// The bounds on a question from outside, in one place: the gateway refuses early with them, and the
+// language tier checks what only it can know (window, patch size) on top.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "common/image_header.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych {
+
+inline constexpr int kMaxImages = 8;
+inline constexpr int kMaxTextBytes = 64 << 10;  // prompt, or all turns together
+inline constexpr int kMaxTurns = 512;
+inline constexpr int kMaxStopStrings = 8;
+inline constexpr int kMaxStopStringBytes = 256;
+inline constexpr int kMaxLogprobs = 20;
+inline constexpr int kMaxImageSize = 1024;  // pixels; attention's cost grows with its fourth power
+inline constexpr int kMaxRequestIdBytes = 128;
+inline constexpr int kMaxModelNameBytes = 256;
+
+struct QuestionLimits {
+  ImageLimits image;
+  // All images of one question together, in bytes.
+  int64_t MaxTotalImageBytes() const { return 2 * image.max_bytes; }
+  // Largest message that a server must accept so that every question within the bounds, and one image that is
+  // somewhat over them, reaches the checks.
+  int64_t MaxMessageBytes() const { return MaxTotalImageBytes() + (1 << 20); }
+};
+
+// All checks below that need no model, over the whole question. The first fault found is returned:
+// INVALID_ARGUMENT with a reason of common/status.h and a field path that starts with "question".
+absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& limits);
+
+// The parts of it. `path` is the field's own path, for example "question.generation".
+absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path);
+absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view path);
+// Either turns or prompt; turns alternate, begin and end with the user; bounded in count and bytes.
+absl::Status CheckText(const v1::Question& question);
+// Count, source, bytes, format and dimensions; no pixel is decoded.
+absl::Status CheckImages(const v1::Question& question, const QuestionLimits& limits);
+
+}  // namespace diptych
