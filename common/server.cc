@@ -4,24 +4,18 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <pthread.h>
 
-#include <fstream>
-#include <sstream>
+#include <algorithm>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/pem.h"
 #include "common/status.h"
 
 namespace diptych {
 namespace {
 
-absl::StatusOr<std::string> ReadPem(const std::string& file, std::string_view flag) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  if (!stream || !(text << stream.rdbuf())) {
-    return absl::InvalidArgumentError(absl::StrCat("--", std::string(flag), ": cannot read the file it names"));
-  }
-  return text.str();
-}
+// What a call that has left its gate may take to deliver its status.
+constexpr std::chrono::milliseconds kLastWrites(500);
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& tls) {
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) return grpc::InsecureServerCredentials();
@@ -78,10 +72,15 @@ void GrpcServer::SetReady(bool ready) {
   health->SetServingStatus(options_.service_name, ready);
 }
 
-void GrpcServer::Drain() {
+void GrpcServer::Drain(CallGate* gate) {
   SetReady(false);
   std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
-  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout));
+  const auto deadline = std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout);
+  if (gate != nullptr) {
+    gate->Close();
+    gate->WaitUntilEmpty(options_.drain_timeout);
+  }
+  server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastWrites));
   server_->Wait();
 }
 

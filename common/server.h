@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/call_gate.h"
 
 namespace diptych {
 
@@ -42,8 +43,9 @@ class GrpcServer {
   void SetReady(bool ready);
 
   // Not ready, then waits drain_delay, then refuses new calls and gives those in flight drain_timeout.
+  // With a gate, connections stay open meanwhile and new calls are told DRAINING.
   // Returns when the last call has ended. Idempotent.
-  void Drain();
+  void Drain(CallGate* gate = nullptr);
 
   int port() const { return port_; }
 

@@ -1,0 +1,50 @@
+#include "common/call_gate.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+
+}  // namespace
+
+void CallGate::Ticket::Leave() {
+  CallGate* gate = std::exchange(gate_, nullptr);
+  if (gate == nullptr) return;
+  // Notified under the lock: the gate may be destroyed as soon as a waiter sees it empty.
+  std::lock_guard lock(gate->mutex_);
+  --gate->inside_;
+  gate->left_.notify_all();
+}
+
+absl::StatusOr<CallGate::Ticket> CallGate::Enter() {
+  std::lock_guard lock(mutex_);
+  if (closed_) {
+    return RetryLater(absl::StatusCode::kUnavailable, reason::kDraining, "this server is shutting down", kRetryAfter);
+  }
+  if (inside_ >= limit_) {
+    return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
+                      absl::StrCat("all ", limit_, " places of this server are taken"), kRetryAfter);
+  }
+  ++inside_;
+  return Ticket(this);
+}
+
+void CallGate::Close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
+bool CallGate::WaitUntilEmpty(absl::Duration timeout) {
+  std::unique_lock lock(mutex_);
+  return left_.wait_for(lock, absl::ToChronoMilliseconds(timeout), [this] { return inside_ == 0; });
+}
+
+int CallGate::inside() const {
+  std::lock_guard lock(mutex_);
+  return inside_;
+}
+
+}  // namespace diptych

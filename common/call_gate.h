@@ -1,0 +1,61 @@
+// The door in front of a service: bounds the calls inside and refuses new ones while the process drains.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace diptych {
+
+// Thread-safe. Must outlive its tickets.
+class CallGate {
+ public:
+  // One call that is inside. Leaves when it is destroyed. Movable.
+  class Ticket {
+   public:
+    Ticket() = default;
+    Ticket(Ticket&& other) noexcept : gate_(std::exchange(other.gate_, nullptr)) {}
+    Ticket& operator=(Ticket&& other) noexcept {
+      Leave();
+      gate_ = std::exchange(other.gate_, nullptr);
+      return *this;
+    }
+    ~Ticket() { Leave(); }
+    // Idempotent.
+    void Leave();
+
+   private:
+    friend class CallGate;
+    explicit Ticket(CallGate* gate) : gate_(gate) {}
+    CallGate* gate_ = nullptr;
+  };
+
+  explicit CallGate(int limit) : limit_(limit) {}
+
+  CallGate(const CallGate&) = delete;
+  CallGate& operator=(const CallGate&) = delete;
+
+  // RESOURCE_EXHAUSTED with QUEUE_FULL and a time to retry when `limit` calls are inside; UNAVAILABLE with
+  // DRAINING once closed. Never waits.
+  absl::StatusOr<Ticket> Enter();
+
+  // From now on Enter refuses. Idempotent.
+  void Close();
+
+  // Waits until nobody is inside; false if that takes longer than `timeout`.
+  bool WaitUntilEmpty(absl::Duration timeout);
+
+  int inside() const;
+
+ private:
+  const int limit_;
+  mutable std::mutex mutex_;
+  std::condition_variable left_;
+  int inside_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace diptych

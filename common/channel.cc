@@ -1,0 +1,45 @@
+#include "common/channel.h"
+
+#include <grpcpp/create_channel.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/pem.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const TlsOptions& tls) {
+  if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) {
+    return grpc::InsecureChannelCredentials();
+  }
+  grpc::SslCredentialsOptions options;
+  if (!tls.client_ca_file.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(tls.client_ca_file, "tls_client_ca"));
+  }
+  DIPTYCH_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem(tls.cert_file, "tls_cert"));
+  DIPTYCH_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem(tls.key_file, "tls_key"));
+  return grpc::SslCredentials(options);
+}
+
+std::string ServiceConfig(const std::string& service_name) {
+  return absl::StrCat(R"({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ")",
+                      service_name, R"("}})");
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options) {
+  if (options.target.empty()) return absl::InvalidArgumentError("the target address is empty");
+  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options.tls));
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(ServiceConfig(options.service_name));
+  arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);
+  // The least time between attempts is also what one attempt to connect may take.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  return grpc::CreateCustomChannel(options.target, credentials, arguments);
+}
+
+}  // namespace diptych

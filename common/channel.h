@@ -1,0 +1,26 @@
+// Client channels from one process to another.
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/server.h"
+
+namespace diptych {
+
+struct ChannelOptions {
+  std::string target;        // any gRPC name: "dns:///vision:7001", "ipv4:10.0.0.1:7001,10.0.0.2:7001", "xds:///…"
+  std::string service_name;  // full proto name whose health decides whether a replica is used
+  TlsOptions tls;            // client_ca_file is the authority that signed the peers; cert and key are shown to them
+  int max_receive_bytes = 4 << 20;
+};
+
+// Spreads calls over the healthy replicas in turn. A dead target is known to be dead within a second, and one
+// that comes back is used again within two. INVALID_ARGUMENT if the target is empty or the TLS files are
+// unusable.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options);
+
+}  // namespace diptych

@@ -1,0 +1,27 @@
+// What happens to a picture between its file and the vision transformer, as both tiers understand it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych {
+
+struct ImagePreparation {
+  int image_size = 0;  // pixels; side of the square that the vision transformer sees
+  int max_side = 0;    // pixels; 0: no pre-shrink
+};
+
+// The options with the model's defaults filled in. INVALID_ARGUMENT with OPTION_RANGE, naming `path` and the
+// field, if an option is out of range or the size is no multiple of `patch_size`.
+absl::StatusOr<ImagePreparation> PrepareImageOptions(const v1::ImageOptions& options, std::string_view path,
+                                                     int patch_size, int model_image_size);
+
+// SHA-256 over the encoded file, its preparation and the vision model's fingerprint: two pictures with the
+// same key have the same visual tokens.
+std::string ImageKey(std::string_view encoded, const ImagePreparation& preparation, std::string_view fingerprint);
+
+}  // namespace diptych
