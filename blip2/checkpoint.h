@@ -21,18 +21,22 @@ namespace diptych::blip2 {
 class Checkpoint {
  public:
   // Opens model.safetensors, or the shards that model.safetensors.index.json names, and checks that the
-  // tensors are exactly those that the configuration implies, each with its shape. Accepted beside
-  // them: language_model.lm_head.weight and `position_ids` buffers.
+  // tensors are exactly those that the configuration implies (tensor_names.h), each with its shape.
+  // Accepted beside them: language_model.lm_head.weight and `position_ids` buffers.
   // NOT_FOUND or INVALID_ARGUMENT; the message is one line and names the file or tensor.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::filesystem::path& folder);
 
   const Config& config() const { return config_; }
   // The folder's own name, which is the served model's name.
   const std::string& name() const { return name_; }
+  // For kLmHead: whether the output matrix differs from the embedding. A tied matrix that is stored twice,
+  // as legacy checkpoints do, counts as absent (this compares their bytes).
   bool Has(std::string_view tensor) const;
 
-  // A copy of the tensor on `placement`. `tensor` must exist (Open has proved it for all that the
-  // configuration implies).
+  // A copy of the tensor on `placement`; integers keep their type. `tensor` must exist (Open has proved
+  // it for all that the configuration implies). The file's pages are given back after the copy, so that
+  // loading all tensors needs the memory of the model plus one tensor. A file that another process
+  // shortens meanwhile ends this one with SIGBUS; once everything is loaded the files are not needed.
   at::Tensor Load(std::string_view tensor, const Placement& placement) const;
 
   // Lower-case hexadecimal SHA-256 over the vision and image-processor configuration and, for every
