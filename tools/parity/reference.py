@@ -1,0 +1,85 @@
+"""What transformers computes: the tensors at five taps, and the greedy tokens."""
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, Blip2ForConditionalGeneration, BlipImageProcessorPil
+
+TAPS = ("pixels", "vision", "qformer", "projected", "logits")
+
+
+@dataclass
+class Case:
+    """A picture (None: text alone), its text (None: a caption) and options of generate()."""
+    image: Path | None
+    text: str | None = None
+    image_size: int = 0  # side of the square that the model sees; 0: its own
+    max_new_tokens: int = 12
+    min_new_tokens: int = 0
+    repetition_penalty: float = 1.0
+
+
+class Reference:
+    """A checkpoint in transformers, with the image processor that works with Pillow."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32):
+        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
+        self.processor = BlipImageProcessorPil.from_pretrained(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        config = self.model.config
+        if config.image_token_index is None:  # a legacy checkpoint, for which transformers 5 has no placeholder
+            config.image_token_index = self.tokenizer.convert_tokens_to_ids("<image>")
+        self.image_token_id = config.image_token_index
+
+    def prompt_ids(self, text: str | None, images: int) -> list[int]:
+        """As Blip2Processor and generate() make them: placeholders, the beginning of the sequence, the text."""
+        ids = self.tokenizer(text).input_ids if text else [self.model.config.text_config.bos_token_id]
+        return [self.image_token_id] * (images * self.model.config.num_query_tokens) + ids
+
+    def pixels(self, image: Path, size: int = 0) -> torch.Tensor:
+        """-> [1, 3, S, S] float32."""
+        override = dict(size=dict(height=size, width=size)) if size else {}
+        with Image.open(image) as opened:
+            return self.processor(opened, return_tensors="pt", **override).pixel_values
+
+    @torch.no_grad()
+    def taps(self, case: Case) -> dict[str, torch.Tensor]:
+        """The tensors of the first step; `logits` [V] are those from which the first token is chosen."""
+        ids = torch.tensor([self.prompt_ids(case.text, case.image is not None)])
+        if case.image is None:
+            return dict(logits=self.model.language_model(input_ids=ids).logits[0, -1].float())
+        pixels = self.pixels(case.image, case.image_size)
+        out = self.model(pixel_values=pixels, input_ids=ids, interpolate_pos_encoding=True)
+        features = self.model.get_image_features(pixels, interpolate_pos_encoding=True)
+        return dict(pixels=pixels, vision=out.vision_outputs.last_hidden_state, qformer=out.qformer_outputs.last_hidden_state,
+                    projected=features.pooler_output, logits=out.logits[0, -1].float())
+
+    @torch.no_grad()
+    def generate(self, case: Case) -> tuple[list[int], list[float]]:
+        """New ids, and for each step by how much the best raw logit exceeds the next."""
+        ids = torch.tensor([self.prompt_ids(case.text, case.image is not None)])
+        options = dict(max_new_tokens=case.max_new_tokens, do_sample=False, num_beams=1, return_dict_in_generate=True, output_scores=True)
+        if case.min_new_tokens:
+            options["min_new_tokens"] = case.min_new_tokens
+        if case.repetition_penalty != 1:
+            options["repetition_penalty"] = case.repetition_penalty
+        if case.image is None:
+            out = self.model.language_model.generate(input_ids=ids, **options)
+        else:
+            out = self.model.generate(self.pixels(case.image, case.image_size), input_ids=ids, interpolate_pos_encoding=True, **options)
+        best = [score[0].topk(2).values for score in out.scores]
+        return out.sequences[0, ids.shape[1]:].tolist(), [float(b[0] - b[1]) for b in best]
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def set_end_of_text(folder: Path, ids: list[int]) -> None:
+    """Writes other end-of-text ids into a checkpoint's config.json. generation_config.json keeps what it has:
+    Blip2ForConditionalGeneration.generate() runs the language model with text_config's ids."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["eos_token_id"] = ids[0] if len(ids) == 1 else ids
+    path.write_text(json.dumps(config) + "\n")
