@@ -1,1 +1,174 @@
 #include "blip2/opt.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <optional>
+#include <string>
+
+#include "blip2/layers.h"
+
+namespace diptych::blip2 {
+namespace {
+
+constexpr char kPrefix[] = "language_model.model.decoder.";
+constexpr double kLayerNormEps = 1e-5;   // torch's default: OPT's configuration has no field for it
+constexpr int64_t kPositionOffset = 2;  // the first two rows of the table stand for padding
+
+// The names are the checkpoint's, below language_model.model.decoder.layers.N.
+struct Layer {
+  LayerNorm self_attn_layer_norm;
+  Linear qkv_proj;  // q_proj, k_proj and v_proj: [3·Dl, Dl]
+  Linear out_proj;
+  LayerNorm final_layer_norm;
+  Linear fc1;
+  Linear fc2;
+};
+
+Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
+  const std::string prefix = kPrefix + ("layers." + std::to_string(index) + ".");
+  const std::string attention = prefix + "self_attn.";
+  const auto norm = [&](const char* name) {
+    return reader.ReadLayerNorm(prefix + name, config.hidden_size, kLayerNormEps,
+                                config.layer_norm_elementwise_affine);
+  };
+  return {.self_attn_layer_norm = norm("self_attn_layer_norm"),
+          .qkv_proj = reader.ReadStacked({attention + "q_proj", attention + "k_proj", attention + "v_proj"},
+                                         config.enable_bias),
+          .out_proj = reader.ReadLinear(attention + "out_proj", config.enable_bias),
+          .final_layer_norm = norm("final_layer_norm"),
+          .fc1 = reader.ReadLinear(prefix + "fc1", config.enable_bias),
+          .fc2 = reader.ReadLinear(prefix + "fc2", config.enable_bias)};
+}
+
+// Where a pass stands in its sequence: T new tokens after `past` old ones.
+struct Step {
+  int64_t past = 0;
+  int64_t tokens = 0;
+  Visibility visibility;
+};
+
+Step MakeStep(int64_t past, int64_t tokens, at::Device device) {
+  Step step{.past = past, .tokens = tokens, .visibility = {}};
+  if (tokens > 1 && past == 0) step.visibility.causal = true;
+  if (tokens > 1 && past > 0) {
+    step.visibility.mask =
+        at::ones({tokens, past + tokens}, at::TensorOptions(device).dtype(at::kBool)).tril_(/*diagonal=*/past);
+  }
+  return step;
+}
+
+// x [1, T, Dl] -> [1, T, Dl]. Writes T positions of keys and values [1, H, capacity, Dh].
+at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const Step& step,
+                         const at::Tensor& keys, const at::Tensor& values) {
+  const std::vector<at::Tensor> qkv = layer.qkv_proj(x).chunk(3, /*dim=*/-1);
+  // The query is scaled in the model's dtype before the product, as transformers does.
+  const at::Tensor query = SplitHeads(qkv[0].mul_(1 / std::sqrt(static_cast<double>(x.size(2) / heads))), heads);
+  keys.narrow(2, step.past, step.tokens).copy_(SplitHeads(qkv[1], heads));
+  values.narrow(2, step.past, step.tokens).copy_(SplitHeads(qkv[2], heads));
+  const int64_t length = step.past + step.tokens;
+  return layer.out_proj(
+      Attention(query, keys.narrow(2, 0, length), values.narrow(2, 0, length), /*scale=*/1.0, step.visibility));
+}
+
+at::Tensor FeedForward(const Layer& layer, const at::Tensor& x) { return layer.fc2(layer.fc1(x).relu_()); }
+
+}  // namespace
+
+struct OptDecoder::Weights {
+  at::Tensor embed_tokens;            // [V, De]
+  at::Tensor embed_positions;         // [max_position_embeddings + 2, Dl]
+  std::optional<Linear> project_in;   // [Dl, De], if De differs from Dl
+  std::optional<Linear> project_out;  // [De, Dl], likewise
+  std::vector<Layer> layers;
+  std::optional<LayerNorm> final_layer_norm;
+  Linear lm_head;  // [V, De]; embed_tokens itself if tied
+  PartSize size;
+};
+
+OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement)
+    : config_(checkpoint.config().text), placement_(placement) {
+  const c10::InferenceMode inference;
+  const std::string prefix(kPrefix);
+  WeightReader reader(checkpoint, placement);
+  auto weights = std::make_unique<Weights>();
+  weights->embed_tokens = reader.ReadTensor(prefix + "embed_tokens.weight");
+  weights->embed_positions = reader.ReadTensor(prefix + "embed_positions.weight");
+  if (config_.word_embed_proj_dim != config_.hidden_size) {
+    weights->project_in = reader.ReadLinear(prefix + "project_in", /*bias=*/false);
+    weights->project_out = reader.ReadLinear(prefix + "project_out", /*bias=*/false);
+  }
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) weights->layers.push_back(ReadLayer(reader, config_, i));
+  if (config_.do_layer_norm_before && !config_.remove_final_layer_norm) {
+    weights->final_layer_norm = reader.ReadLayerNorm(prefix + "final_layer_norm", config_.hidden_size, kLayerNormEps,
+                                                     config_.layer_norm_elementwise_affine);
+  }
+  weights->lm_head.weight =
+      config_.tie_word_embeddings ? weights->embed_tokens : reader.ReadTensor("language_model.lm_head.weight");
+  weights->size = reader.size();
+  weights_ = std::move(weights);
+}
+
+OptDecoder::~OptDecoder() = default;
+OptDecoder::OptDecoder(OptDecoder&&) noexcept = default;
+
+KvCache OptDecoder::MakeCache(int64_t capacity) const {
+  TORCH_CHECK(capacity >= 1 && capacity <= config_.max_position_embeddings, "a cache of ", capacity, " tokens");
+  const c10::InferenceMode inference;
+  const int64_t heads = config_.num_attention_heads;
+  const auto allocate = [&] {
+    return at::empty({1, heads, capacity, config_.hidden_size / heads},
+                     at::TensorOptions(placement_.device).dtype(placement_.dtype));
+  };
+  KvCache cache{.keys = {}, .values = {}, .length = 0, .capacity = capacity};
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    cache.keys.push_back(allocate());
+    cache.values.push_back(allocate());
+  }
+  return cache;
+}
+
+int64_t OptDecoder::CacheBytes(int64_t capacity) const {
+  return 2 * config_.num_hidden_layers * config_.hidden_size * capacity *
+         static_cast<int64_t>(c10::elementSize(placement_.dtype));
+}
+
+at::Tensor OptDecoder::Embed(std::span<const int64_t> ids) const {
+  const c10::InferenceMode inference;
+  const at::Tensor indices = at::tensor(at::ArrayRef<int64_t>(ids.data(), ids.size()), at::kLong);
+  return at::embedding(weights_->embed_tokens, indices.to(placement_.device)).unsqueeze(0);
+}
+
+at::Tensor OptDecoder::Forward(const at::Tensor& embeddings, KvCache& cache) const {
+  TORCH_CHECK(embeddings.dim() == 3 && embeddings.size(0) == 1 && embeddings.size(1) >= 1 &&
+                  embeddings.size(2) == config_.word_embed_proj_dim,
+              "expected embeddings [1, T, ", config_.word_embed_proj_dim, "], got ", embeddings.sizes());
+  TORCH_CHECK(cache.length + embeddings.size(1) <= cache.capacity, embeddings.size(1), " tokens after ", cache.length,
+              " overflow a cache of ", cache.capacity);
+  const c10::InferenceMode inference;
+  const Step step = MakeStep(cache.length, embeddings.size(1), placement_.device);
+  const at::Tensor positions = weights_->embed_positions.narrow(0, step.past + kPositionOffset, step.tokens);
+  at::Tensor x = (weights_->project_in ? (*weights_->project_in)(embeddings) : embeddings) + positions;
+  for (size_t i = 0; i < weights_->layers.size(); ++i) {
+    const Layer& layer = weights_->layers[i];
+    const auto attend = [&](const at::Tensor& in) {
+      return SelfAttention(layer, config_.num_attention_heads, in, step, cache.keys[i], cache.values[i]);
+    };
+    if (config_.do_layer_norm_before) {
+      x = attend(layer.self_attn_layer_norm(x)).add_(x);
+      x = FeedForward(layer, layer.final_layer_norm(x)).add_(x);
+    } else {
+      x = layer.self_attn_layer_norm(attend(x).add_(x));
+      x = layer.final_layer_norm(FeedForward(layer, x).add_(x));
+    }
+  }
+  cache.length += step.tokens;
+  x = x.slice(1, -1);
+  if (weights_->final_layer_norm) x = (*weights_->final_layer_norm)(x);
+  if (weights_->project_out) x = (*weights_->project_out)(x);
+  return weights_->lm_head(x).to(at::kFloat).view({config_.vocab_size});
+}
+
+PartSize OptDecoder::size() const { return weights_->size; }
+
+}  // namespace diptych::blip2

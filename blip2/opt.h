@@ -22,7 +22,9 @@ struct KvCache {
 };
 
 // Const after construction; thread-safe as long as no two calls share a KvCache. Mirrors transformers
-// OPTForCausalLM, pre- and post-layer-norm, with and without project_in / project_out.
+// OPTForCausalLM, pre- and post-layer-norm, with and without project_in / project_out. A call that does
+// not meet its requirements throws c10::Error, as ATen itself would. Results are inference tensors: to
+// change one in place, hold a c10::InferenceMode or clone it.
 class OptDecoder {
  public:
   OptDecoder(const Checkpoint& checkpoint, const Placement& placement);

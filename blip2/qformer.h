@@ -11,6 +11,7 @@ namespace diptych::blip2 {
 
 // Const after construction; thread-safe. Mirrors transformers Blip2QFormerModel followed by
 // language_projection. In float16 the Q-Former itself runs in float32, as transformers keeps it.
+// A call that does not meet its requirements throws c10::Error, as ATen itself would.
 class QFormer {
  public:
   QFormer(const Checkpoint& checkpoint, const Placement& placement);
@@ -21,9 +22,11 @@ class QFormer {
   at::Tensor Forward(const at::Tensor& visual_tokens) const;
 
   // Forward's result [B, Q, Dq] -> projected query tokens [B, Q, De] in the model's dtype, where De is
-  // the width of the decoder's embeddings.
+  // the width of the decoder's embeddings. language_projection is Dl wide; in a decoder with De < Dl
+  // (OPT-350m) transformers' masked_scatter deals out the first Q·De of its values, and so does this.
   at::Tensor Project(const at::Tensor& queries) const;
 
+  // The query tokens count as part of the Q-Former.
   PartSize qformer_size() const;
   PartSize projection_size() const;
 

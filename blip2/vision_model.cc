@@ -1,1 +1,113 @@
 #include "blip2/vision_model.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <string>
+
+#include "blip2/layers.h"
+
+namespace diptych::blip2 {
+namespace {
+
+// The names are the checkpoint's, below vision_model.encoder.layers.N.
+struct Layer {
+  LayerNorm layer_norm1;
+  Linear qkv;  // [3·Dv, Dv]
+  Linear projection;
+  LayerNorm layer_norm2;
+  Linear fc1;
+  Linear fc2;
+};
+
+Layer ReadLayer(WeightReader& reader, const VisionConfig& config, int64_t index) {
+  const std::string prefix = "vision_model.encoder.layers." + std::to_string(index) + ".";
+  const auto norm = [&](const char* name) {
+    return reader.ReadLayerNorm(prefix + name, config.hidden_size, config.layer_norm_eps);
+  };
+  return {.layer_norm1 = norm("layer_norm1"),
+          .qkv = reader.ReadLinear(prefix + "self_attn.qkv", config.qkv_bias),
+          .projection = reader.ReadLinear(prefix + "self_attn.projection"),
+          .layer_norm2 = norm("layer_norm2"),
+          .fc1 = reader.ReadLinear(prefix + "mlp.fc1"),
+          .fc2 = reader.ReadLinear(prefix + "mlp.fc2")};
+}
+
+// x [B, P, Dv] -> [B, P, Dv]
+at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x) {
+  const std::vector<at::Tensor> qkv = layer.qkv(x).chunk(3, /*dim=*/-1);
+  const double scale = 1 / std::sqrt(static_cast<double>(x.size(2) / heads));
+  return layer.projection(
+      Attention(SplitHeads(qkv[0], heads), SplitHeads(qkv[1], heads), SplitHeads(qkv[2], heads), scale));
+}
+
+// x [B, P, Dv] -> [B, P, Dv]
+at::Tensor RunLayer(const Layer& layer, int64_t heads, const at::Tensor& x) {
+  const at::Tensor attended = SelfAttention(layer, heads, layer.layer_norm1(x)).add_(x);
+  return layer.fc2(Gelu(layer.fc1(layer.layer_norm2(attended)))).add_(attended);
+}
+
+// pixels [B, 3, S, S] -> one row a patch, [B, n·n, 3·p·p] with n = S/p, channels outermost as in the
+// weights of a convolution of stride p.
+at::Tensor Patches(const at::Tensor& pixels, int64_t p) {
+  const int64_t n = pixels.size(2) / p;
+  return pixels.view({-1, 3, n, p, n, p}).permute({0, 2, 4, 1, 3, 5}).reshape({-1, n * n, 3 * p * p});
+}
+
+// The position table [1, 1 + m·m, Dv] at n patches a side: [1, 1 + n·n, Dv]. The class token's stays.
+at::Tensor Positions(const at::Tensor& table, int64_t n) {
+  const int64_t width = table.size(2);
+  const int64_t m = std::llround(std::sqrt(static_cast<double>(table.size(1) - 1)));
+  if (n == m) return table;
+  const at::Tensor grid = table.slice(1, 1).view({1, m, m, width}).permute({0, 3, 1, 2});
+  const at::Tensor resized = at::upsample_bicubic2d(grid, {n, n}, /*align_corners=*/false);
+  return at::cat({table.slice(1, 0, 1), resized.permute({0, 2, 3, 1}).reshape({1, n * n, width})}, 1);
+}
+
+}  // namespace
+
+struct VisionModel::Weights {
+  at::Tensor class_embedding;     // [1, 1, Dv]
+  Linear patch_embedding;         // [Dv, 3·p·p]
+  at::Tensor position_embedding;  // [1, P, Dv]
+  std::vector<Layer> layers;
+  LayerNorm post_layernorm;
+  PartSize size;
+};
+
+VisionModel::VisionModel(const Checkpoint& checkpoint, const Placement& placement)
+    : config_(checkpoint.config().vision), placement_(placement) {
+  const c10::InferenceMode inference;
+  WeightReader reader(checkpoint, placement);
+  auto weights = std::make_unique<Weights>();
+  weights->class_embedding = reader.ReadTensor("vision_model.embeddings.class_embedding");
+  weights->patch_embedding = reader.ReadLinear("vision_model.embeddings.patch_embedding");
+  weights->patch_embedding.weight = weights->patch_embedding.weight.flatten(1);
+  weights->position_embedding = reader.ReadTensor("vision_model.embeddings.position_embedding");
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) weights->layers.push_back(ReadLayer(reader, config_, i));
+  weights->post_layernorm =
+      reader.ReadLayerNorm("vision_model.post_layernorm", config_.hidden_size, config_.layer_norm_eps);
+  weights->size = reader.size();
+  weights_ = std::move(weights);
+}
+
+VisionModel::~VisionModel() = default;
+VisionModel::VisionModel(VisionModel&&) noexcept = default;
+
+at::Tensor VisionModel::Forward(const at::Tensor& pixel_values) const {
+  const int64_t p = config_.patch_size;
+  TORCH_CHECK(pixel_values.dim() == 4 && pixel_values.size(1) == 3 && pixel_values.size(2) == pixel_values.size(3) &&
+                  pixel_values.size(2) >= p && pixel_values.size(2) % p == 0,
+              "expected pixels [B, 3, S, S] with S a multiple of ", p, ", got ", pixel_values.sizes());
+  const c10::InferenceMode inference;
+  const at::Tensor pixels = pixel_values.to(placement_.device, placement_.dtype).contiguous();
+  const at::Tensor patches = weights_->patch_embedding(Patches(pixels, p));
+  at::Tensor x = at::cat({weights_->class_embedding.expand({pixels.size(0), 1, -1}), patches}, 1);
+  x.add_(Positions(weights_->position_embedding, pixels.size(2) / p));
+  for (const Layer& layer : weights_->layers) x = RunLayer(layer, config_.num_attention_heads, x);
+  return weights_->post_layernorm(x);
+}
+
+PartSize VisionModel::size() const { return weights_->size; }
+
+}  // namespace diptych::blip2

@@ -3,13 +3,14 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <vector>
+#include <memory>
 
 #include "blip2/checkpoint.h"
 
 namespace diptych::blip2 {
 
 // Const after construction; Forward is thread-safe. Mirrors transformers Blip2VisionModel.
+// A call that does not meet its requirements throws c10::Error, as ATen itself would.
 class VisionModel {
  public:
   VisionModel(const Checkpoint& checkpoint, const Placement& placement);

@@ -1,0 +1,335 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <numeric>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blip2/opt.h"
+#include "blip2/qformer.h"
+#include "blip2/tensor_names.h"
+#include "blip2/vision_model.h"
+#include "tests/blip2/formulas.h"
+#include "tests/testing/random_checkpoint.h"
+
+namespace diptych::blip2 {
+namespace {
+
+using diptych::testing::Formulas;
+using diptych::testing::RandomCheckpoint;
+using diptych::testing::TinyConfig;
+
+const Placement kFloat32;
+constexpr double kTolerance = 2e-5;  // float32 against float64, on values of order one
+
+double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
+  EXPECT_EQ(a.sizes(), b.sizes());
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+double RelativeDifference(const at::Tensor& a, const at::Tensor& b) {
+  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
+}
+
+// Values in (−1, 1) that look random and need no generator.
+at::Tensor Wave(std::vector<int64_t> shape) {
+  const int64_t count = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+  return at::sin(at::arange(count, at::kDouble).square().mul_(0.7)).to(at::kFloat).view(shape);
+}
+
+TEST(VisionModelTest, MatchesTheFormulas) {
+  for (const bool qkv_bias : {true, false}) {
+    Config config = TinyConfig();
+    config.vision.qkv_bias = qkv_bias;
+    const RandomCheckpoint checkpoint(config, /*seed=*/1);
+    const at::Tensor pixels = Wave({1, 3, 20, 20});
+    const at::Tensor tokens = VisionModel(*checkpoint.Open(), kFloat32).Forward(pixels);
+    EXPECT_LT(MaxDifference(tokens[0], Formulas(config, checkpoint.weights()).VisualTokens(pixels[0])), kTolerance);
+  }
+}
+
+TEST(VisionModelTest, InterpolatesThePositionsOfAnotherImageSize) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/2);
+  const VisionModel model(*checkpoint.Open(), kFloat32);
+  const Formulas formulas(checkpoint.config(), checkpoint.weights());
+  for (const int64_t side : {5, 10, 35}) {
+    const at::Tensor pixels = Wave({1, 3, side, side});
+    EXPECT_LT(MaxDifference(model.Forward(pixels)[0], formulas.VisualTokens(pixels[0])), kTolerance) << side;
+  }
+}
+
+TEST(VisionModelTest, GivesEachPictureOfABatchItsOwnTokens) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/3);
+  const VisionModel model(*checkpoint.Open(), kFloat32);
+  const at::Tensor pixels = Wave({2, 3, 20, 20});
+  const at::Tensor both = model.Forward(pixels);
+  EXPECT_LT(MaxDifference(both[0], model.Forward(pixels.slice(0, 0, 1))[0]), kTolerance);
+  EXPECT_LT(MaxDifference(both[1], model.Forward(pixels.slice(0, 1, 2))[0]), kTolerance);
+  EXPECT_GT(MaxDifference(both[0], both[1]), 0.1);
+}
+
+TEST(VisionModelTest, ReadsPixelsThatAreNotContiguous) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/3);
+  const VisionModel model(*checkpoint.Open(), kFloat32);
+  const at::Tensor pixels = Wave({1, 3, 20, 20});
+  const at::Tensor channels_last = pixels.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
+  EXPECT_TRUE(model.Forward(pixels).equal(model.Forward(channels_last)));
+}
+
+TEST(VisionModelTest, RefusesASideThatIsNoMultipleOfThePatch) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/3);
+  const VisionModel model(*checkpoint.Open(), kFloat32);
+  EXPECT_THROW(model.Forward(Wave({1, 3, 21, 21})), c10::Error);
+  EXPECT_THROW(model.Forward(Wave({1, 3, 20, 25})), c10::Error);
+}
+
+TEST(QFormerTest, MatchesTheFormulas) {
+  for (const int64_t frequency : {1, 2, 3}) {
+    Config config = TinyConfig();
+    config.qformer.cross_attention_frequency = frequency;
+    const RandomCheckpoint checkpoint(config, /*seed=*/4);
+    const QFormer model(*checkpoint.Open(), kFloat32);
+    const Formulas formulas(config, checkpoint.weights());
+    const at::Tensor visual_tokens = Wave({1, 9, 24});
+    const at::Tensor queries = model.Forward(visual_tokens);
+    EXPECT_LT(MaxDifference(queries[0], formulas.Queries(visual_tokens[0])), kTolerance) << frequency;
+    EXPECT_LT(MaxDifference(model.Project(queries)[0], formulas.Project(queries[0])), kTolerance) << frequency;
+  }
+}
+
+TEST(QFormerTest, GivesEachPictureOfABatchItsOwnQueries) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/5);
+  const QFormer model(*checkpoint.Open(), kFloat32);
+  const at::Tensor visual_tokens = Wave({2, 17, 24});
+  const at::Tensor both = model.Forward(visual_tokens);
+  EXPECT_LT(MaxDifference(both[0], model.Forward(visual_tokens.slice(0, 0, 1))[0]), kTolerance);
+  EXPECT_LT(MaxDifference(both[1], model.Forward(visual_tokens.slice(0, 1, 2))[0]), kTolerance);
+  EXPECT_GT(MaxDifference(both[0], both[1]), 0.01);
+}
+
+TEST(QFormerTest, ReadsASingleVisualToken) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/5);
+  const QFormer model(*checkpoint.Open(), kFloat32);
+  const at::Tensor token = Wave({1, 1, 24});
+  const at::Tensor expected = Formulas(checkpoint.config(), checkpoint.weights()).Queries(token[0]);
+  EXPECT_LT(MaxDifference(model.Forward(token)[0], expected), kTolerance);
+}
+
+TEST(QFormerTest, StaysInFloat32WhenTheModelIsFloat16) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/6);
+  const auto opened = checkpoint.Open();
+  const QFormer half(*opened, Placement{.dtype = at::kHalf});
+  const at::Tensor visual_tokens = Wave({1, 9, 24}).to(at::kHalf);
+  const at::Tensor queries = half.Forward(visual_tokens);
+  EXPECT_TRUE(queries.equal(QFormer(*opened, kFloat32).Forward(visual_tokens)));
+  EXPECT_EQ(half.Project(queries).scalar_type(), at::kHalf);
+  EXPECT_EQ(QFormer(*opened, Placement{.dtype = at::kBFloat16}).Forward(visual_tokens).scalar_type(), at::kBFloat16);
+}
+
+// transformers fills the placeholders by masked_scatter, which takes the projection's values in order.
+TEST(QFormerTest, DealsOutTheFirstValuesToADecoderOfNarrowerEmbeddings) {
+  Config config = TinyConfig();
+  config.text.word_embed_proj_dim = 20;
+  const RandomCheckpoint checkpoint(config, /*seed=*/7);
+  const at::Tensor queries = Wave({2, 6, 16});
+  const at::Tensor projected = QFormer(*checkpoint.Open(), kFloat32).Project(queries);
+  const Formulas formulas(config, checkpoint.weights());
+  ASSERT_EQ(projected.sizes(), (std::vector<int64_t>{2, 6, 20}));
+  for (const int64_t picture : {0, 1}) {
+    const at::Tensor expected = formulas.Project(queries[picture]).flatten().slice(0, 0, 6 * 20).view({6, 20});
+    EXPECT_LT(MaxDifference(projected[picture], expected), kTolerance);
+  }
+}
+
+struct DecoderVariant {
+  std::string name;
+  void (*change)(TextConfig&);
+};
+
+class OptDecoderTest : public ::testing::TestWithParam<DecoderVariant> {
+ protected:
+  static Config Configured() {
+    Config config = TinyConfig();
+    GetParam().change(config.text);
+    return config;
+  }
+  at::Tensor Embeddings(int64_t tokens) const { return Wave({1, tokens, config_.text.word_embed_proj_dim}); }
+
+  const Config config_ = Configured();
+  const RandomCheckpoint checkpoint_{config_, /*seed=*/8};
+  const OptDecoder decoder_{*checkpoint_.Open(), kFloat32};
+};
+
+TEST_P(OptDecoderTest, MatchesTheFormulas) {
+  const at::Tensor embeddings = Embeddings(11);
+  KvCache cache = decoder_.MakeCache(40);
+  const at::Tensor logits = decoder_.Forward(embeddings, cache);
+  EXPECT_EQ(cache.length, 11);
+  EXPECT_EQ(logits.scalar_type(), at::kFloat);
+  EXPECT_LT(MaxDifference(logits, Formulas(config_, checkpoint_.weights()).Logits(embeddings[0])[-1]), kTolerance);
+}
+
+TEST_P(OptDecoderTest, DecodesTokenByTokenAsTheFormulasDoAtOnce) {
+  const at::Tensor embeddings = Embeddings(9);
+  const at::Tensor expected = Formulas(config_, checkpoint_.weights()).Logits(embeddings[0]);
+  KvCache cache = decoder_.MakeCache(9);
+  for (int64_t i = 0; i < 9; ++i) {
+    EXPECT_LT(MaxDifference(decoder_.Forward(embeddings.slice(1, i, i + 1), cache), expected[i]), kTolerance) << i;
+  }
+}
+
+TEST_P(OptDecoderTest, PrefillsInChunksAsAtOnce) {
+  const at::Tensor embeddings = Embeddings(13);
+  const at::Tensor expected = Formulas(config_, checkpoint_.weights()).Logits(embeddings[0]);
+  for (const int64_t chunk : {2, 5, 12}) {
+    KvCache cache = decoder_.MakeCache(30);
+    for (int64_t start = 0; start < 13; start += chunk) {
+      const int64_t end = std::min<int64_t>(start + chunk, 13);
+      const at::Tensor logits = decoder_.Forward(embeddings.slice(1, start, end), cache);
+      EXPECT_LT(MaxDifference(logits, expected[end - 1]), kTolerance) << chunk << " at " << start;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, OptDecoderTest,
+    ::testing::Values(DecoderVariant{"PreLayerNorm", [](TextConfig&) {}},
+                      DecoderVariant{"Opt350m",
+                                     [](TextConfig& text) {
+                                       text.do_layer_norm_before = false;
+                                       text.word_embed_proj_dim = 20;
+                                     }},
+                      DecoderVariant{"Bare",
+                                     [](TextConfig& text) {
+                                       text.enable_bias = false;
+                                       text.layer_norm_elementwise_affine = false;
+                                       text.remove_final_layer_norm = true;
+                                     }},
+                      DecoderVariant{"NotAffine", [](TextConfig& text) { text.layer_norm_elementwise_affine = false; }},
+                      DecoderVariant{"UntiedHead", [](TextConfig& text) { text.tie_word_embeddings = false; }},
+                      DecoderVariant{"OneHead", [](TextConfig& text) { text.num_attention_heads = 1; }}),
+    [](const auto& info) { return info.param.name; });
+
+class TinyDecoderTest : public ::testing::Test {
+ protected:
+  const RandomCheckpoint checkpoint_{TinyConfig(), /*seed=*/9};
+  const OptDecoder decoder_{*checkpoint_.Open(), kFloat32};
+};
+
+TEST_F(TinyDecoderTest, EmbedsIdsByRow) {
+  const std::vector<int64_t> ids = {0, 51, 7, 7};
+  const at::Tensor table = checkpoint_.weights().at("language_model.model.decoder.embed_tokens.weight");
+  const at::Tensor embedded = decoder_.Embed(ids);
+  ASSERT_EQ(embedded.sizes(), (std::vector<int64_t>{1, 4, 32}));
+  for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(embedded[0][static_cast<int64_t>(i)].equal(table[ids[i]]));
+}
+
+TEST_F(TinyDecoderTest, ReadsNothingBeyondTheFilledPartOfTheCache) {
+  const c10::InferenceMode inference;
+  KvCache cache = decoder_.MakeCache(40);
+  KvCache poisoned = decoder_.MakeCache(40);
+  for (const auto* side : {&poisoned.keys, &poisoned.values}) {
+    for (const at::Tensor& tensor : *side) tensor.fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+  const at::Tensor embeddings = Wave({1, 8, 32});
+  for (const auto& [start, end] : {std::pair{0, 3}, {3, 7}, {7, 8}}) {
+    const at::Tensor chunk = embeddings.slice(1, start, end);
+    EXPECT_TRUE(decoder_.Forward(chunk, poisoned).equal(decoder_.Forward(chunk, cache))) << start;
+  }
+}
+
+TEST_F(TinyDecoderTest, KeepsSequencesApart) {
+  const at::Tensor embeddings = Wave({1, 6, 32});
+  KvCache alone = decoder_.MakeCache(6);
+  decoder_.Forward(embeddings.slice(1, 0, 5), alone);
+  const at::Tensor expected = decoder_.Forward(embeddings.slice(1, 5, 6), alone);
+
+  KvCache interrupted = decoder_.MakeCache(6);
+  KvCache other = decoder_.MakeCache(6);
+  decoder_.Forward(embeddings.slice(1, 0, 5), interrupted);
+  decoder_.Forward(Wave({1, 6, 32}).neg(), other);
+  EXPECT_TRUE(decoder_.Forward(embeddings.slice(1, 5, 6), interrupted).equal(expected));
+}
+
+TEST_F(TinyDecoderTest, FillsTheWholeContextAndNoMore) {
+  KvCache cache = decoder_.MakeCache(40);
+  EXPECT_TRUE(at::isfinite(decoder_.Forward(Wave({1, 40, 32}), cache)).all().item<bool>());
+  EXPECT_THROW(decoder_.Forward(Wave({1, 1, 32}), cache), c10::Error);
+  EXPECT_EQ(cache.length, 40);
+  EXPECT_THROW(decoder_.MakeCache(41), c10::Error);
+}
+
+TEST_F(TinyDecoderTest, TellsTheBytesOfACache) {
+  const KvCache cache = decoder_.MakeCache(17);
+  size_t bytes = 0;
+  for (const auto* side : {&cache.keys, &cache.values}) {
+    for (const at::Tensor& tensor : *side) bytes += tensor.nbytes();
+  }
+  EXPECT_EQ(decoder_.CacheBytes(17), static_cast<int64_t>(bytes));
+}
+
+// Rounding errors only: a wrong cast or an overflow would be far outside.
+TEST(ReducedPrecisionTest, StaysNearFloat32) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/10);
+  const auto opened = checkpoint.Open();
+  const at::Tensor pixels = Wave({1, 3, 20, 20});
+  const auto logits = [&](at::ScalarType dtype) {
+    const Placement placement{.dtype = dtype};
+    const QFormer qformer(*opened, placement);
+    const OptDecoder decoder(*opened, placement);
+    const at::Tensor tokens = VisionModel(*opened, placement).Forward(pixels);
+    EXPECT_EQ(tokens.scalar_type(), dtype);
+    const at::Tensor prompt = at::cat({qformer.Project(qformer.Forward(tokens)), decoder.Embed(std::vector<int64_t>{2})}, 1);
+    KvCache cache = decoder.MakeCache(20);
+    decoder.Forward(prompt, cache);
+    return decoder.Forward(decoder.Embed(std::vector<int64_t>{9}), cache);
+  };
+  const at::Tensor expected = logits(at::kFloat);
+  EXPECT_LT(RelativeDifference(logits(at::kHalf), expected), 0.005);
+  EXPECT_LT(RelativeDifference(logits(at::kBFloat16), expected), 0.05);
+}
+
+int64_t Parameters(const Config& config, std::string_view prefix) {
+  int64_t parameters = 0;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    if (!spec.name.starts_with(prefix)) continue;
+    parameters += std::accumulate(spec.shape.begin(), spec.shape.end(), int64_t{1}, std::multiplies<>());
+  }
+  return parameters;
+}
+
+TEST(PartSizeTest, CountsEveryTensorOfAPartOnce) {
+  const Config config = TinyConfig();
+  const RandomCheckpoint checkpoint(config, /*seed=*/11);
+  const auto opened = checkpoint.Open();
+  const Placement bfloat16{.dtype = at::kBFloat16};
+  const PartSize vision = VisionModel(*opened, bfloat16).size();
+  EXPECT_EQ(vision.parameters, Parameters(config, "vision_model."));
+  EXPECT_EQ(vision.bytes, 2 * vision.parameters);
+  const QFormer qformer(*opened, Placement{.dtype = at::kHalf});
+  EXPECT_EQ(qformer.qformer_size().parameters, Parameters(config, "qformer.") + Parameters(config, "query_tokens"));
+  EXPECT_EQ(qformer.qformer_size().bytes, 4 * qformer.qformer_size().parameters);
+  EXPECT_EQ(qformer.projection_size().parameters, Parameters(config, "language_projection."));
+  EXPECT_EQ(qformer.projection_size().bytes, 2 * qformer.projection_size().parameters);
+  EXPECT_EQ(OptDecoder(*opened, bfloat16).size().parameters, Parameters(config, "language_model."));
+}
+
+TEST(PartSizeTest, OfTheFullModelIsThePublishedOne) {
+  Config config;
+  config.text = {.vocab_size = 50304,
+                 .hidden_size = 2560,
+                 .word_embed_proj_dim = 2560,
+                 .ffn_dim = 10240,
+                 .num_hidden_layers = 32,
+                 .num_attention_heads = 32};
+  EXPECT_EQ(Parameters(config, "vision_model."), 985'952'256);
+  EXPECT_EQ(Parameters(config, "qformer."), 105'137'664);
+  EXPECT_EQ(Parameters(config, "query_tokens"), 24'576);
+  EXPECT_EQ(Parameters(config, "language_projection."), 1'968'640);
+  EXPECT_EQ(Parameters(config, "language_model."), 2'651'678'720);
+}
+
+}  // namespace
+}  // namespace diptych::blip2

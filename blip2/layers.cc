@@ -1,0 +1,68 @@
+#include "blip2/layers.h"
+
+#include <ATen/ATen.h>
+
+
+namespace diptych::blip2 {
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const { return at::layer_norm(x, {width}, weight, bias, eps); }
+
+at::Tensor Gelu(at::Tensor x) { return at::gelu_(x, "none"); }
+
+at::Tensor SplitHeads(const at::Tensor& x, int64_t heads) {
+  return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
+}
+
+at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale,
+                     const Visibility& visibility) {
+  const at::Tensor out = at::scaled_dot_product_attention(query, key, value, visibility.mask, /*dropout_p=*/0,
+                                                          visibility.causal, scale);
+  return out.transpose(1, 2).reshape({query.size(0), query.size(2), -1});
+}
+
+at::Tensor WeightReader::ReadTensor(const std::string& name) {
+  at::Tensor tensor = checkpoint_.Load(name, placement_);
+  size_.parameters += tensor.numel();
+  size_.bytes += tensor.nbytes();
+  return tensor;
+}
+
+Linear WeightReader::ReadLinear(const std::string& name, bool bias) {
+  Linear linear{.weight = ReadTensor(name + ".weight"), .bias = {}};
+  if (bias) linear.bias = ReadTensor(name + ".bias");
+  return linear;
+}
+
+Linear WeightReader::ReadStacked(std::initializer_list<std::string> names, bool bias) {
+  Linear linear{.weight = Stack(names, ".weight"), .bias = {}};
+  if (bias) linear.bias = Stack(names, ".bias");
+  return linear;
+}
+
+at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const char* suffix) {
+  at::Tensor stacked;
+  int64_t part = 0;
+  for (const std::string& name : names) {
+    const at::Tensor tensor = ReadTensor(name + suffix);
+    if (!stacked.defined()) {
+      std::vector<int64_t> shape = tensor.sizes().vec();
+      shape[0] *= static_cast<int64_t>(names.size());
+      stacked = at::empty(shape, tensor.options());
+    }
+    stacked.narrow(0, part++ * tensor.size(0), tensor.size(0)).copy_(tensor);
+  }
+  return stacked;
+}
+
+LayerNorm WeightReader::ReadLayerNorm(const std::string& name, int64_t width, double eps, bool affine) {
+  LayerNorm norm{.width = width, .eps = eps, .weight = {}, .bias = {}};
+  if (affine) {
+    norm.weight = ReadTensor(name + ".weight");
+    norm.bias = ReadTensor(name + ".bias");
+  }
+  return norm;
+}
+
+}  // namespace diptych::blip2

@@ -1,0 +1,75 @@
+// What the parts of the model have in common: linear maps, layer norms, attention, reading of weights.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+
+#include "blip2/checkpoint.h"
+
+namespace diptych::blip2 {
+
+struct Linear {
+  at::Tensor weight;               // [out, in]
+  std::optional<at::Tensor> bias;  // [out]
+
+  // x [..., in] -> x·weightᵀ + bias, [..., out]
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+struct LayerNorm {
+  int64_t width = 0;
+  double eps = 0;
+  std::optional<at::Tensor> weight;  // [width]; absent with `bias` in a norm that is not affine
+  std::optional<at::Tensor> bias;    // [width]
+
+  // x [..., width] -> the same shape
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// x·Φ(x) with the exact Φ, in place: BERT's and ViT's activation.
+at::Tensor Gelu(at::Tensor x);
+
+// x [B, T, H·Dh] -> a view of it [B, H, T, Dh].
+at::Tensor SplitHeads(const at::Tensor& x, int64_t heads);
+
+// Which keys a query may read: all, those up to its own position (as many keys as queries), or those
+// that `mask` [T, L] bool allows.
+struct Visibility {
+  bool causal = false;
+  std::optional<at::Tensor> mask;
+};
+
+// softmax(query·keyᵀ·scale)·value, all heads side by side again, as transformers' "sdpa" backend.
+//   query [B, H, T, Dh], key and value [B, H, L, Dh], any strides -> [B, T, H·Dh]
+at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale,
+                     const Visibility& visibility = {});
+
+// Takes tensors out of a checkpoint onto one placement and adds up what it has taken. `name` and
+// `names` are the checkpoint's, without ".weight" and ".bias" except for Tensor.
+class WeightReader {
+ public:
+  WeightReader(const Checkpoint& checkpoint, const Placement& placement)
+      : checkpoint_(checkpoint), placement_(placement) {}
+
+  at::Tensor ReadTensor(const std::string& name);
+  Linear ReadLinear(const std::string& name, bool bias = true);
+  // Linear maps of one input as a single one, their outputs in the order of `names`. One matrix
+  // beside the result is held at a time.
+  Linear ReadStacked(std::initializer_list<std::string> names, bool bias = true);
+  LayerNorm ReadLayerNorm(const std::string& name, int64_t width, double eps, bool affine = true);
+
+  const PartSize& size() const { return size_; }
+
+ private:
+  at::Tensor Stack(std::initializer_list<std::string> names, const char* suffix);
+
+  const Checkpoint& checkpoint_;
+  const Placement placement_;
+  PartSize size_;
+};
+
+}  // namespace diptych::blip2
