@@ -25,7 +25,7 @@ class Tokenizer {
 
   // Text to ids without the beginning-of-sequence token. Text that spells a special token ("</s>",
   // "<image>") is tokenised as ordinary text, so that users cannot write special tokens.
-  // Any byte sequence is accepted.
+  // Any bytes are accepted; each maximal subpart that is not UTF-8 is taken for U+FFFD.
   std::vector<int64_t> Encode(std::string_view text) const;
 
   // As transformers' tokenizer does it: the beginning-of-sequence id first, and text that spells a
@@ -65,8 +65,5 @@ class StreamDecoder {
   const Tokenizer* tokenizer_;
   std::string pending_;
 };
-
-// True if `text` is well-formed UTF-8 (no surrogates, no overlong forms).
-bool IsValidUtf8(std::string_view text);
 
 }  // namespace diptych::blip2

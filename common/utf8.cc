@@ -1,38 +1,71 @@
 #include "common/utf8.h"
 
-#include <cstddef>
+#include <algorithm>
 #include <cstdint>
 
 namespace diptych {
 namespace {
 
-// Bytes of the sequence that starts at `at`, 0 if it is malformed. Unicode 15, table 3-7.
-size_t SequenceLength(std::string_view bytes, size_t at) {
-  const auto byte = [&](size_t i) { return at + i < bytes.size() ? static_cast<uint8_t>(bytes[at + i]) : uint8_t{0}; };
-  const auto in = [](uint8_t value, uint8_t low, uint8_t high) { return low <= value && value <= high; };
-  const uint8_t lead = byte(0), second = byte(1);
-  if (lead < 0x80) return 1;
-  if (in(lead, 0xC2, 0xDF)) return in(second, 0x80, 0xBF) ? 2 : 0;
-  if (in(lead, 0xE0, 0xEF)) {
-    const uint8_t low = lead == 0xE0 ? 0xA0 : 0x80, high = lead == 0xED ? 0x9F : 0xBF;
-    return in(second, low, high) && in(byte(2), 0x80, 0xBF) ? 3 : 0;
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
+// What stands at the start of a text: a whole character, a maximal subpart of an ill-formed one, or one
+// that the end of the text cuts off.
+enum class Kind { kWhole, kIllFormed, kUnfinished };
+
+struct Unit {
+  Kind kind = Kind::kIllFormed;
+  size_t length = 1;  // bytes
+};
+
+// Requires: `text` is not empty.
+Unit FirstUnit(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const uint8_t lead = byte(0);
+  if (lead < 0x80) return {Kind::kWhole, 1};
+  if (lead < 0xC2 || lead > 0xF4) return {Kind::kIllFormed, 1};
+  const size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  // Some leads narrow the second byte: no overlong forms, no surrogates, nothing above U+10FFFF.
+  uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  for (size_t i = 1; i < length; ++i) {
+    if (i == text.size()) return {Kind::kUnfinished, i};
+    if (byte(i) < low || byte(i) > high) return {Kind::kIllFormed, i};
+    low = 0x80;
+    high = 0xBF;
   }
-  if (in(lead, 0xF0, 0xF4)) {
-    const uint8_t low = lead == 0xF0 ? 0x90 : 0x80, high = lead == 0xF4 ? 0x8F : 0xBF;
-    return in(second, low, high) && in(byte(2), 0x80, 0xBF) && in(byte(3), 0x80, 0xBF) ? 4 : 0;
-  }
-  return 0;
+  return {Kind::kWhole, length};
 }
 
 }  // namespace
 
-bool IsValidUtf8(std::string_view bytes) {
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t length = SequenceLength(bytes, at);
-    if (length == 0) return false;
-    at += length;
+bool IsValidUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const Unit unit = FirstUnit(text);
+    if (unit.kind != Kind::kWhole) return false;
+    text.remove_prefix(unit.length);
   }
   return true;
+}
+
+std::string ReplaceInvalidUtf8(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const Unit unit = FirstUnit(text);
+    result += unit.kind == Kind::kWhole ? text.substr(0, unit.length) : kReplacement;
+    text.remove_prefix(unit.length);
+  }
+  return result;
+}
+
+size_t UnfinishedUtf8Suffix(std::string_view text) {
+  // A lead byte always opens a new unit, so the last one decides.
+  for (size_t length = 1; length <= std::min<size_t>(3, text.size()); ++length) {
+    const std::string_view suffix = text.substr(text.size() - length);
+    const bool continuation = (static_cast<uint8_t>(suffix[0]) & 0xC0) == 0x80;
+    if (!continuation) return FirstUnit(suffix).kind == Kind::kUnfinished ? length : 0;
+  }
+  return 0;
 }
 
 }  // namespace diptych
