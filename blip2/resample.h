@@ -7,8 +7,9 @@ namespace diptych::blip2 {
 
 enum class Filter { kBicubic, kLanczos };
 
-// Squashes or stretches to width × height. Mirrors Pillow's Image.resize(…, reducing_gap=None) on RGB.
-// Requires: both sides of both sizes >= 1.
+// Squashes or stretches to width × height. Mirrors Pillow 13's Image.resize(…, reducing_gap=None) on RGB;
+// Pillow 12 and before differ by a rounding step where 13 resamples the height first.
+// Requires: both sides of both sizes in 1…32768.
 RgbImage Resize(const RgbImage& image, int width, int height, Filter filter);
 
 // Shrinks so that the longer side is at most max_side, keeping proportions (the shorter side is

@@ -10,6 +10,7 @@ find_package(spdlog CONFIG REQUIRED)
 find_package(GTest CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(TurboJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
+pkg_check_modules(LibPNG REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 
 # Debian's OpenCV component packages carry no CMake config; the whole libopencv-dev, which does, is 1 GB.

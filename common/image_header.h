@@ -14,6 +14,7 @@ struct ImageHeader {
   ImageFormat format;
   int64_t width;   // pixels, as stored (orientation not applied)
   int64_t height;  // pixels
+  int channels;    // as stored, alpha included: 1 grey or palette … 4
 };
 
 // Bounds on a picture from outside. The defaults are the promises of docs/reliability.md.
@@ -24,13 +25,14 @@ struct ImageLimits {
   int64_t max_side = 8192;  // pixels
 };
 
-// Reads format and dimensions from the first bytes of the file; allocates nothing and never reads
-// outside `bytes`. Errors, all INVALID_ARGUMENT with a reason: IMAGE_FORMAT (not JPEG, PNG or WebP by
-// its magic bytes, or empty), IMAGE_CORRUPT (header cut off or contradictory).
+// Reads format and dimensions from the file's header; allocates nothing, never reads outside `bytes`
+// and looks at no more than 4096 markers of a JPEG. Errors, all INVALID_ARGUMENT with a reason:
+// IMAGE_FORMAT (not JPEG, PNG or WebP by its magic bytes, empty, or a kind of them that is not served:
+// lossless, hierarchical or 12-bit JPEG, animated WebP), IMAGE_CORRUPT (header cut off or contradictory).
 absl::StatusOr<ImageHeader> ReadImageHeader(std::string_view bytes);
 
-// ReadImageHeader, then `limits`: IMAGE_TOO_LARGE over bytes, pixels or max_side, IMAGE_CORRUPT
-// under min_side.
+// Checks `limits` on size and header: IMAGE_TOO_LARGE over bytes, pixels or max_side, IMAGE_CORRUPT
+// under min_side, and the errors of ReadImageHeader.
 absl::StatusOr<ImageHeader> CheckImage(std::string_view bytes, const ImageLimits& limits);
 
 }  // namespace diptych

@@ -1,0 +1,116 @@
+#include "blip2/png.h"
+
+#include <png.h>
+
+#include <csetjmp>
+#include <cstddef>
+#include <cstring>
+
+#include "common/status.h"
+
+namespace diptych::blip2 {
+namespace {
+
+// 16-bit samples (big endian) to bytes, in place, as Pillow turns 16-bit grey into RGB: clipped at 255.
+void ClipSamples(png_structp, png_row_infop row, png_bytep samples) {
+  for (size_t i = 0; i < row->rowbytes / 2; ++i) samples[i] = samples[2 * i] == 0 ? samples[2 * i + 1] : 255;
+}
+
+// libpng reports errors by longjmp: the two methods that call it hold no object with a destructor.
+class PngReader {
+ public:
+  explicit PngReader(std::string_view bytes) : rest_(bytes) {}
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+  ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
+
+  // Reads all before the pixels and asks for 8-bit RGB. False if the file is damaged.
+  bool Open();
+
+  // Fills `image`, whose pixels are allocated. False if the file is damaged, ends early or has other
+  // sides than `image`. Requires: Open() gave true.
+  bool Read(RgbImage& image);
+
+ private:
+  static void Copy(png_structp png, png_bytep to, size_t count);
+  [[noreturn]] static void Fail(png_structp png, png_const_charp) {
+    std::longjmp(static_cast<PngReader*>(png_get_error_ptr(png))->on_error_, 1);
+  }
+  static void Ignore(png_structp, png_const_charp) {}
+
+  void AskForRgb();
+
+  std::string_view rest_;
+  std::jmp_buf on_error_;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+};
+
+void PngReader::Copy(png_structp png, png_bytep to, size_t count) {
+  std::string_view& rest = static_cast<PngReader*>(png_get_io_ptr(png))->rest_;
+  if (count > rest.size()) png_error(png, "");
+  std::memcpy(to, rest.data(), count);
+  rest.remove_prefix(count);
+}
+
+// Gamma and background chunks are left unread, as Pillow leaves them unused.
+void PngReader::AskForRgb() {
+  const int type = png_get_color_type(png_, info_);
+  const int bit_depth = png_get_bit_depth(png_, info_);
+  if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png_);
+  if (type == PNG_COLOR_TYPE_GRAY && bit_depth < 8) png_set_expand_gray_1_2_4_to_8(png_);
+  if ((type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png_);
+  png_set_strip_alpha(png_);
+  if (bit_depth < 16) return;
+  if (type == PNG_COLOR_TYPE_GRAY) {
+    png_set_read_user_transform_fn(png_, ClipSamples);
+    png_set_user_transform_info(png_, nullptr, /*depth=*/8, /*channels=*/3);
+  } else {
+    png_set_strip_16(png_);  // keeps the high byte
+  }
+}
+
+bool PngReader::Open() {
+  png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, Fail, Ignore);
+  if (png_ == nullptr) return false;
+  if (setjmp(on_error_) != 0) return false;
+  info_ = png_create_info_struct(png_);
+  if (info_ == nullptr) return false;
+  png_set_read_fn(png_, this, Copy);
+  png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);  // no text, profile or time chunk
+  png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+  png_read_info(png_, info_);
+  AskForRgb();
+  return true;
+}
+
+bool PngReader::Read(RgbImage& image) {
+  if (setjmp(on_error_) != 0) return false;
+  const int passes = png_set_interlace_handling(png_);
+  png_read_update_info(png_, info_);
+  const size_t row_bytes = 3 * static_cast<size_t>(image.width);
+  if (png_get_rowbytes(png_, info_) != row_bytes) return false;
+  if (png_get_image_height(png_, info_) != static_cast<png_uint_32>(image.height)) return false;
+  for (int pass = 0; pass < passes; ++pass) {
+    for (int y = 0; y < image.height; ++y) png_read_row(png_, image.pixels.data() + y * row_bytes, nullptr);
+  }
+  png_read_end(png_, nullptr);
+  return true;
+}
+
+absl::Status DamagedError() {
+  return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageCorrupt, "the PNG data is damaged or cut off");
+}
+
+}  // namespace
+
+absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& header) {
+  PngReader reader(bytes);
+  if (!reader.Open()) return DamagedError();
+  RgbImage image{.width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = {}};
+  image.pixels.resize(3 * static_cast<size_t>(header.width * header.height));
+  if (!reader.Read(image)) return DamagedError();
+  return image;
+}
+
+}  // namespace diptych::blip2
