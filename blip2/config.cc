@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "blip2/image_token.h"
 #include "blip2/json_reader.h"
 #include "common/status.h"
 
@@ -27,9 +28,6 @@ constexpr int64_t kMaxNewTokens = 1'000'000;
 constexpr size_t kMaxEosTokens = 64;
 constexpr double kMinEps = 1e-30;
 constexpr double kMaxEps = 1;
-
-// <image> in OPT's vocabulary, where every BLIP-2 tokenizer of the hub adds it.
-constexpr int64_t kOptImageToken = 50265;
 
 void CheckHeads(JsonFields& fields, int64_t hidden_size, int64_t heads) {
   if (fields.status().ok() && hidden_size % heads != 0) {
@@ -140,39 +138,8 @@ absl::Status ReadProcessor(const std::filesystem::path& folder, Config& config) 
   return ReadImageProcessor(preprocessor, "preprocessor_config.json: ", config.image_processor);
 }
 
-// The id of <image> as the tokenizer's files state it; nothing if none does.
-absl::StatusOr<std::optional<int64_t>> ImageTokenOfTokenizer(const std::filesystem::path& folder) {
-  std::optional<int64_t> id;
-  const auto read = [&id](const json& object, std::string_view name, std::string where) {
-    JsonFields fields(object, std::move(where));
-    int64_t value = -1;
-    fields.Integer(name, 0, kMaxVocabulary - 1, value);
-    if (fields.status().ok() && value >= 0) id = value;
-    return fields.status();
-  };
-  if (const absl::StatusOr<json> added = ReadJsonObject(folder / "added_tokens.json"); added.ok()) {
-    DIPTYCH_RETURN_IF_ERROR(read(*added, "<image>", "added_tokens.json: "));
-  } else if (!absl::IsNotFound(added.status())) {
-    return added.status();
-  }
-  if (id.has_value()) return id;
-
-  const absl::StatusOr<json> tokenizer = ReadJsonObject(folder / "tokenizer.json");
-  if (absl::IsNotFound(tokenizer.status())) return id;
-  if (!tokenizer.ok()) return tokenizer.status();
-  const auto tokens = tokenizer->find("added_tokens");
-  if (tokens == tokenizer->end() || !tokens->is_array()) return id;
-  for (const json& token : *tokens) {
-    if (!token.is_object()) continue;
-    const auto content = token.find("content");
-    if (content == token.end() || *content != "<image>") continue;
-    DIPTYCH_RETURN_IF_ERROR(read(token, "id", "tokenizer.json: added token <image>: "));
-  }
-  return id;
-}
-
 // Configurations of before November 2024 do not name the image token, and transformers 5 cannot place
-// images with them. Such a checkpoint gets the id that its tokenizer gives <image>, else OPT's 50265.
+// images with them; here such a checkpoint gets the id that its tokenizer implies.
 absl::Status FindImageToken(const std::filesystem::path& folder, JsonFields& fields, Config& config) {
   const int64_t last_token = config.text.vocab_size - 1;
   int64_t index = -1;
@@ -184,11 +151,10 @@ absl::Status FindImageToken(const std::filesystem::path& folder, JsonFields& fie
 
   config.image_token_id = std::max(index, id);
   if (config.image_token_id >= 0) return absl::OkStatus();
-  DIPTYCH_ASSIGN_OR_RETURN(const std::optional<int64_t> of_tokenizer, ImageTokenOfTokenizer(folder));
-  config.image_token_id = of_tokenizer.value_or(kOptImageToken);
+  DIPTYCH_ASSIGN_OR_RETURN(config.image_token_id, ImageTokenOfTokenizer(folder));
   if (config.image_token_id > last_token) {
-    fields.Reject("image_token_index", absl::StrCat("is absent, and <image> = ", config.image_token_id,
-                                                    " is outside the vocabulary of ", config.text.vocab_size));
+    fields.Reject("image_token_index", absl::StrCat("is absent, and the tokenizer's <image>, ", config.image_token_id,
+                                                    ", is outside the vocabulary of ", config.text.vocab_size));
   }
   return fields.status();
 }
