@@ -16,8 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 using ::diptych::testing::SafetensorsBytes;
 using ::diptych::testing::TinyCheckpoint;
+using ::diptych::testing::TinyCheckpointConfig;
 using ::diptych::testing::TinyCheckpointOptions;
-using ::diptych::testing::TinyConfig;
 using ::diptych::testing::TinyJsonFiles;
 using ::diptych::testing::TinyTensors;
 using ::diptych::testing::WriteFile;
@@ -74,12 +74,12 @@ TEST(CheckpointTest, OpensEveryLayout) {
     const TinyCheckpoint tiny({.layout = layout});
     const auto checkpoint = OpenOrDie(tiny.folder());
     ASSERT_NE(checkpoint, nullptr);
-    EXPECT_EQ(checkpoint->config().image_token_id, TinyConfig().image_token_id);
+    EXPECT_EQ(checkpoint->config().image_token_id, TinyCheckpointConfig().image_token_id);
   }
 }
 
 TEST(CheckpointTest, OpensEveryShapeOfDecoder) {
-  Config config = TinyConfig();
+  Config config = TinyCheckpointConfig();
   config.vision.qkv_bias = false;
   config.qformer.cross_attention_frequency = 1;
   config.text.word_embed_proj_dim = 16;
@@ -127,7 +127,7 @@ TEST(CheckpointTest, LoadedTensorsOutliveTheCheckpoint) {
 TEST(CheckpointTest, LoadsTensorsThatTheFileDoesNotAlign) {
   const TinyCheckpoint tiny;
   const at::Tensor expected = OpenOrDie(tiny.folder())->Load(kEmbedTokens, Placement{});
-  std::string bytes = SafetensorsBytes(diptych::testing::RandomTensors(TinyConfig(), "F32", 1));
+  std::string bytes = SafetensorsBytes(diptych::testing::RandomTensors(TinyCheckpointConfig(), "F32", 1));
   bytes.insert(bytes.begin() + 8, ' ');  // one more byte of header
   bytes[0] = static_cast<char>(bytes[0] + 1);
   WriteFile(tiny.folder() / "model.safetensors", bytes);
@@ -144,7 +144,7 @@ TEST(CheckpointTest, CountsAnOutputMatrixOnlyIfItDiffersFromTheEmbedding) {
                                   tensors.at(std::string(kLmHead)).bytes[1] ^= 1;
                                 }});
   EXPECT_TRUE(OpenOrDie(differs.folder())->Has(kLmHead));
-  Config config = TinyConfig();
+  Config config = TinyCheckpointConfig();
   config.text.tie_word_embeddings = false;
   const TinyCheckpoint untied({.config = config});
   EXPECT_TRUE(OpenOrDie(untied.folder())->Has(kLmHead));
@@ -167,7 +167,7 @@ TEST(CheckpointTest, RefusesAMissingTensor) {
 }
 
 TEST(CheckpointTest, RefusesAnUntiedModelWithoutOutputMatrix) {
-  Config config = TinyConfig();
+  Config config = TinyCheckpointConfig();
   config.text.tie_word_embeddings = false;
   EXPECT_THAT(ErrorOf({.config = config, .edit_tensors = [](TinyTensors& t) { t.erase(std::string(kLmHead)); }}),
               AllOf(HasSubstr("missing"), HasSubstr(std::string(kLmHead))));
@@ -312,10 +312,10 @@ TEST(VisionFingerprintTest, DiffersWithWeightsConfigurationAndPreprocessing) {
   const std::string original = FingerprintOf({});
   EXPECT_NE(FingerprintOf({.seed = 2}), original);
   EXPECT_NE(FingerprintOf({.dtype = "BF16"}), original);
-  Config config = TinyConfig();
+  Config config = TinyCheckpointConfig();
   config.vision.layer_norm_eps = 1e-5;
   EXPECT_NE(FingerprintOf({.config = config}), original);
-  config = TinyConfig();
+  config = TinyCheckpointConfig();
   config.image_processor.image_mean[1] += 0.001;
   EXPECT_NE(FingerprintOf({.config = config}), original);
   EXPECT_NE(FingerprintOf({.edit_tensors = [](TinyTensors& t) { t.at(kPostLayerNorm).bytes[0] ^= 1; }}), original);
@@ -327,7 +327,7 @@ TEST(VisionFingerprintTest, DoesNotDependOnTheRestOfTheModel) {
 }
 
 TEST(VisionFingerprintTest, SamplesTheEndsOfLargeTensors) {
-  Config config = TinyConfig();
+  Config config = TinyCheckpointConfig();
   config.vision.intermediate_size = 1024;  // mlp.fc1.weight: 128 KiB
   const std::string fc1 = "vision_model.encoder.layers.0.mlp.fc1.weight";
   const std::string original = FingerprintOf({.config = config});

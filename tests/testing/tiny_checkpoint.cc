@@ -166,7 +166,7 @@ std::string ShardName(int shard, int shards) {
 
 }  // namespace
 
-blip2::Config TinyConfig() {
+blip2::Config TinyCheckpointConfig() {
   blip2::Config config;
   config.vision = {
       .hidden_size = 32, .intermediate_size = 48, .num_hidden_layers = 2, .num_attention_heads = 4, .image_size = 28};

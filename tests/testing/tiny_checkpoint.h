@@ -23,7 +23,7 @@ using TinyTensors = std::map<std::string, TinyTensor>;
 using TinyJsonFiles = std::map<std::string, nlohmann::json>;  // file name -> content
 
 // 28 × 28 pixels, 4 patches, 4 query tokens, two layers of each kind, the vocabulary of TinyTokenizer.
-blip2::Config TinyConfig();
+blip2::Config TinyCheckpointConfig();
 
 struct TinyCheckpointOptions {
   enum class Layout {
@@ -33,7 +33,7 @@ struct TinyCheckpointOptions {
   };
 
   // The model. Fields that are not served cannot be said here: use edit_json.
-  blip2::Config config = TinyConfig();
+  blip2::Config config = TinyCheckpointConfig();
   Layout layout = Layout::kCurrent;
   std::string dtype = "F32";  // F32, BF16 or F16
   uint64_t seed = 1;          // the same seed gives the same weights, in each layout and sharding
