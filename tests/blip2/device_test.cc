@@ -1,0 +1,55 @@
+#include "blip2/device.h"
+
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace diptych::blip2 {
+namespace {
+
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+
+TEST(DeviceTest, ParsesEveryTypeOnTheCpu) {
+  for (const auto& [word, dtype] : {std::pair{"float32", c10::ScalarType::Float},
+                                    {"bfloat16", c10::ScalarType::BFloat16},
+                                    {"float16", c10::ScalarType::Half}}) {
+    const auto placement = ParsePlacement("cpu", word);
+    ASSERT_TRUE(placement.ok()) << placement.status();
+    EXPECT_TRUE(placement->device.is_cpu());
+    EXPECT_EQ(placement->dtype, dtype);
+    EXPECT_EQ(DTypeName(placement->dtype), word);
+  }
+}
+
+TEST(DeviceTest, RefusesOtherWords) {
+  for (const char* device : {"", "gpu", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda: 1", "cuda:128", "cuda0",
+                             "cuda:99999999999999999999", "cuda\n"}) {
+    const auto placement = ParsePlacement(device, "float32");
+    EXPECT_EQ(placement.status().code(), absl::StatusCode::kInvalidArgument) << device;
+    EXPECT_EQ(placement.status().message().find('\n'), absl::string_view::npos);
+  }
+  for (const char* dtype : {"", "fp16", "float64", "Float32"}) {
+    EXPECT_EQ(ParsePlacement("cpu", dtype).status().code(), absl::StatusCode::kInvalidArgument) << dtype;
+  }
+}
+
+TEST(DeviceTest, RefusesAnAbsentCudaDeviceWithARemedy) {
+  // No machine has device 127, and most that run this test have none at all.
+  const auto placement = ParsePlacement("cuda:127", "float16");
+  ASSERT_EQ(placement.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(placement.status().message()),
+              AnyOf(HasSubstr("-DTORCH_ROOT"), HasSubstr("nvidia-smi"), HasSubstr("the last one is cuda:")));
+}
+
+TEST(DeviceTest, SetsIntraOpThreadsAndKeepsLibtorchsChoiceForZero) {
+  const int before = at::get_num_threads();
+  SetIntraOpThreads(0);
+  EXPECT_EQ(at::get_num_threads(), before);
+  SetIntraOpThreads(before + 1);
+  EXPECT_EQ(at::get_num_threads(), before + 1);
+  SetIntraOpThreads(before);
+}
+
+}  // namespace
+}  // namespace diptych::blip2
