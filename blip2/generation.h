@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "blip2/config.h"
 
 namespace diptych::blip2 {
@@ -23,13 +24,13 @@ struct GenerationOptions {
   int64_t top_k = 50;      // 0: all
   double top_p = 1;
   double repetition_penalty = 1;
-  std::optional<uint64_t> seed;
-  std::vector<std::string> stop;
+  std::optional<uint64_t> seed = {};
+  std::vector<std::string> stop = {};
   int64_t logprobs = 0;
 };
 
-// OPTION_RANGE naming the field ("generation.top_p"), if an option is outside the bounds in
-// inference.proto. NaN is outside every bound.
+// INVALID_ARGUMENT naming the field ("generation.top_p"): OPTION_RANGE if an option is outside the bounds
+// in inference.proto, TEXT_ENCODING if a stop string is not UTF-8. NaN is outside every bound.
 absl::Status ValidateOptions(const GenerationOptions& options);
 
 struct TokenLogprob {
@@ -39,18 +40,20 @@ struct TokenLogprob {
 
 struct ChosenToken {
   int64_t id = 0;
-  float logprob = 0;               // natural; before temperature and filters; 0 unless logprobs were asked for
-  std::vector<TokenLogprob> top;   // `logprobs` of them, best first
+  float logprob = 0;                   // natural; before temperature and filters; 0 unless logprobs were asked for
+  std::vector<TokenLogprob> top = {};  // `logprobs` of them, best first
 };
 
 // Chooses tokens for one sequence. Order of the steps as in transformers: repetition penalty, minimum
-// length, temperature, top-k, top-p, then argmax (lowest id on ties) or one draw. Thread-compatible.
+// length, temperature, top-k, top-p, then argmax (lowest id on ties) or one draw. A seed gives the same
+// tokens everywhere; each draw takes one number of the generator. Thread-compatible.
 class TokenSelector {
  public:
   TokenSelector(const GenerationOptions& options, std::vector<int64_t> eos_token_ids);
 
-  // logits [V] float32; `context` is prompt and generated ids, `generated` how many of them are new.
-  ChosenToken Choose(const at::Tensor& logits, std::span<const int64_t> context, int64_t generated);
+  // logits [V], any float dtype and device; `context` is prompt and generated ids, `generated` how many of
+  // them are new. INTERNAL if a logit is NaN or infinite, or if the steps leave no token.
+  absl::StatusOr<ChosenToken> Choose(const at::Tensor& logits, std::span<const int64_t> context, int64_t generated);
 
  private:
   GenerationOptions options_;
@@ -61,9 +64,12 @@ class TokenSelector {
 enum class StopReason { kNone, kEndOfSequence, kLength, kStopString };
 
 // Watches the text for stop strings across token borders and releases only what can no longer be part
-// of one. Thread-compatible.
+// of one. The stop string that is complete first ends the text, the longest of those that end together,
+// so the pieces in which text comes do not matter. Whole characters in, whole characters out, as long as
+// the stop strings are UTF-8. Thread-compatible.
 class StopStringFilter {
  public:
+  // Requires: no stop string is empty.
   explicit StopStringFilter(std::vector<std::string> stop) : stop_(std::move(stop)) {}
 
   // Appends text; returns what may be shown. After a stop string was found, `found()` is true and what
@@ -74,6 +80,9 @@ class StopStringFilter {
   bool found() const { return found_; }
 
  private:
+  // How many bytes at the end of what is held begin a stop string.
+  size_t LongestStopPrefix() const;
+
   std::vector<std::string> stop_;
   std::string held_;
   bool found_ = false;

@@ -1,0 +1,24 @@
+// The probabilities that one step of sampling draws from.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "blip2/generation.h"
+
+namespace diptych::blip2 {
+
+struct TokenProbability {
+  int64_t id = 0;
+  double probability = 0;
+};
+
+// Temperature, top-k and top-p of `options` over `scores` [V], as transformers' TemperatureLogitsWarper,
+// TopKLogitsWarper and TopPLogitsWarper do it: equals of the k-th score stay, and top-p keeps the fewest
+// tokens that hold p together (of equals the lowest ids; transformers leaves that open). Ids in rising
+// order, probabilities sum to 1; empty if every score is -inf.
+// Requires: temperature > 0; no score is NaN or +inf.
+std::vector<TokenProbability> SamplingDistribution(std::span<const float> scores, const GenerationOptions& options);
+
+}  // namespace diptych::blip2
