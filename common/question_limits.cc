@@ -9,12 +9,18 @@
 namespace diptych {
 namespace {
 
-absl::string_view ToAbsl(std::string_view s) { return absl::string_view(s.data(), s.size()); }
+absl::string_view ToAbsl(std::string_view s) {
+  return absl::string_view(s.data(), s.size());
+}
 
-// "path.name", and what that field takes.
+// "path.name"; just the name in a message's outermost level.
+std::string Join(std::string_view path, std::string_view name) {
+  return path.empty() ? std::string(name) : absl::StrCat(ToAbsl(path), ".", ToAbsl(name));
+}
+
+// Names the field and says what it takes.
 absl::Status OutOfRange(std::string_view path, std::string_view name, std::string_view takes) {
-  return InvalidField(reason::kOptionRange, absl::StrCat(ToAbsl(path), ".", ToAbsl(name)),
-                      absl::StrCat(ToAbsl(name), " takes ", ToAbsl(takes)));
+  return InvalidField(reason::kOptionRange, Join(path, name), absl::StrCat(ToAbsl(name), " takes ", ToAbsl(takes)));
 }
 
 absl::Status BadForm(std::string_view field, std::string_view message) {
@@ -33,24 +39,25 @@ absl::Status CheckStopStrings(const v1::GenerationOptions& options, std::string_
   return absl::OkStatus();
 }
 
-absl::Status CheckTurns(const v1::Question& question) {
-  if (question.turns_size() > kMaxTurns) return OutOfRange("question", "turns", absl::StrCat("at most ", kMaxTurns));
+absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
+  const std::string turns = Join(path, "turns");
+  if (question.turns_size() > kMaxTurns) return OutOfRange(path, "turns", absl::StrCat("at most ", kMaxTurns));
   int64_t bytes = 0;
   for (int i = 0; i < question.turns_size(); ++i) {
     const v1::Turn& turn = question.turns(i);
     const v1::Role expected = i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT;
     if (turn.role() != expected) {
-      return BadForm(absl::StrCat("question.turns[", i, "].role"),
+      return BadForm(absl::StrCat(turns, "[", i, "].role"),
                      "turns alternate between user and assistant, and the user begins");
     }
     if (expected == v1::ROLE_USER && turn.text().empty()) {
-      return BadForm(absl::StrCat("question.turns[", i, "].text"), "the user's turn is empty");
+      return BadForm(absl::StrCat(turns, "[", i, "].text"), "the user's turn is empty");
     }
     bytes += static_cast<int64_t>(turn.text().size());
   }
-  if (question.turns_size() % 2 == 0) return BadForm("question.turns", "the last turn must be the user's");
+  if (question.turns_size() % 2 == 0) return BadForm(turns, "the last turn must be the user's");
   if (bytes > kMaxTextBytes) {
-    return OutOfRange("question", "turns", absl::StrCat("at most ", kMaxTextBytes, " bytes of text; there are ", bytes));
+    return OutOfRange(path, "turns", absl::StrCat("at most ", kMaxTextBytes, " bytes of text; there are ", bytes));
   }
   return absl::OkStatus();
 }
@@ -58,7 +65,8 @@ absl::Status CheckTurns(const v1::Question& question) {
 absl::Status CheckRequestId(const std::string& id) {
   const bool printable = std::all_of(id.begin(), id.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
   if (id.size() > kMaxRequestIdBytes || !printable) {
-    return OutOfRange("question", "request_id", absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters"));
+    return OutOfRange("question", "request_id",
+                      absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters"));
   }
   return absl::OkStatus();
 }
@@ -71,7 +79,7 @@ absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& l
     return OutOfRange("question", "model", absl::StrCat("at most ", kMaxModelNameBytes, " bytes"));
   }
   if (question.return_relevance()) return OutOfRange("question", "return_relevance", "only false in this version");
-  DIPTYCH_RETURN_IF_ERROR(CheckText(question));
+  DIPTYCH_RETURN_IF_ERROR(CheckText(question, "question"));
   DIPTYCH_RETURN_IF_ERROR(CheckGenerationOptions(question.generation(), "question.generation"));
   DIPTYCH_RETURN_IF_ERROR(CheckImageOptions(question.image_options(), "question.image_options"));
   return CheckImages(question, limits);
@@ -79,7 +87,8 @@ absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& l
 
 // Comparisons are written so that NaN fails them.
 absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path) {
-  if (options.has_max_new_tokens() && options.max_new_tokens() < 1) return OutOfRange(path, "max_new_tokens", "1 or more");
+  if (options.has_max_new_tokens() && options.max_new_tokens() < 1)
+    return OutOfRange(path, "max_new_tokens", "1 or more");
   if (options.min_new_tokens() < 0) return OutOfRange(path, "min_new_tokens", "0 or more");
   if (options.has_max_new_tokens() && options.min_new_tokens() > options.max_new_tokens()) {
     return OutOfRange(path, "min_new_tokens", "at most max_new_tokens");
@@ -92,7 +101,8 @@ absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::s
   if (options.has_repetition_penalty() && !(options.repetition_penalty() > 0 && options.repetition_penalty() <= 100)) {
     return OutOfRange(path, "repetition_penalty", "more than 0, at most 100");
   }
-  if (options.has_num_beams() && options.num_beams() != 1) return OutOfRange(path, "num_beams", "only 1 in this version");
+  if (options.has_num_beams() && options.num_beams() != 1)
+    return OutOfRange(path, "num_beams", "only 1 in this version");
   if (options.logprobs() < 0 || options.logprobs() > kMaxLogprobs) {
     return OutOfRange(path, "logprobs", absl::StrCat("0 to ", kMaxLogprobs));
   }
@@ -111,16 +121,16 @@ absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view
   return absl::OkStatus();
 }
 
-absl::Status CheckText(const v1::Question& question) {
+absl::Status CheckText(const v1::Question& question, std::string_view path) {
   if (question.turns_size() > 0) {
-    if (!question.prompt().empty()) return BadForm("question.prompt", "set either turns or prompt, not both");
-    return CheckTurns(question);
+    if (!question.prompt().empty()) return BadForm(Join(path, "prompt"), "set either turns or prompt, not both");
+    return CheckTurns(question, path);
   }
   if (question.prompt().empty() && question.images_size() == 0) {
-    return BadForm("question", "there is neither a picture nor a text");
+    return BadForm(path, "there is neither a picture nor a text");
   }
   if (question.prompt().size() > kMaxTextBytes) {
-    return OutOfRange("question", "prompt",
+    return OutOfRange(path, "prompt",
                       absl::StrCat("at most ", kMaxTextBytes, " bytes; there are ", question.prompt().size()));
   }
   return absl::OkStatus();

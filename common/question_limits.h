@@ -34,11 +34,12 @@ struct QuestionLimits {
 // INVALID_ARGUMENT with a reason of common/status.h and a field path that starts with "question".
 absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& limits);
 
-// The parts of it. `path` is the field's own path, for example "question.generation".
+// The parts of it. `path` is the field's own path, for example "question.generation"; "" for a request's outermost
+// level.
 absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path);
 absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view path);
 // Either turns or prompt; turns alternate, begin and end with the user; bounded in count and bytes.
-absl::Status CheckText(const v1::Question& question);
+absl::Status CheckText(const v1::Question& question, std::string_view path = "question");
 // Count, source, bytes, format and dimensions; no pixel is decoded.
 absl::Status CheckImages(const v1::Question& question, const QuestionLimits& limits);
 

@@ -9,8 +9,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # What each folder may include from the project, beside itself. A trailing .h names one header.
-# Generated headers of proto/ are "diptych" and "google".
-PROTO = {"diptych", "google"}
+# Generated headers of proto/ are "diptych", "google" and "grpc".
+PROTO = {"diptych", "google", "grpc"}
 LAYERS = {
     "common": PROTO,
     "blip2": {"common/status.h", "common/hash.h", "common/image_header.h"},

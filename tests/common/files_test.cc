@@ -10,9 +10,7 @@ namespace {
 
 class ReadFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::ofstream(file_, std::ios::binary) << std::string("a\0b", 3);
-  }
+  void SetUp() override { std::ofstream(file_, std::ios::binary) << std::string("a\0b", 3); }
   void TearDown() override { std::filesystem::remove(file_); }
 
   const std::string file_ = testing::TempDir() + "/diptych_read_file_test";

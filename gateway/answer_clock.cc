@@ -1,0 +1,20 @@
+#include "gateway/answer_clock.h"
+
+#include <algorithm>
+
+namespace diptych::gateway {
+
+void AnswerClock::OnDelta(const v1::Delta& delta, SteadyTime now) {
+  const bool has_token = !delta.text().empty() || delta.token_ids_size() > 0;
+  if (has_token && !first_token_) first_token_ = now;
+}
+
+void AnswerClock::Join(v1::StageTimings& timings, SteadyTime now) const {
+  const SteadyDuration tier = FromProtoDuration(timings.total());
+  const SteadyDuration gateway = std::max(now - arrival_ - tier, SteadyDuration::zero());
+  *timings.mutable_gateway() = ToProtoDuration(gateway);
+  *timings.mutable_total() = ToProtoDuration(tier + gateway);
+  *timings.mutable_time_to_first_token() = ToProtoDuration(first_token_.value_or(now) - arrival_);
+}
+
+}  // namespace diptych::gateway

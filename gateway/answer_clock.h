@@ -1,0 +1,28 @@
+// Times one answer as its caller sees it.
+#pragma once
+
+#include <optional>
+
+#include "common/stage_clock.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych::gateway {
+
+// Thread-compatible.
+class AnswerClock {
+ public:
+  explicit AnswerClock(SteadyTime arrival) : arrival_(arrival) {}
+
+  // Call with each delta; the first that stands for a token counts.
+  void OnDelta(const v1::Delta& delta, SteadyTime now);
+
+  // Completes the timings of the language tier: `gateway` is what this process saw beyond the tier's total,
+  // `total` and `time_to_first_token` run from the arrival here. The sum of the stages stays the total.
+  void Join(v1::StageTimings& timings, SteadyTime now) const;
+
+ private:
+  const SteadyTime arrival_;
+  std::optional<SteadyTime> first_token_;
+};
+
+}  // namespace diptych::gateway

@@ -1,0 +1,142 @@
+#include "gateway/ask_call.h"
+
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "common/call_watch.h"
+#include "common/grpc_status.h"
+#include "common/log.h"
+#include "common/status.h"
+#include "common/wire.h"
+
+namespace diptych::gateway {
+namespace {
+
+std::string NewRequestId() {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return absl::StrFormat("%016x", random());
+}
+
+}  // namespace
+
+AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable)
+    : GenerateCall(environment.language, context, WatchCall(*context, environment.request_timeout)->deadline(),
+                   repeatable),
+      clock_(SteadyClock::now()),
+      environment_(environment),
+      context_(context),
+      arrival_(SteadyClock::now()) {}
+
+AskCall::~AskCall() {
+  using Milliseconds = std::chrono::duration<double, std::milli>;
+  spdlog::info("ask {} {} in {:.1f} ms", request_id_, absl::StatusCodeToString(outcome_),
+               Milliseconds(SteadyClock::now() - arrival_).count());
+}
+
+absl::Status AskCall::Begin(v1::Question question) {
+  auto ticket = environment_.admission->Admit(question, environment_.served_model());
+  if (!ticket.ok()) return ticket.status();
+  ticket_ = *std::move(ticket);
+  if (question.request_id().empty()) question.set_request_id(NewRequestId());
+  request_id_ = question.request_id();
+  context_->AddTrailingMetadata("request-id", request_id_);
+  v1::GenerateRequest request;
+  *request.mutable_question() = std::move(question);
+  Start(std::move(request));
+  return absl::OkStatus();
+}
+
+void AskCall::Complete(v1::Answer& answer) const {
+  clock_.Join(*answer.mutable_timings(), SteadyClock::now());
+}
+
+namespace {
+
+class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
+ public:
+  UnaryAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
+           grpc::ByteBuffer* response)
+      : AskCall(environment, context, Repeatable::kUntilEnd), response_(response) {
+    v1::AskRequest request;
+    absl::Status status = ParseMessage(bytes, request);
+    if (status.ok()) status = Begin(std::move(*request.mutable_question()));
+    if (!status.ok()) OnEnd(status);
+  }
+
+ private:
+  void OnMessage(v1::GenerateResponse message) override {
+    if (message.has_delta()) clock_.OnDelta(message.delta(), SteadyClock::now());
+    if (message.has_finished()) *answer_.mutable_answer() = std::move(*message.mutable_finished());
+    Next();
+  }
+
+  void OnEnd(absl::Status status) override {
+    Ended(status);
+    if (status.ok()) {
+      Complete(*answer_.mutable_answer());
+      *response_ = SerializeMessage(answer_);
+    }
+    Finish(ToGrpcStatus(status));
+  }
+
+  void OnDone() override { delete this; }
+
+  grpc::ByteBuffer* const response_;
+  v1::AskResponse answer_;
+};
+
+class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, private AskCall {
+ public:
+  StreamedAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes)
+      : AskCall(environment, context, Repeatable::kUntilFirstDelta) {
+    v1::AskStreamRequest request;
+    absl::Status status = ParseMessage(bytes, request);
+    if (status.ok()) status = Begin(std::move(*request.mutable_question()));
+    if (!status.ok()) OnEnd(status);
+  }
+
+ private:
+  // The next message is read from the tier when this one has left for the caller: a slow caller slows the
+  // tier down, and nothing piles up here.
+  void OnMessage(v1::GenerateResponse message) override {
+    v1::AskStreamResponse event;
+    if (message.has_started()) {
+      *event.mutable_started() = std::move(*message.mutable_started());
+    } else if (message.has_delta()) {
+      clock_.OnDelta(message.delta(), SteadyClock::now());
+      *event.mutable_delta() = std::move(*message.mutable_delta());
+    } else {
+      *event.mutable_finished() = std::move(*message.mutable_finished());
+      Complete(*event.mutable_finished());
+    }
+    event_ = SerializeMessage(event);
+    StartWrite(&event_);
+  }
+
+  void OnWriteDone(bool ok) override { ok ? Next() : Stop(); }
+
+  void OnEnd(absl::Status status) override {
+    Ended(status);
+    Finish(ToGrpcStatus(status));
+  }
+
+  void OnDone() override { delete this; }
+
+  grpc::ByteBuffer event_;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+  return new UnaryAsk(environment, context, request, response);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartAskStream(const AskEnvironment& environment,
+                                                           grpc::CallbackServerContext* context,
+                                                           const grpc::ByteBuffer& request) {
+  return new StreamedAsk(environment, context, request);
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,59 @@
+// The life of one Ask or AskStream at the gateway: parse, admit, relay, time, finish.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <string>
+
+#include "common/call_gate.h"
+#include "common/stage_clock.h"
+#include "diptych/v1/gateway.pb.h"
+#include "diptych/v1/language.grpc.pb.h"
+#include "gateway/admission.h"
+#include "gateway/answer_clock.h"
+#include "gateway/generate_call.h"
+
+namespace diptych::gateway {
+
+// What each call needs of the server. Outlives all calls.
+struct AskEnvironment {
+  v1::LanguageService::Stub* language;
+  Admission* admission;
+  std::function<std::string()> served_model;  // its name, empty while unknown
+  SteadyDuration request_timeout;
+};
+
+// What both kinds of call share. Confined to gRPC's callbacks, which come one at a time.
+class AskCall : protected GenerateCall {
+ protected:
+  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable);
+  ~AskCall() override;
+
+  // Admits the question and sends it to the language tier. If that is refused nothing was started and no
+  // callback follows.
+  absl::Status Begin(v1::Question question);
+  // Adds what the gateway knows to the final message.
+  void Complete(v1::Answer& answer) const;
+  // Keeps the outcome for the log line.
+  void Ended(const absl::Status& status) { outcome_ = status.code(); }
+
+  AnswerClock clock_;
+
+ private:
+  const AskEnvironment& environment_;
+  grpc::CallbackServerContext* const context_;
+  const SteadyTime arrival_;
+  std::string request_id_;
+  absl::StatusCode outcome_ = absl::StatusCode::kOk;
+  CallGate::Ticket ticket_;
+};
+
+// Each starts the call and returns its reactor, which deletes itself.
+grpc::ServerUnaryReactor* StartAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartAskStream(const AskEnvironment& environment,
+                                                           grpc::CallbackServerContext* context,
+                                                           const grpc::ByteBuffer& request);
+
+}  // namespace diptych::gateway

@@ -1,0 +1,119 @@
+#include "gateway/context_plan.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "common/question_limits.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+// Chosen so that no sum leaves 32 bits.
+constexpr int kMaxImagesPlanned = 16;
+constexpr int kMaxSide = 8192;
+constexpr int kMaxPatchSize = 1024;
+constexpr int kMaxWindows = 64;
+constexpr int kMaxWindow = 1 << 24;
+
+absl::Status OutOfRange(std::string_view field, std::string_view takes) {
+  return InvalidField(reason::kOptionRange, field, absl::StrCat(std::string(field), " takes ", std::string(takes)));
+}
+
+struct TextCost {
+  int text = 0;
+  int history = 0;
+  int turns_dropped = 0;
+};
+
+// Leaves out the oldest pairs until the text fits into `room`.
+TextCost FitText(const v1::CountTokensResponse& text, int64_t room) {
+  TextCost cost{.text = text.text_tokens()};
+  for (const int pair : text.history_pair_tokens()) cost.history += pair;
+  for (const int pair : text.history_pair_tokens()) {
+    if (cost.text + cost.history <= room) break;
+    cost.history -= pair;
+    cost.turns_dropped += 2;
+  }
+  return cost;
+}
+
+int HowManyFit(int64_t room, int64_t tokens_each) {
+  return tokens_each <= 0 ? 0 : static_cast<int>(std::max<int64_t>(room, 0) / tokens_each);
+}
+
+}  // namespace
+
+absl::Status CheckPlanRequest(const v1::PlanContextRequest& request) {
+  if (request.images_size() > kMaxImagesPlanned)
+    return OutOfRange("images", absl::StrCat("at most ", kMaxImagesPlanned));
+  for (const auto& image : request.images()) {
+    if (std::min(image.height(), image.width()) < 1 || std::max(image.height(), image.width()) > kMaxSide) {
+      return OutOfRange("images", absl::StrCat("sides of 1 to ", kMaxSide, " pixels"));
+    }
+  }
+  if (request.patch_size() < 0 || request.patch_size() > kMaxPatchSize) {
+    return OutOfRange("patch_size", absl::StrCat("0 to ", kMaxPatchSize));
+  }
+  if (request.max_new_tokens() < 0 || request.max_new_tokens() > kMaxWindow) {
+    return OutOfRange("max_new_tokens", absl::StrCat("0 to ", kMaxWindow));
+  }
+  if (request.windows_size() > kMaxWindows) return OutOfRange("windows", absl::StrCat("at most ", kMaxWindows));
+  for (const int window : request.windows()) {
+    if (window < 1 || window > kMaxWindow) return OutOfRange("windows", absl::StrCat("1 to ", kMaxWindow, " tokens"));
+  }
+  if (request.prompt().empty() && request.turns_size() == 0) return absl::OkStatus();
+  v1::Question text;
+  text.set_prompt(request.prompt());
+  *text.mutable_turns() = request.turns();
+  return CheckText(text, "");
+}
+
+bool NeedsTokenCount(const v1::PlanContextRequest& request) {
+  return request.patch_size() == 0 || !request.prompt().empty() || request.turns_size() > 0;
+}
+
+v1::PlanContextResponse PlanContext(const v1::PlanContextRequest& request, const v1::ModelDescription& model,
+                                    const v1::CountTokensResponse& text) {
+  v1::PlanContextResponse plan;
+  const int patch = request.patch_size() > 0 ? request.patch_size() : std::max(model.patch_size(), 1);
+  const auto patches = [patch](int height, int width) { return (height / patch) * (width / patch); };
+  int dense = 0;
+  for (const auto& image : request.images()) {
+    const bool squashed = request.patch_size() == 0;
+    plan.add_patch_tokens(squashed ? patches(model.image_size(), model.image_size())
+                                   : patches(image.height(), image.width()));
+    dense += *plan.patch_tokens().rbegin();
+  }
+  const int dense_each =
+      plan.patch_tokens_size() > 0 ? plan.patch_tokens(0) : patches(model.image_size(), model.image_size());
+  plan.set_query_tokens(model.query_tokens());
+  plan.set_text_tokens(text.text_tokens());
+
+  const int image_tokens = request.images_size() * model.query_tokens();
+  const int reserve = request.max_new_tokens() > 0 ? request.max_new_tokens() : model.default_max_new_tokens();
+  const auto add_window = [&](int window) {
+    const TextCost cost = FitText(text, int64_t{window} - image_tokens - reserve);
+    const int beside_images = window - cost.text - cost.history;
+    v1::WindowPlan* out = plan.add_windows();
+    v1::ContextBudget* budget = out->mutable_budget();
+    budget->set_window(window);
+    budget->set_image_tokens(image_tokens);
+    budget->set_text_tokens(cost.text);
+    budget->set_history_tokens(cost.history);
+    budget->set_reserved_output(reserve);
+    budget->set_remaining(beside_images - image_tokens);
+    budget->set_turns_dropped(cost.turns_dropped);
+    budget->set_dense_patch_tokens(dense);
+    out->set_remaining_dense(beside_images - dense);
+    out->set_images_that_fit(HowManyFit(int64_t{beside_images} - reserve, model.query_tokens()));
+    out->set_images_that_fit_dense(HowManyFit(int64_t{beside_images} - reserve, dense_each));
+  };
+  for (const int window : request.windows()) add_window(window);
+  if (request.windows_size() == 0) add_window(model.window_tokens());
+  return plan;
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,138 @@
+#include "gateway/generate_call.h"
+
+#include <utility>
+
+#include "common/call_watch.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+absl::Status ProtocolError(std::string_view message) {
+  return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol, message);
+}
+
+// What gRPC itself says when a deadline passes; a tier names the stage instead.
+constexpr char kLocalDeadlineMessage[] = "Deadline Exceeded";
+
+}  // namespace
+
+// One Generate stream. Deleted by its owner after OnDone.
+class GenerateCall::Attempt final : public grpc::ClientReadReactor<v1::GenerateResponse> {
+ public:
+  explicit Attempt(GenerateCall* call)
+      : call_(call), context_(grpc::ClientContext::FromCallbackServerContext(*call->caller_)) {
+    context_->set_deadline(ToSystemTime(call->deadline_));
+    call->stub_->async()->Generate(context_.get(), &call->request_, this);
+  }
+
+  void Start() {
+    AddHold();  // until the last read, so that OnDone never comes while a message is being shown
+    StartRead(&message_);
+    StartCall();
+  }
+  void Next() { StartRead(&message_); }
+  void Stop() {
+    stopped_ = true;
+    context_->TryCancel();
+    StartRead(&message_);
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return RemoveHold();
+    if (stopped_) return StartRead(&message_);
+    call_->OnAttemptMessage(std::exchange(message_, {}));
+  }
+  void OnDone(const grpc::Status& status) override { call_->OnAttemptDone(status); }
+
+  GenerateCall* const call_;
+  std::unique_ptr<grpc::ClientContext> context_;
+  v1::GenerateResponse message_;
+  bool stopped_ = false;
+};
+
+GenerateCall::GenerateCall(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller, SteadyTime deadline,
+                           Repeatable repeatable)
+    : stub_(stub), caller_(caller), deadline_(deadline), repeatable_(repeatable) {}
+
+GenerateCall::~GenerateCall() = default;
+
+void GenerateCall::Start(v1::GenerateRequest request) {
+  request_ = std::move(request);
+  StartAttempt();
+}
+
+void GenerateCall::StartAttempt() {
+  ++attempts_;
+  started_ = delta_seen_ = finished_ = false;
+  attempt_ = std::make_unique<Attempt>(this);
+  attempt_->Start();
+}
+
+void GenerateCall::Next() {
+  attempt_->Next();
+}
+
+void GenerateCall::Stop() {
+  attempt_->Stop();
+}
+
+void GenerateCall::OnAttemptMessage(v1::GenerateResponse message) {
+  protocol_error_ = CheckOrder(message);
+  if (!protocol_error_.ok()) return Stop();
+  if (message.has_started() && std::exchange(started_shown_, true)) return Next();  // known from an earlier attempt
+  OnMessage(std::move(message));
+}
+
+absl::Status GenerateCall::CheckOrder(const v1::GenerateResponse& message) {
+  const bool in_order =
+      !finished_ && message.has_started() == !started_ && message.event_case() != v1::GenerateResponse::EVENT_NOT_SET;
+  if (!in_order) return ProtocolError("the language tier sent messages out of order");
+  started_ = true;
+  delta_seen_ |= message.has_delta();
+  finished_ |= message.has_finished();
+  return absl::OkStatus();
+}
+
+absl::Status GenerateCall::Outcome(const grpc::Status& status) const {
+  if (!protocol_error_.ok()) return protocol_error_;
+  const absl::Status ended = FromGrpcStatus(status);
+  if (ended.ok()) return finished_ ? ended : ProtocolError("the language tier ended without an answer");
+  if (!ReasonOf(ended).empty()) return ended;  // the tier's own words
+  switch (ended.code()) {
+    case absl::StatusCode::kCancelled:
+      if (caller_->IsCancelled()) return absl::CancelledError("the caller went away");
+      [[fallthrough]];  // a replica that is shut down by force cancels its calls
+    case absl::StatusCode::kUnavailable:
+      return MakeError(
+          absl::StatusCode::kUnavailable, reason::kTierUnavailable,
+          started_ ? "the language tier broke off in the middle of the answer" : "no language replica answers");
+    case absl::StatusCode::kDeadlineExceeded:
+      if (ended.message() != kLocalDeadlineMessage) return ended;
+      return DeadlinePassed(delta_seen_ ? "decode" : started_ ? "prefill" : "language_queue");
+    case absl::StatusCode::kUnknown:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kResourceExhausted:
+      return ProtocolError("the language tier failed");
+    default:
+      return ended;
+  }
+}
+
+// A tier that is UNAVAILABLE for a reason of its own has done what could be done, unless it drains.
+bool GenerateCall::MayRepeat(const absl::Status& outcome, bool from_transport) const {
+  if (outcome.code() != absl::StatusCode::kUnavailable || attempts_ >= kMaxAttempts || caller_->IsCancelled())
+    return false;
+  if (!from_transport && ReasonOf(outcome) != reason::kDraining) return false;
+  return repeatable_ == Repeatable::kUntilEnd || !(delta_seen_ || finished_);
+}
+
+void GenerateCall::OnAttemptDone(const grpc::Status& status) {
+  const absl::Status outcome = Outcome(status);
+  if (!MayRepeat(outcome, status.error_details().empty())) return OnEnd(outcome);
+  StartAttempt();  // destroys the attempt that calls this; nothing of it is touched afterwards
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,91 @@
+// The gateway: the only public process. Flags, start, wait for a signal, drain.
+#include <google/protobuf/stubs/logging.h>
+
+#include <cstdio>
+#include <string>
+
+#include "absl/flags/flag.h"
+#include "absl/time/time.h"
+#include "common/flags.h"
+#include "common/log.h"
+#include "gateway/options.h"
+#include "gateway/server.h"
+
+ABSL_FLAG(std::string, listen, "127.0.0.1:7000",
+          "Address that callers connect to, host:port. Port 0 picks a free one.");
+ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
+          "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
+ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked only for its description.");
+ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded picture, 1 KiB to 256 MiB.");
+ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one picture.");
+ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");
+ABSL_FLAG(absl::Duration, request_timeout, absl::Minutes(2),
+          "Longest that a question may take, also when its caller sets a later deadline or none.");
+ABSL_FLAG(std::string, log_level, "info", "Lowest level that is logged: trace, debug, info, warn, error, off.");
+ABSL_FLAG(std::string, tls_cert, "", "PEM file of the certificate shown to callers and tiers. Empty: no TLS.");
+ABSL_FLAG(std::string, tls_key, "", "PEM file of its private key.");
+ABSL_FLAG(std::string, tls_client_ca, "",
+          "PEM file of the authority that signs callers' certificates. Empty: none is asked for.");
+ABSL_FLAG(std::string, tls_tier_ca, "",
+          "PEM file of the authority that signs the tiers' certificates. Empty: tiers are reached without TLS.");
+ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "Time between saying 'not ready' and refusing new calls.");
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "Time that calls in flight get to end on SIGTERM.");
+
+namespace {
+
+constexpr char kUsage[] =
+    "Public entrance of Diptych: checks questions, asks the language tier, relays answers with timings and budget.\n"
+    "Each flag can also be set as DIPTYCH_<NAME>.";
+
+absl::StatusOr<diptych::gateway::Options> ReadFlags() {
+  diptych::gateway::Options options;
+  options.listen = absl::GetFlag(FLAGS_listen);
+  options.language_target = absl::GetFlag(FLAGS_language_target);
+  options.vision_target = absl::GetFlag(FLAGS_vision_target);
+  options.limits.image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
+  options.limits.image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
+  options.max_inflight = absl::GetFlag(FLAGS_max_inflight);
+  options.request_timeout = absl::GetFlag(FLAGS_request_timeout);
+  options.tls = {absl::GetFlag(FLAGS_tls_cert), absl::GetFlag(FLAGS_tls_key), absl::GetFlag(FLAGS_tls_client_ca)};
+  const std::string tier_ca = absl::GetFlag(FLAGS_tls_tier_ca);
+  if (!tier_ca.empty()) options.tier_tls = {options.tls.cert_file, options.tls.key_file, tier_ca};
+  options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
+  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  if (options.limits.image.max_bytes < (1 << 10) || options.limits.image.max_bytes > (256 << 20)) {
+    return absl::InvalidArgumentError("--max_image_bytes takes 1 KiB to 256 MiB");
+  }
+  if (options.limits.image.max_pixels < 4) return absl::InvalidArgumentError("--max_image_pixels takes 4 or more");
+  if (options.max_inflight < 1) return absl::InvalidArgumentError("--max_inflight takes 1 or more");
+  if (options.request_timeout < absl::Milliseconds(1))
+    return absl::InvalidArgumentError("--request_timeout takes 1ms or more");
+  return options;
+}
+
+absl::Status Serve() {
+  google::protobuf::SetLogHandler(nullptr);  // it would log each malformed request
+  if (const absl::Status status = diptych::ConfigureLog("gateway", absl::GetFlag(FLAGS_log_level)); !status.ok())
+    return status;
+  diptych::ShutdownSignal signal;
+  const auto options = ReadFlags();
+  if (!options.ok()) return options.status();
+  const auto server = diptych::gateway::GatewayServer::Start(*options);
+  if (!server.ok()) return server.status();
+  spdlog::info("listening on {} (port {}); language tier {}, vision tier {}", options->listen, (*server)->port(),
+               options->language_target, options->vision_target);
+  spdlog::info("signal {}: draining", signal.Wait());
+  (*server)->Drain();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (!diptych::ParseFlags(kUsage, argc, argv).empty()) {
+    std::fprintf(stderr, "gateway: takes flags only; see --help\n");
+    return 2;
+  }
+  const absl::Status status = Serve();
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "gateway: %s\n", std::string(status.message()).c_str());
+  return 1;
+}

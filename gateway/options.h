@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/question_limits.h"
+#include "common/server.h"
+
+namespace diptych::gateway {
+
+// Everything that the gateway can be told. Defaults are those of the flags.
+struct Options {
+  std::string listen = "127.0.0.1:7000";
+  std::string language_target = "127.0.0.1:7002";
+  std::string vision_target = "127.0.0.1:7001";  // asked for its description only
+  QuestionLimits limits = {};
+  int max_inflight = 256;
+  absl::Duration request_timeout = absl::Minutes(2);  // longest, whatever the caller allows
+  TlsOptions tls = {};                                // towards callers
+  TlsOptions tier_tls = {};                           // towards the tiers
+  absl::Duration drain_delay = absl::ZeroDuration();
+  absl::Duration drain_timeout = absl::Seconds(30);
+};
+
+}  // namespace diptych::gateway

@@ -1,0 +1,47 @@
+#include "gateway/server.h"
+
+#include <utility>
+
+#include "absl/time/time.h"
+#include "common/log.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+
+GatewayServer::GatewayServer(const Options& options, Tiers tiers)
+    : tiers_(std::move(tiers)), admission_(options.limits, options.max_inflight) {}
+
+absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Options& options) {
+  DIPTYCH_ASSIGN_OR_RETURN(Tiers tiers, OpenTiers(options));
+  auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers)));
+  self->watch_ = std::make_unique<TierWatch>(self->tiers_);
+  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_,
+                                                    absl::ToChronoNanoseconds(options.request_timeout));
+  const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
+                             .listen = options.listen,
+                             .tls = options.tls,
+                             .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
+                             .drain_delay = options.drain_delay,
+                             .drain_timeout = options.drain_timeout};
+  DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, self->service_.get()));
+  self->watch_->Start([server = self->server_.get()](bool reachable) {
+    server->SetReady(reachable);
+    if (reachable) {
+      spdlog::info("READY on port {}", server->port());
+    } else {
+      spdlog::warn("the language tier is not reachable");
+    }
+  });
+  return self;
+}
+
+GatewayServer::~GatewayServer() {
+  if (watch_ != nullptr) watch_->Stop();
+}
+
+void GatewayServer::Drain() {
+  watch_->Stop();
+  server_->Drain(&admission_.gate());
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,41 @@
+// The gateway as an object, so that tests start it in their own process.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "common/server.h"
+#include "gateway/admission.h"
+#include "gateway/options.h"
+#include "gateway/service.h"
+#include "gateway/tier_watch.h"
+#include "gateway/tiers.h"
+
+namespace diptych::gateway {
+
+// Thread-safe.
+class GatewayServer {
+ public:
+  // Serves at once; is ready, for health checks, while the language tier is reachable. INVALID_ARGUMENT if
+  // an address, a target or a TLS file is unusable.
+  static absl::StatusOr<std::unique_ptr<GatewayServer>> Start(const Options& options);
+
+  // Ends calls that are still running.
+  ~GatewayServer();
+
+  // The orderly end: not ready, then new calls are told DRAINING and those in flight get drain_timeout.
+  void Drain();
+
+  int port() const { return server_->port(); }
+
+ private:
+  explicit GatewayServer(const Options& options, Tiers tiers);
+
+  Tiers tiers_;
+  Admission admission_;
+  std::unique_ptr<TierWatch> watch_;
+  std::unique_ptr<GatewayService> service_;
+  std::unique_ptr<GrpcServer> server_;
+};
+
+}  // namespace diptych::gateway

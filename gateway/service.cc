@@ -1,0 +1,121 @@
+#include "gateway/service.h"
+
+#include <memory>
+#include <utility>
+
+#include "common/call_watch.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "common/wire.h"
+#include "gateway/context_plan.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr auto kPlanPatience = std::chrono::seconds(5);
+
+grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context, const absl::Status& status) {
+  auto* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+// A question to the language tier's tokenizer; deletes itself when it is answered.
+struct TokenCount {
+  TokenCount(grpc::CallbackServerContext* caller, const v1::PlanContextRequest& plan_request,
+             v1::ModelDescription description)
+      : context(grpc::ClientContext::FromCallbackServerContext(*caller)),
+        plan(plan_request),
+        model(std::move(description)) {
+    context->set_deadline(ToSystemTime(WatchCall(*caller, kPlanPatience)->deadline()));
+    *request.mutable_turns() = plan.turns();
+    request.set_prompt(plan.prompt());
+  }
+
+  std::unique_ptr<grpc::ClientContext> context;
+  const v1::PlanContextRequest plan;
+  const v1::ModelDescription model;
+  v1::CountTokensRequest request;
+  v1::CountTokensResponse response;
+};
+
+absl::Status ForCaller(const grpc::Status& status) {
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty()) {
+    return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "no language replica answers");
+  }
+  return FromGrpcStatus(status);
+}
+
+}  // namespace
+
+GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch,
+                               SteadyDuration request_timeout)
+    : tiers_(tiers),
+      admission_(admission),
+      watch_(watch),
+      environment_{.language = tiers.language.get(),
+                   .admission = &admission,
+                   .served_model =
+                       [&watch] {
+                         const auto model = watch.model();
+                         return model ? model->name() : std::string();
+                       },
+                   .request_timeout = request_timeout} {}
+
+grpc::ServerUnaryReactor* GatewayService::Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                              grpc::ByteBuffer* response) {
+  return StartAsk(environment_, context, *request, response);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(grpc::CallbackServerContext* context,
+                                                                      const grpc::ByteBuffer* request) {
+  return StartAskStream(environment_, context, *request);
+}
+
+grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  v1::PlanContextRequest plan;
+  absl::Status status = ParseMessage(*request, plan);
+  if (status.ok()) status = CheckPlanRequest(plan);
+  if (!status.ok()) return FinishNow(context, status);
+  auto model = watch_.model();
+  if (!model) {
+    return FinishNow(
+        context, MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "no language replica answers"));
+  }
+  if (!NeedsTokenCount(plan)) {
+    *response = SerializeMessage(gateway::PlanContext(plan, *model, {}));
+    return FinishNow(context, absl::OkStatus());
+  }
+  auto* reactor = context->DefaultReactor();
+  auto* count = new TokenCount(context, plan, *std::move(model));
+  tiers_.language->async()->CountTokens(
+      count->context.get(), &count->request, &count->response, [count, reactor, response](const grpc::Status& status) {
+        const std::unique_ptr<TokenCount> owned(count);
+        if (!status.ok()) return reactor->Finish(ToGrpcStatus(ForCaller(status)));
+        *response = SerializeMessage(gateway::PlanContext(count->plan, count->model, count->response));
+        reactor->Finish(grpc::Status::OK);
+      });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerContext* context,
+                                                       const v1::AnalyzeImageRequest* request,
+                                                       v1::AnalyzeImageResponse* response) {
+  return FinishNow(context, absl::UnimplementedError("this version does not analyse pictures yet"));
+}
+
+grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* context,
+                                                   const v1::GetModelRequest* request, v1::GetModelResponse* response) {
+  auto* reactor = context->DefaultReactor();
+  DescribeTiers(tiers_, [this, reactor, response](TierReports reports) {
+    auto merged = MergeReports(reports);
+    if (!merged.ok()) return reactor->Finish(ToGrpcStatus(merged.status()));
+    *response = *std::move(merged);
+    *response->mutable_limits() = admission_.ToProto();
+    reactor->Finish(grpc::Status::OK);
+  });
+  return reactor;
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,38 @@
+// The two tiers behind the gateway: how to reach them and what they say of themselves.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/stage_clock.h"
+#include "diptych/v1/gateway.pb.h"
+#include "diptych/v1/language.grpc.pb.h"
+#include "diptych/v1/vision.grpc.pb.h"
+#include "gateway/options.h"
+
+namespace diptych::gateway {
+
+struct Tiers {
+  std::shared_ptr<grpc::Channel> language_channel;
+  std::unique_ptr<v1::LanguageService::Stub> language;
+  std::unique_ptr<v1::VisionService::Stub> vision;
+};
+
+// Connects when first used. INVALID_ARGUMENT if a target or a TLS file is unusable.
+absl::StatusOr<Tiers> OpenTiers(const Options& options);
+
+struct TierReports {
+  absl::StatusOr<v1::ModelDescription> language = absl::UnknownError("");
+  absl::StatusOr<v1::ModelDescription> vision = absl::UnknownError("");
+};
+
+// Asks both at the same time; `done` is called once, on one of gRPC's threads, within a second.
+void DescribeTiers(Tiers& tiers, std::function<void(TierReports)> done);
+
+// The language tier's description with the vision tier's parts. UNAVAILABLE with TIER_UNAVAILABLE, telling
+// how it stands with both, if the language tier did not answer.
+absl::StatusOr<v1::GetModelResponse> MergeReports(const TierReports& reports);
+
+}  // namespace diptych::gateway

@@ -1,0 +1,61 @@
+#include "gateway/answer_clock.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/testing/fake_tiers.h"
+
+namespace diptych::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr SteadyTime kArrival{std::chrono::seconds(10)};
+
+v1::StageTimings TierTimings() {
+  return testing::FinishedMessage("text").finished().timings();
+}
+
+SteadyDuration Sum(const v1::StageTimings& t) {
+  SteadyDuration sum{};
+  for (const auto* stage : {&t.gateway(), &t.image_decode(), &t.image_resize(), &t.vision_queue(), &t.vit(),
+                            &t.token_transfer(), &t.language_queue(), &t.tokenize(), &t.qformer(), &t.prefill(),
+                            &t.decode(), &t.detokenize(), &t.unattributed()}) {
+    sum += FromProtoDuration(*stage);
+  }
+  return sum;
+}
+
+TEST(AnswerClockTest, TheGatewayStageIsWhatTheTierDidNotSee) {
+  v1::StageTimings timings = TierTimings();
+  const SteadyDuration tier = FromProtoDuration(timings.total());
+  AnswerClock(kArrival).Join(timings, kArrival + tier + milliseconds(7));
+  EXPECT_EQ(FromProtoDuration(timings.gateway()), milliseconds(7));
+  EXPECT_EQ(FromProtoDuration(timings.total()), tier + milliseconds(7));
+  EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
+}
+
+TEST(AnswerClockTest, ClocksThatDisagreeNeverMakeAStageNegative) {
+  v1::StageTimings timings = TierTimings();
+  AnswerClock(kArrival).Join(timings, kArrival + milliseconds(1));  // less than the tier says it took
+  EXPECT_EQ(FromProtoDuration(timings.gateway()), SteadyDuration::zero());
+  EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
+}
+
+TEST(AnswerClockTest, TheFirstDeltaWithATokenMakesTheTimeToFirstToken) {
+  AnswerClock clock(kArrival);
+  clock.OnDelta({}, kArrival + milliseconds(1));
+  clock.OnDelta(testing::DeltaMessage("a", 5).delta(), kArrival + milliseconds(2));
+  clock.OnDelta(testing::DeltaMessage("b", 6).delta(), kArrival + milliseconds(3));
+  v1::StageTimings timings;
+  clock.Join(timings, kArrival + milliseconds(4));
+  EXPECT_EQ(FromProtoDuration(timings.time_to_first_token()), milliseconds(2));
+}
+
+TEST(AnswerClockTest, WithoutAnyTokenItIsTheWholeTime) {
+  v1::StageTimings timings;
+  AnswerClock(kArrival).Join(timings, kArrival + milliseconds(4));
+  EXPECT_EQ(FromProtoDuration(timings.time_to_first_token()), milliseconds(4));
+}
+
+}  // namespace
+}  // namespace diptych::gateway

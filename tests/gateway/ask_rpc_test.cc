@@ -1,0 +1,246 @@
+// Ask and AskStream through the RPC: relaying, repeating on another replica, cancelling, deadlines.
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "tests/gateway/gateway_fixture.h"
+
+namespace diptych::gateway {
+namespace {
+
+using testing::DeltaMessage;
+using testing::FakeLanguageTier;
+using testing::FinishedMessage;
+using testing::StartedMessage;
+using Writer = FakeLanguageTier::Writer;
+
+class AskRpcTest : public GatewayFixture {};
+
+const grpc::Status kGone(grpc::StatusCode::UNAVAILABLE, "connection reset");
+
+TEST_F(AskRpcTest, AnswersWithTheTiersAnswerAndJoinedTimings) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  v1::Question question = TextQuestion();
+  question.set_request_id("my request");
+  const auto answer = Ask(question);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->text(), "a red circle");
+  EXPECT_EQ(answer->request_id(), "my request");
+  EXPECT_EQ(answer->context_budget().remaining(), 2006);
+  const SteadyDuration tier = FromProtoDuration(FinishedMessage("").finished().timings().total());
+  EXPECT_EQ(FromProtoDuration(answer->timings().total()), FromProtoDuration(answer->timings().gateway()) + tier);
+  EXPECT_GT(FromProtoDuration(answer->timings().time_to_first_token()), SteadyDuration::zero());
+}
+
+TEST_F(AskRpcTest, StreamsStartedDeltasFinishedInOrder) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  ASSERT_TRUE(stream.status.ok()) << stream.status;
+  ASSERT_EQ(stream.events.size(), 4u);
+  EXPECT_EQ(stream.events[0].started().context_budget().window(), 2048);
+  EXPECT_EQ(stream.Text(), "a red circle");
+  EXPECT_EQ(stream.events[3].finished().text(), "a red circle");
+  EXPECT_TRUE(stream.events[3].finished().timings().has_gateway());
+}
+
+TEST_F(AskRpcTest, GivesARequestAnIdIfTheCallerDoesNot) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  const auto first = Ask(TextQuestion()), second = Ask(TextQuestion());
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_FALSE(first->request_id().empty());
+  EXPECT_NE(first->request_id(), second->request_id());
+}
+
+TEST_F(AskRpcTest, ErrorsOfTheTierPassUnchanged) {
+  const absl::Status kErrors[] = {
+      MakeError(absl::StatusCode::kOutOfRange, reason::kContextLengthExceeded, "2050 tokens do not fit into 2048"),
+      MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch, "the tiers hold different models"),
+      MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "no vision replica answers"),
+      RetryLater(absl::StatusCode::kResourceExhausted, reason::kKvFull, "no room for the cache",
+                 absl::Milliseconds(1234)),
+      InvalidField(reason::kImageCorrupt, "question.images[0]", "the file is cut off"),
+      absl::DeadlineExceededError("the deadline passed in stage prefill"),
+      absl::InternalError("failed"),
+  };
+  for (const absl::Status& error : kErrors) {
+    FakeLanguageTier language([&error](int, auto*, const auto&, Writer*) { return ToGrpcStatus(error); });
+    StartGateway(language.target());
+    const absl::Status unary = Ask(TextQuestion()).status();
+    EXPECT_EQ(unary, error);
+    EXPECT_EQ(AskStream(TextQuestion()).status, error);
+    EXPECT_EQ(language.calls(), 2) << "not repeated: " << error;
+  }
+}
+
+TEST_F(AskRpcTest, WithoutAnyReplicaTheTierIsUnavailable) {
+  StartGateway(testing::DeadTarget(), {}, /*wait=*/false);
+  const absl::Status unary = Ask(TextQuestion()).status();
+  EXPECT_EQ(unary.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(unary), reason::kTierUnavailable);
+  EXPECT_EQ(ReasonOf(AskStream(TextQuestion()).status), reason::kTierUnavailable);
+}
+
+TEST_F(AskRpcTest, AUnaryQuestionIsRepeatedEvenAfterTextHadCome) {
+  FakeLanguageTier language([](int call, auto*, const auto& request, Writer* writer) {
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("a red", 5));
+    if (call < 3) return kGone;
+    writer->Write(FinishedMessage("a red circle"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const auto answer = Ask(TextQuestion());
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->text(), "a red circle");
+  EXPECT_EQ(language.calls(), 3);
+}
+
+TEST_F(AskRpcTest, AStreamThatHasNotBegunIsRepeatedAndStartsOnce) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    if (call == 1) return kGone;
+    writer->Write(DeltaMessage("a red circle", 5));
+    writer->Write(FinishedMessage("a red circle"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  ASSERT_TRUE(stream.status.ok()) << stream.status;
+  ASSERT_EQ(stream.events.size(), 3u);
+  EXPECT_TRUE(stream.events[0].has_started());
+  EXPECT_TRUE(stream.events[1].has_delta());
+}
+
+TEST_F(AskRpcTest, AStreamThatHasBegunEndsUnavailable) {
+  FakeLanguageTier language([](int, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("a red", 5));
+    return kGone;
+  });
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  EXPECT_EQ(stream.Text(), "a red");
+  EXPECT_EQ(stream.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(stream.status), reason::kTierUnavailable);
+  EXPECT_EQ(language.calls(), 1);
+}
+
+TEST_F(AskRpcTest, AReplicaThatDrainsHandsTheQuestionOn) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    if (call == 1) {
+      return ToGrpcStatus(
+          RetryLater(absl::StatusCode::kUnavailable, reason::kDraining, "shutting down", absl::Seconds(1)));
+    }
+    writer->Write(StartedMessage());
+    writer->Write(FinishedMessage("text"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  EXPECT_TRUE(Ask(TextQuestion()).ok());
+}
+
+TEST_F(AskRpcTest, GivesUpAfterThreeAttempts) {
+  FakeLanguageTier language([](int, auto*, const auto&, Writer*) { return kGone; });
+  StartGateway(language.target());
+  EXPECT_EQ(ReasonOf(Ask(TextQuestion()).status()), reason::kTierUnavailable);
+  EXPECT_EQ(language.calls(), 3);
+}
+
+TEST_F(AskRpcTest, ATierThatBreaksTheProtocolIsAnInternalError) {
+  const std::vector<std::vector<v1::GenerateResponse>> kBroken = {
+      {},
+      {StartedMessage()},
+      {DeltaMessage("a", 5), FinishedMessage("a")},
+      {StartedMessage(), StartedMessage()},
+      {StartedMessage(), FinishedMessage("a"), DeltaMessage("b", 6)},
+      {StartedMessage(), v1::GenerateResponse()},
+  };
+  for (size_t i = 0; i < kBroken.size(); ++i) {
+    FakeLanguageTier language([&](int, auto*, const auto&, Writer* writer) {
+      for (const auto& message : kBroken[i]) writer->Write(message);
+      return grpc::Status::OK;
+    });
+    StartGateway(language.target());
+    const absl::Status unary = Ask(TextQuestion()).status();
+    EXPECT_EQ(unary.code(), absl::StatusCode::kInternal) << i;
+    EXPECT_EQ(ReasonOf(unary), reason::kTierProtocol) << i;
+    EXPECT_EQ(ReasonOf(AskStream(TextQuestion()).status), reason::kTierProtocol) << i;
+  }
+}
+
+TEST_F(AskRpcTest, CancellingReachesTheTier) {
+  std::promise<void> in_tier, cancelled;
+  FakeLanguageTier language([&](int, grpc::ServerContext* context, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    in_tier.set_value();
+    while (!context->IsCancelled()) std::this_thread::yield();
+    cancelled.set_value();
+    return grpc::Status::CANCELLED;
+  });
+  StartGateway(language.target());
+  grpc::ClientContext context;
+  auto answer = std::async(std::launch::async, [&] { return Ask(context, TextQuestion()); });
+  in_tier.get_future().wait();
+  context.TryCancel();
+  EXPECT_EQ(answer.get().status().code(), absl::StatusCode::kCancelled);
+  cancelled.get_future().wait();  // ends only if the tier was told
+}
+
+TEST_F(AskRpcTest, AnAbandonedStreamReachesTheTier) {
+  std::promise<void> cancelled;
+  FakeLanguageTier language([&](int, grpc::ServerContext* context, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    while (!context->IsCancelled()) writer->Write(DeltaMessage("and on ", 5));
+    cancelled.set_value();
+    return grpc::Status::CANCELLED;
+  });
+  StartGateway(language.target());
+  {
+    grpc::ClientContext context;
+    v1::AskStreamRequest request;
+    *request.mutable_question() = TextQuestion();
+    const auto reader = stub_->AskStream(&context, request);
+    v1::AskStreamResponse event;
+    ASSERT_TRUE(reader->Read(&event));
+    ASSERT_TRUE(reader->Read(&event));
+    context.TryCancel();
+    reader->Finish();
+  }
+  cancelled.get_future().wait();
+}
+
+TEST_F(AskRpcTest, TheCallersDeadlineReachesTheTier) {
+  std::promise<std::chrono::system_clock::time_point> seen;
+  FakeLanguageTier language([&](int, grpc::ServerContext* context, const auto&, Writer*) {
+    seen.set_value(context->deadline());
+    while (!context->IsCancelled()) std::this_thread::yield();
+    return grpc::Status::CANCELLED;
+  });
+  StartGateway(language.target());
+  grpc::ClientContext context;
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(1);
+  context.set_deadline(deadline);
+  const absl::Status status = Ask(context, TextQuestion()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LE(seen.get_future().get(), deadline);
+}
+
+TEST_F(AskRpcTest, ACallWithoutDeadlineGetsTheServersOwn) {
+  FakeLanguageTier language([](int call, grpc::ServerContext* context, const auto&, Writer* writer) {
+    if (call == 2) writer->Write(StartedMessage());
+    while (!context->IsCancelled()) std::this_thread::yield();
+    return grpc::Status::CANCELLED;
+  });
+  StartGateway(language.target(), {.request_timeout = absl::Milliseconds(300)});
+  const absl::Status status = Ask(TextQuestion()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_NE(status.message().find("language_queue"), absl::string_view::npos) << "names the stage: " << status;
+  const absl::Status later = Ask(TextQuestion()).status();
+  EXPECT_NE(later.message().find("prefill"), absl::string_view::npos) << later;
+}
+
+}  // namespace
+}  // namespace diptych::gateway

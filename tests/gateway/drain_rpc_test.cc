@@ -1,0 +1,85 @@
+// Being full, and the orderly end, through the RPC.
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "tests/gateway/gateway_fixture.h"
+
+namespace diptych::gateway {
+namespace {
+
+using testing::DeltaMessage;
+using testing::FakeLanguageTier;
+using testing::FinishedMessage;
+using testing::StartedMessage;
+
+// A tier whose first call waits until the test lets it go on.
+class HeldTier {
+ public:
+  std::string target() const { return tier_.target(); }
+  void WaitForFirstCall() { arrived_.get_future().wait(); }
+  void Release() { release_.set_value(); }
+
+ private:
+  std::promise<void> arrived_, release_;
+  std::shared_future<void> released_ = release_.get_future().share();
+  FakeLanguageTier tier_{[this](int call, auto*, const auto&, FakeLanguageTier::Writer* writer) {
+    if (call == 1) {
+      arrived_.set_value();
+      released_.wait();
+    }
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("text", 5));
+    writer->Write(FinishedMessage("text"));
+    return grpc::Status::OK;
+  }};
+};
+
+class DrainRpcTest : public GatewayFixture {};
+
+TEST_F(DrainRpcTest, OverItsLimitItRefusesAtOnceAndSaysWhenToRetry) {
+  HeldTier language;
+  StartGateway(language.target(), {.max_inflight = 1});
+  auto first = std::async(std::launch::async, [&] { return Ask(TextQuestion()); });
+  language.WaitForFirstCall();
+  const absl::Status refused = Ask(TextQuestion()).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(refused), reason::kQueueFull);
+  EXPECT_GT(RetryAfterOf(refused).value_or(absl::ZeroDuration()), absl::ZeroDuration());
+  EXPECT_EQ(ReasonOf(AskStream(TextQuestion()).status), reason::kQueueFull);
+  language.Release();
+  EXPECT_TRUE(first.get().ok());
+}
+
+TEST_F(DrainRpcTest, DrainingItFinishesWhatItHasAndRefusesTheRest) {
+  HeldTier language;
+  StartGateway(language.target());
+  auto first = std::async(std::launch::async, [&] { return AskStream(TextQuestion()); });
+  language.WaitForFirstCall();
+  std::thread drain([&] { gateway_->Drain(); });
+  absl::Status refused;
+  do {  // until the gate has closed
+    refused = Ask(TextQuestion()).status();
+  } while (refused.ok());
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(refused), reason::kDraining);
+  language.Release();
+  const Stream answered = first.get();
+  EXPECT_TRUE(answered.status.ok()) << answered.status;
+  EXPECT_EQ(answered.Text(), "text");
+  drain.join();
+}
+
+class HealthRpcTest : public GatewayFixture {};
+
+TEST_F(HealthRpcTest, IsReadyWhileTheLanguageTierIsReachable) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  for (const char* name : {"", "readiness", "diptych.v1.GatewayService"}) WaitForHealth(name, Health::SERVING);
+  language.Kill();
+  for (const char* name : {"", "readiness", "diptych.v1.GatewayService"}) WaitForHealth(name, Health::NOT_SERVING);
+  WaitForHealth("liveness", Health::SERVING);
+}
+
+}  // namespace
+}  // namespace diptych::gateway

@@ -1,0 +1,101 @@
+// GetModel, PlanContext and AnalyzeImage through the RPC.
+#include <gtest/gtest.h>
+
+#include "tests/gateway/gateway_fixture.h"
+
+namespace diptych::gateway {
+namespace {
+
+using testing::FakeLanguageTier;
+
+class ModelRpcTest : public GatewayFixture {
+ protected:
+  absl::StatusOr<v1::GetModelResponse> GetModel() {
+    grpc::ClientContext context;
+    v1::GetModelResponse response;
+    const grpc::Status status = stub_->GetModel(&context, {}, &response);
+    if (!status.ok()) return FromGrpcStatus(status);
+    return response;
+  }
+
+  absl::StatusOr<v1::PlanContextResponse> Plan(const v1::PlanContextRequest& request) {
+    grpc::ClientContext context;
+    v1::PlanContextResponse response;
+    const grpc::Status status = stub_->PlanContext(&context, request, &response);
+    if (!status.ok()) return FromGrpcStatus(status);
+    return response;
+  }
+};
+
+TEST_F(ModelRpcTest, DescribesBothTiersTogetherAndTheLimits) {
+  FakeLanguageTier language;
+  StartGateway(language.target(), {.max_inflight = 7});
+  const auto response = GetModel();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->model().name(), "fake");
+  ASSERT_EQ(response->model().parts_size(), 4);
+  EXPECT_EQ(response->model().parts(0).name(), "vision");
+  EXPECT_EQ(response->model().parts(3).name(), "language");
+  EXPECT_EQ(response->limits().max_inflight(), 7);
+  EXPECT_EQ(response->limits().max_image_bytes(), 32 << 20);
+  ASSERT_EQ(response->tiers_size(), 2);
+  EXPECT_TRUE(response->tiers(0).serving() && response->tiers(1).serving());
+}
+
+TEST_F(ModelRpcTest, WithoutTheVisionTierItDescribesTheLanguageTierAlone) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  vision_.Kill();
+  const auto response = GetModel();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->model().parts_size(), 3);
+  EXPECT_TRUE(response->tiers(0).serving());
+  EXPECT_FALSE(response->tiers(1).serving());
+  EXPECT_FALSE(response->tiers(1).error().empty());
+}
+
+TEST_F(ModelRpcTest, WithoutTheLanguageTierItIsUnavailable) {
+  StartGateway(testing::DeadTarget(), {}, /*wait=*/false);
+  const auto response = GetModel();
+  EXPECT_EQ(response.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(response.status()), reason::kTierUnavailable);
+  v1::PlanContextRequest plan;
+  EXPECT_EQ(ReasonOf(Plan(plan).status()), reason::kTierUnavailable);
+}
+
+TEST_F(ModelRpcTest, PlansWithTheServedTokenizer) {
+  FakeLanguageTier language;
+  language.token_count.set_text_tokens(11);
+  StartGateway(language.target());
+  v1::PlanContextRequest request;
+  request.add_images()->set_height(100);
+  request.mutable_images(0)->set_width(100);
+  request.set_prompt("how many shapes");
+  const auto plan = Plan(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->text_tokens(), 11);
+  EXPECT_EQ(plan->windows(0).budget().remaining(), 2048 - 32 - 11);
+}
+
+TEST_F(ModelRpcTest, APlanOutOfRangeNamesItsField) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  v1::PlanContextRequest request;
+  request.set_patch_size(-1);
+  const auto plan = Plan(request);
+  EXPECT_EQ(ReasonOf(plan.status()), reason::kOptionRange);
+  EXPECT_EQ(FieldOf(plan.status()), "patch_size");
+}
+
+TEST_F(ModelRpcTest, AnalysisIsNotPartOfThisVersion) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  grpc::ClientContext context;
+  v1::AnalyzeImageResponse response;
+  const grpc::Status status = stub_->AnalyzeImage(&context, {}, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_FALSE(status.error_message().empty());
+}
+
+}  // namespace
+}  // namespace diptych::gateway

@@ -1,0 +1,72 @@
+// Tiers whose answers a test writes, served by a real gRPC server in the test's process.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/server.h"
+#include "diptych/v1/language.grpc.pb.h"
+#include "diptych/v1/vision.grpc.pb.h"
+
+namespace diptych::testing {
+
+// The descriptions that both fakes give unless told otherwise.
+v1::ModelDescription FakeLanguageModel();
+v1::ModelDescription FakeVisionModel();
+
+// One message of each kind. The final answer's stages are 1 to 12 ms and its total is their sum.
+v1::GenerateResponse StartedMessage(const std::string& request_id = "");
+v1::GenerateResponse DeltaMessage(const std::string& text, int token_id);
+v1::GenerateResponse FinishedMessage(const std::string& text);
+
+class FakeLanguageTier final : public v1::LanguageService::Service {
+ public:
+  using Writer = grpc::ServerWriter<v1::GenerateResponse>;
+  // `call` counts from 1. The default answers "a red circle" in two deltas.
+  using Script = std::function<grpc::Status(int call, grpc::ServerContext*, const v1::GenerateRequest&, Writer*)>;
+
+  // Starts a server on a free port; ready unless told otherwise.
+  explicit FakeLanguageTier(Script script = nullptr);
+
+  std::string target() const { return "127.0.0.1:" + std::to_string(server_->port()); }
+  int calls() const { return calls_; }
+  // Stops listening and ends all calls.
+  void Kill() { server_.reset(); }
+
+  v1::ModelDescription model = FakeLanguageModel();
+  v1::CountTokensResponse token_count;
+
+ private:
+  grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request, Writer* writer) override;
+  grpc::Status CountTokens(grpc::ServerContext* context, const v1::CountTokensRequest* request,
+                           v1::CountTokensResponse* response) override;
+  grpc::Status GetLanguageModel(grpc::ServerContext* context, const v1::GetLanguageModelRequest* request,
+                                v1::GetLanguageModelResponse* response) override;
+
+  const Script script_;
+  std::atomic<int> calls_ = 0;
+  std::unique_ptr<GrpcServer> server_;
+};
+
+// Describes itself; encodes nothing.
+class FakeVisionTier final : public v1::VisionService::Service {
+ public:
+  FakeVisionTier();
+  std::string target() const { return "127.0.0.1:" + std::to_string(server_->port()); }
+  void Kill() { server_.reset(); }
+
+ private:
+  grpc::Status GetVisionModel(grpc::ServerContext* context, const v1::GetVisionModelRequest* request,
+                              v1::GetVisionModelResponse* response) override;
+
+  std::unique_ptr<GrpcServer> server_;
+};
+
+// An address where nobody listens.
+std::string DeadTarget();
+
+}  // namespace diptych::testing
