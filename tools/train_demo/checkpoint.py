@@ -1,6 +1,6 @@
 """Writes trained weights as a Hugging Face checkpoint (bf16):
 
-    python checkpoint.py --run run --weights joint_again.pt --out ../../models/demo
+    python checkpoint.py --run run --weights relations.pt --out ../../models/demo
 """
 import argparse
 import json
@@ -60,7 +60,7 @@ def _write_json(path, value):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("run"))
-    parser.add_argument("--weights", default="joint_again.pt")
+    parser.add_argument("--weights", default="relations.pt")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     export(args.run, args.weights, args.out)

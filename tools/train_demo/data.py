@@ -19,7 +19,7 @@ from shared_prefix import TextGroup
 GENERAL_MIX = dict(
     color_of=2.0, color_at=0.5, shape_at=0.5, what_at=0.5, shape_of=1.1, size_of=1.0, where=2.0, count_all=0.2,
     count_some=2.0, exists=1.4, exists_at=0.4, is_color=1.2, relation=2.2, compare=1.6, background=0.4)
-# ... then what is still answered wrongly: above all relations, which take two searches.
+# ... then above all relations, which take two searches.
 RELATION_MIX = dict(
     color_of=2.0, color_at=0.5, shape_at=0.5, what_at=0.8, shape_of=1.5, size_of=0.8, where=1.6, count_all=0.3,
     count_some=1.6, exists=1.0, exists_at=0.4, is_color=1.0, relation=10.0, compare=2.0, background=1.2)
@@ -32,7 +32,6 @@ class TextMix:
     weights: dict = field(default_factory=lambda: GENERAL_MIX)
     questions: int = 12
     caption_share: float = 0.4  # of the images also get a caption or description
-    history_share: float = 0.0  # of the questions follow one or two answered ones, as in a chat
 
 
 class ScenePool:
@@ -134,12 +133,7 @@ class TextBatcher:
         rows = []
         for image, scene in enumerate(batch_scenes):
             for kind in rng.choices(kinds, weights, k=mix.questions):
-                if rng.random() < mix.history_share:
-                    earlier = rng.choices(kinds, weights, k=rng.randint(1, 2))
-                    prompt, answer = questions.ask_in_chat(rng, scene, earlier, kind)
-                else:
-                    prompt, answer = questions.ask(rng, scene, kind)
-                rows.append(self.row(prompt, answer, image, kind))
+                rows.append(self.row(*questions.ask(rng, scene, kind), image, kind))
             if rng.random() < mix.caption_share:
                 kind, prompt, answer = questions.ask_caption(rng, scene)
                 rows.append(self.row(prompt, answer, image, kind))
@@ -157,9 +151,8 @@ class TextBatcher:
 def pack(rows: list[TextRow]) -> TextBatch:
     """Sorts rows by length and pads them in five groups: three of questions, two of captions."""
     rows = sorted(rows, key=lambda r: len(r.ids))
-    captions = sum(r.kind in questions.CAPTION_KINDS for r in rows)
-    short = len(rows) - captions
-    cuts = [0, short // 3, 2 * short // 3, short, len(rows) - captions // 2, len(rows)]
+    short = sum(r.kind in questions.KINDS for r in rows)
+    cuts = [0, short // 3, 2 * short // 3, short, (short + len(rows)) // 2, len(rows)]
     groups, targets, row_of_target = [], [], []
     for begin, end in zip(cuts, cuts[1:]):
         if begin < end:

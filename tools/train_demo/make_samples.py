@@ -68,6 +68,7 @@ SAMPLES = [
                "What color is the circle?": "blue and cyan",
                "How many shapes are there?": "4",
                "How many circles are there?": "2",
+               "What is above the cyan circle?": "an orange triangle",
                "What size is the purple cross?": "small",
                "How many blue stars are there?": "0",
            }),

@@ -1,7 +1,7 @@
 """The recipe: which stages train the demo model, in which order, for how long."""
 from dataclasses import dataclass, field
 
-from data import GENERAL_MIX, RELATION_MIX, TextMix
+from data import RELATION_MIX, TextMix
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ class Joint:
 Stage = Perception | Language | Joint
 
 _SOME_SIZES = ((84, 0.04), (140, 0.045), (168, 0.04))
-_MORE_SIZES = ((84, 0.06), (140, 0.05), (168, 0.05), (224, 0.04))
 FIRST_TEXT_LAYERS = 4
 RECIPE: list[Stage] = [
     Perception("perception", steps=2400, other_sizes=_SOME_SIZES),
@@ -61,8 +60,6 @@ RECIPE: list[Stage] = [
     Language("language", steps=1700, learning_rate=1.5e-3),
     Language("language_again", steps=2800, learning_rate=1.2e-3),
     Joint("joint", steps=400, other_sizes=_SOME_SIZES),
-    Language("relations", steps=4000, learning_rate=1.2e-3, layer_sources=(0, 1, 1, 2, 2, 3),
+    Language("relations", steps=1440, learning_rate=1.2e-3, layer_sources=(0, 1, 1, 2, 2, 3),
              mix=TextMix(RELATION_MIX, caption_share=0.25)),
-    Joint("joint_again", steps=1500, mix=TextMix(RELATION_MIX, caption_share=0.25, history_share=0.06),
-          other_sizes=_MORE_SIZES),
 ]

@@ -5,6 +5,7 @@
 Each stage leaves OUT/<stage>.pt. `--start-at STAGE` goes on after the stage before it (or from `--start-from FILE`).
 """
 import argparse
+import contextlib
 import json
 import math
 import random
@@ -21,13 +22,12 @@ from tokenizers import Tokenizer
 import data
 import model as demo
 import questions
-from recipe import FIRST_TEXT_LAYERS, RECIPE, Joint, Language, Perception
+from recipe import FIRST_TEXT_LAYERS, RECIPE, Joint, Language, Perception, Stage
 from shared_prefix import answer_logits
 
 WARM_UP_STEPS = 200
-SAVE_EVERY, REPORT_EVERY = 200, 200
+REPORT_EVERY = 200
 PERCEPTION_SHARE = 0.1  # of the perception loss in a joint stage
-AVERAGE_DECAY = 0.995
 
 
 class Run:
@@ -98,14 +98,40 @@ class Run:
         return {kind: round(right[kind] / total[kind], 4) for kind in total}
 
 
-class Loop:
-    """One stage's optimizer, cosine schedule, log and intermediate saves.
+class MovingAverage:
+    """Exponential moving average of a model's weights."""
 
-    With `minutes`, the schedule follows the clock in place of the step count.
+    _DECAY = 0.995
+
+    def __init__(self, model: nn.Module):
+        self._model, self._updates = model, 0
+        self._average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self._updates += 1
+        decay = min(self._DECAY, self._updates / (self._updates + 20))
+        for key, value in self._model.state_dict().items():
+            self._average[key].lerp_(value, 1 - decay)
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Inside, the model has the averaged weights."""
+        live = {k: v.clone() for k, v in self._model.state_dict().items()}
+        self._model.load_state_dict(self._average)
+        yield
+        self._model.load_state_dict(live)
+
+
+class Loop:
+    """One stage's optimizer, cosine schedule, log and saves.
+
+    With `minutes`, the schedule follows the clock in place of the step count. With an `average`, its weights are
+    what is measured and saved.
     """
 
-    def __init__(self, run: Run, stage, parameters, minutes: float | None):
-        self._run, self._stage, self._minutes = run, stage, minutes
+    def __init__(self, run: Run, stage: Stage, parameters, minutes: float | None, average: MovingAverage | None = None):
+        self._run, self._stage, self._minutes, self._average = run, stage, minutes, average
         self._parameters = list(parameters)
         groups = [dict(params=[p for p in self._parameters if p.dim() > 1], weight_decay=0.03),
                   dict(params=[p for p in self._parameters if p.dim() <= 1], weight_decay=0.0)]
@@ -120,10 +146,11 @@ class Loop:
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             yield self._step
-            if self._step % REPORT_EVERY == 0 or self._progress() >= 1:
-                self._report()
-            if self._step % SAVE_EVERY == 0:
-                self._run.save(f"{self._stage.name}_unfinished")
+            done = self._progress() >= 1
+            if done or self._step % REPORT_EVERY == 0:
+                with self._average.applied() if self._average else contextlib.nullcontext():
+                    self._report()
+                    self._run.save(self._stage.name if done else f"{self._stage.name}_unfinished")
 
     def apply(self, loss: torch.Tensor) -> None:
         self._optimizer.zero_grad(set_to_none=True)
@@ -131,6 +158,8 @@ class Loop:
         nn.utils.clip_grad_norm_(self._parameters, 1.0, foreach=True)
         self._optimizer.step()
         self._step += 1
+        if self._average:
+            self._average.update()
         value = loss.item()
         self._smooth_loss = value if self._smooth_loss is None else 0.98 * self._smooth_loss + 0.02 * value
 
@@ -165,7 +194,6 @@ def train_perception(run: Run, stage: Perception, minutes: float | None) -> None
         images, batch_scenes = run.pool("dense").take(run.rng, stage.batch) if dense else _fresh_batch(run, stage)
         patches, queries = demo.see(model, images)
         loop.apply(run.heads.loss(patches, queries, demo.perception_labels(batch_scenes)))
-    run.save(stage.name)
 
 
 def train_language(run: Run, stage: Language, minutes: float | None) -> None:
@@ -179,7 +207,6 @@ def train_language(run: Run, stage: Language, minutes: float | None) -> None:
         batch = run.texts.batch(run.rng, [pool.scenes[i] for i in chosen], stage.mix)
         logits = answer_logits(model, model.language_projection(queries[chosen]), batch.groups)
         loop.apply(F.cross_entropy(logits, batch.targets))
-    run.save(stage.name)
 
 
 @torch.no_grad()
@@ -192,26 +219,14 @@ def _cached_queries(model, pool):
 
 def train_joint(run: Run, stage: Joint, minutes: float | None) -> None:
     model = run.model
-    loop = Loop(run, stage, [*model.parameters(), *run.heads.parameters()], minutes)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items() if v.is_floating_point()}
-    for step in loop.steps():
+    loop = Loop(run, stage, [*model.parameters(), *run.heads.parameters()], minutes, MovingAverage(model))
+    for _ in loop.steps():
         images, batch_scenes = _fresh_batch(run, stage)
         batch = run.texts.batch(run.rng, batch_scenes, stage.mix)
         patches, queries = demo.see(model, images)
         logits = answer_logits(model, model.language_projection(queries), batch.groups)
         perception = run.heads.loss(patches, queries, demo.perception_labels(batch_scenes))
         loop.apply(F.cross_entropy(logits, batch.targets) + PERCEPTION_SHARE * perception)
-        _move_average(average, model, min(AVERAGE_DECAY, (step + 1) / (step + 21)))
-    model.load_state_dict({**model.state_dict(), **average})
-    run.save(stage.name)
-    print("averaged weights", run.accuracy(), flush=True)
-
-
-@torch.no_grad()
-def _move_average(average, model, decay):
-    state = model.state_dict()
-    for key, value in average.items():
-        value.lerp_(state[key], 1 - decay)
 
 
 def _fresh_batch(run, stage):
