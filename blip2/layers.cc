@@ -2,14 +2,19 @@
 
 #include <ATen/ATen.h>
 
-
 namespace diptych::blip2 {
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return at::linear(x, weight, bias);
+}
 
-at::Tensor LayerNorm::operator()(const at::Tensor& x) const { return at::layer_norm(x, {width}, weight, bias, eps); }
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, {width}, weight, bias, eps);
+}
 
-at::Tensor Gelu(at::Tensor x) { return at::gelu_(x, "none"); }
+at::Tensor Gelu(at::Tensor x) {
+  return at::gelu_(x, "none");
+}
 
 at::Tensor SplitHeads(const at::Tensor& x, int64_t heads) {
   return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
@@ -17,8 +22,8 @@ at::Tensor SplitHeads(const at::Tensor& x, int64_t heads) {
 
 at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale,
                      const Visibility& visibility) {
-  const at::Tensor out = at::scaled_dot_product_attention(query, key, value, visibility.mask, /*dropout_p=*/0,
-                                                          visibility.causal, scale);
+  const at::Tensor out =
+      at::scaled_dot_product_attention(query, key, value, visibility.mask, /*dropout_p=*/0, visibility.causal, scale);
   return out.transpose(1, 2).reshape({query.size(0), query.size(2), -1});
 }
 

@@ -12,7 +12,7 @@ namespace diptych::blip2 {
 namespace {
 
 constexpr char kPrefix[] = "language_model.model.decoder.";
-constexpr double kLayerNormEps = 1e-5;   // torch's default: OPT's configuration has no field for it
+constexpr double kLayerNormEps = 1e-5;  // torch's default: OPT's configuration has no field for it
 constexpr int64_t kPositionOffset = 2;  // the first two rows of the table stand for padding
 
 // The names are the checkpoint's, below language_model.model.decoder.layers.N.
@@ -29,8 +29,7 @@ Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
   const std::string prefix = kPrefix + ("layers." + std::to_string(index) + ".");
   const std::string attention = prefix + "self_attn.";
   const auto norm = [&](const char* name) {
-    return reader.ReadLayerNorm(prefix + name, config.hidden_size, kLayerNormEps,
-                                config.layer_norm_elementwise_affine);
+    return reader.ReadLayerNorm(prefix + name, config.hidden_size, kLayerNormEps, config.layer_norm_elementwise_affine);
   };
   return {.self_attn_layer_norm = norm("self_attn_layer_norm"),
           .qkv_proj = reader.ReadStacked({attention + "q_proj", attention + "k_proj", attention + "v_proj"},
@@ -62,8 +61,8 @@ Step MakeStep(int64_t past, int64_t tokens, at::Device device) {
 at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const Step& step,
                          const at::Tensor& keys, const at::Tensor& values) {
   const std::vector<at::Tensor> qkv = layer.qkv_proj(x).chunk(3, /*dim=*/-1);
-  // The query is scaled in the model's dtype before the product, as transformers does.
-  const at::Tensor query = SplitHeads(qkv[0].mul_(1 / std::sqrt(static_cast<double>(x.size(2) / heads))), heads);
+  // Scaled before the product, as transformers does. Not by mul_, which rounds the factor to the model's dtype.
+  const at::Tensor query = SplitHeads(qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(2) / heads))), heads);
   keys.narrow(2, step.past, step.tokens).copy_(SplitHeads(qkv[1], heads));
   values.narrow(2, step.past, step.tokens).copy_(SplitHeads(qkv[2], heads));
   const int64_t length = step.past + step.tokens;
@@ -71,7 +70,9 @@ at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x,
       Attention(query, keys.narrow(2, 0, length), values.narrow(2, 0, length), /*scale=*/1.0, step.visibility));
 }
 
-at::Tensor FeedForward(const Layer& layer, const at::Tensor& x) { return layer.fc2(layer.fc1(x).relu_()); }
+at::Tensor FeedForward(const Layer& layer, const at::Tensor& x) {
+  return layer.fc2(layer.fc1(x).relu_());
+}
 
 }  // namespace
 
@@ -169,6 +170,8 @@ at::Tensor OptDecoder::Forward(const at::Tensor& embeddings, KvCache& cache) con
   return weights_->lm_head(x).to(at::kFloat).view({config_.vocab_size});
 }
 
-PartSize OptDecoder::size() const { return weights_->size; }
+PartSize OptDecoder::size() const {
+  return weights_->size;
+}
 
 }  // namespace diptych::blip2

@@ -33,8 +33,7 @@ AttentionBlock ReadAttention(WeightReader& reader, const QFormerConfig& config, 
   return {.query = reader.ReadLinear(prefix + "attention.query"),
           .key_value = reader.ReadStacked({prefix + "attention.key", prefix + "attention.value"}),
           .output_dense = reader.ReadLinear(prefix + "output.dense"),
-          .output_norm =
-              reader.ReadLayerNorm(prefix + "output.LayerNorm", config.hidden_size, config.layer_norm_eps)};
+          .output_norm = reader.ReadLayerNorm(prefix + "output.LayerNorm", config.hidden_size, config.layer_norm_eps)};
 }
 
 Layer ReadLayer(WeightReader& reader, const QFormerConfig& config, int64_t index) {
@@ -72,7 +71,7 @@ struct QFormer::Weights {
   at::Tensor query_tokens;  // [1, Q, Dq]
   LayerNorm layernorm;
   std::vector<Layer> layers;
-  Linear language_projection;  // [Dl, Dq]
+  Linear language_projection;   // [Dl, Dq]
   int64_t embedding_width = 0;  // De
   Placement qformer_placement;
   PartSize qformer_size;
@@ -121,7 +120,11 @@ at::Tensor QFormer::Project(const at::Tensor& queries) const {
   return projected.flatten(1).slice(1, 0, queries.size(1) * width).reshape({queries.size(0), -1, width});
 }
 
-PartSize QFormer::qformer_size() const { return weights_->qformer_size; }
-PartSize QFormer::projection_size() const { return weights_->projection_size; }
+PartSize QFormer::qformer_size() const {
+  return weights_->qformer_size;
+}
+PartSize QFormer::projection_size() const {
+  return weights_->projection_size;
+}
 
 }  // namespace diptych::blip2

@@ -108,6 +108,8 @@ at::Tensor VisionModel::Forward(const at::Tensor& pixel_values) const {
   return weights_->post_layernorm(x);
 }
 
-PartSize VisionModel::size() const { return weights_->size; }
+PartSize VisionModel::size() const {
+  return weights_->size;
+}
 
 }  // namespace diptych::blip2

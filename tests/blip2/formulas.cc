@@ -11,9 +11,13 @@
 namespace diptych::testing {
 namespace {
 
-at::Tensor Gelu(const at::Tensor& x) { return 0.5 * x * (1 + at::erf(x / std::sqrt(2.0))); }
+at::Tensor Gelu(const at::Tensor& x) {
+  return 0.5 * x * (1 + at::erf(x / std::sqrt(2.0)));
+}
 
-at::Tensor Relu(const at::Tensor& x) { return at::where(x > 0, x, at::zeros_like(x)); }
+at::Tensor Relu(const at::Tensor& x) {
+  return at::where(x > 0, x, at::zeros_like(x));
+}
 
 // x [T, H·Dh], source likewise [L, …]: head h owns columns h·Dh … (h + 1)·Dh.
 at::Tensor MultiHead(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t heads,
@@ -59,7 +63,9 @@ Formulas::Formulas(const blip2::Config& config, const std::map<std::string, at::
   for (const auto& [name, tensor] : weights) weights_[name] = tensor.to(at::kDouble);
 }
 
-at::Tensor Formulas::W(const std::string& name) const { return weights_.at(name); }
+at::Tensor Formulas::W(const std::string& name) const {
+  return weights_.at(name);
+}
 
 at::Tensor Formulas::Linear(const std::string& name, const at::Tensor& x) const {
   const at::Tensor product = at::matmul(x, W(name + ".weight").t());
@@ -100,7 +106,8 @@ at::Tensor Formulas::VisualTokens(const at::Tensor& pixels) const {
     const auto third = [&](int64_t n) { return qkv.slice(1, n * x.size(1), (n + 1) * x.size(1)); };
     x = x + Linear(layer + "self_attn.projection",
                    MultiHead(third(0), third(1), third(2), vision.num_attention_heads, /*causal=*/false));
-    const at::Tensor inner = Gelu(Linear(layer + "mlp.fc1", LayerNorm(layer + "layer_norm2", x, vision.layer_norm_eps)));
+    const at::Tensor inner =
+        Gelu(Linear(layer + "mlp.fc1", LayerNorm(layer + "layer_norm2", x, vision.layer_norm_eps)));
     x = x + Linear(layer + "mlp.fc2", inner);
   }
   return LayerNorm("vision_model.post_layernorm", x, vision.layer_norm_eps);
@@ -110,7 +117,8 @@ at::Tensor Formulas::BertAttention(const std::string& name, const at::Tensor& x,
   const at::Tensor context =
       MultiHead(Linear(name + "attention.query", x), Linear(name + "attention.key", source),
                 Linear(name + "attention.value", source), config_.qformer.num_attention_heads, /*causal=*/false);
-  return LayerNorm(name + "output.LayerNorm", Linear(name + "output.dense", context) + x, config_.qformer.layer_norm_eps);
+  return LayerNorm(name + "output.LayerNorm", Linear(name + "output.dense", context) + x,
+                   config_.qformer.layer_norm_eps);
 }
 
 at::Tensor Formulas::Queries(const at::Tensor& visual_tokens) const {

@@ -281,7 +281,8 @@ TEST(ReducedPrecisionTest, StaysNearFloat32) {
     const OptDecoder decoder(*opened, placement);
     const at::Tensor tokens = VisionModel(*opened, placement).Forward(pixels);
     EXPECT_EQ(tokens.scalar_type(), dtype);
-    const at::Tensor prompt = at::cat({qformer.Project(qformer.Forward(tokens)), decoder.Embed(std::vector<int64_t>{2})}, 1);
+    const at::Tensor prompt =
+        at::cat({qformer.Project(qformer.Forward(tokens)), decoder.Embed(std::vector<int64_t>{2})}, 1);
     KvCache cache = decoder.MakeCache(20);
     decoder.Forward(prompt, cache);
     return decoder.Forward(decoder.Embed(std::vector<int64_t>{9}), cache);
