@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/data/images/: tiny awkward pictures and what Pillow makes of each.
+"""Writes tests/data/images/, tiny awkward pictures and what Pillow makes of each, and
+tests/fuzz/corpus/image/, files that attack a decoder.
 
     .deps/python/bin/python tools/make_test_images.py
 
@@ -20,7 +21,9 @@ import numpy as np
 import PIL
 from PIL import Image
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "images"
+TESTS = pathlib.Path(__file__).resolve().parent.parent / "tests"
+FOLDER = TESTS / "data" / "images"
+HOSTILE_FOLDER = TESTS / "fuzz" / "corpus" / "image"
 WIDTH, HEIGHT = 37, 23
 
 
@@ -199,7 +202,59 @@ def pictures():
     yield "webp_2x2.webp", pillow("RGB", quality=80, width=2, height=2, **webp)
 
 
+def png_of(width, height, depth, color_type, *chunks):
+    """A PNG whose header may promise anything."""
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + b"".join(chunks) + png_chunk(b"IEND", b"")
+
+
+def hostile():
+    jpeg = pillow("RGB", format="JPEG", quality=85)
+    progressive = pillow("RGB", format="JPEG", quality=85, progressive=True)
+    lossy = pillow("RGB", format="WEBP", quality=80)
+    rgb = png(2, 8)
+    size_at = jpeg.index(b"\xff\xc0") + 5
+    first_scan = progressive.index(b"\xff\xda")
+    second_scan = progressive.index(b"\xff\xda", first_scan + 2)
+    zeros = zlib.compress(bytes(251 * 2000), 9)
+    yield "empty", b""
+    yield "gif_renamed.jpg", b"GIF89a\x02\x00\x02\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,"
+    yield "png_bomb_16384.png", png_of(16384, 16384, 8, 2, png_chunk(b"IDAT", zlib.compress(bytes(1 << 20), 9)))
+    yield "png_wide_20000x1.png", png_of(20000, 1, 1, 0, png_chunk(b"IDAT", zlib.compress(bytes(2501), 9)))
+    yield "png_1x1.png", png(2, 8, width=1, height=1)
+    yield "png_small_bomb.png", png_of(2000, 500, 1, 0, png_chunk(b"IDAT", zeros))
+    yield "png_too_little_data.png", png_of(300, 300, 8, 2, png_chunk(b"IDAT", zlib.compress(bytes(5000))))
+    yield "png_too_much_data.png", png_of(3, 3, 8, 2, png_chunk(b"IDAT", zlib.compress(bytes(50000))))
+    yield "png_no_data.png", png_of(3, 3, 8, 2)
+    yield "png_no_palette.png", png_of(3, 3, 8, 3, png_chunk(b"IDAT", zlib.compress(bytes(12))))
+    yield "png_long_palette.png", png_of(3, 3, 1, 3, png_chunk(b"PLTE", color_table(256)), png_chunk(b"IDAT", zlib.compress(bytes(6))))
+    yield "png_chunk_of_4_gib.png", rgb[:33] + b"\xff\xff\xff\xff" + rgb[37:]
+    yield "png_two_headers.png", rgb[:33] + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)) + rgb[33:]
+    yield "png_bad_filter.png", png_of(3, 3, 8, 2, png_chunk(b"IDAT", zlib.compress(b"\x09" * 30)))
+    yield "png_text_bomb.png", png_of(3, 3, 8, 2, png_chunk(b"zTXt", b"A\0\0" + zlib.compress(bytes(1 << 22), 9)), png_chunk(b"IDAT", zlib.compress(bytes(30))))
+    yield "png_profile_bomb.png", png_of(3, 3, 8, 2, png_chunk(b"iCCP", b"A\0\0" + zlib.compress(bytes(1 << 22), 9)), png_chunk(b"IDAT", zlib.compress(bytes(30))))
+    yield "jpeg_markers.jpg", b"\xff\xd8" + b"\xff" * 6000 + jpeg[2:]
+    yield "jpeg_huge_sides.jpg", jpeg[:size_at] + b"\xff\xff\xff\xff" + jpeg[size_at + 4 :]
+    yield "jpeg_larger_than_its_data.jpg", jpeg[:size_at] + struct.pack(">HH", 500, 500) + jpeg[size_at + 4 :]
+    yield "jpeg_two_frames.jpg", jpeg[: size_at - 5] + jpeg[size_at - 5 : size_at + 14] * 2 + jpeg[size_at + 14 :]
+    yield "jpeg_many_scans.jpg", progressive[:second_scan] + progressive[first_scan:second_scan] * 600 + b"\xff\xd9"
+    yield "jpeg_half.jpg", jpeg[: len(jpeg) // 2]
+    yield "jpeg_no_tables.jpg", jpeg.replace(b"\xff\xc4", b"\xff\xec")
+    yield "webp_half.webp", lossy[: len(lossy) // 2]
+    yield "webp_half_with_right_length.webp", b"RIFF" + struct.pack("<I", len(lossy) // 2 - 8) + lossy[8 : len(lossy) // 2]
+    yield "webp_length_of_4_gib.webp", lossy[:4] + b"\xff\xff\xff\xff" + lossy[8:]
+    body = b"VP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + struct.pack("<I", 499)[:3] + struct.pack("<I", 299)[:3]
+    body += lossy[12:]
+    yield "webp_other_canvas.webp", b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+    # Is also a DICOM file: those have their magic at byte 128.
+    yield "webp_dicom.webp", lossy[:128] + b"DICM" + lossy[132:]
+    yield "webp_dicom_without_picture.webp", lossy[:20] + b"\xff" * 10 + lossy[30:128] + b"DICM" + lossy[132:]
+
+
 def main():
+    HOSTILE_FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, data in hostile():
+        (HOSTILE_FOLDER / name).write_bytes(data)
     FOLDER.mkdir(parents=True, exist_ok=True)
     expected = {"pillow": PIL.__version__, "pictures": {}}
     for name, data in pictures():

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <vector>
+
+#include "tests/testing/crc32.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -13,6 +16,11 @@ RgbImage AllBytes() {
   RgbImage image{.width = 16, .height = 16, .pixels = {}};
   for (int value = 0; value < 256; ++value) image.pixels.insert(image.pixels.end(), 3, static_cast<uint8_t>(value));
   return image;
+}
+
+uint32_t Crc32OfBytes(const at::Tensor& values) {
+  const auto* const bytes = static_cast<const uint8_t*>(values.const_data_ptr());
+  return Crc32(std::vector<uint8_t>(bytes, bytes + values.nbytes()));
 }
 
 // Expected values: transformers 5.23 BlipImageProcessorPil with its default mean and deviation.
@@ -31,6 +39,20 @@ TEST(ToPixelValuesTest, EqualsTheReferenceBitForBit) {
   EXPECT_EQ(value(1, 255), 2.0748836994171143f);
   EXPECT_EQ(value(2, 0), -1.480219841003418f);
   EXPECT_EQ(value(2, 255), 2.1458969116210938f);
+}
+
+TEST(ToPixelValuesTest, EqualsTheReferenceForEveryByteOfEveryChannel) {
+  EXPECT_EQ(Crc32OfBytes(ToPixelValues(AllBytes(), {}, 16)), 0x88a84fb3);
+}
+
+TEST(ToPixelValuesTest, EqualsTheReferenceAfterResampling) {
+  RgbImage image{.width = 83, .height = 61, .pixels = {}};
+  for (int y = 0; y < image.height; ++y) {
+    for (int x = 0; x < image.width; ++x) {
+      for (int c = 0; c < 3; ++c) image.pixels.push_back((7 * x + 13 * y + 29 * c + x * y % 251) & 255);
+    }
+  }
+  EXPECT_EQ(Crc32OfBytes(ToPixelValues(image, {}, 28)), 0xf23e0889);
 }
 
 TEST(ToPixelValuesTest, TakesScaleMeanAndDeviationFromTheConfig) {

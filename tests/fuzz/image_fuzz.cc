@@ -1,0 +1,37 @@
+// Any bytes as a picture: header, decoding, resizing. What comes out must be whole and within the limits.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "blip2/image.h"
+#include "blip2/resample.h"
+#include "common/image_header.h"
+
+namespace {
+
+void Require(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace diptych;  // NOLINT
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  const ImageLimits limits{.max_bytes = 1 << 20, .max_pixels = 1 << 20, .max_side = 2048};  // keeps the fuzzer fast
+  const absl::StatusOr<ImageHeader> header = CheckImage(bytes, limits);
+  const absl::StatusOr<blip2::RgbImage> image = blip2::DecodeImage(bytes, limits);
+  if (!image.ok()) {
+    Require(image.status().code() == absl::StatusCode::kInvalidArgument);
+    return 0;
+  }
+  Require(header.ok());
+  Require(image->width == header->width && image->height == header->height);
+  Require(std::min(image->width, image->height) >= limits.min_side);
+  Require(image->pixels.size() == 3 * static_cast<size_t>(image->width) * image->height);
+  const blip2::RgbImage resized = blip2::Resize(*image, 28, 28, blip2::Filter::kBicubic);
+  Require(resized.pixels.size() == 3 * 28 * 28);
+  return 0;
+}
