@@ -20,7 +20,7 @@ void Require(bool holds) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace diptych;  // NOLINT
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  const ImageLimits limits{.max_bytes = 1 << 20, .max_pixels = 1 << 20, .max_side = 2048};  // keeps the fuzzer fast
+  const ImageLimits limits{.max_bytes = 1 << 20, .max_pixels = 1 << 18, .max_side = 1024};  // keeps the fuzzer fast
   const absl::StatusOr<ImageHeader> header = CheckImage(bytes, limits);
   const absl::StatusOr<blip2::RgbImage> image = blip2::DecodeImage(bytes, limits);
   if (!image.ok()) {
