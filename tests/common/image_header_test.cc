@@ -57,7 +57,7 @@ std::string Vp8(int width, int height) {
 }
 
 std::string Vp8l(int width, int height) {
-  return Webp("VP8L", "\x2f" + LittleEndian((width - 1) | (height - 1) << 14, 4) + std::string(11, '\0'));
+  return Webp("VP8L", Bytes({0x2F}) + LittleEndian((width - 1) | (height - 1) << 14, 4) + std::string(11, '\0'));
 }
 
 std::string Vp8x(int width, int height, int flags) {
