@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROTO = {"diptych", "google", "grpc"}
 LAYERS = {
     "common": PROTO,
-    "blip2": {"common/status.h", "common/hash.h", "common/image_header.h"},
+    # The headers of diptych_status, which knows neither gRPC nor Protobuf.
+    "blip2": {f"common/{name}.h" for name in ("files", "hash", "image_header", "status", "utf8")},
     "vision_service": PROTO | {"blip2", "common"},
     "language_service": PROTO | {"blip2", "common"},
     "gateway": PROTO | {"common"},
