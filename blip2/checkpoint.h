@@ -37,6 +37,7 @@ class Checkpoint {
   // it for all that the configuration implies). The file's pages are given back after the copy, so that
   // loading all tensors needs the memory of the model plus one tensor. A file that another process
   // shortens meanwhile ends this one with SIGBUS; once everything is loaded the files are not needed.
+  // Thread-safe. libtorch's out-of-memory exception passes through.
   at::Tensor Load(std::string_view tensor, const Placement& placement) const;
 
   // Lower-case hexadecimal SHA-256 over the vision and image-processor configuration and, for every
