@@ -129,7 +129,8 @@ absl::StatusOr<Prompt> BuildPrompt(const PromptInput& input, const Config& confi
   budget.window = config.text.max_position_embeddings;
   budget.image_tokens = config.num_query_tokens * input.images;
   budget.reserved_output = input.max_new_tokens;
-  prompt.ids.assign(static_cast<size_t>(std::min(budget.image_tokens, budget.window)), config.image_token_id);
+  prompt.ids.assign(static_cast<size_t>(std::clamp<int64_t>(budget.image_tokens, 0, budget.window)),
+                    config.image_token_id);
   prompt.ids.push_back(tokenizer.bos_token_id());
 
   if (input.turns.empty()) {
