@@ -1,4 +1,4 @@
-// An encoded file in, RGB pixels out, exactly as Pillow's convert("RGB") gives them.
+// An encoded file in, RGB pixels out, exactly as transformers' convert_to_rgb gives them with Pillow.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct RgbImage {
   std::vector<uint8_t> pixels;  // 3 * width * height
 };
 
-// Checks `limits` on the header, then decodes. EXIF orientation is not applied, alpha is dropped,
+// Checks `limits` on the header, then decodes. EXIF orientation is not applied, transparency shows white,
 // palettes are looked up, grey is replicated, 16-bit grey is clipped to 8 bits, CMYK follows Pillow.
 // INVALID_ARGUMENT with reason IMAGE_FORMAT, IMAGE_TOO_LARGE or IMAGE_CORRUPT (a truncated or damaged
 // file is an error, never a partly grey picture).

@@ -5,7 +5,10 @@
 #include <csetjmp>
 #include <cstddef>
 #include <cstring>
+#include <utility>
+#include <vector>
 
+#include "blip2/alpha.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -24,12 +27,15 @@ class PngReader {
   PngReader& operator=(const PngReader&) = delete;
   ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
 
-  // Reads all before the pixels and asks for 8-bit RGB. False if the file is damaged.
+  // Reads all before the pixels and asks for 8-bit RGB, with alpha where pixels may be transparent. False
+  // if the file is damaged.
   bool Open();
+  // Bytes of a pixel: 3, or 4 with alpha. Requires: Open() gave true.
+  size_t channels() const { return channels_; }
 
-  // Fills `image`, whose pixels are allocated. False if the file is damaged, ends early or has other
-  // sides than `image`. Requires: Open() gave true.
-  bool Read(RgbImage& image);
+  // Fills `pixels`, channels() · width · height bytes. False if the file is damaged, ends early or has
+  // other sides. Requires: Open() gave true.
+  bool Read(uint8_t* pixels, int64_t width, int64_t height);
 
  private:
   static void Copy(png_structp png, png_bytep to, size_t count);
@@ -44,6 +50,7 @@ class PngReader {
   std::jmp_buf on_error_;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
+  size_t channels_ = 3;
 };
 
 void PngReader::Copy(png_structp png, png_bytep to, size_t count) {
@@ -60,11 +67,13 @@ void PngReader::AskForRgb() {
   if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png_);
   if (type == PNG_COLOR_TYPE_GRAY && bit_depth < 8) png_set_expand_gray_1_2_4_to_8(png_);
   if ((type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png_);
-  png_set_strip_alpha(png_);
+  const bool transparent_colors = png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
+  if (transparent_colors) png_set_tRNS_to_alpha(png_);
+  if (transparent_colors || (type & PNG_COLOR_MASK_ALPHA) != 0) channels_ = 4;
   if (bit_depth < 16) return;
   if (type == PNG_COLOR_TYPE_GRAY) {
     png_set_read_user_transform_fn(png_, ClipSamples);
-    png_set_user_transform_info(png_, nullptr, /*depth=*/8, /*channels=*/3);
+    png_set_user_transform_info(png_, nullptr, /*depth=*/8, static_cast<int>(channels_));
   } else {
     png_set_strip_16(png_);  // keeps the high byte
   }
@@ -84,15 +93,15 @@ bool PngReader::Open() {
   return true;
 }
 
-bool PngReader::Read(RgbImage& image) {
+bool PngReader::Read(uint8_t* pixels, int64_t width, int64_t height) {
   if (setjmp(on_error_) != 0) return false;
   const int passes = png_set_interlace_handling(png_);
   png_read_update_info(png_, info_);
-  const size_t row_bytes = 3 * static_cast<size_t>(image.width);
+  const size_t row_bytes = channels_ * static_cast<size_t>(width);
   if (png_get_rowbytes(png_, info_) != row_bytes) return false;
-  if (png_get_image_height(png_, info_) != static_cast<png_uint_32>(image.height)) return false;
+  if (png_get_image_height(png_, info_) != static_cast<png_uint_32>(height)) return false;
   for (int pass = 0; pass < passes; ++pass) {
-    for (int y = 0; y < image.height; ++y) png_read_row(png_, image.pixels.data() + y * row_bytes, nullptr);
+    for (int64_t y = 0; y < height; ++y) png_read_row(png_, pixels + y * row_bytes, nullptr);
   }
   png_read_end(png_, nullptr);
   return true;
@@ -107,10 +116,11 @@ absl::Status DamagedError() {
 absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& header) {
   PngReader reader(bytes);
   if (!reader.Open()) return DamagedError();
-  RgbImage image{.width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = {}};
-  image.pixels.resize(3 * static_cast<size_t>(header.width * header.height));
-  if (!reader.Read(image)) return DamagedError();
-  return image;
+  std::vector<uint8_t> pixels(reader.channels() * static_cast<size_t>(header.width * header.height));
+  if (!reader.Read(pixels.data(), header.width, header.height)) return DamagedError();
+  if (reader.channels() == 4) pixels = OverWhite(std::move(pixels));
+  return RgbImage{
+      .width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = std::move(pixels)};
 }
 
 }  // namespace diptych::blip2

@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <opencv2/imgcodecs.hpp>
 #include <utility>
+#include <vector>
 
+#include "blip2/alpha.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -14,18 +16,25 @@ namespace diptych::blip2 {
 absl::StatusOr<RgbImage> DecodeWebp(std::string_view bytes, const ImageHeader& header) {
   const absl::Status damaged =
       MakeError(absl::StatusCode::kInvalidArgument, reason::kImageCorrupt, "the WebP data is damaged or cut off");
-  RgbImage image{.width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = {}};
-  image.pixels.resize(3 * static_cast<size_t>(header.width * header.height));
   const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
-  cv::Mat decoded(image.height, image.width, CV_8UC3, image.pixels.data());
+  cv::Mat decoded;  // blue first, alpha last where the file has one
   try {
-    cv::imdecode(encoded, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION, &decoded);
+    decoded = cv::imdecode(encoded, cv::IMREAD_UNCHANGED);
   } catch (const cv::Exception&) {
     return damaged;
   }
-  if (decoded.data != image.pixels.data()) return damaged;  // failed, or the sides differ from the header's
-  for (size_t i = 0; i < image.pixels.size(); i += 3) std::swap(image.pixels[i], image.pixels[i + 2]);
-  return image;
+  if (decoded.cols != header.width || decoded.rows != header.height || decoded.depth() != CV_8U ||
+      !decoded.isContinuous()) {
+    return damaged;
+  }
+  const auto channels = static_cast<size_t>(decoded.channels());
+  if (channels != 3 && channels != 4) return damaged;
+  std::vector<uint8_t> pixels(decoded.datastart, decoded.dataend);
+  decoded.release();
+  for (size_t i = 0; i < pixels.size(); i += channels) std::swap(pixels[i], pixels[i + 2]);
+  if (channels == 4) pixels = OverWhite(std::move(pixels));
+  return RgbImage{
+      .width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = std::move(pixels)};
 }
 
 }  // namespace diptych::blip2

@@ -4,8 +4,8 @@ tests/fuzz/corpus/image/, files that attack a decoder.
 
     .deps/python/bin/python tools/make_test_images.py
 
-expected.json holds, for each file, the sides and the CRC-32 of Image.open(file).convert("RGB").
-Run it with the Pillow that the checkpoint's reference implementation uses, and read the diff of
+expected.json holds, for each file, the sides and the CRC-32 of what transformers' convert_to_rgb makes of it.
+Run it with the versions in tools/parity/requirements.txt, and read the diff of
 expected.json before you commit it: the files are seeded and change only with the encoders.
 """
 
@@ -19,7 +19,9 @@ import zlib
 
 import numpy as np
 import PIL
+import transformers
 from PIL import Image
+from transformers.image_transforms import convert_to_rgb
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent / "tests"
 FOLDER = TESTS / "data" / "images"
@@ -256,10 +258,10 @@ def main():
     for name, data in hostile():
         (HOSTILE_FOLDER / name).write_bytes(data)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    expected = {"pillow": PIL.__version__, "pictures": {}}
+    expected = {"pillow": PIL.__version__, "transformers": transformers.__version__, "pictures": {}}
     for name, data in pictures():
         (FOLDER / name).write_bytes(data)
-        rgb = Image.open(io.BytesIO(data)).convert("RGB")
+        rgb = Image.fromarray(convert_to_rgb(Image.open(io.BytesIO(data)), return_numpy=True))
         expected["pictures"][name] = {"width": rgb.width, "height": rgb.height, "crc32": zlib.crc32(rgb.tobytes())}
     (FOLDER / "animated.webp").write_bytes(animated(format="WEBP", quality=50))
     (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
