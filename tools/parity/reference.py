@@ -46,15 +46,20 @@ class Reference:
 
     @torch.no_grad()
     def taps(self, case: Case) -> dict[str, torch.Tensor]:
-        """The tensors of the first step; `logits` [V] are those from which the first token is chosen."""
+        """The tensors of the first step; `logits` [V] are those from which the first token is chosen.
+
+        `projected` are the rows that stand in the prompt: where the decoder is wider than its embeddings,
+        masked_scatter copies the projected queries there as one run of numbers.
+        """
         ids = torch.tensor([self.prompt_ids(case.text, case.image is not None)])
         if case.image is None:
             return dict(logits=self.model.language_model(input_ids=ids).logits[0, -1].float())
         pixels = self.pixels(case.image, case.image_size)
         out = self.model(pixel_values=pixels, input_ids=ids, interpolate_pos_encoding=True)
-        features = self.model.get_image_features(pixels, interpolate_pos_encoding=True)
+        projected = self.model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output
+        width = self.model.get_input_embeddings().embedding_dim
         return dict(pixels=pixels, vision=out.vision_outputs.last_hidden_state, qformer=out.qformer_outputs.last_hidden_state,
-                    projected=features.pooler_output, logits=out.logits[0, -1].float())
+                    projected=projected.flatten()[:projected.shape[1] * width].view(1, -1, width), logits=out.logits[0, -1].float())
 
     @torch.no_grad()
     def generate(self, case: Case) -> tuple[list[int], list[float]]:
