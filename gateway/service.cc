@@ -113,6 +113,7 @@ grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* 
     if (!merged.ok()) return reactor->Finish(ToGrpcStatus(merged.status()));
     *response = *std::move(merged);
     *response->mutable_limits() = admission_.ToProto();
+    response->set_version(DIPTYCH_VERSION);
     reactor->Finish(grpc::Status::OK);
   });
   return reactor;

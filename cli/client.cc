@@ -1,0 +1,107 @@
+#include "cli/client.h"
+
+#include <CLI/CLI.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cli/errors.h"
+#include "common/files.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+constexpr int64_t kMaxPemBytes = 1 << 20;
+constexpr int kMaxAnswerBytes = 64 << 20;
+
+std::string ParseDeadline(const std::string& text, absl::Duration& deadline) {
+  if (absl::ParseDuration(text, &deadline) && deadline > absl::ZeroDuration()) return "";
+  return "takes a time such as 30s or 2m";
+}
+
+}  // namespace
+
+void CommonOptions::AddTo(CLI::App& command) {
+  constexpr char kGroup[] = "Common";
+  command.add_option("--server", server, "Gateway, host:port")
+      ->envname("DIPTYCH_SERVER")
+      ->capture_default_str()
+      ->group(kGroup);
+  command
+      .add_option("--tls_ca", tls_ca, "PEM file of the authority that signed the gateway's certificate; turns TLS on")
+      ->envname("DIPTYCH_TLS_CA")
+      ->group(kGroup);
+  command
+      .add_option_function<std::string>(
+          "--deadline",
+          [this](const std::string& text) {
+            const std::string error = ParseDeadline(text, deadline);
+            if (!error.empty()) throw CLI::ValidationError("--deadline", error);
+          },
+          "Longest wait for one answer [2m]")
+      ->group(kGroup);
+  command.add_flag("--json", json, "One JSON object a line")->group(kGroup);
+}
+
+absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
+  auto credentials = grpc::InsecureChannelCredentials();
+  if (!options.tls_ca.empty()) {
+    const auto ca = ReadFile(options.tls_ca, kMaxPemBytes);
+    if (!ca.ok()) return Annotate(ca.status(), "--tls_ca");
+    credentials = grpc::SslCredentials({.pem_root_certs = *ca, .pem_private_key = "", .pem_cert_chain = ""});
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);  // also what one attempt to connect may take
+  return Client(grpc::CreateCustomChannel(options.server, credentials, arguments), options);
+}
+
+Client::Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options)
+    : gateway_(v1::GatewayService::NewStub(channel)),
+      health_(grpc::health::v1::Health::NewStub(channel)),
+      server_(options.server),
+      deadline_(options.deadline) {}
+
+void Client::Prepare(grpc::ClientContext& context) const {
+  context.set_deadline(absl::ToChronoTime(absl::Now() + deadline_));
+}
+
+absl::Status Client::ToStatus(const grpc::Status& status) const {
+  const absl::Status converted = FromGrpcStatus(status);
+  return IsUnreachable(converted) ? absl::UnavailableError(absl::StrCat("no gateway answers at ", server_)) : converted;
+}
+
+absl::StatusOr<v1::Answer> Client::Ask(const v1::Question& question) {
+  grpc::ClientContext context;
+  Prepare(context);
+  v1::AskRequest request;
+  *request.mutable_question() = question;
+  v1::AskResponse response;
+  const grpc::Status status = gateway_->Ask(&context, request, &response);
+  if (!status.ok()) return ToStatus(status);
+  return std::move(*response.mutable_answer());
+}
+
+absl::StatusOr<v1::GetModelResponse> Client::GetModel() {
+  grpc::ClientContext context;
+  Prepare(context);
+  v1::GetModelResponse response;
+  const grpc::Status status = gateway_->GetModel(&context, {}, &response);
+  if (!status.ok()) return ToStatus(status);
+  return response;
+}
+
+absl::Status Client::CheckHealth(const std::string& service) {
+  grpc::ClientContext context;
+  Prepare(context);
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  grpc::health::v1::HealthCheckResponse response;
+  const grpc::Status status = health_->Check(&context, request, &response);
+  if (!status.ok()) return ToStatus(status);
+  if (response.status() == grpc::health::v1::HealthCheckResponse::SERVING) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "the gateway is up but not ready");
+}
+
+}  // namespace diptych::cli

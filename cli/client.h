@@ -1,0 +1,79 @@
+// The connection to a gateway, and what is the same for every command.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "diptych/v1/gateway.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace CLI {
+class App;
+}
+
+namespace diptych::cli {
+
+// Process exit codes.
+inline constexpr int kFine = 0;
+inline constexpr int kFailed = 1;  // refused by the server, or failed
+inline constexpr int kUsage = 2;
+inline constexpr int kUnreachable = 3;
+
+// Options that every command takes.
+struct CommonOptions {
+  std::string server = "127.0.0.1:7000";
+  std::string tls_ca;  // PEM file; empty: no TLS
+  absl::Duration deadline = absl::Minutes(2);
+  bool json = false;
+
+  void AddTo(CLI::App& command);
+};
+
+// Thread-safe.
+class Client {
+ public:
+  // Does not connect yet. An error if tls_ca cannot be read.
+  static absl::StatusOr<Client> Open(const CommonOptions& options);
+
+  absl::StatusOr<v1::Answer> Ask(const v1::Question& question);
+  // Calls `on_delta` with each piece of text.
+  template <typename OnDelta>
+  absl::StatusOr<v1::Answer> AskStream(const v1::Question& question, OnDelta&& on_delta);
+  absl::StatusOr<v1::GetModelResponse> GetModel();
+  // OK if the gateway reports `service` as serving; UNAVAILABLE with reason NOT_SERVING if it says it is not.
+  absl::Status CheckHealth(const std::string& service);
+
+ private:
+  Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options);
+  void Prepare(grpc::ClientContext& context) const;
+  // Says "no gateway answers" instead of the transport's own words.
+  absl::Status ToStatus(const grpc::Status& status) const;
+
+  std::unique_ptr<v1::GatewayService::Stub> gateway_;
+  std::unique_ptr<grpc::health::v1::Health::Stub> health_;
+  std::string server_;
+  absl::Duration deadline_;
+};
+
+template <typename OnDelta>
+absl::StatusOr<v1::Answer> Client::AskStream(const v1::Question& question, OnDelta&& on_delta) {
+  grpc::ClientContext context;
+  Prepare(context);
+  v1::AskStreamRequest request;
+  *request.mutable_question() = question;
+  const auto reader = gateway_->AskStream(&context, request);
+  absl::StatusOr<v1::Answer> answer = absl::InternalError("the stream ended without an answer");
+  for (v1::AskStreamResponse event; reader->Read(&event);) {
+    if (event.has_delta()) on_delta(event.delta().text());
+    if (event.has_finished()) answer = std::move(*event.mutable_finished());
+  }
+  const absl::Status status = ToStatus(reader->Finish());
+  if (!status.ok()) return status;
+  return answer;
+}
+
+}  // namespace diptych::cli

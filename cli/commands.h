@@ -1,0 +1,22 @@
+// The commands, one file each.
+#pragma once
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace diptych::cli {
+
+// Runs the command and returns the exit code.
+using Run = std::function<int()>;
+
+// Each declares its command and options. `run` is set while parsing if the command line names the command.
+void AddAsk(CLI::App& app, Run& run);
+void AddChat(CLI::App& app, Run& run);
+void AddModels(CLI::App& app, Run& run);
+void AddStatus(CLI::App& app, Run& run);
+void AddDoctor(CLI::App& app, Run& run);
+
+}  // namespace diptych::cli

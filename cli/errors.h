@@ -1,0 +1,23 @@
+// Errors as the user reads them.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace diptych::cli {
+
+// What to do about it; empty if there is nothing to say.
+std::string RemedyFor(const absl::Status& status);
+
+// True if no gateway answered at all.
+bool IsUnreachable(const absl::Status& status);
+
+// The exit code for a command that ended with it.
+int ExitCodeFor(const absl::Status& status);
+
+// One line on standard error: "diptych: REASON: message. remedy", or a JSON object. `context` says what
+// failed, for example which picture; may be empty. Returns ExitCodeFor(status).
+int ReportError(const absl::Status& status, bool json, const std::string& context = "");
+
+}  // namespace diptych::cli

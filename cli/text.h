@@ -1,0 +1,41 @@
+// Text for a terminal.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych::cli {
+
+// Control characters, which could steer the terminal, replaced by '?'; newline and tab stay.
+std::string Printable(std::string_view text);
+
+// Columns that a terminal gives the text: one for each code point.
+size_t Columns(std::string_view text);
+
+// At most `columns` wide; cut off with "…".
+std::string Shorten(const std::string& text, size_t columns);
+
+// Rows under a header, columns aligned with two spaces between. `right` names the columns that are aligned
+// to the right. Every row has as many cells as the header.
+std::string FormatTable(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
+                        const std::vector<size_t>& right = {});
+
+// "1.24 s", "86 ms", "0.4 ms"
+std::string FormatSeconds(double seconds);
+// "12,345"
+std::string FormatCount(int64_t count);
+// "1.4 GB"
+std::string FormatBytes(int64_t bytes);
+
+// "time 86 ms: decode 1, resize 2, …": the stages that took any time, in milliseconds.
+std::string TimingLine(const v1::Answer& answer);
+// "context 2,048: image 32 + text 9 + answer 3; 2,004 left (256 tokens without the Q-Former)"
+std::string BudgetLine(const v1::ContextBudget& budget);
+
+// Standard output is a terminal.
+bool OnTerminal();
+
+}  // namespace diptych::cli

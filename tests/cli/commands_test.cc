@@ -1,0 +1,145 @@
+// chat, models, status and doctor.
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "tests/cli/cli_fixture.h"
+
+namespace diptych::cli {
+namespace {
+
+using testing::DeltaMessage;
+using testing::FakeLanguageTier;
+using testing::Finished;
+using testing::FinishedMessage;
+using testing::StartedMessage;
+
+class CommandsTest : public CliFixture {
+ protected:
+  // Until the gateway has reached the fake tier.
+  void WaitUntilReady() {
+    for (int i = 0; i < 100 && Diptych({"status"}).exit_code != 0; ++i) {
+    }
+  }
+};
+
+TEST_F(CommandsTest, ChatCarriesTheConversation) {
+  std::mutex mutex;
+  std::vector<v1::Question> seen;
+  FakeLanguageTier language([&](int call, auto*, const v1::GenerateRequest& request, auto* writer) {
+    {
+      std::lock_guard lock(mutex);
+      seen.push_back(request.question());
+    }
+    const std::string text = "answer " + std::to_string(call);
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage(text, 5));
+    writer->Write(FinishedMessage(text));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const Finished chat =
+      Diptych({"chat", "--image", WriteFile("a.png", testing::PngHeader(8, 8))}, "first\n\nsecond\n/reset\nthird\n");
+  EXPECT_EQ(chat.exit_code, 0) << chat.err;
+  EXPECT_EQ(chat.out, "answer 1\nanswer 2\nanswer 3\n");
+  EXPECT_NE(chat.err.find("context 2,048 tokens"), std::string::npos) << "each answer tells its budget";
+  ASSERT_EQ(seen.size(), 3u);
+  ASSERT_EQ(seen[1].turns_size(), 3);
+  EXPECT_EQ(seen[1].turns(0).text(), "first");
+  EXPECT_EQ(seen[1].turns(1).text(), "answer 1");
+  EXPECT_EQ(seen[1].turns(1).role(), v1::ROLE_ASSISTANT);
+  EXPECT_EQ(seen[1].turns(2).text(), "second");
+  EXPECT_EQ(seen[1].images_size(), 1);
+  EXPECT_EQ(seen[2].turns_size(), 1) << "/reset forgets";
+}
+
+TEST_F(CommandsTest, ChatGoesOnAfterARefusalAndSaysSoInTheEnd) {
+  FakeLanguageTier language([&](int call, auto*, const v1::GenerateRequest& request, auto* writer) {
+    if (call == 1)
+      return ToGrpcStatus(MakeError(absl::StatusCode::kOutOfRange, reason::kContextLengthExceeded, "too long"));
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage(std::to_string(request.question().turns_size()), 5));
+    writer->Write(FinishedMessage("1"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const Finished chat = Diptych({"chat"}, "first\nsecond\n");
+  EXPECT_EQ(chat.exit_code, 1);
+  EXPECT_EQ(chat.out, "1\n") << "the refused turn is not part of the conversation";
+  EXPECT_NE(chat.err.find("CONTEXT_LENGTH_EXCEEDED"), std::string::npos);
+}
+
+TEST_F(CommandsTest, ModelsShowsPartsAndLimits) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  WaitUntilReady();
+  const Finished models = Diptych({"models"});
+  EXPECT_EQ(models.exit_code, 0) << models.err;
+  for (const char* word :
+       {"fake", "vision", "qformer", "projection", "language", "2,048 tokens", "16,000,000 pixels"}) {
+    EXPECT_NE(models.out.find(word), std::string::npos) << word << " in\n" << models.out;
+  }
+  const auto objects = JsonLines(Diptych({"models", "--json"}).out);
+  ASSERT_EQ(objects.size(), 1u);
+  EXPECT_EQ(objects[0]["model"]["query_tokens"], 32);
+  EXPECT_EQ(objects[0]["limits"]["max_images"], 8);
+}
+
+TEST_F(CommandsTest, StatusTellsWhichTierIsDown) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  WaitUntilReady();
+  EXPECT_EQ(Diptych({"status"}).exit_code, 0);
+  vision_.Kill();
+  const Finished status = Diptych({"status"});
+  EXPECT_EQ(status.exit_code, 1);
+  const auto lines = Lines(status.out);
+  ASSERT_EQ(lines.size(), 4u) << status.out;
+  EXPECT_EQ(lines[1].find("gateway   serving"), 0u) << lines[1];
+  EXPECT_EQ(lines[2].find("language  serving"), 0u) << lines[2];
+  EXPECT_EQ(lines[3].find("vision    DOWN"), 0u) << lines[3];
+}
+
+TEST_F(CommandsTest, StatusOfNothingIsExitCodeThree) {
+  server_ = testing::DeadTarget();
+  for (const char* command : {"status", "models", "doctor"}) EXPECT_EQ(Diptych({command}).exit_code, 3) << command;
+}
+
+TEST_F(CommandsTest, DoctorIsContentWithAHealthySystem) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  WaitUntilReady();
+  const Finished doctor = Diptych({"doctor"});
+  EXPECT_EQ(doctor.exit_code, 0) << doctor.out << doctor.err;
+  const auto lines = Lines(doctor.out);
+  EXPECT_GE(lines.size(), 8u);
+  for (const std::string& line : lines) EXPECT_EQ(line.find("ok "), 0u) << line;
+}
+
+TEST_F(CommandsTest, DoctorNamesTheRemedyWhenTheTiersDisagree) {
+  FakeLanguageTier language;
+  language.model.set_fingerprint("another");
+  StartGateway(language.target());
+  WaitUntilReady();
+  const Finished doctor = Diptych({"doctor"});
+  EXPECT_EQ(doctor.exit_code, 1);
+  EXPECT_NE(doctor.out.find("FAIL  tiers agree"), std::string::npos) << doctor.out;
+  EXPECT_NE(doctor.out.find("same --model"), std::string::npos) << doctor.out;
+}
+
+TEST_F(CommandsTest, DoctorFindsTheMissingLanguageTier) {
+  StartGateway(testing::DeadTarget());
+  const Finished doctor = Diptych({"doctor", "--json"});
+  EXPECT_EQ(doctor.exit_code, 1);
+  const auto checks = JsonLines(doctor.out);
+  ASSERT_GE(checks.size(), 2u);
+  EXPECT_EQ(checks[0]["ok"], true);
+  EXPECT_EQ(checks[1]["check"], "gateway is ready");
+  EXPECT_EQ(checks[1]["ok"], false);
+  EXPECT_NE(checks[1]["remedy"], "");
+}
+
+}  // namespace
+}  // namespace diptych::cli
