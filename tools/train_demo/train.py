@@ -27,6 +27,7 @@ from shared_prefix import answer_logits
 
 WARM_UP_STEPS = 200
 REPORT_EVERY = 200
+SMALLEST_POOL = 300
 PERCEPTION_SHARE = 0.1  # of the perception loss in a joint stage
 
 
@@ -253,7 +254,7 @@ def parse_arguments():
     parser.add_argument("--start-at", choices=[s.name for s in RECIPE], default=RECIPE[0].name)
     parser.add_argument("--start-from", type=Path, help="weights to go on from; default: those of the stage before")
     parser.add_argument("--minutes", type=float, help="run only the stage of --start-at, for so long")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the steps; 0.005 tries the whole path")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies steps and pool; 0.001 tries the whole path")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -267,7 +268,7 @@ def main():
     first = [s.name for s in RECIPE].index(args.start_at)
     tokenizer_file = str(args.out / "tokenizer.json")  # weights belong to their tokenizer: a later start keeps it
     tokenizer = Tokenizer.from_file(tokenizer_file) if first else demo.train_tokenizer(tokenizer_file)
-    run = Run(args.out, args.seed, args.pool, tokenizer)
+    run = Run(args.out, args.seed, max(SMALLEST_POOL, round(args.pool * args.scale)), tokenizer)
     if first:
         run.load(args.start_from or args.out / f"{RECIPE[first - 1].name}.pt")
     else:
