@@ -4,8 +4,6 @@
 #     tools/train_demo/train_demo.sh [CHECKPOINT_DIR]        # default: build/train_demo/checkpoint
 #
 # PYTHON: an interpreter that has requirements.txt; without it a virtual environment is made in build/train_demo.
-# SCALE, SCENES: multiplies the training steps; held-out scenes to measure on. SCALE=0.001 SCENES=4 tries the whole
-# path in about ten minutes; a model trained so little fails the check of its samples at the end.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,7 +17,7 @@ if [[ -z ${PYTHON:-} ]]; then
   PYTHON=$work/venv/bin/python
 fi
 
-"$PYTHON" "$here/train.py" --out "$work/run" --scale "${SCALE:-1}"
+"$PYTHON" "$here/train.py" --out "$work/run"
 "$PYTHON" "$here/checkpoint.py" --run "$work/run" --out "$checkpoint"
-"$PYTHON" "$here/evaluate.py" --checkpoint "$checkpoint" --scenes "${SCENES:-1000}" --out "$checkpoint/results.json"
+"$PYTHON" "$here/evaluate.py" --checkpoint "$checkpoint" --scenes 1000 --kinds-per-scene 6 --out "$checkpoint/results.json"
 "$PYTHON" "$here/make_samples.py" --checkpoint "$checkpoint"
