@@ -1,0 +1,15 @@
+#include "common/catch_exceptions.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+
+namespace diptych {
+
+absl::Status StatusOfException(std::string_view stage, std::string_view what) {
+  spdlog::error("a request failed in {}: {}", stage, what.substr(0, what.find('\n')));
+  return absl::InternalError(absl::StrCat("the server failed in stage ", std::string(stage)));
+}
+
+}  // namespace diptych

@@ -1,0 +1,26 @@
+// The one place where exceptions of libtorch and others become a status.
+#pragma once
+
+#include <exception>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace diptych {
+
+// INTERNAL, naming `stage`. The exception's own text goes to the log (its first line), never to a caller.
+absl::Status StatusOfException(std::string_view stage, std::string_view what);
+
+// Runs `work`, a function without arguments that returns absl::Status and may throw.
+template <typename Work>
+absl::Status CatchExceptions(std::string_view stage, Work&& work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    return StatusOfException(stage, error.what());
+  } catch (...) {
+    return StatusOfException(stage, "an exception of unknown type");
+  }
+}
+
+}  // namespace diptych

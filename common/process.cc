@@ -1,0 +1,72 @@
+#include "common/process.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+
+#include "absl/flags/commandlineflag.h"
+#include "absl/flags/reflection.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+std::string LastPart(const std::string& path) {
+  const std::filesystem::path whole(path);
+  return (whole.has_filename() ? whole.filename() : whole.parent_path().filename()).string();
+}
+
+void LogFlags() {
+  std::map<std::string, std::string> values;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (!absl::EndsWith(flag->Filename(), "main.cc")) continue;  // absl's own
+    const bool names_file = name == "model" || absl::StartsWith(name, "tls_") || absl::EndsWith(name, "_file");
+    values.emplace(name, names_file ? LastPart(flag->CurrentValue()) : flag->CurrentValue());
+  }
+  std::string line;
+  for (const auto& [name, value] : values) absl::StrAppend(&line, " --", name, "=", value);
+  spdlog::info("flags:{}", line);
+}
+
+}  // namespace
+
+absl::Status StartLog(std::string_view process, std::string_view level) {
+  DIPTYCH_RETURN_IF_ERROR(ConfigureLog(process, level));
+  LogFlags();
+  return absl::OkStatus();
+}
+
+int FailStart(std::string_view process, const absl::Status& status) {
+  const std::string message(status.message());
+  std::fprintf(stderr, "%.*s: %s\n", static_cast<int>(process.size()), process.data(), message.c_str());
+  return 1;
+}
+
+void AnnounceReady(std::string_view tier, int port, const v1::ModelDescription& model, absl::Duration load_time) {
+  spdlog::info("serving {} in {} on {}, {} MiB resident, ready after {:.1f} s", model.name(), model.dtype(),
+               model.device(), ResidentBytes() >> 20, absl::ToDoubleSeconds(load_time));
+  const std::string line = absl::StrCat("READY tier=", std::string(tier), " port=", port, " model=", model.name(),
+                                        " device=", model.device(), " dtype=", model.dtype(), "\n");
+  std::fputs(line.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+void LogDraining() {
+  spdlog::info("draining");
+}
+
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t all_pages = 0, resident_pages = 0;
+  if (!(statm >> all_pages >> resident_pages)) return 0;
+  return resident_pages * sysconf(_SC_PAGESIZE);
+}
+
+}  // namespace diptych

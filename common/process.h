@@ -1,0 +1,30 @@
+// What a server process says at its start and its end. Apart from log.h, because spdlog and libtorch bring two
+// versions of fmt, which one source cannot include together.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych {
+
+// ConfigureLog, then one line with the flags of the running binary. Of flags that name files only the last part is
+// shown. INVALID_ARGUMENT for an unknown level.
+absl::Status StartLog(std::string_view process, std::string_view level);
+
+// One line on standard error that names the cause; returns the exit status for main.
+int FailStart(std::string_view process, const absl::Status& status);
+
+// Logs what is served, the memory it takes and how long loading took, and prints the line that scripts wait for:
+// "READY tier=vision port=7001 model=demo device=cpu dtype=float32".
+void AnnounceReady(std::string_view tier, int port, const v1::ModelDescription& model, absl::Duration load_time);
+
+void LogDraining();
+
+// Bytes of memory that the process holds now; 0 if the system does not say.
+int64_t ResidentBytes();
+
+}  // namespace diptych
