@@ -1,0 +1,193 @@
+// EncodeImage of a real vision service with a tiny checkpoint: what it streams, and what it refuses.
+#include <ATen/ATen.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "blip2/checkpoint.h"
+#include "blip2/image.h"
+#include "blip2/pixels.h"
+#include "blip2/vision_model.h"
+#include "common/image_preparation.h"
+#include "common/status.h"
+#include "tests/testing/pictures.h"
+#include "tests/testing/tiny_checkpoint.h"
+#include "tests/vision_service/vision_client.h"
+#include "vision_service/server.h"
+
+namespace diptych {
+namespace {
+
+using testing::EncodeImage;
+
+class EncodeImageTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    checkpoint_ = new testing::TinyCheckpoint();
+    auto server = VisionServer::Start({.model = checkpoint_->folder(), .listen = "127.0.0.1:0", .threads = 1});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = server->release();
+  }
+  static void TearDownTestSuite() {
+    delete server_;
+    delete checkpoint_;
+  }
+
+  static v1::EncodeImageRequest Request(const std::string& picture) {
+    v1::EncodeImageRequest request;
+    request.set_image(picture);
+    request.set_model_fingerprint(server_->model().fingerprint());
+    return request;
+  }
+
+  // What the model itself makes of the picture, [P, Dv].
+  static at::Tensor Expected(const std::string& picture, int image_size) {
+    const auto checkpoint = blip2::Checkpoint::Open(checkpoint_->folder());
+    const blip2::VisionModel model(**checkpoint, {});
+    const auto pixels =
+        blip2::ToPixelValues(*blip2::DecodeImage(picture, {}), (*checkpoint)->config().image_processor, image_size);
+    return model.Forward(pixels)[0].contiguous();
+  }
+
+  static void ExpectTokens(const testing::EncodeOutcome& outcome, const at::Tensor& expected) {
+    ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+    ASSERT_TRUE(outcome.messages.front().has_header());
+    EXPECT_EQ(outcome.messages.front().header().tokens(), expected.size(0));
+    EXPECT_EQ(outcome.messages.front().header().width(), expected.size(1));
+    const std::string bytes = outcome.bytes();
+    ASSERT_EQ(bytes.size(), expected.nbytes());
+    EXPECT_EQ(std::memcmp(bytes.data(), expected.const_data_ptr(), bytes.size()), 0);
+  }
+
+  std::unique_ptr<v1::VisionService::Stub> stub_ = testing::VisionStub(server_->port());
+
+  static inline testing::TinyCheckpoint* checkpoint_ = nullptr;
+  static inline VisionServer* server_ = nullptr;
+};
+
+TEST_F(EncodeImageTest, StreamsWhatTheModelComputes) {
+  for (const std::string& picture : {testing::GoodPng(), testing::GoodJpeg()}) {
+    const auto outcome = EncodeImage(*stub_, Request(picture));
+    ExpectTokens(outcome, Expected(picture, server_->model().image_size()));
+    EXPECT_EQ(outcome.messages.front().header().image_key(),
+              ImageKey(picture, {.image_size = server_->model().image_size(), .max_side = 0},
+                       server_->model().fingerprint()));
+    EXPECT_TRUE(outcome.messages.back().has_trailer());
+    EXPECT_EQ(outcome.messages.back().trailer().total_bytes(), static_cast<int64_t>(outcome.bytes().size()));
+  }
+}
+
+TEST_F(EncodeImageTest, AnotherResolutionGivesMoreTokens) {
+  const int twice = 2 * server_->model().image_size();
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  request.mutable_options()->set_image_size(twice);
+  ExpectTokens(EncodeImage(*stub_, request), Expected(testing::GoodPng(), twice));
+}
+
+TEST_F(EncodeImageTest, APreShrinkChangesTheTokensAndTheKey) {
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  const auto plain = EncodeImage(*stub_, request);
+  request.mutable_options()->set_max_side(16);
+  const auto shrunk = EncodeImage(*stub_, request);
+  ASSERT_TRUE(shrunk.status.ok()) << shrunk.status;
+  EXPECT_NE(shrunk.bytes(), plain.bytes());
+  EXPECT_NE(shrunk.messages.front().header().image_key(), plain.messages.front().header().image_key());
+}
+
+TEST_F(EncodeImageTest, AnEmptyFingerprintAcceptsAnyModel) {
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  request.clear_model_fingerprint();
+  EXPECT_TRUE(EncodeImage(*stub_, request).status.ok());
+}
+
+TEST_F(EncodeImageTest, AnotherFingerprintIsAMismatch) {
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  request.set_model_fingerprint("another");
+  const absl::Status status = EncodeImage(*stub_, request).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(status), reason::kModelMismatch);
+}
+
+TEST_F(EncodeImageTest, RefusesPicturesByTheirHeader) {
+  for (const testing::RefusedPicture& picture : testing::RefusedPictures()) {
+    SCOPED_TRACE(picture.name);
+    const absl::Status status = EncodeImage(*stub_, Request(picture.bytes)).status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(ReasonOf(status), picture.reason);
+    EXPECT_EQ(FieldOf(status), "image");
+  }
+}
+
+TEST_F(EncodeImageTest, RefusesAPictureThatIsCutOff) {
+  const absl::Status status = EncodeImage(*stub_, Request(testing::CutOffJpeg())).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReasonOf(status), reason::kImageCorrupt);
+}
+
+TEST_F(EncodeImageTest, RefusesOptionsOutOfRange) {
+  const auto field_of_refusal = [this](auto&& change) {
+    v1::EncodeImageRequest request = Request(testing::GoodPng());
+    change(request);
+    const absl::Status status = EncodeImage(*stub_, request).status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(ReasonOf(status), reason::kOptionRange);
+    return FieldOf(status);
+  };
+  using Request = v1::EncodeImageRequest;
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_image_size(0); }), "options.image_size");
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_image_size(29); }), "options.image_size");
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_image_size(14 << 20); }), "options.image_size");
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_max_side(-1); }), "options.max_side");
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_max_side(9000); }), "options.max_side");
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_token_merging(0.2); }), "options.token_merging");
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.set_cut(static_cast<v1::Cut>(7)); }), "cut");
+}
+
+TEST_F(EncodeImageTest, TextThatIsNotUtf8IsNamed) {
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  request.set_request_id("\xff");
+  const absl::Status status = EncodeImage(*stub_, request).status;
+  EXPECT_EQ(ReasonOf(status), reason::kTextEncoding);
+  EXPECT_EQ(FieldOf(status), "request_id");
+}
+
+TEST_F(EncodeImageTest, DescribesItsModel) {
+  grpc::ClientContext context;
+  v1::GetVisionModelResponse response;
+  ASSERT_TRUE(stub_->GetVisionModel(&context, {}, &response).ok());
+  const v1::ModelDescription& model = response.model();
+  EXPECT_EQ(model.fingerprint().size(), 64u);
+  EXPECT_EQ(model.dtype(), "float32");
+  EXPECT_EQ(model.device(), "cpu");
+  EXPECT_EQ(model.image_size(), 28);
+  EXPECT_EQ(model.visual_tokens(), 5);
+  ASSERT_EQ(model.parts_size(), 1);
+  EXPECT_EQ(model.parts(0).bytes(), 4 * model.parts(0).parameters());
+}
+
+TEST(VisionServerStartTest, ABadCheckpointIsOneLineThatNamesTheTensor) {
+  const testing::TinyCheckpoint broken(
+      {.edit_tensors = [](testing::TinyTensors& tensors) { tensors.erase("vision_model.post_layernorm.weight"); }});
+  const auto server = VisionServer::Start({.model = broken.folder(), .listen = "127.0.0.1:0"});
+  ASSERT_FALSE(server.ok());
+  EXPECT_NE(server.status().message().find("vision_model.post_layernorm.weight"), absl::string_view::npos);
+  EXPECT_EQ(server.status().message().find('\n'), absl::string_view::npos);
+}
+
+TEST(VisionServerStartTest, NamesTheFlagAtFault) {
+  const testing::TinyCheckpoint checkpoint;
+  const auto message = [&](VisionOptions options) {
+    options.model = checkpoint.folder();
+    return std::string(VisionServer::Start(options).status().message());
+  };
+  EXPECT_NE(message({.dtype = "int4"}).find("int4"), std::string::npos);
+  EXPECT_NE(message({.device = "abacus"}).find("abacus"), std::string::npos);
+  EXPECT_NE(message({.image_workers = 0}).find("--image_workers"), std::string::npos);
+  EXPECT_NE(message({.queue_limit = 0}).find("--queue_limit"), std::string::npos);
+  EXPECT_NE(message({.threads = -1}).find("--threads"), std::string::npos);
+  EXPECT_NE(message({.listen = "nowhere"}).find("--listen"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace diptych

@@ -1,0 +1,188 @@
+// How the vision service behaves under load, cancels, deadlines, failures and drain: a double stands for the model.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+
+#include "common/status.h"
+#include "tests/testing/gate.h"
+#include "tests/testing/pictures.h"
+#include "tests/vision_service/vision_client.h"
+#include "vision_service/server.h"
+
+namespace diptych {
+namespace {
+
+using testing::EncodeImage;
+using testing::EncodeOutcome;
+
+// [1, 257, 1408] float32: six chunks.
+at::Tensor LargeTokens() {
+  return at::arange(257 * 1408, at::kFloat).view({1, 257, 1408});
+}
+
+class VisionServerTest : public ::testing::Test {
+ protected:
+  void Start(std::function<at::Tensor(const at::Tensor&)> encode, int queue_limit = 64) {
+    ServedVisionModel model;
+    model.description.set_name("double");
+    model.description.set_fingerprint("f00d");
+    model.description.set_patch_size(14);
+    model.description.set_image_size(28);
+    model.encode = std::move(encode);
+    VisionOptions options;
+    options.listen = "127.0.0.1:0";
+    options.image_workers = 1;
+    options.queue_limit = queue_limit;
+    auto server = VisionServer::Start(options, std::move(model));
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    stub_ = testing::VisionStub(server_->port());
+    request_.set_image(testing::GoodPng());
+  }
+
+  EncodeOutcome Encode() { return EncodeImage(*stub_, request_); }
+  std::future<EncodeOutcome> EncodeInBackground() {
+    return std::async(std::launch::async, [this] { return Encode(); });
+  }
+
+  std::unique_ptr<VisionServer> server_;
+  std::unique_ptr<v1::VisionService::Stub> stub_;
+  v1::EncodeImageRequest request_;
+};
+
+TEST_F(VisionServerTest, LargeTokensComeInOrderedChunks) {
+  Start([](const at::Tensor&) { return LargeTokens(); });
+  const EncodeOutcome outcome = Encode();
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  ASSERT_EQ(outcome.messages.size(), 8u);
+  EXPECT_EQ(outcome.messages[0].header().chunk_count(), 6);
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(outcome.messages[i + 1].chunk().index(), i);
+  EXPECT_EQ(outcome.bytes(),
+            std::string(static_cast<const char*>(LargeTokens().const_data_ptr()), LargeTokens().nbytes()));
+}
+
+TEST_F(VisionServerTest, LowPrecisionIsStreamedAsItIs) {
+  Start([](const at::Tensor&) { return LargeTokens().to(at::kBFloat16); });
+  const EncodeOutcome outcome = Encode();
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.messages[0].header().dtype(), v1::NUMBER_TYPE_BFLOAT16);
+  EXPECT_EQ(outcome.bytes().size(), 2u * 257 * 1408);
+}
+
+TEST_F(VisionServerTest, AFailureInsideTheModelFailsThatCallAlone) {
+  std::atomic<int> calls = 0;
+  Start([&](const at::Tensor&) {
+    if (calls++ == 0) throw std::runtime_error("secret of the library");
+    return LargeTokens();
+  });
+  const absl::Status failed = Encode().status;
+  EXPECT_EQ(failed.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(failed.message().find("secret"), absl::string_view::npos);
+  EXPECT_TRUE(Encode().status.ok());
+}
+
+TEST_F(VisionServerTest, RefusesAtOnceWhenItsPlacesAreTaken) {
+  testing::Gate gate;
+  Start(
+      [&](const at::Tensor&) {
+        gate.Pass();
+        return LargeTokens();
+      },
+      /*queue_limit=*/2);
+  auto first = EncodeInBackground();
+  gate.AwaitArrivals(1);
+  grpc::ClientContext context;
+  const auto second = stub_->EncodeImage(&context, request_);
+  while (server_->calls_inside() < 2) std::this_thread::yield();
+
+  const absl::Status refused = Encode().status;
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(refused), reason::kQueueFull);
+  EXPECT_TRUE(RetryAfterOf(refused).has_value());
+
+  gate.Open();
+  EXPECT_TRUE(first.get().status.ok());
+  v1::EncodeImageResponse message;
+  while (second->Read(&message)) {
+  }
+  EXPECT_TRUE(second->Finish().ok());
+  EXPECT_TRUE(Encode().status.ok()) << "places are free again";
+}
+
+TEST_F(VisionServerTest, ACancelledCallIsNotComputed) {
+  testing::Gate gate;
+  Start([&](const at::Tensor&) {
+    gate.Pass();
+    return LargeTokens();
+  });
+  auto first = EncodeInBackground();
+  gate.AwaitArrivals(1);
+  grpc::ClientContext context;
+  const auto cancelled = stub_->EncodeImage(&context, request_);
+  while (server_->calls_inside() < 2) std::this_thread::yield();
+  context.TryCancel();
+  EXPECT_EQ(cancelled->Finish().error_code(), grpc::StatusCode::CANCELLED);
+
+  gate.Open();
+  EXPECT_TRUE(first.get().status.ok());
+  EXPECT_TRUE(Encode().status.ok());
+  while (server_->calls_inside() > 0) std::this_thread::yield();
+  EXPECT_EQ(gate.arrived(), 2) << "the cancelled picture must not reach the model";
+}
+
+TEST_F(VisionServerTest, ACallWhoseDeadlinePassesInTheQueueIsNotComputed) {
+  testing::Gate gate;
+  Start([&](const at::Tensor&) {
+    gate.Pass();
+    return LargeTokens();
+  });
+  auto first = EncodeInBackground();
+  gate.AwaitArrivals(1);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(50));
+  EXPECT_EQ(EncodeImage(*stub_, request_, context).status.code(), absl::StatusCode::kDeadlineExceeded);
+
+  gate.Open();
+  EXPECT_TRUE(first.get().status.ok());
+  while (server_->calls_inside() > 0) std::this_thread::yield();
+  EXPECT_EQ(gate.arrived(), 1);
+}
+
+TEST_F(VisionServerTest, AReaderThatGoesAwayFreesItsPlace) {
+  Start([](const at::Tensor&) { return LargeTokens(); });
+  {
+    grpc::ClientContext context;
+    const auto reader = stub_->EncodeImage(&context, request_);
+    v1::EncodeImageResponse message;
+    ASSERT_TRUE(reader->Read(&message));
+    context.TryCancel();
+    reader->Finish();
+  }
+  while (server_->calls_inside() > 0) std::this_thread::yield();
+  EXPECT_TRUE(Encode().status.ok());
+}
+
+TEST_F(VisionServerTest, DrainLetsCallsEndAndRefusesNewOnes) {
+  testing::Gate gate;
+  Start([&](const at::Tensor&) {
+    gate.Pass();
+    return LargeTokens();
+  });
+  auto inside = EncodeInBackground();
+  gate.AwaitArrivals(1);
+  std::thread drain([this] { server_->Drain(); });
+  absl::Status refused;
+  do {
+    refused = testing::EncodeImage(*stub_, {}).status;  // until the drain has begun: an empty picture
+  } while (refused.code() == absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(refused), reason::kDraining);
+  gate.Open();
+  EXPECT_TRUE(inside.get().status.ok());
+  drain.join();
+}
+
+}  // namespace
+}  // namespace diptych

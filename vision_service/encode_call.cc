@@ -1,0 +1,74 @@
+#include "vision_service/encode_call.h"
+
+#include <string>
+#include <utility>
+
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "common/wire.h"
+#include "vision_service/visual_token_messages.h"
+
+namespace diptych {
+namespace {
+
+absl::Status CheckRequest(const v1::EncodeImageRequest& request, const EncodeContext& shared) {
+  if (request.cut() != v1::CUT_UNSPECIFIED && request.cut() != v1::CUT_VIT) {
+    return InvalidField(reason::kOptionRange, "cut", "this server streams CUT_VIT only");
+  }
+  if (!request.model_fingerprint().empty() && request.model_fingerprint() != shared.model->fingerprint()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch,
+                     "the vision tier serves another model than the caller expects");
+  }
+  const auto header = CheckImage(request.image(), shared.limits);
+  if (!header.ok()) return InvalidField(ReasonOf(header.status()), "image", std::string(header.status().message()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerContext& context,
+                       const grpc::ByteBuffer& request)
+    : shared_(shared), watch_(WatchCall(context, shared.longest_call)) {
+  if (const absl::Status status = Begin(request); !status.ok()) End(status);
+}
+
+absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
+  DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  v1::EncodeImageRequest request;
+  DIPTYCH_RETURN_IF_ERROR(ParseMessage(bytes, request));
+  DIPTYCH_RETURN_IF_ERROR(CheckRequest(request, shared_));
+  DIPTYCH_ASSIGN_OR_RETURN(
+      const ImagePreparation preparation,
+      PrepareImageOptions(request.options(), "options", shared_.model->patch_size(), shared_.model->image_size()));
+  shared_.workers->Submit(EncodeJob{.encoded = std::move(*request.mutable_image()),
+                                    .preparation = preparation,
+                                    .watch = watch_,
+                                    .done = [this](absl::StatusOr<EncodedImage> image) { Deliver(std::move(image)); }});
+  return absl::OkStatus();
+}
+
+void EncodeCall::Deliver(absl::StatusOr<EncodedImage> image) {
+  if (!image.ok()) return End(image.status());
+  image_ = *std::move(image);
+  WriteNext();
+}
+
+void EncodeCall::WriteNext() {
+  if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status);
+  message_ = SerializeMessage(MessageAt(image_, shared_.model->fingerprint(), next_message_++));
+  if (next_message_ < MessageCount(image_)) return StartWrite(&message_);
+  ticket_.Leave();
+  StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
+}
+
+void EncodeCall::OnWriteDone(bool ok) {
+  if (!ok) return End(absl::CancelledError("the caller went away"));
+  WriteNext();
+}
+
+void EncodeCall::End(const absl::Status& status) {
+  ticket_.Leave();
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace diptych

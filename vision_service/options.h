@@ -1,0 +1,27 @@
+// Everything about a vision service that can be chosen.
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/image_header.h"
+#include "common/server.h"
+
+namespace diptych {
+
+struct VisionOptions {
+  std::string model = "";                 // checkpoint folder
+  std::string device = "cpu";             // cpu, cuda or cuda:N
+  std::string dtype = "float32";          // float32, bfloat16 or float16
+  std::string listen = "127.0.0.1:7001";  // host:port; port 0 picks a free one
+  TlsOptions tls = {};
+  int threads = 0;        // of one operator; 0: one for each core
+  int image_workers = 2;  // threads that decode and resize
+  int queue_limit = 64;   // calls that may be inside, waiting or running
+  absl::Duration drain_delay = absl::ZeroDuration();
+  absl::Duration drain_timeout = absl::Seconds(30);
+  ImageLimits image_limits = {};
+  absl::Duration longest_call = absl::Minutes(5);  // for callers that set no deadline
+};
+
+}  // namespace diptych

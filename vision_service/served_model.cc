@@ -1,0 +1,52 @@
+#include "vision_service/served_model.h"
+
+#include <memory>
+#include <utility>
+
+#include "blip2/checkpoint.h"
+#include "blip2/device.h"
+#include "blip2/vision_model.h"
+#include "common/catch_exceptions.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const blip2::VisionModel& model) {
+  const blip2::VisionConfig& config = model.config();
+  v1::ModelDescription description;
+  description.set_name(checkpoint.name());
+  description.set_fingerprint(checkpoint.VisionFingerprint());
+  description.set_dtype(blip2::DTypeName(model.placement().dtype));
+  description.set_device(model.placement().device.str());
+  v1::ModelPart* part = description.add_parts();
+  part->set_name("vision");
+  part->set_parameters(model.size().parameters);
+  part->set_bytes(model.size().bytes);
+  part->set_dtype(description.dtype());
+  description.set_patch_size(static_cast<int>(config.patch_size));
+  description.set_image_size(static_cast<int>(config.image_size));
+  description.set_visual_tokens(static_cast<int>(config.visual_tokens()));
+  description.set_visual_width(static_cast<int>(config.hidden_size));
+  return description;
+}
+
+}  // namespace
+
+absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) {
+  if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
+  blip2::SetIntraOpThreads(options.threads);
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, blip2::ParsePlacement(options.device, options.dtype));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
+  ServedVisionModel served;
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("loading the model", [&] {
+    const auto model = std::make_shared<const blip2::VisionModel>(*checkpoint, placement);
+    served.description = Describe(*checkpoint, *model);
+    served.image_processor = checkpoint->config().image_processor;
+    served.encode = [model](const at::Tensor& pixel_values) { return model->Forward(pixel_values); };
+    return absl::OkStatus();
+  }));
+  return served;
+}
+
+}  // namespace diptych

@@ -1,0 +1,48 @@
+// The vision service as a whole: model, threads and RPC surface, put together.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "common/call_gate.h"
+#include "common/server.h"
+#include "vision_service/engine.h"
+#include "vision_service/image_workers.h"
+#include "vision_service/options.h"
+#include "vision_service/served_model.h"
+#include "vision_service/service.h"
+
+namespace diptych {
+
+// A picture's way: VisionRpc -> EncodeCall -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
+class VisionServer {
+ public:
+  // Loads the model, then listens: a port that answers belongs to a service that is ready. The error is one line
+  // that names the flag, file or tensor at fault.
+  static absl::StatusOr<std::unique_ptr<VisionServer>> Start(const VisionOptions& options);
+  // The same with a model that is there already; options.model, device and dtype are not read.
+  static absl::StatusOr<std::unique_ptr<VisionServer>> Start(const VisionOptions& options, ServedVisionModel model);
+
+  // Ends calls that are still running.
+  ~VisionServer();
+
+  // As GrpcServer::Drain.
+  void Drain() { server_->Drain(&gate_); }
+
+  int port() const { return server_->port(); }
+  const v1::ModelDescription& model() const { return model_.description; }
+  int calls_inside() const { return gate_.inside(); }
+
+ private:
+  VisionServer(const VisionOptions& options, ServedVisionModel model);
+
+  // Destroyed from the last to the first: a call needs everything that stands before `server_`.
+  const ServedVisionModel model_;
+  CallGate gate_;
+  VisionEngine engine_;
+  ImageWorkers workers_;
+  VisionRpc rpc_;
+  std::unique_ptr<GrpcServer> server_;
+};
+
+}  // namespace diptych

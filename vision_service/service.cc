@@ -1,0 +1,19 @@
+#include "vision_service/service.h"
+
+namespace diptych {
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionRpc::EncodeImage(grpc::CallbackServerContext* context,
+                                                                   const grpc::ByteBuffer* request) {
+  return new EncodeCall(shared_, *context, *request);
+}
+
+grpc::ServerUnaryReactor* VisionRpc::GetVisionModel(grpc::CallbackServerContext* context,
+                                                    const v1::GetVisionModelRequest* /*request*/,
+                                                    v1::GetVisionModelResponse* response) {
+  *response->mutable_model() = *shared_.model;
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+}  // namespace diptych

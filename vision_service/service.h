@@ -1,0 +1,25 @@
+// VisionService as gRPC sees it: translates, and holds no state of its own.
+#pragma once
+
+#include "diptych/v1/vision.grpc.pb.h"
+#include "vision_service/encode_call.h"
+
+namespace diptych {
+
+// Thread-safe. EncodeImage parses its own requests, so that a malformed one gets a reason.
+class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeImage<
+                            v1::VisionService::WithCallbackMethod_GetVisionModel<v1::VisionService::Service>> {
+ public:
+  explicit VisionRpc(const EncodeContext& shared) : shared_(shared) {}
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* EncodeImage(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* GetVisionModel(grpc::CallbackServerContext* context,
+                                           const v1::GetVisionModelRequest* request,
+                                           v1::GetVisionModelResponse* response) override;
+
+ private:
+  const EncodeContext shared_;
+};
+
+}  // namespace diptych
