@@ -1,0 +1,84 @@
+#include "language_service/answer_messages.h"
+
+#include <cstdint>
+
+namespace diptych {
+namespace {
+
+v1::ContextBudget Budget(const AnswerHead& head, int64_t generated) {
+  const blip2::PromptBudget& prompt = head.prompt.budget;
+  const int64_t taken = prompt.image_tokens + prompt.text_tokens + prompt.history_tokens + generated;
+  v1::ContextBudget budget;
+  budget.set_window(static_cast<int>(prompt.window));
+  budget.set_image_tokens(static_cast<int>(prompt.image_tokens));
+  budget.set_text_tokens(static_cast<int>(prompt.text_tokens));
+  budget.set_history_tokens(static_cast<int>(prompt.history_tokens));
+  budget.set_reserved_output(static_cast<int>(prompt.reserved_output));
+  budget.set_generated(static_cast<int>(generated));
+  budget.set_remaining(static_cast<int>(prompt.window - taken));
+  budget.set_turns_dropped(static_cast<int>(prompt.turns_dropped));
+  budget.set_dense_patch_tokens(head.dense_patch_tokens);
+  return budget;
+}
+
+v1::Usage UsageOf(const AnswerHead& head, int64_t generated) {
+  const auto prompt_tokens = static_cast<int64_t>(head.prompt.ids.size());
+  v1::Usage usage;
+  usage.set_prompt_tokens(static_cast<int>(prompt_tokens));
+  usage.set_completion_tokens(static_cast<int>(generated));
+  usage.set_total_tokens(static_cast<int>(prompt_tokens + generated));
+  return usage;
+}
+
+void FillLogprob(int64_t id, float logprob, v1::TokenLogprob& message) {
+  message.set_token_id(static_cast<int>(id));
+  message.set_logprob(logprob);
+}
+
+// Works for Delta and Answer, which have the same two fields.
+template <typename Message>
+void FillTokens(const std::vector<blip2::ChosenToken>& tokens, bool logprobs, Message& message) {
+  for (const blip2::ChosenToken& token : tokens) {
+    message.add_token_ids(static_cast<int>(token.id));
+    if (!logprobs) continue;
+    v1::StepLogprobs* step = message.add_logprobs();
+    FillLogprob(token.id, token.logprob, *step->mutable_chosen());
+    for (const blip2::TokenLogprob& top : token.top) FillLogprob(top.id, top.logprob, *step->add_top());
+  }
+}
+
+}  // namespace
+
+v1::GenerateResponse StartedMessage(const AnswerHead& head) {
+  v1::GenerateResponse message;
+  v1::Started* started = message.mutable_started();
+  *started->mutable_context_budget() = Budget(head, 0);
+  started->set_request_id(head.request_id);
+  started->set_model(head.model);
+  return message;
+}
+
+v1::GenerateResponse DeltaMessage(const AnswerHead& head, const TokenDelta& delta) {
+  v1::GenerateResponse message;
+  message.mutable_delta()->set_text(delta.text);
+  FillTokens(delta.tokens, head.logprobs, *message.mutable_delta());
+  return message;
+}
+
+v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResult& result) {
+  const auto generated = static_cast<int64_t>(result.tokens.size());
+  v1::GenerateResponse message;
+  v1::Answer* answer = message.mutable_finished();
+  answer->set_text(result.text);
+  FillTokens(result.tokens, head.logprobs, *answer);
+  for (const int64_t id : head.prompt.ids) answer->add_prompt_token_ids(static_cast<int>(id));
+  answer->set_finish_reason(result.finish_reason);
+  *answer->mutable_usage() = UsageOf(head, generated);
+  *answer->mutable_timings() = result.timings;
+  *answer->mutable_context_budget() = Budget(head, generated);
+  answer->set_model(head.model);
+  answer->set_request_id(head.request_id);
+  return message;
+}
+
+}  // namespace diptych

@@ -1,0 +1,25 @@
+// The messages of LanguageService.Generate.
+#pragma once
+
+#include <string>
+
+#include "blip2/prompt.h"
+#include "diptych/v1/language.pb.h"
+#include "language_service/token_stream.h"
+
+namespace diptych {
+
+// What every message of one request's stream may need; fixed when the request is accepted.
+struct AnswerHead {
+  std::string request_id;
+  std::string model;
+  blip2::Prompt prompt;
+  int dense_patch_tokens = 0;
+  bool logprobs = false;
+};
+
+v1::GenerateResponse StartedMessage(const AnswerHead& head);
+v1::GenerateResponse DeltaMessage(const AnswerHead& head, const TokenDelta& delta);
+v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResult& result);
+
+}  // namespace diptych

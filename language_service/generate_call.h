@@ -1,0 +1,59 @@
+// One Generate call.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <vector>
+
+#include "common/call_gate.h"
+#include "common/call_watch.h"
+#include "language_service/answer_messages.h"
+#include "language_service/engine.h"
+#include "language_service/image_pulls.h"
+#include "language_service/question_reader.h"
+#include "language_service/served_model.h"
+
+namespace diptych {
+
+// What all calls share. Not owned; outlives them.
+struct GenerateContext {
+  const ServedLanguageModel* model;
+  QuestionLimits limits;
+  SteadyDuration longest_call;
+  CallGate* gate;
+  v1::VisionService::Stub* vision;
+  LanguageEngine* engine;
+};
+
+// Reads the question, pulls the visual tokens of its pictures, hands the whole to the engine and streams what comes
+// out. Deletes itself when gRPC is done with it.
+class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  GenerateCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
+               const grpc::ByteBuffer& request);
+
+  void OnCancel() override;
+  void OnWriteDone(bool ok) override;
+  void OnDone() override { delete this; }
+
+ private:
+  absl::Status Begin(const grpc::ByteBuffer& request);
+  void PullImages(std::vector<ImageRequest> images);
+  void OnImages(absl::StatusOr<PulledImages> pulled);
+  void Write(const v1::GenerateResponse& message);
+  void OnEnd(absl::StatusOr<GenerateResult> result);
+  void End(const absl::Status& status);
+
+  const GenerateContext& shared_;
+  const std::shared_ptr<CallWatch> watch_;
+  CallGate::Ticket ticket_;
+  AnswerHead head_;
+  std::shared_ptr<TokenStream> stream_;
+  std::unique_ptr<GenerateWork> work_;  // until the engine takes it
+  std::shared_ptr<ImagePulls> pulls_;   // set before gRPC knows the call, so before OnCancel
+  grpc::ByteBuffer message_;            // being written
+};
+
+}  // namespace diptych

@@ -1,0 +1,101 @@
+#include "language_service/image_pull.h"
+
+#include <chrono>
+#include <utility>
+
+#include "common/status.h"
+#include "language_service/vision_errors.h"
+
+namespace diptych {
+namespace {
+
+constexpr int kMaxAttempts = 3;
+constexpr std::chrono::milliseconds kFirstBackoff(50);
+
+}  // namespace
+
+// One call. Deletes itself when gRPC is done with it.
+class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageResponse> {
+ public:
+  explicit Attempt(std::shared_ptr<ImagePull> pull) : pull_(std::move(pull)), receiver_(pull_->request_.expected) {
+    context_.set_deadline(ToSystemTime(pull_->watch_->deadline()));
+  }
+
+  void Begin() {
+    pull_->stub_->async()->EncodeImage(&context_, &pull_->request_.message, this);
+    StartRead(&message_);
+    StartCall();
+  }
+
+  void TryCancel() { context_.TryCancel(); }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    received_ = receiver_.Accept(message_);
+    if (received_.ok()) {
+      StartRead(&message_);
+    } else {
+      context_.TryCancel();
+    }
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::unique_ptr<Attempt> self(this);
+    if (!received_.ok()) return pull_->OnAttemptEnd(grpc::Status::OK, received_);
+    if (!status.ok()) return pull_->OnAttemptEnd(status, absl::UnknownError(""));
+    pull_->OnAttemptEnd(status, receiver_.Finish());
+  }
+
+ private:
+  const std::shared_ptr<ImagePull> pull_;
+  grpc::ClientContext context_;
+  v1::EncodeImageResponse message_;
+  VisualTokensReceiver receiver_;
+  absl::Status received_;
+};
+
+void ImagePull::Start() {
+  StartAttempt();
+}
+
+void ImagePull::StartAttempt() {
+  auto* attempt = new Attempt(shared_from_this());
+  {
+    std::lock_guard lock(mutex_);
+    ++attempts_;
+    attempt_ = attempt;
+    if (cancelled_) attempt->TryCancel();
+  }
+  attempt->Begin();
+}
+
+void ImagePull::Cancel() {
+  std::lock_guard lock(mutex_);
+  cancelled_ = true;
+  if (attempt_ != nullptr) attempt_->TryCancel();
+  backoff_.Cancel();
+}
+
+void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens) {
+  {
+    std::lock_guard lock(mutex_);
+    attempt_ = nullptr;
+  }
+  if (status.ok()) return done_(std::move(tokens));
+  if (IsWorthRetrying(status) && RetryLater()) return;
+  done_(FromVisionTier(status, *watch_));
+}
+
+bool ImagePull::RetryLater() {
+  std::lock_guard lock(mutex_);
+  if (cancelled_ || attempts_ >= kMaxAttempts || !watch_->Check("token_transfer").ok()) return false;
+  const auto backoff = kFirstBackoff * (1 << (attempts_ - 1));
+  backoff_.Set(std::chrono::system_clock::now() + backoff, [self = shared_from_this()](bool) mutable {
+    // The alarm keeps this function as long as it lives, so the reference is taken out of it.
+    const std::shared_ptr<ImagePull> pull = std::move(self);
+    pull->StartAttempt();
+  });
+  return true;
+}
+
+}  // namespace diptych

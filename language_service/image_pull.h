@@ -1,0 +1,58 @@
+// Pulls the visual tokens of one picture from the vision tier.
+#pragma once
+
+#include <grpcpp/alarm.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "absl/status/statusor.h"
+#include "common/call_watch.h"
+#include "diptych/v1/vision.grpc.pb.h"
+#include "language_service/visual_tokens_receiver.h"
+
+namespace diptych {
+
+// A picture to encode, and what must come back.
+struct ImageRequest {
+  v1::EncodeImageRequest message;
+  ExpectedTokens expected;
+};
+
+// Keeps the picture until its tokens have arrived, so that a replica which dies costs a retry and not the request.
+// Thread-safe; owned by shared_ptr.
+class ImagePull final : public std::enable_shared_from_this<ImagePull> {
+ public:
+  using Done = std::function<void(absl::StatusOr<VisualTokens>)>;
+
+  // `stub` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
+  ImagePull(v1::VisionService::Stub* stub, ImageRequest request, std::shared_ptr<const CallWatch> watch, Done done)
+      : stub_(stub), request_(std::move(request)), watch_(std::move(watch)), done_(std::move(done)) {}
+
+  void Start();
+  // Ends the pull with CANCELLED if it still runs.
+  void Cancel();
+
+ private:
+  class Attempt;
+
+  void StartAttempt();
+  // `status` is what the call ended with, `tokens` what was received if that is OK.
+  void OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens);
+  // False if the pull is cancelled.
+  bool RetryLater();
+
+  v1::VisionService::Stub* const stub_;
+  const ImageRequest request_;
+  const std::shared_ptr<const CallWatch> watch_;
+  const Done done_;
+
+  std::mutex mutex_;
+  int attempts_ = 0;
+  bool cancelled_ = false;
+  Attempt* attempt_ = nullptr;  // the call that runs; owns itself
+  grpc::Alarm backoff_;
+};
+
+}  // namespace diptych

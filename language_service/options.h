@@ -1,0 +1,27 @@
+// Everything about a language service that can be chosen.
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/question_limits.h"
+#include "common/server.h"
+
+namespace diptych {
+
+struct LanguageOptions {
+  std::string model = "";                             // checkpoint folder
+  std::string device = "cpu";                         // cpu, cuda or cuda:N
+  std::string dtype = "float32";                      // float32, bfloat16 or float16
+  std::string listen = "127.0.0.1:7002";              // host:port; port 0 picks a free one
+  std::string vision_target = "ipv4:127.0.0.1:7001";  // any gRPC name; may be down when this service starts
+  TlsOptions tls = {};                                // for callers, and towards the vision tier
+  int threads = 0;                                    // of one operator; 0: one for each core
+  int queue_limit = 64;                               // requests that may be inside, waiting or running
+  absl::Duration drain_delay = absl::ZeroDuration();
+  absl::Duration drain_timeout = absl::Seconds(30);
+  QuestionLimits limits = {};
+  absl::Duration longest_call = absl::Minutes(10);  // for callers that set no deadline
+};
+
+}  // namespace diptych

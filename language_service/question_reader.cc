@@ -1,0 +1,132 @@
+#include "language_service/question_reader.h"
+
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/image_preparation.h"
+#include "common/question_limits.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+uint64_t RandomBits() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+absl::Status CheckModel(const v1::Question& question, const ServedLanguageModel& model) {
+  if (question.model().empty() || question.model() == model.description.name()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
+                   absl::StrCat("this server serves ", model.description.name()));
+}
+
+blip2::GenerationOptions ReadOptions(const v1::GenerationOptions& options, const blip2::Config& config) {
+  blip2::GenerationOptions read;
+  read.max_new_tokens = options.has_max_new_tokens() ? options.max_new_tokens() : config.default_max_new_tokens;
+  if (options.has_min_new_tokens()) read.min_new_tokens = options.min_new_tokens();
+  if (options.has_temperature()) read.temperature = options.temperature();
+  if (options.has_top_k()) read.top_k = options.top_k();
+  if (options.has_top_p()) read.top_p = options.top_p();
+  if (options.has_repetition_penalty()) read.repetition_penalty = options.repetition_penalty();
+  if (options.has_logprobs()) read.logprobs = options.logprobs();
+  read.seed = options.has_seed() ? options.seed() : RandomBits();
+  read.stop.assign(options.stop().begin(), options.stop().end());
+  return read;
+}
+
+// blip2 names fields from "generation" on.
+absl::Status CheckOptions(const blip2::GenerationOptions& options) {
+  const absl::Status status = blip2::ValidateOptions(options);
+  if (status.ok()) return status;
+  return InvalidField(ReasonOf(status), absl::StrCat("question.", FieldOf(status)), std::string(status.message()));
+}
+
+std::vector<blip2::Turn> ReadTurns(const google::protobuf::RepeatedPtrField<v1::Turn>& turns) {
+  std::vector<blip2::Turn> read;
+  for (const v1::Turn& turn : turns) read.push_back({turn.role() == v1::ROLE_USER, turn.text()});
+  return read;
+}
+
+// The last turn alone; none if there is none.
+std::vector<blip2::Turn> Tail(const std::vector<blip2::Turn>& turns) {
+  if (turns.empty()) return {};
+  return {turns.back()};
+}
+
+int PatchTokens(const ImagePreparation& preparation, const ServedLanguageModel& model) {
+  const int side = preparation.image_size / model.description.patch_size();
+  return side * side;
+}
+
+ImageRequest MakeImageRequest(std::string encoded, const v1::ImageOptions& options, const ImagePreparation& preparation,
+                              const std::string& request_id, const ServedLanguageModel& model) {
+  ImageRequest request;
+  request.expected = {.model_fingerprint = model.description.fingerprint(),
+                      .image_key = ImageKey(encoded, preparation, model.description.fingerprint()),
+                      .tokens = PatchTokens(preparation, model) + 1,
+                      .width = model.description.visual_width(),
+                      .image_size = preparation.image_size};
+  request.message.set_image(std::move(encoded));
+  *request.message.mutable_options() = options;
+  request.message.set_model_fingerprint(model.description.fingerprint());
+  request.message.set_cut(v1::CUT_VIT);
+  request.message.set_request_id(request_id);
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
+                                           const QuestionLimits& limits) {
+  DIPTYCH_RETURN_IF_ERROR(CheckQuestion(question, limits));
+  DIPTYCH_RETURN_IF_ERROR(CheckModel(question, model));
+  DIPTYCH_ASSIGN_OR_RETURN(const ImagePreparation preparation,
+                           PrepareImageOptions(question.image_options(), "question.image_options",
+                                               model.description.patch_size(), model.description.image_size()));
+  GenerateInput input;
+  input.options = ReadOptions(question.generation(), model.config);
+  DIPTYCH_RETURN_IF_ERROR(CheckOptions(input.options));
+  DIPTYCH_ASSIGN_OR_RETURN(input.prompt, blip2::BuildPrompt({.images = question.images_size(),
+                                                             .text = question.prompt(),
+                                                             .turns = ReadTurns(question.turns()),
+                                                             .max_new_tokens = input.options.max_new_tokens},
+                                                            model.config, *model.tokenizer));
+  input.request_id = question.request_id().empty() ? absl::StrFormat("%016x", RandomBits()) : question.request_id();
+  for (v1::Image& image : *question.mutable_images()) {
+    input.images.push_back(MakeImageRequest(std::move(*image.mutable_data()), question.image_options(), preparation,
+                                            input.request_id, model));
+  }
+  input.dense_patch_tokens = question.images_size() * PatchTokens(preparation, model);
+  return input;
+}
+
+absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,
+                                                    const ServedLanguageModel& model) {
+  v1::Question question;
+  question.add_images();  // an empty text beside a picture is a question
+  *question.mutable_turns() = request.turns();
+  question.set_prompt(request.prompt());
+  DIPTYCH_RETURN_IF_ERROR(CheckText(question));
+  blip2::Config config = model.config;
+  config.text.max_position_embeddings = std::numeric_limits<int32_t>::max();  // counts without dropping
+  const auto count = [&](std::string_view text, std::vector<blip2::Turn> turns) {
+    return blip2::BuildPrompt({.images = 1, .text = text, .turns = std::move(turns), .max_new_tokens = 0}, config,
+                              *model.tokenizer);
+  };
+  const std::vector<blip2::Turn> turns = ReadTurns(request.turns());
+  v1::CountTokensResponse response;
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt last, count(request.prompt(), Tail(turns)));
+  response.set_text_tokens(static_cast<int>(last.budget.text_tokens));
+  for (size_t i = 0; i + 2 < turns.size(); i += 2) {
+    DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt pair, count("", {turns[i], turns[i + 1], {true, "?"}}));
+    response.add_history_pair_tokens(static_cast<int>(pair.budget.history_tokens));
+  }
+  return response;
+}
+
+}  // namespace diptych

@@ -1,0 +1,34 @@
+// From a GenerateRequest to what the service works with: everything about a question that can be refused is refused
+// here, before any work.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "blip2/generation.h"
+#include "blip2/prompt.h"
+#include "diptych/v1/language.pb.h"
+#include "language_service/image_pull.h"
+#include "language_service/served_model.h"
+
+namespace diptych {
+
+struct GenerateInput {
+  std::string request_id;
+  blip2::Prompt prompt;
+  blip2::GenerationOptions options;
+  std::vector<ImageRequest> images;
+  int dense_patch_tokens = 0;
+};
+
+// Takes the pictures out of `question`. Errors as docs/errors.md lists them for a question: INVALID_ARGUMENT with
+// reason and field, NOT_FOUND for another model's name, OUT_OF_RANGE if the window is too short.
+absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
+                                           const QuestionLimits& limits);
+
+// Counts what BuildPrompt would count for each part of the conversation.
+absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,
+                                                    const ServedLanguageModel& model);
+
+}  // namespace diptych

@@ -1,0 +1,79 @@
+#include "language_service/served_model.h"
+
+#include <utility>
+
+#include "blip2/checkpoint.h"
+#include "blip2/device.h"
+#include "blip2/qformer.h"
+#include "common/catch_exceptions.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+// Q-Former, projection and decoder; kept alive by the functions that use them.
+struct Parts {
+  blip2::QFormer qformer;
+  blip2::OptDecoder decoder;
+};
+
+void AddPart(std::string_view name, const blip2::PartSize& size, std::string_view dtype, v1::ModelDescription& model) {
+  v1::ModelPart* part = model.add_parts();
+  part->set_name(std::string(name));
+  part->set_parameters(size.parameters);
+  part->set_bytes(size.bytes);
+  part->set_dtype(std::string(dtype));
+}
+
+v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const Parts& parts) {
+  const blip2::Config& config = checkpoint.config();
+  const blip2::Placement& placement = parts.decoder.placement();
+  const std::string dtype = blip2::DTypeName(placement.dtype);
+  v1::ModelDescription model;
+  model.set_name(checkpoint.name());
+  model.set_fingerprint(checkpoint.VisionFingerprint());
+  model.set_dtype(dtype);
+  model.set_device(placement.device.str());
+  // In float16 the Q-Former itself stays in float32.
+  AddPart("qformer", parts.qformer.qformer_size(), dtype == "float16" ? "float32" : dtype, model);
+  AddPart("projection", parts.qformer.projection_size(), dtype, model);
+  AddPart("language", parts.decoder.size(), dtype, model);
+  model.set_window_tokens(static_cast<int>(config.text.max_position_embeddings));
+  model.set_patch_size(static_cast<int>(config.vision.patch_size));
+  model.set_image_size(static_cast<int>(config.vision.image_size));
+  model.set_query_tokens(static_cast<int>(config.num_query_tokens));
+  model.set_visual_tokens(static_cast<int>(config.vision.visual_tokens()));
+  model.set_visual_width(static_cast<int>(config.vision.hidden_size));
+  model.set_default_max_new_tokens(static_cast<int>(config.default_max_new_tokens));
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& options) {
+  if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
+  blip2::SetIntraOpThreads(options.threads);
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, blip2::ParsePlacement(options.device, options.dtype));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
+  DIPTYCH_ASSIGN_OR_RETURN(blip2::Tokenizer tokenizer, blip2::Tokenizer::Load(options.model));
+  ServedLanguageModel served;
+  served.tokenizer = std::make_shared<const blip2::Tokenizer>(std::move(tokenizer));
+  served.config = checkpoint->config();
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("loading the model", [&] {
+    const auto parts = std::make_shared<const Parts>(
+        Parts{blip2::QFormer(*checkpoint, placement), blip2::OptDecoder(*checkpoint, placement)});
+    served.description = Describe(*checkpoint, *parts);
+    served.project = [parts](const at::Tensor& tokens) {
+      return parts->qformer.Project(parts->qformer.Forward(tokens));
+    };
+    served.embed = [parts](std::span<const int64_t> ids) { return parts->decoder.Embed(ids); };
+    served.make_cache = [parts](int64_t capacity) { return parts->decoder.MakeCache(capacity); };
+    served.forward = [parts](const at::Tensor& embeddings, blip2::KvCache& cache) {
+      return parts->decoder.Forward(embeddings, cache);
+    };
+    return absl::OkStatus();
+  }));
+  return served;
+}
+
+}  // namespace diptych

@@ -1,0 +1,39 @@
+// The language half of BLIP-2 as the service sees it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "blip2/config.h"
+#include "blip2/opt.h"
+#include "blip2/tokenizer.h"
+#include "diptych/v1/inference.pb.h"
+#include "language_service/options.h"
+
+namespace diptych {
+
+// The four functions may throw, as libtorch does, and are called by the engine thread alone. The rest is const and
+// thread-safe.
+struct ServedLanguageModel {
+  v1::ModelDescription description;  // fingerprint: of the vision model that these weights were trained with
+  blip2::Config config;
+  std::shared_ptr<const blip2::Tokenizer> tokenizer;
+
+  // Q-Former and projection: visual tokens [1, P, Dv] on the CPU -> [1, Q, De]
+  std::function<at::Tensor(const at::Tensor& visual_tokens)> project;
+  // As the members of blip2::OptDecoder.
+  std::function<at::Tensor(std::span<const int64_t> ids)> embed;
+  std::function<blip2::KvCache(int64_t capacity)> make_cache;
+  std::function<at::Tensor(const at::Tensor& embeddings, blip2::KvCache& cache)> forward;
+};
+
+// Loads tokenizer, Q-Former, projection and decoder from the checkpoint in options.model. The error is one line that
+// names the file, tensor or option at fault.
+absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& options);
+
+}  // namespace diptych

@@ -1,0 +1,61 @@
+#include "language_service/server.h"
+
+#include <utility>
+
+#include "common/channel.h"
+#include "common/status.h"
+#include "common/visual_tokens.h"
+
+namespace diptych {
+namespace {
+
+constexpr int kMaxVisionMessageBytes = 2 * kMaxChunkBytes;
+
+absl::Status CheckOptions(const LanguageOptions& options) {
+  if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const LanguageOptions& options) {
+  DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
+  DIPTYCH_ASSIGN_OR_RETURN(ServedLanguageModel model, LoadLanguageModel(options));
+  return Start(options, std::move(model));
+}
+
+absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const LanguageOptions& options,
+                                                                      ServedLanguageModel model) {
+  DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
+  DIPTYCH_ASSIGN_OR_RETURN(auto vision, MakeChannel({.target = options.vision_target,
+                                                     .service_name = v1::VisionService::service_full_name(),
+                                                     .tls = options.tls,
+                                                     .max_receive_bytes = kMaxVisionMessageBytes}));
+  auto self = std::unique_ptr<LanguageServer>(new LanguageServer(options, std::move(model), std::move(vision)));
+  const ServerOptions server{.service_name = v1::LanguageService::service_full_name(),
+                             .listen = options.listen,
+                             .tls = options.tls,
+                             .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
+                             .drain_delay = options.drain_delay,
+                             .drain_timeout = options.drain_timeout};
+  DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, &self->rpc_));
+  self->server_->SetReady(true);
+  return self;
+}
+
+LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageModel model,
+                               std::shared_ptr<grpc::Channel> vision)
+    : model_(std::move(model)),
+      gate_(options.queue_limit),
+      vision_(v1::VisionService::NewStub(vision)),
+      engine_(model_, options.queue_limit),
+      rpc_(GenerateContext{.model = &model_,
+                           .limits = options.limits,
+                           .longest_call = absl::ToChronoNanoseconds(options.longest_call),
+                           .gate = &gate_,
+                           .vision = vision_.get(),
+                           .engine = &engine_}) {}
+
+LanguageServer::~LanguageServer() = default;
+
+}  // namespace diptych

@@ -1,0 +1,52 @@
+// The language service as a whole: model, engine, way to the vision tier and RPC surface, put together.
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "common/call_gate.h"
+#include "common/server.h"
+#include "diptych/v1/vision.grpc.pb.h"
+#include "language_service/engine.h"
+#include "language_service/options.h"
+#include "language_service/served_model.h"
+#include "language_service/service.h"
+
+namespace diptych {
+
+// A question's way: LanguageRpc -> GenerateCall (-> ImagePulls) -> LanguageEngine -> TokenStream -> GenerateCall.
+// Thread-safe.
+class LanguageServer {
+ public:
+  // Loads the model, then listens: a port that answers belongs to a service that is ready. The vision tier may be down;
+  // questions without a picture never need it. The error is one line that names the flag, file or tensor at fault.
+  static absl::StatusOr<std::unique_ptr<LanguageServer>> Start(const LanguageOptions& options);
+  // The same with a model that is there already; options.model, device and dtype are not read.
+  static absl::StatusOr<std::unique_ptr<LanguageServer>> Start(const LanguageOptions& options,
+                                                               ServedLanguageModel model);
+
+  // Ends calls that are still running.
+  ~LanguageServer();
+
+  // As GrpcServer::Drain.
+  void Drain() { server_->Drain(&gate_); }
+
+  int port() const { return server_->port(); }
+  const v1::ModelDescription& model() const { return model_.description; }
+  int calls_inside() const { return gate_.inside(); }
+
+ private:
+  LanguageServer(const LanguageOptions& options, ServedLanguageModel model, std::shared_ptr<grpc::Channel> vision);
+
+  // Destroyed from the last to the first: a call needs everything that stands before `server_`.
+  const ServedLanguageModel model_;
+  CallGate gate_;
+  const std::unique_ptr<v1::VisionService::Stub> vision_;
+  LanguageEngine engine_;
+  LanguageRpc rpc_;
+  std::unique_ptr<GrpcServer> server_;
+};
+
+}  // namespace diptych

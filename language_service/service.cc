@@ -1,0 +1,42 @@
+#include "language_service/service.h"
+
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "common/wire.h"
+
+namespace diptych {
+namespace {
+
+absl::StatusOr<grpc::ByteBuffer> CountTokensOnWire(const grpc::ByteBuffer& bytes, const ServedLanguageModel& model) {
+  v1::CountTokensRequest request;
+  DIPTYCH_RETURN_IF_ERROR(ParseMessage(bytes, request));
+  DIPTYCH_ASSIGN_OR_RETURN(const v1::CountTokensResponse counts, CountTokens(request, model));
+  return SerializeMessage(counts);
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* LanguageRpc::Generate(grpc::CallbackServerContext* context,
+                                                                  const grpc::ByteBuffer* request) {
+  return new GenerateCall(shared_, *context, *request);
+}
+
+grpc::ServerUnaryReactor* LanguageRpc::CountTokens(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  auto counts = CountTokensOnWire(*request, *shared_.model);
+  if (counts.ok()) *response = *std::move(counts);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(counts.status()));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerContext* context,
+                                                        const v1::GetLanguageModelRequest* /*request*/,
+                                                        v1::GetLanguageModelResponse* response) {
+  *response->mutable_model() = shared_.model->description;
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+}  // namespace diptych

@@ -1,0 +1,28 @@
+// LanguageService as gRPC sees it: translates, and holds no state of its own.
+#pragma once
+
+#include "diptych/v1/language.grpc.pb.h"
+#include "language_service/generate_call.h"
+
+namespace diptych {
+
+// Generate and CountTokens parse their own requests, so that text which is not UTF-8 gets a reason. Thread-safe.
+class LanguageRpc final
+    : public v1::LanguageService::WithRawCallbackMethod_Generate<v1::LanguageService::WithRawCallbackMethod_CountTokens<
+          v1::LanguageService::WithCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>> {
+ public:
+  explicit LanguageRpc(const GenerateContext& shared) : shared_(shared) {}
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* CountTokens(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* GetLanguageModel(grpc::CallbackServerContext* context,
+                                             const v1::GetLanguageModelRequest* request,
+                                             v1::GetLanguageModelResponse* response) override;
+
+ private:
+  const GenerateContext shared_;
+};
+
+}  // namespace diptych

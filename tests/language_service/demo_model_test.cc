@@ -1,0 +1,94 @@
+// Both tiers with the demo model: the answers are true.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/status.h"
+#include "language_service/server.h"
+#include "tests/language_service/language_client.h"
+#include "tests/testing/pictures.h"
+#include "vision_service/server.h"
+
+namespace diptych {
+namespace {
+
+class DemoModelTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    const std::string model = std::string(DIPTYCH_SOURCE_DIR) + "/models/demo";
+    VisionOptions vision_options;
+    vision_options.model = model;
+    vision_options.listen = "127.0.0.1:0";
+    vision_options.threads = 1;
+    auto vision = VisionServer::Start(vision_options);
+    ASSERT_TRUE(vision.ok()) << vision.status();
+    vision_ = vision->release();
+    LanguageOptions language_options;
+    language_options.model = model;
+    language_options.listen = "127.0.0.1:0";
+    language_options.threads = 1;
+    language_options.vision_target = absl::StrCat("ipv4:127.0.0.1:", vision_->port());
+    auto language = LanguageServer::Start(language_options);
+    ASSERT_TRUE(language.ok()) << language.status();
+    language_ = language->release();
+  }
+  static void TearDownTestSuite() {
+    delete language_;
+    delete vision_;
+  }
+
+  std::unique_ptr<v1::LanguageService::Stub> stub_ = testing::LanguageStub(language_->port());
+
+  static inline VisionServer* vision_ = nullptr;
+  static inline LanguageServer* language_ = nullptr;
+};
+
+TEST_F(DemoModelTest, AnswersTheSampleQuestionsTruly) {
+  const auto samples = nlohmann::json::parse(testing::ReadRepositoryFile("models/demo/samples.json"));
+  int asked = 0, right = 0;
+  for (const auto& sample : samples) {
+    const std::string picture = testing::ReadRepositoryFile("models/demo/" + sample["image"].get<std::string>());
+    for (const auto& question : sample["questions"]) {
+      v1::GenerateRequest request;
+      request.mutable_question()->add_images()->set_data(picture);
+      v1::Turn* turn = request.mutable_question()->add_turns();
+      turn->set_role(v1::ROLE_USER);
+      turn->set_text(question["question"]);
+      const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+      ++asked;
+      right += outcome.answer().text() == question["answer"].get<std::string>() ? 1 : 0;
+    }
+  }
+  EXPECT_GE(right, asked * 9 / 10) << right << " of " << asked;
+}
+
+TEST_F(DemoModelTest, AnEmptyPromptGivesTheCaption) {
+  v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+  const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_NE(outcome.answer().text().find("red circle"), std::string::npos) << outcome.answer().text();
+  EXPECT_EQ(outcome.answer().finish_reason(), v1::FINISH_REASON_STOP);
+}
+
+TEST_F(DemoModelTest, AStopStringEndsTheAnswerBeforeItself) {
+  v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+  request.mutable_question()->mutable_generation()->add_stop("circle in");  // reaches across tokens
+  const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.answer().text(), "a red");
+  EXPECT_EQ(outcome.joined_deltas(), "a red");
+  EXPECT_EQ(outcome.answer().finish_reason(), v1::FINISH_REASON_STOP_STRING);
+}
+
+TEST_F(DemoModelTest, APictureThatIsCutOffIsNamedByItsPlace) {
+  v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+  request.mutable_question()->add_images()->set_data(testing::CutOffJpeg());
+  const absl::Status status = testing::Generate(*stub_, request).status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReasonOf(status), reason::kImageCorrupt);
+  EXPECT_EQ(FieldOf(status), "question.images[1]");
+}
+
+}  // namespace
+}  // namespace diptych

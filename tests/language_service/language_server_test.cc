@@ -1,0 +1,207 @@
+// How the language service behaves under load, cancels, deadlines, failures and drain.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+
+#include "common/status.h"
+#include "language_service/server.h"
+#include "tests/language_service/language_fixture.h"
+#include "tests/testing/gate.h"
+#include "vision_service/server.h"
+
+namespace diptych {
+namespace {
+
+using testing::GenerateOutcome;
+using testing::TextRequest;
+
+class LanguageServerTest : public testing::LanguageFixture {
+ protected:
+  // Every pass of the decoder waits at `gate_`.
+  void StartGated() {
+    Start([this](ServedLanguageModel& model) {
+      model.forward = [this, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
+        gate_.Pass();
+        return forward(embeddings, cache);
+      };
+    });
+  }
+
+  std::future<GenerateOutcome> AskInBackground() {
+    return std::async(std::launch::async, [this] { return AskText(); });
+  }
+
+  testing::Gate gate_;
+};
+
+TEST_F(LanguageServerTest, VisionTierDownFailsPicturesAndNotText) {
+  Start();
+  const absl::Status status = AskPicture().status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(status), reason::kTierUnavailable);
+  EXPECT_TRUE(AskText().status.ok());
+}
+
+TEST_F(LanguageServerTest, AVisionTierThatComesLaterIsFound) {
+  auto vision = std::make_unique<testing::ScriptedVisionTier>(
+      [](const v1::EncodeImageRequest& request, int) { return True(request); });
+  const std::string address = absl::StrCat("127.0.0.1:", vision->port());
+  options_.vision_target = vision->target();
+  vision.reset();
+  Start();
+  EXPECT_EQ(ReasonOf(AskPicture().status), reason::kTierUnavailable);
+  vision_ = std::make_unique<testing::ScriptedVisionTier>(
+      [](const v1::EncodeImageRequest& request, int) { return True(request); }, address);
+  absl::Status status;
+  do {
+    status = AskPicture().status;
+  } while (ReasonOf(status) == reason::kTierUnavailable);
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_F(LanguageServerTest, TiersOfDifferentModelsRefuseToWorkTogether) {
+  const testing::TinyCheckpoint other({.seed = 2});
+  VisionOptions vision_options;
+  vision_options.model = other.folder();
+  vision_options.listen = "127.0.0.1:0";
+  const auto vision = VisionServer::Start(vision_options);
+  ASSERT_TRUE(vision.ok()) << vision.status();
+  options_.vision_target = absl::StrCat("ipv4:127.0.0.1:", (*vision)->port());
+  Start();
+  const absl::Status status = AskPicture().status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(status), reason::kModelMismatch);
+  EXPECT_TRUE(AskText().status.ok());
+}
+
+TEST_F(LanguageServerTest, RefusesAtOnceWhenItsPlacesAreTaken) {
+  options_.queue_limit = 2;
+  StartGated();
+  auto running = AskInBackground();
+  gate_.AwaitArrivals(1);
+  auto waiting = AskInBackground();
+  while (server_->calls_inside() < 2) std::this_thread::yield();
+  const absl::Status refused = AskText().status;
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(refused), reason::kQueueFull);
+  EXPECT_TRUE(RetryAfterOf(refused).has_value());
+  gate_.Open();
+  EXPECT_TRUE(running.get().status.ok());
+  EXPECT_TRUE(waiting.get().status.ok());
+  EXPECT_TRUE(AskText().status.ok());
+}
+
+TEST_F(LanguageServerTest, ACancelStopsTheDecoder) {
+  constexpr int kTokens = 100;
+  StartGated();
+  grpc::ClientContext context;
+  v1::GenerateRequest request = TextRequest("the cat");
+  request.mutable_question()->mutable_generation()->set_max_new_tokens(kTokens);
+  request.mutable_question()->mutable_generation()->set_min_new_tokens(kTokens);
+  const auto reader = stub_->Generate(&context, request);
+  gate_.AwaitArrivals(1);
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  // What comes later on the same connection is answered after the service has read of the cancel.
+  grpc::ClientContext later;
+  v1::GetLanguageModelResponse response;
+  EXPECT_TRUE(stub_->GetLanguageModel(&later, {}, &response).ok());
+  gate_.Open();
+  AwaitNobodyInside();
+  EXPECT_LT(gate_.arrived(), kTokens);
+  EXPECT_TRUE(AskText().status.ok());
+}
+
+TEST_F(LanguageServerTest, ARequestWhoseDeadlinePassesInTheQueueIsNotRun) {
+  StartGated();
+  auto running = AskInBackground();
+  gate_.AwaitArrivals(1);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(50));
+  EXPECT_EQ(testing::Generate(*stub_, TextRequest("the cat"), context).status.code(),
+            absl::StatusCode::kDeadlineExceeded);
+  gate_.Open();
+  const GenerateOutcome outcome = running.get();
+  EXPECT_TRUE(outcome.status.ok());
+  AwaitNobodyInside();
+  EXPECT_EQ(gate_.arrived(), outcome.answer().token_ids_size());
+}
+
+TEST_F(LanguageServerTest, ADeadlineThatPassesWhileDecodingStopsTheDecoder) {
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(1);
+  std::atomic<int> passes = 0;
+  Start([&](ServedLanguageModel& model) {
+    model.forward = [&, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
+      if (++passes == 2) std::this_thread::sleep_until(deadline);  // a slow model
+      return forward(embeddings, cache);
+    };
+  });
+  grpc::ClientContext context;
+  context.set_deadline(deadline);
+  v1::GenerateRequest request = TextRequest("the cat");
+  request.mutable_question()->mutable_generation()->set_min_new_tokens(20);
+  EXPECT_EQ(testing::Generate(*stub_, request, context).status.code(), absl::StatusCode::kDeadlineExceeded);
+  AwaitNobodyInside();
+  EXPECT_EQ(passes, 2);
+}
+
+TEST_F(LanguageServerTest, AFailureInsideAStepFailsThatRequestAlone) {
+  std::atomic<int> passes = 0;
+  Start([&](ServedLanguageModel& model) {
+    model.forward = [&, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
+      if (passes++ == 1) throw std::runtime_error("secret of the library");
+      return forward(embeddings, cache);
+    };
+  });
+  const absl::Status failed = AskText().status;
+  EXPECT_EQ(failed.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(failed.message().find("secret"), absl::string_view::npos);
+  EXPECT_TRUE(AskText().status.ok());
+}
+
+TEST_F(LanguageServerTest, ScoresThatAreNotFiniteFailThatRequestAlone) {
+  std::atomic<int> passes = 0;
+  Start([&](ServedLanguageModel& model) {
+    model.forward = [&, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
+      const at::Tensor logits = forward(embeddings, cache);
+      return passes++ == 0 ? logits * std::numeric_limits<float>::quiet_NaN() : logits;
+    };
+  });
+  EXPECT_EQ(AskText().status.code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(AskText().status.ok());
+}
+
+TEST_F(LanguageServerTest, DrainLetsRequestsEndAndRefusesNewOnes) {
+  StartGated();
+  auto inside = AskInBackground();
+  gate_.AwaitArrivals(1);
+  std::thread drain([this] { server_->Drain(); });
+  absl::Status refused;
+  do {
+    refused = Ask({}).status;  // until the drain has begun: a question without form
+  } while (refused.code() == absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(refused), reason::kDraining);
+  gate_.Open();
+  EXPECT_TRUE(inside.get().status.ok());
+  drain.join();
+}
+
+TEST(LanguageServerStartTest, ABadCheckpointIsOneLineThatNamesTheTensor) {
+  const testing::TinyCheckpoint broken({.edit_tensors = [](testing::TinyTensors& tensors) {
+    tensors.at("language_projection.bias").shape = {3};
+    tensors.at("language_projection.bias").bytes.resize(12);
+  }});
+  LanguageOptions options;
+  options.model = broken.folder();
+  options.listen = "127.0.0.1:0";
+  const auto server = LanguageServer::Start(options);
+  ASSERT_FALSE(server.ok());
+  EXPECT_NE(server.status().message().find("language_projection.bias"), absl::string_view::npos);
+  EXPECT_EQ(server.status().message().find('\n'), absl::string_view::npos);
+}
+
+}  // namespace
+}  // namespace diptych

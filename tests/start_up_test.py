@@ -1,0 +1,68 @@
+"""Starts the tiers' binaries as a user would: good and bad flags, READY, SIGTERM.
+
+Usage: start_up_test.py VISION_SERVICE LANGUAGE_SERVICE; run by ctest as `start_up_test`.
+"""
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARIES = [pathlib.Path(argument).resolve() for argument in sys.argv[1:3]]
+DEMO = str(ROOT / "models" / "demo")
+
+
+def start(binary, *flags):
+    return subprocess.Popen([binary, "--listen=127.0.0.1:0", "--threads=1", *flags], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+class StartUpTest(unittest.TestCase):
+    def refused(self, binary, *flags):
+        """The line that names the cause."""
+        process = start(binary, "--log_level=error", *flags)
+        out, err = process.communicate(timeout=60)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertEqual(out, "")
+        lines = err.strip().splitlines()
+        self.assertEqual(len(lines), 1, err)
+        return lines[0]
+
+    def test_says_ready_and_drains_on_sigterm(self):
+        for binary in BINARIES:
+            with self.subTest(binary.name):
+                process = start(binary, f"--model={DEMO}")
+                tier = binary.name.removesuffix("_service")
+                ready = process.stdout.readline()
+                self.assertRegex(ready, rf"^READY tier={tier} port=[1-9]\d* model=demo device=cpu dtype=float32\n$")
+                process.send_signal(signal.SIGTERM)
+                _, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, 0)
+                self.assertIn("serving demo in float32 on cpu", err)
+                self.assertNotIn(DEMO, err, "no path in the log")
+
+    def test_a_missing_checkpoint_is_one_line(self):
+        for binary in BINARIES:
+            with self.subTest(binary.name), tempfile.TemporaryDirectory() as empty:
+                self.assertTrue(self.refused(binary, f"--model={empty}").startswith(f"{binary.name}: "))
+
+    def test_a_broken_checkpoint_names_the_file(self):
+        for binary in BINARIES:
+            with self.subTest(binary.name), tempfile.TemporaryDirectory() as folder:
+                for file in pathlib.Path(DEMO).glob("*.json"):
+                    (pathlib.Path(folder) / file.name).write_bytes(file.read_bytes())
+                (pathlib.Path(folder) / "model.safetensors").write_bytes(b"\xff" * 16)
+                self.assertIn("model.safetensors", self.refused(binary, f"--model={folder}"))
+
+    def test_a_bad_flag_is_named(self):
+        for binary in BINARIES:
+            with self.subTest(binary.name):
+                self.assertIn("int4", self.refused(binary, f"--model={DEMO}", "--dtype=int4"))
+                self.assertIn("--queue_limit", self.refused(binary, f"--model={DEMO}", "--queue_limit=0"))
+                self.assertIn("abacus", self.refused(binary, f"--model={DEMO}", "--device=abacus"))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
