@@ -14,6 +14,7 @@ from .drawn_pictures import write_golden_pictures
 from .report import Report
 
 _NEW_TOKENS = 12
+_STAGES = ("image", "vision", "qformer", "prefill", "decode")
 
 
 def _cases(folder: Path):
@@ -30,8 +31,7 @@ def _cases(folder: Path):
 def check(model: Path, scratch: Path, report: Report) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     out = scratch / "transformers.json"
-    subprocess.run([sys.executable, "-m", "parity.full_size", str(model), str(out)], check=True,
-                   cwd=None, env=None)
+    subprocess.run([sys.executable, "-m", "parity.full_size", str(model), str(out)], check=True)
     theirs = json.loads(out.read_text())
     report.say(f"transformers, float32: loaded in {theirs['load_seconds']:.0f} s, at most {theirs['peak_memory_bytes'] / 1e9:.1f} GB, "
                f"answers {_seconds(theirs['seconds'])}")
@@ -40,7 +40,7 @@ def check(model: Path, scratch: Path, report: Report) -> None:
         got = ours.run([ours.ask(case) for case in cases], model=model, dtype=dtype, threads=0)
         report.say(f"ours, {dtype}: loaded in {got.load_seconds:.0f} s, at most {got.peak_memory_bytes / 1e9:.1f} GB")
         for case, result in zip(cases, got.results):
-            stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in result["seconds"].items())
+            stages = ", ".join(f"{stage} {result['seconds'][stage] * 1000:.0f} ms" for stage in _STAGES)
             report.say(f"ours, {dtype}: {len(result['prompt_ids'])} prompt and {len(result['token_ids'])} new tokens: {stages}")
         same = 0
         for expected, margins, result in zip(theirs["token_ids"], theirs["margins"], got.results):
@@ -62,7 +62,10 @@ def _seconds(values):
 
 
 def _run_transformers(model: Path, out: Path) -> None:
+    import transformers
+
     from .reference import Reference
+    transformers.utils.logging.disable_progress_bar()
     start = time.monotonic()
     reference = Reference(model)
     load_seconds = time.monotonic() - start

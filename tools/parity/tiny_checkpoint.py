@@ -60,7 +60,7 @@ def _random_tensor(name, shape, generator):
     if "embed" in name and "patch" not in name or name in ("query_tokens", "language_model.lm_head.weight"):
         return values
     fan_in = values[0].numel()
-    gain = 3 if any(part in name for part in ("query.weight", "key.weight", "q_proj", "k_proj", "fc2")) else 1.5
+    gain = 3 if "fc2" in name else 2 if any(part in name for part in ("query", "key", "q_proj", "k_proj")) else 1.5
     return values * gain / fan_in**0.5
 
 
