@@ -43,11 +43,13 @@ def random_tensor(name: str, shape: torch.Size, seed: int) -> torch.Tensor:
     if name == "query_tokens":
         return values.bfloat16()
     if "embed" in name and "patch" not in name:
-        return (values * 0.02).bfloat16()
-    values *= 1.2 / values[0].numel() ** 0.5
+        return (values * (0.04 if "positions" in name else 0.02)).bfloat16()
+    # Attention without training averages all tokens: were it strong, they would become alike layer by layer, and the
+    # answer would be one token for ever.
+    attention_output = name.endswith(("out_proj.weight", "self_attn.projection.weight"))
+    values *= (0.36 if attention_output else 1.2) / values[0].numel() ** 0.5
     if name.endswith(("fc2.weight", "output_query.dense.weight")):
-        # What follows an activation has a positive mean. Unless rows sum to zero, each layer adds the same vector to
-        # every token, and after many layers all tokens are alike.
+        # The same would come of what activations have for a mean, unless rows sum to zero.
         values -= values.mean(1, keepdim=True)
     return values.bfloat16()
 
