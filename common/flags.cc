@@ -8,7 +8,9 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/reflection.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace diptych {
@@ -29,6 +31,10 @@ void SetFromEnvironment() {
 }  // namespace
 
 std::vector<std::string> ParseFlags(std::string_view usage, int argc, char** argv) {
+  // Every binary declares its flags in its main.cc; --help shows those and not the libraries' own.
+  absl::FlagsUsageConfig config;
+  config.contains_help_flags = [](absl::string_view file) { return absl::EndsWith(file, "/main.cc"); };
+  absl::SetFlagsUsageConfig(config);
   absl::SetProgramUsageMessage(absl::string_view(usage.data(), usage.size()));
   SetFromEnvironment();  // first, so that the command line wins
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
