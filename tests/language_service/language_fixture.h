@@ -32,6 +32,7 @@ class LanguageFixture : public ::testing::Test {
     auto model = LoadLanguageModel(options_);
     ASSERT_TRUE(model.ok()) << model.status();
     if (bend) bend(*model);
+    server_.reset();
     auto server = LanguageServer::Start(options_, *std::move(model));
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
