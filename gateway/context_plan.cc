@@ -28,14 +28,16 @@ struct TextCost {
   int turns_dropped = 0;
 };
 
-// Leaves out the oldest pairs until the text fits into `room`.
+// Keeps as many of the newest pairs as fit into `room` beside the last turn.
 TextCost FitText(const v1::CountTokensResponse& text, int64_t room) {
-  TextCost cost{.text = text.text_tokens()};
-  for (const int pair : text.history_pair_tokens()) cost.history += pair;
-  for (const int pair : text.history_pair_tokens()) {
-    if (cost.text + cost.history <= room) break;
-    cost.history -= pair;
-    cost.turns_dropped += 2;
+  TextCost cost{.text = text.text_tokens(), .turns_dropped = 2 * text.history_pair_tokens_size()};
+  int64_t total = cost.text;
+  for (int i = text.history_pair_tokens_size() - 1; i >= 0; --i) {
+    total += text.history_pair_tokens(i) + text.joint_tokens();
+    if (total > room) break;
+    cost.text = text.text_tokens() + text.joint_tokens();
+    cost.history = static_cast<int>(total) - cost.text;
+    cost.turns_dropped -= 2;
   }
   return cost;
 }

@@ -5,9 +5,12 @@
 #include <string>
 
 #include "absl/flags/flag.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/flags.h"
 #include "common/log.h"
+#include "common/process.h"
+#include "common/status.h"
 #include "gateway/options.h"
 #include "gateway/server.h"
 
@@ -63,17 +66,18 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
 
 absl::Status Serve() {
   google::protobuf::SetLogHandler(nullptr);  // it would log each malformed request
-  if (const absl::Status status = diptych::ConfigureLog("gateway", absl::GetFlag(FLAGS_log_level)); !status.ok())
-    return status;
-  diptych::ShutdownSignal signal;
-  const auto options = ReadFlags();
-  if (!options.ok()) return options.status();
-  const auto server = diptych::gateway::GatewayServer::Start(*options);
-  if (!server.ok()) return server.status();
-  spdlog::info("listening on {} (port {}); language tier {}, vision tier {}", options->listen, (*server)->port(),
-               options->language_target, options->vision_target);
-  spdlog::info("signal {}: draining", signal.Wait());
-  (*server)->Drain();
+  DIPTYCH_RETURN_IF_ERROR(diptych::StartLog("gateway", absl::GetFlag(FLAGS_log_level)));
+  diptych::ShutdownSignal shutdown;
+  const absl::Time begin = absl::Now();
+  DIPTYCH_ASSIGN_OR_RETURN(const auto options, ReadFlags());
+  const auto announce = [begin](int port, const diptych::v1::ModelDescription& model) {
+    diptych::AnnounceReady("gateway", port, model, absl::Now() - begin);
+  };
+  DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::gateway::GatewayServer::Start(options, announce));
+  spdlog::info("listening on port {}", server->port());
+  shutdown.Wait();
+  diptych::LogDraining();
+  server->Drain();
   return absl::OkStatus();
 }
 
@@ -85,7 +89,5 @@ int main(int argc, char** argv) {
     return 2;
   }
   const absl::Status status = Serve();
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "gateway: %s\n", std::string(status.message()).c_str());
-  return 1;
+  return status.ok() ? 0 : diptych::FailStart("gateway", status);
 }

@@ -11,7 +11,7 @@ namespace diptych::gateway {
 GatewayServer::GatewayServer(const Options& options, Tiers tiers)
     : tiers_(std::move(tiers)), admission_(options.limits, options.max_inflight) {}
 
-absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Options& options) {
+absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Options& options, OnReady on_first_ready) {
   DIPTYCH_ASSIGN_OR_RETURN(Tiers tiers, OpenTiers(options));
   auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers)));
   self->watch_ = std::make_unique<TierWatch>(self->tiers_);
@@ -24,13 +24,11 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, self->service_.get()));
-  self->watch_->Start([server = self->server_.get()](bool reachable) {
+  self->watch_->Start([server = self->server_.get(), watch = self->watch_.get(),
+                       on_first_ready = std::move(on_first_ready)](bool reachable) mutable {
     server->SetReady(reachable);
-    if (reachable) {
-      spdlog::info("READY on port {}", server->port());
-    } else {
-      spdlog::warn("the language tier is not reachable");
-    }
+    spdlog::info("the language tier is {}", reachable ? "reachable" : "not reachable");
+    if (reachable && on_first_ready) std::exchange(on_first_ready, nullptr)(server->port(), *watch->model());
   });
   return self;
 }

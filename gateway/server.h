@@ -1,6 +1,7 @@
 // The gateway as an object, so that tests start it in their own process.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -18,7 +19,9 @@ class GatewayServer {
  public:
   // Serves at once; is ready, for health checks, while the language tier is reachable. INVALID_ARGUMENT if
   // an address, a target or a TLS file is unusable.
-  static absl::StatusOr<std::unique_ptr<GatewayServer>> Start(const Options& options);
+  // `on_first_ready` is called once, on a thread of the server, when that is so for the first time.
+  using OnReady = std::function<void(int port, const v1::ModelDescription& model)>;
+  static absl::StatusOr<std::unique_ptr<GatewayServer>> Start(const Options& options, OnReady on_first_ready = nullptr);
 
   // Ends calls that are still running.
   ~GatewayServer();

@@ -122,9 +122,11 @@ absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest
   v1::CountTokensResponse response;
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt last, count(request.prompt(), Tail(turns)));
   response.set_text_tokens(static_cast<int>(last.budget.text_tokens));
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt alone, count("", {{true, "?"}}));
   for (size_t i = 0; i + 2 < turns.size(); i += 2) {
     DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt pair, count("", {turns[i], turns[i + 1], {true, "?"}}));
     response.add_history_pair_tokens(static_cast<int>(pair.budget.history_tokens));
+    response.set_joint_tokens(static_cast<int>(pair.budget.text_tokens - alone.budget.text_tokens));
   }
   return response;
 }

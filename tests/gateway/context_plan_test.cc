@@ -90,6 +90,24 @@ TEST(ContextPlanTest, LeavesOutTheOldestPairsOfAShortWindow) {
   EXPECT_EQ(plan.windows(1).budget().turns_dropped(), 4);
 }
 
+TEST(ContextPlanTest, CountsTheSpaceBetweenPairs) {
+  v1::CountTokensResponse text;
+  text.set_text_tokens(10);
+  for (const int pair : {30, 20}) text.add_history_pair_tokens(pair);
+  text.set_joint_tokens(1);
+  v1::PlanContextRequest request = WithImage(224, 224, 0);
+  request.set_max_new_tokens(8);
+  request.add_windows(32 + 10 + 1 + 20 + 1 + 30 + 8);
+  request.add_windows(32 + 10 + 1 + 20 + 1 + 30 + 7);
+  request.add_windows(32 + 10 + 8);
+  const v1::PlanContextResponse plan = Plan(request, text);
+  EXPECT_EQ(plan.windows(0).budget().text_tokens(), 11) << "the last turn follows others";
+  EXPECT_EQ(plan.windows(0).budget().history_tokens(), 51);
+  EXPECT_EQ(plan.windows(1).budget().history_tokens(), 20) << "the first pair that is kept has no space before it";
+  EXPECT_EQ(plan.windows(2).budget().text_tokens(), 10) << "the last turn stands alone";
+  EXPECT_EQ(plan.windows(2).budget().turns_dropped(), 4);
+}
+
 TEST(ContextPlanTest, AWindowThatIsTooSmallIsShortByItsNegativeRemainder) {
   v1::PlanContextRequest request = WithImage(224, 224, 14);
   request.add_windows(20);

@@ -1,0 +1,235 @@
+// True answers through the three processes, with timings and budgets that add up.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/strip.h"
+#include "common/stage_clock.h"
+#include "tests/end_to_end/stack.h"
+
+namespace diptych {
+namespace {
+
+using testing::QuestionAbout;
+using testing::Sample;
+
+constexpr char kPicture[] = "red_circle_blue_star.png";
+
+class AnswerTest : public testing::SharedStackTest {
+ protected:
+  static v1::Answer MustAnswer(const v1::Question& question) {
+    const auto answer = stack_->Ask(question);
+    EXPECT_TRUE(answer.ok()) << answer.status();
+    return answer.ok() ? *answer : v1::Answer();
+  }
+};
+
+// models/demo/samples.json holds the truth about each sample picture.
+TEST_F(AnswerTest, AnswersAboutTheSamplePicturesAreTrue) {
+  const auto samples = nlohmann::json::parse(testing::ReadWhole(testing::kDemoModel + "/samples.json"));
+  ASSERT_GE(samples.size(), 6u);
+  for (const auto& sample : samples) {
+    const std::string picture = testing::ReadWhole(testing::kDemoModel + "/" + sample["image"].get<std::string>());
+    v1::Question caption = QuestionAbout(picture, "");
+    caption.mutable_generation()->set_max_new_tokens(60);
+    EXPECT_EQ(MustAnswer(caption).text(), sample["caption"]) << sample["image"];
+    for (const auto& question : sample["questions"]) {
+      EXPECT_EQ(MustAnswer(QuestionAbout(picture, question["question"])).text(), question["answer"])
+          << sample["image"] << ": " << question["question"];
+    }
+  }
+}
+
+void ExpectTimingsAddUp(const v1::Answer& answer) {
+  const v1::StageTimings& t = answer.timings();
+  SteadyDuration sum{};
+  for (const auto* stage : {&t.gateway(), &t.image_decode(), &t.image_resize(), &t.vision_queue(), &t.vit(),
+                            &t.token_transfer(), &t.language_queue(), &t.tokenize(), &t.qformer(), &t.prefill(),
+                            &t.decode(), &t.detokenize(), &t.unattributed()}) {
+    EXPECT_GE(FromProtoDuration(*stage), SteadyDuration::zero());
+    sum += FromProtoDuration(*stage);
+  }
+  const SteadyDuration total = FromProtoDuration(t.total());
+  EXPECT_EQ(sum.count(), total.count());
+  EXPECT_LE(FromProtoDuration(t.unattributed()).count(), total.count() / 50) << "at most 2 %";
+  EXPECT_GT(FromProtoDuration(t.time_to_first_token()), SteadyDuration::zero());
+  EXPECT_LE(FromProtoDuration(t.time_to_first_token()), total);
+  EXPECT_GT(FromProtoDuration(t.prefill()), SteadyDuration::zero());
+}
+
+void ExpectBudgetAddsUp(const v1::Answer& answer) {
+  const v1::ContextBudget& b = answer.context_budget();
+  EXPECT_EQ(b.image_tokens() + b.text_tokens() + b.history_tokens() + b.generated() + b.remaining(), b.window());
+  EXPECT_EQ(b.image_tokens() + b.text_tokens() + b.history_tokens(), answer.prompt_token_ids_size());
+  EXPECT_EQ(b.generated(), answer.token_ids_size());
+  EXPECT_EQ(answer.usage().prompt_tokens(), answer.prompt_token_ids_size());
+  EXPECT_EQ(answer.usage().completion_tokens(), answer.token_ids_size());
+  EXPECT_EQ(answer.usage().total_tokens(), answer.usage().prompt_tokens() + answer.usage().completion_tokens());
+}
+
+TEST_F(AnswerTest, APictureWithAQuestionIsAccountedFor) {
+  const v1::Answer answer = MustAnswer(QuestionAbout(Sample(kPicture), "What color is the circle?"));
+  ExpectTimingsAddUp(answer);
+  ExpectBudgetAddsUp(answer);
+  for (const auto* stage : {&answer.timings().image_decode(), &answer.timings().image_resize(), &answer.timings().vit(),
+                            &answer.timings().qformer()}) {
+    EXPECT_GT(FromProtoDuration(*stage), SteadyDuration::zero());
+  }
+  EXPECT_EQ(answer.context_budget().image_tokens(), 16);
+  EXPECT_EQ(answer.context_budget().dense_patch_tokens(), 64);
+  EXPECT_EQ(answer.finish_reason(), v1::FINISH_REASON_STOP);
+}
+
+TEST_F(AnswerTest, TextAloneIsAccountedFor) {
+  const v1::Answer answer = MustAnswer(QuestionAbout("", "What color is the circle?"));
+  ExpectTimingsAddUp(answer);
+  ExpectBudgetAddsUp(answer);
+  EXPECT_EQ(answer.context_budget().image_tokens(), 0);
+  EXPECT_EQ(FromProtoDuration(answer.timings().vit()), SteadyDuration::zero());
+}
+
+TEST_F(AnswerTest, ACaptionIsAccountedFor) {
+  const v1::Answer answer = MustAnswer(QuestionAbout(Sample(kPicture), ""));
+  ExpectTimingsAddUp(answer);
+  ExpectBudgetAddsUp(answer);
+}
+
+TEST_F(AnswerTest, AConversationIsAccountedFor) {
+  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+  v1::Turn* turn = question.add_turns();
+  turn->set_role(v1::ROLE_ASSISTANT);
+  turn->set_text("red");
+  turn = question.add_turns();
+  turn->set_role(v1::ROLE_USER);
+  turn->set_text("What color is the star?");
+  const v1::Answer answer = MustAnswer(question);
+  ExpectTimingsAddUp(answer);
+  ExpectBudgetAddsUp(answer);
+  EXPECT_GT(answer.context_budget().history_tokens(), 0);
+}
+
+TEST_F(AnswerTest, ALongConversationLosesItsOldestTurns) {
+  v1::Question question;
+  question.add_images()->set_data(Sample(kPicture));
+  for (int i = 0; i < 41; ++i) {
+    v1::Turn* turn = question.add_turns();
+    turn->set_role(i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT);
+    turn->set_text(i % 2 == 0 ? "What color is the circle?" : "red");
+  }
+  const v1::Answer answer = MustAnswer(question);
+  ExpectBudgetAddsUp(answer);
+  EXPECT_GT(answer.context_budget().turns_dropped(), 0);
+  EXPECT_EQ(answer.context_budget().turns_dropped() % 2, 0) << "whole pairs";
+}
+
+TEST_F(AnswerTest, ThePlanIsTheBudgetOfTheRealRun) {
+  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+  for (int pairs = 0; pairs < 8; ++pairs) {
+    const v1::ContextBudget real = MustAnswer(question).context_budget();
+    v1::PlanContextRequest request;
+    request.add_images()->set_height(128);
+    request.mutable_images(0)->set_width(128);
+    *request.mutable_turns() = question.turns();
+    grpc::ClientContext context;
+    v1::PlanContextResponse response;
+    const grpc::Status status = stack_->stub().PlanContext(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    const v1::ContextBudget& plan = response.windows(0).budget();
+    EXPECT_EQ(plan.window(), real.window());
+    EXPECT_EQ(plan.image_tokens(), real.image_tokens());
+    EXPECT_EQ(plan.text_tokens(), real.text_tokens());
+    EXPECT_EQ(plan.history_tokens(), real.history_tokens());
+    EXPECT_EQ(plan.reserved_output(), real.reserved_output());
+    EXPECT_EQ(plan.remaining(), real.remaining() + real.generated());
+    EXPECT_EQ(plan.turns_dropped(), real.turns_dropped());
+    EXPECT_EQ(plan.dense_patch_tokens(), real.dense_patch_tokens());
+    for (const auto& [role, text] :
+         {std::pair{v1::ROLE_ASSISTANT, "red"}, {v1::ROLE_USER, "What color is the star?"}}) {
+      v1::Turn* turn = question.add_turns();
+      turn->set_role(role);
+      turn->set_text(text);
+    }
+  }
+}
+
+TEST_F(AnswerTest, TheStreamSaysWhatTheUnaryAnswerSays) {
+  const v1::Question question = QuestionAbout(Sample(kPicture), "");
+  const v1::Answer unary = MustAnswer(question);
+  grpc::ClientContext context;
+  v1::AskStreamRequest request;
+  *request.mutable_question() = question;
+  const auto reader = stack_->stub().AskStream(&context, request);
+  std::vector<v1::AskStreamResponse> events;
+  std::string text;
+  std::vector<int> ids;
+  for (v1::AskStreamResponse event; reader->Read(&event);) {
+    text += event.delta().text();
+    ids.insert(ids.end(), event.delta().token_ids().begin(), event.delta().token_ids().end());
+    events.push_back(event);
+  }
+  ASSERT_TRUE(reader->Finish().ok());
+  ASSERT_GE(events.size(), 4u);
+  EXPECT_TRUE(events.front().has_started());
+  const v1::Answer& finished = events.back().finished();
+  EXPECT_EQ(finished.text(), unary.text());
+  EXPECT_EQ(absl::StripAsciiWhitespace(text), unary.text());
+  EXPECT_EQ(ids, std::vector<int>(finished.token_ids().begin(), finished.token_ids().end()));
+  EXPECT_EQ(events.front().started().context_budget().remaining(),
+            finished.context_budget().remaining() + finished.context_budget().generated());
+  ExpectTimingsAddUp(finished);
+}
+
+TEST_F(AnswerTest, ASeedMakesSamplingRepeatable) {
+  v1::Question question = QuestionAbout(Sample(kPicture), "");
+  question.mutable_generation()->set_temperature(2);
+  question.mutable_generation()->set_seed(7);
+  EXPECT_EQ(MustAnswer(question).text(), MustAnswer(question).text());
+}
+
+TEST_F(AnswerTest, SeveralPicturesStandBeforeTheText) {
+  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+  question.add_images()->set_data(Sample("green_circle_purple_cross.png"));
+  const v1::Answer answer = MustAnswer(question);
+  EXPECT_EQ(answer.context_budget().image_tokens(), 32);
+  ExpectTimingsAddUp(answer);
+  ExpectBudgetAddsUp(answer);
+}
+
+TEST_F(AnswerTest, ALargerPictureSizeIsInterpolated) {
+  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+  question.mutable_image_options()->set_image_size(224);
+  const v1::Answer answer = MustAnswer(question);
+  EXPECT_EQ(answer.context_budget().image_tokens(), 16) << "the Q-Former's tokens stay";
+  EXPECT_EQ(answer.context_budget().dense_patch_tokens(), 256);
+}
+
+TEST_F(AnswerTest, StopStringsLengthsAndLogprobsAreKept) {
+  v1::Question question = QuestionAbout(Sample(kPicture), "");
+  question.mutable_generation()->set_max_new_tokens(3);
+  question.mutable_generation()->set_logprobs(2);
+  const v1::Answer three = MustAnswer(question);
+  EXPECT_EQ(three.finish_reason(), v1::FINISH_REASON_LENGTH);
+  ASSERT_EQ(three.logprobs_size(), 3);
+  EXPECT_EQ(three.logprobs(0).top_size(), 2);
+  EXPECT_EQ(three.logprobs(0).chosen().token_id(), three.token_ids(0));
+  v1::Question stopped = QuestionAbout(Sample(kPicture), "");
+  stopped.mutable_generation()->add_stop("circle");
+  const v1::Answer answer = MustAnswer(stopped);
+  EXPECT_EQ(answer.finish_reason(), v1::FINISH_REASON_STOP_STRING);
+  EXPECT_EQ(answer.text(), "a red");
+}
+
+TEST_F(AnswerTest, TheModelIsDescribedWithAllItsParts) {
+  grpc::ClientContext context;
+  v1::GetModelResponse response;
+  ASSERT_TRUE(stack_->stub().GetModel(&context, {}, &response).ok());
+  EXPECT_EQ(response.model().name(), "demo");
+  ASSERT_EQ(response.model().parts_size(), 4);
+  for (const v1::ModelPart& part : response.model().parts()) EXPECT_GT(part.parameters(), 0) << part.name();
+  EXPECT_EQ(response.tiers(0).model().fingerprint(), response.tiers(1).model().fingerprint());
+  EXPECT_EQ(response.model().window_tokens(), 160);
+}
+
+}  // namespace
+}  // namespace diptych

@@ -1,0 +1,91 @@
+#include "tests/end_to_end/stack.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "common/files.h"
+#include "common/grpc_status.h"
+
+namespace diptych::testing {
+namespace {
+
+std::vector<std::string> CommandLine(const std::string& binary, std::vector<std::string> flags) {
+  flags.insert(flags.begin(), {binary, "--listen=127.0.0.1:0"});
+  return flags;
+}
+
+std::vector<std::string> TierFlags(const std::string& model) {
+  return {"--model=" + model, "--threads=1"};
+}
+
+}  // namespace
+
+ServerProcess::ServerProcess(const std::string& binary, std::vector<std::string> flags)
+    : process_(CommandLine(binary, std::move(flags))) {
+  constexpr char kPort[] = " port=";
+  std::string port;
+  if (process_.WaitForOutput("READY") && process_.WaitForOutput(kPort)) {
+    port = process_.out().substr(process_.out().find(kPort) + sizeof(kPort) - 1);
+    port = port.substr(0, port.find_first_not_of("0123456789"));
+  }
+  if (!absl::SimpleAtoi(port, &port_)) {
+    std::fprintf(stderr, "%s did not get ready:\n%s%s\n", binary.c_str(), process_.out().c_str(),
+                 process_.err().c_str());
+    std::abort();
+  }
+}
+
+Stack::Stack(const StackOptions& options) {
+  vision_ = std::make_unique<ServerProcess>(DIPTYCH_VISION_SERVICE, TierFlags(options.vision_model));
+  std::vector<std::string> addresses;
+  for (int i = 0; i < options.language_replicas; ++i) {
+    std::vector<std::string> flags = TierFlags(options.language_model);
+    flags.push_back("--vision_target=" + vision_->address());
+    languages_.push_back(std::make_unique<ServerProcess>(DIPTYCH_LANGUAGE_SERVICE, flags));
+    addresses.push_back(languages_.back()->address());
+  }
+  std::vector<std::string> flags = options.gateway_flags;
+  flags.push_back("--language_target=ipv4:" + absl::StrJoin(addresses, ","));
+  flags.push_back("--vision_target=" + vision_->address());
+  gateway_ = std::make_unique<ServerProcess>(DIPTYCH_GATEWAY, flags);
+  channel_ = grpc::CreateChannel(gateway_->address(), grpc::InsecureChannelCredentials());
+  stub_ = v1::GatewayService::NewStub(channel_);
+}
+
+absl::StatusOr<v1::Answer> Stack::Ask(const v1::Question& question) {
+  grpc::ClientContext context;
+  v1::AskRequest request;
+  *request.mutable_question() = question;
+  v1::AskResponse response;
+  const grpc::Status status = stub_->Ask(&context, request, &response);
+  if (!status.ok()) return FromGrpcStatus(status);
+  return response.answer();
+}
+
+std::string ReadWhole(const std::string& file) {
+  auto bytes = ReadFile(file, 64 << 20);
+  if (!bytes.ok()) {
+    std::fprintf(stderr, "%s: %s\n", file.c_str(), bytes.status().ToString().c_str());
+    std::abort();
+  }
+  return *std::move(bytes);
+}
+
+std::string Sample(const std::string& name) {
+  return ReadWhole(kDemoModel + "/samples/" + name);
+}
+
+v1::Question QuestionAbout(const std::string& picture, const std::string& text) {
+  v1::Question question;
+  if (!picture.empty()) question.add_images()->set_data(picture);
+  if (!text.empty()) {
+    v1::Turn* turn = question.add_turns();
+    turn->set_role(v1::ROLE_USER);
+    turn->set_text(text);
+  }
+  return question;
+}
+
+}  // namespace diptych::testing
