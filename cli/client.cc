@@ -101,7 +101,7 @@ absl::Status Client::CheckHealth(const std::string& service) {
   const grpc::Status status = health_->Check(&context, request, &response);
   if (!status.ok()) return ToStatus(status);
   if (response.status() == grpc::health::v1::HealthCheckResponse::SERVING) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "the gateway is up but not ready");
+  return MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "it does not reach the language tier");
 }
 
 }  // namespace diptych::cli

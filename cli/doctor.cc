@@ -29,6 +29,7 @@ class Doctor {
     if (!reachable) return kUnreachable;
     Report("gateway is ready", ready, "the language tier is reachable");
     ExamineModel();
+    if (!ready.ok()) return kFailed;  // the rest would fail for the same cause
     ExamineText();
     ExaminePicture();
     return healthy_ ? kFine : kFailed;
@@ -43,7 +44,7 @@ class Doctor {
     if (options_.json) {
       PrintJson({{"check", check}, {"ok", status.ok()}, {"detail", detail}, {"remedy", remedy}});
     } else {
-      std::printf("%-4s  %-26s  %s%s%s\n", status.ok() ? "ok" : "FAIL", check.c_str(), Printable(detail).c_str(),
+      std::printf("%-4s  %-29s  %s%s%s\n", status.ok() ? "ok" : "FAIL", check.c_str(), Printable(detail).c_str(),
                   remedy.empty() ? "" : ". ", remedy.c_str());
     }
   }

@@ -59,7 +59,7 @@ std::string RemedyFor(const absl::Status& status) {
       {"KV_FULL", "Try again in a moment."},
       {"DRAINING", "The server is being stopped or replaced; try again in a moment."},
       {"TIER_UNAVAILABLE", "`diptych status` shows which tier is down."},
-      {"NOT_SERVING", "`diptych status` shows which tier is down."},
+      {"NOT_SERVING", "Start language_service, or give the gateway its address with --language_target."},
   };
   if (IsUnreachable(status)) return "Is the gateway running there (make serve)? Choose another with --server.";
   if (status.code() == absl::StatusCode::kDeadlineExceeded) return "Allow more time with --deadline.";

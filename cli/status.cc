@@ -46,7 +46,11 @@ int Status(const CommonOptions& options) {
   std::vector<std::vector<std::string>> rows;
   for (const Line& line : Inspect(*client, health)) {
     all_serving &= line.serving;
-    rows.push_back({line.part, line.serving ? "serving" : "DOWN", Printable(line.detail)});
+    rows.push_back({line.part,
+                    line.serving             ? "serving"
+                    : line.part == "gateway" ? "not ready"
+                                             : "DOWN",
+                    Printable(line.detail)});
     if (options.json) PrintJson({{"part", line.part}, {"serving", line.serving}, {"detail", line.detail}});
   }
   if (!options.json) std::printf("%s", FormatTable({"part", "state", "detail"}, rows).c_str());

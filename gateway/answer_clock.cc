@@ -14,6 +14,7 @@ void AnswerClock::Join(v1::StageTimings& timings, SteadyTime now) const {
   const SteadyDuration gateway = std::max(now - arrival_ - tier, SteadyDuration::zero());
   *timings.mutable_gateway() = ToProtoDuration(gateway);
   *timings.mutable_total() = ToProtoDuration(tier + gateway);
+  timings.mutable_cache_hits();  // present also when nothing was found in a cache
   *timings.mutable_time_to_first_token() = ToProtoDuration(first_token_.value_or(now) - arrival_);
 }
 

@@ -117,6 +117,7 @@ TEST_F(AskCommandTest, JsonHasEveryFieldOfTheContract) {
   EXPECT_DOUBLE_EQ(object["timings"]["vit"], 0.004) << "seconds";
   EXPECT_TRUE(object["timings"]["gateway"].is_number());
   EXPECT_TRUE(object["timings"]["time_to_first_token"].is_number());
+  EXPECT_EQ(object["timings"]["cache_hits"]["vision_tokens"], 0);
   EXPECT_EQ(object["context_budget"]["remaining"], 2006);
   EXPECT_EQ(object["context_budget"]["turns_dropped"], 0);
   EXPECT_EQ(object["model"], "fake");

@@ -71,6 +71,25 @@ TEST(FaultsTest, ALostLanguageReplicaLosesNoUnaryQuestion) {
   EXPECT_EQ(failed, 0);
 }
 
+TEST(FaultsTest, OfTwoHundredQuestionsAtOnceEachGetsItsOutcome) {
+  Stack stack;
+  std::atomic<int> answered = 0, refused = 0, other = 0;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 200; ++i) {
+    callers.emplace_back([&] {
+      const auto answer = stack.Ask(About("What color is the circle?"));
+      const bool full = answer.status().code() == absl::StatusCode::kResourceExhausted &&
+                        ReasonOf(answer.status()) == reason::kQueueFull && RetryAfterOf(answer.status()).has_value();
+      ++(answer.ok() && answer->text() == "red" ? answered : full ? refused : other);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(other, 0);
+  EXPECT_GT(answered, 0);
+  EXPECT_EQ(answered + refused, 200);
+  EXPECT_TRUE(stack.Ask(About("What color is the circle?")).ok()) << "and it goes on";
+}
+
 // The demo checkpoint with one bit of a vision weight changed.
 class OtherModel {
  public:
