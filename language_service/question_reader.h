@@ -22,8 +22,8 @@ struct GenerateInput {
   int dense_patch_tokens = 0;
 };
 
-// Takes the pictures out of `question`. Errors as docs/errors.md lists them for a question: INVALID_ARGUMENT with
-// reason and field, NOT_FOUND for another model's name, OUT_OF_RANGE if the window is too short.
+// Takes the pictures out of `question`. INVALID_ARGUMENT with reason and field, NOT_FOUND for another model's name,
+// OUT_OF_RANGE if the window is too short.
 absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
                                            const QuestionLimits& limits);
 
