@@ -61,7 +61,8 @@ std::string RemedyFor(const absl::Status& status) {
       {"TIER_UNAVAILABLE", "`diptych status` shows which tier is down."},
       {"NOT_SERVING", "Start language_service, or give the gateway its address with --language_target."},
   };
-  if (IsUnreachable(status)) return "Is the gateway running there (make serve)? Choose another with --server.";
+  if (IsUnreachable(status))
+    return "Is the gateway running there (make serve)? Choose another with --server; one with TLS needs --tls_ca.";
   if (status.code() == absl::StatusCode::kDeadlineExceeded) return "Allow more time with --deadline.";
   const auto found = kRemedies.find(ReasonOf(status));
   return found == kRemedies.end() ? "" : found->second;

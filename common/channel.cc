@@ -17,8 +17,10 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const 
   if (!tls.client_ca_file.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(tls.client_ca_file, "tls_client_ca"));
   }
-  DIPTYCH_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem(tls.cert_file, "tls_cert"));
-  DIPTYCH_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem(tls.key_file, "tls_key"));
+  if (!tls.cert_file.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem(tls.cert_file, "tls_cert"));
+    DIPTYCH_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem(tls.key_file, "tls_key"));
+  }
   return grpc::SslCredentials(options);
 }
 

@@ -16,8 +16,10 @@ std::vector<std::string> CommandLine(const std::string& binary, std::vector<std:
   return flags;
 }
 
-std::vector<std::string> TierFlags(const std::string& model) {
-  return {"--model=" + model, "--threads=1"};
+std::vector<std::string> TierFlags(const StackOptions& options, const std::string& model) {
+  std::vector<std::string> flags{"--model=" + model, "--threads=1"};
+  flags.insert(flags.end(), options.tier_flags.begin(), options.tier_flags.end());
+  return flags;
 }
 
 }  // namespace
@@ -38,10 +40,10 @@ ServerProcess::ServerProcess(const std::string& binary, std::vector<std::string>
 }
 
 Stack::Stack(const StackOptions& options) {
-  vision_ = std::make_unique<ServerProcess>(DIPTYCH_VISION_SERVICE, TierFlags(options.vision_model));
+  vision_ = std::make_unique<ServerProcess>(DIPTYCH_VISION_SERVICE, TierFlags(options, options.vision_model));
   std::vector<std::string> addresses;
   for (int i = 0; i < options.language_replicas; ++i) {
-    std::vector<std::string> flags = TierFlags(options.language_model);
+    std::vector<std::string> flags = TierFlags(options, options.language_model);
     flags.push_back("--vision_target=" + vision_->address());
     languages_.push_back(std::make_unique<ServerProcess>(DIPTYCH_LANGUAGE_SERVICE, flags));
     addresses.push_back(languages_.back()->address());

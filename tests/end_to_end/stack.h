@@ -35,6 +35,7 @@ struct StackOptions {
   std::string language_model = kDemoModel;
   int language_replicas = 1;
   std::vector<std::string> gateway_flags = {};
+  std::vector<std::string> tier_flags = {};
 };
 
 // Thread-safe apart from killing.
