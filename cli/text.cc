@@ -73,7 +73,8 @@ std::string FormatTable(const std::vector<std::string>& header, const std::vecto
 
 std::string FormatSeconds(double seconds) {
   if (seconds >= 1) return absl::StrFormat("%.2f s", seconds);
-  return absl::StrFormat(seconds >= 0.01 ? "%.0f ms" : "%.1f ms", seconds * 1000);
+  if (seconds >= 0.01) return absl::StrFormat("%.0f ms", seconds * 1000);
+  return absl::StrFormat("%.1f ms", seconds * 1000);
 }
 
 std::string FormatCount(int64_t count) {
