@@ -1,7 +1,7 @@
 #include "tests/testing/scripted_vision_tier.h"
 
 #include <algorithm>
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -55,15 +55,16 @@ class ScriptedVisionTier::Service final : public v1::VisionService::CallbackServ
 
   grpc::ServerWriteReactor<v1::EncodeImageResponse>* EncodeImage(grpc::CallbackServerContext* /*context*/,
                                                                  const v1::EncodeImageRequest* request) override {
-    return new Call(*this, answer_(*request, calls_++));
+    return new Call(*this, answer_(*request, Count(calls_)));
   }
 
-  int calls() const { return calls_; }
-
-  void AwaitCancels(int count) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return cancels_ >= count; });
+  int calls() {
+    std::lock_guard lock(mutex_);
+    return calls_;
   }
+
+  bool AwaitCalls(int count) { return Await(calls_, count); }
+  bool AwaitCancels(int count) { return Await(cancels_, count); }
 
  private:
   class Call final : public grpc::ServerWriteReactor<v1::EncodeImageResponse> {
@@ -73,7 +74,7 @@ class ScriptedVisionTier::Service final : public v1::VisionService::CallbackServ
     void OnDone() override { delete this; }
     void OnCancel() override {
       if (!answer_.never_ends) return;
-      service_.CountCancel();
+      service_.Count(service_.cancels_);
       Finish(grpc::Status::CANCELLED);
     }
 
@@ -88,16 +89,22 @@ class ScriptedVisionTier::Service final : public v1::VisionService::CallbackServ
     size_t next_ = 0;
   };
 
-  void CountCancel() {
+  // Returns the count before.
+  int Count(int& counter) {
     std::lock_guard lock(mutex_);
-    ++cancels_;
     changed_.notify_all();
+    return counter++;
+  }
+
+  bool Await(const int& counter, int count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::minutes(1), [&] { return counter >= count; });
   }
 
   const Answer answer_;
-  std::atomic<int> calls_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
+  int calls_ = 0;
   int cancels_ = 0;
 };
 
@@ -130,8 +137,12 @@ int ScriptedVisionTier::calls() const {
   return service_->calls();
 }
 
-void ScriptedVisionTier::AwaitCancels(int count) {
-  service_->AwaitCancels(count);
+bool ScriptedVisionTier::AwaitCalls(int count) {
+  return service_->AwaitCalls(count);
+}
+
+bool ScriptedVisionTier::AwaitCancels(int count) {
+  return service_->AwaitCancels(count);
 }
 
 }  // namespace diptych::testing

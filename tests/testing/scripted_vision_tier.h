@@ -35,8 +35,11 @@ class ScriptedVisionTier {
   std::string target() const;
   int port() const;
   int calls() const;
-  // Waits until a caller has cancelled `count` calls that never end.
-  void AwaitCancels(int count);
+  // Each waits a minute at most and says whether it came to pass.
+  // `count` calls have come.
+  [[nodiscard]] bool AwaitCalls(int count);
+  // Callers have cancelled `count` calls that never end.
+  [[nodiscard]] bool AwaitCancels(int count);
 
  private:
   class Service;
