@@ -7,6 +7,7 @@
 #include <string>
 
 #include "blip2/layers.h"
+#include "blip2/paged_attention.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -70,8 +71,27 @@ at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x,
       Attention(query, keys.narrow(2, 0, length), values.narrow(2, 0, length), /*scale=*/1.0, step.visibility));
 }
 
+// x [N, Dl] -> [N, Dl]
+at::Tensor PagedSelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const PagedAttention& attention,
+                              const at::Tensor& keys, const at::Tensor& values) {
+  const std::vector<at::Tensor> qkv = layer.qkv_proj(x).view({x.size(0), 3, heads, -1}).unbind(1);
+  const at::Tensor query = qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(1) / heads)));
+  return layer.out_proj(attention(query, qkv[1], qkv[2], keys, values));
+}
+
 at::Tensor FeedForward(const Layer& layer, const at::Tensor& x) {
   return layer.fc2(layer.fc1(x).relu_());
+}
+
+// One layer around `attend`, which maps x [..., Dl] to the same shape.
+template <typename Attend>
+at::Tensor RunLayer(const Layer& layer, bool norm_before, at::Tensor x, const Attend& attend) {
+  if (norm_before) {
+    x = attend(layer.self_attn_layer_norm(x)).add_(x);
+    return FeedForward(layer, layer.final_layer_norm(x)).add_(x);
+  }
+  x = layer.self_attn_layer_norm(attend(x).add_(x));
+  return layer.final_layer_norm(FeedForward(layer, x).add_(x));
 }
 
 }  // namespace
@@ -155,19 +175,85 @@ at::Tensor OptDecoder::Forward(const at::Tensor& embeddings, KvCache& cache) con
     const auto attend = [&](const at::Tensor& in) {
       return SelfAttention(layer, config_.num_attention_heads, in, step, cache.keys[i], cache.values[i]);
     };
-    if (config_.do_layer_norm_before) {
-      x = attend(layer.self_attn_layer_norm(x)).add_(x);
-      x = FeedForward(layer, layer.final_layer_norm(x)).add_(x);
-    } else {
-      x = layer.self_attn_layer_norm(attend(x).add_(x));
-      x = layer.final_layer_norm(FeedForward(layer, x).add_(x));
-    }
+    x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
   }
   cache.length += step.tokens;
-  x = x.slice(1, -1);
+  return Logits(x.slice(1, -1)).view({config_.vocab_size});
+}
+
+KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {
+  TORCH_CHECK(blocks >= 1 && block_tokens >= 1, "a pool of ", blocks, " blocks of ", block_tokens, " tokens");
+  const c10::InferenceMode inference;
+  const int64_t heads = config_.num_attention_heads;
+  const auto allocate = [&] {
+    return at::empty({blocks, heads, block_tokens, config_.hidden_size / heads},
+                     at::TensorOptions(placement_.device).dtype(placement_.dtype));
+  };
+  KvPool pool{.keys = {}, .values = {}, .blocks = blocks, .block_tokens = block_tokens};
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    pool.keys.push_back(allocate());
+    pool.values.push_back(allocate());
+  }
+  return pool;
+}
+
+int64_t OptDecoder::KvBlockBytes(int64_t block_tokens) const {
+  return 2 * config_.num_hidden_layers * config_.hidden_size * block_tokens *
+         static_cast<int64_t>(c10::elementSize(placement_.dtype));
+}
+
+void OptDecoder::CheckRow(const DecoderRow& row, const KvPool& pool) const {
+  TORCH_CHECK(
+      row.embeddings.dim() == 2 && row.embeddings.size(0) >= 1 && row.embeddings.size(1) == config_.word_embed_proj_dim,
+      "expected embeddings [T, ", config_.word_embed_proj_dim, "], got ", row.embeddings.sizes());
+  const int64_t length = row.past + row.embeddings.size(0);
+  TORCH_CHECK(row.past >= 0 && length <= config_.max_position_embeddings, length, " tokens in a window of ",
+              config_.max_position_embeddings);
+  const auto table = static_cast<int64_t>(row.blocks.size());
+  TORCH_CHECK(table * pool.block_tokens >= length, length, " tokens in ", table, " blocks of ", pool.block_tokens);
+  for (const int32_t block : row.blocks) TORCH_CHECK(block >= 0 && block < pool.blocks, "no block ", block);
+}
+
+at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) const {
+  TORCH_CHECK(!rows.empty(), "a pass without rows");
+  const c10::InferenceMode inference;
+  std::vector<at::Tensor> embeddings;
+  std::vector<PagedRow> paged;
+  std::vector<int64_t> wanted;
+  int64_t tokens = 0;
+  for (const DecoderRow& row : rows) {
+    CheckRow(row, pool);
+    embeddings.push_back(row.embeddings);
+    paged.push_back({.past = row.past, .tokens = row.embeddings.size(0), .blocks = row.blocks});
+    tokens += row.embeddings.size(0);
+    if (row.wants_logits) wanted.push_back(tokens - 1);
+  }
+  const PagedAttention attention(paged, pool.block_tokens, placement_.device);
+  at::Tensor x = at::cat(embeddings);
+  if (weights_->project_in) x = (*weights_->project_in)(x);
+  x = x + at::embedding(weights_->embed_positions, attention.positions() + kPositionOffset);
+  for (size_t i = 0; i < weights_->layers.size(); ++i) {
+    const Layer& layer = weights_->layers[i];
+    const auto attend = [&](const at::Tensor& in) {
+      return PagedSelfAttention(layer, config_.num_attention_heads, in, attention, pool.keys[i], pool.values[i]);
+    };
+    x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
+  }
+  return Logits(x.index_select(0, at::tensor(wanted, at::kLong).to(placement_.device)));
+}
+
+void OptDecoder::CopyKvBlock(KvPool& pool, int32_t from, int32_t to) const {
+  TORCH_CHECK(from >= 0 && from < pool.blocks && to >= 0 && to < pool.blocks, "no block ", from, " or ", to);
+  const c10::InferenceMode inference;
+  for (const auto* side : {&pool.keys, &pool.values}) {
+    for (const at::Tensor& layer : *side) layer[to].copy_(layer[from]);
+  }
+}
+
+at::Tensor OptDecoder::Logits(at::Tensor x) const {
   if (weights_->final_layer_norm) x = (*weights_->final_layer_norm)(x);
   if (weights_->project_out) x = (*weights_->project_out)(x);
-  return weights_->lm_head(x).to(at::kFloat).view({config_.vocab_size});
+  return weights_->lm_head(x).to(at::kFloat);
 }
 
 PartSize OptDecoder::size() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "blip2/checkpoint.h"
+#include "blip2/kv_pool.h"
 
 namespace diptych::blip2 {
 
@@ -21,7 +22,15 @@ struct KvCache {
   int64_t capacity = 0;  // tokens
 };
 
-// Const after construction; thread-safe as long as no two calls share a KvCache. Mirrors transformers
+// What one pass does for one sequence.
+struct DecoderRow {
+  at::Tensor embeddings;            // [T, De], T >= 1: the next tokens
+  int64_t past = 0;                 // tokens whose keys and values the pool holds already
+  std::span<const int32_t> blocks;  // of the pool, in the sequence's order; past + T tokens fit
+  bool wants_logits = false;        // of the last of the T tokens
+};
+
+// Const after construction; thread-safe as long as no two calls share a KvPool or KvCache. Mirrors transformers
 // OPTForCausalLM, pre- and post-layer-norm, with and without project_in / project_out. A call that does
 // not meet its requirements throws c10::Error, as ATen itself would. Results are inference tensors: to
 // change one in place, hold a c10::InferenceMode or clone it.
@@ -43,12 +52,30 @@ class OptDecoder {
   //   embeddings [1, T, De], T >= 1. Requires: cache.length + T <= cache.capacity.
   at::Tensor Forward(const at::Tensor& embeddings, KvCache& cache) const;
 
+  // Room for blocks · block_tokens tokens; what it holds at first is undefined. Requires: both >= 1.
+  KvPool MakeKvPool(int64_t blocks, int64_t block_tokens) const;
+  // Bytes of one block in all layers.
+  int64_t KvBlockBytes(int64_t block_tokens) const;
+
+  // Runs all rows together, so that the weights are read once, and appends each row's keys and values to its
+  // blocks. -> float32 logits [R, V] of the R rows that want them, in their order. No row reads another: in
+  // float32 a row's result differs by rounding alone, whatever else is in the batch. Requires of each row:
+  // past + T <= max_position_embeddings; no block that the row writes is in another row.
+  at::Tensor Forward(std::span<const DecoderRow> rows, KvPool& pool) const;
+
+  // Copies block `from` onto block `to` in all layers.
+  void CopyKvBlock(KvPool& pool, int32_t from, int32_t to) const;
+
   const TextConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }
   PartSize size() const;
 
  private:
   struct Weights;
+  void CheckRow(const DecoderRow& row, const KvPool& pool) const;
+  // Final norm, projection and head: x [R, Dl] -> float32 [R, V].
+  at::Tensor Logits(at::Tensor x) const;
+
   TextConfig config_;
   Placement placement_;
   std::unique_ptr<const Weights> weights_;

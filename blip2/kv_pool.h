@@ -1,0 +1,21 @@
+// Keys and values of all sequences, cut into blocks.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace diptych::blip2 {
+
+// For each layer [blocks, H, block_tokens, Dh]. Token t of a sequence lies at place t % block_tokens of the
+// block that the sequence's table names at t / block_tokens; which blocks are in use is the caller's to know.
+// Confined to the thread that runs the decoder.
+struct KvPool {
+  std::vector<at::Tensor> keys;
+  std::vector<at::Tensor> values;
+  int64_t blocks = 0;
+  int64_t block_tokens = 0;
+};
+
+}  // namespace diptych::blip2

@@ -1,0 +1,125 @@
+#include "blip2/paged_attention.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "blip2/layers.h"
+
+namespace diptych::blip2 {
+namespace {
+
+at::Tensor Indices(const std::vector<int64_t>& values, at::Device device) {
+  return at::tensor(values, at::kLong).to(device);
+}
+
+// Tokens [first, last) of `row`, appended to where they lie.
+void AppendPlaces(const PagedRow& row, int64_t first, int64_t last, int64_t block_tokens, std::vector<int64_t>& blocks,
+                  std::vector<int64_t>& offsets) {
+  for (int64_t token = first; token < last; ++token) {
+    blocks.push_back(row.blocks[token / block_tokens]);
+    offsets.push_back(token % block_tokens);
+  }
+}
+
+// [L, H, Dh] or [B, L, H, Dh] -> [B, H, L, Dh]
+at::Tensor HeadsFirst(const at::Tensor& x) {
+  return (x.dim() == 3 ? x.unsqueeze(0) : x).transpose(1, 2);
+}
+
+Visibility VisibilityOf(const at::Tensor& mask) {
+  if (!mask.defined()) return {};
+  return {.causal = false, .mask = mask};
+}
+
+}  // namespace
+
+PagedAttention::PagedAttention(std::span<const PagedRow> rows, int64_t block_tokens, at::Device device) {
+  std::vector<int64_t> positions;
+  std::vector<int64_t> blocks;
+  std::vector<int64_t> offsets;
+  std::vector<PagedRow> singles;
+  std::vector<int64_t> single_begins;
+  for (const PagedRow& row : rows) {
+    const auto begin = static_cast<int64_t>(positions.size());
+    const int64_t length = row.past + row.tokens;
+    for (int64_t token = row.past; token < length; ++token) positions.push_back(token);
+    AppendPlaces(row, row.past, length, block_tokens, blocks, offsets);
+    if (row.tokens > 1) {
+      AddChunk(row, begin, block_tokens, device);
+    } else {
+      singles.push_back(row);
+      single_begins.push_back(begin);
+    }
+  }
+  positions_ = Indices(positions, device);
+  write_ = {.blocks = Indices(blocks, device), .offsets = Indices(offsets, device)};
+  if (!singles.empty()) AddSingles(singles, single_begins, block_tokens, device);
+}
+
+void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, at::Device device) {
+  Chunk chunk{.begin = begin, .tokens = row.tokens, .past = row.past, .read = {}, .mask = {}};
+  if (row.past > 0) {
+    const int64_t length = row.past + row.tokens;
+    std::vector<int64_t> blocks;
+    std::vector<int64_t> offsets;
+    AppendPlaces(row, 0, length, block_tokens, blocks, offsets);
+    chunk.read = {.blocks = Indices(blocks, device), .offsets = Indices(offsets, device)};
+    chunk.mask = at::ones({row.tokens, length}, at::TensorOptions(device).dtype(at::kBool)).tril_(row.past);
+  }
+  chunks_.push_back(std::move(chunk));
+}
+
+void PagedAttention::AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins,
+                                int64_t block_tokens, at::Device device) {
+  std::vector<int64_t> lengths;
+  for (const PagedRow& row : rows) lengths.push_back(row.past + 1);
+  const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
+  const int64_t width = *longest;
+  std::vector<int64_t> blocks;
+  std::vector<int64_t> offsets;
+  for (const PagedRow& row : rows) {
+    AppendPlaces(row, 0, row.past + 1, block_tokens, blocks, offsets);
+    blocks.resize(blocks.size() + (width - row.past - 1), row.blocks[0]);
+    offsets.resize(blocks.size(), 0);
+  }
+  const auto count = static_cast<int64_t>(rows.size());
+  singles_.tokens = Indices(begins, device);
+  singles_.read = {.blocks = Indices(blocks, device).view({count, width}),
+                   .offsets = Indices(offsets, device).view({count, width})};
+  if (*shortest == width) return;
+  const at::Tensor places = at::arange(width, at::TensorOptions(device).dtype(at::kLong));
+  singles_.mask = places.view({1, 1, 1, width}) < Indices(lengths, device).view({count, 1, 1, 1});
+}
+
+// pool [blocks, H, block_tokens, Dh] -> [..., H, Dh], of the places' shape.
+at::Tensor PagedAttention::Gather(const at::Tensor& pool, const Places& places) {
+  return pool.transpose(1, 2).index({places.blocks, places.offsets});
+}
+
+at::Tensor PagedAttention::operator()(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                      const at::Tensor& keys, const at::Tensor& values) const {
+  keys.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, key);
+  values.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, value);
+  at::Tensor out = at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
+  for (const Chunk& chunk : chunks_) {
+    const auto own = [&](const at::Tensor& x) { return x.narrow(0, chunk.begin, chunk.tokens); };
+    const bool first = chunk.past == 0;
+    const at::Tensor attended =
+        Attention(HeadsFirst(own(query)), HeadsFirst(first ? own(key) : Gather(keys, chunk.read)),
+                  HeadsFirst(first ? own(value) : Gather(values, chunk.read)), /*scale=*/1.0,
+                  first ? Visibility{.causal = true, .mask = {}} : VisibilityOf(chunk.mask));
+    own(out).copy_(attended[0]);
+  }
+  if (singles_.tokens.defined()) {
+    const at::Tensor attended = Attention(
+        HeadsFirst(query.index_select(0, singles_.tokens).unsqueeze(1)), HeadsFirst(Gather(keys, singles_.read)),
+        HeadsFirst(Gather(values, singles_.read)), /*scale=*/1.0, VisibilityOf(singles_.mask));
+    out.index_copy_(0, singles_.tokens, attended.squeeze(1));
+  }
+  return out;
+}
+
+}  // namespace diptych::blip2

@@ -1,0 +1,69 @@
+// Self-attention over keys and values that lie in the blocks of a KvPool.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace diptych::blip2 {
+
+// T new tokens of one sequence after `past` old ones. `blocks` is the sequence's table: at least as many
+// as past + T tokens fill.
+struct PagedRow {
+  int64_t past = 0;
+  int64_t tokens = 0;
+  std::span<const int32_t> blocks;
+};
+
+// What every layer of one pass does with the same rows. N is the tokens of all rows, side by side in the
+// rows' order. A token reads its own sequence up to itself and nothing else, so what lies in the rest of a
+// block, NaN included, reaches no result. Rows may share blocks that only hold old tokens. Const after
+// construction.
+class PagedAttention {
+ public:
+  // Requires: every row has tokens and blocks enough. The rows need not outlive the constructor.
+  PagedAttention(std::span<const PagedRow> rows, int64_t block_tokens, at::Device device);
+
+  // Place of each token in its sequence: [N] int64.
+  const at::Tensor& positions() const { return positions_; }
+
+  // Stores key and value in the rows' blocks, then attends.
+  //   query (scaled), key, value [N, H, Dh]; keys, values [blocks, H, block_tokens, Dh] -> [N, H·Dh]
+  at::Tensor operator()(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& keys,
+                        const at::Tensor& values) const;
+
+ private:
+  // Where tokens lie in the pool: two int64 tensors of one shape.
+  struct Places {
+    at::Tensor blocks;
+    at::Tensor offsets;  // in tokens
+  };
+  // Several tokens of one sequence.
+  struct Chunk {
+    int64_t begin = 0;  // of its tokens among the N
+    int64_t tokens = 0;
+    int64_t past = 0;
+    Places read;      // [past + T]; undefined without past
+    at::Tensor mask;  // [T, past + T] bool; undefined without past
+  };
+  // The rows of one token, padded to the longest. Padding reads a row's first token.
+  struct Singles {
+    at::Tensor tokens;  // [R] int64: which of the N
+    Places read;        // [R, L]
+    at::Tensor mask;    // [R, 1, 1, L] bool; undefined if no row is padded
+  };
+
+  void AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, at::Device device);
+  void AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins, int64_t block_tokens,
+                  at::Device device);
+  static at::Tensor Gather(const at::Tensor& pool, const Places& places);
+
+  at::Tensor positions_;
+  Places write_;  // [N]
+  std::vector<Chunk> chunks_;
+  Singles singles_;
+};
+
+}  // namespace diptych::blip2

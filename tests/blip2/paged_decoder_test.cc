@@ -1,0 +1,331 @@
+// The decoder over a pool of blocks: many sequences in one pass.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "blip2/opt.h"
+#include "tests/blip2/formulas.h"
+#include "tests/testing/random_checkpoint.h"
+
+namespace diptych::blip2 {
+namespace {
+
+using diptych::testing::Formulas;
+using diptych::testing::RandomCheckpoint;
+using diptych::testing::TinyConfig;
+
+constexpr double kPagedTolerance = 2e-5;  // float32 against float64, on values of order one
+constexpr int64_t kBlockTokens = 4;
+
+double LargestDifference(const at::Tensor& a, const at::Tensor& b) {
+  EXPECT_EQ(a.sizes(), b.sizes());
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+// [tokens, width] in (−1, 1), another one for each `seed`.
+at::Tensor Tokens(int64_t tokens, int64_t width, int64_t seed = 0) {
+  return at::sin(at::arange(tokens * width, at::kDouble).add_(1000 * seed).square().mul_(0.7))
+      .to(at::kFloat)
+      .view({tokens, width});
+}
+
+KvPool Filled(const OptDecoder& decoder, int64_t blocks, float value) {
+  const c10::InferenceMode inference;
+  KvPool pool = decoder.MakeKvPool(blocks, kBlockTokens);
+  for (const auto* side : {&pool.keys, &pool.values}) {
+    for (const at::Tensor& layer : *side) layer.fill_(value);
+  }
+  return pool;
+}
+
+// A sequence in a pool. Reads its tokens piece by piece.
+struct Reader {
+  at::Tensor embeddings;  // [T, De] of the whole text
+  std::vector<int32_t> blocks;
+  int64_t past = 0;
+
+  int64_t left() const { return embeddings.size(0) - past; }
+  // The next `tokens` as a row; counts them as read.
+  DecoderRow Next(int64_t tokens, bool wants_logits = true) {
+    past += tokens;
+    return {.embeddings = embeddings.narrow(0, past - tokens, tokens),
+            .past = past - tokens,
+            .blocks = blocks,
+            .wants_logits = wants_logits};
+  }
+};
+
+struct Variant {
+  std::string name;
+  void (*change)(TextConfig&);
+};
+
+class PagedVariantTest : public ::testing::TestWithParam<Variant> {
+ protected:
+  static Config Configured() {
+    Config config = TinyConfig();
+    GetParam().change(config.text);
+    return config;
+  }
+
+  const Config config_ = Configured();
+  const RandomCheckpoint checkpoint_{config_, /*seed=*/8};
+  const OptDecoder decoder_{*checkpoint_.Open(), Placement{}};
+  const Formulas formulas_{config_, checkpoint_.weights()};
+};
+
+TEST_P(PagedVariantTest, ReadsInPiecesAsTheFormulasDoAtOnce) {
+  const at::Tensor embeddings = Tokens(13, config_.text.word_embed_proj_dim);
+  const at::Tensor expected = formulas_.Logits(embeddings);
+  for (const int64_t piece : {1, 2, 5, 13}) {
+    KvPool pool = Filled(decoder_, 6, std::numeric_limits<float>::quiet_NaN());
+    Reader reader{.embeddings = embeddings, .blocks = {5, 0, 3, 1}};
+    while (reader.left() > 0) {
+      const DecoderRow row = reader.Next(std::min(piece, reader.left()));
+      const at::Tensor logits = decoder_.Forward({&row, 1}, pool);
+      EXPECT_EQ(logits.scalar_type(), at::kFloat);
+      EXPECT_LT(LargestDifference(logits, expected.narrow(0, reader.past - 1, 1)), kPagedTolerance)
+          << piece << " up to " << reader.past;
+    }
+  }
+}
+
+TEST_P(PagedVariantTest, RunsRowsOfEveryKindInOnePass) {
+  const int64_t width = config_.text.word_embed_proj_dim;
+  KvPool pool = decoder_.MakeKvPool(20, kBlockTokens);
+  std::vector<Reader> readers = {{.embeddings = Tokens(12, width, 1), .blocks = {4, 9, 2}},
+                                 {.embeddings = Tokens(15, width, 2), .blocks = {1, 19, 7, 3}},
+                                 {.embeddings = Tokens(3, width, 3), .blocks = {0}},
+                                 {.embeddings = Tokens(9, width, 4), .blocks = {8, 11, 10}}};
+  // Tokens of each sequence in each pass: first pieces, later pieces and single tokens side by side.
+  const std::vector<std::vector<int64_t>> passes = {
+      {5, 0, 1, 0}, {1, 7, 1, 0}, {1, 4, 0, 8}, {4, 1, 1, 1}, {1, 3, 0, 0}};
+  for (const std::vector<int64_t>& tokens : passes) {
+    std::vector<DecoderRow> rows;
+    std::vector<at::Tensor> expected;
+    for (size_t i = 0; i < readers.size(); ++i) {
+      if (tokens[i] == 0) continue;
+      rows.push_back(readers[i].Next(tokens[i]));
+      expected.push_back(formulas_.Logits(readers[i].embeddings.narrow(0, 0, readers[i].past))[-1]);
+    }
+    EXPECT_LT(LargestDifference(decoder_.Forward(rows, pool), at::stack(expected)), kPagedTolerance);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, PagedVariantTest,
+    ::testing::Values(Variant{"PreLayerNorm", [](TextConfig&) {}},
+                      Variant{"Opt350m",
+                              [](TextConfig& text) {
+                                text.do_layer_norm_before = false;
+                                text.word_embed_proj_dim = 20;
+                              }},
+                      Variant{"Bare",
+                              [](TextConfig& text) {
+                                text.enable_bias = false;
+                                text.layer_norm_elementwise_affine = false;
+                                text.remove_final_layer_norm = true;
+                              }},
+                      Variant{"NotAffine", [](TextConfig& text) { text.layer_norm_elementwise_affine = false; }},
+                      Variant{"UntiedHead", [](TextConfig& text) { text.tie_word_embeddings = false; }},
+                      Variant{"OneHead", [](TextConfig& text) { text.num_attention_heads = 1; }}),
+    [](const auto& info) { return info.param.name; });
+
+class PagedDecoderTest : public ::testing::Test {
+ protected:
+  at::Tensor Forward(const std::vector<DecoderRow>& rows, KvPool& pool) const { return decoder_.Forward(rows, pool); }
+
+  const RandomCheckpoint checkpoint_{TinyConfig(), /*seed=*/9};
+  const OptDecoder decoder_{*checkpoint_.Open(), Placement{}};
+};
+
+TEST_F(PagedDecoderTest, ReturnsTheLogitsThatAreWantedInTheRowsOrder) {
+  const auto pass = [&](const std::vector<bool>& wants) {
+    KvPool pool = decoder_.MakeKvPool(6, kBlockTokens);
+    std::vector<Reader> readers = {{.embeddings = Tokens(3, 32, 1), .blocks = {0}},
+                                   {.embeddings = Tokens(1, 32, 2), .blocks = {1}},
+                                   {.embeddings = Tokens(6, 32, 3), .blocks = {4, 2}}};
+    std::vector<DecoderRow> rows;
+    for (size_t i = 0; i < 3; ++i) rows.push_back(readers[i].Next(readers[i].left(), wants[i]));
+    return Forward(rows, pool);
+  };
+  const at::Tensor all = pass({true, true, true});
+  const at::Tensor ends = pass({true, false, true});
+  ASSERT_EQ(ends.size(0), 2);
+  EXPECT_LT(LargestDifference(ends[0], all[0]), kPagedTolerance);
+  EXPECT_LT(LargestDifference(ends[1], all[2]), kPagedTolerance);
+  EXPECT_EQ(pass({false, false, false}).sizes(), (std::vector<int64_t>{0, 52}));
+}
+
+TEST_F(PagedDecoderTest, ARowThatIsNotFiniteLeavesTheOthersAsTheyWere) {
+  const auto pass = [&](double factor) {
+    KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
+    Reader good{.embeddings = Tokens(6, 32, 1), .blocks = {0, 3}};
+    Reader other{.embeddings = Tokens(9, 32, 2).mul(factor), .blocks = {1, 2, 4}};
+    Forward({good.Next(5), other.Next(8)}, pool);
+    return Forward({good.Next(1), other.Next(1)}, pool);
+  };
+  const at::Tensor poisoned = pass(std::numeric_limits<double>::quiet_NaN());
+  EXPECT_TRUE(poisoned[0].equal(pass(1)[0]));
+  EXPECT_TRUE(poisoned[1].isnan().all().item<bool>());
+}
+
+TEST_F(PagedDecoderTest, BlocksThatWereUsedBeforeChangeNothing) {
+  for (const float left_behind : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    KvPool clean = Filled(decoder_, 8, 0);
+    KvPool used = Filled(decoder_, 8, left_behind);
+    Reader in_clean{.embeddings = Tokens(9, 32, 1), .blocks = {6, 1, 2}};
+    Reader in_used = in_clean;
+    Reader short_in_clean{.embeddings = Tokens(2, 32, 2), .blocks = {5}};
+    Reader short_in_used = short_in_clean;
+    Forward({in_clean.Next(3)}, clean);
+    Forward({in_used.Next(3)}, used);
+    EXPECT_TRUE(Forward({in_clean.Next(4), short_in_clean.Next(1)}, clean)
+                    .equal(Forward({in_used.Next(4), short_in_used.Next(1)}, used)));
+    EXPECT_TRUE(Forward({in_clean.Next(1), short_in_clean.Next(1)}, clean)
+                    .equal(Forward({in_used.Next(1), short_in_used.Next(1)}, used)));
+  }
+}
+
+TEST_F(PagedDecoderTest, RowsShareThePrefixThatBothBlockTablesName) {
+  KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
+  Reader first{.embeddings = Tokens(9, 32, 1), .blocks = {0, 1, 2}};
+  Forward({first.Next(8)}, pool);
+  // The same eight tokens, then another ninth.
+  Reader second{.embeddings = at::cat({Tokens(8, 32, 1), Tokens(1, 32, 5)}), .blocks = {0, 1, 3}, .past = 8};
+  const at::Tensor logits = Forward({first.Next(1), second.Next(1)}, pool);
+  const Formulas formulas(checkpoint_.config(), checkpoint_.weights());
+  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kPagedTolerance);
+  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kPagedTolerance);
+}
+
+TEST_F(PagedDecoderTest, ACopiedBlockGoesItsOwnWay) {
+  KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
+  Reader first{.embeddings = Tokens(8, 32, 1), .blocks = {0, 1}};
+  Forward({first.Next(6)}, pool);
+  decoder_.CopyKvBlock(pool, 1, 5);
+  Reader second{.embeddings = at::cat({Tokens(6, 32, 1), Tokens(2, 32, 5)}), .blocks = {0, 5}, .past = 6};
+  Forward({first.Next(1), second.Next(1)}, pool);
+  const at::Tensor logits = Forward({first.Next(1), second.Next(1)}, pool);
+  const Formulas formulas(checkpoint_.config(), checkpoint_.weights());
+  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kPagedTolerance);
+  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kPagedTolerance);
+  EXPECT_THROW(decoder_.CopyKvBlock(pool, 0, 8), c10::Error);
+  EXPECT_THROW(decoder_.CopyKvBlock(pool, -1, 0), c10::Error);
+}
+
+TEST_F(PagedDecoderTest, FillsTheWholeWindowAndNoMore) {
+  KvPool pool = decoder_.MakeKvPool(11, kBlockTokens);
+  Reader reader{.embeddings = Tokens(41, 32), .blocks = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}};
+  EXPECT_TRUE(at::isfinite(Forward({reader.Next(40)}, pool)).all().item<bool>());
+  EXPECT_THROW(Forward({reader.Next(1)}, pool), c10::Error);
+}
+
+TEST_F(PagedDecoderTest, RefusesRowsThatDoNotFit) {
+  KvPool pool = decoder_.MakeKvPool(4, kBlockTokens);
+  const auto refused = [&](int64_t tokens, int64_t width, int64_t past, std::vector<int32_t> blocks) {
+    const DecoderRow row{.embeddings = Tokens(tokens, width), .past = past, .blocks = blocks};
+    EXPECT_THROW(decoder_.Forward({&row, 1}, pool), c10::Error) << tokens << " " << width << " " << past;
+  };
+  refused(0, 32, 0, {0});
+  refused(3, 31, 0, {0});
+  refused(1, 32, 4, {0});
+  refused(1, 32, -1, {0});
+  refused(5, 32, 0, {0});
+  refused(1, 32, 0, {4});
+  refused(1, 32, 0, {-1});
+  EXPECT_THROW(decoder_.Forward({}, pool), c10::Error);
+  EXPECT_THROW(decoder_.MakeKvPool(0, 4), c10::Error);
+  EXPECT_THROW(decoder_.MakeKvPool(4, 0), c10::Error);
+}
+
+TEST_F(PagedDecoderTest, TellsTheBytesOfABlock) {
+  const KvPool pool = decoder_.MakeKvPool(3, 16);
+  size_t bytes = 0;
+  for (const auto* side : {&pool.keys, &pool.values}) {
+    for (const at::Tensor& layer : *side) bytes += layer.nbytes();
+  }
+  EXPECT_EQ(3 * decoder_.KvBlockBytes(16), static_cast<int64_t>(bytes));
+}
+
+// Greedy answers of ten sequences, alone and in random mixes in which they start, pause and read their prompts
+// piece by piece.
+TEST_F(PagedDecoderTest, ASequenceGetsTheSameTokensInEveryMix) {
+  constexpr int kSequences = 10;
+  constexpr int64_t kTokens = 24;  // six blocks
+  const auto prompt_tokens = [](int sequence) { return 2 + sequence; };
+  const auto start = [&](int sequence) {
+    Reader reader{.embeddings = Tokens(prompt_tokens(sequence), 32, sequence), .blocks = std::vector<int32_t>(6)};
+    std::iota(reader.blocks.begin(), reader.blocks.end(), 6 * sequence);
+    return reader;
+  };
+  const auto append = [&](Reader& reader, int64_t id) {
+    reader.embeddings = at::cat({reader.embeddings, decoder_.Embed({&id, 1})[0]});
+  };
+  std::vector<std::vector<int64_t>> alone(kSequences);
+  KvPool pool = decoder_.MakeKvPool(6 * kSequences, kBlockTokens);
+  for (int i = 0; i < kSequences; ++i) {
+    Reader reader = start(i);
+    while (reader.past < kTokens) {
+      alone[i].push_back(Forward({reader.Next(reader.left())}, pool)[0].argmax().item<int64_t>());
+      append(reader, alone[i].back());
+    }
+  }
+  std::mt19937 random(1);
+  for (int mix = 0; mix < 20; ++mix) {
+    std::vector<Reader> readers;
+    for (int i = 0; i < kSequences; ++i) readers.push_back(start(i));
+    std::vector<std::vector<int64_t>> tokens(kSequences);
+    while (std::any_of(readers.begin(), readers.end(), [](const Reader& r) { return r.past < kTokens; })) {
+      std::vector<DecoderRow> rows;
+      std::vector<int> wanting;
+      for (int i = 0; i < kSequences; ++i) {
+        if (readers[i].past >= kTokens || random() % 3 == 0) continue;
+        const int64_t piece = 1 + static_cast<int64_t>(random()) % readers[i].left();
+        const bool wants = piece == readers[i].left();
+        rows.push_back(readers[i].Next(piece, wants));
+        if (wants) wanting.push_back(i);
+      }
+      if (rows.empty()) continue;
+      const at::Tensor best = Forward(rows, pool).argmax(1);
+      for (size_t n = 0; n < wanting.size(); ++n) {
+        tokens[wanting[n]].push_back(best[static_cast<int64_t>(n)].item<int64_t>());
+        append(readers[wanting[n]], tokens[wanting[n]].back());
+      }
+    }
+    EXPECT_EQ(tokens, alone) << "mix " << mix;
+  }
+}
+
+TEST(PagedReducedPrecisionTest, StaysNearFloat32) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/10);
+  const auto opened = checkpoint.Open();
+  const auto logits = [&](at::ScalarType dtype) {
+    const OptDecoder decoder(*opened, Placement{.dtype = dtype});
+    KvPool pool = decoder.MakeKvPool(8, kBlockTokens);
+    Reader first{.embeddings = Tokens(11, 32, 1).to(dtype), .blocks = {0, 1, 2}};
+    Reader second{.embeddings = Tokens(6, 32, 2).to(dtype), .blocks = {3, 4}};
+    const std::vector<DecoderRow> pieces = {first.Next(6), second.Next(5)};
+    decoder.Forward(pieces, pool);
+    const std::vector<DecoderRow> mixed = {first.Next(4), second.Next(1)};
+    decoder.Forward(mixed, pool);
+    const DecoderRow last = first.Next(1);
+    return decoder.Forward({&last, 1}, pool);
+  };
+  const at::Tensor expected = logits(at::kFloat);
+  const auto relative = [&](at::ScalarType dtype) {
+    return ((logits(dtype) - expected).norm() / expected.norm()).item<double>();
+  };
+  EXPECT_LT(relative(at::kHalf), 0.005);
+  EXPECT_LT(relative(at::kBFloat16), 0.05);
+}
+
+}  // namespace
+}  // namespace diptych::blip2
