@@ -8,9 +8,18 @@
 
 #include "common/catch_exceptions.h"
 #include "common/status.h"
+#include "language_service/projection.h"
 #include "language_service/sequence.h"
 
 namespace diptych {
+namespace {
+
+absl::Status QueueFull() {
+  return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "the language engine's queue is full",
+                    absl::Seconds(1));
+}
+
+}  // namespace
 
 LanguageEngine::LanguageEngine(const ServedLanguageModel& model, int queue_limit)
     : model_(model), queue_(queue_limit), thread_([this] { Run(); }) {}
@@ -21,15 +30,30 @@ LanguageEngine::~LanguageEngine() {
 }
 
 void LanguageEngine::Submit(GenerateWork work) {
-  if (queue_.TryPush(std::move(work))) return;
-  work.stream->End(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
-                              "the language engine's queue is full", absl::Seconds(1)));
+  const std::shared_ptr<TokenStream> stream = work.stream;
+  if (!queue_.TryPush(std::move(work))) stream->End(QueueFull());
+}
+
+void LanguageEngine::Project(VisualTokens tokens, std::string image_key, Projected done) {
+  std::variant<GenerateWork, Projection> projection =
+      Projection{.tokens = std::move(tokens), .image_key = std::move(image_key), .done = std::move(done)};
+  if (!queue_.TryPush(std::move(projection))) std::get<Projection>(projection).done(QueueFull());
 }
 
 void LanguageEngine::Run() {
   at::init_num_threads();
   const c10::InferenceMode inference_mode;
-  while (std::optional<GenerateWork> work = queue_.Pop()) RunToEnd(*std::move(work));
+  while (auto next = queue_.Pop()) {
+    if (auto* projection = std::get_if<Projection>(&*next)) {
+      RunProjection(std::move(*projection));
+    } else {
+      RunToEnd(std::get<GenerateWork>(*std::move(next)));
+    }
+  }
+}
+
+void LanguageEngine::RunProjection(Projection projection) {
+  projection.done(ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key)));
 }
 
 void LanguageEngine::RunToEnd(GenerateWork work) {

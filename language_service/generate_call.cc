@@ -47,22 +47,40 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
 }
 
 void GenerateCall::PullImages(std::vector<ImageRequest> images) {
+  for (const ImageRequest& image : images) image_keys_.push_back(image.expected.image_key);
   pulls_ = ImagePulls::Start(shared_.vision, std::move(images), watch_,
                              [this](absl::StatusOr<PulledImages> pulled) { OnImages(std::move(pulled)); });
 }
 
 void GenerateCall::OnImages(absl::StatusOr<PulledImages> pulled) {
-  if (!pulled.ok()) {
-    const std::shared_ptr<TokenStream> stream = stream_;  // this call may be gone when End returns
-    return stream->End(pulled.status());
-  }
+  if (!pulled.ok()) return Fail(pulled.status());
   const VisionTimings& last = pulled->last;
   work_->clock.LapSplit(
       std::array{std::pair{Stage::kImageDecode, last.image_decode}, std::pair{Stage::kImageResize, last.image_resize},
                  std::pair{Stage::kVisionQueue, last.queue}, std::pair{Stage::kVit, last.vit}},
       Stage::kTokenTransfer, SteadyClock::now());
-  work_->images = std::move(pulled->images);
-  shared_.engine->Submit(std::move(*work_));
+  visual_tokens_ = std::move(pulled->images);
+  ProjectNext();
+}
+
+void GenerateCall::ProjectNext() {
+  const size_t index = work_->images.size();
+  if (index == visual_tokens_.size()) {
+    work_->clock.Lap(Stage::kQFormer, SteadyClock::now());
+    return shared_.engine->Submit(std::move(*work_));
+  }
+  if (const absl::Status status = watch_->Check("qformer"); !status.ok()) return Fail(status);
+  shared_.engine->Project(std::move(visual_tokens_[index]), image_keys_[index],
+                          [this](absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
+                            if (!image.ok()) return Fail(image.status());
+                            work_->images.push_back(*std::move(image));
+                            ProjectNext();
+                          });
+}
+
+void GenerateCall::Fail(const absl::Status& status) {
+  const std::shared_ptr<TokenStream> stream = stream_;  // this call may be gone when End returns
+  stream->End(status);
 }
 
 void GenerateCall::OnCancel() {

@@ -42,6 +42,9 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   absl::Status Begin(const grpc::ByteBuffer& request);
   void PullImages(std::vector<ImageRequest> images);
   void OnImages(absl::StatusOr<PulledImages> pulled);
+  // Has the pictures projected, one after another, then hands the work to the engine.
+  void ProjectNext();
+  void Fail(const absl::Status& status);
   void Write(const v1::GenerateResponse& message);
   void OnEnd(absl::StatusOr<GenerateResult> result);
   void End(const absl::Status& status);
@@ -52,6 +55,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   AnswerHead head_;
   std::shared_ptr<TokenStream> stream_;
   std::unique_ptr<GenerateWork> work_;  // until the engine takes it
+  std::vector<std::string> image_keys_;
+  std::vector<VisualTokens> visual_tokens_;  // pulled; those before work_->images.size() are projected
   std::shared_ptr<ImagePulls> pulls_;   // set before gRPC knows the call, so before OnCancel
   grpc::ByteBuffer message_;            // being written
 };

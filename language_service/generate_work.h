@@ -10,8 +10,8 @@
 #include "blip2/prompt.h"
 #include "common/call_watch.h"
 #include "common/stage_clock.h"
+#include "language_service/projected_image.h"
 #include "language_service/token_stream.h"
-#include "language_service/visual_tokens.h"
 
 namespace diptych {
 
@@ -19,7 +19,7 @@ namespace diptych {
 struct GenerateWork {
   blip2::Prompt prompt;
   blip2::GenerationOptions options;
-  std::vector<VisualTokens> images;  // in the order of the prompt
+  std::vector<std::shared_ptr<const ProjectedImage>> images;  // in the order of the prompt
   StageClock clock;
   std::shared_ptr<const CallWatch> watch;
   std::shared_ptr<TokenStream> stream;

@@ -11,22 +11,6 @@
 namespace diptych {
 namespace {
 
-at::ScalarType ScalarTypeOf(v1::NumberType type) {
-  switch (type) {
-    case v1::NUMBER_TYPE_BFLOAT16:
-      return at::kBFloat16;
-    case v1::NUMBER_TYPE_FLOAT16:
-      return at::kHalf;
-    default:
-      return at::kFloat;
-  }
-}
-
-// -> [1, P, Dv]. Shares the bytes of `tokens`, which must outlive it.
-at::Tensor ToTensor(VisualTokens& tokens) {
-  return at::from_blob(tokens.bytes.data(), {1, tokens.tokens, tokens.width}, ScalarTypeOf(tokens.dtype));
-}
-
 double Seconds(SteadyDuration duration) {
   return std::chrono::duration<double>(duration).count();
 }
@@ -42,7 +26,7 @@ Sequence::Sequence(GenerateWork work, const ServedLanguageModel& model)
 
 absl::Status Sequence::Prefill() {
   DIPTYCH_RETURN_IF_ERROR(work_.watch->Check("language_queue"));
-  DIPTYCH_ASSIGN_OR_RETURN(const at::Tensor embeddings, EmbedPrompt());
+  const at::Tensor embeddings = EmbedPrompt();
   cache_ = model_.make_cache(static_cast<int64_t>(context_.size()) + work_.options.max_new_tokens);
   return Step(embeddings, Stage::kPrefill);
 }
@@ -52,15 +36,9 @@ absl::Status Sequence::Decode() {
   return Step(model_.embed(std::span(context_).last(1)), Stage::kDecode);
 }
 
-absl::StatusOr<at::Tensor> Sequence::EmbedPrompt() {
+at::Tensor Sequence::EmbedPrompt() const {
   std::vector<at::Tensor> parts;
-  for (VisualTokens& image : work_.images) {
-    DIPTYCH_RETURN_IF_ERROR(work_.watch->Check("qformer"));
-    parts.push_back(model_.project(ToTensor(image)));
-    image.bytes = std::string();
-  }
-  if (!parts.empty()) work_.clock.Lap(Stage::kQFormer, SteadyClock::now());
-  DIPTYCH_RETURN_IF_ERROR(work_.watch->Check("prefill"));
+  for (const auto& image : work_.images) parts.push_back(image->query_tokens);
   // The pictures' placeholders stand first; what follows is text.
   parts.push_back(model_.embed(std::span(context_).subspan(work_.prompt.budget.image_tokens)));
   return at::cat(parts, 1);

@@ -23,7 +23,7 @@ class Sequence {
   // `model` must outlive the sequence.
   Sequence(GenerateWork work, const ServedLanguageModel& model);
 
-  // The pictures through the Q-Former, the whole prompt through the decoder, and the first token.
+  // The whole prompt through the decoder, and the first token.
   absl::Status Prefill();
   // One more token. Requires: Prefill succeeded and !finished().
   absl::Status Decode();
@@ -34,7 +34,7 @@ class Sequence {
 
  private:
   // -> [1, T, De] of the whole prompt, pictures first.
-  absl::StatusOr<at::Tensor> EmbedPrompt();
+  at::Tensor EmbedPrompt() const;
   // Runs the decoder and takes the next token. `stage` gets the time.
   //   embeddings [1, T, De]
   absl::Status Step(const at::Tensor& embeddings, Stage stage);

@@ -1,0 +1,43 @@
+#include "language_service/projection.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "common/catch_exceptions.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+at::ScalarType ScalarTypeOf(v1::NumberType type) {
+  switch (type) {
+    case v1::NUMBER_TYPE_BFLOAT16:
+      return at::kBFloat16;
+    case v1::NUMBER_TYPE_FLOAT16:
+      return at::kHalf;
+    default:
+      return at::kFloat;
+  }
+}
+
+// -> [1, P, Dv]. Shares the bytes of `tokens`, which must outlive it.
+at::Tensor ToTensor(VisualTokens& tokens) {
+  return at::from_blob(tokens.bytes.data(), {1, tokens.tokens, tokens.width}, ScalarTypeOf(tokens.dtype));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const ProjectedImage>> ProjectImage(const ServedLanguageModel& model,
+                                                                   VisualTokens tokens, std::string image_key) {
+  at::Tensor query_tokens;
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("qformer", [&] {
+    query_tokens = model.project(ToTensor(tokens));
+    if (query_tokens.isfinite().all().item<bool>()) return absl::OkStatus();
+    return absl::InternalError("the model's query tokens for a picture are not finite");
+  }));
+  return std::make_shared<const ProjectedImage>(
+      ProjectedImage{.key = std::move(image_key), .query_tokens = std::move(query_tokens)});
+}
+
+}  // namespace diptych
