@@ -1,5 +1,7 @@
 # diptych_library(NAME n HDRS ... SRCS ... DEPS ...), diptych_binary(...), diptych_test(...): one way to
-# declare a target. PCH names headers that are slow to parse and that most sources of the target include.
+# declare a target. With CMAKE_UNITY_BUILD (preset release) the sources of a target are compiled in batches, because
+# gRPC's and ATen's headers take longer than our code; SKIP names sources that must stand alone. The presets debug and
+# clang compile each source by itself.
 
 set(DIPTYCH_SANITIZE "" CACHE STRING "Sanitizers for our code, for example address,undefined")
 
@@ -13,13 +15,11 @@ if(DIPTYCH_SANITIZE)
 endif()
 
 function(diptych_library)
-  cmake_parse_arguments(arg "" "NAME" "HDRS;SRCS;DEPS;PCH" ${ARGN})
+  cmake_parse_arguments(arg "" "NAME" "HDRS;SRCS;DEPS;SKIP" ${ARGN})
   if(arg_SRCS)
     add_library(${arg_NAME} STATIC ${arg_SRCS} ${arg_HDRS})
     target_link_libraries(${arg_NAME} PUBLIC diptych_compile_options ${arg_DEPS})
-    if(arg_PCH)
-      target_precompile_headers(${arg_NAME} PRIVATE ${arg_PCH})
-    endif()
+    set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   else()
     add_library(${arg_NAME} INTERFACE ${arg_HDRS})
     target_link_libraries(${arg_NAME} INTERFACE diptych_compile_options ${arg_DEPS})
@@ -33,14 +33,11 @@ function(diptych_binary)
 endfunction()
 
 function(diptych_test)
-  cmake_parse_arguments(arg "" "NAME" "SRCS;DEPS;PCH;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "NAME" "SRCS;DEPS;SKIP;LABELS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${arg_NAME} PRIVATE DIPTYCH_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  if(arg_PCH)
-    target_precompile_headers(${arg_NAME} PRIVATE ${arg_PCH})
-  endif()
+  set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${arg_NAME} PROPERTIES TIMEOUT 300)
   if(arg_LABELS)

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "blip2/tensor_names.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/tiny_checkpoint.h"
 
 namespace diptych::blip2 {
@@ -50,14 +51,14 @@ std::string FingerprintOf(const TinyCheckpointOptions& options) {
 }
 
 TEST(CheckpointTest, OpensTheDemoModel) {
-  const auto checkpoint = OpenOrDie(fs::path(DIPTYCH_SOURCE_DIR) / "models/demo/");
+  const auto checkpoint = OpenOrDie(testing::RepositoryPath("models/demo/"));
   ASSERT_NE(checkpoint, nullptr);
   EXPECT_EQ(checkpoint->name(), "demo");
   EXPECT_EQ(checkpoint->config().num_query_tokens, 16);
 }
 
 TEST(CheckpointTest, OpensEveryGoldenModel) {
-  const fs::path goldens = fs::path(DIPTYCH_SOURCE_DIR) / "tests/goldens";
+  const fs::path goldens = testing::RepositoryPath("tests/goldens");
   int opened = 0;
   if (fs::is_directory(goldens)) {
     for (const auto& golden : fs::directory_iterator(goldens)) {
@@ -66,7 +67,7 @@ TEST(CheckpointTest, OpensEveryGoldenModel) {
       ++opened;
     }
   }
-  if (opened == 0) GTEST_SKIP() << "tests/goldens holds no model";
+  EXPECT_GE(opened, 8);
 }
 
 TEST(CheckpointTest, OpensEveryLayout) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "blip2/safetensors.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/whole_model.h"
 
 namespace diptych::blip2 {
@@ -21,10 +22,10 @@ namespace {
 using nlohmann::json;
 using std::filesystem::path;
 
-const path kGoldens = path(DIPTYCH_SOURCE_DIR) / "tests" / "goldens";
+const path kGoldens = testing::RepositoryPath("tests/goldens");
 constexpr double kTolerance = 1e-4;  // of the golden tensor's largest magnitude
 
-std::string ReadFile(const path& file) {
+std::string ReadBytes(const path& file) {
   std::ifstream in(file, std::ios::binary);
   EXPECT_TRUE(in.good()) << file;
   return {std::istreambuf_iterator<char>(in), {}};
@@ -41,7 +42,7 @@ std::vector<std::string> Shapes() {
 
 testing::Question QuestionOf(const json& golden) {
   testing::Question question;
-  if (!golden["image"].is_null()) question.image = ReadFile(kGoldens / golden["image"].get<std::string>());
+  if (!golden["image"].is_null()) question.image = ReadBytes(kGoldens / golden["image"].get<std::string>());
   if (!golden["text"].is_null()) question.text = golden["text"];
   question.image_size = golden["image_size"];
   question.options.max_new_tokens = golden["max_new_tokens"];
@@ -53,7 +54,7 @@ testing::Question QuestionOf(const json& golden) {
 class GoldenTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    golden_ = json::parse(ReadFile(kGoldens / GetParam() / "golden.json"));
+    golden_ = json::parse(ReadBytes(kGoldens / GetParam() / "golden.json"));
     auto tensors = SafetensorsFile::Open(kGoldens / GetParam() / "golden.safetensors");
     ASSERT_TRUE(tensors.ok()) << tensors.status();
     tensors_ = *std::move(tensors);

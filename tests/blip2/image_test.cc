@@ -11,11 +11,12 @@
 
 #include "common/status.h"
 #include "tests/testing/crc32.h"
+#include "tests/testing/paths.h"
 
 namespace diptych::blip2 {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(DIPTYCH_SOURCE_DIR) / "tests/data/images";
+const std::filesystem::path kFolder = testing::RepositoryPath("tests/data/images");
 
 std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);

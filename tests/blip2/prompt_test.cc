@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "tests/testing/paths.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -48,7 +49,7 @@ class PromptTest : public ::testing::Test {
 
   Config config_;
   const Tokenizer tokenizer_ =
-      *Tokenizer::Load(std::filesystem::path(DIPTYCH_SOURCE_DIR) / "tests/data/tokenizer/single");
+      *Tokenizer::Load(testing::RepositoryPath("tests/data/tokenizer/single"));
 };
 
 TEST_F(PromptTest, FormatsTurnsAsLavisDoes) {

@@ -38,7 +38,7 @@ std::ostream& operator<<(std::ostream& out, const Golden& golden) {
   return out << golden.width << "x" << golden.height << " to " << golden.size;
 }
 
-class GoldenResizeTest : public testing::TestWithParam<Golden> {};
+class GoldenResizeTest : public ::testing::TestWithParam<Golden> {};
 
 TEST_P(GoldenResizeTest, EqualsPillowBitForBit) {
   const Golden& golden = GetParam();
@@ -52,7 +52,7 @@ TEST_P(GoldenResizeTest, EqualsPillowBitForBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Pillow, GoldenResizeTest,
-                         testing::Values(Golden{640, 480, 224, 19182756, 0xe35d927d, 0x1a051ba4},
+                         ::testing::Values(Golden{640, 480, 224, 19182756, 0xe35d927d, 0x1a051ba4},
                                          Golden{640, 480, 364, 50652713, 0x95cbf2d0, 0xaa523eb0},
                                          Golden{480, 640, 224, 19186510, 0x6cef6d99, 0xda5480ee},
                                          Golden{480, 640, 364, 50665174, 0xb706f067, 0x8ac6761f},  // height first

@@ -1,4 +1,5 @@
 #include "blip2/tokenizer.h"
+#include "tests/testing/paths.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,7 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 
-const std::filesystem::path kData = std::filesystem::path(DIPTYCH_SOURCE_DIR) / "tests/data/tokenizer";
+const std::filesystem::path kData = testing::RepositoryPath("tests/data/tokenizer");
 
 Tokenizer LoadOrDie(const std::filesystem::path& folder) {
   absl::StatusOr<Tokenizer> tokenizer = Tokenizer::Load(folder);
@@ -23,14 +24,14 @@ Tokenizer LoadOrDie(const std::filesystem::path& folder) {
   return *std::move(tokenizer);
 }
 
-struct Golden {
+struct GoldenTokens {
   std::string text;
   std::vector<int64_t> ids;  // with the beginning-of-sequence token, special tokens recognised
 };
 
 // tokenizers 0.23.3 over tests/data/tokenizer/single/tokenizer.json.
-const std::vector<Golden>& SmallGoldens() {
-  static const std::vector<Golden> goldens = {
+const std::vector<GoldenTokens>& SmallGoldens() {
+  static const std::vector<GoldenTokens> goldens = {
       {"", {2}},
       {"hello world", {2, 75, 72, 79, 314, 224, 90, 82, 85, 79, 71}},
       {"Question: what color is the circle? Answer:", {2, 301, 29, 334, 339, 85, 293, 262, 338, 348, 34, 299, 29}},
@@ -57,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, SmallTokenizerTest, ::testing::Values("single"
                          [](const auto& test) { return test.param; });
 
 TEST_P(SmallTokenizerTest, EncodesAsHuggingFaceTokenizersDoes) {
-  for (const Golden& golden : SmallGoldens()) {
+  for (const GoldenTokens& golden : SmallGoldens()) {
     EXPECT_THAT(tokenizer_.EncodeWithSpecialTokens(golden.text), ElementsAreArray(golden.ids)) << golden.text;
   }
 }
@@ -85,7 +86,7 @@ TEST_P(SmallTokenizerTest, DecodeLeavesOutSpecialAndUnknownIds) {
 }
 
 TEST_P(SmallTokenizerTest, EncodingIsReversible) {
-  for (const Golden& golden : SmallGoldens()) EXPECT_EQ(tokenizer_.Decode(tokenizer_.Encode(golden.text)), golden.text);
+  for (const GoldenTokens& golden : SmallGoldens()) EXPECT_EQ(tokenizer_.Decode(tokenizer_.Encode(golden.text)), golden.text);
 }
 
 TEST_P(SmallTokenizerTest, InvalidUtf8IsReadAsReplacementCharacters) {
@@ -144,7 +145,7 @@ TEST_P(SmallTokenizerTest, StreamHoldsBackAnUnfinishedCharacterOnly) {
 class OptTokenizerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::filesystem::path source = std::filesystem::path(DIPTYCH_SOURCE_DIR) / "../shared/data/opt_tokenizer";
+    const std::filesystem::path source = testing::RepositoryPath("../shared/data/opt_tokenizer");
     if (!std::filesystem::exists(source / "vocab.json")) GTEST_SKIP() << "OPT's vocabulary is not at " << source;
     folder_ = std::filesystem::path(::testing::TempDir()) / "opt_tokenizer";
     std::filesystem::remove_all(folder_);
@@ -160,7 +161,7 @@ class OptTokenizerTest : public ::testing::Test {
 
 TEST_F(OptTokenizerTest, EncodesAsTransformersDoes) {
   const Tokenizer tokenizer = LoadOrDie(folder_);
-  const std::vector<Golden> goldens = {
+  const std::vector<GoldenTokens> goldens = {
       {"", {2}},
       {"hello world", {2, 42891, 232}},
       {"a photo of", {2, 102, 1345, 9}},
@@ -181,7 +182,7 @@ TEST_F(OptTokenizerTest, EncodesAsTransformersDoes) {
       {"a</s>b <image> c", {2, 102, 2, 428, 1437, 50265, 740}},
       {"supercalifragilisticexpialidocious", {2, 16101, 11762, 1594, 18937, 718, 661, 2463, 44813, 2617, 808, 42148}},
   };
-  for (const Golden& golden : goldens) {
+  for (const GoldenTokens& golden : goldens) {
     EXPECT_THAT(tokenizer.EncodeWithSpecialTokens(golden.text), ElementsAreArray(golden.ids)) << golden.text;
   }
   EXPECT_EQ(tokenizer.vocab_size(), 50266);

@@ -1,4 +1,5 @@
 #include "blip2/vocabulary.h"
+#include "tests/testing/paths.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,7 +17,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::filesystem::path kData = std::filesystem::path(DIPTYCH_SOURCE_DIR) / "tests/data/tokenizer";
+const std::filesystem::path kData = testing::RepositoryPath("tests/data/tokenizer");
 
 class VocabularyTest : public ::testing::Test {
  protected:

@@ -14,6 +14,7 @@
 #include "tests/testing/child_process.h"
 #include "tests/testing/fake_tiers.h"
 #include "tests/testing/images.h"
+#include "tests/testing/paths.h"
 
 namespace diptych::cli {
 
@@ -32,7 +33,7 @@ class CliFixture : public ::testing::Test {
 
   // diptych ARGUMENTS, with --server through the environment.
   testing::Finished Diptych(std::vector<std::string> arguments, const std::string& input = "") {
-    arguments.insert(arguments.begin(), DIPTYCH_CLI);
+    arguments.insert(arguments.begin(), testing::BinaryPath("diptych"));
     return testing::RunProgram(arguments, input, {"DIPTYCH_SERVER=" + server_});
   }
 

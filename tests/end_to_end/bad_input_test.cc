@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "tests/end_to_end/stack.h"
 #include "tests/testing/images.h"
+#include "tests/testing/paths.h"
 
 namespace diptych {
 namespace {
@@ -48,7 +49,7 @@ v1::Question WithoutBytes() {
 }
 
 std::string Photo() {
-  return testing::ReadWhole(std::string(DIPTYCH_SOURCE_DIR) + "/tests/data/images/jpeg_420.jpg");
+  return testing::ReadWhole(testing::RepositoryPath("tests/data/images/jpeg_420.jpg"));
 }
 
 // The header is whole, half of the scan is missing.

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "tests/end_to_end/stack.h"
+#include "tests/testing/paths.h"
 
 namespace diptych {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 class CommandLineTest : public testing::SharedStackTest {
  protected:
   static testing::Finished Diptych(std::vector<std::string> arguments, const std::string& input = "") {
-    arguments.insert(arguments.begin(), DIPTYCH_CLI);
+    arguments.insert(arguments.begin(), testing::BinaryPath("diptych"));
     return testing::RunProgram(arguments, input, {"DIPTYCH_SERVER=" + stack_->address()});
   }
 

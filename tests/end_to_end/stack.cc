@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "common/files.h"
 #include "common/grpc_status.h"
+#include "tests/testing/paths.h"
 
 namespace diptych::testing {
 namespace {
@@ -40,18 +41,18 @@ ServerProcess::ServerProcess(const std::string& binary, std::vector<std::string>
 }
 
 Stack::Stack(const StackOptions& options) {
-  vision_ = std::make_unique<ServerProcess>(DIPTYCH_VISION_SERVICE, TierFlags(options, options.vision_model));
+  vision_ = std::make_unique<ServerProcess>(BinaryPath("vision_service"), TierFlags(options, options.vision_model));
   std::vector<std::string> addresses;
   for (int i = 0; i < options.language_replicas; ++i) {
     std::vector<std::string> flags = TierFlags(options, options.language_model);
     flags.push_back("--vision_target=" + vision_->address());
-    languages_.push_back(std::make_unique<ServerProcess>(DIPTYCH_LANGUAGE_SERVICE, flags));
+    languages_.push_back(std::make_unique<ServerProcess>(BinaryPath("language_service"), flags));
     addresses.push_back(languages_.back()->address());
   }
   std::vector<std::string> flags = options.gateway_flags;
   flags.push_back("--language_target=ipv4:" + absl::StrJoin(addresses, ","));
   flags.push_back("--vision_target=" + vision_->address());
-  gateway_ = std::make_unique<ServerProcess>(DIPTYCH_GATEWAY, flags);
+  gateway_ = std::make_unique<ServerProcess>(BinaryPath("gateway"), flags);
   channel_ = grpc::CreateChannel(gateway_->address(), grpc::InsecureChannelCredentials());
   stub_ = v1::GatewayService::NewStub(channel_);
 }

@@ -11,10 +11,11 @@
 #include "absl/status/statusor.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "tests/testing/child_process.h"
+#include "tests/testing/paths.h"
 
 namespace diptych::testing {
 
-inline const std::string kDemoModel = std::string(DIPTYCH_SOURCE_DIR) + "/models/demo";
+inline const std::string kDemoModel = RepositoryPath("models/demo");
 
 // A server process that has said READY.
 class ServerProcess {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tests/end_to_end/stack.h"
+#include "tests/testing/paths.h"
 
 namespace diptych {
 namespace {
@@ -38,7 +39,7 @@ class Certificates {
 };
 
 int DoctorExitCode(const std::string& address, const std::string& authority) {
-  std::vector<std::string> command{DIPTYCH_CLI, "doctor", "--server", address};
+  std::vector<std::string> command{testing::BinaryPath("diptych"), "doctor", "--server", address};
   if (!authority.empty()) command.insert(command.end(), {"--tls_ca", authority});
   return testing::RunProgram(command).exit_code;
 }

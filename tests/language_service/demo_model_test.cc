@@ -6,6 +6,7 @@
 #include "common/status.h"
 #include "language_service/server.h"
 #include "tests/language_service/language_client.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/pictures.h"
 #include "vision_service/server.h"
 
@@ -15,7 +16,7 @@ namespace {
 class DemoModelTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    const std::string model = std::string(DIPTYCH_SOURCE_DIR) + "/models/demo";
+    const std::string model = testing::RepositoryPath("models/demo");
     VisionOptions vision_options;
     vision_options.model = model;
     vision_options.listen = "127.0.0.1:0";

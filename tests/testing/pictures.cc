@@ -6,11 +6,12 @@
 #include <iterator>
 
 #include "tests/testing/images.h"
+#include "tests/testing/paths.h"
 
 namespace diptych::testing {
 
 std::string ReadRepositoryFile(const std::string& path) {
-  std::ifstream file(std::string(DIPTYCH_SOURCE_DIR) + "/" + path, std::ios::binary);
+  std::ifstream file(RepositoryPath(path), std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(file), {}};
   if (!file || bytes.empty()) {
     std::fprintf(stderr, "cannot read %s\n", path.c_str());
