@@ -17,7 +17,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::filesystem::path kData = testing::RepositoryPath("tests/data/tokenizer");
+const std::filesystem::path kVocabularyFiles = testing::RepositoryPath("tests/data/tokenizer");
 
 class VocabularyTest : public ::testing::Test {
  protected:
@@ -31,7 +31,7 @@ class VocabularyTest : public ::testing::Test {
 
   // tokenizer.json as transformers 5 saves it, changed by `change`.
   absl::Status LoadChanged(const std::function<void(json&)>& change) {
-    json file = json::parse(std::ifstream(kData / "single/tokenizer.json"));
+    json file = json::parse(std::ifstream(kVocabularyFiles / "single/tokenizer.json"));
     change(file);
     Write("tokenizer.json", file.dump());
     return LoadVocabulary(folder_).status();
@@ -41,7 +41,7 @@ class VocabularyTest : public ::testing::Test {
     std::ofstream(folder_ / name, std::ios::binary) << text;
   }
   void CopySeparateFiles() {
-    std::filesystem::copy(kData / "separate", folder_, std::filesystem::copy_options::recursive);
+    std::filesystem::copy(kVocabularyFiles / "separate", folder_, std::filesystem::copy_options::recursive);
   }
 
   std::filesystem::path folder_;
