@@ -31,10 +31,10 @@ say "buf lint"
 [ -x .deps/node/node_modules/.bin/buf ] || npm install --silent --no-audit --no-fund --prefix .deps/node @bufbuild/buf@1.75.0 >/dev/null
 (cd proto && ../.deps/node/node_modules/.bin/buf lint)
 
-# The compilation database is GCC's; clang-tidy cannot read its precompiled headers.
+# The preset clang compiles each source by itself; of its build only the generated headers are needed.
 say "clang-tidy (some minutes)"
-[ -e build/release/compile_commands.json ] || fail "run make build first: clang-tidy needs build/release/compile_commands.json"
-mkdir -p build/lint
-sed -E 's# -include [^ ]*cmake_pch\.hxx##g; s# -Winvalid-pch##g' build/release/compile_commands.json >build/lint/compile_commands.json
+cmake --preset clang >/dev/null
+mapfile -t generated < <(ninja -C build/clang -t targets all | sed -nE 's/^(proto\/[^:]*\.pb\.h): .*/\1/p')
+ninja -C build/clang "${generated[@]}" >/dev/null
 mapfile -t units < <(git ls-files 'common/*.cc' 'blip2/*.cc' 'vision_service/*.cc' 'language_service/*.cc' 'gateway/*.cc' 'cli/*.cc')
-printf '%s\n' "${units[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build/lint
+printf '%s\n' "${units[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build/clang
