@@ -61,10 +61,15 @@ Client::Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& opti
     : gateway_(v1::GatewayService::NewStub(channel)),
       health_(grpc::health::v1::Health::NewStub(channel)),
       server_(options.server),
-      deadline_(options.deadline) {}
+      deadline_(options.deadline),
+      json_(options.json) {}
+
+absl::Time Client::Deadline() const {
+  return absl::Now() + deadline_;
+}
 
 void Client::Prepare(grpc::ClientContext& context) const {
-  context.set_deadline(absl::ToChronoTime(absl::Now() + deadline_));
+  context.set_deadline(absl::ToChronoTime(Deadline()));
 }
 
 absl::Status Client::ToStatus(const grpc::Status& status) const {
@@ -73,8 +78,25 @@ absl::Status Client::ToStatus(const grpc::Status& status) const {
 }
 
 absl::StatusOr<v1::Answer> Client::Ask(const v1::Question& question) {
+  const absl::Time deadline = Deadline();
+  Patience patience(deadline);
+  for (;;) {
+    auto answer = AskOnce(question, deadline);
+    if (answer.ok() || !MayAskAgain(answer.status(), patience)) return answer;
+  }
+}
+
+bool Client::MayAskAgain(const absl::Status& status, Patience& patience) const {
+  const auto wait = patience.WaitAfter(status, absl::Now());
+  if (!wait) return false;
+  ReportWait(*wait, json_);
+  absl::SleepFor(*wait);
+  return true;
+}
+
+absl::StatusOr<v1::Answer> Client::AskOnce(const v1::Question& question, absl::Time deadline) {
   grpc::ClientContext context;
-  Prepare(context);
+  context.set_deadline(absl::ToChronoTime(deadline));
   v1::AskRequest request;
   *request.mutable_question() = question;
   v1::AskResponse response;

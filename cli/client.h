@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "cli/patience.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -39,6 +40,7 @@ class Client {
   // Does not connect yet. An error if tls_ca cannot be read.
   static absl::StatusOr<Client> Open(const CommonOptions& options);
 
+  // Both ask again, within the deadline and a few times, while the server is full, and say so on standard error.
   absl::StatusOr<v1::Answer> Ask(const v1::Question& question);
   // Calls `on_delta` with each piece of text.
   template <typename OnDelta>
@@ -49,7 +51,13 @@ class Client {
 
  private:
   Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options);
+  absl::Time Deadline() const;
   void Prepare(grpc::ClientContext& context) const;
+  absl::StatusOr<v1::Answer> AskOnce(const v1::Question& question, absl::Time deadline);
+  template <typename OnDelta>
+  absl::StatusOr<v1::Answer> AskStreamOnce(const v1::Question& question, absl::Time deadline, OnDelta&& on_delta);
+  // True, after a wait, if the question is worth asking again.
+  bool MayAskAgain(const absl::Status& status, Patience& patience) const;
   // Says "no gateway answers" instead of the transport's own words.
   absl::Status ToStatus(const grpc::Status& status) const;
 
@@ -57,12 +65,24 @@ class Client {
   std::unique_ptr<grpc::health::v1::Health::Stub> health_;
   std::string server_;
   absl::Duration deadline_;
+  bool json_;
 };
 
 template <typename OnDelta>
 absl::StatusOr<v1::Answer> Client::AskStream(const v1::Question& question, OnDelta&& on_delta) {
+  const absl::Time deadline = Deadline();
+  Patience patience(deadline);
+  for (;;) {
+    auto answer = AskStreamOnce(question, deadline, on_delta);
+    if (answer.ok() || !MayAskAgain(answer.status(), patience)) return answer;
+  }
+}
+
+template <typename OnDelta>
+absl::StatusOr<v1::Answer> Client::AskStreamOnce(const v1::Question& question, absl::Time deadline,
+                                                 OnDelta&& on_delta) {
   grpc::ClientContext context;
-  Prepare(context);
+  context.set_deadline(absl::ToChronoTime(deadline));
   v1::AskStreamRequest request;
   *request.mutable_question() = question;
   const auto reader = gateway_->AskStream(&context, request);

@@ -85,4 +85,12 @@ int ReportError(const absl::Status& status, bool json, const std::string& contex
   return ExitCodeFor(status);
 }
 
+void ReportWait(absl::Duration wait, bool json) {
+  const double seconds = absl::ToDoubleSeconds(wait);
+  const nlohmann::ordered_json object{{"waiting", {{"reason", std::string(reason::kQueueFull)}, {"seconds", seconds}}}};
+  const std::string line =
+      json ? object.dump() : absl::StrCat("diptych: the server is full; asking again in ", FormatSeconds(seconds));
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
 }  // namespace diptych::cli

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 
 namespace diptych::cli {
 
@@ -19,5 +20,8 @@ int ExitCodeFor(const absl::Status& status);
 // One line on standard error: "diptych: REASON: message. remedy", or a JSON object. `context` says what
 // failed, for example which picture; may be empty. Returns ExitCodeFor(status).
 int ReportError(const absl::Status& status, bool json, const std::string& context = "");
+
+// One line on standard error: that the server is full, and when it will be asked again.
+void ReportWait(absl::Duration wait, bool json);
 
 }  // namespace diptych::cli

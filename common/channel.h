@@ -19,7 +19,8 @@ struct ChannelOptions {
 };
 
 // Spreads calls over the healthy replicas in turn. A dead target is known to be dead within a second, and one
-// that comes back is used again within two. INVALID_ARGUMENT if the target is empty or the TLS files are
+// that comes back is used again within two; calls to a replica that has stopped without closing its connections end
+// with UNAVAILABLE within six. INVALID_ARGUMENT if the target is empty or the TLS files are
 // unusable.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options);
 

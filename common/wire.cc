@@ -63,6 +63,12 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
   return absl::InvalidArgumentError("the request is not a well-formed message");
 }
 
+absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
+  const absl::Status status = ParseMessage(bytes, message);
+  const_cast<grpc::ByteBuffer&>(bytes).Clear();  // gRPC's object is not const, and it reads it no more
+  return status;
+}
+
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message) {
   grpc::ByteBuffer bytes;
   bool own_buffer = false;

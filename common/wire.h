@@ -13,6 +13,10 @@ namespace diptych {
 // reason for bytes that are no message of this type.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
+// ParseMessage of a request as gRPC handed it to a method, whose bytes are then let go: gRPC itself would keep them
+// beside the message until the call ends.
+absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
 
 }  // namespace diptych

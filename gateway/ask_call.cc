@@ -34,6 +34,11 @@ AskCall::~AskCall() {
                Milliseconds(SteadyClock::now() - arrival_).count());
 }
 
+absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
+  DIPTYCH_ASSIGN_OR_RETURN(memory_, environment_.admission->Reserve(static_cast<int64_t>(bytes.Length())));
+  return TakeRequest(bytes, request);
+}
+
 absl::Status AskCall::Begin(v1::Question question) {
   auto ticket = environment_.admission->Admit(question, environment_.served_model());
   if (!ticket.ok()) return ticket.status();
@@ -59,7 +64,7 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
            grpc::ByteBuffer* response)
       : AskCall(environment, context, Repeatable::kUntilEnd), response_(response) {
     v1::AskRequest request;
-    absl::Status status = ParseMessage(bytes, request);
+    absl::Status status = Read(bytes, request);
     if (status.ok()) status = Begin(std::move(*request.mutable_question()));
     if (!status.ok()) OnEnd(status);
   }
@@ -91,7 +96,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
   StreamedAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes)
       : AskCall(environment, context, Repeatable::kUntilFirstDelta) {
     v1::AskStreamRequest request;
-    absl::Status status = ParseMessage(bytes, request);
+    absl::Status status = Read(bytes, request);
     if (status.ok()) status = Begin(std::move(*request.mutable_question()));
     if (!status.ok()) OnEnd(status);
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "common/byte_budget.h"
 #include "common/call_gate.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
@@ -30,6 +31,8 @@ class AskCall : protected GenerateCall {
   AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable);
   ~AskCall() override;
 
+  // Reads the request, once there is memory for it.
+  absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
   // Admits the question and sends it to the language tier. If that is refused nothing was started and no
   // callback follows.
   absl::Status Begin(v1::Question question);
@@ -46,6 +49,7 @@ class AskCall : protected GenerateCall {
   const SteadyTime arrival_;
   std::string request_id_;
   absl::StatusCode outcome_ = absl::StatusCode::kOk;
+  ByteBudget::Lease memory_;
   CallGate::Ticket ticket_;
 };
 

@@ -5,12 +5,14 @@
 #include <string>
 
 #include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/process.h"
 #include "common/status.h"
+#include "gateway/admission.h"
 #include "gateway/options.h"
 #include "gateway/server.h"
 
@@ -22,6 +24,8 @@ ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked 
 ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded picture, 1 KiB to 256 MiB.");
 ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one picture.");
 ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");
+ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
+          "Memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL.");
 ABSL_FLAG(absl::Duration, request_timeout, absl::Minutes(2),
           "Longest that a question may take, also when its caller sets a later deadline or none.");
 ABSL_FLAG(std::string, log_level, "info", "Lowest level that is logged: trace, debug, info, warn, error, off.");
@@ -48,6 +52,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.limits.image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
   options.limits.image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
   options.max_inflight = absl::GetFlag(FLAGS_max_inflight);
+  options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);
   options.request_timeout = absl::GetFlag(FLAGS_request_timeout);
   options.tls = {absl::GetFlag(FLAGS_tls_cert), absl::GetFlag(FLAGS_tls_key), absl::GetFlag(FLAGS_tls_client_ca)};
   const std::string tier_ca = absl::GetFlag(FLAGS_tls_tier_ca);
@@ -59,6 +64,11 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   }
   if (options.limits.image.max_pixels < 4) return absl::InvalidArgumentError("--max_image_pixels takes 4 or more");
   if (options.max_inflight < 1) return absl::InvalidArgumentError("--max_inflight takes 1 or more");
+  const int64_t least = diptych::gateway::Admission::LeastBytes(options.limits);
+  if (options.max_inflight_bytes < least) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max_inflight_bytes takes ", least, " or more, which one question of the largest pictures needs"));
+  }
   if (options.request_timeout < absl::Milliseconds(1))
     return absl::InvalidArgumentError("--request_timeout takes 1ms or more");
   return options;

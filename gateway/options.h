@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
@@ -15,6 +16,7 @@ struct Options {
   std::string vision_target = "127.0.0.1:7001";  // asked for its description only
   QuestionLimits limits = {};
   int max_inflight = 256;
+  int64_t max_inflight_bytes = int64_t{1} << 30;  // of memory for questions being answered
   absl::Duration request_timeout = absl::Minutes(2);  // longest, whatever the caller allows
   TlsOptions tls = {};                                // towards callers
   TlsOptions tier_tls = {};                           // towards the tiers

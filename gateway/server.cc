@@ -9,7 +9,8 @@
 namespace diptych::gateway {
 
 GatewayServer::GatewayServer(const Options& options, Tiers tiers)
-    : tiers_(std::move(tiers)), admission_(options.limits, options.max_inflight) {}
+    : tiers_(std::move(tiers)),
+      admission_(options.limits, options.max_inflight, options.max_inflight_bytes) {}
 
 absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Options& options, OnReady on_first_ready) {
   DIPTYCH_ASSIGN_OR_RETURN(Tiers tiers, OpenTiers(options));

@@ -212,13 +212,37 @@ TEST_F(AskCommandTest, WithJsonTheErrorIsAnObject) {
         RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "full", absl::Milliseconds(1500)));
   });
   StartGateway(language.target());
-  const Finished ask = Diptych({"ask", "--json", "--question", "Q"});
+  const Finished ask = Diptych({"ask", "--json", "--deadline", "1s", "--question", "Q"});
   EXPECT_EQ(ask.exit_code, 1);
   const auto errors = JsonLines(ask.err);
   ASSERT_EQ(errors.size(), 1u) << ask.err;
   EXPECT_EQ(errors[0]["error"]["reason"], "QUEUE_FULL");
   EXPECT_EQ(errors[0]["error"]["code"], "RESOURCE_EXHAUSTED");
   EXPECT_EQ(errors[0]["error"]["retry_after"], 1.5);
+}
+
+// Full at first, then as Echo.
+testing::FakeLanguageTier::Script FullOnce() {
+  return [](int call, auto* context, const auto& request, auto* writer) {
+    if (call > 1) return Echo(call, context, request, writer);
+    return ToGrpcStatus(
+        RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "full", absl::Milliseconds(10)));
+  };
+}
+
+TEST_F(AskCommandTest, AFullServerIsAskedAgain) {
+  for (const char* form : {"--stream", "--json"}) {
+    FakeLanguageTier language(FullOnce());
+    StartGateway(language.target());
+    const Finished ask = Diptych({"ask", form, "--question", "Q"});
+    EXPECT_EQ(ask.exit_code, 0) << ask.err;
+    EXPECT_EQ(language.calls(), 2);
+    EXPECT_NE(ask.out.find("Q"), std::string::npos) << ask.out;
+    EXPECT_NE(ask.err.find(std::string_view(form) == "--json" ? R"({"waiting":{"reason":"QUEUE_FULL","seconds":0.01)"
+                                                             : "diptych: the server is full; asking again in "),
+              std::string::npos)
+        << ask.err;
+  }
 }
 
 TEST_F(AskCommandTest, ATableShowsWhatSucceededAndFailsForTheRest) {

@@ -14,7 +14,7 @@ v1::Question Good() {
 }
 
 TEST(AdmissionTest, GivesAPlaceUntilAllAreTaken) {
-  Admission admission({}, 1);
+  Admission admission({}, 1, 1 << 20);
   auto first = admission.Admit(Good(), "demo");
   ASSERT_TRUE(first.ok()) << first.status();
   const auto second = admission.Admit(Good(), "demo");
@@ -26,7 +26,7 @@ TEST(AdmissionTest, GivesAPlaceUntilAllAreTaken) {
 }
 
 TEST(AdmissionTest, AFaultyQuestionIsToldItsFaultEvenWhenFull) {
-  Admission admission({}, 1);
+  Admission admission({}, 1, 1 << 20);
   const auto place = admission.Admit(Good(), "demo");
   v1::Question faulty = Good();
   faulty.mutable_generation()->set_top_p(2);
@@ -35,8 +35,29 @@ TEST(AdmissionTest, AFaultyQuestionIsToldItsFaultEvenWhenFull) {
   EXPECT_EQ(FieldOf(status), "question.generation.top_p");
 }
 
+TEST(AdmissionTest, BytesAreReservedUntilTheLeaseIsGone) {
+  Admission admission({}, 1, 1 << 20);
+  {
+    const auto most = admission.Reserve(300 << 10);
+    ASSERT_TRUE(most.ok()) << most.status();
+    EXPECT_GE(admission.memory().taken(), 600 << 10) << "a question is held twice";
+    const auto refused = admission.Reserve(300 << 10).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ReasonOf(refused), reason::kQueueFull);
+    EXPECT_TRUE(RetryAfterOf(refused).has_value());
+  }
+  EXPECT_EQ(admission.memory().taken(), 0);
+}
+
+TEST(AdmissionTest, TheLeastBoundTakesTheLargestQuestion) {
+  const QuestionLimits limits;
+  Admission admission(limits, 1, Admission::LeastBytes(limits));
+  EXPECT_TRUE(admission.Reserve(limits.MaxMessageBytes()).ok());
+  EXPECT_FALSE(Admission(limits, 1, Admission::LeastBytes(limits) - 1).Reserve(limits.MaxMessageBytes()).ok());
+}
+
 TEST(AdmissionTest, AnotherModelIsUnknown) {
-  Admission admission({}, 1);
+  Admission admission({}, 1, 1 << 20);
   v1::Question question = Good();
   question.set_model("other");
   const auto status = admission.Admit(question, "demo").status();
@@ -48,14 +69,14 @@ TEST(AdmissionTest, AnotherModelIsUnknown) {
 }
 
 TEST(AdmissionTest, WhileTheServedModelIsNotKnownAnyNamePasses) {
-  Admission admission({}, 1);
+  Admission admission({}, 1, 1 << 20);
   v1::Question question = Good();
   question.set_model("other");
   EXPECT_TRUE(admission.Admit(question, "").ok());
 }
 
 TEST(AdmissionTest, RefusesAsDrainingOnceClosed) {
-  Admission admission({}, 1);
+  Admission admission({}, 1, 1 << 20);
   admission.gate().Close();
   EXPECT_EQ(ReasonOf(admission.Admit(Good(), "demo").status()), reason::kDraining);
 }

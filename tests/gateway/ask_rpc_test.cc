@@ -75,6 +75,21 @@ TEST_F(AskRpcTest, ErrorsOfTheTierPassUnchanged) {
   }
 }
 
+TEST_F(AskRpcTest, AQuestionForWhichThereIsNoMemoryIsRefusedUnread) {
+  FakeLanguageTier language;
+  StartGateway(language.target(), {.max_inflight_bytes = 100 << 10});
+  EXPECT_TRUE(Ask(TextQuestion()).ok());
+  v1::Question large = TextQuestion();
+  large.set_prompt(std::string(60 << 10, 'a'));
+  for (const absl::Status& refused : {Ask(large).status(), AskStream(large).status}) {
+    EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ReasonOf(refused), reason::kQueueFull);
+    EXPECT_TRUE(RetryAfterOf(refused).has_value());
+  }
+  EXPECT_EQ(language.calls(), 1);
+  EXPECT_TRUE(Ask(TextQuestion()).ok()) << "what was refused holds nothing";
+}
+
 TEST_F(AskRpcTest, WithoutAnyReplicaTheTierIsUnavailable) {
   StartGateway(testing::DeadTarget(), {}, /*wait=*/false);
   const absl::Status unary = Ask(TextQuestion()).status();

@@ -1,0 +1,29 @@
+// Asking again when the server is full.
+#pragma once
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace diptych::cli {
+
+// For one answer. Decides; whoever asks waits. Thread-compatible.
+class Patience {
+ public:
+  static constexpr int kMaxTries = 6;
+
+  // No wait reaches `deadline`.
+  explicit Patience(absl::Time deadline) : deadline_(deadline) {}
+
+  // How long to wait before the next try, after a try at `now` ended with `status`: the time that the server asked for
+  // and up to a quarter more, so that those who were refused together do not come back together. Nullopt if another try
+  // would not help: any other error, too many tries, or the deadline comes first.
+  std::optional<absl::Duration> WaitAfter(const absl::Status& status, absl::Time now);
+
+ private:
+  const absl::Time deadline_;
+  int tries_ = 0;
+};
+
+}  // namespace diptych::cli
