@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "blip2/token_distribution.h"
+#include "blip2/token_scores.h"
 #include "common/status.h"
 #include "common/utf8.h"
 
@@ -20,6 +21,7 @@ constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
 constexpr size_t kMaxStopStrings = 8;
 constexpr size_t kMaxStopBytes = 256;
 constexpr int64_t kMaxLogprobs = 20;
+constexpr int64_t kMaxBeams = 8;
 
 absl::Status OutOfRange(std::string_view name, std::string_view takes) {
   const absl::string_view option(name.data(), name.size());
@@ -38,50 +40,6 @@ absl::Status ValidateStop(const std::vector<std::string>& stop) {
     }
   }
   return absl::OkStatus();
-}
-
-// Natural log-probabilities of single tokens under softmax(logits).
-class LogSoftmax {
- public:
-  explicit LogSoftmax(std::span<const float> logits) : logits_(logits) {
-    best_ = *std::max_element(logits.begin(), logits.end());
-    double sum = 0;
-    for (const float logit : logits) sum += std::exp(logit - best_);
-    log_sum_ = std::log(sum);
-  }
-  float operator()(int64_t id) const { return static_cast<float>(logits_[id] - best_ - log_sum_); }
-
- private:
-  std::span<const float> logits_;
-  double best_ = 0;
-  double log_sum_ = 0;
-};
-
-std::vector<int64_t> MostLikely(std::span<const float> logits, int64_t count) {
-  std::vector<int64_t> ids(logits.size());
-  for (size_t id = 0; id < ids.size(); ++id) ids[id] = static_cast<int64_t>(id);
-  const auto end = ids.begin() + std::min(count, static_cast<int64_t>(ids.size()));
-  std::partial_sort(ids.begin(), end, ids.end(),
-                    [&](int64_t a, int64_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); });
-  ids.erase(end, ids.end());
-  return ids;
-}
-
-void AddLogprobs(std::span<const float> logits, int64_t count, ChosenToken& token) {
-  const LogSoftmax logprob(logits);
-  token.logprob = logprob(token.id);
-  for (const int64_t id : MostLikely(logits, count)) token.top.push_back({id, logprob(id)});
-}
-
-// transformers' RepetitionPenaltyLogitsProcessor: each id of the context once, however often it stands there.
-void Penalise(std::span<const float> logits, std::span<const int64_t> context, double penalty,
-              std::vector<float>& scores) {
-  constexpr double kMax = std::numeric_limits<float>::max();
-  for (const int64_t id : context) {
-    if (id < 0 || id >= static_cast<int64_t>(scores.size())) continue;
-    const double logit = logits[id];
-    scores[id] = static_cast<float>(std::clamp(logit < 0 ? logit * penalty : logit / penalty, -kMax, kMax));
-  }
 }
 
 // One draw. A number in [0, 1) from the top 53 bits: std::uniform_real_distribution differs between libraries.
@@ -112,6 +70,12 @@ absl::Status ValidateOptions(const GenerationOptions& options) {
   if (!(options.repetition_penalty > 0 && options.repetition_penalty <= 100)) {
     return OutOfRange("repetition_penalty", "more than 0, at most 100");
   }
+  if (options.num_beams < 1 || options.num_beams > kMaxBeams) {
+    return OutOfRange("num_beams", absl::StrCat("1 to ", kMaxBeams));
+  }
+  if (options.num_beams > 1 && options.temperature != 0) return OutOfRange("num_beams", "1 with a temperature over 0");
+  if (!(options.length_penalty >= -10 && options.length_penalty <= 10))
+    return OutOfRange("length_penalty", "-10 to 10");
   if (options.logprobs < 0 || options.logprobs > kMaxLogprobs) {
     return OutOfRange("logprobs", absl::StrCat("0 to ", kMaxLogprobs));
   }
@@ -138,9 +102,7 @@ absl::StatusOr<ChosenToken> TokenSelector::Choose(const at::Tensor& logits, std:
   const bool too_short = generated < options_.min_new_tokens;
   if (options_.repetition_penalty != 1 || too_short) changed.assign(raw.begin(), raw.end());
   if (options_.repetition_penalty != 1) Penalise(raw, context, options_.repetition_penalty, changed);
-  for (const int64_t id : too_short ? eos_token_ids_ : std::vector<int64_t>()) {
-    if (id >= 0 && id < static_cast<int64_t>(changed.size())) changed[id] = kNever;
-  }
+  if (too_short) Forbid(eos_token_ids_, changed);
   const std::span<const float> scores = changed.empty() ? raw : std::span<const float>(changed);
 
   ChosenToken token;
@@ -148,7 +110,7 @@ absl::StatusOr<ChosenToken> TokenSelector::Choose(const at::Tensor& logits, std:
   if (*best == kNever) return absl::InternalError("no token may follow");
   token.id =
       options_.temperature == 0 ? best - scores.begin() : Draw(SamplingDistribution(scores, options_), random_());
-  if (options_.logprobs > 0) AddLogprobs(raw, options_.logprobs, token);
+  AddLogprobs(raw, options_.logprobs, token);
   return token;
 }
 

@@ -24,6 +24,8 @@ struct GenerationOptions {
   int64_t top_k = 50;      // 0: all
   double top_p = 1;
   double repetition_penalty = 1;
+  int64_t num_beams = 1;      // more than 1: beam search, only with temperature 0
+  double length_penalty = 1;  // of beam search: over 0 favours long answers
   std::optional<uint64_t> seed = {};
   std::vector<std::string> stop = {};
   int64_t logprobs = 0;

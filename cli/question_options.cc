@@ -21,6 +21,8 @@ void QuestionOptions::AddTo(CLI::App& command) {
   command.add_option("--top_p", top_p_, "Sample among the tokens that hold this probability")->group(kGeneration);
   command.add_option("--repetition_penalty", repetition_penalty_, "Over 1 avoids repetition")->group(kGeneration);
   command.add_option("--num_beams", num_beams_, "Beams of beam search")->group(kGeneration);
+  command.add_option("--length_penalty", length_penalty_, "Over 0, beam search favours long answers")
+      ->group(kGeneration);
   command.add_option("--seed", seed_, "Makes sampling repeatable")->group(kGeneration);
   command.add_option("--stop", stop_, "Text that ends the answer; may be given several times")->group(kGeneration);
   command.add_option("--logprobs", logprobs_, "Probabilities of this many tokens at each step (--json)")
@@ -41,6 +43,7 @@ void QuestionOptions::Apply(v1::Question& question) const {
   if (top_p_) generation.set_top_p(*top_p_);
   if (repetition_penalty_) generation.set_repetition_penalty(*repetition_penalty_);
   if (num_beams_) generation.set_num_beams(*num_beams_);
+  if (length_penalty_) generation.set_length_penalty(*length_penalty_);
   if (seed_) generation.set_seed(*seed_);
   for (const std::string& stop : stop_) generation.add_stop(stop);
   if (logprobs_) generation.set_logprobs(*logprobs_);

@@ -23,7 +23,7 @@ class QuestionOptions {
 
  private:
   std::optional<int> max_new_tokens_, min_new_tokens_, top_k_, num_beams_, logprobs_, image_size_, max_side_;
-  std::optional<double> temperature_, top_p_, repetition_penalty_, token_merging_;
+  std::optional<double> temperature_, top_p_, repetition_penalty_, length_penalty_, token_merging_;
   std::optional<uint64_t> seed_;
   std::vector<std::string> stop_;
   std::string model_;

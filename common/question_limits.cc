@@ -103,6 +103,9 @@ absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::s
   }
   if (options.has_num_beams() && options.num_beams() != 1)
     return OutOfRange(path, "num_beams", "only 1 in this version");
+  if (!(options.length_penalty() >= -10 && options.length_penalty() <= 10)) {
+    return OutOfRange(path, "length_penalty", "-10 to 10");
+  }
   if (options.logprobs() < 0 || options.logprobs() > kMaxLogprobs) {
     return OutOfRange(path, "logprobs", absl::StrCat("0 to ", kMaxLogprobs));
   }

@@ -33,6 +33,8 @@ blip2::GenerationOptions ReadOptions(const v1::GenerationOptions& options, const
   if (options.has_top_k()) read.top_k = options.top_k();
   if (options.has_top_p()) read.top_p = options.top_p();
   if (options.has_repetition_penalty()) read.repetition_penalty = options.repetition_penalty();
+  if (options.has_num_beams()) read.num_beams = options.num_beams();
+  if (options.has_length_penalty()) read.length_penalty = options.length_penalty();
   if (options.has_logprobs()) read.logprobs = options.logprobs();
   read.seed = options.has_seed() ? options.seed() : RandomBits();
   read.stop.assign(options.stop().begin(), options.stop().end());

@@ -40,9 +40,11 @@ TEST(ValidateOptionsTest, AcceptsTheDefaultsAndTheBounds) {
                                .top_k = 0,
                                .top_p = 1e-9,
                                .repetition_penalty = 100,
+                               .length_penalty = -10,
                                .stop = std::vector<std::string>(8, std::string(256, 'x')),
                                .logprobs = 20})
                   .ok());
+  EXPECT_TRUE(ValidateOptions({.num_beams = 8, .length_penalty = 10, .logprobs = 20}).ok());
 }
 
 TEST(ValidateOptionsTest, NamesTheOptionThatIsOutOfRange) {
@@ -69,6 +71,14 @@ TEST(ValidateOptionsTest, NamesTheOptionThatIsOutOfRange) {
   for (const double value : {0.0, -1.0, 1.1, kNan}) refuses("top_p", [&](auto& options) { options.top_p = value; });
   for (const double value : {0.0, -1.0, 100.1, kNan, kInfinity}) {
     refuses("repetition_penalty", [&](auto& options) { options.repetition_penalty = value; });
+  }
+  for (const int64_t value : {0, -1, 9}) refuses("num_beams", [&](auto& options) { options.num_beams = value; });
+  refuses("num_beams", [](auto& options) {
+    options.num_beams = 2;
+    options.temperature = 0.5;
+  });
+  for (const double value : {-10.1, 10.1, kNan, kInfinity}) {
+    refuses("length_penalty", [&](auto& options) { options.length_penalty = value; });
   }
   for (const int64_t value : {-1, 21}) refuses("logprobs", [&](auto& options) { options.logprobs = value; });
   refuses("stop", [](auto& options) { options.stop = std::vector<std::string>(9, "x"); });

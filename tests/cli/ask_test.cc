@@ -148,6 +148,8 @@ TEST_F(AskCommandTest, OptionsReachTheServerUnderTheirNames) {
                                 "1.1",
                                 "--num_beams",
                                 "1",
+                                "--length_penalty",
+                                "-0.5",
                                 "--seed",
                                 "18446744073709551615",
                                 "--stop",
@@ -173,6 +175,7 @@ TEST_F(AskCommandTest, OptionsReachTheServerUnderTheirNames) {
   EXPECT_EQ(generation.top_p(), 0.9);
   EXPECT_EQ(generation.repetition_penalty(), 1.1);
   EXPECT_EQ(generation.num_beams(), 1);
+  EXPECT_EQ(generation.length_penalty(), -0.5);
   EXPECT_EQ(generation.seed(), UINT64_MAX);
   EXPECT_EQ(generation.stop_size(), 2);
   EXPECT_EQ(generation.logprobs(), 2);

@@ -86,6 +86,10 @@ const Fault kOptionFaults[] = {
      "question.generation.repetition_penalty"},
     {"Beams", [](auto& q) { q.mutable_generation()->set_num_beams(2); }, reason::kOptionRange,
      "question.generation.num_beams"},
+    {"LengthPenaltyOverTen", [](auto& q) { q.mutable_generation()->set_length_penalty(10.1); }, reason::kOptionRange,
+     "question.generation.length_penalty"},
+    {"NanLengthPenalty", [](auto& q) { q.mutable_generation()->set_length_penalty(kNan); }, reason::kOptionRange,
+     "question.generation.length_penalty"},
     {"NegativeLogprobs", [](auto& q) { q.mutable_generation()->set_logprobs(-1); }, reason::kOptionRange,
      "question.generation.logprobs"},
     {"TooManyLogprobs", [](auto& q) { q.mutable_generation()->set_logprobs(21); }, reason::kOptionRange,
@@ -213,6 +217,7 @@ TEST(QuestionLimitsTest, AcceptsTheEndsOfEveryRange) {
   generation->set_top_p(1);
   generation->set_repetition_penalty(100);
   generation->set_num_beams(1);
+  generation->set_length_penalty(-10);
   generation->set_logprobs(20);
   for (int i = 0; i < 8; ++i) generation->add_stop(std::string(256, 's'));
   auto* image = question.mutable_image_options();

@@ -1,0 +1,121 @@
+#include "blip2/beam_search.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "blip2/token_scores.h"
+
+namespace diptych::blip2 {
+namespace {
+
+// Row `i` of a contiguous float32 [rows, V] on the CPU.
+std::span<const float> Row(const at::Tensor& tensor, int64_t i) {
+  return {tensor.const_data_ptr<float>() + i * tensor.size(1), static_cast<size_t>(tensor.size(1))};
+}
+
+std::span<float> MutableRow(at::Tensor& tensor, int64_t i) {
+  return {tensor.mutable_data_ptr<float>() + i * tensor.size(1), static_cast<size_t>(tensor.size(1))};
+}
+
+}  // namespace
+
+BeamSearch::BeamSearch(const GenerationOptions& options, std::vector<int64_t> eos_token_ids,
+                       std::vector<int64_t> prompt_ids)
+    : options_(options), eos_token_ids_(std::move(eos_token_ids)), prompt_ids_(std::move(prompt_ids)) {}
+
+absl::StatusOr<BeamSearch::Step> BeamSearch::Advance(const at::Tensor& logits) {
+  if (logits.dim() != 2 || logits.size(0) != static_cast<int64_t>(beams_.size()) || logits.size(1) == 0) {
+    return absl::InternalError("logits are not [beams, V]");
+  }
+  const c10::InferenceMode inference;
+  const at::Tensor host = logits.to(at::kCPU, at::kFloat).contiguous();
+  if (!at::isfinite(host).all().item<bool>()) {
+    return absl::InternalError("the model's scores for the next token are not finite");
+  }
+  const at::Tensor logprobs = at::log_softmax(host, /*dim=*/1);
+  const at::Tensor totals = Totals(logprobs).flatten();
+  // Every beam may end in each end-of-sequence token; num_beams that live on are left even then.
+  const int64_t wanted = options_.num_beams * std::max<int64_t>(2, 1 + static_cast<int64_t>(eos_token_ids_.size()));
+  const auto [values, indices] = at::topk(totals, std::min(wanted, totals.numel()));
+  const std::vector<float> best(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
+  const std::vector<int64_t> places(indices.const_data_ptr<int64_t>(),
+                                    indices.const_data_ptr<int64_t>() + indices.numel());
+  if (!std::isfinite(best[0])) return absl::InternalError("no token may follow");
+  return Take(best, places, logprobs);
+}
+
+at::Tensor BeamSearch::Totals(const at::Tensor& logprobs) const {
+  at::Tensor totals = logprobs.clone();
+  for (size_t i = 0; i < beams_.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    if (options_.repetition_penalty != 1) {
+      std::vector<int64_t> context = prompt_ids_;
+      for (int node = beams_[i].node; node >= 0; node = nodes_[node].parent) context.push_back(nodes_[node].token.id);
+      Penalise(Row(logprobs, row), context, options_.repetition_penalty, MutableRow(totals, row));
+    }
+    if (generated_ < options_.min_new_tokens) Forbid(eos_token_ids_, MutableRow(totals, row));
+    totals[row].add_(beams_[i].score);
+  }
+  return totals;
+}
+
+BeamSearch::Step BeamSearch::Take(const std::vector<float>& totals, const std::vector<int64_t>& places,
+                                  const at::Tensor& logprobs) {
+  const auto width = static_cast<size_t>(options_.num_beams);
+  const bool last = ++generated_ >= options_.max_new_tokens;
+  std::vector<Beam> live;
+  Step step;
+  for (size_t rank = 0; rank < places.size() && std::isfinite(totals[rank]); ++rank) {
+    const int64_t parent = places[rank] / logprobs.size(1);
+    const int64_t id = places[rank] % logprobs.size(1);
+    const bool ends = last || EndsSequence(id);
+    // Of those that end, only the best num_beams of all candidates count.
+    if (ends ? rank >= width : live.size() >= width) continue;
+    Node node{.parent = beams_[parent].node, .token = {.id = id}};
+    AddLogprobs(Row(logprobs, parent), options_.logprobs, node.token);
+    nodes_.push_back(std::move(node));
+    const int index = static_cast<int>(nodes_.size()) - 1;
+    if (ends) {
+      AddFinished(index, totals[rank]);
+    } else {
+      live.push_back({.node = index, .score = totals[rank]});
+      step.parents.push_back(static_cast<int>(parent));
+      step.tokens.push_back(id);
+    }
+  }
+  beams_ = std::move(live);
+  finished_ = beams_.empty() || !CanImprove();
+  return finished_ ? Step{} : step;
+}
+
+void BeamSearch::AddFinished(int node, float total) {
+  const auto length = static_cast<float>(std::pow(static_cast<double>(generated_), options_.length_penalty));
+  const Hypothesis hypothesis{.node = node, .score = total / length};
+  const auto worse = [&](const Hypothesis& other) { return other.score < hypothesis.score; };
+  hypotheses_.insert(std::find_if(hypotheses_.begin(), hypotheses_.end(), worse), hypothesis);
+  if (hypotheses_.size() > static_cast<size_t>(options_.num_beams)) hypotheses_.pop_back();
+}
+
+// transformers' heuristic: as if the best live beam ended now.
+bool BeamSearch::CanImprove() const {
+  if (hypotheses_.size() < static_cast<size_t>(options_.num_beams)) return true;
+  const auto length = static_cast<float>(std::pow(static_cast<double>(generated_), options_.length_penalty));
+  return beams_[0].score / length > hypotheses_.back().score;
+}
+
+bool BeamSearch::EndsSequence(int64_t id) const {
+  return std::find(eos_token_ids_.begin(), eos_token_ids_.end(), id) != eos_token_ids_.end();
+}
+
+std::vector<ChosenToken> BeamSearch::best() const {
+  std::vector<ChosenToken> tokens;
+  for (int node = hypotheses_.front().node; node >= 0; node = nodes_[node].parent) tokens.push_back(nodes_[node].token);
+  std::reverse(tokens.begin(), tokens.end());
+  return tokens;
+}
+
+}  // namespace diptych::blip2

@@ -1,0 +1,74 @@
+// Beam search for one sequence.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "blip2/generation.h"
+
+namespace diptych::blip2 {
+
+// Mirrors transformers' generate(num_beams=…, early_stopping=False): num_beams, length_penalty, max and min new
+// tokens and repetition penalty of GenerationOptions. Stop strings are not looked at. Thread-compatible.
+//
+//   while (!search.finished()) search.Advance(logits after what each beam has read);
+class BeamSearch {
+ public:
+  // Requires: ValidateOptions(options) is OK.
+  BeamSearch(const GenerationOptions& options, std::vector<int64_t> eos_token_ids, std::vector<int64_t> prompt_ids);
+
+  // What each live beam becomes, best first: beam i takes the place of what parents[i] was before and reads
+  // tokens[i] next. Several beams may have one parent. Empty once the search is finished.
+  struct Step {
+    std::vector<int> parents;
+    std::vector<int64_t> tokens;
+  };
+
+  // logits [1, V] of the prompt at first, then [beams, V] in the order of the last step, any float dtype and
+  // device. INTERNAL if a logit is NaN or infinite, if the shape is another, or if no token may follow.
+  // Requires: !finished().
+  absl::StatusOr<Step> Advance(const at::Tensor& logits);
+
+  bool finished() const { return finished_; }
+
+  // The best hypothesis, with the token that ended it, if one did. `logprob` and `top` are of the model's own
+  // scores, as TokenSelector's. Requires: finished().
+  std::vector<ChosenToken> best() const;
+
+ private:
+  // A token of a hypothesis; hypotheses share what they have in common.
+  struct Node {
+    int parent = -1;  // in nodes_; -1: the prompt
+    ChosenToken token;
+  };
+  struct Beam {
+    int node = -1;
+    float score = 0;  // sum of the processed log-probabilities
+  };
+  struct Hypothesis {
+    int node = -1;
+    float score = 0;  // divided by length^length_penalty
+  };
+
+  // Repetition penalty and minimum length over `logprobs` [beams, V]; plus what the beams have so far.
+  at::Tensor Totals(const at::Tensor& logprobs) const;
+  // Ends candidates or lets them live on. Candidates come best first; `logprobs` [beams, V].
+  Step Take(const std::vector<float>& totals, const std::vector<int64_t>& places, const at::Tensor& logprobs);
+  void AddFinished(int node, float total);
+  bool CanImprove() const;
+  bool EndsSequence(int64_t id) const;
+
+  GenerationOptions options_;
+  std::vector<int64_t> eos_token_ids_;
+  std::vector<int64_t> prompt_ids_;
+  std::vector<Node> nodes_;
+  std::vector<Beam> beams_ = {Beam{}};
+  std::vector<Hypothesis> hypotheses_;  // at most num_beams, best first
+  int64_t generated_ = 0;               // tokens of each live beam
+  bool finished_ = false;
+};
+
+}  // namespace diptych::blip2
