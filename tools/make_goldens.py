@@ -4,7 +4,8 @@
     python tools/make_goldens.py [--only SHAPE]
 
 Each folder holds `model/`, `golden.json` (cases, prompt and greedy token ids, text) and `golden.safetensors` (the
-taps, as "<case>.<tap>"). The seed of a shape is the first from 1 on whose answers are varied and free of near ties.
+taps, as "<case>.<tap>"; none of beam searches). The seed of a shape is the first from 1 on whose greedy answers are
+varied and free of near ties.
 """
 import argparse
 import json
@@ -43,6 +44,16 @@ def cases_of(shape: Shape) -> dict[str, Case]:
     return cases
 
 
+def beam_cases_of(shape: Shape) -> dict[str, Case]:
+    if shape.name not in ("current", "opt_350m"):
+        return {}
+    return dict(
+        two_beams=Case(PICTURES / "photo.jpg", QUESTION, num_beams=2, max_new_tokens=14),
+        five_beams=Case(PICTURES / "waves.png", num_beams=5, length_penalty=-1.5, min_new_tokens=3, max_new_tokens=14),
+        eight_beams=Case(PICTURES / "waves.png", QUESTION, num_beams=8, length_penalty=2.0, repetition_penalty=1.3, max_new_tokens=14),
+        beams_text_only=Case(None, "the moon over the water", num_beams=3, length_penalty=0.0, max_new_tokens=14))
+
+
 def make(shape: Shape) -> None:
     folder = GOLDENS / shape.name
     shutil.rmtree(folder, ignore_errors=True)
@@ -56,16 +67,21 @@ def make(shape: Shape) -> None:
     else:
         raise RuntimeError(f"no good seed for {shape.name}")
     set_end_of_text(folder / "model", eos)
-    reference = Reference(folder / "model")
+    reference, exact = Reference(folder / "model"), Reference(folder / "model", torch.float64)
     tensors, described = {}, []
-    for name, case in cases_of(shape).items():
+    for name, case in (cases_of(shape) | beam_cases_of(shape)).items():
         ids, margins = reference.generate(case)
-        tensors |= {f"{name}.{tap}": value.contiguous() for tap, value in reference.taps(case).items()}
+        if case.num_beams > 1 and ids != exact.generate(case)[0]:
+            raise RuntimeError(f"{shape.name}, {name}: another answer in float64, so a near tie")
+        if case.num_beams == 1:
+            tensors |= {f"{name}.{tap}": value.contiguous() for tap, value in reference.taps(case).items()}
         described.append(dict(
             name=name, image=case.image and f"pictures/{case.image.name}", image_size=case.image_size, text=case.text,
             max_new_tokens=case.max_new_tokens, min_new_tokens=case.min_new_tokens, repetition_penalty=case.repetition_penalty,
             prompt_ids=reference.prompt_ids(case.text, case.image is not None), token_ids=ids,
-            ended=ids[-1] in eos, answer=reference.decode(ids), least_margin=round(min(margins), 4)))
+            ended=ids[-1] in eos, answer=reference.decode(ids),
+            **(dict(num_beams=case.num_beams, length_penalty=case.length_penalty) if case.num_beams > 1 else
+               dict(least_margin=round(min(margins), 4)))))
     save_file(tensors, folder / "golden.safetensors")
     write_json(folder / "golden.json", dict(
         shape=shape.name, about=shape.about, seed=seed, transformers=transformers.__version__,

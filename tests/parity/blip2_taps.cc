@@ -1,7 +1,7 @@
 // Runs jobs for tools/parity: one JSON object a line on stdin, one result a line on stdout.
 //
 //   {"kind": "ask", "image": path or null, "image_size": 0, "text": string or null, "max_new_tokens": 20,
-//    "min_new_tokens": 0, "repetition_penalty": 1, "taps": path or null}
+//    "min_new_tokens": 0, "repetition_penalty": 1, "num_beams": 1, "length_penalty": 1, "taps": path or null}
 //       -> {"prompt_ids", "token_ids", "text", "seconds"}; the tensors of the first step go to `taps` (safetensors)
 //   {"kind": "pixels", "image": path, "image_size": 224, "taps": path}   -> {}
 //   {"kind": "encode", "text": string}   -> {"ids"}
@@ -80,6 +80,8 @@ json Ask(const WholeModel& model, const json& job) {
   question.options.max_new_tokens = job.value("max_new_tokens", int64_t{20});
   question.options.min_new_tokens = job.value("min_new_tokens", int64_t{0});
   question.options.repetition_penalty = job.value("repetition_penalty", 1.0);
+  question.options.num_beams = job.value("num_beams", int64_t{1});
+  question.options.length_penalty = job.value("length_penalty", 1.0);
   const absl::StatusOr<diptych::testing::Answer> answer = model.Ask(question);
   if (!answer.ok()) return {{"error", answer.status().ToString()}};
   if (job.contains("taps") && job["taps"].is_string()) {

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 
+#include "blip2/beam_search.h"
 #include "blip2/image.h"
 #include "blip2/pixels.h"
 #include "blip2/prompt.h"
@@ -16,6 +18,13 @@ namespace {
 
 at::Tensor OnCpu(const at::Tensor& tensor) {
   return tensor.to(at::kCPU, at::kFloat).contiguous();
+}
+
+// 0 … count − 1
+std::vector<int32_t> FirstBlocks(int64_t count) {
+  std::vector<int32_t> blocks(static_cast<size_t>(count));
+  std::iota(blocks.begin(), blocks.end(), 0);
+  return blocks;
 }
 
 // Seconds since the last call, or since construction.
@@ -91,27 +100,71 @@ absl::StatusOr<at::Tensor> WholeModel::See(const Question& question, Answer& ans
 // Prompt embeddings [1, T, De] to tokens.
 absl::Status WholeModel::Write(const Question& question, const at::Tensor& embeddings, Answer& answer) const {
   Lap lap;
-  const int64_t capacity = embeddings.size(1) + question.options.max_new_tokens;
-  blip2::KvCache cache = decoder_.MakeCache(std::min(capacity, config_.text.max_position_embeddings));
-  blip2::TokenSelector selector(question.options, config_.text.eos_token_ids);
-  std::vector<int64_t> context = answer.prompt_ids;
-  at::Tensor logits = decoder_.Forward(embeddings, cache);
-  answer.taps.logits = OnCpu(logits);
+  const blip2::GenerationOptions& options = question.options;
+  const bool beams = options.num_beams > 1;
+  const int64_t prompt = embeddings.size(1);
+  // With beams a block holds one token: what a beam adds never lies in a block of another.
+  const int64_t block_tokens = beams ? 1 : 16;
+  const int64_t tokens = prompt + options.num_beams * options.max_new_tokens;
+  blip2::KvPool pool = decoder_.MakeKvPool((tokens + block_tokens - 1) / block_tokens, block_tokens);
+  const std::vector<int32_t> blocks = FirstBlocks(beams ? prompt : pool.blocks);
+  const blip2::DecoderRow row{.embeddings = embeddings[0], .past = 0, .blocks = blocks, .wants_logits = true};
+  const at::Tensor logits = decoder_.Forward({&row, 1}, pool);
+  answer.taps.logits = OnCpu(logits[0]);
   answer.seconds.prefill = lap();
+  DIPTYCH_RETURN_IF_ERROR(beams ? WriteWithBeams(options, logits, pool, answer)
+                                : WriteTokenByToken(options, logits, pool, answer));
+  answer.seconds.decode = lap();
+  return absl::OkStatus();
+}
+
+// logits [1, V] of the prompt
+absl::Status WholeModel::WriteTokenByToken(const blip2::GenerationOptions& options, at::Tensor logits,
+                                           blip2::KvPool& pool, Answer& answer) const {
+  const std::vector<int32_t> blocks = FirstBlocks(pool.blocks);
+  const std::vector<int64_t>& eos = config_.text.eos_token_ids;
+  blip2::TokenSelector selector(options, eos);
+  std::vector<int64_t> context = answer.prompt_ids;
   while (true) {
     const auto generated = static_cast<int64_t>(answer.token_ids.size());
-    DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenToken chosen, selector.Choose(logits, context, generated));
-    const int64_t id = chosen.id;
-    answer.token_ids.push_back(id);
-    context.push_back(id);
-    const std::vector<int64_t>& eos = config_.text.eos_token_ids;
-    if (std::find(eos.begin(), eos.end(), id) != eos.end() ||
-        static_cast<int64_t>(answer.token_ids.size()) >= question.options.max_new_tokens) {
-      break;
-    }
-    logits = decoder_.Forward(decoder_.Embed({&id, 1}), cache);
+    DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenToken chosen, selector.Choose(logits[0], context, generated));
+    answer.token_ids.push_back(chosen.id);
+    if (std::find(eos.begin(), eos.end(), chosen.id) != eos.end() || generated + 1 >= options.max_new_tokens) break;
+    const blip2::DecoderRow row{.embeddings = decoder_.Embed({&chosen.id, 1})[0],
+                                .past = static_cast<int64_t>(context.size()),
+                                .blocks = blocks,
+                                .wants_logits = true};
+    logits = decoder_.Forward({&row, 1}, pool);
+    context.push_back(chosen.id);
   }
-  answer.seconds.decode = lap();
+  return absl::OkStatus();
+}
+
+// logits [1, V] of the prompt, which lies in the first blocks of one token each.
+absl::Status WholeModel::WriteWithBeams(const blip2::GenerationOptions& options, at::Tensor logits, blip2::KvPool& pool,
+                                        Answer& answer) const {
+  blip2::BeamSearch search(options, config_.text.eos_token_ids, answer.prompt_ids);
+  std::vector<std::vector<int32_t>> tables = {FirstBlocks(static_cast<int64_t>(answer.prompt_ids.size()))};
+  auto next_block = static_cast<int32_t>(tables[0].size());
+  while (true) {
+    DIPTYCH_ASSIGN_OR_RETURN(const blip2::BeamSearch::Step step, search.Advance(logits));
+    if (search.finished()) break;
+    std::vector<std::vector<int32_t>> parents = std::move(tables);
+    tables.clear();
+    for (const int parent : step.parents) {
+      tables.push_back(parents[parent]);
+      tables.back().push_back(next_block++);
+    }
+    std::vector<blip2::DecoderRow> rows;
+    for (size_t i = 0; i < tables.size(); ++i) {
+      rows.push_back({.embeddings = decoder_.Embed({&step.tokens[i], 1})[0],
+                      .past = static_cast<int64_t>(tables[i].size()) - 1,
+                      .blocks = tables[i],
+                      .wants_logits = true});
+    }
+    logits = decoder_.Forward(rows, pool);
+  }
+  for (const blip2::ChosenToken& token : search.best()) answer.token_ids.push_back(token.id);
   return absl::OkStatus();
 }
 

@@ -68,6 +68,10 @@ class WholeModel {
 
   absl::StatusOr<at::Tensor> See(const Question& question, Answer& answer) const;
   absl::Status Write(const Question& question, const at::Tensor& embeddings, Answer& answer) const;
+  absl::Status WriteTokenByToken(const blip2::GenerationOptions& options, at::Tensor logits, blip2::KvPool& pool,
+                                 Answer& answer) const;
+  absl::Status WriteWithBeams(const blip2::GenerationOptions& options, at::Tensor logits, blip2::KvPool& pool,
+                              Answer& answer) const;
 
   blip2::Config config_;
   blip2::Tokenizer tokenizer_;

@@ -19,6 +19,8 @@ class Case:
     max_new_tokens: int = 12
     min_new_tokens: int = 0
     repetition_penalty: float = 1.0
+    num_beams: int = 1
+    length_penalty: float = 1.0
 
 
 class Reference:
@@ -63,19 +65,24 @@ class Reference:
 
     @torch.no_grad()
     def generate(self, case: Case) -> tuple[list[int], list[float]]:
-        """New ids, and for each step by how much the best raw logit exceeds the next."""
+        """New ids, and for each step by how much the best raw logit exceeds the next (empty with several beams)."""
         ids = torch.tensor([self.prompt_ids(case.text, case.image is not None)])
-        options = dict(max_new_tokens=case.max_new_tokens, do_sample=False, num_beams=1, return_dict_in_generate=True, output_scores=True)
+        out = self._generate(case, ids, output_scores=case.num_beams == 1)
+        best = [score[0].topk(2).values for score in out.scores or ()]
+        return out.sequences[0, ids.shape[1]:].tolist(), [float(b[0] - b[1]) for b in best]
+
+    def _generate(self, case: Case, ids: torch.Tensor, **options):
+        options |= dict(max_new_tokens=case.max_new_tokens, do_sample=False, num_beams=case.num_beams, return_dict_in_generate=True)
+        if case.num_beams > 1:
+            options |= dict(length_penalty=case.length_penalty, early_stopping=False)
         if case.min_new_tokens:
             options["min_new_tokens"] = case.min_new_tokens
         if case.repetition_penalty != 1:
             options["repetition_penalty"] = case.repetition_penalty
         if case.image is None:
-            out = self.model.language_model.generate(input_ids=ids, **options)
-        else:
-            out = self.model.generate(self.pixels(case.image, case.image_size), input_ids=ids, interpolate_pos_encoding=True, **options)
-        best = [score[0].topk(2).values for score in out.scores]
-        return out.sequences[0, ids.shape[1]:].tolist(), [float(b[0] - b[1]) for b in best]
+            return self.model.language_model.generate(input_ids=ids, **options)
+        pixels = self.pixels(case.image, case.image_size).to(self.model.dtype)
+        return self.model.generate(pixels, input_ids=ids, interpolate_pos_encoding=True, **options)
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
