@@ -40,6 +40,13 @@ class BoundedQueue {
     return item;
   }
 
+  // Takes out the items for which `condition` is true, wherever they stand; returns how many there were.
+  template <typename Condition>
+  size_t RemoveIf(Condition condition) {
+    std::lock_guard lock(mutex_);
+    return std::erase_if(items_, condition);
+  }
+
   // Refuses further items; those inside are still popped. Idempotent.
   void Close() {
     {

@@ -28,35 +28,44 @@ absl::Status CheckRequest(const v1::EncodeImageRequest& request, const EncodeCon
 
 EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerContext& context,
                        const grpc::ByteBuffer& request)
-    : shared_(shared), watch_(WatchCall(context, shared.longest_call)) {
+    : shared_(shared),
+      watch_(WatchCall(context, shared.longest_call)),
+      waiter_(
+          new EncodeWaiter{.arrival = SteadyClock::now(),
+                           .deadline = watch_->deadline(),
+                           .done = [this](absl::StatusOr<EncodedPicture> picture) { Deliver(std::move(picture)); }}) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
 absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  const auto size = static_cast<int64_t>(bytes.Length());
+  // Twice, as long as both the bytes that came and the message are there.
+  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, shared_.encoder->memory().Take(2 * size));
   v1::EncodeImageRequest request;
   DIPTYCH_RETURN_IF_ERROR(ParseMessage(bytes, request));
+  // gRPC would keep them until the call ends. The object is its own and not const.
+  const_cast<grpc::ByteBuffer&>(bytes).Clear();
+  memory.ShrinkTo(size);
   DIPTYCH_RETURN_IF_ERROR(CheckRequest(request, shared_));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,
       PrepareImageOptions(request.options(), "options", shared_.model->patch_size(), shared_.model->image_size()));
-  shared_.workers->Submit(EncodeJob{.encoded = std::move(*request.mutable_image()),
-                                    .preparation = preparation,
-                                    .watch = watch_,
-                                    .done = [this](absl::StatusOr<EncodedImage> image) { Deliver(std::move(image)); }});
-  return absl::OkStatus();
+  return shared_.encoder->Encode(
+      {.encoded = std::move(*request.mutable_image()), .preparation = preparation, .memory = std::move(memory)},
+      waiter_);
 }
 
-void EncodeCall::Deliver(absl::StatusOr<EncodedImage> image) {
-  if (!image.ok()) return End(image.status());
-  image_ = *std::move(image);
+void EncodeCall::Deliver(absl::StatusOr<EncodedPicture> picture) {
+  if (!picture.ok()) return End(picture.status());
+  picture_ = *std::move(picture);
   WriteNext();
 }
 
 void EncodeCall::WriteNext() {
   if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status);
-  message_ = SerializeMessage(MessageAt(image_, shared_.model->fingerprint(), next_message_++));
-  if (next_message_ < MessageCount(image_)) return StartWrite(&message_);
+  message_ = MessageAt(picture_, shared_.model->fingerprint(), next_message_++);
+  if (next_message_ < MessageCount(picture_)) return StartWrite(&message_);
   ticket_.Leave();
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
@@ -64,6 +73,11 @@ void EncodeCall::WriteNext() {
 void EncodeCall::OnWriteDone(bool ok) {
   if (!ok) return End(absl::CancelledError("the caller went away"));
   WriteNext();
+}
+
+void EncodeCall::OnCancel() {
+  watch_->Cancel();
+  if (shared_.encoder->Leave(waiter_)) End(absl::CancelledError("the caller went away"));
 }
 
 void EncodeCall::End(const absl::Status& status) {

@@ -8,8 +8,8 @@
 
 #include "common/call_gate.h"
 #include "common/call_watch.h"
-#include "vision_service/encode_job.h"
-#include "vision_service/image_workers.h"
+#include "diptych/v1/vision.pb.h"
+#include "vision_service/encoder.h"
 
 namespace diptych {
 
@@ -19,30 +19,32 @@ struct EncodeContext {
   ImageLimits limits;
   SteadyDuration longest_call;
   CallGate* gate;
-  ImageWorkers* workers;
+  Encoder* encoder;
 };
 
-// Checks the request, hands it to the image workers, and streams the outcome message by message, as fast as the
-// caller reads. Deletes itself when gRPC is done with it.
+// Checks the request, waits at the encoder for its picture, and streams the outcome message by message, as fast as
+// the caller reads. A caller that goes away ends it at once, unless its outcome is already there: then the writes
+// that fail end it. Deletes itself when gRPC is done with it.
 class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   EncodeCall(const EncodeContext& shared, const grpc::CallbackServerContext& context, const grpc::ByteBuffer& request);
 
-  void OnCancel() override { watch_->Cancel(); }
+  void OnCancel() override;
   void OnWriteDone(bool ok) override;
   void OnDone() override { delete this; }
 
  private:
   absl::Status Begin(const grpc::ByteBuffer& request);
   // On the thread that has the outcome.
-  void Deliver(absl::StatusOr<EncodedImage> image);
+  void Deliver(absl::StatusOr<EncodedPicture> picture);
   void WriteNext();
   void End(const absl::Status& status);
 
   const EncodeContext& shared_;
   const std::shared_ptr<CallWatch> watch_;
+  const std::shared_ptr<EncodeWaiter> waiter_;
   CallGate::Ticket ticket_;
-  EncodedImage image_;
+  EncodedPicture picture_;
   int next_message_ = 0;
   grpc::ByteBuffer message_;  // being written
 };

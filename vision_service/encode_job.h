@@ -1,50 +1,37 @@
-// One picture on its way through the vision service.
+// One picture on its way through the vision service, whoever waits for it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <functional>
-#include <memory>
+#include <atomic>
 #include <string>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
+#include "common/byte_budget.h"
 #include "common/call_watch.h"
 #include "common/image_preparation.h"
-#include "common/stage_clock.h"
-#include "diptych/v1/vision.pb.h"
+#include "vision_service/batcher.h"
+#include "vision_service/encoded_image.h"
 
 namespace diptych {
 
-struct EncodeTimings {
-  SteadyDuration image_decode{};
-  SteadyDuration image_resize{};
-  SteadyDuration queue{};  // for an image worker and for the engine
-  SteadyDuration vit{};
-};
-
-// The visual tokens [P, Dv] of one picture: row-major, little-endian.
-struct EncodedImage {
-  std::string bytes;
-  v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED;
-  int tokens = 0;  // P
-  int width = 0;   // Dv
-  std::string image_key;
-  int image_size = 0;  // pixels
-  EncodeTimings timings;
-};
-
-// Belongs to one thread at a time; queues hand it on.
+// Owned by shared_ptr. Belongs to one thread at a time, queues hand it on; what is atomic may be read and written by
+// all.
 struct EncodeJob {
+  uint64_t id = 0;
+  std::string image_key;
   std::string encoded;  // the file; released once it is decoded
   ImagePreparation preparation;
-  std::shared_ptr<const CallWatch> watch;
-  // Receives the outcome exactly once, on the thread that has it. Must not wait.
-  std::function<void(absl::StatusOr<EncodedImage>)> done;
+  int64_t token_bytes = 0;   // of the visual tokens that will come
+  ByteBudget::Lease memory;  // for file, pixel values and visual tokens
+  EncodeTimeline timeline;
+  at::Tensor pixel_values;  // [1, 3, S, S] float32 once decoded
 
-  SteadyTime queued_at{};  // when it entered the queue that it is in
-  std::string image_key{};
-  at::Tensor pixel_values{};  // [1, 3, S, S] float32 once decoded
-  EncodeTimings timings{};
+  std::atomic<bool> wanted = true;                       // false once the last caller has left
+  std::atomic<SteadyTime> deadline = SteadyTime::min();  // the latest of the callers'
+  SteadyTime judged_deadline{};                          // what it was when the job was given up for it
+
+  BatchShape shape() const { return {.image_size = preparation.image_size}; }
 };
 
 }  // namespace diptych

@@ -4,84 +4,194 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
-#include <bit>
+#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
 namespace diptych {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "tensors are streamed as they lie in memory");
-
-v1::NumberType NumberTypeOf(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return v1::NUMBER_TYPE_FLOAT32;
-    case at::kBFloat16:
-      return v1::NUMBER_TYPE_BFLOAT16;
-    case at::kHalf:
-      return v1::NUMBER_TYPE_FLOAT16;
-    default:
-      return v1::NUMBER_TYPE_UNSPECIFIED;
-  }
+// All pixels of a batch, [B, 3, S, S].
+at::Tensor Stack(const std::vector<std::shared_ptr<EncodeJob>>& batch) {
+  if (batch.size() == 1) return batch[0]->pixel_values;
+  std::vector<at::Tensor> pixels;
+  for (const auto& job : batch) pixels.push_back(job->pixel_values);
+  return at::cat(pixels);
 }
 
-// visual_tokens [1, P, Dv]
-absl::StatusOr<EncodedImage> CopyOut(const at::Tensor& visual_tokens) {
-  if (visual_tokens.dim() != 3 || visual_tokens.size(0) != 1) return absl::InternalError("expected [1, P, Dv]");
-  const at::Tensor tensor = visual_tokens.cpu().contiguous();
-  EncodedImage image;
-  image.dtype = NumberTypeOf(tensor.scalar_type());
-  image.tokens = static_cast<int>(tensor.size(1));
-  image.width = static_cast<int>(tensor.size(2));
-  image.bytes.assign(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
-  return image;
+// Rows that share a storage would keep all of it alive as long as one of them is.
+at::Tensor InOwnStorage(at::Tensor row) {
+  return row.storage().nbytes() == row.nbytes() && row.is_contiguous() ? row : row.clone(at::MemoryFormat::Contiguous);
 }
 
-absl::StatusOr<EncodedImage> EncodeOne(EncodeJob& job, const VisionEngine::Encode& encode) {
-  const SteadyTime begin = SteadyClock::now();
-  job.timings.queue += begin - job.queued_at;
-  DIPTYCH_RETURN_IF_ERROR(job.watch->Check("vision_queue", begin));
-  absl::StatusOr<EncodedImage> image;
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("vit", [&] {
-    image = CopyOut(encode(job.pixel_values));
-    return image.status();
-  }));
-  job.timings.vit = SteadyClock::now() - begin;
-  image->image_key = std::move(job.image_key);
-  image->image_size = job.preparation.image_size;
-  image->timings = job.timings;
-  return image;
+size_t BucketOf(size_t batch_size) {
+  const auto& bounds = VisionStats::kBatchSizeBounds;
+  return std::lower_bound(bounds.begin(), bounds.end(), static_cast<int>(batch_size)) - bounds.begin();
 }
 
 }  // namespace
 
-VisionEngine::VisionEngine(Encode encode, int queue_limit)
-    : encode_(std::move(encode)), queue_(queue_limit), thread_([this] { Run(); }) {}
+VisionEngine::VisionEngine(ServedVisionModel::Encode encode, const Batcher::Options& options, Done done)
+    : encode_(std::move(encode)), done_(std::move(done)), batcher_(options), thread_([this] { Run(); }) {}
 
 VisionEngine::~VisionEngine() {
-  queue_.Close();
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  changed_.notify_all();
   thread_.join();
 }
 
-void VisionEngine::Submit(EncodeJob job) {
-  job.queued_at = SteadyClock::now();
-  if (queue_.TryPush(std::move(job))) return;
-  job.done(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "the vision engine's queue is full",
-                      absl::Seconds(1)));
+void VisionEngine::Expect(BatchShape shape) {
+  std::lock_guard lock(mutex_);
+  batcher_.Expect(shape);
+}
+
+void VisionEngine::Unexpect(BatchShape shape) {
+  {
+    std::lock_guard lock(mutex_);
+    batcher_.Unexpect(shape);
+  }
+  changed_.notify_all();
+}
+
+void VisionEngine::Submit(std::shared_ptr<EncodeJob> job) {
+  {
+    std::lock_guard lock(mutex_);
+    // Asked under the lock that Remove takes: whoever leaves either is seen here or finds the job waiting.
+    if (job->wanted) {
+      batcher_.Add(job->id, job->shape(), job->deadline, SteadyClock::now());
+      waiting_.emplace(job->id, std::move(job));
+    } else {
+      batcher_.Unexpect(job->shape());
+    }
+  }
+  changed_.notify_all();
+}
+
+void VisionEngine::Remove(const EncodeJob& job) {
+  std::shared_ptr<EncodeJob> removed;  // goes when the lock is free again
+  std::lock_guard lock(mutex_);
+  if (!batcher_.Remove(job.id)) return;
+  removed = Take(job.id);
+}
+
+void VisionEngine::UpdateDeadline(const EncodeJob& job) {
+  std::lock_guard lock(mutex_);
+  batcher_.SetDeadline(job.id, job.deadline);
 }
 
 void VisionEngine::Run() {
   at::init_num_threads();
   const c10::InferenceMode inference_mode;
-  while (std::optional<EncodeJob> job = queue_.Pop()) {
-    auto image = EncodeOne(*job, encode_);
-    job->pixel_values.reset();
-    job->done(std::move(image));
+  Jobs batch, expired;
+  while (Next(batch, expired)) {
+    for (auto& job : expired) done_(std::move(job), DeadlinePassed("vision_queue"));
+    if (!batch.empty()) RunBatch(batch);
+    batch.clear();
+    expired.clear();
   }
+}
+
+bool VisionEngine::Next(Jobs& batch, Jobs& expired) {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    const Batcher::Plan plan = batcher_.Next(SteadyClock::now(), /*may_delay=*/!closed_);
+    for (const uint64_t id : plan.run) batch.push_back(Take(id));
+    for (const auto& [id, deadline] : plan.expired) {
+      expired.push_back(Take(id));
+      expired.back()->judged_deadline = deadline;
+    }
+    running_ = static_cast<int>(batch.size());
+    if (!batch.empty() || !expired.empty()) return true;
+    if (closed_ && batcher_.size() == 0) return false;
+    if (plan.ask_again) {
+      changed_.wait_until(lock, *plan.ask_again);
+    } else {
+      changed_.wait(lock);
+    }
+  }
+}
+
+std::shared_ptr<EncodeJob> VisionEngine::Take(uint64_t id) {
+  return std::move(waiting_.extract(id).mapped());
+}
+
+void VisionEngine::RunBatch(const Jobs& batch) {
+  const SteadyTime begin = SteadyClock::now();
+  pass_begin_ = begin;
+  const auto rows = Encode(batch);
+  const SteadyTime end = SteadyClock::now();
+  pass_begin_ = SteadyTime{};
+  Count(batch, end - begin, rows.ok());
+  if (!rows.ok() && batch.size() > 1) {
+    // One picture must not fail the others: each gets a pass of its own.
+    for (const auto& job : batch) RunBatch({job});
+    return;
+  }
+  for (size_t i = 0; i < batch.size(); ++i) {
+    batch[i]->timeline.vit_begin = begin;
+    batch[i]->timeline.vit_end = end;
+    Deliver(batch[i], rows.ok() ? absl::StatusOr<at::Tensor>((*rows)[i]) : rows.status());
+  }
+}
+
+void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<at::Tensor> tokens) {
+  absl::StatusOr<std::shared_ptr<const EncodedImage>> image;
+  const absl::Status status = CatchExceptions("vit", [&] {
+    DIPTYCH_RETURN_IF_ERROR(tokens.status());
+    image = EncodedImage::Make(*std::move(tokens), job->image_key, job->preparation.image_size);
+    return image.status();
+  });
+  job->pixel_values.reset();
+  if (status.ok()) {
+    visual_tokens_ += (*image)->tokens();
+  } else {
+    ++failed_;
+    image = status;
+  }
+  done_(job, std::move(image));
+}
+
+absl::StatusOr<std::vector<at::Tensor>> VisionEngine::Encode(const Jobs& batch) {
+  std::vector<at::Tensor> rows;
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("vit", [&] {
+    const at::Tensor tokens = encode_(Stack(batch)).cpu();
+    if (tokens.dim() != 3 || tokens.size(0) != static_cast<int64_t>(batch.size())) {
+      return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
+    }
+    for (int64_t i = 0; i < tokens.size(0); ++i) rows.push_back(InOwnStorage(tokens[i]));
+    return absl::OkStatus();
+  }));
+  return rows;
+}
+
+void VisionEngine::Count(const Jobs& batch, SteadyDuration duration, bool succeeded) {
+  ++passes_;
+  encoded_ += static_cast<int64_t>(batch.size());
+  busy_ns_ += std::chrono::nanoseconds(duration).count();
+  ++passes_by_batch_size_[BucketOf(batch.size())];
+  if (!succeeded) return;
+  std::lock_guard lock(mutex_);
+  batcher_.Learn(batch[0]->shape(), duration);
+}
+
+void VisionEngine::AddTo(VisionStats& stats) const {
+  {
+    std::lock_guard lock(mutex_);
+    stats.pictures_waiting += static_cast<int>(batcher_.size());
+  }
+  stats.pictures_running = running_;
+  stats.passes = passes_;
+  stats.encoded_pictures = encoded_;
+  stats.failed_pictures = failed_;
+  stats.visual_tokens = visual_tokens_;
+  stats.busy = std::chrono::nanoseconds(busy_ns_);
+  if (const SteadyTime begin = pass_begin_; begin != SteadyTime{}) stats.busy += SteadyClock::now() - begin;
+  for (size_t i = 0; i < passes_by_batch_size_.size(); ++i) stats.passes_by_batch_size[i] = passes_by_batch_size_[i];
 }
 
 }  // namespace diptych

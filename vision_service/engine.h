@@ -1,32 +1,77 @@
-// The vision engine: one thread that alone runs the vision transformer.
+// The vision engine: one thread that alone runs the vision transformer, on batches of what waits.
 #pragma once
 
+#include <atomic>
+#include <condition_variable>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <thread>
+#include <unordered_map>
+#include <vector>
 
-#include "common/bounded_queue.h"
+#include "absl/status/statusor.h"
+#include "vision_service/batcher.h"
 #include "vision_service/encode_job.h"
+#include "vision_service/served_model.h"
+#include "vision_service/stats.h"
 
 namespace diptych {
 
-// Takes pictures in the order in which they come, one at a time. Thread-safe.
+// Thread-safe.
 class VisionEngine {
  public:
-  using Encode = std::function<at::Tensor(const at::Tensor&)>;
+  // Receives each job's outcome, on the engine thread. Must not wait.
+  using Done = std::function<void(std::shared_ptr<EncodeJob>, absl::StatusOr<std::shared_ptr<const EncodedImage>>)>;
 
-  // `encode` as in ServedVisionModel. At most `queue_limit` jobs wait.
-  VisionEngine(Encode encode, int queue_limit);
-  // Runs what is queued to its end, then joins the thread.
+  // `encode` as in ServedVisionModel.
+  VisionEngine(ServedVisionModel::Encode encode, const Batcher::Options& options, Done done);
+  // Runs what waits to its end, then joins the thread.
   ~VisionEngine();
 
-  // Takes a job whose pixel_values are set. Never waits; a full queue ends the job with RESOURCE_EXHAUSTED.
-  void Submit(EncodeJob job);
+  // A job of this shape is being decoded: the engine may wait a little for it. Submit or Unexpect follows.
+  void Expect(BatchShape shape);
+  void Unexpect(BatchShape shape);
+
+  // Takes a job whose pixel_values are set; drops it if it is no longer wanted. Never waits.
+  void Submit(std::shared_ptr<EncodeJob> job);
+  // Drops the job if it waits here. A pass that has begun goes on.
+  void Remove(const EncodeJob& job);
+  // The job's deadline has moved.
+  void UpdateDeadline(const EncodeJob& job);
+
+  // Fills in what is the engine's.
+  void AddTo(VisionStats& stats) const;
 
  private:
-  void Run();
+  using Jobs = std::vector<std::shared_ptr<EncodeJob>>;
 
-  const Encode encode_;
-  BoundedQueue<EncodeJob> queue_;
+  void Run();
+  // Waits for something to do. False once the engine is closed and nothing waits.
+  bool Next(Jobs& batch, Jobs& expired);
+  // Requires mutex_.
+  std::shared_ptr<EncodeJob> Take(uint64_t id);
+  void RunBatch(const Jobs& batch);
+  // [B, P, Dv] on the CPU, each row in a storage of its own.
+  absl::StatusOr<std::vector<at::Tensor>> Encode(const Jobs& batch);
+  // tokens [P, Dv]
+  void Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<at::Tensor> tokens);
+  void Count(const Jobs& batch, SteadyDuration duration, bool succeeded);
+
+  const ServedVisionModel::Encode encode_;
+  const Done done_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool closed_ = false;
+  Batcher batcher_;
+  std::unordered_map<uint64_t, std::shared_ptr<EncodeJob>> waiting_;
+
+  std::atomic<int> running_ = 0;
+  std::atomic<SteadyTime> pass_begin_ = SteadyTime{};  // the epoch: none runs
+  std::atomic<int64_t> passes_ = 0, encoded_ = 0, failed_ = 0, visual_tokens_ = 0, busy_ns_ = 0;
+  std::array<std::atomic<int64_t>, VisionStats::kBatchSizeBounds.size() + 1> passes_by_batch_size_{};
+
   std::thread thread_;
 };
 

@@ -1,8 +1,9 @@
 // The threads that turn encoded files into pixel tensors.
 #pragma once
 
+#include <atomic>
 #include <functional>
-#include <string>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "common/bounded_queue.h"
 #include "common/image_header.h"
 #include "vision_service/encode_job.h"
+#include "vision_service/engine.h"
 
 namespace diptych {
 
@@ -21,24 +23,34 @@ class ImageWorkers {
     int queue_limit = 1;  // jobs that may wait
     ImageLimits limits;
     blip2::ImageProcessorConfig image_processor;
-    std::string fingerprint;  // of the vision model; part of the image key
   };
+  // Receives a job that ends here. Must not wait.
+  using Failed = std::function<void(std::shared_ptr<EncodeJob>, absl::Status)>;
 
-  // `next` takes each job whose pixel_values are set.
-  ImageWorkers(Options options, std::function<void(EncodeJob)> next);
+  // `engine`, which must outlive this, takes each job whose pixel_values are set.
+  ImageWorkers(Options options, VisionEngine& engine, Failed failed);
   // Works off what is queued, then joins the threads.
   ~ImageWorkers();
 
-  // Never waits; a full queue ends the job with RESOURCE_EXHAUSTED.
-  void Submit(EncodeJob job);
+  // Never waits. RESOURCE_EXHAUSTED with QUEUE_FULL if the queue is full.
+  absl::Status Submit(std::shared_ptr<EncodeJob> job);
+  // Drops the job if it waits here.
+  void Remove(const EncodeJob& job);
+
+  // Fills in what is the workers'.
+  void AddTo(VisionStats& stats) const;
 
  private:
   void Run();
   absl::Status Prepare(EncodeJob& job) const;
+  absl::Status DecodeAndResize(EncodeJob& job) const;
 
   const Options options_;
-  const std::function<void(EncodeJob)> next_;
-  BoundedQueue<EncodeJob> queue_;
+  VisionEngine& engine_;
+  const Failed failed_;
+  BoundedQueue<std::shared_ptr<EncodeJob>> queue_;
+  std::atomic<int> decoding_ = 0;
+  std::atomic<int64_t> decoded_ = 0;
   std::vector<std::thread> threads_;
 };
 

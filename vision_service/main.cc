@@ -1,4 +1,5 @@
 // The vision_service process: flags, start, READY, drain on SIGTERM.
+#include <cstdint>
 #include <string>
 
 #include "absl/flags/flag.h"
@@ -18,6 +19,9 @@ ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that caller
 ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(int, image_workers, 2, "threads that decode and resize pictures");
 ABSL_FLAG(int, queue_limit, 64, "calls that may be inside, waiting or running; over it QUEUE_FULL");
+ABSL_FLAG(int, max_batch, 8, "pictures that may go through the vision transformer together");
+ABSL_FLAG(int64_t, cache_bytes, 256ll << 20, "visual tokens that are remembered; 0: none");
+ABSL_FLAG(int64_t, max_inflight_bytes, 1ll << 30, "memory for pictures in flight; over it QUEUE_FULL");
 ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");
@@ -35,6 +39,9 @@ diptych::VisionOptions ReadOptions() {
           .threads = absl::GetFlag(FLAGS_threads),
           .image_workers = absl::GetFlag(FLAGS_image_workers),
           .queue_limit = absl::GetFlag(FLAGS_queue_limit),
+          .max_batch = absl::GetFlag(FLAGS_max_batch),
+          .cache_bytes = absl::GetFlag(FLAGS_cache_bytes),
+          .max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes),
           .drain_delay = absl::GetFlag(FLAGS_drain_delay),
           .drain_timeout = absl::GetFlag(FLAGS_drain_timeout)};
 }

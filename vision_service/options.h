@@ -1,6 +1,7 @@
 // Everything about a vision service that can be chosen.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
@@ -15,9 +16,12 @@ struct VisionOptions {
   std::string dtype = "float32";          // float32, bfloat16 or float16
   std::string listen = "127.0.0.1:7001";  // host:port; port 0 picks a free one
   TlsOptions tls = {};
-  int threads = 0;        // of one operator; 0: one for each core
-  int image_workers = 2;  // threads that decode and resize
-  int queue_limit = 64;   // calls that may be inside, waiting or running
+  int threads = 0;                    // of one operator; 0: one for each core
+  int image_workers = 2;              // threads that decode and resize
+  int queue_limit = 64;               // calls that may be inside, waiting or running
+  int max_batch = 8;                  // pictures of the model's own size that share a pass of the vision transformer
+  int64_t cache_bytes = 256ll << 20;  // visual tokens that are remembered; 0: none
+  int64_t max_inflight_bytes = 1ll << 30;  // files, pixels and tokens of pictures in flight
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
   ImageLimits image_limits = {};

@@ -13,11 +13,13 @@
 namespace diptych {
 
 struct ServedVisionModel {
+  // pixel_values [B, 3, S, S] float32 on the CPU -> visual tokens [B, P, Dv], on any device. May throw, as libtorch
+  // does. Called by the engine thread alone.
+  using Encode = std::function<at::Tensor(const at::Tensor& pixel_values)>;
+
   v1::ModelDescription description;
   blip2::ImageProcessorConfig image_processor;
-  // pixel_values [B, 3, S, S] float32 on the CPU -> visual tokens [B, P, Dv]. May throw, as libtorch does.
-  // Called by the engine thread alone.
-  std::function<at::Tensor(const at::Tensor&)> encode;
+  Encode encode;
 };
 
 // Loads the vision half of the checkpoint in options.model. The error is one line that names the file, tensor or

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -10,18 +11,20 @@ namespace {
 // Room above the largest picture, so that one which is somewhat too large is refused with its reason.
 constexpr int64_t kMessageRoom = 8 << 20;  // bytes
 
-ImageWorkers::Options WorkerOptions(const VisionOptions& options, const ServedVisionModel& model) {
-  return {.threads = options.image_workers,
-          .queue_limit = options.queue_limit,
-          .limits = options.image_limits,
-          .image_processor = model.image_processor,
-          .fingerprint = model.description.fingerprint()};
-}
+// Pixel values and visual tokens of the largest picture, rounded up: 1024 pixels a side, 1408 float32 a token.
+constexpr int64_t kMaxTensorBytes = 64 << 20;
 
 absl::Status CheckOptions(const VisionOptions& options) {
   if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
   if (options.image_workers < 1 || options.image_workers > 256) {
     return absl::InvalidArgumentError("--image_workers takes 1 to 256");
+  }
+  if (options.max_batch < 1 || options.max_batch > 256) return absl::InvalidArgumentError("--max_batch takes 1 to 256");
+  if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
+  // What one picture may need: its file twice while it is read, or once beside its pixel values and visual tokens.
+  const int64_t least = 2 * (options.image_limits.max_bytes + kMessageRoom) + kMaxTensorBytes;
+  if (options.max_inflight_bytes < least) {
+    return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least, " or more"));
   }
   return absl::OkStatus();
 }
@@ -52,14 +55,19 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
 VisionServer::VisionServer(const VisionOptions& options, ServedVisionModel model)
     : model_(std::move(model)),
       gate_(options.queue_limit),
-      engine_(model_.encode, options.queue_limit),
-      workers_(WorkerOptions(options, model_), [this](EncodeJob job) { engine_.Submit(std::move(job)); }),
+      encoder_(options, model_),
       rpc_(EncodeContext{.model = &model_.description,
                          .limits = options.image_limits,
                          .longest_call = absl::ToChronoNanoseconds(options.longest_call),
                          .gate = &gate_,
-                         .workers = &workers_}) {}
+                         .encoder = &encoder_}) {}
 
 VisionServer::~VisionServer() = default;
+
+VisionStats VisionServer::stats() const {
+  VisionStats stats = encoder_.stats();
+  stats.calls_inside = gate_.inside();
+  return stats;
+}
 
 }  // namespace diptych

@@ -6,15 +6,15 @@
 #include "absl/status/statusor.h"
 #include "common/call_gate.h"
 #include "common/server.h"
-#include "vision_service/engine.h"
-#include "vision_service/image_workers.h"
+#include "vision_service/encoder.h"
 #include "vision_service/options.h"
 #include "vision_service/served_model.h"
 #include "vision_service/service.h"
+#include "vision_service/stats.h"
 
 namespace diptych {
 
-// A picture's way: VisionRpc -> EncodeCall -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
+// A picture's way: VisionRpc -> EncodeCall -> Encoder -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
 class VisionServer {
  public:
   // Loads the model, then listens: a port that answers belongs to a service that is ready. The error is one line
@@ -32,6 +32,7 @@ class VisionServer {
   int port() const { return server_->port(); }
   const v1::ModelDescription& model() const { return model_.description; }
   int calls_inside() const { return gate_.inside(); }
+  VisionStats stats() const;
 
  private:
   VisionServer(const VisionOptions& options, ServedVisionModel model);
@@ -39,8 +40,7 @@ class VisionServer {
   // Destroyed from the last to the first: a call needs everything that stands before `server_`.
   const ServedVisionModel model_;
   CallGate gate_;
-  VisionEngine engine_;
-  ImageWorkers workers_;
+  Encoder encoder_;
   VisionRpc rpc_;
   std::unique_ptr<GrpcServer> server_;
 };

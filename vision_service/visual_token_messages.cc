@@ -1,60 +1,98 @@
 #include "vision_service/visual_token_messages.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/wire_format_lite.h>
+#include <grpcpp/support/slice.h>
+
+#include <array>
+#include <memory>
 #include <string>
 
-#include "common/hash.h"
-#include "common/visual_tokens.h"
+#include "common/wire.h"
 
 namespace diptych {
 namespace {
 
-int ChunkCount(const EncodedImage& image) {
-  return static_cast<int>((image.bytes.size() + kMaxChunkBytes - 1) / kMaxChunkBytes);
-}
+using google::protobuf::internal::WireFormatLite;
+using SharedImage = std::shared_ptr<const EncodedImage>;
 
-void FillHeader(const EncodedImage& image, std::string_view model_fingerprint, v1::VisualTokensHeader& header) {
+v1::EncodeImageResponse Header(const EncodedImage& image, std::string_view model_fingerprint) {
+  v1::EncodeImageResponse message;
+  v1::VisualTokensHeader& header = *message.mutable_header();
   header.set_model_fingerprint(std::string(model_fingerprint));
   header.set_cut(v1::CUT_VIT);
-  header.set_dtype(image.dtype);
-  header.set_tokens(image.tokens);
-  header.set_width(image.width);
-  header.set_image_key(image.image_key);
-  header.set_chunk_count(ChunkCount(image));
-  header.set_pixel_height(image.image_size);
-  header.set_pixel_width(image.image_size);
+  header.set_dtype(image.dtype());
+  header.set_tokens(image.tokens());
+  header.set_width(image.width());
+  header.set_image_key(image.image_key());
+  header.set_chunk_count(image.chunk_count());
+  header.set_pixel_height(image.image_size());
+  header.set_pixel_width(image.image_size());
+  return message;
 }
 
-void FillChunk(const EncodedImage& image, int index, v1::VisualTokensChunk& chunk) {
-  const std::string_view data = std::string_view(image.bytes).substr(index * kMaxChunkBytes, kMaxChunkBytes);
+v1::EncodeImageResponse Trailer(const EncodedPicture& picture) {
+  v1::EncodeImageResponse message;
+  v1::VisualTokensTrailer& trailer = *message.mutable_trailer();
+  trailer.set_total_bytes(static_cast<int64_t>(picture.image->bytes().size()));
+  *trailer.mutable_image_decode() = ToProtoDuration(picture.timings.image_decode);
+  *trailer.mutable_image_resize() = ToProtoDuration(picture.timings.image_resize);
+  *trailer.mutable_vision_queue() = ToProtoDuration(picture.timings.queue);
+  *trailer.mutable_vit() = ToProtoDuration(picture.timings.vit);
+  trailer.set_cache_hit(picture.cache_hit);
+  return message;
+}
+
+// Tag and length of a length-delimited field.
+void WriteFieldHead(int number, size_t length, google::protobuf::io::CodedOutputStream& out) {
+  out.WriteTag(WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
+  out.WriteVarint32(static_cast<uint32_t>(length));
+}
+
+// All of a chunk's message that stands before the chunk's bytes, which are written last.
+std::string ChunkHead(const v1::VisualTokensChunk& chunk_without_data, size_t data_bytes) {
+  std::string rest = chunk_without_data.SerializeAsString();
+  {
+    google::protobuf::io::StringOutputStream stream(&rest);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    WriteFieldHead(v1::VisualTokensChunk::kDataFieldNumber, data_bytes, out);
+  }
+  std::string head;
+  {
+    google::protobuf::io::StringOutputStream stream(&head);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    WriteFieldHead(v1::EncodeImageResponse::kChunkFieldNumber, rest.size() + data_bytes, out);
+  }
+  return head + rest;
+}
+
+// A slice of the picture's buffer that keeps the picture alive.
+grpc::Slice Borrow(const SharedImage& image, std::string_view data) {
+  return grpc::Slice(
+      const_cast<char*>(data.data()), data.size(), [](void* owner) { delete static_cast<SharedImage*>(owner); },
+      new SharedImage(image));
+}
+
+grpc::ByteBuffer Chunk(const SharedImage& image, int index) {
+  v1::VisualTokensChunk chunk;
   chunk.set_index(index);
-  chunk.set_data(std::string(data));
-  chunk.set_crc32c(Crc32c(data));
-}
-
-void FillTrailer(const EncodedImage& image, v1::VisualTokensTrailer& trailer) {
-  trailer.set_total_bytes(static_cast<int64_t>(image.bytes.size()));
-  *trailer.mutable_image_decode() = ToProtoDuration(image.timings.image_decode);
-  *trailer.mutable_image_resize() = ToProtoDuration(image.timings.image_resize);
-  *trailer.mutable_vision_queue() = ToProtoDuration(image.timings.queue);
-  *trailer.mutable_vit() = ToProtoDuration(image.timings.vit);
+  chunk.set_crc32c(image->ChunkCrc32c(index));
+  const std::string_view data = image->Chunk(index);
+  const std::array<grpc::Slice, 2> slices = {grpc::Slice(ChunkHead(chunk, data.size())), Borrow(image, data)};
+  return grpc::ByteBuffer(slices.data(), slices.size());
 }
 
 }  // namespace
 
-int MessageCount(const EncodedImage& image) {
-  return ChunkCount(image) + 2;
+int MessageCount(const EncodedPicture& picture) {
+  return picture.image->chunk_count() + 2;
 }
 
-v1::EncodeImageResponse MessageAt(const EncodedImage& image, std::string_view model_fingerprint, int index) {
-  v1::EncodeImageResponse message;
-  if (index == 0) {
-    FillHeader(image, model_fingerprint, *message.mutable_header());
-  } else if (index <= ChunkCount(image)) {
-    FillChunk(image, index - 1, *message.mutable_chunk());
-  } else {
-    FillTrailer(image, *message.mutable_trailer());
-  }
-  return message;
+grpc::ByteBuffer MessageAt(const EncodedPicture& picture, std::string_view model_fingerprint, int index) {
+  if (index == 0) return SerializeMessage(Header(*picture.image, model_fingerprint));
+  if (index <= picture.image->chunk_count()) return Chunk(picture.image, index - 1);
+  return SerializeMessage(Trailer(picture));
 }
 
 }  // namespace diptych

@@ -1,17 +1,20 @@
 // Cuts visual tokens into the messages of VisionService.EncodeImage.
 #pragma once
 
+#include <grpcpp/support/byte_buffer.h>
+
 #include <string_view>
 
-#include "diptych/v1/vision.pb.h"
-#include "vision_service/encode_job.h"
+#include "vision_service/encoded_image.h"
 
 namespace diptych {
 
 // Header, chunks and trailer together.
-int MessageCount(const EncodedImage& image);
+int MessageCount(const EncodedPicture& picture);
 
-// The message at `index`: the header first, the trailer at MessageCount - 1. Requires: 0 <= index < MessageCount.
-v1::EncodeImageResponse MessageAt(const EncodedImage& image, std::string_view model_fingerprint, int index);
+// The serialized EncodeImageResponse at `index`: the header first, the trailer at MessageCount - 1. A chunk's message
+// refers to the picture's own buffer and keeps it alive; nothing is copied.
+// Requires: 0 <= index < MessageCount.
+grpc::ByteBuffer MessageAt(const EncodedPicture& picture, std::string_view model_fingerprint, int index);
 
 }  // namespace diptych

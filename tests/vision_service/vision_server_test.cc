@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <limits>
 #include <thread>
 
 #include "common/status.h"
@@ -45,6 +46,17 @@ class VisionServerTest : public ::testing::Test {
   }
 
   EncodeOutcome Encode() { return EncodeImage(*stub_, request_); }
+  // Of the same file, but shrunk before: another picture to the server.
+  v1::EncodeImageRequest AnotherPicture() const {
+    v1::EncodeImageRequest request = request_;
+    request.mutable_options()->set_max_side(20);
+    return request;
+  }
+  void AwaitIdle() {
+    while (server_->calls_inside() > 0 || server_->stats().inflight_bytes > 0) std::this_thread::yield();
+    EXPECT_EQ(server_->stats().pictures_waiting, 0);
+    EXPECT_EQ(server_->stats().pictures_decoding, 0);
+  }
   std::future<EncodeOutcome> EncodeInBackground() {
     return std::async(std::launch::async, [this] { return Encode(); });
   }
@@ -60,13 +72,15 @@ class VisionServerTest : public ::testing::Test {
     gate.AwaitArrivals(1);
     grpc::ClientContext context;
     if (!end) context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
-    const auto second = stub_->EncodeImage(&context, request_);
+    const auto second = stub_->EncodeImage(&context, AnotherPicture());
     while (server_->calls_inside() < 2) std::this_thread::yield();
     if (end) end(context);
     EXPECT_EQ(second->Finish().error_code(), end ? grpc::StatusCode::CANCELLED : grpc::StatusCode::DEADLINE_EXCEEDED);
+    while (server_->calls_inside() > 1) std::this_thread::yield();  // its place is free while the model is still busy
+    EXPECT_EQ(server_->stats().pictures_waiting, 0);
     gate.Open();
     EXPECT_TRUE(first.get().status.ok());
-    while (server_->calls_inside() > 0) std::this_thread::yield();
+    AwaitIdle();
     return gate.arrived() == 1;
   }
 
@@ -117,7 +131,7 @@ TEST_F(VisionServerTest, RefusesAtOnceWhenItsPlacesAreTaken) {
   auto first = EncodeInBackground();
   gate.AwaitArrivals(1);
   grpc::ClientContext context;
-  const auto second = stub_->EncodeImage(&context, request_);
+  const auto second = stub_->EncodeImage(&context, AnotherPicture());
   while (server_->calls_inside() < 2) std::this_thread::yield();
 
   const absl::Status refused = Encode().status;
@@ -153,8 +167,86 @@ TEST_F(VisionServerTest, AReaderThatGoesAwayFreesItsPlace) {
     context.TryCancel();
     reader->Finish();
   }
-  while (server_->calls_inside() > 0) std::this_thread::yield();
+  AwaitIdle();
   EXPECT_TRUE(Encode().status.ok());
+}
+
+TEST_F(VisionServerTest, TenCallsForOnePictureTakeOnePass) {
+  testing::Gate gate;
+  Start([&](const at::Tensor&) {
+    gate.Pass();
+    return LargeTokens();
+  });
+  std::vector<std::future<EncodeOutcome>> calls;
+  for (int i = 0; i < 10; ++i) calls.push_back(EncodeInBackground());
+  while (server_->stats().joined_calls < 9) std::this_thread::yield();
+  gate.Open();
+  for (auto& call : calls) {
+    const EncodeOutcome outcome = call.get();
+    ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+    EXPECT_EQ(outcome.bytes().size(), LargeTokens().nbytes());
+    EXPECT_FALSE(outcome.messages.back().trailer().cache_hit());
+  }
+  EXPECT_EQ(server_->stats().passes, 1);
+  EXPECT_EQ(server_->stats().decoded_pictures, 1);
+  AwaitIdle();
+
+  const EncodeOutcome again = Encode();
+  ASSERT_TRUE(again.status.ok());
+  const v1::VisualTokensTrailer& trailer = again.messages.back().trailer();
+  EXPECT_TRUE(trailer.cache_hit());
+  for (const auto& duration : {trailer.image_decode(), trailer.image_resize(), trailer.vision_queue(), trailer.vit()}) {
+    EXPECT_EQ(duration.seconds(), 0);
+    EXPECT_EQ(duration.nanos(), 0);
+  }
+  EXPECT_EQ(server_->stats().passes, 1);
+}
+
+TEST_F(VisionServerTest, ACallerWhoCancelsDoesNotEndAnothersPicture) {
+  testing::Gate gate;
+  Start([&](const at::Tensor&) {
+    gate.Pass();
+    return LargeTokens();
+  });
+  grpc::ClientContext context;
+  const auto first = stub_->EncodeImage(&context, request_);
+  gate.AwaitArrivals(1);
+  auto second = EncodeInBackground();
+  while (server_->stats().joined_calls < 1) std::this_thread::yield();
+  context.TryCancel();
+  EXPECT_EQ(first->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  while (server_->calls_inside() > 1) std::this_thread::yield();
+  gate.Open();
+  EXPECT_TRUE(second.get().status.ok());
+  EXPECT_EQ(gate.arrived(), 1);
+}
+
+TEST_F(VisionServerTest, CancelDuringThePassFreesTheCallAtOnceAndItsMemoryWithThePass) {
+  testing::Gate gate;
+  Start([&](const at::Tensor&) {
+    gate.Pass();
+    return LargeTokens();
+  });
+  grpc::ClientContext context;
+  const auto call = stub_->EncodeImage(&context, request_);
+  gate.AwaitArrivals(1);
+  context.TryCancel();
+  call->Finish();
+  while (server_->calls_inside() > 0) std::this_thread::yield();
+  gate.Open();
+  AwaitIdle();
+}
+
+TEST_F(VisionServerTest, ANumberThatIsNotFiniteFailsItsCallAlone) {
+  std::atomic<int> calls = 0;
+  Start([&](const at::Tensor&) {
+    at::Tensor tokens = LargeTokens();
+    if (calls++ == 0) tokens[0][256][1407] = std::numeric_limits<float>::quiet_NaN();
+    return tokens;
+  });
+  EXPECT_EQ(Encode().status.code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(Encode().status.ok());
+  AwaitIdle();
 }
 
 TEST_F(VisionServerTest, DrainLetsCallsEndAndRefusesNewOnes) {

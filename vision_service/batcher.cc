@@ -1,0 +1,94 @@
+#include "vision_service/batcher.h"
+
+#include <algorithm>
+
+namespace diptych {
+namespace {
+
+// Shapes come from requests, so what is remembered of them is bounded.
+constexpr size_t kMaxShapesLearnt = 64;
+constexpr int kDelayShare = 8;
+
+}  // namespace
+
+void Batcher::Unexpect(BatchShape shape) {
+  const auto found = expected_.find(shape);
+  if (found != expected_.end() && --found->second == 0) expected_.erase(found);
+}
+
+void Batcher::Add(uint64_t id, BatchShape shape, SteadyTime deadline, SteadyTime now) {
+  Unexpect(shape);
+  waiting_.push_back({.id = id, .shape = shape, .deadline = deadline, .since = now});
+}
+
+bool Batcher::Remove(uint64_t id) {
+  return waiting_.remove_if([id](const Picture& picture) { return picture.id == id; }) > 0;
+}
+
+void Batcher::SetDeadline(uint64_t id, SteadyTime deadline) {
+  for (Picture& picture : waiting_) {
+    if (picture.id == id) picture.deadline = deadline;
+  }
+}
+
+Batcher::Plan Batcher::Next(SteadyTime now, bool may_delay) {
+  Plan plan{.run = {}, .expired = Expire(now), .ask_again = {}};
+  if (waiting_.empty()) return plan;
+  const BatchShape shape = waiting_.front().shape;
+  const size_t limit = Limit(shape);
+  const auto waiting =
+      std::count_if(waiting_.begin(), waiting_.end(), [&](const Picture& p) { return p.shape == shape; });
+  const SteadyDuration delay = std::min(options_.max_delay, ShortestPass(shape) / kDelayShare);
+  const SteadyTime latest = waiting_.front().since + delay;
+  if (may_delay && static_cast<size_t>(waiting) < limit && expected_.contains(shape) && now < latest) {
+    plan.ask_again = latest;
+    return plan;
+  }
+  for (auto picture = waiting_.begin(); picture != waiting_.end() && plan.run.size() < limit;) {
+    if (picture->shape == shape) {
+      plan.run.push_back(picture->id);
+      picture = waiting_.erase(picture);
+    } else {
+      ++picture;
+    }
+  }
+  return plan;
+}
+
+void Batcher::Learn(BatchShape shape, SteadyDuration duration) {
+  const auto found = shortest_pass_.find(shape);
+  if (found != shortest_pass_.end()) {
+    found->second = std::min(found->second, duration);
+  } else if (shortest_pass_.size() < kMaxShapesLearnt) {
+    shortest_pass_.emplace(shape, duration);
+  }
+}
+
+std::vector<Batcher::Expired> Batcher::Expire(SteadyTime now) {
+  std::vector<Expired> expired;
+  for (auto picture = waiting_.begin(); picture != waiting_.end();) {
+    if (picture->deadline > now + ShortestPass(picture->shape)) {
+      ++picture;
+      continue;
+    }
+    // Refused because of what was learnt, not because of the clock: halved, so that one slow pass can't refuse
+    // callers for ever.
+    if (picture->deadline > now) shortest_pass_[picture->shape] /= 2;
+    expired.push_back({picture->id, picture->deadline});
+    picture = waiting_.erase(picture);
+  }
+  return expired;
+}
+
+size_t Batcher::Limit(BatchShape shape) const {
+  const int64_t patches = int64_t{shape.image_size} * shape.image_size;
+  const int64_t allowed = int64_t{options_.image_size} * options_.image_size * options_.max_batch;
+  return std::clamp<int64_t>(allowed / std::max<int64_t>(patches, 1), 1, options_.max_batch);
+}
+
+SteadyDuration Batcher::ShortestPass(BatchShape shape) const {
+  const auto found = shortest_pass_.find(shape);
+  return found == shortest_pass_.end() ? SteadyDuration::zero() : found->second;
+}
+
+}  // namespace diptych

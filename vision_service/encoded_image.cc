@@ -1,0 +1,92 @@
+#include "vision_service/encoded_image.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "common/hash.h"
+#include "common/visual_tokens.h"
+
+namespace diptych {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "tensors are streamed as they lie in memory");
+
+v1::NumberType NumberTypeOf(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return v1::NUMBER_TYPE_FLOAT32;
+    case at::kBFloat16:
+      return v1::NUMBER_TYPE_BFLOAT16;
+    case at::kHalf:
+      return v1::NUMBER_TYPE_FLOAT16;
+    default:
+      return v1::NUMBER_TYPE_UNSPECIFIED;
+  }
+}
+
+// What lies between two points in time after `arrival`.
+SteadyDuration Between(SteadyTime from, SteadyTime to, SteadyTime arrival) {
+  return std::max(to - std::max(from, arrival), SteadyDuration::zero());
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const EncodedImage>> EncodedImage::Make(at::Tensor tokens, std::string image_key,
+                                                                       int image_size) {
+  if (tokens.dim() != 2 || tokens.numel() == 0 || !tokens.is_contiguous()) {
+    return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
+  }
+  const v1::NumberType dtype = NumberTypeOf(tokens.scalar_type());
+  if (dtype == v1::NUMBER_TYPE_UNSPECIFIED) {
+    return absl::InternalError("the vision transformer gave numbers of a type that is not streamed");
+  }
+  if (!at::isfinite(tokens).all().item<bool>()) {
+    return absl::InternalError("the vision transformer gave a number that is not finite");
+  }
+  return std::shared_ptr<const EncodedImage>(
+      new EncodedImage(std::move(tokens), dtype, std::move(image_key), image_size));
+}
+
+EncodedImage::EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size)
+    : values_(std::move(tokens)),
+      dtype_(dtype),
+      image_key_(std::move(image_key)),
+      image_size_(image_size),
+      chunk_sums_((values_.nbytes() + kMaxChunkBytes - 1) / kMaxChunkBytes) {
+  for (auto& sum : chunk_sums_) sum.store(-1, std::memory_order_relaxed);
+}
+
+std::string_view EncodedImage::bytes() const {
+  return {static_cast<const char*>(values_.const_data_ptr()), values_.nbytes()};
+}
+
+int EncodedImage::tokens() const {
+  return static_cast<int>(values_.size(0));
+}
+
+int EncodedImage::width() const {
+  return static_cast<int>(values_.size(1));
+}
+
+std::string_view EncodedImage::Chunk(int index) const {
+  return bytes().substr(index * kMaxChunkBytes, kMaxChunkBytes);
+}
+
+uint32_t EncodedImage::ChunkCrc32c(int index) const {
+  std::atomic<int64_t>& sum = chunk_sums_[index];
+  int64_t known = sum.load(std::memory_order_relaxed);
+  if (known < 0) sum.store(known = Crc32c(Chunk(index)), std::memory_order_relaxed);
+  return static_cast<uint32_t>(known);
+}
+
+EncodeTimings EncodeTimeline::Since(SteadyTime arrival) const {
+  return {.image_decode = Between(decode_begin, resize_begin, arrival),
+          .image_resize = Between(resize_begin, prepared, arrival),
+          .queue = Between(submitted, decode_begin, arrival) + Between(prepared, vit_begin, arrival),
+          .vit = Between(vit_begin, vit_end, arrival)};
+}
+
+}  // namespace diptych

@@ -1,0 +1,79 @@
+// The visual tokens of one picture, in the one buffer that the cache and all calls share.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/stage_clock.h"
+#include "diptych/v1/vision.pb.h"
+
+namespace diptych {
+
+// Immutable; thread-safe.
+class EncodedImage {
+ public:
+  // `tokens` [P, Dv] on the CPU, in a storage of its own: float32, bfloat16 or float16, row-major. INTERNAL if it is
+  // not that, or holds a number that is not finite.
+  static absl::StatusOr<std::shared_ptr<const EncodedImage>> Make(at::Tensor tokens, std::string image_key,
+                                                                  int image_size);
+
+  // Row-major, little-endian.
+  std::string_view bytes() const;
+  v1::NumberType dtype() const { return dtype_; }
+  int tokens() const;  // P
+  int width() const;   // Dv
+  const std::string& image_key() const { return image_key_; }
+  int image_size() const { return image_size_; }  // pixels
+
+  // Consecutive pieces of at most kMaxChunkBytes.
+  int chunk_count() const { return static_cast<int>(chunk_sums_.size()); }
+  std::string_view Chunk(int index) const;
+  // Its CRC-32C; computed by whoever asks first.
+  uint32_t ChunkCrc32c(int index) const;
+
+ private:
+  EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size);
+
+  const at::Tensor values_;
+  const v1::NumberType dtype_;
+  const std::string image_key_;
+  const int image_size_;
+  mutable std::vector<std::atomic<int64_t>> chunk_sums_;  // -1: not computed yet
+};
+
+// The wall-clock time of one caller, by stage.
+struct EncodeTimings {
+  SteadyDuration image_decode{};
+  SteadyDuration image_resize{};
+  SteadyDuration queue{};  // for an image worker and for the engine
+  SteadyDuration vit{};
+};
+
+// When a picture entered its stages.
+struct EncodeTimeline {
+  SteadyTime submitted{};
+  SteadyTime decode_begin{};
+  SteadyTime resize_begin{};
+  SteadyTime prepared{};
+  SteadyTime vit_begin{};
+  SteadyTime vit_end{};
+
+  // What of it a caller waited through that came at `arrival`: one that joins late is not charged for what was over.
+  EncodeTimings Since(SteadyTime arrival) const;
+};
+
+// What one caller gets.
+struct EncodedPicture {
+  std::shared_ptr<const EncodedImage> image;
+  EncodeTimings timings;  // all zero for a cache hit
+  bool cache_hit = false;
+  std::shared_ptr<const void> memory;  // keeps the buffer's bytes reserved until it is sent
+};
+
+}  // namespace diptych

@@ -1,0 +1,100 @@
+// The vision service behind its RPC: gives every caller the visual tokens of its picture, and computes none twice.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/byte_budget.h"
+#include "common/image_preparation.h"
+#include "common/lru_cache.h"
+#include "vision_service/encode_job.h"
+#include "vision_service/engine.h"
+#include "vision_service/image_workers.h"
+#include "vision_service/options.h"
+#include "vision_service/served_model.h"
+#include "vision_service/stats.h"
+
+namespace diptych {
+
+// A picture that was checked and is wanted.
+struct EncodeInput {
+  std::string encoded;
+  ImagePreparation preparation;
+  ByteBudget::Lease memory;  // of at least `encoded`
+};
+
+// One caller's interest in a input. Shared by the caller and the encoder.
+struct EncodeWaiter {
+  SteadyTime arrival;
+  SteadyTime deadline;
+  // Receives the outcome, on the thread that has it; never after Encoder::Leave gave true. Must not wait.
+  std::function<void(absl::StatusOr<EncodedPicture>)> done;
+  std::string image_key{};  // set by Encoder::Encode
+};
+
+// A picture is looked up in the cache; if it is on its way for another caller, the new one joins; only else it goes
+// to the image workers and the engine. A caller that leaves changes nothing for others; the last one's leaving takes
+// the picture out of the queues at once. Thread-safe.
+class Encoder {
+ public:
+  Encoder(const VisionOptions& options, const ServedVisionModel& model);
+  // Callers must have got their outcomes or have left.
+  ~Encoder();
+
+  // Calls waiter->done exactly once, at once for a cache hit, unless the caller leaves before or this gives an error:
+  // RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for the picture.
+  absl::Status Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> waiter);
+
+  // The caller no longer waits. False if its outcome is on its way or was delivered.
+  bool Leave(const std::shared_ptr<EncodeWaiter>& waiter);
+
+  // The budget that EncodeInput::memory comes from.
+  ByteBudget& memory() { return memory_; }
+
+  // All but calls_inside.
+  VisionStats stats() const;
+
+ private:
+  struct Flight {
+    std::shared_ptr<EncodeJob> job;
+    std::vector<std::shared_ptr<EncodeWaiter>> waiters;
+  };
+
+  // To the stage that the job has reached.
+  void Submit(const std::shared_ptr<EncodeJob>& job);
+
+  // Each requires mutex_.
+  absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input,
+                                                         const std::shared_ptr<EncodeWaiter>& waiter);
+  // The waiters of the job, which is over; none if a caller has joined whose deadline lies behind the one for which the
+  // job was given up: `resumed` is set then.
+  std::vector<std::shared_ptr<EncodeWaiter>> EndFlight(const EncodeJob& job, const absl::Status& outcome,
+                                                       bool& resumed);
+  void JoinFlight(Flight& flight, std::shared_ptr<EncodeWaiter> waiter);
+
+  // Gives the job's outcome to all who wait for it.
+  void Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const EncodedImage>> image);
+
+  const std::string fingerprint_;
+  const int patch_size_;
+  const int64_t token_width_bytes_;  // of one visual token
+
+  ByteBudget memory_;
+  mutable std::mutex mutex_;
+  LruCache<std::shared_ptr<const EncodedImage>> cache_;
+  std::unordered_map<std::string, Flight> flights_;  // by image key
+  uint64_t next_id_ = 0;
+  int64_t cache_queries_ = 0, cache_hits_ = 0, joined_ = 0, abandoned_ = 0;
+
+  // Their threads end before anything above goes.
+  VisionEngine engine_;
+  ImageWorkers workers_;
+};
+
+}  // namespace diptych

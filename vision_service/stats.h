@@ -1,0 +1,39 @@
+// What the vision service counts about itself.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "common/stage_clock.h"
+
+namespace diptych {
+
+// One look at the counters. Each value is exact; they are read one after the other, not at one instant.
+struct VisionStats {
+  // Passes by batch size: 1, 2, up to 4, 8, 16, 32, 64, and more.
+  static constexpr std::array<int, 7> kBatchSizeBounds = {1, 2, 4, 8, 16, 32, 64};
+
+  // As they stand now.
+  int calls_inside = 0;         // EncodeImage calls, waiting, running or sending
+  int pictures_waiting = 0;     // for an image worker or for the engine
+  int pictures_decoding = 0;    // in an image worker
+  int pictures_running = 0;     // in the pass of now
+  int64_t inflight_bytes = 0;   // reserved for pictures in flight
+  int64_t cache_bytes = 0;      // of visual tokens that are remembered
+  int64_t cached_pictures = 0;  // likewise
+
+  // Since the start.
+  int64_t cache_queries = 0;  // well-formed EncodeImage calls
+  int64_t cache_hits = 0;     // answered from the cache
+  int64_t joined_calls = 0;   // not in the cache, but in flight for another caller
+  int64_t decoded_pictures = 0;
+  int64_t passes = 0;              // of the vision transformer
+  int64_t encoded_pictures = 0;    // through all passes: the sum of the batch sizes
+  int64_t failed_pictures = 0;     // in the vision transformer
+  int64_t abandoned_pictures = 0;  // left by their last caller before they were done
+  int64_t visual_tokens = 0;       // computed
+  SteadyDuration busy{};           // time inside passes, the one of now included
+  std::array<int64_t, kBatchSizeBounds.size() + 1> passes_by_batch_size{};
+};
+
+}  // namespace diptych
