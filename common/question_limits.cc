@@ -101,8 +101,12 @@ absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::s
   if (options.has_repetition_penalty() && !(options.repetition_penalty() > 0 && options.repetition_penalty() <= 100)) {
     return OutOfRange(path, "repetition_penalty", "more than 0, at most 100");
   }
-  if (options.has_num_beams() && options.num_beams() != 1)
-    return OutOfRange(path, "num_beams", "only 1 in this version");
+  if (options.has_num_beams() && (options.num_beams() < 1 || options.num_beams() > kMaxBeams)) {
+    return OutOfRange(path, "num_beams", absl::StrCat("1 to ", kMaxBeams));
+  }
+  if (options.num_beams() > 1 && options.temperature() > 0) {
+    return OutOfRange(path, "num_beams", "1 with a temperature over 0");
+  }
   if (!(options.length_penalty() >= -10 && options.length_penalty() <= 10)) {
     return OutOfRange(path, "length_penalty", "-10 to 10");
   }

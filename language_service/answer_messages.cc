@@ -21,12 +21,14 @@ v1::ContextBudget Budget(const AnswerHead& head, int64_t generated) {
   return budget;
 }
 
-v1::Usage UsageOf(const AnswerHead& head, int64_t generated) {
+v1::Usage UsageOf(const AnswerHead& head, const GenerateResult& result) {
+  const auto generated = static_cast<int64_t>(result.tokens.size());
   const auto prompt_tokens = static_cast<int64_t>(head.prompt.ids.size());
   v1::Usage usage;
   usage.set_prompt_tokens(static_cast<int>(prompt_tokens));
   usage.set_completion_tokens(static_cast<int>(generated));
   usage.set_total_tokens(static_cast<int>(prompt_tokens + generated));
+  usage.set_cached_tokens(result.timings.cache_hits().kv_prefix());
   return usage;
 }
 
@@ -73,7 +75,7 @@ v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResul
   FillTokens(result.tokens, head.logprobs, *answer);
   for (const int64_t id : head.prompt.ids) answer->add_prompt_token_ids(static_cast<int>(id));
   answer->set_finish_reason(result.finish_reason);
-  *answer->mutable_usage() = UsageOf(head, generated);
+  *answer->mutable_usage() = UsageOf(head, result);
   *answer->mutable_timings() = result.timings;
   *answer->mutable_context_budget() = Budget(head, generated);
   answer->set_model(head.model);

@@ -22,8 +22,8 @@ struct KvBlockKeyHash {
   }
 };
 
-// The keys of a sequence's full blocks. Each is a SHA-256 over the key before it, the block's token ids, and the keys of
-// the pictures whose query tokens lie in the block, since all placeholders have one id. Thread-compatible.
+// The keys of a sequence's full blocks. Each is a SHA-256 over the key before it, the block's token ids, and the keys
+// of the pictures whose query tokens lie in the block, since all placeholders have one id. Thread-compatible.
 class KvBlockChain {
  public:
   // The pictures stand at the front of the sequence, `query_tokens` places each.

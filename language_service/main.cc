@@ -1,4 +1,5 @@
 // The language_service process: flags, start, READY, drain on SIGTERM.
+#include <cstdint>
 #include <string>
 
 #include "absl/flags/flag.h"
@@ -19,6 +20,11 @@ ABSL_FLAG(std::string, tls_key, "", "PEM file with its key");
 ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that callers' certificates must be signed by");
 ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(int, queue_limit, 64, "calls that may be inside, waiting or running; over it QUEUE_FULL");
+ABSL_FLAG(int, max_batch, 32, "sequences that are decoded at a time; each beam of a beam search is one");
+ABSL_FLAG(int, max_batched_tokens, 256,
+          "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between them");
+ABSL_FLAG(int64_t, kv_cache_bytes, 0,
+          "bytes for keys and values, taken at the start; 0: sixteen windows, 512 MiB at most, one window at least");
 ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");
@@ -36,6 +42,9 @@ diptych::LanguageOptions ReadOptions() {
                   .client_ca_file = absl::GetFlag(FLAGS_tls_client_ca)},
           .threads = absl::GetFlag(FLAGS_threads),
           .queue_limit = absl::GetFlag(FLAGS_queue_limit),
+          .max_batch = absl::GetFlag(FLAGS_max_batch),
+          .max_batched_tokens = absl::GetFlag(FLAGS_max_batched_tokens),
+          .kv_cache_bytes = absl::GetFlag(FLAGS_kv_cache_bytes),
           .drain_delay = absl::GetFlag(FLAGS_drain_delay),
           .drain_timeout = absl::GetFlag(FLAGS_drain_timeout)};
 }

@@ -1,6 +1,7 @@
 // Everything about a language service that can be chosen.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
@@ -18,6 +19,9 @@ struct LanguageOptions {
   TlsOptions tls = {};                                // for callers, and towards the vision tier
   int threads = 0;                                    // of one operator; 0: one for each core
   int queue_limit = 64;                               // requests that may be inside, waiting or running
+  int max_batch = 32;                                 // sequences that are decoded at a time; each beam is one
+  int max_batched_tokens = 256;                       // of one pass of the decoder, prompts included
+  int64_t kv_cache_bytes = 0;                         // 0: sixteen windows, 512 MiB at most, one window at least
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
   QuestionLimits limits = {};

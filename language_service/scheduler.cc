@@ -108,10 +108,9 @@ bool Scheduler::TooLate(const Entry& entry, const Prefix& prefix, SteadyTime now
 // Beside running sequences it leaves them one block each, so that it is not the next to give way.
 bool Scheduler::Fits(const Entry& entry, const Prefix& prefix) const {
   const auto found = static_cast<int64_t>(prefix.blocks.size());
-  const auto cached =
-      std::count_if(prefix.blocks.begin(), prefix.blocks.end(), [&](int32_t block) { return pool_.holders(block) == 0; });
-  const int64_t needed =
-      entry.request.beams > 1 ? MostBlocks(entry, found) : BlocksFor(entry.length) - found;
+  const auto cached = std::count_if(prefix.blocks.begin(), prefix.blocks.end(),
+                                    [&](int32_t block) { return pool_.holders(block) == 0; });
+  const int64_t needed = entry.request.beams > 1 ? MostBlocks(entry, found) : BlocksFor(entry.length) - found;
   return needed + cached + running_sequences_ <= unclaimed();
 }
 
@@ -207,7 +206,8 @@ void Scheduler::Computed(uint64_t id) {
 }
 
 void Scheduler::Publish(Entry& entry) {
-  const int64_t full = std::min(static_cast<int64_t>(entry.chain.keys().size()), entry.computed / options_.block_tokens);
+  const int64_t full =
+      std::min(static_cast<int64_t>(entry.chain.keys().size()), entry.computed / options_.block_tokens);
   for (; entry.published < full; ++entry.published) {
     const KvBlockKey& key = entry.chain.keys()[entry.published];
     pool_.Publish(entry.tables[0][entry.published], key);
@@ -259,12 +259,6 @@ void Scheduler::Resume(uint64_t id) {
 void Scheduler::ObservePass(int64_t tokens, SteadyDuration duration) {
   const SteadyDuration token = duration / std::max<int64_t>(tokens, 1);
   fastest_token_ = std::min(token, fastest_token_.value_or(token));
-}
-
-std::vector<int32_t> Scheduler::blocks(uint64_t id) const {
-  std::vector<int32_t> blocks;
-  for (const auto& table : entries_.at(id).tables) blocks.insert(blocks.end(), table.begin(), table.end());
-  return blocks;
 }
 
 SchedulerCounts Scheduler::counts() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/question_limits.h"
 #include "common/stage_clock.h"
 #include "language_service/kv_block_key.h"
 #include "language_service/kv_block_pool.h"
@@ -17,14 +18,12 @@
 namespace diptych {
 
 struct SchedulerOptions {
-  int32_t blocks = 0;              // of the KV cache
-  int64_t block_tokens = 16;       // tokens that one block holds
-  int64_t query_tokens = 32;       // Q
-  int64_t max_batch = 32;          // sequences that run at a time; each beam is one
+  int32_t blocks = 0;                // of the KV cache
+  int64_t block_tokens = 16;         // tokens that one block holds
+  int64_t query_tokens = 32;         // Q
+  int64_t max_batch = 32;            // sequences that run at a time; each beam is one
   int64_t max_batched_tokens = 256;  // of one pass; at least max_batch and kMaxBeams
 };
-
-inline constexpr int kMaxBeams = 8;
 
 struct ScheduledRequest {
   uint64_t id = 0;                           // rises with each request: the order of arrival
@@ -41,8 +40,8 @@ struct PlannedRow {
   int beam = 0;
   int64_t past = 0;
   int64_t tokens = 0;
-  bool wants_logits = false;              // the row ends with the sequence's last token
-  std::span<const int32_t> blocks = {};   // enough for past + tokens; valid until the scheduler is changed
+  bool wants_logits = false;             // the row ends with the sequence's last token
+  std::span<const int32_t> blocks = {};  // enough for past + tokens; valid until the scheduler is changed
 };
 
 struct BlockCopy {
@@ -51,9 +50,9 @@ struct BlockCopy {
 };
 
 struct StepPlan {
-  std::vector<PlannedRow> rows = {};       // those of one request stand together
-  std::vector<BlockCopy> copies = {};      // to be done before the pass
-  std::vector<uint64_t> too_late = {};     // not started: their deadline comes before their first token can
+  std::vector<PlannedRow> rows = {};    // those of one request stand together
+  std::vector<BlockCopy> copies = {};   // to be done before the pass
+  std::vector<uint64_t> too_late = {};  // not started: their deadline comes before their first token can
 };
 
 // What was decided so far, and what is held now.
@@ -98,23 +97,21 @@ class Scheduler {
 
   // Prompt tokens that were found when the request was first started.
   int64_t cached_tokens(uint64_t id) const { return entries_.at(id).cached_tokens; }
-  // Of all its beams, repetitions included.
-  std::vector<int32_t> blocks(uint64_t id) const;
   SchedulerCounts counts() const;
 
  private:
   enum class State { kWaiting, kRunning, kPaused };
   struct Entry {
     ScheduledRequest request;
-    KvBlockChain chain;        // of prompt and, without beams, generated tokens
+    KvBlockChain chain;  // of prompt and, without beams, generated tokens
     State state = State::kWaiting;
-    int64_t length = 0;        // tokens of one sequence
-    int64_t computed = 0;      // of these, with keys and values in blocks
-    int64_t planned = 0;       // tokens of the last plan
-    int64_t published = 0;     // blocks
+    int64_t length = 0;     // tokens of one sequence
+    int64_t computed = 0;   // of these, with keys and values in blocks
+    int64_t planned = 0;    // tokens of the last plan
+    int64_t published = 0;  // blocks
     int64_t cached_tokens = 0;
-    int64_t reserved = 0;      // blocks that it may still take
-    bool started = false;      // before, if it waits now
+    int64_t reserved = 0;                           // blocks that it may still take
+    bool started = false;                           // before, if it waits now
     std::vector<std::vector<int32_t>> tables = {};  // blocks of each beam
   };
   struct Prefix {

@@ -67,9 +67,15 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
       return parts->qformer.Project(parts->qformer.Forward(tokens));
     };
     served.embed = [parts](std::span<const int64_t> ids) { return parts->decoder.Embed(ids); };
-    served.make_cache = [parts](int64_t capacity) { return parts->decoder.MakeCache(capacity); };
-    served.forward = [parts](const at::Tensor& embeddings, blip2::KvCache& cache) {
-      return parts->decoder.Forward(embeddings, cache);
+    served.kv_block_bytes = [parts](int64_t block_tokens) { return parts->decoder.KvBlockBytes(block_tokens); };
+    served.make_kv_pool = [parts](int64_t blocks, int64_t block_tokens) {
+      return parts->decoder.MakeKvPool(blocks, block_tokens);
+    };
+    served.copy_kv_block = [parts](blip2::KvPool& pool, int32_t from, int32_t to) {
+      parts->decoder.CopyKvBlock(pool, from, to);
+    };
+    served.forward = [parts](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
+      return parts->decoder.Forward(rows, pool);
     };
     return absl::OkStatus();
   }));

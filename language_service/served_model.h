@@ -17,7 +17,7 @@
 
 namespace diptych {
 
-// The four functions may throw, as libtorch does, and are called by the engine thread alone. The rest is const and
+// The functions may throw, as libtorch does, and are called by the engine thread alone. The rest is const and
 // thread-safe.
 struct ServedLanguageModel {
   v1::ModelDescription description;  // fingerprint: of the vision model that these weights were trained with
@@ -28,8 +28,10 @@ struct ServedLanguageModel {
   std::function<at::Tensor(const at::Tensor& visual_tokens)> project;
   // As the members of blip2::OptDecoder.
   std::function<at::Tensor(std::span<const int64_t> ids)> embed;
-  std::function<blip2::KvCache(int64_t capacity)> make_cache;
-  std::function<at::Tensor(const at::Tensor& embeddings, blip2::KvCache& cache)> forward;
+  std::function<int64_t(int64_t block_tokens)> kv_block_bytes;
+  std::function<blip2::KvPool(int64_t blocks, int64_t block_tokens)> make_kv_pool;
+  std::function<void(blip2::KvPool& pool, int32_t from, int32_t to)> copy_kv_block;
+  std::function<at::Tensor(std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool)> forward;
 };
 
 // Loads tokenizer, Q-Former, projection and decoder from the checkpoint in options.model. The error is one line that

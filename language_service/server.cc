@@ -1,10 +1,13 @@
 #include "language_service/server.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/channel.h"
 #include "common/status.h"
 #include "common/visual_tokens.h"
+#include "language_service/kv_cache_size.h"
 
 namespace diptych {
 namespace {
@@ -13,7 +16,20 @@ constexpr int kMaxVisionMessageBytes = 2 * kMaxChunkBytes;
 
 absl::Status CheckOptions(const LanguageOptions& options) {
   if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
+  if (options.max_batch < 1) return absl::InvalidArgumentError("--max_batch takes 1 or more");
+  if (options.max_batched_tokens < std::max(options.max_batch, kMaxBeams)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max_batched_tokens takes ", kMaxBeams, " or more, and at least --max_batch"));
+  }
   return absl::OkStatus();
+}
+
+EngineOptions ToEngineOptions(const LanguageOptions& options) {
+  const auto queue_limit = static_cast<size_t>(options.queue_limit);
+  return {.queue_limit = queue_limit,
+          .projection_limit = queue_limit * kMaxImages,
+          .max_batch = options.max_batch,
+          .max_batched_tokens = options.max_batched_tokens};
 }
 
 }  // namespace
@@ -31,7 +47,9 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                      .service_name = v1::VisionService::service_full_name(),
                                                      .tls = options.tls,
                                                      .max_receive_bytes = kMaxVisionMessageBytes}));
-  auto self = std::unique_ptr<LanguageServer>(new LanguageServer(options, std::move(model), std::move(vision)));
+  DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes));
+  auto self = std::unique_ptr<LanguageServer>(
+      new LanguageServer(options, std::move(model), std::move(pool), std::move(vision)));
   const ServerOptions server{.service_name = v1::LanguageService::service_full_name(),
                              .listen = options.listen,
                              .tls = options.tls,
@@ -43,12 +61,12 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
   return self;
 }
 
-LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageModel model,
+LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
                                std::shared_ptr<grpc::Channel> vision)
     : model_(std::move(model)),
       gate_(options.queue_limit),
       vision_(v1::VisionService::NewStub(vision)),
-      engine_(model_, options.queue_limit),
+      engine_(model_, std::move(pool), ToEngineOptions(options)),
       rpc_(GenerateContext{.model = &model_,
                            .limits = options.limits,
                            .longest_call = absl::ToChronoNanoseconds(options.longest_call),

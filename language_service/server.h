@@ -36,9 +36,11 @@ class LanguageServer {
   int port() const { return server_->port(); }
   const v1::ModelDescription& model() const { return model_.description; }
   int calls_inside() const { return gate_.inside(); }
+  EngineStats engine_stats() const { return engine_.stats(); }
 
  private:
-  LanguageServer(const LanguageOptions& options, ServedLanguageModel model, std::shared_ptr<grpc::Channel> vision);
+  LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
+                 std::shared_ptr<grpc::Channel> vision);
 
   // Destroyed from the last to the first: a call needs everything that stands before `server_`.
   const ServedLanguageModel model_;

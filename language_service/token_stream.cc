@@ -23,6 +23,11 @@ void TokenStream::End(absl::StatusOr<GenerateResult> result) {
   if (!busy_) Deliver(std::move(lock));
 }
 
+int64_t TokenStream::unread_tokens() const {
+  std::lock_guard lock(mutex_);
+  return delta_ ? static_cast<int64_t>(delta_->tokens.size()) : 0;
+}
+
 void TokenStream::Next() {
   std::unique_lock lock(mutex_);
   busy_ = false;

@@ -25,7 +25,7 @@ struct GenerateResult {
   std::string text;
   std::vector<blip2::ChosenToken> tokens;
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
-  v1::StageTimings timings;
+  v1::StageTimings timings;  // cache hits of the KV cache included
 };
 
 // The reader gets one thing at a time: deltas that come while it is busy are joined into one. What waits is
@@ -46,6 +46,8 @@ class TokenStream {
   void Push(TokenDelta delta);
   // Exactly once, after the last Push.
   void End(absl::StatusOr<GenerateResult> result);
+  // Tokens that wait for the reader.
+  int64_t unread_tokens() const;
 
   // Reader side: ready for more.
   void Next();
@@ -56,7 +58,7 @@ class TokenStream {
   void Deliver(std::unique_lock<std::mutex> lock);
 
   const Reader reader_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   bool busy_ = true;
   bool abandoned_ = false;
   std::optional<TokenDelta> delta_;                       // waits for the reader

@@ -84,7 +84,7 @@ const Fault kOptionFaults[] = {
      "question.generation.top_p"},
     {"ZeroPenalty", [](auto& q) { q.mutable_generation()->set_repetition_penalty(0); }, reason::kOptionRange,
      "question.generation.repetition_penalty"},
-    {"Beams", [](auto& q) { q.mutable_generation()->set_num_beams(2); }, reason::kOptionRange,
+    {"Beams", [](auto& q) { q.mutable_generation()->set_num_beams(9); }, reason::kOptionRange,
      "question.generation.num_beams"},
     {"LengthPenaltyOverTen", [](auto& q) { q.mutable_generation()->set_length_penalty(10.1); }, reason::kOptionRange,
      "question.generation.length_penalty"},

@@ -109,7 +109,7 @@ const BadInput kBadInputs[] = {
     {"TextIsNotUtf8", [] { return Prompt("caf\xe9"); }, kInvalid, reason::kTextEncoding},
     {"TopPOutOfRange", [] { return Changed([](auto& q) { q.mutable_generation()->set_top_p(1.5); }); }, kInvalid,
      reason::kOptionRange},
-    {"Beams", [] { return Changed([](auto& q) { q.mutable_generation()->set_num_beams(5); }); }, kInvalid,
+    {"Beams", [] { return Changed([](auto& q) { q.mutable_generation()->set_num_beams(9); }); }, kInvalid,
      reason::kOptionRange},
     {"SizeIsNoMultipleOfThePatch",
      [] { return Changed([](auto& q) { q.mutable_image_options()->set_image_size(113); }); }, kInvalid,

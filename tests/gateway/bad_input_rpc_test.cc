@@ -117,7 +117,7 @@ TEST_F(RawBytesRpcTest, ErrorDetailsAreInTheStandardForm) {
   StartGateway(language.target());
   v1::AskRequest request;
   *request.mutable_question() = TextQuestion();
-  request.mutable_question()->mutable_generation()->set_num_beams(5);
+  request.mutable_question()->mutable_generation()->set_num_beams(9);
   google::rpc::Status details;
   ASSERT_TRUE(details.ParseFromString(Send("Ask", request.SerializeAsString()).error_details()));
   google::rpc::ErrorInfo info;

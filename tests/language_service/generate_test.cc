@@ -38,14 +38,17 @@ class GenerateTest : public testing::LanguageFixture {
     }
     const std::vector<int64_t> text(built->ids.begin() + built->budget.image_tokens, built->ids.end());
     parts.push_back(model->embed(text));
-    blip2::KvCache cache = model->make_cache(128);
+    blip2::KvPool pool = model->make_kv_pool(/*blocks=*/1, /*block_tokens=*/128);
+    const std::vector<int32_t> blocks = {0};
     std::vector<int> tokens;
-    at::Tensor logits = model->forward(at::cat(parts, 1), cache);
-    while (true) {
-      tokens.push_back(static_cast<int>(logits.argmax().item<int64_t>()));
+    at::Tensor next = at::cat(parts, 1)[0];
+    for (int64_t past = 0;;) {
+      const blip2::DecoderRow row{.embeddings = next, .past = past, .blocks = blocks, .wants_logits = true};
+      tokens.push_back(static_cast<int>(model->forward({&row, 1}, pool).argmax().item<int64_t>()));
       if (tokens.back() == 2 || static_cast<int>(tokens.size()) == count) return tokens;
-      const std::vector<int64_t> next = {tokens.back()};
-      logits = model->forward(model->embed(next), cache);
+      past += next.size(0);
+      const std::vector<int64_t> chosen = {tokens.back()};
+      next = model->embed(chosen)[0];
     }
   }
 
@@ -191,7 +194,7 @@ TEST_F(GenerateTest, RefusesWhatItDoesNotServe) {
     EXPECT_EQ(ReasonOf(status), reason::kOptionRange) << field;
     EXPECT_EQ(FieldOf(status), field);
   };
-  expect_range("question.generation.num_beams", [](Q& q) { q.mutable_generation()->set_num_beams(5); });
+  expect_range("question.generation.num_beams", [](Q& q) { q.mutable_generation()->set_num_beams(9); });
   expect_range("question.generation.temperature", [](Q& q) { q.mutable_generation()->set_temperature(0.0 / 0.0); });
   expect_range("question.generation.top_p", [](Q& q) { q.mutable_generation()->set_top_p(0); });
   expect_range("question.generation.max_new_tokens", [](Q& q) { q.mutable_generation()->set_max_new_tokens(0); });

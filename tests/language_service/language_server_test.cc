@@ -23,9 +23,9 @@ class LanguageServerTest : public testing::LanguageFixture {
   // Every pass of the decoder waits at `gate`.
   static std::function<void(ServedLanguageModel&)> GatedBy(testing::Gate& gate) {
     return [&gate](ServedLanguageModel& model) {
-      model.forward = [&gate, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
+      model.forward = [&gate, forward = model.forward](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
         gate.Pass();
-        return forward(embeddings, cache);
+        return forward(rows, pool);
       };
     };
   }
@@ -136,9 +136,9 @@ TEST_F(LanguageServerTest, ADeadlineThatPassesWhileDecodingStopsTheDecoder) {
   const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(1);
   std::atomic<int> passes = 0;
   Start([&](ServedLanguageModel& model) {
-    model.forward = [&, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
+    model.forward = [&, forward = model.forward](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
       if (++passes == 2) std::this_thread::sleep_until(deadline);  // a slow model
-      return forward(embeddings, cache);
+      return forward(rows, pool);
     };
   });
   grpc::ClientContext context;
@@ -153,9 +153,9 @@ TEST_F(LanguageServerTest, ADeadlineThatPassesWhileDecodingStopsTheDecoder) {
 TEST_F(LanguageServerTest, AFailureInsideAStepFailsThatRequestAlone) {
   std::atomic<int> passes = 0;
   Start([&](ServedLanguageModel& model) {
-    model.forward = [&, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
+    model.forward = [&, forward = model.forward](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
       if (passes++ == 1) throw std::runtime_error("secret of the library");
-      return forward(embeddings, cache);
+      return forward(rows, pool);
     };
   });
   const absl::Status failed = AskText().status;
@@ -167,8 +167,8 @@ TEST_F(LanguageServerTest, AFailureInsideAStepFailsThatRequestAlone) {
 TEST_F(LanguageServerTest, ScoresThatAreNotFiniteFailThatRequestAlone) {
   std::atomic<int> passes = 0;
   Start([&](ServedLanguageModel& model) {
-    model.forward = [&, forward = model.forward](const at::Tensor& embeddings, blip2::KvCache& cache) {
-      const at::Tensor logits = forward(embeddings, cache);
+    model.forward = [&, forward = model.forward](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
+      const at::Tensor logits = forward(rows, pool);
       return passes++ == 0 ? logits * std::numeric_limits<float>::quiet_NaN() : logits;
     };
   });

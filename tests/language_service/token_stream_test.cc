@@ -43,6 +43,18 @@ TEST(TokenStreamTest, ABusyReaderGetsWhatWaitsInOnePiece) {
   EXPECT_EQ(recorder.deltas[0].tokens[2].id, 3);
 }
 
+TEST(TokenStreamTest, CountsTheTokensThatWaitForTheReader) {
+  Recorder recorder;
+  EXPECT_EQ(recorder.stream.unread_tokens(), 0);
+  recorder.stream.Push(Delta("a", 1));
+  recorder.stream.Push(Delta("b", 2));
+  EXPECT_EQ(recorder.stream.unread_tokens(), 2);
+  recorder.stream.Next();
+  EXPECT_EQ(recorder.stream.unread_tokens(), 0);
+  recorder.stream.Push(Delta("c", 3));
+  EXPECT_EQ(recorder.stream.unread_tokens(), 1) << "the reader has not asked for more yet";
+}
+
 TEST(TokenStreamTest, TheEndComesAfterTheLastDelta) {
   Recorder recorder;
   recorder.stream.Push(Delta("a", 1));
