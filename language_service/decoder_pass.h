@@ -16,7 +16,7 @@
 
 namespace diptych {
 
-// What a pass gave one request: float32 logits [n, V] of its n rows that wanted some (undefined if none did), or the
+// What a pass gave one request: float32 logits [R, V] of its R rows that wanted some (undefined if none did), or the
 // error that ends it.
 struct PassResult {
   uint64_t id = 0;

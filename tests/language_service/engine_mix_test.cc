@@ -95,6 +95,20 @@ TEST_F(EngineMixTest, TinyModelSaysInEachOf400MixesWhatItSaysAlone) {
   EXPECT_GT(cached, 0);
 }
 
+TEST_F(EngineMixTest, TwoThousandAtOnceAreAllAnswered) {
+  const auto questions = Questions();
+  const auto expected = Alone(questions);
+  Start({.queue_limit = 2000}, /*blocks=*/120);
+  std::vector<std::unique_ptr<Asked>> asked;
+  for (size_t i = 0; i < 2000; ++i) asked.push_back(Ask(questions[i % questions.size()]));
+  for (size_t i = 0; i < asked.size(); ++i) {
+    const auto result = asked[i]->Await();
+    ASSERT_TRUE(result.ok()) << result.status() << " request " << i;
+    ASSERT_EQ(IdsOf(*result), IdsOf(expected[i % questions.size()])) << "request " << i;
+  }
+  ExpectNothingHeld();
+}
+
 class DemoMixTest : public EngineMixTest {
  protected:
   DemoMixTest() : EngineMixTest(testing::RepositoryPath("models/demo")) {}
