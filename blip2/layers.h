@@ -37,7 +37,7 @@ at::Tensor Gelu(at::Tensor x);
 at::Tensor SplitHeads(const at::Tensor& x, int64_t heads);
 
 // Which keys a query may read: all, those up to its own position (as many keys as queries), or those
-// that `mask` [T, L] bool allows.
+// that `mask` [T, L] bool allows. A mask of floating point is added to the scores.
 struct Visibility {
   bool causal = false;
   std::optional<at::Tensor> mask;

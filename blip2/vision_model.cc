@@ -6,6 +6,7 @@
 #include <string>
 
 #include "blip2/layers.h"
+#include "blip2/token_merging.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -33,18 +34,27 @@ Layer ReadLayer(WeightReader& reader, const VisionConfig& config, int64_t index)
           .fc2 = reader.ReadLinear(prefix + "mlp.fc2")};
 }
 
-// x [B, P, Dv] -> [B, P, Dv]
-at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x) {
-  const std::vector<at::Tensor> qkv = layer.qkv(x).chunk(3, /*dim=*/-1);
-  const double scale = 1 / std::sqrt(static_cast<double>(x.size(2) / heads));
-  return layer.projection(
-      Attention(SplitHeads(qkv[0], heads), SplitHeads(qkv[1], heads), SplitHeads(qkv[2], heads), scale));
+// query, key and value [B, H, P, Dh] -> [B, P, Dv]; `sizes` as in MergedTokens.
+at::Tensor SelfAttention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                         const at::Tensor& sizes) {
+  const double scale = 1 / std::sqrt(static_cast<double>(query.size(3)));
+  Visibility visibility;
+  if (sizes.defined()) visibility.mask = AttentionBias(sizes, query.scalar_type());
+  return Attention(query, key, value, scale, visibility);
 }
 
-// x [B, P, Dv] -> [B, P, Dv]
-at::Tensor RunLayer(const Layer& layer, int64_t heads, const at::Tensor& x) {
-  const at::Tensor attended = SelfAttention(layer, heads, layer.layer_norm1(x)).add_(x);
-  return layer.fc2(Gelu(layer.fc1(layer.layer_norm2(attended)))).add_(attended);
+// [B, P, Dv] -> [B, P - merged, Dv]; `merging` as in Forward.
+MergedTokens RunLayer(const Layer& layer, int64_t heads, int merging, const MergedTokens& input) {
+  const at::Tensor& x = input.tokens;
+  const std::vector<at::Tensor> qkv = layer.qkv(layer.layer_norm1(x)).chunk(3, /*dim=*/-1);
+  const at::Tensor key = SplitHeads(qkv[1], heads);
+  const at::Tensor heads_output = SelfAttention(SplitHeads(qkv[0], heads), key, SplitHeads(qkv[2], heads), input.sizes);
+  MergedTokens attended{.tokens = layer.projection(heads_output).add_(x), .sizes = input.sizes};
+  if (const int64_t count = MergedPatches(x.size(1) - 1, merging); count > 0) {
+    attended = MergeTokens(attended, key.mean(1), count);
+  }
+  const at::Tensor& y = attended.tokens;
+  return {.tokens = layer.fc2(Gelu(layer.fc1(layer.layer_norm2(y)))).add_(y), .sizes = attended.sizes};
 }
 
 // pixels [B, 3, S, S] -> one row a patch, [B, n·n, 3·p·p] with n = S/p, channels outermost as in the
@@ -94,18 +104,20 @@ VisionModel::VisionModel(const Checkpoint& checkpoint, const Placement& placemen
 VisionModel::~VisionModel() = default;
 VisionModel::VisionModel(VisionModel&&) noexcept = default;
 
-at::Tensor VisionModel::Forward(const at::Tensor& pixel_values) const {
+at::Tensor VisionModel::Forward(const at::Tensor& pixel_values, int merging) const {
   const int64_t p = config_.patch_size;
   TORCH_CHECK(pixel_values.dim() == 4 && pixel_values.size(1) == 3 && pixel_values.size(2) == pixel_values.size(3) &&
                   pixel_values.size(2) >= p && pixel_values.size(2) % p == 0,
               "expected pixels [B, 3, S, S] with S a multiple of ", p, ", got ", pixel_values.sizes());
+  TORCH_CHECK(merging >= 0 && merging <= kMaxMerging, "expected a merging of 0 to ", kMaxMerging, ", got ", merging);
   const c10::InferenceMode inference;
   const at::Tensor pixels = pixel_values.to(placement_.device, placement_.dtype).contiguous();
   const at::Tensor patches = weights_->patch_embedding(Patches(pixels, p));
   at::Tensor x = at::cat({weights_->class_embedding.expand({pixels.size(0), 1, -1}), patches}, 1);
   x.add_(Positions(weights_->position_embedding, pixels.size(2) / p));
-  for (const Layer& layer : weights_->layers) x = RunLayer(layer, config_.num_attention_heads, x);
-  return weights_->post_layernorm(x);
+  MergedTokens tokens{.tokens = x, .sizes = {}};
+  for (const Layer& layer : weights_->layers) tokens = RunLayer(layer, config_.num_attention_heads, merging, tokens);
+  return weights_->post_layernorm(tokens.tokens);
 }
 
 PartSize VisionModel::size() const {

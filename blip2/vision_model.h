@@ -20,8 +20,10 @@ class VisionModel {
   // pixel_values [B, 3, S, S] float32, any device -> visual tokens [B, P, Dv] in the model's dtype:
   // the last hidden state after post_layernorm, class token first. If S is not the model's image size,
   // positions are interpolated (transformers' interpolate_pos_encoding=True).
-  // Requires: S >= patch_size and S a multiple of it.
-  at::Tensor Forward(const at::Tensor& pixel_values) const;
+  // `merging` is the share of patch tokens, in thousandths, that each layer merges away (blip2/token_merging.h); P is
+  // then PatchesLeft + 1, for each picture of the batch.
+  // Requires: S >= patch_size and S a multiple of it; 0 <= merging <= kMaxMerging.
+  at::Tensor Forward(const at::Tensor& pixel_values, int merging = 0) const;
 
   const VisionConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }

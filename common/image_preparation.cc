@@ -1,5 +1,7 @@
 #include "common/image_preparation.h"
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "common/question_limits.h"
@@ -15,13 +17,15 @@ absl::StatusOr<ImagePreparation> PrepareImageOptions(const v1::ImageOptions& opt
     return InvalidField(reason::kOptionRange, absl::StrCat(std::string(path), ".image_size"),
                         absl::StrCat("image_size takes a multiple of the patch size, which is ", patch_size));
   }
-  return ImagePreparation{.image_size = size, .max_side = options.max_side()};
+  return ImagePreparation{.image_size = size,
+                          .max_side = options.max_side(),
+                          .merging = static_cast<int>(std::lround(1000 * options.token_merging()))};
 }
 
 std::string ImageKey(std::string_view encoded, const ImagePreparation& preparation, std::string_view fingerprint) {
   Sha256 hash;
   hash.UpdateField(encoded);
-  hash.UpdateField(absl::StrCat(preparation.image_size, ",", preparation.max_side));
+  hash.UpdateField(absl::StrCat(preparation.image_size, ",", preparation.max_side, ",", preparation.merging));
   hash.UpdateField(fingerprint);
   const Sha256Digest digest = hash.Finish();
   return std::string(digest.begin(), digest.end());

@@ -13,6 +13,7 @@ namespace diptych {
 struct ImagePreparation {
   int image_size = 0;  // pixels; side of the square that the vision transformer sees
   int max_side = 0;    // pixels; 0: no pre-shrink
+  int merging = 0;     // thousandths of the patch tokens that each vision layer merges away
 };
 
 // The options with the model's defaults filled in. INVALID_ARGUMENT with OPTION_RANGE, naming `path` and the

@@ -122,8 +122,8 @@ absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view
   }
   const int max_side = options.max_side();
   if (max_side != 0 && (max_side < 2 || max_side > 8192)) return OutOfRange(path, "max_side", "0, or 2 to 8192");
-  if (options.has_token_merging() && options.token_merging() != 0) {
-    return OutOfRange(path, "token_merging", "only 0 in this version");
+  if (!(options.token_merging() >= 0 && options.token_merging() <= 0.5)) {
+    return OutOfRange(path, "token_merging", "0 to 0.5");
   }
   return absl::OkStatus();
 }

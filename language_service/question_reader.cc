@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "blip2/token_merging.h"
 #include "common/image_preparation.h"
 #include "common/question_limits.h"
 #include "common/status.h"
@@ -60,9 +61,16 @@ std::vector<blip2::Turn> Tail(const std::vector<blip2::Turn>& turns) {
   return {turns.back()};
 }
 
+// Patches of one picture before any merging.
 int PatchTokens(const ImagePreparation& preparation, const ServedLanguageModel& model) {
   const int side = preparation.image_size / model.description.patch_size();
   return side * side;
+}
+
+int VisualTokenCount(const ImagePreparation& preparation, const ServedLanguageModel& model) {
+  const int64_t left =
+      blip2::PatchesLeft(PatchTokens(preparation, model), model.config.vision.num_hidden_layers, preparation.merging);
+  return static_cast<int>(left) + 1;  // the class token
 }
 
 ImageRequest MakeImageRequest(std::string encoded, const v1::ImageOptions& options, const ImagePreparation& preparation,
@@ -70,7 +78,7 @@ ImageRequest MakeImageRequest(std::string encoded, const v1::ImageOptions& optio
   ImageRequest request;
   request.expected = {.model_fingerprint = model.description.fingerprint(),
                       .image_key = ImageKey(encoded, preparation, model.description.fingerprint()),
-                      .tokens = PatchTokens(preparation, model) + 1,
+                      .tokens = VisualTokenCount(preparation, model),
                       .width = model.description.visual_width(),
                       .image_size = preparation.image_size};
   request.message.set_image(std::move(encoded));

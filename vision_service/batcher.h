@@ -15,6 +15,7 @@ namespace diptych {
 // What pictures must have in common to share a pass.
 struct BatchShape {
   int image_size = 0;  // pixels
+  int merging = 0;     // thousandths
   auto operator<=>(const BatchShape&) const = default;
 };
 

@@ -22,7 +22,7 @@ struct EncodeJob {
   std::string image_key;
   std::string encoded;  // the file; released once it is decoded
   ImagePreparation preparation;
-  int64_t token_bytes = 0;   // of the visual tokens that will come
+  int64_t token_bytes = 0;   // of the visual tokens that will come, at most
   ByteBudget::Lease memory;  // for file, pixel values and visual tokens
   EncodeTimeline timeline;
   at::Tensor pixel_values;  // [1, 3, S, S] float32 once decoded
@@ -31,7 +31,7 @@ struct EncodeJob {
   std::atomic<SteadyTime> deadline = SteadyTime::min();  // the latest of the callers'
   SteadyTime judged_deadline{};                          // what it was when the job was given up for it
 
-  BatchShape shape() const { return {.image_size = preparation.image_size}; }
+  BatchShape shape() const { return {.image_size = preparation.image_size, .merging = preparation.merging}; }
 };
 
 }  // namespace diptych

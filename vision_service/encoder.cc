@@ -124,7 +124,7 @@ void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::
     waiters = EndFlight(*job, image.status(), resumed);
   }
   if (resumed) return Submit(job);
-  job->memory.ShrinkTo(image.ok() ? job->token_bytes : 0);
+  job->memory.ShrinkTo(image.ok() ? static_cast<int64_t>((*image)->bytes().size()) : 0);
   const auto memory = std::make_shared<ByteBudget::Lease>(std::move(job->memory));
   for (const auto& waiter : waiters) {
     if (!image.ok()) {

@@ -159,7 +159,7 @@ void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr
 absl::StatusOr<std::vector<at::Tensor>> VisionEngine::Encode(const Jobs& batch) {
   std::vector<at::Tensor> rows;
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("vit", [&] {
-    const at::Tensor tokens = encode_(Stack(batch)).cpu();
+    const at::Tensor tokens = encode_(Stack(batch), batch[0]->preparation.merging).cpu();
     if (tokens.dim() != 3 || tokens.size(0) != static_cast<int64_t>(batch.size())) {
       return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
     }

@@ -43,7 +43,9 @@ absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) 
     const auto model = std::make_shared<const blip2::VisionModel>(*checkpoint, placement);
     served.description = Describe(*checkpoint, *model);
     served.image_processor = checkpoint->config().image_processor;
-    served.encode = [model](const at::Tensor& pixel_values) { return model->Forward(pixel_values); };
+    served.encode = [model](const at::Tensor& pixel_values, int merging) {
+      return model->Forward(pixel_values, merging);
+    };
     return absl::OkStatus();
   }));
   return served;

@@ -13,9 +13,9 @@
 namespace diptych {
 
 struct ServedVisionModel {
-  // pixel_values [B, 3, S, S] float32 on the CPU -> visual tokens [B, P, Dv], on any device. May throw, as libtorch
-  // does. Called by the engine thread alone.
-  using Encode = std::function<at::Tensor(const at::Tensor& pixel_values)>;
+  // pixel_values [B, 3, S, S] float32 on the CPU -> visual tokens [B, P, Dv], on any device; `merging` as in
+  // blip2::VisionModel. May throw, as libtorch does. Called by the engine thread alone.
+  using Encode = std::function<at::Tensor(const at::Tensor& pixel_values, int merging)>;
 
   v1::ModelDescription description;
   blip2::ImageProcessorConfig image_processor;

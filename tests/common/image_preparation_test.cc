@@ -15,6 +15,15 @@ TEST(ImagePreparationTest, UnsetOptionsTakeTheModelsSize) {
   ASSERT_TRUE(preparation.ok());
   EXPECT_EQ(preparation->image_size, kModelSize);
   EXPECT_EQ(preparation->max_side, 0);
+  EXPECT_EQ(preparation->merging, 0);
+}
+
+TEST(ImagePreparationTest, MergingIsRoundedToThousandths) {
+  for (const auto& [share, thousandths] : {std::pair{0.0, 0}, {0.0004, 0}, {0.1, 100}, {0.2996, 300}, {0.5, 500}}) {
+    v1::ImageOptions options;
+    options.set_token_merging(share);
+    EXPECT_EQ(PrepareImageOptions(options, "options", kPatch, kModelSize)->merging, thousandths) << share;
+  }
 }
 
 TEST(ImagePreparationTest, ASizeThatIsNoMultipleOfThePatchIsRefused) {
@@ -34,6 +43,7 @@ TEST(ImagePreparationTest, EveryPartOfTheKeyMatters) {
   EXPECT_NE(key, ImageKey("bytes", base, "other"));
   EXPECT_NE(key, ImageKey("bytes", {.image_size = 448, .max_side = 0}, "model"));
   EXPECT_NE(key, ImageKey("bytes", {.image_size = 224, .max_side = 100}, "model"));
+  EXPECT_NE(key, ImageKey("bytes", {.image_size = 224, .max_side = 0, .merging = 100}, "model"));
 }
 
 }  // namespace

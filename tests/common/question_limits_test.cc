@@ -111,7 +111,11 @@ const Fault kOptionFaults[] = {
      "question.image_options.max_side"},
     {"NegativeMaxSide", [](auto& q) { q.mutable_image_options()->set_max_side(-1); }, reason::kOptionRange,
      "question.image_options.max_side"},
-    {"TokenMerging", [](auto& q) { q.mutable_image_options()->set_token_merging(0.2); }, reason::kOptionRange,
+    {"TokenMergingOverHalf", [](auto& q) { q.mutable_image_options()->set_token_merging(0.51); }, reason::kOptionRange,
+     "question.image_options.token_merging"},
+    {"NegativeTokenMerging", [](auto& q) { q.mutable_image_options()->set_token_merging(-0.1); }, reason::kOptionRange,
+     "question.image_options.token_merging"},
+    {"NanTokenMerging", [](auto& q) { q.mutable_image_options()->set_token_merging(kNan); }, reason::kOptionRange,
      "question.image_options.token_merging"},
     {"Relevance", [](auto& q) { q.set_return_relevance(true); }, reason::kOptionRange, "question.return_relevance"},
     {"LongRequestId", [](auto& q) { q.set_request_id(std::string(129, 'a')); }, reason::kOptionRange,
@@ -223,7 +227,7 @@ TEST(QuestionLimitsTest, AcceptsTheEndsOfEveryRange) {
   auto* image = question.mutable_image_options();
   image->set_image_size(1024);
   image->set_max_side(8192);
-  image->set_token_merging(0);
+  image->set_token_merging(0.5);
   EXPECT_TRUE(CheckQuestion(question, {}).ok()) << CheckQuestion(question, {});
 }
 

@@ -72,6 +72,18 @@ TEST_F(DemoModelTest, AnEmptyPromptGivesTheCaption) {
   EXPECT_EQ(outcome.answer().finish_reason(), v1::FINISH_REASON_STOP);
 }
 
+TEST_F(DemoModelTest, BothTiersCountMergedTokensAlike) {
+  for (const double merging : {0.001, 0.1, 0.37, 0.5}) {
+    v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+    request.mutable_question()->mutable_image_options()->set_token_merging(merging);
+    const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
+    ASSERT_TRUE(outcome.status.ok()) << merging << ": " << outcome.status;
+    if (merging <= 0.1) {
+      EXPECT_NE(outcome.answer().text().find("red circle"), std::string::npos) << outcome.answer().text();
+    }
+  }
+}
+
 TEST_F(DemoModelTest, AStopStringEndsTheAnswerBeforeItself) {
   v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
   request.mutable_question()->mutable_generation()->add_stop("circle in");  // reaches across tokens

@@ -200,7 +200,7 @@ TEST_F(GenerateTest, RefusesWhatItDoesNotServe) {
   expect_range("question.generation.max_new_tokens", [](Q& q) { q.mutable_generation()->set_max_new_tokens(0); });
   expect_range("question.generation.min_new_tokens", [](Q& q) { q.mutable_generation()->set_min_new_tokens(21); });
   expect_range("question.image_options.token_merging",
-               [](Q& q) { q.mutable_image_options()->set_token_merging(0.25); });
+               [](Q& q) { q.mutable_image_options()->set_token_merging(0.75); });
   expect_range("question.image_options.image_size", [](Q& q) { q.mutable_image_options()->set_image_size(30); });
   expect_range("question.return_relevance", [](Q& q) { q.set_return_relevance(true); });
   expect_range("question.prompt", [](Q& q) { q.set_prompt(std::string((64 << 10) + 1, 'a')); });

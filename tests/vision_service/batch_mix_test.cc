@@ -21,14 +21,14 @@ constexpr double kMixTolerance = 1e-5;
 class BatchMixTest : public ::testing::Test {
  protected:
   static constexpr int kPictures = 24;  // different ones of each shape
-  static constexpr BatchShape kShapes[] = {{.image_size = 28}, {.image_size = 56}};
+  static constexpr BatchShape kShapes[] = {{.image_size = 28}, {.image_size = 56}, {.image_size = 56, .merging = 200}};
 
   void SetUp() override {
     at::manual_seed(5);
     for (const BatchShape& shape : kShapes) {
       for (int i = 0; i < kPictures; ++i) {
         pixels_[shape].push_back(at::randn({1, 3, shape.image_size, shape.image_size}));
-        alone_[shape].push_back(model_.Forward(pixels_[shape].back())[0]);
+        alone_[shape].push_back(model_.Forward(pixels_[shape].back(), shape.merging)[0]);
       }
     }
   }
@@ -54,14 +54,14 @@ void BatchMixTest::RunMix(std::mt19937& random, VisionEngine& engine, std::mutex
   std::map<uint64_t, at::Tensor> expected;
   {
     std::lock_guard lock(hold);
-    const int count = 1 + static_cast<int>(random() % 12);
+    const int count = 1 + static_cast<int>(random() % 16);
     std::vector<std::shared_ptr<EncodeJob>> jobs;
     for (int i = 0; i < count; ++i) {
       const BatchShape shape = kShapes[random() % std::size(kShapes)];
       const size_t picture = random() % kPictures;
       auto job = std::make_shared<EncodeJob>();
       job->id = next_id_++;
-      job->preparation.image_size = shape.image_size;
+      job->preparation = {.image_size = shape.image_size, .max_side = 0, .merging = shape.merging};
       job->pixel_values = pixels_[shape][picture];
       job->deadline = SteadyTime::max();
       expected[job->id] = alone_[shape][picture];
@@ -86,9 +86,9 @@ TEST_F(BatchMixTest, FiveHundredRandomMixesGiveEachPictureItsOwnTokens) {
   std::mt19937 random(11);
   std::mutex hold;  // the engine can't run while a test has it
   VisionEngine engine(
-      [&](const at::Tensor& pixels) {
+      [&](const at::Tensor& pixels, int merging) {
         std::lock_guard lock(hold);
-        return model_.Forward(pixels);
+        return model_.Forward(pixels, merging);
       },
       {.max_batch = 6, .image_size = 56},
       [&](std::shared_ptr<EncodeJob> job, auto image) { outcomes_.at(job->id).image.set_value(std::move(image)); });

@@ -60,6 +60,14 @@ TEST_F(BatcherTest, NeverMixesShapes) {
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(2, 4));
 }
 
+TEST_F(BatcherTest, NeverMixesMergingRatios) {
+  Add(1, {.image_size = 224, .merging = 100});
+  Add(2, kSmall);
+  Add(3, {.image_size = 224, .merging = 100});
+  EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1, 3));
+  EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(2));
+}
+
 TEST_F(BatcherTest, LargePicturesGoInSmallerBatches) {
   for (uint64_t id = 1; id <= 3; ++id) Add(id, kLarge);
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1)) << "four times the patches of the model's own size";

@@ -42,12 +42,12 @@ class EncodeImageTest : public ::testing::Test {
   }
 
   // What the model itself makes of the picture, [P, Dv].
-  static at::Tensor Expected(const std::string& picture, int image_size) {
+  static at::Tensor Expected(const std::string& picture, int image_size, int merging = 0) {
     const auto checkpoint = blip2::Checkpoint::Open(checkpoint_->folder());
     const blip2::VisionModel model(**checkpoint, {});
     const auto pixels =
         blip2::ToPixelValues(*blip2::DecodeImage(picture, {}), (*checkpoint)->config().image_processor, image_size);
-    return model.Forward(pixels)[0].contiguous();
+    return model.Forward(pixels, merging)[0].contiguous();
   }
 
   static void ExpectTokens(const testing::EncodeOutcome& outcome, const at::Tensor& expected) {
@@ -95,6 +95,18 @@ TEST_F(EncodeImageTest, APreShrinkChangesTheTokensAndTheKey) {
   EXPECT_NE(shrunk.messages.front().header().image_key(), plain.messages.front().header().image_key());
 }
 
+TEST_F(EncodeImageTest, MergingGivesFewerTokensAndAnotherKey) {
+  const int side = 4 * server_->model().image_size();  // 8 × 8 patches
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  request.mutable_options()->set_image_size(side);
+  const auto plain = EncodeImage(*stub_, request);
+  request.mutable_options()->set_token_merging(0.25);
+  const auto merged = EncodeImage(*stub_, request);
+  ExpectTokens(merged, Expected(testing::GoodPng(), side, /*merging=*/250));
+  EXPECT_EQ(merged.messages.front().header().tokens(), 1 + 64 - 16 - 12);
+  EXPECT_NE(merged.messages.front().header().image_key(), plain.messages.front().header().image_key());
+}
+
 TEST_F(EncodeImageTest, AnEmptyFingerprintAcceptsAnyModel) {
   v1::EncodeImageRequest request = Request(testing::GoodPng());
   request.clear_model_fingerprint();
@@ -140,7 +152,7 @@ TEST_F(EncodeImageTest, RefusesOptionsOutOfRange) {
   EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_image_size(14 << 20); }), "options.image_size");
   EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_max_side(-1); }), "options.max_side");
   EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_max_side(9000); }), "options.max_side");
-  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_token_merging(0.2); }), "options.token_merging");
+  EXPECT_EQ(field_of_refusal([](Request& r) { r.mutable_options()->set_token_merging(0.6); }), "options.token_merging");
   EXPECT_EQ(field_of_refusal([](Request& r) { r.set_cut(static_cast<v1::Cut>(7)); }), "cut");
 }
 

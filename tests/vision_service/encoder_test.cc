@@ -20,7 +20,7 @@ namespace {
 using Outcome = absl::StatusOr<EncodedPicture>;
 
 // Tokens [B, 2, 3] that tell pictures of 28 pixels apart.
-at::Tensor TokensOf(const at::Tensor& pixels) {
+at::Tensor TokensOf(const at::Tensor& pixels, int /*merging*/ = 0) {
   return pixels.reshape({-1, 2, 3, 3 * 28 * 28 / 6}).mean(3);
 }
 
@@ -45,7 +45,7 @@ class EncoderTest : public ::testing::Test {
   // The model waits at the gate in each pass.
   void StartHeld(VisionOptions options = {}) {
     Start(
-        [this](const at::Tensor& pixels) {
+        [this](const at::Tensor& pixels, int) {
           gate_.Pass();
           return TokensOf(pixels);
         },
@@ -247,7 +247,7 @@ TEST_F(EncoderTest, WhatWaitsIsComputedTogether) {
 TEST_F(EncoderTest, APictureThatThrowsFailsAlone) {
   // Pictures are told apart by their pixels: the second of the batch is the culprit.
   at::Tensor culprit;
-  Start([&](const at::Tensor& pixels) {
+  Start([&](const at::Tensor& pixels, int) {
     gate_.Pass();
     if (pixels.size(0) > 1) culprit = pixels[1].clone();
     for (int64_t i = 0; i < pixels.size(0); ++i) {
@@ -277,7 +277,7 @@ TEST_F(EncoderTest, APictureThatThrowsFailsAlone) {
 
 TEST_F(EncoderTest, NumbersThatAreNotFiniteFailTheirPictureAndAreNotRemembered) {
   bool poison = true;
-  Start([&](const at::Tensor& pixels) {
+  Start([&](const at::Tensor& pixels, int) {
     gate_.Pass();
     at::Tensor tokens = TokensOf(pixels).clone();
     if (pixels.size(0) > 1 && poison) tokens[2][1][1] = std::numeric_limits<float>::quiet_NaN();
@@ -306,7 +306,7 @@ TEST_F(EncoderTest, NumbersThatAreNotFiniteFailTheirPictureAndAreNotRemembered) 
 
 TEST_F(EncoderTest, TokensOfAWrongShapeAreAnError) {
   for (const auto& shape : {std::vector<int64_t>{2, 2, 3}, {2, 3}, {1, 0, 3}}) {
-    Start([&](const at::Tensor&) { return at::zeros(shape); });
+    Start([&](const at::Tensor&, int) { return at::zeros(shape); });
     EXPECT_EQ(Ask(8).outcome.get().status().code(), absl::StatusCode::kInternal);
   }
 }
@@ -338,7 +338,7 @@ TEST_F(EncoderTest, TokensStayReservedUntilTheyAreSent) {
   Start(TokensOf);
   Outcome outcome = Ask(8).outcome.get();
   ASSERT_TRUE(outcome.ok());
-  EXPECT_EQ(encoder_->stats().inflight_bytes, 5 * 4000);
+  EXPECT_EQ(encoder_->stats().inflight_bytes, 2 * 3 * 4);
   outcome->memory = nullptr;
   ExpectIdle();
 }

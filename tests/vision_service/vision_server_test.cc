@@ -26,7 +26,7 @@ at::Tensor LargeTokens() {
 
 class VisionServerTest : public ::testing::Test {
  protected:
-  void Start(std::function<at::Tensor(const at::Tensor&)> encode, int queue_limit = 64) {
+  void Start(ServedVisionModel::Encode encode, int queue_limit = 64) {
     ServedVisionModel model;
     model.description.set_name("double");
     model.description.set_fingerprint("f00d");
@@ -64,7 +64,7 @@ class VisionServerTest : public ::testing::Test {
   // One call holds the model, a second one waits behind it and ends early: by `end`, or else by its deadline.
   bool NotComputed(std::function<void(grpc::ClientContext&)> end) {
     testing::Gate gate;
-    Start([&](const at::Tensor&) {
+    Start([&](const at::Tensor&, int) {
       gate.Pass();
       return LargeTokens();
     });
@@ -90,7 +90,7 @@ class VisionServerTest : public ::testing::Test {
 };
 
 TEST_F(VisionServerTest, LargeTokensComeInOrderedChunks) {
-  Start([](const at::Tensor&) { return LargeTokens(); });
+  Start([](const at::Tensor&, int) { return LargeTokens(); });
   const EncodeOutcome outcome = Encode();
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   ASSERT_EQ(outcome.messages.size(), 8u);
@@ -101,7 +101,7 @@ TEST_F(VisionServerTest, LargeTokensComeInOrderedChunks) {
 }
 
 TEST_F(VisionServerTest, LowPrecisionIsStreamedAsItIs) {
-  Start([](const at::Tensor&) { return LargeTokens().to(at::kBFloat16); });
+  Start([](const at::Tensor&, int) { return LargeTokens().to(at::kBFloat16); });
   const EncodeOutcome outcome = Encode();
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   EXPECT_EQ(outcome.messages[0].header().dtype(), v1::NUMBER_TYPE_BFLOAT16);
@@ -110,7 +110,7 @@ TEST_F(VisionServerTest, LowPrecisionIsStreamedAsItIs) {
 
 TEST_F(VisionServerTest, AFailureInsideTheModelFailsThatCallAlone) {
   std::atomic<int> calls = 0;
-  Start([&](const at::Tensor&) {
+  Start([&](const at::Tensor&, int) {
     if (calls++ == 0) throw std::runtime_error("secret of the library");
     return LargeTokens();
   });
@@ -123,7 +123,7 @@ TEST_F(VisionServerTest, AFailureInsideTheModelFailsThatCallAlone) {
 TEST_F(VisionServerTest, RefusesAtOnceWhenItsPlacesAreTaken) {
   testing::Gate gate;
   Start(
-      [&](const at::Tensor&) {
+      [&](const at::Tensor&, int) {
         gate.Pass();
         return LargeTokens();
       },
@@ -158,7 +158,7 @@ TEST_F(VisionServerTest, ACallWhoseDeadlinePassesInTheQueueIsNotComputed) {
 }
 
 TEST_F(VisionServerTest, AReaderThatGoesAwayFreesItsPlace) {
-  Start([](const at::Tensor&) { return LargeTokens(); });
+  Start([](const at::Tensor&, int) { return LargeTokens(); });
   {
     grpc::ClientContext context;
     const auto reader = stub_->EncodeImage(&context, request_);
@@ -173,7 +173,7 @@ TEST_F(VisionServerTest, AReaderThatGoesAwayFreesItsPlace) {
 
 TEST_F(VisionServerTest, TenCallsForOnePictureTakeOnePass) {
   testing::Gate gate;
-  Start([&](const at::Tensor&) {
+  Start([&](const at::Tensor&, int) {
     gate.Pass();
     return LargeTokens();
   });
@@ -204,7 +204,7 @@ TEST_F(VisionServerTest, TenCallsForOnePictureTakeOnePass) {
 
 TEST_F(VisionServerTest, ACallerWhoCancelsDoesNotEndAnothersPicture) {
   testing::Gate gate;
-  Start([&](const at::Tensor&) {
+  Start([&](const at::Tensor&, int) {
     gate.Pass();
     return LargeTokens();
   });
@@ -223,7 +223,7 @@ TEST_F(VisionServerTest, ACallerWhoCancelsDoesNotEndAnothersPicture) {
 
 TEST_F(VisionServerTest, CancelDuringThePassFreesTheCallAtOnceAndItsMemoryWithThePass) {
   testing::Gate gate;
-  Start([&](const at::Tensor&) {
+  Start([&](const at::Tensor&, int) {
     gate.Pass();
     return LargeTokens();
   });
@@ -239,7 +239,7 @@ TEST_F(VisionServerTest, CancelDuringThePassFreesTheCallAtOnceAndItsMemoryWithTh
 
 TEST_F(VisionServerTest, ANumberThatIsNotFiniteFailsItsCallAlone) {
   std::atomic<int> calls = 0;
-  Start([&](const at::Tensor&) {
+  Start([&](const at::Tensor&, int) {
     at::Tensor tokens = LargeTokens();
     if (calls++ == 0) tokens[0][256][1407] = std::numeric_limits<float>::quiet_NaN();
     return tokens;
@@ -251,7 +251,7 @@ TEST_F(VisionServerTest, ANumberThatIsNotFiniteFailsItsCallAlone) {
 
 TEST_F(VisionServerTest, DrainLetsCallsEndAndRefusesNewOnes) {
   testing::Gate gate;
-  Start([&](const at::Tensor&) {
+  Start([&](const at::Tensor&, int) {
     gate.Pass();
     return LargeTokens();
   });
