@@ -14,6 +14,22 @@ if(DIPTYCH_SANITIZE)
   target_link_options(diptych_compile_options INTERFACE -fsanitize=${DIPTYCH_SANITIZE} -fno-sanitize=vptr)
 endif()
 
+# The commit that is built; -DDIPTYCH_COMMIT names it where there is no repository.
+set(DIPTYCH_COMMIT "" CACHE STRING "Commit to report; empty: that of the repository")
+if(NOT DIPTYCH_COMMIT)
+  set(DIPTYCH_COMMIT unknown)
+  execute_process(COMMAND git rev-parse --short=12 HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+                  OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+  execute_process(COMMAND git rev-parse --path-format=absolute --git-path logs/HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+                  OUTPUT_VARIABLE head_log OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(NOT failed)
+    set(DIPTYCH_COMMIT ${commit})
+    if(EXISTS "${head_log}")  # configure again when another commit is checked out
+      set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${head_log}")
+    endif()
+  endif()
+endif()
+
 function(diptych_library)
   cmake_parse_arguments(arg "" "NAME" "HDRS;SRCS;DEPS;SKIP" ${ARGN})
   if(arg_SRCS)

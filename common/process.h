@@ -19,8 +19,9 @@ absl::Status StartLog(std::string_view process, std::string_view level);
 int FailStart(std::string_view process, const absl::Status& status);
 
 // Logs what is served, the memory it takes and how long loading took, and prints the line that scripts wait for:
-// "READY tier=vision port=7001 model=demo device=cpu dtype=float32".
-void AnnounceReady(std::string_view tier, int port, const v1::ModelDescription& model, absl::Duration load_time);
+// "READY tier=vision port=7001 model=demo device=cpu dtype=float32 metrics_port=9001"; without the last for 0.
+void AnnounceReady(std::string_view tier, int port, int metrics_port, const v1::ModelDescription& model,
+                   absl::Duration load_time);
 
 void LogDraining();
 

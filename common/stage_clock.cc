@@ -38,6 +38,10 @@ v1::StageTimings StageClock::ToProto(SteadyTime now) const {
   return timings;
 }
 
+double ToSeconds(SteadyDuration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
 google::protobuf::Duration ToProtoDuration(SteadyDuration duration) {
   const int64_t nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
   google::protobuf::Duration proto;

@@ -56,6 +56,7 @@ class StageClock {
   std::array<SteadyDuration, static_cast<size_t>(Stage::kCount)> spent_{};
 };
 
+double ToSeconds(SteadyDuration duration);
 google::protobuf::Duration ToProtoDuration(SteadyDuration duration);
 SteadyDuration FromProtoDuration(const google::protobuf::Duration& duration);
 

@@ -1,12 +1,17 @@
 #include "gateway/answer_clock.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace diptych::gateway {
 
-void AnswerClock::OnDelta(const v1::Delta& delta, SteadyTime now) {
+std::optional<SteadyDuration> AnswerClock::OnDelta(const v1::Delta& delta, SteadyTime now) {
   const bool has_token = !delta.text().empty() || delta.token_ids_size() > 0;
   if (has_token && !first_token_) first_token_ = now;
+  if (delta.token_ids_size() == 0) return std::nullopt;
+  const auto before = std::exchange(last_tokens_, now);
+  if (!before) return std::nullopt;
+  return now - *before;
 }
 
 void AnswerClock::Join(v1::StageTimings& timings, SteadyTime now) const {

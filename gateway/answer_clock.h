@@ -13,8 +13,9 @@ class AnswerClock {
  public:
   explicit AnswerClock(SteadyTime arrival) : arrival_(arrival) {}
 
-  // Call with each delta; the first that stands for a token counts.
-  void OnDelta(const v1::Delta& delta, SteadyTime now);
+  // Call with each delta; the first that stands for a token counts as the first token. Of a later one that brings tokens:
+  // the time since tokens came before.
+  std::optional<SteadyDuration> OnDelta(const v1::Delta& delta, SteadyTime now);
 
   // Completes the timings of the language tier: `gateway` is what this process saw beyond the tier's total,
   // `total` and `time_to_first_token` run from the arrival here. The sum of the stages stays the total.
@@ -23,6 +24,7 @@ class AnswerClock {
  private:
   const SteadyTime arrival_;
   std::optional<SteadyTime> first_token_;
+  std::optional<SteadyTime> last_tokens_;
 };
 
 }  // namespace diptych::gateway

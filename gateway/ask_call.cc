@@ -23,10 +23,10 @@ std::string NewRequestId() {
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable)
     : GenerateCall(environment.language, context, WatchCall(*context, environment.request_timeout)->deadline(),
                    repeatable),
-      clock_(SteadyClock::now()),
       environment_(environment),
       context_(context),
-      arrival_(SteadyClock::now()) {}
+      arrival_(SteadyClock::now()),
+      clock_(arrival_) {}
 
 AskCall::~AskCall() {
   using Milliseconds = std::chrono::duration<double, std::milli>;
@@ -52,6 +52,17 @@ absl::Status AskCall::Begin(v1::Question question) {
   return absl::OkStatus();
 }
 
+void AskCall::Observe(const v1::Delta& delta) {
+  const auto since_last = clock_.OnDelta(delta, SteadyClock::now());
+  if (since_last) environment_.metrics->answers.TokensArrived(delta.token_ids_size(), *since_last);
+}
+
+void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
+  outcome_ = status.code();
+  environment_.metrics->answers.Ended(status, answer, SteadyClock::now() - arrival_);
+  environment_.metrics->repeats.Add(repeats());
+}
+
 void AskCall::Complete(v1::Answer& answer) const {
   clock_.Join(*answer.mutable_timings(), SteadyClock::now());
 }
@@ -71,17 +82,17 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
 
  private:
   void OnMessage(v1::GenerateResponse message) override {
-    if (message.has_delta()) clock_.OnDelta(message.delta(), SteadyClock::now());
+    if (message.has_delta()) Observe(message.delta());
     if (message.has_finished()) *answer_.mutable_answer() = std::move(*message.mutable_finished());
     Next();
   }
 
   void OnEnd(absl::Status status) override {
-    Ended(status);
     if (status.ok()) {
       Complete(*answer_.mutable_answer());
       *response_ = SerializeMessage(answer_);
     }
+    Ended(status, status.ok() ? &answer_.answer() : nullptr);
     Finish(ToGrpcStatus(status));
   }
 
@@ -105,30 +116,30 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
   // The next message is read from the tier when this one has left for the caller: a slow caller slows the
   // tier down, and nothing piles up here.
   void OnMessage(v1::GenerateResponse message) override {
-    v1::AskStreamResponse event;
     if (message.has_started()) {
-      *event.mutable_started() = std::move(*message.mutable_started());
+      *event_.mutable_started() = std::move(*message.mutable_started());
     } else if (message.has_delta()) {
-      clock_.OnDelta(message.delta(), SteadyClock::now());
-      *event.mutable_delta() = std::move(*message.mutable_delta());
+      Observe(message.delta());
+      *event_.mutable_delta() = std::move(*message.mutable_delta());
     } else {
-      *event.mutable_finished() = std::move(*message.mutable_finished());
-      Complete(*event.mutable_finished());
+      *event_.mutable_finished() = std::move(*message.mutable_finished());
+      Complete(*event_.mutable_finished());
     }
-    event_ = SerializeMessage(event);
-    StartWrite(&event_);
+    bytes_ = SerializeMessage(event_);
+    StartWrite(&bytes_);
   }
 
   void OnWriteDone(bool ok) override { ok ? Next() : Stop(); }
 
   void OnEnd(absl::Status status) override {
-    Ended(status);
+    Ended(status, status.ok() ? &event_.finished() : nullptr);  // an OK end comes after the final message
     Finish(ToGrpcStatus(status));
   }
 
   void OnDone() override { delete this; }
 
-  grpc::ByteBuffer event_;
+  v1::AskStreamResponse event_;  // the last one
+  grpc::ByteBuffer bytes_;       // of it, being written
 };
 
 }  // namespace

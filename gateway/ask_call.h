@@ -13,6 +13,7 @@
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/admission.h"
 #include "gateway/answer_clock.h"
+#include "gateway/gateway_metrics.h"
 #include "gateway/generate_call.h"
 
 namespace diptych::gateway {
@@ -23,6 +24,7 @@ struct AskEnvironment {
   Admission* admission;
   std::function<std::string()> served_model;  // its name, empty while unknown
   SteadyDuration request_timeout;
+  GatewayMetrics* metrics;
 };
 
 // What both kinds of call share. Confined to gRPC's callbacks, which come one at a time.
@@ -36,17 +38,18 @@ class AskCall : protected GenerateCall {
   // Admits the question and sends it to the language tier. If that is refused nothing was started and no
   // callback follows.
   absl::Status Begin(v1::Question question);
+  // Call with each delta before it is shown.
+  void Observe(const v1::Delta& delta);
   // Adds what the gateway knows to the final message.
   void Complete(v1::Answer& answer) const;
-  // Keeps the outcome for the log line.
-  void Ended(const absl::Status& status) { outcome_ = status.code(); }
-
-  AnswerClock clock_;
+  // Call once, before the caller learns of the end. `answer` if the call has one, else null.
+  void Ended(const absl::Status& status, const v1::Answer* answer);
 
  private:
   const AskEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
   const SteadyTime arrival_;
+  AnswerClock clock_;
   std::string request_id_;
   absl::StatusCode outcome_ = absl::StatusCode::kOk;
   ByteBudget::Lease memory_;

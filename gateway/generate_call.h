@@ -50,6 +50,9 @@ class GenerateCall {
   void Next();
   void Stop();
 
+  // How often the question was sent to the tier again.
+  int repeats() const { return attempts_ > 0 ? attempts_ - 1 : 0; }
+
  private:
   class Attempt;
 

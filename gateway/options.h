@@ -12,6 +12,7 @@ namespace diptych::gateway {
 // Everything that the gateway can be told. Defaults are those of the flags.
 struct Options {
   std::string listen = "127.0.0.1:7000";
+  std::string metrics_listen = "";  // empty: none. The flag's default is 127.0.0.1:9000
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";  // asked for its description only
   QuestionLimits limits = {};

@@ -5,8 +5,11 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "common/metrics.h"
+#include "common/metrics_server.h"
 #include "common/server.h"
 #include "gateway/admission.h"
+#include "gateway/gateway_metrics.h"
 #include "gateway/options.h"
 #include "gateway/service.h"
 #include "gateway/tier_watch.h"
@@ -20,7 +23,7 @@ class GatewayServer {
   // Serves at once; is ready, for health checks, while the language tier is reachable. INVALID_ARGUMENT if
   // an address, a target or a TLS file is unusable.
   // `on_first_ready` is called once, on a thread of the server, when that is so for the first time.
-  using OnReady = std::function<void(int port, const v1::ModelDescription& model)>;
+  using OnReady = std::function<void(const GatewayServer& server, const v1::ModelDescription& model)>;
   static absl::StatusOr<std::unique_ptr<GatewayServer>> Start(const Options& options, OnReady on_first_ready = nullptr);
 
   // Ends calls that are still running.
@@ -30,15 +33,21 @@ class GatewayServer {
   void Drain();
 
   int port() const { return server_->port(); }
+  // 0 if metrics are not shown.
+  int metrics_port() const { return metrics_server_ != nullptr ? metrics_server_->port() : 0; }
 
  private:
   explicit GatewayServer(const Options& options, Tiers tiers);
 
+  // Destroyed from the last to the first: what reads stands after what is read.
+  MetricRegistry registry_;
+  GatewayMetrics metrics_;
   Tiers tiers_;
   Admission admission_;
   std::unique_ptr<TierWatch> watch_;
   std::unique_ptr<GatewayService> service_;
   std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<MetricsServer> metrics_server_;
 };
 
 }  // namespace diptych::gateway

@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/build_info.h"
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
@@ -49,7 +50,7 @@ absl::Status ForCaller(const grpc::Status& status) {
 }  // namespace
 
 GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch,
-                               SteadyDuration request_timeout)
+                               GatewayMetrics& metrics, SteadyDuration request_timeout)
     : tiers_(tiers),
       admission_(admission),
       watch_(watch),
@@ -60,7 +61,8 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
                          const auto model = watch.model();
                          return model ? model->name() : std::string();
                        },
-                   .request_timeout = request_timeout} {}
+                   .request_timeout = request_timeout,
+                   .metrics = &metrics} {}
 
 grpc::ServerUnaryReactor* GatewayService::Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {
@@ -113,7 +115,7 @@ grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* 
     if (!merged.ok()) return reactor->Finish(ToGrpcStatus(merged.status()));
     *response = *std::move(merged);
     *response->mutable_limits() = admission_.ToProto();
-    response->set_version(DIPTYCH_VERSION);
+    response->set_version(std::string(Version()));
     reactor->Finish(grpc::Status::OK);
   });
   return reactor;

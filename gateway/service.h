@@ -22,7 +22,8 @@ using RawGatewayService =
 // Translates between the wire and the classes that it is given. All must outlive it. Thread-safe.
 class GatewayService final : public RawGatewayService {
  public:
-  GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, SteadyDuration request_timeout);
+  GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
+                 SteadyDuration request_timeout);
 
   grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                 grpc::ByteBuffer* response) override;

@@ -8,7 +8,7 @@ namespace {
 
 constexpr auto kGlance = std::chrono::milliseconds(50);  // also the longest that Stop waits
 constexpr auto kRefresh = std::chrono::seconds(5);       // between two descriptions
-constexpr auto kPatience = std::chrono::milliseconds(900);
+constexpr auto kWatchPatience = std::chrono::milliseconds(900);
 
 }  // namespace
 
@@ -54,7 +54,7 @@ void TierWatch::Run() {
 
 void TierWatch::Ask() {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetLanguageModelResponse response;
   if (!tiers_.language->GetLanguageModel(&context, {}, &response).ok()) return;
   std::lock_guard lock(mutex_);

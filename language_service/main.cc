@@ -54,7 +54,7 @@ absl::Status Serve() {
   diptych::ShutdownSignal shutdown;
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::LanguageServer::Start(ReadOptions()));
-  diptych::AnnounceReady("language", server->port(), server->model(), absl::Now() - begin);
+  diptych::AnnounceReady("language", server->port(), 0, server->model(), absl::Now() - begin);
   shutdown.Wait();
   diptych::LogDraining();
   server->Drain();

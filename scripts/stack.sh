@@ -63,7 +63,8 @@ stack_up() {
     language+="${language:+,}127.0.0.1:$port"
   done
   port=$(stack_port 7000)
-  stack_start gateway 0 "$port" "$stack_bin/gateway" --language_target "ipv4:$language" --vision_target "ipv4:$vision"
+  stack_start gateway 0 "$port" "$stack_bin/gateway" --language_target "ipv4:$language" --vision_target "ipv4:$vision" \
+    --metrics_listen "127.0.0.1:$(stack_port 9000)"
   # shellcheck disable=SC2034  # read by the sourcing script
   GATEWAY=127.0.0.1:$port
 }

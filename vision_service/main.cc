@@ -51,7 +51,7 @@ absl::Status Serve() {
   diptych::ShutdownSignal shutdown;
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::VisionServer::Start(ReadOptions()));
-  diptych::AnnounceReady("vision", server->port(), server->model(), absl::Now() - begin);
+  diptych::AnnounceReady("vision", server->port(), 0, server->model(), absl::Now() - begin);
   shutdown.Wait();
   diptych::LogDraining();
   server->Drain();

@@ -50,6 +50,7 @@ Stack::Stack(const StackOptions& options) {
     addresses.push_back(languages_.back()->address());
   }
   std::vector<std::string> flags = options.gateway_flags;
+  flags.push_back("--metrics_listen=127.0.0.1:0");
   flags.push_back("--language_target=ipv4:" + absl::StrJoin(addresses, ","));
   flags.push_back("--vision_target=" + vision_->address());
   gateway_ = std::make_unique<ServerProcess>(BinaryPath("gateway"), flags);

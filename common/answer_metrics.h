@@ -1,0 +1,35 @@
+// What a process that hands out answers keeps of them: the gateway and the language service.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "common/call_metrics.h"
+#include "common/metrics.h"
+#include "common/stage_clock.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych {
+
+// Thread-safe.
+class AnswerMetrics {
+ public:
+  // `stages`: those of v1::StageTimings that this process knows.
+  AnswerMetrics(MetricRegistry& registry, std::span<const Stage> stages);
+
+  // A call ended: OK with `answer`, or with an error and null.
+  void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
+  // `tokens` arrived together, `since_last` after those before them. Each counts with its share of that time.
+  void TokensArrived(int tokens, SteadyDuration since_last);
+
+ private:
+  CallMetrics calls_;
+  StageMetrics stages_;
+  Counter prompt_tokens_;
+  Counter generation_tokens_;
+  Histogram time_to_first_token_;
+  Histogram inter_token_latency_;
+  Histogram context_remaining_;
+};
+
+}  // namespace diptych

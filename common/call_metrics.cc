@@ -1,0 +1,119 @@
+#include "common/call_metrics.h"
+
+#include <string>
+
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+constexpr std::array kReasons = {reason::kImageFormat,     reason::kImageCorrupt,    reason::kImageTooLarge,
+                                 reason::kTooManyImages,   reason::kImageUrlRefused, reason::kOptionRange,
+                                 reason::kQuestionForm,    reason::kTextEncoding,    reason::kContextLengthExceeded,
+                                 reason::kModelUnknown,    reason::kModelMismatch,   reason::kQueueFull,
+                                 reason::kKvFull,          reason::kSlowReader,      reason::kDraining,
+                                 reason::kTierUnavailable, reason::kTierProtocol};
+constexpr char kOtherReason[] = "other";
+
+constexpr std::array kFinishReasons = {"none", "stop", "length", "stop_string", "cancelled", "deadline"};
+static_assert(kFinishReasons.size() == v1::FinishReason_ARRAYSIZE);
+
+constexpr std::array kStageNames = {"gateway", "image_decode",   "image_resize",   "vision_queue",
+                                    "vit",     "token_transfer", "language_queue", "tokenize",
+                                    "qformer", "prefill",        "decode",         "detokenize"};
+static_assert(kStageNames.size() == static_cast<size_t>(Stage::kCount));
+
+const google::protobuf::Duration& Of(const v1::StageTimings& timings, Stage stage) {
+  switch (stage) {
+    case Stage::kGateway:
+      return timings.gateway();
+    case Stage::kImageDecode:
+      return timings.image_decode();
+    case Stage::kImageResize:
+      return timings.image_resize();
+    case Stage::kVisionQueue:
+      return timings.vision_queue();
+    case Stage::kVit:
+      return timings.vit();
+    case Stage::kTokenTransfer:
+      return timings.token_transfer();
+    case Stage::kLanguageQueue:
+      return timings.language_queue();
+    case Stage::kTokenize:
+      return timings.tokenize();
+    case Stage::kQFormer:
+      return timings.qformer();
+    case Stage::kPrefill:
+      return timings.prefill();
+    case Stage::kDecode:
+      return timings.decode();
+    case Stage::kDetokenize:
+      return timings.detokenize();
+    case Stage::kCount:
+      break;
+  }
+  return google::protobuf::Duration::default_instance();
+}
+
+}  // namespace
+
+std::vector<double> StageBuckets() {
+  return {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+}
+
+std::vector<double> RequestBuckets() {
+  return {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300};
+}
+
+CallMetrics::CallMetrics(MetricRegistry& registry)
+    : seconds_(registry.AddHistogram("diptych_request_seconds",
+                                     "Wall-clock time of a call from its arrival to its end, however it ended.",
+                                     RequestBuckets())) {
+  const auto ended = [&](absl::StatusCode code, const char* finish_reason) {
+    return registry.AddCounter("diptych_requests_total", "Calls that ended, by gRPC status and why generation ended.",
+                               {{"code", absl::StatusCodeToString(code)}, {"finish_reason", finish_reason}});
+  };
+  for (const char* finish_reason : kFinishReasons) finished_.push_back(ended(absl::StatusCode::kOk, finish_reason));
+  for (int code = 0; code <= static_cast<int>(absl::StatusCode::kUnauthenticated); ++code) {
+    failed_.push_back(ended(static_cast<absl::StatusCode>(code), kFinishReasons[0]));
+  }
+  const auto failed = [&](const std::string& reason) {
+    reasons_.emplace(reason,
+                     registry.AddCounter("diptych_errors_total",
+                                         "Calls that ended with an error, by its stable reason; 'other' has none.",
+                                         {{"reason", reason}}));
+  };
+  for (const std::string_view reason : kReasons) failed(std::string(reason));
+  failed(kOtherReason);
+}
+
+void CallMetrics::Ended(const absl::Status& status, v1::FinishReason finish_reason, SteadyDuration took) {
+  seconds_.Observe(ToSeconds(took));
+  if (status.ok()) return finished_[v1::FinishReason_IsValid(finish_reason) ? finish_reason : 0].Add();
+  const auto code = static_cast<size_t>(status.code());
+  failed_[code < failed_.size() ? code : static_cast<size_t>(absl::StatusCode::kUnknown)].Add();
+  const auto reason = reasons_.find(ReasonOf(status));
+  (reason != reasons_.end() ? reason : reasons_.find(kOtherReason))->second.Add();
+}
+
+StageMetrics::StageMetrics(MetricRegistry& registry, std::span<const Stage> stages) {
+  for (const Stage stage : stages) {
+    const auto index = static_cast<size_t>(stage);
+    seconds_[index] = registry.AddHistogram("diptych_stage_seconds",
+                                            "Wall-clock time that a request spent in a stage; the stages are disjoint.",
+                                            StageBuckets(), {{"stage", kStageNames[index]}});
+  }
+}
+
+void StageMetrics::Observe(Stage stage, SteadyDuration spent) {
+  if (spent > SteadyDuration::zero()) seconds_[static_cast<size_t>(stage)]->Observe(ToSeconds(spent));
+}
+
+void StageMetrics::Observe(const v1::StageTimings& timings) {
+  for (size_t i = 0; i < seconds_.size(); ++i) {
+    const auto stage = static_cast<Stage>(i);
+    if (seconds_[i]) Observe(stage, FromProtoDuration(Of(timings, stage)));
+  }
+}
+
+}  // namespace diptych

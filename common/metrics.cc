@@ -1,0 +1,89 @@
+#include "common/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+namespace diptych {
+namespace {
+
+prometheus::Labels ToLabels(const MetricLabels& labels) {
+  return prometheus::Labels(labels.begin(), labels.end());
+}
+
+}  // namespace
+
+void Counter::Add(double amount) {
+  counter_->Increment(std::max(amount, 0.0));
+}
+
+void Counter::RaiseTo(double total) {
+  counter_->Increment(std::max(total - counter_->Value(), 0.0));
+}
+
+void Gauge::Set(double value) {
+  gauge_->Set(value);
+}
+
+void Histogram::Observe(double value, int times) {
+  for (int i = 0; i < times; ++i) histogram_->Observe(value);
+}
+
+class MetricRegistry::Impl {
+ public:
+  std::vector<prometheus::MetricFamily> Collect() {
+    std::lock_guard lock(mutex_);
+    for (const auto& refresh : refreshes_) refresh();
+    auto families = registry_.Collect();
+    std::sort(families.begin(), families.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    return families;
+  }
+
+  void OnCollect(std::function<void()> refresh) {
+    std::lock_guard lock(mutex_);
+    refreshes_.push_back(std::move(refresh));
+  }
+
+  prometheus::Registry& registry() { return registry_; }
+
+ private:
+  prometheus::Registry registry_;
+  std::mutex mutex_;  // one reading at a time
+  std::vector<std::function<void()>> refreshes_;
+};
+
+MetricRegistry::MetricRegistry() : impl_(std::make_unique<Impl>()) {}
+
+MetricRegistry::~MetricRegistry() = default;
+
+Counter MetricRegistry::AddCounter(const std::string& name, const std::string& help, const MetricLabels& labels) {
+  auto& family = prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry());
+  return Counter(&family.Add(ToLabels(labels)));
+}
+
+Gauge MetricRegistry::AddGauge(const std::string& name, const std::string& help, const MetricLabels& labels) {
+  auto& family = prometheus::BuildGauge().Name(name).Help(help).Register(impl_->registry());
+  return Gauge(&family.Add(ToLabels(labels)));
+}
+
+Histogram MetricRegistry::AddHistogram(const std::string& name, const std::string& help,
+                                       const std::vector<double>& bounds, const MetricLabels& labels) {
+  auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(impl_->registry());
+  return Histogram(&family.Add(ToLabels(labels), bounds));
+}
+
+void MetricRegistry::OnCollect(std::function<void()> refresh) {
+  impl_->OnCollect(std::move(refresh));
+}
+
+std::string MetricRegistry::Exposition() const {
+  return prometheus::TextSerializer().Serialize(impl_->Collect());
+}
+
+}  // namespace diptych

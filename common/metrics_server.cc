@@ -1,0 +1,194 @@
+#include "common/metrics_server.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <list>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+constexpr size_t kMaxConnections = 16;
+constexpr size_t kMaxRequestBytes = 8 << 10;
+constexpr std::chrono::seconds kPatience(2);
+constexpr std::chrono::milliseconds kPauseAfterFault(100);
+
+absl::StatusOr<tcp::endpoint> Resolve(asio::io_context& io, const std::string& listen) {
+  const auto malformed = absl::InvalidArgumentError("not host:port");
+  const size_t colon = listen.rfind(':');
+  if (colon == std::string::npos || colon == 0) return malformed;
+  std::string host = listen.substr(0, colon);
+  const std::string port = listen.substr(colon + 1);
+  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos) return malformed;
+  if (std::stoi(port) > 65535) return malformed;
+  if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  error_code error;
+  const auto found =
+      tcp::resolver(io).resolve(host, port, tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  if (error || found.empty()) return malformed;
+  return found.begin()->endpoint();
+}
+
+bool IsMetricsPath(std::string_view target) {
+  return target.substr(0, target.find('?')) == "/metrics";
+}
+
+http::response<http::string_body> Answer(const http::request<http::empty_body>& request,
+                                         const MetricRegistry& registry) {
+  http::response<http::string_body> response;
+  response.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
+  if (request.method() != http::verb::get) {
+    response.result(http::status::method_not_allowed);
+    response.set(http::field::allow, "GET");
+  } else if (!IsMetricsPath(std::string_view(request.target().data(), request.target().size()))) {
+    response.result(http::status::not_found);
+  } else {
+    response.body() = registry.Exposition();
+  }
+  response.keep_alive(false);
+  response.prepare_payload();
+  return response;
+}
+
+// One connection. Confined to the server's thread; kept alive by the operation that it waits for.
+class Connection final : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(tcp::socket socket, const MetricRegistry& registry) : stream_(std::move(socket)), registry_(registry) {
+    parser_.header_limit(kMaxRequestBytes);
+    parser_.body_limit(0);
+  }
+
+  void Start() {
+    stream_.expires_after(kPatience);
+    http::async_read_header(stream_, buffer_, parser_, [self = shared_from_this()](error_code error, size_t) {
+      if (!error) self->Write();
+    });
+  }
+
+  void Close() { stream_.close(); }
+
+ private:
+  void Write() {
+    response_ = Answer(parser_.get(), registry_);
+    stream_.expires_after(kPatience);
+    http::async_write(stream_, response_, [self = shared_from_this()](error_code error, size_t) {
+      if (!error) self->stream_.socket().shutdown(tcp::socket::shutdown_send, error);
+    });
+  }
+
+  beast::tcp_stream stream_;
+  const MetricRegistry& registry_;
+  beast::flat_buffer buffer_{kMaxRequestBytes};
+  http::request_parser<http::empty_body> parser_;
+  http::response<http::string_body> response_;
+};
+
+}  // namespace
+
+class MetricsServer::Impl {
+ public:
+  explicit Impl(const MetricRegistry& registry) : registry_(registry) {}
+
+  ~Impl() {
+    io_.stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  absl::Status Start(const std::string& listen) {
+    DIPTYCH_ASSIGN_OR_RETURN(const tcp::endpoint endpoint, Resolve(io_, listen));
+    error_code error;
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(kMaxConnections, error);
+    if (error) return absl::UnavailableError("cannot listen there");
+    port_ = acceptor_.local_endpoint(error).port();
+    Accept();
+    thread_ = std::thread([this] { Run(); });
+    return absl::OkStatus();
+  }
+
+  int port() const { return port_; }
+
+ private:
+  // A failure, which is memory at its end, costs the connection that met it.
+  void Run() {
+    while (!io_.stopped()) {
+      try {
+        io_.run();
+      } catch (const std::exception&) {  // its connection is closed by now
+      }
+    }
+  }
+
+  void Accept() {
+    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+      if (error) return AcceptLater();
+      Accept();
+      Admit(std::make_shared<Connection>(std::move(socket), registry_));
+    });
+  }
+
+  // Without the pause, a process that is out of descriptors would spin here.
+  void AcceptLater() {
+    pause_.expires_after(kPauseAfterFault);
+    pause_.async_wait([this](error_code) { Accept(); });
+  }
+
+  void Admit(const std::shared_ptr<Connection>& connection) {
+    open_.remove_if([](const std::weak_ptr<Connection>& other) { return other.expired(); });
+    if (open_.size() >= kMaxConnections) {
+      if (const auto oldest = open_.front().lock()) oldest->Close();
+      open_.pop_front();
+    }
+    open_.push_back(connection);
+    connection->Start();
+  }
+
+  const MetricRegistry& registry_;
+  asio::io_context io_{1};
+  tcp::acceptor acceptor_{io_};
+  asio::steady_timer pause_{io_};
+  std::list<std::weak_ptr<Connection>> open_;  // oldest first
+  int port_ = 0;
+  std::thread thread_;
+};
+
+absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& listen,
+                                                                    const MetricRegistry& registry) {
+  auto impl = std::make_unique<Impl>(registry);
+  if (!impl->Start(listen).ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "cannot show metrics on ", listen,
+        ": the address is malformed or in use; choose another with --metrics_listen, or none with an empty one"));
+  }
+  return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(impl)));
+}
+
+MetricsServer::MetricsServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+MetricsServer::~MetricsServer() = default;
+
+int MetricsServer::port() const {
+  return impl_->port();
+}
+
+}  // namespace diptych
