@@ -190,10 +190,11 @@ void LanguageEngine::Retire(uint64_t id, absl::StatusOr<GenerateResult> result) 
   const std::shared_ptr<TokenStream> stream = place->second.shared_stream();
   if (absl::IsInternal(result.status())) ++stats_.failed_requests;
   scheduler_.Remove(id);
-  paused_.erase(id);
+  const bool stuck = paused_.erase(id) > 0;
   sequences_.erase(place);
   inbox_.Leave();
   PublishStats();
+  if (stuck) stream->GiveUpReader();
   stream->End(std::move(result));
 }
 

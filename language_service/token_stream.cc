@@ -17,6 +17,10 @@ void TokenStream::Push(TokenDelta delta) {
   if (!busy_) Deliver(std::move(lock));
 }
 
+void TokenStream::GiveUpReader() {
+  if (reader_.on_stuck) reader_.on_stuck();
+}
+
 void TokenStream::End(absl::StatusOr<GenerateResult> result) {
   std::unique_lock lock(mutex_);
   result_ = std::move(result);

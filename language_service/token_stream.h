@@ -37,6 +37,9 @@ class TokenStream {
     std::function<void(TokenDelta)> on_delta;
     // Called once, last.
     std::function<void(absl::StatusOr<GenerateResult>)> on_end;
+    // Called at most once, before on_end, when the reader is given up because it lets tokens lie: whatever it waits
+    // for must end now, so that on_end can reach it.
+    std::function<void()> on_stuck = nullptr;
   };
 
   // The reader counts as busy until its first Next.
@@ -44,6 +47,8 @@ class TokenStream {
 
   // Engine side.
   void Push(TokenDelta delta);
+  // The answer ends with an error, and its reader has not taken what waits. Before End.
+  void GiveUpReader();
   // Exactly once, after the last Push.
   void End(absl::StatusOr<GenerateResult> result);
   // Tokens that wait for the reader.

@@ -5,6 +5,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -48,7 +49,8 @@ class Asked {
   explicit Asked(SteadyTime deadline, bool reads) : reads_(reads), watch_(std::make_shared<CallWatch>(deadline)) {
     stream_ = std::make_shared<TokenStream>(
         TokenStream::Reader{.on_delta = [this](TokenDelta delta) { OnDelta(std::move(delta)); },
-                            .on_end = [this](auto result) { end_.set_value(std::move(result)); }});
+                            .on_end = [this](auto result) { end_.set_value(std::move(result)); },
+                            .on_stuck = [this] { given_up_ = true; }});
     if (reads_) stream_->Next();
   }
 
@@ -60,6 +62,7 @@ class Asked {
   }
   absl::StatusOr<GenerateResult> Await() { return end_.get_future().get(); }
   int64_t unread() const { return stream_->unread_tokens(); }
+  bool given_up() const { return given_up_; }
 
   GenerateWork Work(const EngineQuestion& question, const ServedLanguageModel& model) const {
     return {.prompt = *blip2::BuildPrompt({.images = static_cast<int64_t>(question.images.size()),
@@ -80,6 +83,7 @@ class Asked {
   }
 
   std::atomic<bool> reads_;
+  std::atomic<bool> given_up_ = false;
   const std::shared_ptr<CallWatch> watch_;
   std::shared_ptr<TokenStream> stream_;
   std::promise<absl::StatusOr<GenerateResult>> end_;

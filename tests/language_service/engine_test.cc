@@ -213,6 +213,7 @@ TEST_F(EngineTest, AReaderThatTakesNothingIsPausedAndOthersAreNot) {
   const auto result = slow->Await();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(IdsOf(*result), IdsOf(*expected));
+  EXPECT_FALSE(slow->given_up());
   ExpectNothingHeld();
 }
 
@@ -223,6 +224,7 @@ TEST_F(EngineTest, AReaderThatTakesNothingForLongIsGivenUp) {
   ExpectNothingHeld();
   slow->Read();
   const absl::Status status = slow->Await().status();
+  EXPECT_TRUE(slow->given_up());
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ReasonOf(status), reason::kSlowReader);
   EXPECT_TRUE(RetryAfterOf(status).has_value());
