@@ -1,11 +1,61 @@
 #include "blip2/layers.h"
 
 #include <ATen/ATen.h>
+#include <ATen/cpu/Utils.h>
+
+#include <optional>
+#include <vector>
+
+#include "blip2/linear_kernel.h"
 
 namespace diptych::blip2 {
+namespace {
+
+constexpr int64_t kFewRows = 16;  // libtorch's product is slower up to here, whatever the type
+
+std::optional<WeightType> WeightTypeOf(at::ScalarType dtype) {
+  if (dtype == at::kFloat) return WeightType::kFloat32;
+  if (dtype == at::kBFloat16) return WeightType::kBFloat16;
+  if (dtype == at::kHalf) return WeightType::kFloat16;
+  return std::nullopt;
+}
+
+// Without instructions for them, libtorch's products of half-width numbers take several times those of float32.
+bool HasHalfWidthInstructions() {
+  static const bool kHas = [] {
+    const auto capabilities = at::cpu::get_cpu_capabilities();
+    const auto found = capabilities.find("avx512_bf16");
+    return found != capabilities.end() && found->second.isBool() && found->second.toBool();
+  }();
+  return kHas;
+}
+
+bool IsForOurKernel(const at::Tensor& x, const at::Tensor& weight) {
+  if (!x.is_cpu() || !weight.is_cpu() || !weight.is_contiguous() || x.scalar_type() != weight.scalar_type())
+    return false;
+  if (x.dim() < 1 || x.numel() == 0 || x.size(-1) != weight.size(1) || !WeightTypeOf(x.scalar_type())) return false;
+  const bool few = x.numel() / x.size(-1) <= kFewRows;
+  return few || (x.scalar_type() != at::kFloat && !HasHalfWidthInstructions());
+}
+
+at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  const at::Tensor rows = x.to(at::kFloat).contiguous();
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  at::Tensor y = at::empty(shape, rows.options());
+  MultiplyRows({.type = *WeightTypeOf(weight.scalar_type()),
+                .weight = weight.const_data_ptr(),
+                .bias = bias ? bias->const_data_ptr() : nullptr,
+                .in = weight.size(1),
+                .out = weight.size(0)},
+               rows.const_data_ptr<float>(), rows.numel() / weight.size(1), y.mutable_data_ptr<float>());
+  return y.to(x.scalar_type());
+}
+
+}  // namespace
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias);
+  return IsForOurKernel(x, weight) ? MultiplyByOurKernel(x, weight, bias) : at::linear(x, weight, bias);
 }
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {

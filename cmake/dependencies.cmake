@@ -13,6 +13,8 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(TurboJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
 pkg_check_modules(LibPNG REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(Highway REQUIRED IMPORTED_TARGET libhwy)
+find_package(OpenMP COMPONENTS CXX)  # the compiler's own; at run time libtorch's library of the same name serves both
 
 # Debian's OpenCV component packages carry no CMake config; the whole libopencv-dev, which does, is 1 GB.
 find_path(OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)

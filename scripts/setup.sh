@@ -11,7 +11,7 @@ packages=(
   g++ cmake make ninja-build ccache pkg-config git ca-certificates python3 python3-pip
   libgrpc++-dev libprotobuf-dev libprotoc-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   libopencv-core-dev libopencv-imgcodecs-dev libturbojpeg0-dev libpng-dev libwebp-dev
-  libssl-dev libpcre2-dev nlohmann-json3-dev libspdlog-dev libcli11-dev prometheus-cpp-dev
+  libssl-dev libpcre2-dev libhwy-dev nlohmann-json3-dev libspdlog-dev libcli11-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev
 )
 # Debian 12's default Boost (1.74) is older than the HTTP code needs.

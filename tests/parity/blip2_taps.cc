@@ -1,7 +1,8 @@
 // Runs jobs for tools/parity: one JSON object a line on stdin, one result a line on stdout.
 //
 //   {"kind": "ask", "image": path or null, "image_size": 0, "text": string or null, "max_new_tokens": 20,
-//    "min_new_tokens": 0, "repetition_penalty": 1, "num_beams": 1, "length_penalty": 1, "taps": path or null}
+//    "min_new_tokens": 0, "repetition_penalty": 1, "num_beams": 1, "length_penalty": 1,
+//    "temperature": 0, "top_k": 50, "top_p": 1, "seed": 0, "taps": path or null}
 //       -> {"prompt_ids", "token_ids", "text", "seconds"}; the tensors of the first step go to `taps` (safetensors)
 //   {"kind": "pixels", "image": path, "image_size": 224, "taps": path}   -> {}
 //   {"kind": "encode", "text": string}   -> {"ids"}
@@ -82,6 +83,10 @@ json Ask(const WholeModel& model, const json& job) {
   question.options.repetition_penalty = job.value("repetition_penalty", 1.0);
   question.options.num_beams = job.value("num_beams", int64_t{1});
   question.options.length_penalty = job.value("length_penalty", 1.0);
+  question.options.temperature = job.value("temperature", 0.0);
+  question.options.top_k = job.value("top_k", int64_t{50});
+  question.options.top_p = job.value("top_p", 1.0);
+  question.options.seed = job.value("seed", uint64_t{0});
   const absl::StatusOr<diptych::testing::Answer> answer = model.Ask(question);
   if (!answer.ok()) return {{"error", answer.status().ToString()}};
   if (job.contains("taps") && job["taps"].is_string()) {

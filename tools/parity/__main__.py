@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from . import check_model, check_text, full_size
+from . import check_generation, check_model, check_text, full_size
 from .report import Report
 
 OUT = Path("build/parity")
@@ -51,6 +51,8 @@ def compare_tiny(seed: int, report: Report) -> None:
     models = check_model.run_tiny_models(scratch, seed)
     check_model.check_pixels(models, scratch, seed, report)
     check_model.check_float32(models, report)
+    check_generation.check_beam_search(models, seed, report)
+    check_generation.check_sampled_answers(models, seed, report)
     check_model.check_bfloat16(models, report)
     check_text.check_tokenizer("tiny models", models[0].folder, seed, report)
     if (DEMO / "config.json").exists():

@@ -90,7 +90,7 @@ def check_sampling(tokenizer: Path, seed: int, report: Report, settings: int = 4
                    top_k=int(rng.choice([0, 1, 5, 20, 50])), top_p=top_p,
                    repetition_penalty=float(rng.choice([1.0, 1.0, 1.5, 0.7])), seed=number, draws=draws)
         jobs.append(job)
-        expected.append(_probabilities(logits, job))
+        expected.append(probabilities(logits, job))
     outside = 0
     least = 1.0
     for result, p in zip(ours.run(jobs, tokenizer=tokenizer).results, expected):
@@ -101,7 +101,8 @@ def check_sampling(tokenizer: Path, seed: int, report: Report, settings: int = 4
     report.add("sampling, least p of a chi-square test", f"{least:.1e}", "> 1e-6", least > 1e-6)
 
 
-def _probabilities(logits, job):
+def probabilities(logits, job) -> np.ndarray:
+    """What transformers' processors leave of logits [V]; `job` as blip2_taps takes it."""
     processors = LogitsProcessorList()
     if job["repetition_penalty"] != 1:
         processors.append(RepetitionPenaltyLogitsProcessor(job["repetition_penalty"]))

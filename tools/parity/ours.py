@@ -36,7 +36,7 @@ def run(jobs: list[dict], *, model: Path | None = None, tokenizer: Path | None =
 
 
 def ask(case: Case, taps: Path | None = None) -> dict:
-    return dict(kind="ask", image=case.image and str(case.image), image_size=case.image_size, text=case.text,
-                max_new_tokens=case.max_new_tokens, min_new_tokens=case.min_new_tokens,
-                repetition_penalty=case.repetition_penalty, num_beams=case.num_beams,
-                length_penalty=case.length_penalty, taps=taps and str(taps))
+    options = ("image_size", "text", "max_new_tokens", "min_new_tokens", "repetition_penalty", "num_beams", "length_penalty",
+               "temperature", "top_k", "top_p", "seed")
+    return dict({name: getattr(case, name) for name in options}, kind="ask", image=case.image and str(case.image),
+                taps=taps and str(taps))

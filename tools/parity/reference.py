@@ -21,6 +21,10 @@ class Case:
     repetition_penalty: float = 1.0
     num_beams: int = 1
     length_penalty: float = 1.0
+    temperature: float = 0.0  # more: sampled, which Reference.generate() does not do
+    top_k: int = 50
+    top_p: float = 1.0
+    seed: int = 0
 
 
 class Reference:
@@ -83,6 +87,17 @@ class Reference:
             return self.model.language_model.generate(input_ids=ids, **options)
         pixels = self.pixels(case.image, case.image_size).to(self.model.dtype)
         return self.model.generate(pixels, input_ids=ids, interpolate_pos_encoding=True, **options)
+
+    @torch.no_grad()
+    def logits_before(self, case: Case, new_ids: list[int]) -> tuple[list[int], torch.Tensor]:
+        """The prompt's ids, and the logits [len(new_ids), V] from which each of `new_ids` was chosen."""
+        prompt = self.prompt_ids(case.text, case.image is not None)
+        embeddings = self.model.get_input_embeddings()(torch.tensor([prompt + new_ids]))
+        if case.image is not None:  # by hand: a new id may be that of the placeholder
+            projected = self.taps(case)["projected"]
+            embeddings[:, :projected.shape[1]] = projected
+        logits = self.model.language_model(inputs_embeds=embeddings).logits
+        return prompt, logits[0, len(prompt) - 1:-1].float()
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -1,0 +1,144 @@
+// Tokens a second of the decoder alone, for several batch sizes in one run.
+//
+//   build/release/bin/decode_throughput --model=DIR --dtype=bfloat16
+//
+// Each sequence has --context tokens of keys and values (noise: what they say costs nothing) and decodes one token
+// a step. The batch sizes take turns, so that a machine's moods meet all of them. Prints medians over all steps,
+// on the clock and in processor time: on a shared machine the second is the one to compare.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "blip2/checkpoint.h"
+#include "blip2/device.h"
+#include "blip2/opt.h"
+#include "common/status.h"
+
+ABSL_FLAG(std::string, model, "models/demo", "Checkpoint folder");
+ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
+ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16 or float16");
+ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
+ABSL_FLAG(int, context, 64, "Tokens that each sequence has read");
+ABSL_FLAG(int, steps, 3, "Steps of each batch size in each round");
+ABSL_FLAG(int, rounds, 5, "Rounds over all batch sizes");
+
+namespace {
+
+using diptych::blip2::DecoderRow;
+using diptych::blip2::KvPool;
+using diptych::blip2::OptDecoder;
+
+constexpr int kBatches[] = {1, 2, 4, 8, 16};
+constexpr int64_t kBlockTokens = 16;
+
+struct Seconds {
+  double clock = 0;
+  double processor = 0;
+};
+
+double ProcessorSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double Median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+// Sequences that have read `context` tokens each.
+class Sequences {
+ public:
+  Sequences(const OptDecoder& decoder, int count, int64_t context) : decoder_(decoder), past_(context) {
+    const int64_t blocks = context / kBlockTokens + 1;
+    pool_ = decoder.MakeKvPool(count * blocks, kBlockTokens);
+    const c10::InferenceMode inference;
+    for (const auto* side : {&pool_.keys, &pool_.values}) {
+      for (const at::Tensor& layer : *side) layer.normal_();
+    }
+    for (int i = 0; i < count; ++i) {
+      std::vector<int32_t>& table = tables_.emplace_back(blocks);
+      std::iota(table.begin(), table.end(), static_cast<int32_t>(i * blocks));
+    }
+  }
+
+  // One step of the first `batch` sequences; always the same one, so that the context stays as long.
+  Seconds Step(int batch) {
+    std::vector<DecoderRow> rows;
+    for (int i = 0; i < batch; ++i) {
+      const int64_t id = 100 + i;
+      rows.push_back(
+          {.embeddings = decoder_.Embed({&id, 1})[0], .past = past_, .blocks = tables_[i], .wants_logits = true});
+    }
+    const double processor = ProcessorSeconds();
+    const auto start = std::chrono::steady_clock::now();
+    decoder_.Forward(rows, pool_).argmax(1).to(at::kCPU);
+    return {.clock = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+            .processor = ProcessorSeconds() - processor};
+  }
+
+ private:
+  const OptDecoder& decoder_;
+  const int64_t past_;
+  KvPool pool_;
+  std::vector<std::vector<int32_t>> tables_;
+};
+
+void Measure(const OptDecoder& decoder) {
+  Sequences sequences(decoder, kBatches[std::size(kBatches) - 1], absl::GetFlag(FLAGS_context));
+  std::vector<std::vector<double>> clock(std::size(kBatches));
+  std::vector<std::vector<double>> processor(std::size(kBatches));
+  sequences.Step(1);  // the first pass reads the weights from disk
+  for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
+    for (size_t i = 0; i < std::size(kBatches); ++i) {
+      for (int step = 0; step < absl::GetFlag(FLAGS_steps); ++step) {
+        const Seconds seconds = sequences.Step(kBatches[i]);
+        clock[i].push_back(seconds.clock);
+        processor[i].push_back(seconds.processor);
+      }
+    }
+  }
+  std::printf(
+      "| batch | ms a step | tokens/s | × batch 1 | processor ms a token | batch 1 / this "
+      "|\n|---|---|---|---|---|---|\n");
+  for (size_t i = 0; i < std::size(kBatches); ++i) {
+    const double per_token = Median(processor[i]) / kBatches[i];
+    std::printf("| %d | %.1f | %.2f | %.2f | %.1f | %.2f |\n", kBatches[i], Median(clock[i]) * 1e3,
+                kBatches[i] / Median(clock[i]), kBatches[i] * Median(clock[0]) / Median(clock[i]), per_token * 1e3,
+                Median(processor[0]) / per_token);
+  }
+}
+
+absl::Status Run() {
+  diptych::blip2::SetIntraOpThreads(absl::GetFlag(FLAGS_threads));
+  DIPTYCH_ASSIGN_OR_RETURN(const diptych::blip2::Placement placement,
+                           diptych::blip2::ParsePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype)));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, diptych::blip2::Checkpoint::Open(absl::GetFlag(FLAGS_model)));
+  const OptDecoder decoder(*checkpoint, placement);
+  std::printf("%s, %s on %s, %d threads, %d tokens of context\n\n", checkpoint->name().c_str(),
+              absl::GetFlag(FLAGS_dtype).c_str(), absl::GetFlag(FLAGS_device).c_str(), at::get_num_threads(),
+              absl::GetFlag(FLAGS_context));
+  Measure(decoder);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  absl::ParseCommandLine(argc, argv);
+  const absl::Status status = Run();
+  if (!status.ok()) std::cerr << status << '\n';
+  return status.ok() ? 0 : 1;
+}

@@ -1,0 +1,24 @@
+// Linear maps on the CPU for few rows, where the time is that of reading the weights.
+#pragma once
+
+#include <cstdint>
+
+namespace diptych::blip2 {
+
+enum class WeightType { kFloat32, kBFloat16, kFloat16 };
+
+// A matrix [out, in] of `type`, row by row, and a bias [out] of the same type or null.
+struct LinearWeights {
+  WeightType type = WeightType::kFloat32;
+  const void* weight = nullptr;
+  const void* bias = nullptr;
+  int64_t in = 0;
+  int64_t out = 0;
+};
+
+// y [rows, out] = x [rows, in] · weightᵀ + bias, sums in float32. Each sum is formed in the same order whatever
+// `rows` is and however many threads take part: a row has the same bits in every batch. Runs on libtorch's
+// threads; reads every weight once from memory.
+void MultiplyRows(const LinearWeights& weights, const float* x, int64_t rows, float* y);
+
+}  // namespace diptych::blip2
