@@ -30,8 +30,8 @@ LINKS = {
     "blip2": {"diptych_status", "diptych_torch", "diptych_opencv"},
     "vision_service": {"diptych_blip2", "diptych_common"},
     "language_service": {"diptych_blip2", "diptych_common"},
-    "gateway": {"diptych_common"},
-    "cli": {"diptych_common"},
+    "gateway": {"diptych_common", "diptych_message_json"},
+    "cli": {"diptych_common", "diptych_message_json"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 HEAVY = {"torch/torch.h": "21 s to parse", "torch/nn.h": "21 s to parse"}

@@ -1,0 +1,133 @@
+#include "gateway/http/http_api.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <grpcpp/grpcpp.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "gateway/http/openai_call.h"
+#include "gateway/http/openai_reply.h"
+#include "gateway/http/openai_request.h"
+
+namespace diptych::gateway {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr char kModels[] = "/v1/models";
+
+bool IsJson(const HttpRequest& request) {
+  return absl::StartsWithIgnoreCase(request.content_type, "application/json");
+}
+
+ordered_json ModelObject(const v1::ModelDescription& model) {
+  return {{"id", model.name()}, {"object", "model"}, {"created", 0}, {"owned_by", "diptych"}};
+}
+
+// One unary call whose messages are JSON.
+struct PlanCall {
+  grpc::ClientContext context;
+  v1::PlanContextRequest request;
+  v1::PlanContextResponse response;
+};
+
+HttpReply ProtoReply(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  HttpReply reply;
+  const auto written = google::protobuf::util::MessageToJsonString(message, &reply.body, options);
+  return written.ok() ? reply : ErrorReply(absl::InternalError("no JSON"));
+}
+
+}  // namespace
+
+HttpReply HttpApi::Models(const std::string& id) const {
+  const std::optional<v1::ModelDescription> model = environment_.model();
+  if (!model) {
+    return ErrorReply(RetryLater(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
+                                 "no language replica has answered yet", absl::Seconds(1)));
+  }
+  if (id.empty()) return {.body = Dump({{"object", "list"}, {"data", {ModelObject(*model)}}})};
+  if (id == model->name()) return {.body = Dump(ModelObject(*model))};
+  return ErrorReply(MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown, "no such model is served"));
+}
+
+void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
+  auto call = std::make_shared<PlanCall>();
+  const auto read = google::protobuf::util::JsonStringToMessage(request.body, &call->request);
+  if (!read.ok()) {
+    return exchange->Reply(ErrorReply(absl::InvalidArgumentError("the body is not the JSON form of PlanContextRequest")));
+  }
+  exchange->OnGone([weak = std::weak_ptr(call)] {
+    if (const auto running = weak.lock()) running->context.TryCancel();
+  });
+  environment_.gateway->async()->PlanContext(
+      &call->context, &call->request, &call->response,
+      [call, exchange = std::move(exchange)](const grpc::Status& status) {
+        exchange->Reply(status.ok() ? ProtoReply(call->response) : ErrorReply(FromGrpcStatus(status)));
+      });
+}
+
+void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
+  const bool get = request.method == "GET", post = request.method == "POST";
+  const auto need = [&](bool right, const char* method) {
+    if (right) return true;
+    HttpReply reply = PlainErrorReply(405, absl::StrCat(request.path, " takes ", method));
+    reply.headers.emplace_back("allow", method);
+    exchange->Reply(std::move(reply));
+    return false;
+  };
+  const auto need_json = [&] {
+    if (!need(post, "POST")) return false;
+    if (!IsJson(request)) exchange->Reply(PlainErrorReply(415, "the content-type must be application/json"));
+    return IsJson(request);
+  };
+  const auto openai = [&](OpenAiKind kind) {
+    absl::StatusOr<OpenAiRequest> read =
+        kind == OpenAiKind::kChat ? ReadChatRequest(request.body) : ReadCompletionRequest(request.body);
+    if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
+    read->question.set_request_id(request.request_id);
+    const int logprobs = read->question.generation().logprobs();
+    ReplyHead head{.kind = kind,
+                   .id = "",
+                   .created = absl::ToUnixSeconds(absl::Now()),
+                   .model = "",
+                   .logprobs = logprobs > 0,
+                   .top_logprobs = read->top_logprobs,
+                   .echo = read->echo ? read->question.prompt() : ""};
+    StartOpenAiCall(environment_.gateway, *std::move(read), std::move(head), exchange);
+  };
+
+  if (request.path == "/v1/chat/completions") {
+    if (need_json()) openai(OpenAiKind::kChat);
+  } else if (request.path == "/v1/completions") {
+    if (need_json()) openai(OpenAiKind::kCompletion);
+  } else if (request.path == "/v1/diptych/plan") {
+    if (need_json()) Plan(request, exchange);
+  } else if (request.path == kModels || absl::StartsWith(request.path, absl::StrCat(kModels, "/"))) {
+    if (!need(get, "GET")) return;
+    exchange->Reply(Models(request.path == kModels ? "" : request.path.substr(sizeof kModels)));
+  } else if (request.path == "/healthz/live") {
+    if (need(get, "GET")) exchange->Reply({.content_type = "text/plain", .body = "live\n"});
+  } else if (request.path == "/healthz/ready") {
+    if (!need(get, "GET")) return;
+    const bool ready = environment_.ready();
+    exchange->Reply({.status = ready ? 200 : 503,
+                     .content_type = "text/plain",
+                     .body = ready ? "ready\n" : "the language tier is not reachable\n"});
+  } else if (request.path == "/metrics" && environment_.metrics) {
+    if (!need(get, "GET")) return;
+    exchange->Reply({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = environment_.metrics()});
+  } else {
+    exchange->Reply(PlainErrorReply(404, "there is nothing at this path"));
+  }
+}
+
+}  // namespace diptych::gateway

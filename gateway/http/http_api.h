@@ -1,0 +1,36 @@
+// The HTTP surface: routes to handlers, HTTP to gRPC and back.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "diptych/v1/gateway.grpc.pb.h"
+#include "gateway/http/http_server.h"
+
+namespace diptych::gateway {
+
+// Translates and keeps no state: every question goes through the gateway's own RPCs on an in-process channel, so limits,
+// admission, deadlines and timings are those of any other caller. Thread-safe.
+class HttpApi {
+ public:
+  struct Environment {
+    std::shared_ptr<v1::GatewayService::StubInterface> gateway;
+    std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
+    std::function<bool()> ready;
+    std::function<std::string()> metrics;  // Prometheus text; may be empty
+  };
+
+  explicit HttpApi(Environment environment) : environment_(std::move(environment)) {}
+
+  void Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
+
+ private:
+  HttpReply Models(const std::string& id) const;
+  void Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
+
+  const Environment environment_;
+};
+
+}  // namespace diptych::gateway

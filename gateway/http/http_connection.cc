@@ -1,0 +1,329 @@
+#include "gateway/http/http_connection.h"
+
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/status.hpp>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace diptych::gateway {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+namespace net = boost::asio;
+
+namespace {
+
+constexpr size_t kReadAhead = 16 << 10;  // bytes that are read while a reply is under way
+constexpr std::chrono::seconds kLinger(2);
+
+std::string HeaderOf(const http::request<http::string_body>& request, http::field name) {
+  const auto value = request[name];
+  return std::string(value.data(), value.size());
+}
+
+// True for what the bytes are at fault for; everything else is the connection's end.
+bool IsMalformed(const boost::system::error_code& error) {
+  return error.category() == http::make_error_code(http::error::bad_version).category() &&
+         error != http::error::end_of_stream && error != http::error::partial_message;
+}
+
+std::string StatusLine(int status) {
+  const auto reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
+  return absl::StrCat("HTTP/1.1 ", status, " ", std::string(reason.data(), reason.size()), "\r\n");
+}
+
+std::string HeaderLines(const std::vector<std::pair<std::string, std::string>>& headers) {
+  std::string lines;
+  for (const auto& [name, value] : headers) absl::StrAppend(&lines, name, ": ", value, "\r\n");
+  return lines;
+}
+
+}  // namespace
+
+// Hands everything to the connection's strand, and nothing once it is no longer the running one.
+class HttpConnection::Exchange final : public HttpExchange, public std::enable_shared_from_this<Exchange> {
+ public:
+  explicit Exchange(std::shared_ptr<HttpConnection> connection) : connection_(std::move(connection)) {}
+
+  void Reply(HttpReply reply) override {
+    Post([reply = std::move(reply)](HttpConnection& connection) {
+      connection.WriteReply(reply, /*keep_alive=*/true);
+      connection.EndExchange();
+    });
+  }
+
+  void StartEvents(std::vector<std::pair<std::string, std::string>> headers) override {
+    Post([headers = std::move(headers)](HttpConnection& connection) { connection.WriteEventsHeader(headers); });
+  }
+
+  void SendEvent(std::string data, std::function<void(bool)> done) override {
+    net::post(connection_->stream_.get_executor(),
+              [self = shared_from_this(), data = std::move(data), done = std::move(done)]() mutable {
+                if (!self->running()) return done(false);
+                self->connection_->WriteChunk(absl::StrCat("data: ", data, "\n\n"), std::move(done));
+              });
+  }
+
+  void EndEvents() override {
+    Post([](HttpConnection& connection) { connection.FinishEvents(); });
+  }
+
+  void OnGone(std::function<void()> gone) override {
+    net::post(connection_->stream_.get_executor(), [self = shared_from_this(), gone = std::move(gone)]() mutable {
+      if (self->gone_) return gone();
+      if (self->running()) self->on_gone_ = std::move(gone);
+    });
+  }
+
+  // On the strand.
+  void Ended() { on_gone_ = nullptr; }
+  void Gone() {
+    gone_ = true;
+    if (on_gone_) std::exchange(on_gone_, nullptr)();
+  }
+
+ private:
+  bool running() const { return connection_->exchange_.get() == this && !connection_->ended_; }
+
+  template <typename Function>
+  void Post(Function function) {
+    net::post(connection_->stream_.get_executor(), [self = shared_from_this(), function = std::move(function)] {
+      if (self->running()) function(*self->connection_);
+    });
+  }
+
+  const std::shared_ptr<HttpConnection> connection_;
+  std::function<void()> on_gone_;
+  bool gone_ = false;
+};
+
+HttpConnection::HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared)
+    : shared_(std::move(shared)), stream_(std::move(socket)), silence_(stream_.get_executor()) {
+  ErrorCode ignored;
+  stream_.socket().set_option(net::ip::tcp::no_delay(true), ignored);
+}
+
+void HttpConnection::Start() {
+  net::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->Listen(); });
+}
+
+void HttpConnection::CloseWhenIdle() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    self->closing_ = true;
+    if (self->exchange_ == nullptr && !self->parser_) self->Shut();
+  });
+}
+
+void HttpConnection::Close() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] { self->Shut(); });
+}
+
+void HttpConnection::Listen() {
+  if (listening_ || shut_) return;
+  if (exchange_ == nullptr) {
+    if (buffer_.size() > 0) return ReadHeader();
+    stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.idle_timeout));
+  } else if (buffer_.size() >= kReadAhead) {
+    return;  // a caller that sends on without waiting: its leaving is then noticed by a failing write
+  }
+  listening_ = true;
+  stream_.async_read_some(buffer_.prepare(kReadAhead), [self = shared_from_this()](ErrorCode error, size_t size) {
+    self->OnBytes(error, size);
+  });
+}
+
+void HttpConnection::OnBytes(ErrorCode error, size_t size) {
+  listening_ = false;
+  if (exchange_ == nullptr) silence_.cancel();
+  if (error) return Shut();
+  buffer_.commit(size);
+  exchange_ == nullptr ? ReadHeader() : Listen();
+}
+
+void HttpConnection::ReadHeader() {
+  parser_.emplace();
+  parser_->header_limit(shared_->options.max_header_bytes);
+  parser_->body_limit(static_cast<uint64_t>(shared_->options.max_body_bytes));
+  stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.header_timeout));
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = shared_from_this()](ErrorCode error, size_t) { self->OnHeader(error); });
+}
+
+void HttpConnection::OnHeader(ErrorCode error) {
+  if (error == beast::error::timeout) return Refuse(408, "the header took too long");
+  if (error == http::error::header_limit) return Refuse(431, "the header is too large");
+  if (error == http::error::body_limit) return Refuse(413, "the body is too large");
+  if (IsMalformed(error)) return Refuse(400, "this is not HTTP/1.1");
+  if (error) return Shut();
+  keep_alive_ = parser_->get().keep_alive();
+  const auto length = parser_->content_length();
+  const int64_t bytes = parser_->chunked() ? shared_->options.max_body_bytes
+                        : length          ? static_cast<int64_t>(*length)
+                                          : 0;
+  if (bytes > shared_->options.max_body_bytes) return Refuse(413, "the body is too large");
+  absl::StatusOr<ByteBudget::Lease> lease = shared_->bodies.Take(bytes);
+  if (!lease.ok()) return Refuse(429, "too many requests are being read");
+  body_ = *std::move(lease);
+  if (!absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::expect), "100-continue")) return ReadBody();
+  static constexpr char kContinue[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  net::async_write(stream_, net::buffer(kContinue, sizeof kContinue - 1),
+                   [self = shared_from_this()](ErrorCode failed, size_t) { failed ? self->Shut() : self->ReadBody(); });
+}
+
+void HttpConnection::ReadBody() {
+  stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.body_timeout));
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
+}
+
+void HttpConnection::OnBody(ErrorCode error) {
+  if (error == beast::error::timeout) return Refuse(408, "the body took too long");
+  if (error == http::error::body_limit) return Refuse(413, "the body is too large");
+  if (IsMalformed(error)) return Refuse(400, "the body is not what its header says");
+  if (error) return Shut();
+  Serve();
+}
+
+void HttpConnection::Serve() {
+  http::request<http::string_body> message = parser_->release();
+  parser_.reset();
+  body_.ShrinkTo(static_cast<int64_t>(message.body().size()));
+  const auto target = message.target();
+  HttpRequest request{.method = std::string(message.method_string().data(), message.method_string().size()),
+                      .path = std::string(target.data(), std::min(target.find('?'), target.size())),
+                      .content_type = HeaderOf(message, http::field::content_type),
+                      .authorization = HeaderOf(message, http::field::authorization),
+                      .request_id = std::string(message["x-request-id"].data(), message["x-request-id"].size()),
+                      .body = std::move(message.body())};
+  chunked_ = message.version() >= 11;
+  streaming_ = ended_ = false;
+  exchange_ = std::make_shared<Exchange>(shared_from_this());
+  stream_.expires_never();
+  Listen();
+  shared_->handler(std::move(request), exchange_);
+}
+
+void HttpConnection::Refuse(int status, const std::string& message) {
+  parser_.reset();
+  refused_ = ended_ = true;
+  exchange_ = std::make_shared<Exchange>(shared_from_this());
+  WriteReply(shared_->refuse(status, message), /*keep_alive=*/false);
+  EndExchange();
+}
+
+void HttpConnection::WriteReply(const HttpReply& reply, bool keep_alive) {
+  keep_alive_ = keep_alive_ && keep_alive && !closing_ && !shared_->connections->draining();
+  Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), "content-type: ", reply.content_type,
+                      "\r\ncontent-length: ", reply.body.size(),
+                      "\r\nconnection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", reply.body),
+         nullptr});
+}
+
+void HttpConnection::WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers) {
+  keep_alive_ = keep_alive_ && chunked_ && !closing_ && !shared_->connections->draining();
+  streaming_ = true;
+  Write({absl::StrCat(StatusLine(200), HeaderLines(headers),
+                      "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
+                      chunked_ ? "transfer-encoding: chunked\r\n" : "",
+                      "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n"),
+         nullptr});
+}
+
+void HttpConnection::WriteChunk(std::string data, std::function<void(bool)> done) {
+  if (chunked_) data = absl::StrCat(absl::Hex(data.size()), "\r\n", data, "\r\n");
+  Write({std::move(data), std::move(done)});
+}
+
+void HttpConnection::FinishEvents() {
+  if (chunked_) Write({"0\r\n\r\n", nullptr});
+  EndExchange();
+}
+
+void HttpConnection::Write(Piece piece) {
+  pieces_.push_back(std::move(piece));
+  if (!writing_) WriteNext();
+}
+
+void HttpConnection::WriteNext() {
+  writing_ = true;
+  silence_.cancel();
+  stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.write_timeout));
+  net::async_write(stream_, net::buffer(pieces_.front().bytes),
+                   [self = shared_from_this()](ErrorCode error, size_t) { self->OnWritten(error); });
+}
+
+void HttpConnection::OnWritten(ErrorCode error) {
+  writing_ = false;
+  if (error || shut_) return Shut();
+  Piece piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  if (piece.done) piece.done(true);
+  if (!pieces_.empty()) return WriteNext();
+  stream_.expires_never();
+  if (!ended_) return streaming_ ? Ping() : void();
+  exchange_.reset();
+  body_.Release();
+  if (refused_) return Linger();
+  if (!keep_alive_) return Shut();
+  if (!listening_) return Listen();
+  // The read that waits already has no time limit of its own.
+  After(shared_->options.idle_timeout, [this] { Shut(); });
+}
+
+void HttpConnection::Ping() {
+  After(shared_->options.ping_interval, [this] { WriteChunk(": ping\n\n", nullptr); });
+}
+
+void HttpConnection::After(absl::Duration silence, std::function<void()> action) {
+  silence_.expires_after(absl::ToChronoNanoseconds(silence));
+  silence_.async_wait([self = shared_from_this(), action = std::move(action)](ErrorCode error) {
+    if (!error && !self->shut_ && !self->writing_) action();
+  });
+}
+
+// Closing while the caller still sends would reset the connection before it has read why it was refused.
+void HttpConnection::Linger() {
+  ErrorCode ignored;
+  stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, ignored);
+  stream_.expires_after(kLinger);
+  buffer_.clear();
+  Discard();
+}
+
+void HttpConnection::Discard() {
+  stream_.async_read_some(buffer_.prepare(kReadAhead), [self = shared_from_this()](ErrorCode error, size_t) {
+    error ? self->Shut() : self->Discard();
+  });
+}
+
+void HttpConnection::EndExchange() {
+  ended_ = true;
+  exchange_->Ended();
+}
+
+// Whatever ends the connection comes here. Operations that still run hold it until they have failed.
+void HttpConnection::Shut() {
+  if (!std::exchange(shut_, true)) {
+    silence_.cancel();
+    if (exchange_ != nullptr && !ended_) exchange_->Gone();
+    ErrorCode ignored;
+    stream_.socket().shutdown(net::ip::tcp::socket::shutdown_both, ignored);
+    stream_.close();
+  }
+  if (writing_ || listening_) return;
+  for (Piece& piece : std::exchange(pieces_, {})) {
+    if (piece.done) piece.done(false);
+  }
+  exchange_.reset();
+  parser_.reset();
+  body_.Release();
+  shared_->connections->Remove(this);
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,119 @@
+// One connection of the HTTP server.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/byte_budget.h"
+#include "gateway/http/http_server.h"
+
+namespace diptych::gateway {
+
+class HttpConnection;
+
+// Whoever keeps the list of connections. Thread-safe.
+class HttpConnections {
+ public:
+  virtual bool draining() const = 0;
+  virtual void Remove(HttpConnection* connection) = 0;
+
+ protected:
+  ~HttpConnections() = default;
+};
+
+// What all connections share. `connections` is touched only while the io_context runs.
+struct HttpShared {
+  HttpShared(const HttpOptions& options, HttpHandler handler, HttpServer::Refusal refuse, HttpConnections* connections)
+      : options(options),
+        handler(std::move(handler)),
+        refuse(std::move(refuse)),
+        bodies(options.max_bodies_bytes),
+        connections(connections),
+        io(options.threads) {}
+
+  const HttpOptions options;
+  const HttpHandler handler;
+  const HttpServer::Refusal refuse;
+  ByteBudget bodies;
+  HttpConnections* const connections;
+  boost::asio::io_context io;
+};
+
+// Reads a request, waits for its reply while it listens for the caller's leaving, reads the next. Everything happens on
+// the connection's strand; the public functions may be called from anywhere.
+class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
+ public:
+  HttpConnection(boost::asio::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared);
+
+  void Start();
+  void CloseWhenIdle();
+  void Close();
+
+ private:
+  class Exchange;
+  using ErrorCode = boost::system::error_code;
+  struct Piece {
+    std::string bytes;
+    std::function<void(bool)> done;  // may be empty
+  };
+
+  // Waits for bytes between requests, and during a reply for the caller's leaving.
+  void Listen();
+  void OnBytes(ErrorCode error, size_t size);
+  void ReadHeader();
+  void OnHeader(ErrorCode error);
+  // Takes the body's memory before it is read.
+  void TakeBody();
+  void ReadBody();
+  void OnBody(ErrorCode error);
+  void Serve();
+  // Answers what is no request, and closes.
+  void Refuse(int status, const std::string& message);
+
+  // Of the exchange that is running.
+  void WriteReply(const HttpReply& reply, bool keep_alive);
+  void WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers);
+  void WriteChunk(std::string data, std::function<void(bool)> done);
+  void FinishEvents();
+  void Write(Piece piece);
+  void WriteNext();
+  void Ping();
+  // Calls `action` if nothing is read or written until then.
+  void After(absl::Duration silence, std::function<void()> action);
+  // The last piece has been handed to Write.
+  void EndExchange();
+  void OnWritten(ErrorCode error);
+  void Linger();
+  void Discard();
+  void Shut();
+
+  const std::shared_ptr<HttpShared> shared_;
+  boost::beast::tcp_stream stream_;
+  boost::beast::flat_buffer buffer_;
+  boost::asio::steady_timer silence_;
+  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  ByteBudget::Lease body_;
+  std::shared_ptr<Exchange> exchange_;
+  std::deque<Piece> pieces_;
+  bool listening_ = false;
+  bool writing_ = false;
+  bool chunked_ = false;
+  bool streaming_ = false;
+  bool keep_alive_ = true;
+  bool ended_ = false;   // the running exchange has been ended, but not all of it is written
+  bool refused_ = false;
+  bool closing_ = false;
+  bool shut_ = false;
+};
+
+}  // namespace diptych::gateway

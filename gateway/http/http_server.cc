@@ -1,0 +1,159 @@
+#include "gateway/http/http_server.h"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "gateway/http/http_connection.h"
+
+namespace diptych::gateway {
+
+namespace net = boost::asio;
+using tcp = net::ip::tcp;
+
+namespace {
+
+absl::StatusOr<tcp::endpoint> ParseAddress(const std::string& listen) {
+  const size_t colon = listen.rfind(':');
+  boost::system::error_code error;
+  int port = -1;
+  if (colon != std::string::npos && absl::SimpleAtoi(listen.substr(colon + 1), &port) && port >= 0 && port <= 65535) {
+    std::string host = listen.substr(0, colon);
+    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    if (host == "localhost") host = "127.0.0.1";
+    const net::ip::address address = net::ip::make_address(host, error);
+    if (!error) return tcp::endpoint(address, static_cast<uint16_t>(port));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", listen, "\" is no address to listen on: give IP:port, for example 127.0.0.1:8080"));
+}
+
+}  // namespace
+
+class HttpServer::Impl final : public HttpConnections {
+ public:
+  Impl(const HttpOptions& options, HttpHandler handler, Refusal refuse)
+      : shared_(std::make_shared<HttpShared>(options, std::move(handler), std::move(refuse), this)),
+        acceptor_(shared_->io),
+        pause_(shared_->io) {}
+
+  absl::Status Listen(const tcp::endpoint& endpoint) {
+    boost::system::error_code error;
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(net::socket_base::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(net::socket_base::max_listen_connections, error);
+    if (error) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot listen on ", shared_->options.listen, ": ", error.message()));
+    }
+    port_ = acceptor_.local_endpoint().port();
+    Accept();
+    for (int i = 0; i < shared_->options.threads; ++i) threads_.emplace_back([this] { shared_->io.run(); });
+    return absl::OkStatus();
+  }
+
+  void Drain(absl::Duration timeout) {
+    net::post(acceptor_.get_executor(), [this] {
+      boost::system::error_code ignored;
+      acceptor_.close(ignored);
+    });
+    std::unique_lock lock(mutex_);
+    draining_ = true;
+    for (const auto& [pointer, connection] : open_) connection->CloseWhenIdle();
+    ended_.wait_for(lock, absl::ToChronoNanoseconds(timeout), [this] { return open_.empty(); });
+  }
+
+  void Stop() {
+    {
+      std::unique_lock lock(mutex_);
+      draining_ = true;
+      for (const auto& [pointer, connection] : open_) connection->Close();
+      ended_.wait_for(lock, std::chrono::seconds(1), [this] { return open_.empty(); });
+    }
+    shared_->io.stop();
+    for (std::thread& thread : threads_) thread.join();
+    std::lock_guard lock(mutex_);
+    open_.clear();
+  }
+
+  int port() const { return port_; }
+
+  bool draining() const override {
+    std::lock_guard lock(mutex_);
+    return draining_;
+  }
+
+  void Remove(HttpConnection* connection) override {
+    std::lock_guard lock(mutex_);
+    open_.erase(connection);
+    if (open_.empty()) ended_.notify_all();
+  }
+
+ private:
+  void Accept() {
+    acceptor_.async_accept(net::make_strand(shared_->io), [this](boost::system::error_code error, tcp::socket socket) {
+      if (!acceptor_.is_open()) return;
+      if (error) {  // out of descriptors, for example: something that is open has to end first
+        pause_.expires_after(std::chrono::milliseconds(50));
+        return pause_.async_wait([this](boost::system::error_code) { Accept(); });
+      }
+      Add(std::move(socket));
+      Accept();
+    });
+  }
+
+  void Add(tcp::socket socket) {
+    const auto connection = std::make_shared<HttpConnection>(std::move(socket), shared_);
+    {
+      std::lock_guard lock(mutex_);
+      if (draining_ || static_cast<int>(open_.size()) >= shared_->options.max_connections) return;
+      open_.emplace(connection.get(), connection);
+    }
+    connection->Start();
+  }
+
+  const std::shared_ptr<HttpShared> shared_;
+  tcp::acceptor acceptor_;
+  net::steady_timer pause_;
+  int port_ = 0;
+  std::vector<std::thread> threads_;
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  bool draining_ = false;
+  std::unordered_map<HttpConnection*, std::shared_ptr<HttpConnection>> open_;
+};
+
+HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions& options, HttpHandler handler,
+                                                              Refusal refuse) {
+  DIPTYCH_ASSIGN_OR_RETURN(const tcp::endpoint endpoint, ParseAddress(options.listen));
+  auto impl = std::make_unique<Impl>(options, std::move(handler), std::move(refuse));
+  DIPTYCH_RETURN_IF_ERROR(impl->Listen(endpoint));
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+}
+
+HttpServer::~HttpServer() {
+  impl_->Stop();
+}
+
+void HttpServer::Drain(absl::Duration timeout) {
+  impl_->Drain(timeout);
+}
+
+int HttpServer::port() const {
+  return impl_->port();
+}
+
+}  // namespace diptych::gateway

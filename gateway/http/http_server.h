@@ -1,0 +1,91 @@
+// An HTTP/1.1 server: whole requests in, replies or event streams out. It knows nothing of what they mean.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace diptych::gateway {
+
+struct HttpOptions {
+  std::string listen = "127.0.0.1:8080";   // IP address:port; port 0 picks a free one
+  int threads = 2;                         // 1 and up
+  int max_connections = 1024;              // over it a connection is closed as it comes
+  uint32_t max_header_bytes = 16 << 10;    // of all header lines together
+  int64_t max_body_bytes = 1 << 20;        // of one request
+  int64_t max_bodies_bytes = 256 << 20;    // of all requests that are read or answered at a time; over it 429
+  absl::Duration idle_timeout = absl::Minutes(1);    // of a connection between two requests
+  absl::Duration header_timeout = absl::Seconds(10); // from a request's first byte to the end of its header
+  absl::Duration body_timeout = absl::Minutes(1);    // for the whole body
+  absl::Duration write_timeout = absl::Seconds(30);  // for each piece that is written
+  absl::Duration ping_interval = absl::Seconds(15);  // of silence in an event stream
+};
+
+struct HttpRequest {
+  std::string method;         // "POST"
+  std::string path;           // "/v1/models", without the query
+  std::string content_type;   // as sent
+  std::string authorization;  // as sent
+  std::string request_id;     // header x-request-id, as sent
+  std::string body;
+};
+
+struct HttpReply {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers = {};
+};
+
+// The way back of one request: Reply once, or StartEvents, any number of SendEvent, EndEvents. What comes after the
+// caller left, or after the end, is swallowed. Thread-safe.
+class HttpExchange {
+ public:
+  virtual ~HttpExchange() = default;
+
+  virtual void Reply(HttpReply reply) = 0;
+
+  // A 200 with text/event-stream. Comments are sent in silence, so that idle connections stay open.
+  virtual void StartEvents(std::vector<std::pair<std::string, std::string>> headers) = 0;
+  // `data` has no line break. `done` is called once: true when the event has left, false if it never will.
+  virtual void SendEvent(std::string data, std::function<void(bool)> done) = 0;
+  virtual void EndEvents() = 0;
+
+  // Called once if the caller leaves before the end; at once if that has happened. Set at most once.
+  virtual void OnGone(std::function<void()> gone) = 0;
+};
+
+// Called on the server's threads; must not wait.
+using HttpHandler = std::function<void(HttpRequest request, std::shared_ptr<HttpExchange> exchange)>;
+
+// Malformed, oversized or slow requests get their status here (400, 408, 413, 429, 431) and reach no handler: their body
+// is what `refuse` makes of status and message. Thread-safe.
+class HttpServer {
+ public:
+  using Refusal = std::function<HttpReply(int status, const std::string& message)>;
+
+  // INVALID_ARGUMENT if the address is unusable.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options, HttpHandler handler,
+                                                           Refusal refuse);
+  // Ends what is still running.
+  ~HttpServer();
+
+  // No new connections; idle ones are closed; those with a request in flight get `timeout` to end.
+  void Drain(absl::Duration timeout);
+
+  int port() const;
+
+ private:
+  class Impl;
+  explicit HttpServer(std::unique_ptr<Impl> impl);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace diptych::gateway

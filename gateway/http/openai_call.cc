@@ -1,0 +1,236 @@
+#include "gateway/http/openai_call.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/grpc_status.h"
+
+namespace diptych::gateway {
+namespace {
+
+// Choices differ by their seed; without one the server draws.
+v1::Question QuestionOf(const OpenAiRequest& request, int choice) {
+  v1::Question question = request.question;
+  if (question.generation().has_seed()) {
+    question.mutable_generation()->set_seed(question.generation().seed() + static_cast<uint64_t>(choice));
+  }
+  return question;
+}
+
+std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& request_id) {
+  return {{"x-request-id", request_id}};
+}
+
+// What all choices of one call share. Each of them holds it until it has ended.
+class CallBase {
+ public:
+  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, ReplyHead head,
+           std::shared_ptr<HttpExchange> exchange)
+      : gateway_(std::move(gateway)), head_(std::move(head)), exchange_(std::move(exchange)) {}
+
+ protected:
+  void TakeId(const std::string& request_id) {
+    head_.id = absl::StrCat(head_.kind == OpenAiKind::kChat ? "chatcmpl-" : "cmpl-", request_id);
+  }
+
+  const std::shared_ptr<v1::GatewayService::StubInterface> gateway_;
+  ReplyHead head_;
+  const std::shared_ptr<HttpExchange> exchange_;
+};
+
+class WholeCall final : public CallBase, public std::enable_shared_from_this<WholeCall> {
+ public:
+  using CallBase::CallBase;
+
+  void Start(const OpenAiRequest& request) {
+    choices_ = std::vector<Choice>(static_cast<size_t>(request.choices));
+    running_ = request.choices;
+    exchange_->OnGone([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->CancelAll();
+    });
+    for (int i = 0; i < request.choices; ++i) {
+      Choice& choice = choices_[static_cast<size_t>(i)];
+      *choice.request.mutable_question() = QuestionOf(request, i);
+      gateway_->async()->Ask(&choice.context, &choice.request, &choice.response,
+                             [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
+    }
+  }
+
+ private:
+  struct Choice {
+    grpc::ClientContext context;
+    v1::AskRequest request;
+    v1::AskResponse response;
+  };
+
+  void OnEnd(const grpc::Status& status) {
+    bool failed_first = false, last = false;
+    {
+      std::lock_guard lock(mutex_);
+      failed_first = !status.ok() && status_.ok();
+      if (failed_first) status_ = FromGrpcStatus(status);
+      last = --running_ == 0;
+    }
+    if (failed_first) CancelAll();
+    if (!last) return;
+    if (!status_.ok()) return exchange_->Reply(ErrorReply(status_));
+    std::vector<v1::Answer> answers;
+    for (Choice& choice : choices_) answers.push_back(std::move(*choice.response.mutable_answer()));
+    TakeId(answers.front().request_id());
+    head_.model = answers.front().model();
+    exchange_->Reply(
+        {.body = Dump(WholeReply(head_, answers)), .headers = IdHeader(answers.front().request_id())});
+  }
+
+  void CancelAll() {
+    for (Choice& choice : choices_) choice.context.TryCancel();
+  }
+
+  std::vector<Choice> choices_;
+  std::mutex mutex_;
+  int running_ = 0;
+  absl::Status status_;
+};
+
+class StreamedCall final : public CallBase, public std::enable_shared_from_this<StreamedCall> {
+ public:
+  using CallBase::CallBase;
+
+  void Start(const OpenAiRequest& request);
+
+ private:
+  class Choice;
+
+  // The event for a message of choice `index`; empty if there is none. `done` follows the event.
+  void OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done);
+  void OnEnd(Choice* choice, const absl::Status& status);
+  void Send(const nlohmann::ordered_json& event, std::function<void(bool)> done) {
+    exchange_->SendEvent(Dump(event), std::move(done));
+  }
+  void CancelAll();
+
+  bool include_usage_ = false;
+  std::mutex mutex_;
+  std::vector<Choice*> choices_;  // nullptr once ended
+  int running_ = 0;
+  bool started_ = false;
+  bool failed_ = false;
+  std::vector<v1::Answer> answers_;
+};
+
+// Reads the next message when the event of the last one has left: a slow caller slows the model's stream down, and
+// nothing piles up here. Deletes itself.
+class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamResponse> {
+ public:
+  Choice(std::shared_ptr<StreamedCall> call, int index, v1::Question question)
+      : index(index), call_(std::move(call)) {
+    *request_.mutable_question() = std::move(question);
+    call_->gateway_->async()->AskStream(&context_, &request_, this);
+  }
+
+  void Begin() {
+    AddHold();  // until the last read, so that OnDone never comes while an event is being written
+    StartRead(&message_);
+    StartCall();
+  }
+  void TryCancel() { context_.TryCancel(); }
+
+  const int index;
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return RemoveHold();
+    call_->OnMessage(index, std::exchange(message_, {}), [this](bool sent) {
+      if (!sent) context_.TryCancel();
+      sent ? StartRead(&message_) : RemoveHold();
+    });
+  }
+  void OnDone(const grpc::Status& status) override {
+    call_->OnEnd(this, FromGrpcStatus(status));
+    delete this;
+  }
+
+  const std::shared_ptr<StreamedCall> call_;
+  grpc::ClientContext context_;
+  v1::AskStreamRequest request_;
+  v1::AskStreamResponse message_;
+};
+
+void StreamedCall::Start(const OpenAiRequest& request) {
+  include_usage_ = request.include_usage;
+  running_ = request.choices;
+  answers_.resize(static_cast<size_t>(request.choices));
+  for (int i = 0; i < request.choices; ++i) {
+    choices_.push_back(new Choice(shared_from_this(), i, QuestionOf(request, i)));
+  }
+  exchange_->OnGone([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->CancelAll();
+  });
+  const std::vector<Choice*> all = choices_;  // an early failure empties places of the other
+  for (Choice* choice : all) choice->Begin();
+}
+
+void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done) {
+  std::lock_guard lock(mutex_);
+  if (failed_) return done(false);
+  if (message.has_started()) {
+    if (!std::exchange(started_, true)) {
+      TakeId(message.started().request_id());
+      head_.model = message.started().model();
+      exchange_->StartEvents(IdHeader(message.started().request_id()));
+    }
+    Send(FirstChunk(head_, index), std::move(done));
+  } else if (message.has_delta()) {
+    Send(DeltaChunk(head_, index, message.delta()), std::move(done));
+  } else {
+    v1::Answer& answer = answers_[static_cast<size_t>(index)];
+    answer = std::move(*message.mutable_finished());
+    Send(LastChunk(head_, index, answer), std::move(done));
+  }
+}
+
+void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
+  const auto nothing = [](bool) {};
+  std::unique_lock lock(mutex_);
+  choices_[static_cast<size_t>(choice->index)] = nullptr;
+  const bool last = --running_ == 0;
+  if (failed_) return;
+  if (!status.ok()) {
+    failed_ = true;
+    for (Choice* other : choices_) {
+      if (other != nullptr) other->TryCancel();
+    }
+    if (!started_) return exchange_->Reply(ErrorReply(status));
+    Send(ErrorBody(status), nothing);
+    return exchange_->EndEvents();
+  }
+  if (!last) return;
+  if (include_usage_) Send(UsageChunk(head_, answers_), nothing);
+  exchange_->SendEvent("[DONE]", nothing);
+  exchange_->EndEvents();
+}
+
+void StreamedCall::CancelAll() {
+  std::lock_guard lock(mutex_);
+  for (Choice* choice : choices_) {
+    if (choice != nullptr) choice->TryCancel();
+  }
+}
+
+}  // namespace
+
+void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
+                     std::shared_ptr<HttpExchange> exchange) {
+  if (request.stream) {
+    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), std::move(exchange))->Start(request);
+  } else {
+    std::make_shared<WholeCall>(std::move(gateway), std::move(head), std::move(exchange))->Start(request);
+  }
+}
+
+}  // namespace diptych::gateway

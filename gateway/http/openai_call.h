@@ -1,0 +1,19 @@
+// One chat or completion call on its way through the gateway's own RPCs.
+#pragma once
+
+#include <memory>
+
+#include "diptych/v1/gateway.grpc.pb.h"
+#include "gateway/http/http_server.h"
+#include "gateway/http/openai_reply.h"
+#include "gateway/http/openai_request.h"
+
+namespace diptych::gateway {
+
+// Asks once for each choice and ends `exchange` in any case: with the whole reply, with a stream of chunks, or with an
+// error. Errors before the first chunk have their HTTP status; later ones are an event of their own, the last. Cancels
+// what runs when the caller leaves. Never waits.
+void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
+                     std::shared_ptr<HttpExchange> exchange);
+
+}  // namespace diptych::gateway

@@ -1,0 +1,50 @@
+// Answers in OpenAI's words.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "diptych/v1/inference.pb.h"
+#include "gateway/http/http_server.h"
+
+namespace diptych::gateway {
+
+enum class OpenAiKind { kChat, kCompletion };
+
+// What all messages of one reply have in common.
+struct ReplyHead {
+  OpenAiKind kind = OpenAiKind::kChat;
+  std::string id;      // "chatcmpl-..." or "cmpl-..."
+  int64_t created = 0; // seconds since 1970
+  std::string model;
+  bool logprobs = false;
+  int top_logprobs = 0;  // that were asked for; may be 0 with logprobs
+  std::string echo;      // stands before each completion
+};
+
+// The whole reply; one answer for each choice. The key "diptych" holds {timings, context_budget}, for several choices a
+// list of them.
+nlohmann::ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& answers);
+
+// The chunks of a stream: the first of a choice, one for each delta, the last of a choice with its finish reason and
+// "diptych", and usage at the end of all.
+nlohmann::ordered_json FirstChunk(const ReplyHead& head, int choice);
+nlohmann::ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta);
+nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer);
+nlohmann::ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& answers);
+
+// {"error": {message, type, param, code}}. Fields of our own protocol are named as OpenAI's clients know them.
+nlohmann::ordered_json ErrorBody(const absl::Status& status);
+// The same as a reply with its HTTP status and, where waiting helps, retry-after.
+HttpReply ErrorReply(const absl::Status& status);
+// For what HTTP itself refuses.
+HttpReply PlainErrorReply(int status, std::string_view message);
+
+// JSON text in which no byte is invalid UTF-8.
+std::string Dump(const nlohmann::ordered_json& value);
+
+}  // namespace diptych::gateway

@@ -1,0 +1,37 @@
+// OpenAI's request bodies, read into questions.
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych::gateway {
+
+inline constexpr int kMaxChoices = 8;
+
+// The reason (ErrorInfo) of parameters that exist at OpenAI and not here.
+inline constexpr std::string_view kUnsupportedParameter = "UNSUPPORTED_PARAMETER";
+// The reason of values of a wrong type or form.
+inline constexpr std::string_view kInvalidValue = "INVALID_VALUE";
+
+struct OpenAiRequest {
+  v1::Question question;  // request_id and model as given; not checked against any limit
+  int top_logprobs = 0;  // alternatives to show of each token
+  int choices = 1;        // n, 1 to kMaxChoices
+  bool stream = false;
+  bool include_usage = false;  // stream_options.include_usage
+  bool echo = false;           // completions only
+};
+
+// POST /v1/chat/completions. Messages become turns; pictures (image_url parts, data: or https:) are taken out of them in
+// order and stand before the text, as the model wants it. One message of pictures without text asks for the caption.
+// Beside OpenAI's parameters: top_k, min_tokens, repetition_penalty, num_beams, length_penalty, and `image_options`
+// {image_size, max_side, token_merging}. Defaults are this server's: greedy, as BLIP-2 is used.
+// INVALID_ARGUMENT naming the field; parameters that cannot be honoured are refused, never ignored.
+absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body);
+
+// POST /v1/completions: one prompt string, text alone, not wrapped in any template.
+absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body);
+
+}  // namespace diptych::gateway
