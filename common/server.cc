@@ -95,6 +95,12 @@ void GrpcServer::Drain(CallGate* gate) {
   server_->Wait();
 }
 
+std::shared_ptr<grpc::Channel> GrpcServer::InProcessChannel() {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);  // what comes back was made by this process
+  return server_->InProcessChannel(arguments);
+}
+
 ShutdownSignal::ShutdownSignal() {
   sigemptyset(&signals_);
   sigaddset(&signals_, SIGINT);

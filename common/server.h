@@ -47,6 +47,9 @@ class GrpcServer {
   // Returns when the last call has ended. Idempotent.
   void Drain(CallGate* gate = nullptr);
 
+  // A channel to this server without a socket between. Must not be used after the server's end.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
   int port() const { return port_; }
 
  private:

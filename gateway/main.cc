@@ -20,6 +20,8 @@ ABSL_FLAG(std::string, listen, "127.0.0.1:7000",
           "Address that callers connect to, host:port. Port 0 picks a free one.");
 ABSL_FLAG(std::string, metrics_listen, "127.0.0.1:9000",
           "Address on which Prometheus reads /metrics, host:port. Port 0 picks a free one; empty: none.");
+ABSL_FLAG(std::string, http_listen, "127.0.0.1:8080",
+          "Address of the HTTP surface, IP:port. Port 0 picks a free one; empty turns it off.");
 ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked only for its description.");
@@ -50,6 +52,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   diptych::gateway::Options options;
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
+  options.http_listen = absl::GetFlag(FLAGS_http_listen);
   options.language_target = absl::GetFlag(FLAGS_language_target);
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
   options.limits.image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);

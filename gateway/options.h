@@ -13,6 +13,7 @@ namespace diptych::gateway {
 struct Options {
   std::string listen = "127.0.0.1:7000";
   std::string metrics_listen = "";  // empty: none. The flag's default is 127.0.0.1:9000
+  std::string http_listen = "";  // IP:port of the HTTP surface; empty: none
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";  // asked for its description only
   QuestionLimits limits = {};

@@ -1,12 +1,20 @@
 #include "gateway/server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/time/time.h"
 #include "common/log.h"
 #include "common/status.h"
+#include "gateway/http/http_api.h"
+#include "gateway/http/openai_reply.h"
 
 namespace diptych::gateway {
+namespace {
+
+constexpr absl::Duration kLastHttpWrites = absl::Seconds(5);
+
+}  // namespace
 
 GatewayServer::GatewayServer(const Options& options, Tiers tiers)
     : metrics_(registry_),
@@ -36,13 +44,36 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
   }
+  if (!options.http_listen.empty()) DIPTYCH_RETURN_IF_ERROR(self->StartHttp(options));
   self->watch_->Start([gateway = self.get(), on_first_ready = std::move(on_first_ready)](bool reachable) mutable {
     gateway->server_->SetReady(reachable);
     gateway->metrics_.language_reachable.Set(reachable ? 1 : 0);
+    gateway->ready_ = reachable;
     spdlog::info("the language tier is {}", reachable ? "reachable" : "not reachable");
     if (reachable && on_first_ready) std::exchange(on_first_ready, nullptr)(*gateway, *gateway->watch_->model());
   });
   return self;
+}
+
+absl::Status GatewayServer::StartHttp(const Options& options) {
+  const auto api = std::make_shared<const HttpApi>(
+      HttpApi::Environment{.gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
+                           .model = [this] { return watch_->model(); },
+                           .ready = [this] { return ready_.load(); },
+                           .metrics = nullptr});
+  // Base64 makes four bytes of three.
+  const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
+  const HttpOptions http{.listen = options.http_listen,
+                         .max_body_bytes = body_bytes,
+                         .max_bodies_bytes = std::max(2 * body_bytes, options.max_inflight_bytes)};
+  DIPTYCH_ASSIGN_OR_RETURN(http_, HttpServer::Start(
+                                      http,
+                                      [api](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+                                        api->Handle(std::move(request), std::move(exchange));
+                                      },
+                                      PlainErrorReply));
+  spdlog::info("serving HTTP on port {}", http_->port());
+  return absl::OkStatus();
 }
 
 GatewayServer::~GatewayServer() {
@@ -51,7 +82,9 @@ GatewayServer::~GatewayServer() {
 
 void GatewayServer::Drain() {
   watch_->Stop();
+  ready_ = false;
   server_->Drain(&admission_.gate());
+  if (http_ != nullptr) http_->Drain(kLastHttpWrites);
 }
 
 }  // namespace diptych::gateway

@@ -1,6 +1,7 @@
 // The gateway as an object, so that tests start it in their own process.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -10,6 +11,7 @@
 #include "common/server.h"
 #include "gateway/admission.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/http/http_server.h"
 #include "gateway/options.h"
 #include "gateway/service.h"
 #include "gateway/tier_watch.h"
@@ -35,9 +37,12 @@ class GatewayServer {
   int port() const { return server_->port(); }
   // 0 if metrics are not shown.
   int metrics_port() const { return metrics_server_ != nullptr ? metrics_server_->port() : 0; }
+  // 0 without options.http_listen.
+  int http_port() const { return http_ == nullptr ? 0 : http_->port(); }
 
  private:
   explicit GatewayServer(const Options& options, Tiers tiers);
+  absl::Status StartHttp(const Options& options);
 
   // Destroyed from the last to the first: what reads stands after what is read.
   MetricRegistry registry_;
@@ -48,6 +53,8 @@ class GatewayServer {
   std::unique_ptr<GatewayService> service_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<MetricsServer> metrics_server_;
+  std::atomic<bool> ready_ = false;
+  std::unique_ptr<HttpServer> http_;
 };
 
 }  // namespace diptych::gateway

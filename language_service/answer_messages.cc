@@ -32,20 +32,21 @@ v1::Usage UsageOf(const AnswerHead& head, const GenerateResult& result) {
   return usage;
 }
 
-void FillLogprob(int64_t id, float logprob, v1::TokenLogprob& message) {
+void FillLogprob(const AnswerHead& head, int64_t id, float logprob, v1::TokenLogprob& message) {
   message.set_token_id(static_cast<int>(id));
   message.set_logprob(logprob);
+  message.set_text(std::string(head.tokenizer->BytesOf(id)));
 }
 
 // Works for Delta and Answer, which have the same two fields.
 template <typename Message>
-void FillTokens(const std::vector<blip2::ChosenToken>& tokens, bool logprobs, Message& message) {
+void FillTokens(const AnswerHead& head, const std::vector<blip2::ChosenToken>& tokens, Message& message) {
   for (const blip2::ChosenToken& token : tokens) {
     message.add_token_ids(static_cast<int>(token.id));
-    if (!logprobs) continue;
+    if (!head.logprobs) continue;
     v1::StepLogprobs* step = message.add_logprobs();
-    FillLogprob(token.id, token.logprob, *step->mutable_chosen());
-    for (const blip2::TokenLogprob& top : token.top) FillLogprob(top.id, top.logprob, *step->add_top());
+    FillLogprob(head, token.id, token.logprob, *step->mutable_chosen());
+    for (const blip2::TokenLogprob& top : token.top) FillLogprob(head, top.id, top.logprob, *step->add_top());
   }
 }
 
@@ -63,7 +64,7 @@ v1::GenerateResponse StartedMessage(const AnswerHead& head) {
 v1::GenerateResponse DeltaMessage(const AnswerHead& head, const TokenDelta& delta) {
   v1::GenerateResponse message;
   message.mutable_delta()->set_text(delta.text);
-  FillTokens(delta.tokens, head.logprobs, *message.mutable_delta());
+  FillTokens(head, delta.tokens, *message.mutable_delta());
   return message;
 }
 
@@ -72,7 +73,7 @@ v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResul
   v1::GenerateResponse message;
   v1::Answer* answer = message.mutable_finished();
   answer->set_text(result.text);
-  FillTokens(result.tokens, head.logprobs, *answer);
+  FillTokens(head, result.tokens, *answer);
   for (const int64_t id : head.prompt.ids) answer->add_prompt_token_ids(static_cast<int>(id));
   answer->set_finish_reason(result.finish_reason);
   *answer->mutable_usage() = UsageOf(head, result);

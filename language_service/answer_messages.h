@@ -16,6 +16,7 @@ struct AnswerHead {
   blip2::Prompt prompt;
   int dense_patch_tokens = 0;
   bool logprobs = false;
+  const blip2::Tokenizer* tokenizer = nullptr;  // with logprobs: says what each token stands for; must outlive this
 };
 
 v1::GenerateResponse StartedMessage(const AnswerHead& head);

@@ -26,7 +26,8 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
            .model = shared_.model->description.name(),
            .prompt = input.prompt,
            .dense_patch_tokens = input.dense_patch_tokens,
-           .logprobs = input.options.logprobs > 0};
+           .logprobs = input.options.logprobs > 0,
+           .tokenizer = shared_.model->tokenizer.get()};
   stream_ = std::make_shared<TokenStream>(
       TokenStream::Reader{.on_delta = [this](TokenDelta delta) { Write(DeltaMessage(head_, delta)); },
                           .on_end = [this](absl::StatusOr<GenerateResult> result) { OnEnd(std::move(result)); }});

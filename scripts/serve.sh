@@ -24,5 +24,6 @@ for row in "${stack_rows[@]}"; do
   fi
 done
 printf '\nAsk:   %s/diptych ask --server %s --image models/demo/samples/*.png --question "What color is the circle?"\n' "$stack_bin" "$GATEWAY"
+printf 'HTTP:  http://%s/v1 speaks OpenAI'"'"'s protocol: curl -s http://%s/v1/models\n' "$HTTP" "$HTTP"
 printf 'Logs:  %s/    Stop: Ctrl-C\n' "$stack_logs"
 wait

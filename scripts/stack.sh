@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by demo.sh and serve.sh: starts and stops the three processes.
 #
-# Reads stack_name (for messages), MODEL, DTYPE, DEVICE, VISION_REPLICAS and LANGUAGE_REPLICAS. stack_up sets GATEWAY (host:port)
+# Reads stack_name (for messages), MODEL, DTYPE, DEVICE, VISION_REPLICAS and LANGUAGE_REPLICAS. stack_up sets GATEWAY and HTTP (host:port)
 # and stack_rows ("tier|port" for each process).
 
 stack_bin=build/release/bin
@@ -63,8 +63,9 @@ stack_up() {
     language+="${language:+,}127.0.0.1:$port"
   done
   port=$(stack_port 7000)
+  HTTP=127.0.0.1:$(stack_port 8080)
   stack_start gateway 0 "$port" "$stack_bin/gateway" --language_target "ipv4:$language" --vision_target "ipv4:$vision" \
-    --metrics_listen "127.0.0.1:$(stack_port 9000)"
+    --http_listen "$HTTP" --metrics_listen "127.0.0.1:$(stack_port 9000)"
   # shellcheck disable=SC2034  # read by the sourcing script
   GATEWAY=127.0.0.1:$port
 }

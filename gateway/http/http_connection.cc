@@ -63,6 +63,7 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
   }
 
   void SendEvent(std::string data, std::function<void(bool)> done) override {
+    if (stopped()) return done(false);
     net::post(connection_->stream_.get_executor(),
               [self = shared_from_this(), data = std::move(data), done = std::move(done)]() mutable {
                 if (!self->running()) return done(false);
@@ -75,6 +76,7 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
   }
 
   void OnGone(std::function<void()> gone) override {
+    if (stopped()) return gone();
     net::post(connection_->stream_.get_executor(), [self = shared_from_this(), gone = std::move(gone)]() mutable {
       if (self->gone_) return gone();
       if (self->running()) self->on_gone_ = std::move(gone);
@@ -91,8 +93,12 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
  private:
   bool running() const { return connection_->exchange_.get() == this && !connection_->ended_; }
 
+  // A stopped server runs nothing any more; what it was given would keep it alive for ever.
+  bool stopped() const { return connection_->shared_->io.stopped(); }
+
   template <typename Function>
   void Post(Function function) {
+    if (stopped()) return;
     net::post(connection_->stream_.get_executor(), [self = shared_from_this(), function = std::move(function)] {
       if (self->running()) function(*self->connection_);
     });

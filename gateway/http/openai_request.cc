@@ -146,6 +146,7 @@ void ReadCommon(Members& members, OpenAiRequest& request) {
   members.Integer("min_tokens", [&](int32_t value) { generation.set_min_new_tokens(value); });
   members.Number("repetition_penalty", [&](double value) { generation.set_repetition_penalty(value); });
   members.Integer("num_beams", [&](int32_t value) { generation.set_num_beams(value); });
+  members.Number("length_penalty", [&](double value) { generation.set_length_penalty(value); });
   members.Integer("max_tokens", [&](int32_t value) { generation.set_max_new_tokens(value); });
   ReadSeed(members, generation);
   ReadStop(members, generation);

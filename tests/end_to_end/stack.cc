@@ -51,6 +51,7 @@ Stack::Stack(const StackOptions& options) {
   }
   std::vector<std::string> flags = options.gateway_flags;
   flags.push_back("--metrics_listen=127.0.0.1:0");
+  flags.push_back("--http_listen=127.0.0.1:0");
   flags.push_back("--language_target=ipv4:" + absl::StrJoin(addresses, ","));
   flags.push_back("--vision_target=" + vision_->address());
   gateway_ = std::make_unique<ServerProcess>(BinaryPath("gateway"), flags);
