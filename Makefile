@@ -16,7 +16,8 @@ demo: build     ## install, build, ask the bundled model about a bundled picture
 serve: build    ## the same, but stay up until Ctrl-C
 	@scripts/serve.sh
 
-test: setup     ## install, build everything, run every test that needs no GPU
+test:           ## install, build everything, run every test that needs no GPU
+	@scripts/setup.sh --tests
 	@scripts/build.sh release
 	@ctest --preset release
 

@@ -2,6 +2,7 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
+#   scripts/setup.sh --tests    also what only tests use: OpenAI's Python client, into .deps/openai
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
 set -euo pipefail
@@ -16,6 +17,7 @@ packages=(
 )
 # Debian 12's default Boost (1.74) is older than the HTTP code needs.
 if grep -q bookworm /etc/os-release 2>/dev/null; then packages+=(libboost1.81-dev); else packages+=(libboost-dev); fi
+openai_package='openai==3.57.0'
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
@@ -65,5 +67,17 @@ install_torch() {
   echo "$want" >.deps/torch/.installed
 }
 
+# Tests that want it are skipped where it cannot be had.
+install_openai_client() {
+  [ "$(cat .deps/openai/.installed 2>/dev/null)" = "$openai_package" ] && return
+  say "fetching OpenAI's Python client for the tests"
+  rm -rf .deps/openai
+  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+    --target .deps/openai "$openai_package" 2>/dev/null ||
+    { say "it could not be fetched: openai_sdk_test will be skipped"; return; }
+  echo "$openai_package" >.deps/openai/.installed
+}
+
 install_system_packages
 install_torch
+[ "${1:-}" != --tests ] || install_openai_client

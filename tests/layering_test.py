@@ -58,14 +58,14 @@ def include_errors(folder, allowed):
 
 
 def link_errors(folder, allowed):
-    path = ROOT / folder / "CMakeLists.txt"
-    text = re.sub(r"#.*", "", path.read_text(encoding="utf-8"))
+    files = sorted((ROOT / folder).rglob("CMakeLists.txt"))
+    text = "\n".join(re.sub(r"#.*", "", path.read_text(encoding="utf-8")) for path in files)
     own = set(re.findall(r"(?:NAME|add_library\()\s*(diptych_\w+)", text))
     for target in sorted(set(re.findall(r"\bdiptych_\w+", text)) - own):
         if target in {"diptych_library", "diptych_binary", "diptych_test", "diptych_compile_options"}:
             continue
         if target not in allowed:
-            yield f"{path.relative_to(ROOT)} links {target}: {folder}/ may not"
+            yield f"{folder}/ links {target}: {folder}/ may not"
 
 
 def main():

@@ -19,7 +19,7 @@ namespace net = boost::asio;
 
 namespace {
 
-constexpr size_t kReadAhead = 16 << 10;  // bytes that are read while a reply is under way
+constexpr size_t kReadAhead = 16 << 10;  // bytes
 constexpr std::chrono::seconds kLinger(2);
 
 std::string HeaderOf(const http::request<http::string_body>& request, http::field name) {
@@ -135,8 +135,8 @@ void HttpConnection::Listen() {
   if (exchange_ == nullptr) {
     if (buffer_.size() > 0) return ReadHeader();
     stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.idle_timeout));
-  } else if (buffer_.size() >= kReadAhead) {
-    return;  // a caller that sends on without waiting: its leaving is then noticed by a failing write
+  } else if (buffer_.size() > 0) {
+    return;  // a caller that sends on without waiting: its leaving is noticed when a write fails
   }
   listening_ = true;
   stream_.async_read_some(buffer_.prepare(kReadAhead), [self = shared_from_this()](ErrorCode error, size_t size) {

@@ -1,0 +1,112 @@
+"""OpenAI's own Python client as the judge of the HTTP surface.
+
+Usage: openai_sdk_test.py FOLDER_OF_BINARIES; run by ctest as `openai_sdk_test`. The client is looked for in .deps/openai,
+where `make test` installs it; without it the test is skipped (exit status 77).
+"""
+import base64
+import sys
+import threading
+import unittest
+
+from http_stack import ROOT, SAMPLE, Stack
+
+sys.path.insert(0, str(ROOT / ".deps" / "openai"))
+try:
+    import openai
+except ImportError as error:
+    print(f"skipped: the openai package is not installed ({error}); scripts/setup.sh --tests installs it")
+    sys.exit(77)
+
+BINARIES = sys.argv[1]
+PICTURE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
+MESSAGES = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PICTURE}},
+                                         {"type": "text", "text": "What color is the circle?"}]}]
+
+
+class OpenAiSdkTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack(BINARIES, ["--max_inflight=2"])
+        cls.client = openai.OpenAI(base_url=f"http://127.0.0.1:{cls.stack.port}/v1", api_key="none", max_retries=0)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        cls.stack.stop()
+
+    def chat(self, **options):
+        return self.client.chat.completions.create(**{"model": "demo", "messages": MESSAGES, **options})
+
+    def test_models(self):
+        self.assertEqual([model.id for model in self.client.models.list()], ["demo"])
+        self.assertEqual(self.client.models.retrieve("demo").id, "demo")
+
+    def test_chat_with_a_picture(self):
+        answer = self.chat(logprobs=True, top_logprobs=3)
+        self.assertEqual(answer.choices[0].message.content, "red")
+        self.assertEqual(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens)
+        first = answer.choices[0].logprobs.content[0]
+        self.assertEqual(bytes(first.bytes).decode(), first.token)
+        self.assertEqual(len(first.top_logprobs), 3)
+        self.assertGreater(answer.diptych["timings"]["total"], 0)
+
+    def test_stream_with_usage(self):
+        text, usage, finished = "", None, None
+        for chunk in self.chat(stream=True, stream_options={"include_usage": True}):
+            usage = chunk.usage or usage
+            for choice in chunk.choices:
+                text += choice.delta.content or ""
+                finished = choice.finish_reason or finished
+        self.assertEqual((text, finished), ("red", "stop"))
+        self.assertGreater(usage.completion_tokens, 0)
+
+    def test_turns(self):
+        turns = MESSAGES + [{"role": "assistant", "content": "red"}, {"role": "user", "content": "How many shapes are there?"}]
+        self.assertGreater(self.chat(messages=turns).usage.prompt_tokens, self.chat().usage.prompt_tokens)
+
+    def test_completions(self):
+        answer = self.client.completions.create(model="demo", prompt="a red", max_tokens=4, logprobs=2, echo=True)
+        self.assertTrue(answer.choices[0].text.startswith("a red"))
+        self.assertEqual(len(answer.choices[0].logprobs.tokens), answer.usage.completion_tokens)
+
+    def test_error_classes(self):
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.chat(temperature=-1)
+        self.assertEqual(raised.exception.param, "temperature")
+        with self.assertRaises(openai.NotFoundError):
+            self.chat(model="other")
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.chat(max_tokens=100000)
+        self.assertEqual(raised.exception.code, "context_length_exceeded")
+
+    def test_a_full_server_is_asked_again(self):
+        retrying = self.client.with_options(max_retries=30)
+        answers, refusals = [], []
+
+        def ask(client):
+            try:
+                answers.append(client.chat.completions.create(model="demo", messages=MESSAGES, n=2))
+            except openai.RateLimitError as error:
+                refusals.append(error)
+
+        threads = [threading.Thread(target=ask, args=(retrying,)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((len(answers), refusals), (6, []))
+        with self.assertRaises(openai.RateLimitError) as raised:
+            self.chat(n=8)  # more questions at once than the server takes
+        self.assertGreaterEqual(int(raised.exception.response.headers["retry-after"]), 1)
+
+    def test_leaving_a_stream_cancels_it(self):
+        patient = self.client.with_options(max_retries=30)  # a place is free again some time after its caller left
+        for _ in range(3):
+            with patient.chat.completions.create(model="demo", messages=MESSAGES, stream=True, n=2) as stream:
+                next(iter(stream))
+        answer = patient.chat.completions.create(model="demo", messages=MESSAGES)
+        self.assertEqual(answer.choices[0].message.content, "red")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
