@@ -60,7 +60,7 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
       HttpApi::Environment{.gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
                            .model = [this] { return watch_->model(); },
                            .ready = [this] { return ready_.load(); },
-                           .metrics = nullptr});
+                           .metrics = [this] { return registry_.Exposition(); }});
   // Base64 makes four bytes of three.
   const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
   const HttpOptions http{.listen = options.http_listen,

@@ -20,7 +20,7 @@ class Stack:
             self.language = self._start("language_service", f"--model={DEMO}", "--threads=1", "--listen=127.0.0.1:0",
                                         f"--vision_target=ipv4:127.0.0.1:{vision}")
             with_http = subprocess.Popen(
-                [self._folder / "gateway", "--listen=127.0.0.1:0", "--http_listen=127.0.0.1:0",
+                [self._folder / "gateway", "--listen=127.0.0.1:0", "--http_listen=127.0.0.1:0", "--metrics_listen=",
                  f"--language_target=ipv4:127.0.0.1:{self.language}", f"--vision_target=ipv4:127.0.0.1:{vision}",
                  *gateway_flags], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             self.processes.append(with_http)
