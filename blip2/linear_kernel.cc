@@ -5,12 +5,14 @@
 #include <c10/util/Half.h>
 
 #include <algorithm>
+#include <vector>
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. The
 // kernel keeps arrays of vectors, which types of unknown size cannot form.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/linear_kernel.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -35,76 +37,110 @@ HWY_INLINE hn::Vec<D> Widen(D d, const c10::Half* from) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
-// kOut outputs of kIn rows: y[r][o] = Σ x[r][k]·weight[o][k].
-template <int kOut, int kIn, typename T>
-HWY_INLINE void Tile(const T* HWY_RESTRICT weight, const T* bias, int64_t in, int64_t out, const float* HWY_RESTRICT x,
-                     float* HWY_RESTRICT y) {
+// The rows stand in groups of kGroup, the last one smaller; in a group the vectors of its rows take turns. So a tile
+// reads one stream, where rows some multiple of 4 KiB apart would push each other out of the L1 cache.
+constexpr int64_t kGroup = 4;
+
+// x [rows, in] -> packed; `vectors` whole vectors of each row. The rest of a row is read from x itself.
+void Pack(const float* x, int64_t rows, int64_t in, int64_t vectors, float* packed) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
+  for (int64_t group = 0; group < rows; group += kGroup) {
+    const int64_t height = std::min(kGroup, rows - group);
+    for (int64_t v = 0; v < vectors; ++v) {
+      for (int64_t r = 0; r < height; ++r, packed += lanes)
+        std::copy_n(x + (group + r) * in + v * lanes, lanes, packed);
+    }
+  }
+}
+
+// One product of the matrix with all rows.
+template <typename T>
+struct Product {
+  const T* weight;  // [out, in]
+  const T* bias;    // [out] or null
+  int64_t in;
+  int64_t out;
+  const float* x;       // [rows, in]
+  const float* packed;  // Pack's
+  int64_t rows;
+  float* y;  // [rows, out]
+};
+
+// kOut outputs from `o` on of kHeight rows from `row` on, in registers: each value of x that is loaded is used kOut
+// times, each weight kHeight times. The first group fetches the next tile's weights.
+template <int kOut, int kHeight, typename T>
+HWY_INLINE void Tile(const Product<T>& p, int64_t o, int64_t row) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  hn::Vec<decltype(d)> sums[kOut][kIn];
-  for (auto& row : sums) {
-    for (auto& sum : row) sum = hn::Zero(d);
+  const int64_t vectors = p.in / lanes;
+  const T* HWY_RESTRICT weight = p.weight + o * p.in;
+  const float* HWY_RESTRICT packed = p.packed + row * vectors * lanes;
+  const bool fetch = row == 0;
+  const int64_t vectors_of_a_line = std::max<int64_t>(64 / (lanes * sizeof(T)), 1);
+  hn::Vec<decltype(d)> sums[kOut][kHeight];
+  for (auto& of_output : sums) {
+    for (auto& sum : of_output) sum = hn::Zero(d);
   }
-  int64_t k = 0;
-  for (; k + lanes <= in; k += lanes) {
+  for (int64_t v = 0; v < vectors; ++v, packed += kHeight * lanes) {
     hn::Vec<decltype(d)> weights[kOut];
-    for (int o = 0; o < kOut; ++o) weights[o] = Widen(d, weight + o * in + k);
-    for (int r = 0; r < kIn; ++r) {
-      const auto values = hn::LoadU(d, x + r * in + k);
-      for (int o = 0; o < kOut; ++o) sums[o][r] = hn::MulAdd(values, weights[o], sums[o][r]);
+    for (int i = 0; i < kOut; ++i) weights[i] = Widen(d, weight + i * p.in + v * lanes);
+    if (fetch && v % vectors_of_a_line == 0) {
+      for (int i = 0; i < kOut; ++i) hwy::Prefetch(weight + (kOut + i) * p.in + v * lanes);
+    }
+    for (int r = 0; r < kHeight; ++r) {
+      const auto values = hn::LoadU(d, packed + r * lanes);
+      for (int i = 0; i < kOut; ++i) sums[i][r] = hn::MulAdd(values, weights[i], sums[i][r]);
     }
   }
-  for (int o = 0; o < kOut; ++o) {
-    for (int r = 0; r < kIn; ++r) {
-      float sum = hn::GetLane(hn::SumOfLanes(d, sums[o][r]));
-      for (int64_t rest = k; rest < in; ++rest) sum += x[r * in + rest] * static_cast<float>(weight[o * in + rest]);
-      y[r * out + o] = bias == nullptr ? sum : sum + static_cast<float>(bias[o]);
+  for (int i = 0; i < kOut; ++i) {
+    for (int r = 0; r < kHeight; ++r) {
+      float sum = hn::GetLane(hn::SumOfLanes(d, sums[i][r]));
+      for (int64_t k = vectors * lanes; k < p.in; ++k) {
+        sum += p.x[(row + r) * p.in + k] * static_cast<float>(weight[i * p.in + k]);
+      }
+      if (p.bias != nullptr) sum += static_cast<float>(p.bias[o + i]);
+      p.y[(row + r) * p.out + o + i] = sum;
     }
   }
 }
 
-// kOut outputs of all rows, kIn at a time.
-template <int kOut, int kIn, typename T>
-HWY_INLINE void AllRows(const T* weight, const T* bias, int64_t in, int64_t out, const float* x, int64_t rows,
-                        float* y) {
-  int64_t r = 0;
-  for (; r + kIn <= rows; r += kIn) Tile<kOut, kIn>(weight, bias, in, out, x + r * in, y + r * out);
-  switch (rows - r) {
-    case 3:
-      return Tile<kOut, 3>(weight, bias, in, out, x + r * in, y + r * out);
-    case 2:
-      return Tile<kOut, 2>(weight, bias, in, out, x + r * in, y + r * out);
-    case 1:
-      return Tile<kOut, 1>(weight, bias, in, out, x + r * in, y + r * out);
-    default:
-      return;
-  }
+// kOut outputs of all rows.
+template <int kOut, typename T>
+HWY_INLINE void Outputs(const Product<T>& p, int64_t o) {
+  int64_t row = 0;
+  for (; row + kGroup <= p.rows; row += kGroup) Tile<kOut, kGroup>(p, o, row);
+  if (p.rows - row == 3) Tile<kOut, 3>(p, o, row);
+  if (p.rows - row == 2) Tile<kOut, 2>(p, o, row);
+  if (p.rows - row == 1) Tile<kOut, 1>(p, o, row);
 }
 
-// A tile of kOut outputs and kIn rows keeps its sums in registers: each value of x that is loaded is used kOut
-// times, each weight kIn times.
-template <int kOut, int kIn, typename T>
-void MultiplyInTiles(const LinearWeights& weights, const float* x, int64_t rows, float* y) {
-  const auto* weight = static_cast<const T*>(weights.weight);
-  const auto* bias = static_cast<const T*>(weights.bias);
-  const int64_t in = weights.in;
-  const int64_t out = weights.out;
-  const int64_t grain = std::max<int64_t>(kOut, kLeastWork / std::max<int64_t>(in * rows, 1));
-  at::parallel_for(0, out, grain, [&](int64_t begin, int64_t end) {
-    int64_t o = begin;
-    const auto bias_at = [&](int64_t at) { return bias == nullptr ? nullptr : bias + at; };
-    for (; o + kOut <= end; o += kOut) {
-      AllRows<kOut, kIn>(weight + o * in, bias_at(o), in, out, x, rows, y + o);
-    }
-    for (; o < end; ++o) AllRows<1, kIn>(weight + o * in, bias_at(o), in, out, x, rows, y + o);
-  });
+template <int kOut, typename T>
+void OutputsBetween(const Product<T>& p, int64_t begin, int64_t end) {
+  int64_t o = begin;
+  for (; o + kOut <= end; o += kOut) Outputs<kOut>(p, o);
+  for (; o < end; ++o) Outputs<1>(p, o);
 }
 
-// One or two rows wait for memory, which comes faster from four places at once; more rows wait for the processor.
 template <typename T>
 void Multiply(const LinearWeights& weights, const float* x, int64_t rows, float* y) {
-  if (rows <= 2) return MultiplyInTiles<4, 2, T>(weights, x, rows, y);
-  MultiplyInTiles<3, 4, T>(weights, x, rows, y);
+  const int64_t in = weights.in;
+  const int64_t vectors = in / static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
+  std::vector<float> packed(static_cast<size_t>(rows * in));
+  Pack(x, rows, in, vectors, packed.data());
+  const Product<T> product = {.weight = static_cast<const T*>(weights.weight),
+                              .bias = static_cast<const T*>(weights.bias),
+                              .in = in,
+                              .out = weights.out,
+                              .x = x,
+                              .packed = packed.data(),
+                              .rows = rows,
+                              .y = y};
+  const int64_t grain = std::max<int64_t>(kGroup, kLeastWork / std::max<int64_t>(in * rows, 1));
+  at::parallel_for(0, weights.out, grain, [&](int64_t begin, int64_t end) {
+    // One or two rows wait for memory, which comes faster from four places at once; more wait for the processor,
+    // and three outputs are what its registers hold beside four rows.
+    rows <= 2 ? OutputsBetween<4>(product, begin, end) : OutputsBetween<3>(product, begin, end);
+  });
 }
 
 void MultiplyAnyType(const LinearWeights& weights, const float* x, int64_t rows, float* y) {

@@ -41,40 +41,11 @@ Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
           .fc2 = reader.ReadLinear(prefix + "fc2", config.enable_bias)};
 }
 
-// Where a pass stands in its sequence: T new tokens after `past` old ones.
-struct Step {
-  int64_t past = 0;
-  int64_t tokens = 0;
-  Visibility visibility;
-};
-
-Step MakeStep(int64_t past, int64_t tokens, at::Device device) {
-  Step step{.past = past, .tokens = tokens, .visibility = {}};
-  if (tokens > 1 && past == 0) step.visibility.causal = true;
-  if (tokens > 1 && past > 0) {
-    step.visibility.mask =
-        at::ones({tokens, past + tokens}, at::TensorOptions(device).dtype(at::kBool)).tril_(/*diagonal=*/past);
-  }
-  return step;
-}
-
-// x [1, T, Dl] -> [1, T, Dl]. Writes T positions of keys and values [1, H, capacity, Dh].
-at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const Step& step,
+// x [N, Dl] -> [N, Dl]. Stores keys and values in the pool's tensors of this layer.
+at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const PagedAttention& attention,
                          const at::Tensor& keys, const at::Tensor& values) {
-  const std::vector<at::Tensor> qkv = layer.qkv_proj(x).chunk(3, /*dim=*/-1);
-  // Scaled before the product, as transformers does. Not by mul_, which rounds the factor to the model's dtype.
-  const at::Tensor query = SplitHeads(qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(2) / heads))), heads);
-  keys.narrow(2, step.past, step.tokens).copy_(SplitHeads(qkv[1], heads));
-  values.narrow(2, step.past, step.tokens).copy_(SplitHeads(qkv[2], heads));
-  const int64_t length = step.past + step.tokens;
-  return layer.out_proj(
-      Attention(query, keys.narrow(2, 0, length), values.narrow(2, 0, length), /*scale=*/1.0, step.visibility));
-}
-
-// x [N, Dl] -> [N, Dl]
-at::Tensor PagedSelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const PagedAttention& attention,
-                              const at::Tensor& keys, const at::Tensor& values) {
   const std::vector<at::Tensor> qkv = layer.qkv_proj(x).view({x.size(0), 3, heads, -1}).unbind(1);
+  // Scaled before the product, as transformers does. Not by mul_, which rounds the factor to the model's dtype.
   const at::Tensor query = qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(1) / heads)));
   return layer.out_proj(attention(query, qkv[1], qkv[2], keys, values));
 }
@@ -83,7 +54,7 @@ at::Tensor FeedForward(const Layer& layer, const at::Tensor& x) {
   return layer.fc2(layer.fc1(x).relu_());
 }
 
-// One layer around `attend`, which maps x [..., Dl] to the same shape.
+// One layer around `attend`, which maps x [N, Dl] to the same shape.
 template <typename Attend>
 at::Tensor RunLayer(const Layer& layer, bool norm_before, at::Tensor x, const Attend& attend) {
   if (norm_before) {
@@ -133,52 +104,10 @@ OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement)
 OptDecoder::~OptDecoder() = default;
 OptDecoder::OptDecoder(OptDecoder&&) noexcept = default;
 
-KvCache OptDecoder::MakeCache(int64_t capacity) const {
-  TORCH_CHECK(capacity >= 1 && capacity <= config_.max_position_embeddings, "a cache of ", capacity, " tokens");
-  const c10::InferenceMode inference;
-  const int64_t heads = config_.num_attention_heads;
-  const auto allocate = [&] {
-    return at::empty({1, heads, capacity, config_.hidden_size / heads},
-                     at::TensorOptions(placement_.device).dtype(placement_.dtype));
-  };
-  KvCache cache{.keys = {}, .values = {}, .length = 0, .capacity = capacity};
-  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
-    cache.keys.push_back(allocate());
-    cache.values.push_back(allocate());
-  }
-  return cache;
-}
-
-int64_t OptDecoder::CacheBytes(int64_t capacity) const {
-  return 2 * config_.num_hidden_layers * config_.hidden_size * capacity *
-         static_cast<int64_t>(c10::elementSize(placement_.dtype));
-}
-
 at::Tensor OptDecoder::Embed(std::span<const int64_t> ids) const {
   const c10::InferenceMode inference;
   const at::Tensor indices = at::tensor(at::ArrayRef<int64_t>(ids.data(), ids.size()), at::kLong);
   return at::embedding(weights_->embed_tokens, indices.to(placement_.device)).unsqueeze(0);
-}
-
-at::Tensor OptDecoder::Forward(const at::Tensor& embeddings, KvCache& cache) const {
-  TORCH_CHECK(embeddings.dim() == 3 && embeddings.size(0) == 1 && embeddings.size(1) >= 1 &&
-                  embeddings.size(2) == config_.word_embed_proj_dim,
-              "expected embeddings [1, T, ", config_.word_embed_proj_dim, "], got ", embeddings.sizes());
-  TORCH_CHECK(cache.length + embeddings.size(1) <= cache.capacity, embeddings.size(1), " tokens after ", cache.length,
-              " overflow a cache of ", cache.capacity);
-  const c10::InferenceMode inference;
-  const Step step = MakeStep(cache.length, embeddings.size(1), placement_.device);
-  const at::Tensor positions = weights_->embed_positions.narrow(0, step.past + kPositionOffset, step.tokens);
-  at::Tensor x = (weights_->project_in ? (*weights_->project_in)(embeddings) : embeddings) + positions;
-  for (size_t i = 0; i < weights_->layers.size(); ++i) {
-    const Layer& layer = weights_->layers[i];
-    const auto attend = [&](const at::Tensor& in) {
-      return SelfAttention(layer, config_.num_attention_heads, in, step, cache.keys[i], cache.values[i]);
-    };
-    x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
-  }
-  cache.length += step.tokens;
-  return Logits(x.slice(1, -1)).view({config_.vocab_size});
 }
 
 KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {
@@ -235,7 +164,7 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
     const Layer& layer = weights_->layers[i];
     const auto attend = [&](const at::Tensor& in) {
-      return PagedSelfAttention(layer, config_.num_attention_heads, in, attention, pool.keys[i], pool.values[i]);
+      return SelfAttention(layer, config_.num_attention_heads, in, attention, pool.keys[i], pool.values[i]);
     };
     x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
   }

@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -143,133 +142,6 @@ TEST(QFormerTest, DealsOutTheFirstValuesToADecoderOfNarrowerEmbeddings) {
   }
 }
 
-struct DecoderVariant {
-  std::string name;
-  void (*change)(TextConfig&);
-};
-
-class OptDecoderTest : public ::testing::TestWithParam<DecoderVariant> {
- protected:
-  static Config Configured() {
-    Config config = TinyConfig();
-    GetParam().change(config.text);
-    return config;
-  }
-  at::Tensor Embeddings(int64_t tokens) const { return Wave({1, tokens, config_.text.word_embed_proj_dim}); }
-
-  const Config config_ = Configured();
-  const RandomCheckpoint checkpoint_{config_, /*seed=*/8};
-  const OptDecoder decoder_{*checkpoint_.Open(), kFloat32};
-};
-
-TEST_P(OptDecoderTest, MatchesTheFormulas) {
-  const at::Tensor embeddings = Embeddings(11);
-  KvCache cache = decoder_.MakeCache(40);
-  const at::Tensor logits = decoder_.Forward(embeddings, cache);
-  EXPECT_EQ(cache.length, 11);
-  EXPECT_EQ(logits.scalar_type(), at::kFloat);
-  EXPECT_LT(MaxDifference(logits, Formulas(config_, checkpoint_.weights()).Logits(embeddings[0])[-1]), kTolerance);
-}
-
-TEST_P(OptDecoderTest, DecodesTokenByTokenAsTheFormulasDoAtOnce) {
-  const at::Tensor embeddings = Embeddings(9);
-  const at::Tensor expected = Formulas(config_, checkpoint_.weights()).Logits(embeddings[0]);
-  KvCache cache = decoder_.MakeCache(9);
-  for (int64_t i = 0; i < 9; ++i) {
-    EXPECT_LT(MaxDifference(decoder_.Forward(embeddings.slice(1, i, i + 1), cache), expected[i]), kTolerance) << i;
-  }
-}
-
-TEST_P(OptDecoderTest, PrefillsInChunksAsAtOnce) {
-  const at::Tensor embeddings = Embeddings(13);
-  const at::Tensor expected = Formulas(config_, checkpoint_.weights()).Logits(embeddings[0]);
-  for (const int64_t chunk : {2, 5, 12}) {
-    KvCache cache = decoder_.MakeCache(30);
-    for (int64_t start = 0; start < 13; start += chunk) {
-      const int64_t end = std::min<int64_t>(start + chunk, 13);
-      const at::Tensor logits = decoder_.Forward(embeddings.slice(1, start, end), cache);
-      EXPECT_LT(MaxDifference(logits, expected[end - 1]), kTolerance) << chunk << " at " << start;
-    }
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Variants, OptDecoderTest,
-    ::testing::Values(DecoderVariant{"PreLayerNorm", [](TextConfig&) {}},
-                      DecoderVariant{"Opt350m",
-                                     [](TextConfig& text) {
-                                       text.do_layer_norm_before = false;
-                                       text.word_embed_proj_dim = 20;
-                                     }},
-                      DecoderVariant{"Bare",
-                                     [](TextConfig& text) {
-                                       text.enable_bias = false;
-                                       text.layer_norm_elementwise_affine = false;
-                                       text.remove_final_layer_norm = true;
-                                     }},
-                      DecoderVariant{"NotAffine", [](TextConfig& text) { text.layer_norm_elementwise_affine = false; }},
-                      DecoderVariant{"UntiedHead", [](TextConfig& text) { text.tie_word_embeddings = false; }},
-                      DecoderVariant{"OneHead", [](TextConfig& text) { text.num_attention_heads = 1; }}),
-    [](const auto& info) { return info.param.name; });
-
-class TinyDecoderTest : public ::testing::Test {
- protected:
-  const RandomCheckpoint checkpoint_{TinyConfig(), /*seed=*/9};
-  const OptDecoder decoder_{*checkpoint_.Open(), kFloat32};
-};
-
-TEST_F(TinyDecoderTest, EmbedsIdsByRow) {
-  const std::vector<int64_t> ids = {0, 51, 7, 7};
-  const at::Tensor table = checkpoint_.weights().at("language_model.model.decoder.embed_tokens.weight");
-  const at::Tensor embedded = decoder_.Embed(ids);
-  ASSERT_EQ(embedded.sizes(), (std::vector<int64_t>{1, 4, 32}));
-  for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(embedded[0][static_cast<int64_t>(i)].equal(table[ids[i]]));
-}
-
-TEST_F(TinyDecoderTest, ReadsNothingBeyondTheFilledPartOfTheCache) {
-  const c10::InferenceMode inference;
-  KvCache cache = decoder_.MakeCache(40);
-  KvCache poisoned = decoder_.MakeCache(40);
-  for (const auto* side : {&poisoned.keys, &poisoned.values}) {
-    for (const at::Tensor& tensor : *side) tensor.fill_(std::numeric_limits<float>::quiet_NaN());
-  }
-  const at::Tensor embeddings = Wave({1, 8, 32});
-  for (const auto& [start, end] : {std::pair{0, 3}, {3, 7}, {7, 8}}) {
-    const at::Tensor chunk = embeddings.slice(1, start, end);
-    EXPECT_TRUE(decoder_.Forward(chunk, poisoned).equal(decoder_.Forward(chunk, cache))) << start;
-  }
-}
-
-TEST_F(TinyDecoderTest, KeepsSequencesApart) {
-  const at::Tensor embeddings = Wave({1, 6, 32});
-  KvCache alone = decoder_.MakeCache(6);
-  decoder_.Forward(embeddings.slice(1, 0, 5), alone);
-  const at::Tensor expected = decoder_.Forward(embeddings.slice(1, 5, 6), alone);
-
-  KvCache interrupted = decoder_.MakeCache(6);
-  KvCache other = decoder_.MakeCache(6);
-  decoder_.Forward(embeddings.slice(1, 0, 5), interrupted);
-  decoder_.Forward(Wave({1, 6, 32}).neg(), other);
-  EXPECT_TRUE(decoder_.Forward(embeddings.slice(1, 5, 6), interrupted).equal(expected));
-}
-
-TEST_F(TinyDecoderTest, FillsTheWholeContextAndNoMore) {
-  KvCache cache = decoder_.MakeCache(40);
-  EXPECT_TRUE(at::isfinite(decoder_.Forward(Wave({1, 40, 32}), cache)).all().item<bool>());
-  EXPECT_THROW(decoder_.Forward(Wave({1, 1, 32}), cache), c10::Error);
-  EXPECT_EQ(cache.length, 40);
-  EXPECT_THROW(decoder_.MakeCache(41), c10::Error);
-}
-
-TEST_F(TinyDecoderTest, TellsTheBytesOfACache) {
-  const KvCache cache = decoder_.MakeCache(17);
-  size_t bytes = 0;
-  for (const auto* side : {&cache.keys, &cache.values}) {
-    for (const at::Tensor& tensor : *side) bytes += tensor.nbytes();
-  }
-  EXPECT_EQ(decoder_.CacheBytes(17), static_cast<int64_t>(bytes));
-}
-
 // Rounding errors only: a wrong cast or an overflow would be far outside.
 TEST(ReducedPrecisionTest, StaysNearFloat32) {
   const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/10);
@@ -282,10 +154,11 @@ TEST(ReducedPrecisionTest, StaysNearFloat32) {
     const at::Tensor tokens = VisionModel(*opened, placement).Forward(pixels);
     EXPECT_EQ(tokens.scalar_type(), dtype);
     const at::Tensor prompt =
-        at::cat({qformer.Project(qformer.Forward(tokens)), decoder.Embed(std::vector<int64_t>{2})}, 1);
-    KvCache cache = decoder.MakeCache(20);
-    decoder.Forward(prompt, cache);
-    return decoder.Forward(decoder.Embed(std::vector<int64_t>{9}), cache);
+        at::cat({qformer.Project(qformer.Forward(tokens)), decoder.Embed(std::vector<int64_t>{2, 9})}, 1);
+    KvPool pool = decoder.MakeKvPool(/*blocks=*/1, /*block_tokens=*/20);
+    const std::vector<int32_t> blocks = {0};
+    const DecoderRow row{.embeddings = prompt[0], .past = 0, .blocks = blocks, .wants_logits = true};
+    return decoder.Forward({&row, 1}, pool)[0];
   };
   const at::Tensor expected = logits(at::kFloat);
   EXPECT_LT(RelativeDifference(logits(at::kHalf), expected), 0.005);

@@ -1,16 +1,15 @@
-// The decoder over a pool of blocks: many sequences in one pass.
+#include "blip2/opt.h"
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "blip2/opt.h"
 #include "tests/blip2/formulas.h"
 #include "tests/testing/random_checkpoint.h"
 
@@ -21,7 +20,7 @@ using diptych::testing::Formulas;
 using diptych::testing::RandomCheckpoint;
 using diptych::testing::TinyConfig;
 
-constexpr double kPagedTolerance = 2e-5;  // float32 against float64, on values of order one
+constexpr double kOptTolerance = 2e-5;  // float32 against float64, on values of order one
 constexpr int64_t kBlockTokens = 4;
 
 double LargestDifference(const at::Tensor& a, const at::Tensor& b) {
@@ -67,7 +66,7 @@ struct Variant {
   void (*change)(TextConfig&);
 };
 
-class PagedVariantTest : public ::testing::TestWithParam<Variant> {
+class OptDecoderTest : public ::testing::TestWithParam<Variant> {
  protected:
   static Config Configured() {
     Config config = TinyConfig();
@@ -81,7 +80,7 @@ class PagedVariantTest : public ::testing::TestWithParam<Variant> {
   const Formulas formulas_{config_, checkpoint_.weights()};
 };
 
-TEST_P(PagedVariantTest, ReadsInPiecesAsTheFormulasDoAtOnce) {
+TEST_P(OptDecoderTest, ReadsInPiecesAsTheFormulasDoAtOnce) {
   const at::Tensor embeddings = Tokens(13, config_.text.word_embed_proj_dim);
   const at::Tensor expected = formulas_.Logits(embeddings);
   for (const int64_t piece : {1, 2, 5, 13}) {
@@ -91,13 +90,13 @@ TEST_P(PagedVariantTest, ReadsInPiecesAsTheFormulasDoAtOnce) {
       const DecoderRow row = reader.Next(std::min(piece, reader.left()));
       const at::Tensor logits = decoder_.Forward({&row, 1}, pool);
       EXPECT_EQ(logits.scalar_type(), at::kFloat);
-      EXPECT_LT(LargestDifference(logits, expected.narrow(0, reader.past - 1, 1)), kPagedTolerance)
+      EXPECT_LT(LargestDifference(logits, expected.narrow(0, reader.past - 1, 1)), kOptTolerance)
           << piece << " up to " << reader.past;
     }
   }
 }
 
-TEST_P(PagedVariantTest, RunsRowsOfEveryKindInOnePass) {
+TEST_P(OptDecoderTest, RunsRowsOfEveryKindInOnePass) {
   const int64_t width = config_.text.word_embed_proj_dim;
   KvPool pool = decoder_.MakeKvPool(20, kBlockTokens);
   std::vector<Reader> readers = {{.embeddings = Tokens(12, width, 1), .blocks = {4, 9, 2}},
@@ -115,12 +114,12 @@ TEST_P(PagedVariantTest, RunsRowsOfEveryKindInOnePass) {
       rows.push_back(readers[i].Next(tokens[i]));
       expected.push_back(formulas_.Logits(readers[i].embeddings.narrow(0, 0, readers[i].past))[-1]);
     }
-    EXPECT_LT(LargestDifference(decoder_.Forward(rows, pool), at::stack(expected)), kPagedTolerance);
+    EXPECT_LT(LargestDifference(decoder_.Forward(rows, pool), at::stack(expected)), kOptTolerance);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Variants, PagedVariantTest,
+    Variants, OptDecoderTest,
     ::testing::Values(Variant{"PreLayerNorm", [](TextConfig&) {}},
                       Variant{"Opt350m",
                               [](TextConfig& text) {
@@ -138,7 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Variant{"OneHead", [](TextConfig& text) { text.num_attention_heads = 1; }}),
     [](const auto& info) { return info.param.name; });
 
-class PagedDecoderTest : public ::testing::Test {
+class TinyDecoderTest : public ::testing::Test {
  protected:
   at::Tensor Forward(const std::vector<DecoderRow>& rows, KvPool& pool) const { return decoder_.Forward(rows, pool); }
 
@@ -146,7 +145,7 @@ class PagedDecoderTest : public ::testing::Test {
   const OptDecoder decoder_{*checkpoint_.Open(), Placement{}};
 };
 
-TEST_F(PagedDecoderTest, ReturnsTheLogitsThatAreWantedInTheRowsOrder) {
+TEST_F(TinyDecoderTest, ReturnsTheLogitsThatAreWantedInTheRowsOrder) {
   const auto pass = [&](const std::vector<bool>& wants) {
     KvPool pool = decoder_.MakeKvPool(6, kBlockTokens);
     std::vector<Reader> readers = {{.embeddings = Tokens(3, 32, 1), .blocks = {0}},
@@ -159,12 +158,12 @@ TEST_F(PagedDecoderTest, ReturnsTheLogitsThatAreWantedInTheRowsOrder) {
   const at::Tensor all = pass({true, true, true});
   const at::Tensor ends = pass({true, false, true});
   ASSERT_EQ(ends.size(0), 2);
-  EXPECT_LT(LargestDifference(ends[0], all[0]), kPagedTolerance);
-  EXPECT_LT(LargestDifference(ends[1], all[2]), kPagedTolerance);
+  EXPECT_LT(LargestDifference(ends[0], all[0]), kOptTolerance);
+  EXPECT_LT(LargestDifference(ends[1], all[2]), kOptTolerance);
   EXPECT_EQ(pass({false, false, false}).sizes(), (std::vector<int64_t>{0, 52}));
 }
 
-TEST_F(PagedDecoderTest, ARowThatIsNotFiniteLeavesTheOthersAsTheyWere) {
+TEST_F(TinyDecoderTest, ARowThatIsNotFiniteLeavesTheOthersAsTheyWere) {
   const auto pass = [&](double factor) {
     KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
     Reader good{.embeddings = Tokens(6, 32, 1), .blocks = {0, 3}};
@@ -177,7 +176,7 @@ TEST_F(PagedDecoderTest, ARowThatIsNotFiniteLeavesTheOthersAsTheyWere) {
   EXPECT_TRUE(poisoned[1].isnan().all().item<bool>());
 }
 
-TEST_F(PagedDecoderTest, BlocksThatWereUsedBeforeChangeNothing) {
+TEST_F(TinyDecoderTest, BlocksThatWereUsedBeforeChangeNothing) {
   for (const float left_behind : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     KvPool clean = Filled(decoder_, 8, 0);
     KvPool used = Filled(decoder_, 8, left_behind);
@@ -194,7 +193,7 @@ TEST_F(PagedDecoderTest, BlocksThatWereUsedBeforeChangeNothing) {
   }
 }
 
-TEST_F(PagedDecoderTest, RowsShareThePrefixThatBothBlockTablesName) {
+TEST_F(TinyDecoderTest, RowsShareThePrefixThatBothBlockTablesName) {
   KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
   Reader first{.embeddings = Tokens(9, 32, 1), .blocks = {0, 1, 2}};
   Forward({first.Next(8)}, pool);
@@ -202,11 +201,11 @@ TEST_F(PagedDecoderTest, RowsShareThePrefixThatBothBlockTablesName) {
   Reader second{.embeddings = at::cat({Tokens(8, 32, 1), Tokens(1, 32, 5)}), .blocks = {0, 1, 3}, .past = 8};
   const at::Tensor logits = Forward({first.Next(1), second.Next(1)}, pool);
   const Formulas formulas(checkpoint_.config(), checkpoint_.weights());
-  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kPagedTolerance);
-  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kPagedTolerance);
+  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kOptTolerance);
+  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kOptTolerance);
 }
 
-TEST_F(PagedDecoderTest, ACopiedBlockGoesItsOwnWay) {
+TEST_F(TinyDecoderTest, ACopiedBlockGoesItsOwnWay) {
   KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
   Reader first{.embeddings = Tokens(8, 32, 1), .blocks = {0, 1}};
   Forward({first.Next(6)}, pool);
@@ -215,20 +214,20 @@ TEST_F(PagedDecoderTest, ACopiedBlockGoesItsOwnWay) {
   Forward({first.Next(1), second.Next(1)}, pool);
   const at::Tensor logits = Forward({first.Next(1), second.Next(1)}, pool);
   const Formulas formulas(checkpoint_.config(), checkpoint_.weights());
-  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kPagedTolerance);
-  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kPagedTolerance);
+  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kOptTolerance);
+  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kOptTolerance);
   EXPECT_THROW(decoder_.CopyKvBlock(pool, 0, 8), c10::Error);
   EXPECT_THROW(decoder_.CopyKvBlock(pool, -1, 0), c10::Error);
 }
 
-TEST_F(PagedDecoderTest, FillsTheWholeWindowAndNoMore) {
+TEST_F(TinyDecoderTest, FillsTheWholeWindowAndNoMore) {
   KvPool pool = decoder_.MakeKvPool(11, kBlockTokens);
   Reader reader{.embeddings = Tokens(41, 32), .blocks = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}};
   EXPECT_TRUE(at::isfinite(Forward({reader.Next(40)}, pool)).all().item<bool>());
   EXPECT_THROW(Forward({reader.Next(1)}, pool), c10::Error);
 }
 
-TEST_F(PagedDecoderTest, RefusesRowsThatDoNotFit) {
+TEST_F(TinyDecoderTest, RefusesRowsThatDoNotFit) {
   KvPool pool = decoder_.MakeKvPool(4, kBlockTokens);
   const auto refused = [&](int64_t tokens, int64_t width, int64_t past, std::vector<int32_t> blocks) {
     const DecoderRow row{.embeddings = Tokens(tokens, width), .past = past, .blocks = blocks};
@@ -246,7 +245,15 @@ TEST_F(PagedDecoderTest, RefusesRowsThatDoNotFit) {
   EXPECT_THROW(decoder_.MakeKvPool(4, 0), c10::Error);
 }
 
-TEST_F(PagedDecoderTest, TellsTheBytesOfABlock) {
+TEST_F(TinyDecoderTest, EmbedsIdsByRow) {
+  const std::vector<int64_t> ids = {0, 51, 7, 7};
+  const at::Tensor table = checkpoint_.weights().at("language_model.model.decoder.embed_tokens.weight");
+  const at::Tensor embedded = decoder_.Embed(ids);
+  ASSERT_EQ(embedded.sizes(), (std::vector<int64_t>{1, 4, 32}));
+  for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(embedded[0][static_cast<int64_t>(i)].equal(table[ids[i]]));
+}
+
+TEST_F(TinyDecoderTest, TellsTheBytesOfABlock) {
   const KvPool pool = decoder_.MakeKvPool(3, 16);
   size_t bytes = 0;
   for (const auto* side : {&pool.keys, &pool.values}) {
@@ -257,7 +264,7 @@ TEST_F(PagedDecoderTest, TellsTheBytesOfABlock) {
 
 // Greedy answers of ten sequences, alone and in random mixes in which they start, pause and read their prompts
 // piece by piece.
-TEST_F(PagedDecoderTest, ASequenceGetsTheSameTokensInEveryMix) {
+TEST_F(TinyDecoderTest, ASequenceGetsTheSameTokensInEveryMix) {
   constexpr int kSequences = 10;
   constexpr int64_t kTokens = 24;  // six blocks
   const auto prompt_tokens = [](int sequence) { return 2 + sequence; };
@@ -304,7 +311,7 @@ TEST_F(PagedDecoderTest, ASequenceGetsTheSameTokensInEveryMix) {
   }
 }
 
-TEST(PagedReducedPrecisionTest, StaysNearFloat32) {
+TEST(OptReducedPrecisionTest, StaysNearFloat32) {
   const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/10);
   const auto opened = checkpoint.Open();
   const auto logits = [&](at::ScalarType dtype) {
