@@ -16,9 +16,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def ask(binary, server, picture, prompts):
+def ask(binary, server, options, picture, prompts):
     """The answers to `prompts` about one picture, in order."""
-    command = [binary, "ask", "--server", server, "--json", "--image", str(picture)]
+    command = [binary, "ask", "--server", server, "--json", "--image", str(picture), *options]
     for prompt in prompts:
         command += ["--prompt", prompt]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -36,6 +36,7 @@ def main():
     parser.add_argument("--server", default="127.0.0.1:7000")
     parser.add_argument("--binary", default=str(REPOSITORY / "build/release/bin/diptych"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--options", default="", help="more options of `diptych ask`, as '--token_merging 0.1'")
     parser.add_argument("--jobs", type=int, default=2, help="pictures asked about at once")
     args = parser.parse_args()
 
@@ -43,7 +44,7 @@ def main():
     pictures = [(name, [row["question"] for row in group])
                 for name, group in itertools.groupby(rows, key=lambda row: row["image"])]
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool, open(args.out, "w", encoding="utf-8") as out:
-        results = pool.map(lambda p: ask(args.binary, args.server, args.scenes_from / p[0], p[1]), pictures)
+        results = pool.map(lambda p: ask(args.binary, args.server, args.options.split(), args.scenes_from / p[0], p[1]), pictures)
         for done, ((name, prompts), answers) in enumerate(zip(pictures, results), 1):
             for prompt, answer in zip(prompts, answers):
                 out.write(json.dumps({"image": name, "question": prompt, "answer": answer}) + "\n")

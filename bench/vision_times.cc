@@ -1,0 +1,145 @@
+// What a picture costs in the vision tier: seconds of the vision transformer by picture size, merging and batch, and
+// of the preparation by pre-shrink, as the rows of Markdown tables. The rows take turns and the best of each counts,
+// so that a machine's moods meet all of them; on a shared machine compare processor time.
+//
+//   vision_times --model DIR [--dtype float32] [--image_sizes 224,448] [--mergings 0,20,50] [--batches 1,4] [--rounds
+//   3]
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/strings/numbers.h"
+#include "blip2/device.h"
+#include "blip2/pixels.h"
+#include "blip2/resample.h"
+#include "blip2/vision_model.h"
+
+ABSL_FLAG(std::string, model, "models/demo", "checkpoint folder in Hugging Face layout");
+ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
+ABSL_FLAG(std::string, dtype, "float32", "float32, bfloat16 or float16");
+ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
+ABSL_FLAG(std::vector<std::string>, image_sizes, {}, "sides in pixels; default: the model's own");
+ABSL_FLAG(std::vector<std::string>, mergings, {"0"}, "thousandths of the patch tokens that a layer merges");
+ABSL_FLAG(std::vector<std::string>, batches, {"1"}, "pictures in a pass");
+ABSL_FLAG(std::vector<std::string>, max_sides, {}, "pre-shrinks of a 4000 x 3000 picture, in pixels; 0: none");
+ABSL_FLAG(int, rounds, 3, "times that each row is measured");
+
+namespace diptych {
+namespace {
+
+struct Seconds {
+  double clock = 1e9;
+  double processor = 1e9;
+};
+
+struct Row {
+  int image_size, merging, batch;
+  int64_t tokens = 0;
+  Seconds best = {};  // of the whole pass
+};
+
+double ProcessorSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Lowers `best` to what `work` takes.
+template <typename Work>
+void Measure(Seconds& best, Work work) {
+  const auto begin = std::chrono::steady_clock::now();
+  const double processor = ProcessorSeconds();
+  work();
+  best.processor = std::min(best.processor, ProcessorSeconds() - processor);
+  best.clock = std::min(best.clock, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+}
+
+std::vector<int> Integers(const std::vector<std::string>& texts) {
+  std::vector<int> values;
+  for (const std::string& text : texts) {
+    int value = 0;
+    if (absl::SimpleAtoi(text, &value)) values.push_back(value);
+  }
+  return values;
+}
+
+std::vector<Row> Rows(const blip2::VisionModel& model) {
+  std::vector<int> sizes = Integers(absl::GetFlag(FLAGS_image_sizes));
+  if (sizes.empty()) sizes.push_back(static_cast<int>(model.config().image_size));
+  std::vector<Row> rows;
+  for (const int size : sizes) {
+    for (const int batch : Integers(absl::GetFlag(FLAGS_batches))) {
+      for (const int merging : Integers(absl::GetFlag(FLAGS_mergings))) rows.push_back({size, merging, batch});
+    }
+  }
+  return rows;
+}
+
+void MeasurePasses(const blip2::VisionModel& model) {
+  std::vector<Row> rows = Rows(model);
+  for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
+    for (Row& row : rows) {
+      const at::Tensor pixels = at::randn({row.batch, 3, row.image_size, row.image_size});
+      // On a GPU the copy waits for the result.
+      Measure(row.best, [&] { row.tokens = model.Forward(pixels, row.merging).cpu().size(1); });
+    }
+  }
+  std::printf("| image_size | batch | merged a layer | visual tokens | seconds a picture | of processor time |\n");
+  std::printf("|---|---|---|---|---|---|\n");
+  for (const Row& row : rows) {
+    std::printf("| %d | %d | %.1f %% | %ld | %.3g | %.3g |\n", row.image_size, row.batch, row.merging / 10.0,
+                static_cast<long>(row.tokens), row.best.clock / row.batch, row.best.processor / row.batch);
+  }
+}
+
+void MeasurePreparation(const blip2::ImageProcessorConfig& config, int image_size) {
+  blip2::RgbImage picture{.width = 4000, .height = 3000, .pixels = std::vector<uint8_t>(3 * 4000 * 3000)};
+  for (size_t i = 0; i < picture.pixels.size(); ++i) picture.pixels[i] = static_cast<uint8_t>(i * 2654435761u >> 13);
+  std::printf("\n| max_side | seconds to prepare 4000 x 3000 | of processor time |\n|---|---|---|\n");
+  for (const int max_side : Integers(absl::GetFlag(FLAGS_max_sides))) {
+    Seconds best;
+    for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
+      blip2::RgbImage copy = picture;
+      Measure(best,
+              [&] { blip2::ToPixelValues(blip2::ShrinkToMaxSide(std::move(copy), max_side), config, image_size); });
+    }
+    std::printf("| %d | %.3g | %.3g |\n", max_side, best.clock, best.processor);
+  }
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "vision_times: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+int Run() {
+  const c10::InferenceMode inference;
+  blip2::SetIntraOpThreads(absl::GetFlag(FLAGS_threads));
+  const auto placement = blip2::ParsePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype));
+  if (!placement.ok()) return Fail(placement.status());
+  const auto checkpoint = blip2::Checkpoint::Open(absl::GetFlag(FLAGS_model));
+  if (!checkpoint.ok()) return Fail(checkpoint.status());
+  const blip2::VisionModel model(**checkpoint, *placement);
+  MeasurePasses(model);
+  if (!absl::GetFlag(FLAGS_max_sides).empty()) {
+    MeasurePreparation((*checkpoint)->config().image_processor, static_cast<int>(model.config().image_size));
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace diptych
+
+int main(int argc, char** argv) {
+  absl::ParseCommandLine(argc, argv);
+  return diptych::Run();
+}
