@@ -205,7 +205,6 @@ TEST_F(EncoderTest, ACallThatExpiresInTheQueueIsNotComputed) {
   Caller blocker = Ask(8);
   gate_.AwaitArrivals(1);
   Caller late = Ask(9, SteadyClock::now() + std::chrono::milliseconds(50));
-  AwaitInEngine(1);
   while (SteadyClock::now() < late.waiter->deadline) std::this_thread::yield();
   gate_.Open();
   EXPECT_EQ(late.outcome.get().status().code(), absl::StatusCode::kDeadlineExceeded);
