@@ -78,6 +78,8 @@ v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResul
   answer->set_finish_reason(result.finish_reason);
   *answer->mutable_usage() = UsageOf(head, result);
   *answer->mutable_timings() = result.timings;
+  answer->mutable_timings()->mutable_cache_hits()->set_vision_tokens(head.vision_hits);
+  answer->mutable_timings()->mutable_cache_hits()->set_projected_tokens(head.projected_hits);
   *answer->mutable_context_budget() = Budget(head, generated);
   answer->set_model(head.model);
   answer->set_request_id(head.request_id);

@@ -9,7 +9,7 @@
 
 namespace diptych {
 
-// What every message of one request's stream may need; fixed when the request is accepted.
+// What every message of one request's stream may need; fixed when the request is accepted, but for the hits.
 struct AnswerHead {
   std::string request_id;
   std::string model;
@@ -17,6 +17,8 @@ struct AnswerHead {
   int dense_patch_tokens = 0;
   bool logprobs = false;
   const blip2::Tokenizer* tokenizer = nullptr;  // with logprobs: says what each token stands for; must outlive this
+  int vision_hits = 0;     // known once the pictures are there
+  int projected_hits = 0;
 };
 
 v1::GenerateResponse StartedMessage(const AnswerHead& head);

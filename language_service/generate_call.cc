@@ -6,6 +6,7 @@
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "language_service/request_memory.h"
 
 namespace diptych {
 
@@ -18,10 +19,15 @@ GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackSe
 absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   StageClock clock(SteadyClock::now());
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  DIPTYCH_ASSIGN_OR_RETURN(memory_, shared_.memory->Take(BytesForMessage(static_cast<int64_t>(bytes.Length()))));
   v1::GenerateRequest request;
-  DIPTYCH_RETURN_IF_ERROR(ParseMessage(bytes, request));
+  DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
   DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input,
                            ReadQuestion(std::move(*request.mutable_question()), *shared_.model, shared_.limits));
+  // A picture's bytes go with its flight, which may outlive this call.
+  for (ImageRequest& image : input.images) image.memory = memory_.Split(BytesForPicture(image));
+  DIPTYCH_RETURN_IF_ERROR(
+      memory_.Grow(BytesForQueryTokens(static_cast<int64_t>(input.images.size()), shared_.model->config)));
   head_ = {.request_id = std::move(input.request_id),
            .model = shared_.model->description.name(),
            .prompt = input.prompt,
@@ -41,52 +47,35 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
                                .stream = stream_});
   if (input.images.empty()) {
     shared_.engine->Submit(std::move(*work_));
-  } else {
-    PullImages(std::move(input.images));
+    return absl::OkStatus();
   }
+  images_ = ImageCollector::Start(shared_.images, std::move(input.images), watch_,
+                                  [this](absl::StatusOr<CollectedImages> images) { OnImages(std::move(images)); });
   return absl::OkStatus();
 }
 
-void GenerateCall::PullImages(std::vector<ImageRequest> images) {
-  for (const ImageRequest& image : images) image_keys_.push_back(image.expected.image_key);
-  pulls_ = ImagePulls::Start(shared_.vision, std::move(images), watch_,
-                             [this](absl::StatusOr<PulledImages> pulled) { OnImages(std::move(pulled)); });
-}
-
-void GenerateCall::OnImages(absl::StatusOr<PulledImages> pulled) {
-  if (!pulled.ok()) return Fail(pulled.status());
-  const VisionTimings& last = pulled->last;
-  work_->clock.LapSplit(
-      std::array{std::pair{Stage::kImageDecode, last.image_decode}, std::pair{Stage::kImageResize, last.image_resize},
-                 std::pair{Stage::kVisionQueue, last.queue}, std::pair{Stage::kVit, last.vit}},
-      Stage::kTokenTransfer, SteadyClock::now());
-  visual_tokens_ = std::move(pulled->images);
-  ProjectNext();
-}
-
-void GenerateCall::ProjectNext() {
-  const size_t index = work_->images.size();
-  if (index == visual_tokens_.size()) {
-    work_->clock.Lap(Stage::kQFormer, SteadyClock::now());
-    return shared_.engine->Submit(std::move(*work_));
+void GenerateCall::OnImages(absl::StatusOr<CollectedImages> collected) {
+  if (!collected.ok()) {
+    const std::shared_ptr<TokenStream> stream = stream_;  // this call may be gone when End returns
+    return stream->End(collected.status());
   }
-  if (const absl::Status status = watch_->Check("qformer"); !status.ok()) return Fail(status);
-  shared_.engine->Project(std::move(visual_tokens_[index]), image_keys_[index],
-                          [this](absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
-                            if (!image.ok()) return Fail(image.status());
-                            work_->images.push_back(*std::move(image));
-                            ProjectNext();
-                          });
-}
-
-void GenerateCall::Fail(const absl::Status& status) {
-  const std::shared_ptr<TokenStream> stream = stream_;  // this call may be gone when End returns
-  stream->End(status);
+  if (const auto& last = collected->last) {
+    work_->clock.LapSplit(std::array{std::pair{Stage::kImageDecode, last->vision.image_decode},
+                                     std::pair{Stage::kImageResize, last->vision.image_resize},
+                                     std::pair{Stage::kVisionQueue, last->vision.queue},
+                                     std::pair{Stage::kVit, last->vision.vit}},
+                          Stage::kTokenTransfer, last->tokens_at);
+    work_->clock.Lap(Stage::kQFormer, SteadyClock::now());
+  }
+  head_.vision_hits = collected->vision_hits;
+  head_.projected_hits = collected->projected_hits;
+  work_->images = std::move(collected->images);
+  shared_.engine->Submit(std::move(*work_));
 }
 
 void GenerateCall::OnCancel() {
   watch_->Cancel();
-  if (pulls_ != nullptr) pulls_->Cancel();
+  if (images_ != nullptr) images_->Cancel();
 }
 
 void GenerateCall::Write(const v1::GenerateResponse& message) {
@@ -105,13 +94,18 @@ void GenerateCall::OnWriteDone(bool ok) {
 void GenerateCall::OnEnd(absl::StatusOr<GenerateResult> result) {
   if (!result.ok()) return End(result.status());
   message_ = SerializeMessage(FinishedMessage(head_, *result));
-  ticket_.Leave();
+  Leave();
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
 
 void GenerateCall::End(const absl::Status& status) {
-  ticket_.Leave();
+  Leave();
   Finish(ToGrpcStatus(status));
+}
+
+void GenerateCall::Leave() {
+  ticket_.Leave();
+  memory_.Release();
 }
 
 }  // namespace diptych

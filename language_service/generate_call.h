@@ -7,11 +7,13 @@
 #include <memory>
 #include <vector>
 
+#include "common/byte_budget.h"
 #include "common/call_gate.h"
 #include "common/call_watch.h"
 #include "language_service/answer_messages.h"
 #include "language_service/engine.h"
-#include "language_service/image_pulls.h"
+#include "language_service/image_collector.h"
+#include "language_service/image_store.h"
 #include "language_service/question_reader.h"
 #include "language_service/served_model.h"
 
@@ -23,12 +25,12 @@ struct GenerateContext {
   QuestionLimits limits;
   SteadyDuration longest_call;
   CallGate* gate;
-  v1::VisionService::Stub* vision;
+  ByteBudget* memory;
+  ImageStore* images;
   LanguageEngine* engine;
 };
 
-// Reads the question, pulls the visual tokens of its pictures, hands the whole to the engine and streams what comes
-// out. Deletes itself when gRPC is done with it.
+// Reads the question, collects its pictures, hands the whole to the engine and streams what comes out. Deletes itself when gRPC is done with it.
 class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   GenerateCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
@@ -40,25 +42,22 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
  private:
   absl::Status Begin(const grpc::ByteBuffer& request);
-  void PullImages(std::vector<ImageRequest> images);
-  void OnImages(absl::StatusOr<PulledImages> pulled);
-  // Has the pictures projected, one after another, then hands the work to the engine.
-  void ProjectNext();
-  void Fail(const absl::Status& status);
+  void OnImages(absl::StatusOr<CollectedImages> collected);
   void Write(const v1::GenerateResponse& message);
   void OnEnd(absl::StatusOr<GenerateResult> result);
   void End(const absl::Status& status);
+  // Makes room before the caller can come back.
+  void Leave();
 
   const GenerateContext& shared_;
   const std::shared_ptr<CallWatch> watch_;
   CallGate::Ticket ticket_;
+  ByteBudget::Lease memory_;
   AnswerHead head_;
   std::shared_ptr<TokenStream> stream_;
-  std::unique_ptr<GenerateWork> work_;  // until the engine takes it
-  std::vector<std::string> image_keys_;
-  std::vector<VisualTokens> visual_tokens_;  // pulled; those before work_->images.size() are projected
-  std::shared_ptr<ImagePulls> pulls_;   // set before gRPC knows the call, so before OnCancel
-  grpc::ByteBuffer message_;            // being written
+  std::unique_ptr<GenerateWork> work_;      // until the engine takes it
+  std::shared_ptr<ImageCollector> images_;  // set before gRPC knows the call, so before OnCancel
+  grpc::ByteBuffer message_;                // being written
 };
 
 }  // namespace diptych

@@ -17,12 +17,12 @@ constexpr std::chrono::milliseconds kFirstBackoff(50);
 // One call. Deletes itself when gRPC is done with it.
 class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageResponse> {
  public:
-  explicit Attempt(std::shared_ptr<ImagePull> pull) : pull_(std::move(pull)), receiver_(pull_->request_.expected) {
+  explicit Attempt(std::shared_ptr<ImagePull> pull) : pull_(std::move(pull)), receiver_(pull_->request_->expected) {
     context_.set_deadline(ToSystemTime(pull_->watch_->deadline()));
   }
 
   void Begin() {
-    pull_->stub_->async()->EncodeImage(&context_, &pull_->request_.message, this);
+    pull_->stub_->async()->EncodeImage(&context_, &pull_->request_->message, this);
     StartRead(&message_);
     StartCall();
   }

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "absl/status/statusor.h"
+#include "common/byte_budget.h"
 #include "common/call_watch.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/visual_tokens_receiver.h"
@@ -18,6 +19,7 @@ namespace diptych {
 struct ImageRequest {
   v1::EncodeImageRequest message;
   ExpectedTokens expected;
+  ByteBudget::Lease memory = {};  // for the picture's bytes
 };
 
 // Keeps the picture until its tokens have arrived, so that a replica which dies costs a retry and not the request.
@@ -27,7 +29,8 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   using Done = std::function<void(absl::StatusOr<VisualTokens>)>;
 
   // `stub` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
-  ImagePull(v1::VisionService::Stub* stub, ImageRequest request, std::shared_ptr<const CallWatch> watch, Done done)
+  ImagePull(v1::VisionService::Stub* stub, std::shared_ptr<const ImageRequest> request,
+            std::shared_ptr<const CallWatch> watch, Done done)
       : stub_(stub), request_(std::move(request)), watch_(std::move(watch)), done_(std::move(done)) {}
 
   void Start();
@@ -44,7 +47,7 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   bool RetryLater();
 
   v1::VisionService::Stub* const stub_;
-  const ImageRequest request_;
+  const std::shared_ptr<const ImageRequest> request_;
   const std::shared_ptr<const CallWatch> watch_;
   const Done done_;
 

@@ -25,6 +25,9 @@ ABSL_FLAG(int, max_batched_tokens, 256,
           "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between them");
 ABSL_FLAG(int64_t, kv_cache_bytes, 0,
           "bytes for keys and values, taken at the start; 0: sixteen windows, 512 MiB at most, one window at least");
+ABSL_FLAG(int64_t, cache_bytes, 128 << 20, "memory for pictures that were asked about, as their query tokens; 0: none");
+ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
+          "memory for the questions inside, their pictures and visual tokens; over it QUEUE_FULL");
 ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");
@@ -45,6 +48,8 @@ diptych::LanguageOptions ReadOptions() {
           .max_batch = absl::GetFlag(FLAGS_max_batch),
           .max_batched_tokens = absl::GetFlag(FLAGS_max_batched_tokens),
           .kv_cache_bytes = absl::GetFlag(FLAGS_kv_cache_bytes),
+          .cache_bytes = absl::GetFlag(FLAGS_cache_bytes),
+          .max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes),
           .drain_delay = absl::GetFlag(FLAGS_drain_delay),
           .drain_timeout = absl::GetFlag(FLAGS_drain_timeout)};
 }

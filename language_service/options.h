@@ -22,6 +22,8 @@ struct LanguageOptions {
   int max_batch = 32;                                 // sequences that are decoded at a time; each beam is one
   int max_batched_tokens = 256;                       // of one pass of the decoder, prompts included
   int64_t kv_cache_bytes = 0;                         // 0: sixteen windows, 512 MiB at most, one window at least
+  int64_t cache_bytes = 128 << 20;                    // of projected query tokens
+  int64_t max_inflight_bytes = int64_t{1} << 30;      // of memory for requests, pictures and visual tokens
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
   QuestionLimits limits = {};

@@ -8,6 +8,7 @@
 #include "common/status.h"
 #include "common/visual_tokens.h"
 #include "language_service/kv_cache_size.h"
+#include "language_service/request_memory.h"
 
 namespace diptych {
 namespace {
@@ -21,6 +22,7 @@ absl::Status CheckOptions(const LanguageOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max_batched_tokens takes ", kMaxBeams, " or more, and at least --max_batch"));
   }
+  if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
   return absl::OkStatus();
 }
 
@@ -30,6 +32,27 @@ EngineOptions ToEngineOptions(const LanguageOptions& options) {
           .projection_limit = queue_limit * kMaxImages,
           .max_batch = options.max_batch,
           .max_batched_tokens = options.max_batched_tokens};
+}
+
+absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& config) {
+  const int64_t least = LeastInflightBytes(options.limits, config);
+  if (options.max_inflight_bytes >= least) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least,
+                                                 " or more, which one question with the largest pictures needs"));
+}
+
+ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* engine) {
+  return {.pull = [vision](std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
+                           ImagePull::Done done) -> std::function<void()> {
+            const auto pull =
+                std::make_shared<ImagePull>(vision, std::move(request), std::move(watch), std::move(done));
+            pull->Start();
+            return [pull] { pull->Cancel(); };
+          },
+          .project =
+              [engine](VisualTokens tokens, std::string key, LanguageEngine::Projected done) {
+                engine->Project(std::move(tokens), std::move(key), std::move(done));
+              }};
 }
 
 }  // namespace
@@ -43,6 +66,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
 absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const LanguageOptions& options,
                                                                       ServedLanguageModel model) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
+  DIPTYCH_RETURN_IF_ERROR(CheckMemory(options, model.config));
   DIPTYCH_ASSIGN_OR_RETURN(auto vision, MakeChannel({.target = options.vision_target,
                                                      .service_name = v1::VisionService::service_full_name(),
                                                      .tls = options.tls,
@@ -65,13 +89,16 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
                                std::shared_ptr<grpc::Channel> vision)
     : model_(std::move(model)),
       gate_(options.queue_limit),
+      memory_(options.max_inflight_bytes),
       vision_(v1::VisionService::NewStub(vision)),
       engine_(model_, std::move(pool), ToEngineOptions(options)),
+      images_(StepsWith(vision_.get(), &engine_), options.cache_bytes),
       rpc_(GenerateContext{.model = &model_,
                            .limits = options.limits,
                            .longest_call = absl::ToChronoNanoseconds(options.longest_call),
                            .gate = &gate_,
-                           .vision = vision_.get(),
+                           .memory = &memory_,
+                           .images = &images_,
                            .engine = &engine_}) {}
 
 LanguageServer::~LanguageServer() = default;

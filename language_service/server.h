@@ -6,17 +6,20 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "common/byte_budget.h"
 #include "common/call_gate.h"
 #include "common/server.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/engine.h"
+#include "language_service/image_store.h"
 #include "language_service/options.h"
 #include "language_service/served_model.h"
 #include "language_service/service.h"
 
 namespace diptych {
 
-// A question's way: LanguageRpc -> GenerateCall (-> ImagePulls) -> LanguageEngine -> TokenStream -> GenerateCall.
+// A question's way: LanguageRpc -> GenerateCall (-> ImageCollector -> ImageStore) -> LanguageEngine -> TokenStream ->
+// GenerateCall.
 // Thread-safe.
 class LanguageServer {
  public:
@@ -37,6 +40,8 @@ class LanguageServer {
   const v1::ModelDescription& model() const { return model_.description; }
   int calls_inside() const { return gate_.inside(); }
   EngineStats engine_stats() const { return engine_.stats(); }
+  int64_t bytes_inside() const { return memory_.taken(); }
+  ImageStoreStats image_stats() const { return images_.stats(); }
 
  private:
   LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
@@ -45,8 +50,10 @@ class LanguageServer {
   // Destroyed from the last to the first: a call needs everything that stands before `server_`.
   const ServedLanguageModel model_;
   CallGate gate_;
+  ByteBudget memory_;
   const std::unique_ptr<v1::VisionService::Stub> vision_;
   LanguageEngine engine_;
+  ImageStore images_;
   LanguageRpc rpc_;
   std::unique_ptr<GrpcServer> server_;
 };

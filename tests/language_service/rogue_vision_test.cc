@@ -16,6 +16,8 @@ using testing::ScriptedAnswer;
 
 class RogueVisionTest : public testing::LanguageFixture {
  protected:
+  RogueVisionTest() { options_.cache_bytes = 0; }  // each question asks the vision tier
+
   // The first call is answered truly, the second after `corrupt`, the third truly again. Returns the second's status.
   absl::Status StatusBetweenTrueAnswers(std::function<void(ScriptedAnswer&)> corrupt) {
     StartWithVision([corrupt](const v1::EncodeImageRequest& request, int call) {

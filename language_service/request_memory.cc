@@ -1,0 +1,38 @@
+#include "language_service/request_memory.h"
+
+namespace diptych {
+namespace {
+
+// What is received or sent exists as a message and as bytes on their way; never three times.
+constexpr int64_t kCopies = 2;
+// Buffers of the call, the prompt's ids and the answer.
+constexpr int64_t kCallBytes = 256 << 10;
+
+}  // namespace
+
+int64_t BytesForMessage(int64_t message_bytes) {
+  return kCopies * message_bytes + kCallBytes;
+}
+
+int64_t BytesForPicture(const ImageRequest& image) {
+  return kCopies * static_cast<int64_t>(image.message.image().size());
+}
+
+int64_t BytesForQueryTokens(int64_t images, const blip2::Config& config) {
+  return int64_t{4} * images * config.num_query_tokens * config.text.word_embed_proj_dim;
+}
+
+int64_t BytesForVisualTokens(const ExpectedTokens& expected) {
+  return int64_t{4} * expected.tokens * expected.width;
+}
+
+int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& config) {
+  const auto side = static_cast<int>(kMaxImageSize / config.vision.patch_size);
+  ExpectedTokens largest;
+  largest.tokens = side * side + 1;
+  largest.width = static_cast<int>(config.vision.hidden_size);
+  return BytesForMessage(limits.MaxMessageBytes()) + kMaxImages * BytesForVisualTokens(largest) +
+         BytesForQueryTokens(kMaxImages, config);
+}
+
+}  // namespace diptych
