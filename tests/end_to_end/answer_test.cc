@@ -69,7 +69,8 @@ void ExpectBudgetAddsUp(const v1::Answer& answer) {
 }
 
 TEST_F(AnswerTest, APictureWithAQuestionIsAccountedFor) {
-  const v1::Answer answer = MustAnswer(QuestionAbout(Sample(kPicture), "What color is the circle?"));
+  const std::string picture = Sample(kPicture) + "in no cache";  // what follows a PNG's end changes its key alone
+  const v1::Answer answer = MustAnswer(QuestionAbout(picture, "What color is the circle?"));
   ExpectTimingsAddUp(answer);
   ExpectBudgetAddsUp(answer);
   for (const auto* stage : {&answer.timings().image_decode(), &answer.timings().image_resize(), &answer.timings().vit(),
@@ -121,6 +122,44 @@ TEST_F(AnswerTest, ALongConversationLosesItsOldestTurns) {
   ExpectBudgetAddsUp(answer);
   EXPECT_GT(answer.context_budget().turns_dropped(), 0);
   EXPECT_EQ(answer.context_budget().turns_dropped() % 2, 0) << "whole pairs";
+}
+
+TEST_F(AnswerTest, WhenTheWindowIsShortPicturesStayAndTheAnswerIsThatOfTheTurnsThatWereKept) {
+  v1::Question question;
+  for (int i = 0; i < 3; ++i) question.add_images()->set_data(Sample(kPicture));
+  for (int i = 0; i < 21; ++i) {
+    v1::Turn* turn = question.add_turns();
+    turn->set_role(i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT);
+    turn->set_text(i % 2 == 0 ? "What color is the circle?" : "red");
+  }
+  const v1::Answer answer = MustAnswer(question);
+  ExpectBudgetAddsUp(answer);
+  EXPECT_EQ(answer.context_budget().image_tokens(), 3 * 16);
+  const int dropped = answer.context_budget().turns_dropped();
+  EXPECT_GT(dropped, 0);
+  EXPECT_LT(dropped, 20) << "as many as fit are kept";
+  question.mutable_turns()->DeleteSubrange(0, dropped);
+  const v1::Answer kept = MustAnswer(question);
+  EXPECT_EQ(kept.context_budget().turns_dropped(), 0);
+  EXPECT_EQ(std::vector<int>(kept.prompt_token_ids().begin(), kept.prompt_token_ids().end()),
+            std::vector<int>(answer.prompt_token_ids().begin(), answer.prompt_token_ids().end()));
+  EXPECT_EQ(kept.text(), answer.text());
+}
+
+TEST_F(AnswerTest, ASecondQuestionAboutAPictureMakesNoVisionCall) {
+  const std::string picture = Sample(kPicture) + "asked about twice";
+  const v1::Answer first = MustAnswer(QuestionAbout(picture, "What color is the circle?"));
+  EXPECT_EQ(first.timings().cache_hits().projected_tokens(), 0);
+  EXPECT_GT(FromProtoDuration(first.timings().vit()), SteadyDuration::zero());
+  const v1::Answer second = MustAnswer(QuestionAbout(picture, "What color is the star?"));
+  EXPECT_EQ(second.text(), "blue");
+  EXPECT_EQ(second.timings().cache_hits().projected_tokens(), 1);
+  for (const auto* stage : {&second.timings().image_decode(), &second.timings().image_resize(),
+                            &second.timings().vision_queue(), &second.timings().vit(),
+                            &second.timings().token_transfer(), &second.timings().qformer()}) {
+    EXPECT_EQ(FromProtoDuration(*stage), SteadyDuration::zero());
+  }
+  ExpectTimingsAddUp(second);
 }
 
 TEST_F(AnswerTest, ThePlanIsTheBudgetOfTheRealRun) {

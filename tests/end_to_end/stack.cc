@@ -17,10 +17,23 @@ std::vector<std::string> CommandLine(const std::string& binary, std::vector<std:
   return flags;
 }
 
-std::vector<std::string> TierFlags(const StackOptions& options, const std::string& model) {
-  std::vector<std::string> flags{"--model=" + model, "--threads=1"};
-  flags.insert(flags.end(), options.tier_flags.begin(), options.tier_flags.end());
-  return flags;
+using Flags = std::vector<std::string>;
+using Replicas = std::vector<std::unique_ptr<ServerProcess>>;
+
+Replicas StartReplicas(int count, const std::string& binary, const std::string& model,
+                       const std::vector<Flags>& more_flags) {
+  Flags flags{"--model=" + model, "--threads=1"};
+  for (const Flags& more : more_flags) flags.insert(flags.end(), more.begin(), more.end());
+  Replicas replicas;
+  for (int i = 0; i < count; ++i) replicas.push_back(std::make_unique<ServerProcess>(binary, flags));
+  return replicas;
+}
+
+// "ipv4:host:port,host:port", which gRPC takes in turn.
+std::string TargetOf(const Replicas& replicas) {
+  return "ipv4:" + absl::StrJoin(replicas, ",", [](std::string* out, const auto& replica) {
+           out->append(replica->address());
+         });
 }
 
 }  // namespace
@@ -41,19 +54,15 @@ ServerProcess::ServerProcess(const std::string& binary, std::vector<std::string>
 }
 
 Stack::Stack(const StackOptions& options) {
-  vision_ = std::make_unique<ServerProcess>(BinaryPath("vision_service"), TierFlags(options, options.vision_model));
-  std::vector<std::string> addresses;
-  for (int i = 0; i < options.language_replicas; ++i) {
-    std::vector<std::string> flags = TierFlags(options, options.language_model);
-    flags.push_back("--vision_target=" + vision_->address());
-    languages_.push_back(std::make_unique<ServerProcess>(BinaryPath("language_service"), flags));
-    addresses.push_back(languages_.back()->address());
-  }
+  visions_ = StartReplicas(options.vision_replicas, BinaryPath("vision_service"), options.vision_model,
+                           {options.tier_flags, options.vision_flags});
+  languages_ = StartReplicas(options.language_replicas, BinaryPath("language_service"), options.language_model,
+                             {{"--vision_target=" + TargetOf(visions_)}, options.tier_flags, options.language_flags});
   std::vector<std::string> flags = options.gateway_flags;
   flags.push_back("--metrics_listen=127.0.0.1:0");
   flags.push_back("--http_listen=127.0.0.1:0");
-  flags.push_back("--language_target=ipv4:" + absl::StrJoin(addresses, ","));
-  flags.push_back("--vision_target=" + vision_->address());
+  flags.push_back("--language_target=" + TargetOf(languages_));
+  flags.push_back("--vision_target=" + TargetOf(visions_));
   gateway_ = std::make_unique<ServerProcess>(BinaryPath("gateway"), flags);
   channel_ = grpc::CreateChannel(gateway_->address(), grpc::InsecureChannelCredentials());
   stub_ = v1::GatewayService::NewStub(channel_);
@@ -61,6 +70,10 @@ Stack::Stack(const StackOptions& options) {
 
 absl::StatusOr<v1::Answer> Stack::Ask(const v1::Question& question) {
   grpc::ClientContext context;
+  return Ask(question, context);
+}
+
+absl::StatusOr<v1::Answer> Stack::Ask(const v1::Question& question, grpc::ClientContext& context) {
   v1::AskRequest request;
   *request.mutable_question() = question;
   v1::AskResponse response;

@@ -34,9 +34,12 @@ class ServerProcess {
 struct StackOptions {
   std::string vision_model = kDemoModel;
   std::string language_model = kDemoModel;
+  int vision_replicas = 1;
   int language_replicas = 1;
   std::vector<std::string> gateway_flags = {};
   std::vector<std::string> tier_flags = {};
+  std::vector<std::string> vision_flags = {};
+  std::vector<std::string> language_flags = {};
 };
 
 // Thread-safe apart from killing.
@@ -49,13 +52,14 @@ class Stack {
   std::string address() const { return gateway_->address(); }
 
   absl::StatusOr<v1::Answer> Ask(const v1::Question& question);
+  absl::StatusOr<v1::Answer> Ask(const v1::Question& question, grpc::ClientContext& context);
 
-  ServerProcess& vision() { return *vision_; }
+  ServerProcess& vision(int replica = 0) { return *visions_[replica]; }
   ServerProcess& language(int replica = 0) { return *languages_[replica]; }
   ServerProcess& gateway() { return *gateway_; }
 
  private:
-  std::unique_ptr<ServerProcess> vision_;
+  std::vector<std::unique_ptr<ServerProcess>> visions_;
   std::vector<std::unique_ptr<ServerProcess>> languages_;
   std::unique_ptr<ServerProcess> gateway_;
   std::shared_ptr<grpc::Channel> channel_;

@@ -25,6 +25,7 @@ class ChildProcess {
   // Waits for its end: the exit code, or 128 + the signal that ended it.
   int Wait();
   bool running();
+  int pid() const { return pid_; }
 
   // What it has written so far.
   std::string out() const;
