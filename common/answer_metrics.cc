@@ -5,15 +5,15 @@
 namespace diptych {
 namespace {
 
-std::vector<double> TokenBuckets() {
-  return {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5, 10};
-}
-
 std::vector<double> ContextBuckets() {
   return {0, 16, 32, 64, 128, 256, 512, 1024, 1536, 2048};
 }
 
 }  // namespace
+
+std::vector<double> TokenBuckets() {
+  return {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2.5, 5, 10};
+}
 
 AnswerMetrics::AnswerMetrics(MetricRegistry& registry, std::span<const Stage> stages)
     : calls_(registry),

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "common/call_metrics.h"
 #include "common/metrics.h"
@@ -10,6 +11,9 @@
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych {
+
+// Upper ends of buckets for the time between two tokens, in seconds.
+std::vector<double> TokenBuckets();
 
 // Thread-safe.
 class AnswerMetrics {

@@ -10,7 +10,6 @@
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace diptych {
@@ -31,14 +30,17 @@ void SetFromEnvironment() {
 }  // namespace
 
 std::vector<std::string> ParseFlags(std::string_view usage, int argc, char** argv) {
-  // Every binary declares its flags in its main.cc; --help shows those and not the libraries' own.
   absl::FlagsUsageConfig config;
-  config.contains_help_flags = [](absl::string_view file) { return absl::EndsWith(file, "/main.cc"); };
+  config.contains_help_flags = [](absl::string_view file) { return IsOwnFlagFile({file.data(), file.size()}); };
   absl::SetFlagsUsageConfig(config);
   absl::SetProgramUsageMessage(absl::string_view(usage.data(), usage.size()));
   SetFromEnvironment();  // first, so that the command line wins
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   return std::vector<std::string>(rest.begin() + 1, rest.end());
+}
+
+bool IsOwnFlagFile(std::string_view file) {
+  return file.ends_with("/main.cc") || file.ends_with("/tier_process.cc");
 }
 
 }  // namespace diptych

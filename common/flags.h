@@ -13,4 +13,7 @@ namespace diptych {
 // `usage` is the text of --help. Call once, from main.
 std::vector<std::string> ParseFlags(std::string_view usage, int argc, char** argv);
 
+// True if a flag declared in `file` is a binary's own (its main.cc, common/tier_process.cc) and not a library's.
+bool IsOwnFlagFile(std::string_view file);
+
 }  // namespace diptych

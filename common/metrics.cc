@@ -35,6 +35,19 @@ void Histogram::Observe(double value, int times) {
   for (int i = 0; i < times; ++i) histogram_->Observe(value);
 }
 
+void Histogram::RaiseTo(std::span<const int64_t> counts, double sum) {
+  const prometheus::ClientMetric::Histogram now = histogram_->Collect().histogram;
+  std::vector<double> more;
+  uint64_t below = 0;  // buckets hold what is below their bounds
+  for (size_t i = 0; i < counts.size() && i < now.bucket.size(); ++i) {
+    const uint64_t have = now.bucket[i].cumulative_count - below;
+    below = now.bucket[i].cumulative_count;
+    more.push_back(std::max(static_cast<double>(counts[i]) - static_cast<double>(have), 0.0));
+  }
+  more.resize(now.bucket.size());
+  histogram_->ObserveMultiple(more, sum - now.sample_sum);
+}
+
 class MetricRegistry::Impl {
  public:
   std::vector<prometheus::MetricFamily> Collect() {

@@ -2,9 +2,11 @@
 // header.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,6 +48,9 @@ class Histogram {
  public:
   explicit Histogram(prometheus::Histogram* histogram) : histogram_(histogram) {}
   void Observe(double value, int times = 1);
+  // For observations that are counted elsewhere: how many in each bucket, the one without an end included, and their
+  // sum. Only in OnCollect functions.
+  void RaiseTo(std::span<const int64_t> counts, double sum);
 
  private:
   prometheus::Histogram* histogram_;

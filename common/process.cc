@@ -12,6 +12,7 @@
 #include "absl/flags/reflection.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/flags.h"
 #include "common/log.h"
 #include "common/status.h"
 
@@ -26,7 +27,7 @@ std::string LastPart(const std::string& path) {
 void LogFlags() {
   std::map<std::string, std::string> values;
   for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (!absl::EndsWith(flag->Filename(), "main.cc")) continue;  // absl's own
+    if (!IsOwnFlagFile(flag->Filename())) continue;
     const bool names_file = name == "model" || absl::StartsWith(name, "tls_") || absl::EndsWith(name, "_file");
     values.emplace(name, names_file ? LastPart(flag->CurrentValue()) : flag->CurrentValue());
   }

@@ -35,9 +35,9 @@ struct Description {
   std::atomic<int> pending = 2;
 
   template <typename Response>
-  void Arrived(const grpc::Status& status, Response& response, absl::StatusOr<v1::ModelDescription>& report) {
+  void Arrived(const grpc::Status& status, Response& response, absl::StatusOr<TierReport>& report) {
     if (status.ok()) {
-      report = std::move(*response.mutable_model());
+      report = TierReport{std::move(*response.mutable_model()), std::move(*response.mutable_load())};
     } else {
       report = FromGrpcStatus(status);
     }
@@ -47,12 +47,13 @@ struct Description {
   }
 };
 
-v1::TierStatus ToProto(const char* name, const absl::StatusOr<v1::ModelDescription>& report) {
+v1::TierStatus ToProto(const char* name, const absl::StatusOr<TierReport>& report) {
   v1::TierStatus tier;
   tier.set_name(name);
   tier.set_serving(report.ok());
   if (report.ok()) {
-    *tier.mutable_model() = *report;
+    *tier.mutable_model() = report->model;
+    *tier.mutable_load() = report->load;
   } else {
     tier.set_error(report.status().code() == absl::StatusCode::kUnavailable ? "does not answer"
                                                                             : std::string(report.status().message()));
@@ -97,9 +98,9 @@ absl::StatusOr<v1::GetModelResponse> MergeReports(const TierReports& reports) {
   }
   v1::GetModelResponse response;
   v1::ModelDescription& model = *response.mutable_model();
-  model = *reports.language;
+  model = reports.language->model;
   if (reports.vision.ok()) {
-    auto parts = reports.vision->parts();
+    auto parts = reports.vision->model.parts();
     parts.MergeFrom(model.parts());
     *model.mutable_parts() = std::move(parts);
   }

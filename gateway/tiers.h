@@ -23,9 +23,15 @@ struct Tiers {
 // Connects when first used. INVALID_ARGUMENT if a target or a TLS file is unusable.
 absl::StatusOr<Tiers> OpenTiers(const Options& options);
 
+// What one replica says.
+struct TierReport {
+  v1::ModelDescription model;
+  v1::TierLoad load;
+};
+
 struct TierReports {
-  absl::StatusOr<v1::ModelDescription> language = absl::UnknownError("");
-  absl::StatusOr<v1::ModelDescription> vision = absl::UnknownError("");
+  absl::StatusOr<TierReport> language = absl::UnknownError("");
+  absl::StatusOr<TierReport> vision = absl::UnknownError("");
 };
 
 // Asks both at the same time; `done` is called once, on one of gRPC's threads, within a second.

@@ -43,14 +43,27 @@ SchedulerOptions ToSchedulerOptions(const ServedLanguageModel& model, const blip
           .max_batched_tokens = options.max_batched_tokens};
 }
 
+EngineStats StatsOfUnused(const blip2::KvPool& pool) {
+  EngineStats stats;
+  stats.kv_block_tokens = pool.block_tokens;
+  stats.kv_blocks_total = pool.blocks;
+  for (const auto* tensors : {&pool.keys, &pool.values}) {
+    for (const at::Tensor& tensor : *tensors) stats.kv_block_bytes += static_cast<int64_t>(tensor.nbytes());
+  }
+  stats.kv_block_bytes /= std::max<int64_t>(pool.blocks, 1);
+  return stats;
+}
+
 }  // namespace
 
 LanguageEngine::LanguageEngine(const ServedLanguageModel& model, blip2::KvPool pool, const EngineOptions& options)
     : model_(model),
       options_(options),
       inbox_(options.queue_limit, options.projection_limit),
+      published_(StatsOfUnused(pool)),
       pool_(std::move(pool)),
       scheduler_(ToSchedulerOptions(model, pool_, options)),
+      stats_(published_),
       thread_([this] { Run(); }) {}
 
 LanguageEngine::~LanguageEngine() {
@@ -160,6 +173,8 @@ bool LanguageEngine::RunPlan(const StepPlan& plan) {
   stats_.last_batch = static_cast<int64_t>(plan.rows.size());
   stats_.rows += stats_.last_batch;
   ++stats_.passes;
+  const auto& bounds = EngineStats::kBatchSizeBounds;
+  ++stats_.passes_by_batch_size[std::lower_bound(bounds.begin(), bounds.end(), stats_.last_batch) - bounds.begin()];
   const std::vector<PassResult> results = RunPass(plan, sequences_, model_, pool_);
   const SteadyTime end = SteadyClock::now();
   bool sound = true;

@@ -17,7 +17,7 @@ GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackSe
 }
 
 absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
-  StageClock clock(SteadyClock::now());
+  StageClock clock(arrival_);
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   DIPTYCH_ASSIGN_OR_RETURN(memory_, shared_.memory->Take(BytesForMessage(static_cast<int64_t>(bytes.Length()))));
   v1::GenerateRequest request;
@@ -35,7 +35,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
            .logprobs = input.options.logprobs > 0,
            .tokenizer = shared_.model->tokenizer.get()};
   stream_ = std::make_shared<TokenStream>(
-      TokenStream::Reader{.on_delta = [this](TokenDelta delta) { Write(DeltaMessage(head_, delta)); },
+      TokenStream::Reader{.on_delta = [this](const TokenDelta& delta) { OnDelta(delta); },
                           .on_end = [this](absl::StatusOr<GenerateResult> result) { OnEnd(std::move(result)); }});
   Write(StartedMessage(head_));
   clock.Lap(Stage::kTokenize, SteadyClock::now());
@@ -91,21 +91,30 @@ void GenerateCall::OnWriteDone(bool ok) {
   stream_->Next();
 }
 
+void GenerateCall::OnDelta(const TokenDelta& delta) {
+  const SteadyTime now = SteadyClock::now();
+  const auto before = std::exchange(last_delta_, now);
+  if (before) shared_.metrics->TokensArrived(static_cast<int>(delta.tokens.size()), now - *before);
+  Write(DeltaMessage(head_, delta));
+}
+
 void GenerateCall::OnEnd(absl::StatusOr<GenerateResult> result) {
   if (!result.ok()) return End(result.status());
-  message_ = SerializeMessage(FinishedMessage(head_, *result));
-  Leave();
+  const v1::GenerateResponse message = FinishedMessage(head_, *result);
+  message_ = SerializeMessage(message);
+  Leave(absl::OkStatus(), &message.finished());
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
 
 void GenerateCall::End(const absl::Status& status) {
-  Leave();
+  Leave(status, nullptr);
   Finish(ToGrpcStatus(status));
 }
 
-void GenerateCall::Leave() {
+void GenerateCall::Leave(const absl::Status& status, const v1::Answer* answer) {
   ticket_.Leave();
   memory_.Release();
+  shared_.metrics->Ended(status, answer, SteadyClock::now() - arrival_);
 }
 
 }  // namespace diptych

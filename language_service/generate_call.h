@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/byte_budget.h"
@@ -14,6 +15,7 @@
 #include "language_service/engine.h"
 #include "language_service/image_collector.h"
 #include "language_service/image_store.h"
+#include "language_service/language_metrics.h"
 #include "language_service/question_reader.h"
 #include "language_service/served_model.h"
 
@@ -28,6 +30,7 @@ struct GenerateContext {
   ByteBudget* memory;
   ImageStore* images;
   LanguageEngine* engine;
+  LanguageMetrics* metrics;
 };
 
 // Reads the question, collects its pictures, hands the whole to the engine and streams what comes out. Deletes itself when gRPC is done with it.
@@ -44,12 +47,15 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   absl::Status Begin(const grpc::ByteBuffer& request);
   void OnImages(absl::StatusOr<CollectedImages> collected);
   void Write(const v1::GenerateResponse& message);
+  void OnDelta(const TokenDelta& delta);
   void OnEnd(absl::StatusOr<GenerateResult> result);
   void End(const absl::Status& status);
-  // Makes room before the caller can come back.
-  void Leave();
+  // Makes room and counts the call before its caller can come back. `answer` if it has one, else null.
+  void Leave(const absl::Status& status, const v1::Answer* answer);
 
   const GenerateContext& shared_;
+  const SteadyTime arrival_ = SteadyClock::now();
+  std::optional<SteadyTime> last_delta_;
   const std::shared_ptr<CallWatch> watch_;
   CallGate::Ticket ticket_;
   ByteBudget::Lease memory_;

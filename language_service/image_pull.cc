@@ -41,9 +41,14 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
 
   void OnDone(const grpc::Status& status) override {
     const std::unique_ptr<Attempt> self(this);
-    if (!received_.ok()) return pull_->OnAttemptEnd(grpc::Status::OK, received_);
+    if (!received_.ok()) {
+      pull_->metrics_->Refused(receiver_.fault());
+      return pull_->OnAttemptEnd(grpc::Status::OK, received_);
+    }
     if (!status.ok()) return pull_->OnAttemptEnd(status, absl::UnknownError(""));
-    pull_->OnAttemptEnd(status, receiver_.Finish());
+    auto tokens = receiver_.Finish();
+    if (!tokens.ok()) pull_->metrics_->Refused(receiver_.fault());
+    pull_->OnAttemptEnd(status, std::move(tokens));
   }
 
  private:
@@ -62,7 +67,7 @@ void ImagePull::StartAttempt() {
   auto* attempt = new Attempt(shared_from_this());
   {
     std::lock_guard lock(mutex_);
-    ++attempts_;
+    if (++attempts_ > 1) metrics_->repeats.Add();
     attempt_ = attempt;
     if (cancelled_) attempt->TryCancel();
   }
@@ -81,6 +86,7 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
     std::lock_guard lock(mutex_);
     attempt_ = nullptr;
   }
+  if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
   if (status.ok()) return done_(std::move(tokens));
   if (IsWorthRetrying(status) && RetryLater()) return;
   done_(FromVisionTier(status, *watch_));

@@ -11,6 +11,7 @@
 #include "common/byte_budget.h"
 #include "common/call_watch.h"
 #include "diptych/v1/vision.grpc.pb.h"
+#include "language_service/pull_metrics.h"
 #include "language_service/visual_tokens_receiver.h"
 
 namespace diptych {
@@ -28,10 +29,14 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
  public:
   using Done = std::function<void(absl::StatusOr<VisualTokens>)>;
 
-  // `stub` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
+  // `stub` and `metrics` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
   ImagePull(v1::VisionService::Stub* stub, std::shared_ptr<const ImageRequest> request,
-            std::shared_ptr<const CallWatch> watch, Done done)
-      : stub_(stub), request_(std::move(request)), watch_(std::move(watch)), done_(std::move(done)) {}
+            std::shared_ptr<const CallWatch> watch, PullMetrics* metrics, Done done)
+      : stub_(stub),
+        request_(std::move(request)),
+        watch_(std::move(watch)),
+        metrics_(metrics),
+        done_(std::move(done)) {}
 
   void Start();
   // Ends the pull with CANCELLED if it still runs.
@@ -49,6 +54,7 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   v1::VisionService::Stub* const stub_;
   const std::shared_ptr<const ImageRequest> request_;
   const std::shared_ptr<const CallWatch> watch_;
+  PullMetrics* const metrics_;
   const Done done_;
 
   std::mutex mutex_;

@@ -15,6 +15,8 @@ struct LanguageOptions {
   std::string device = "cpu";                         // cpu, cuda or cuda:N
   std::string dtype = "float32";                      // float32, bfloat16 or float16
   std::string listen = "127.0.0.1:7002";              // host:port; port 0 picks a free one
+  std::string metrics_listen = "";                    // the same for metrics; empty: none
+  bool vllm_metric_names = false;                     // show metrics under vLLM's names, too
   std::string vision_target = "ipv4:127.0.0.1:7001";  // any gRPC name; may be down when this service starts
   TlsOptions tls = {};                                // for callers, and towards the vision tier
   int threads = 0;                                    // of one operator; 0: one for each core

@@ -41,11 +41,11 @@ absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& co
                                                  " or more, which one question with the largest pictures needs"));
 }
 
-ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* engine) {
-  return {.pull = [vision](std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
+ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* engine, PullMetrics* metrics) {
+  return {.pull = [vision, metrics](std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
                            ImagePull::Done done) -> std::function<void()> {
             const auto pull =
-                std::make_shared<ImagePull>(vision, std::move(request), std::move(watch), std::move(done));
+                std::make_shared<ImagePull>(vision, std::move(request), std::move(watch), metrics, std::move(done));
             pull->Start();
             return [pull] { pull->Cancel(); };
           },
@@ -81,6 +81,9 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, &self->rpc_));
+  if (!options.metrics_listen.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
+  }
   self->server_->SetReady(true);
   return self;
 }
@@ -88,19 +91,29 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
 LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
                                std::shared_ptr<grpc::Channel> vision)
     : model_(std::move(model)),
+      metrics_(registry_, model_.description, {.blocks = pool.blocks, .block_tokens = pool.block_tokens},
+               options.vllm_metric_names),
       gate_(options.queue_limit),
       memory_(options.max_inflight_bytes),
       vision_(v1::VisionService::NewStub(vision)),
       engine_(model_, std::move(pool), ToEngineOptions(options)),
-      images_(StepsWith(vision_.get(), &engine_), options.cache_bytes),
+      images_(StepsWith(vision_.get(), &engine_, &metrics_.pulls), options.cache_bytes),
       rpc_(GenerateContext{.model = &model_,
                            .limits = options.limits,
                            .longest_call = absl::ToChronoNanoseconds(options.longest_call),
                            .gate = &gate_,
                            .memory = &memory_,
                            .images = &images_,
-                           .engine = &engine_}) {}
+                           .engine = &engine_,
+                           .metrics = &metrics_},
+           [this] { return stats(); }) {
+  registry_.OnCollect([this] { metrics_.Refresh(stats()); });
+}
 
 LanguageServer::~LanguageServer() = default;
+
+LanguageStats LanguageServer::stats() const {
+  return {.engine = engine_.stats(), .images = images_.stats(), .inflight_bytes = memory_.taken()};
+}
 
 }  // namespace diptych

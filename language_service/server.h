@@ -8,10 +8,13 @@
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
 #include "common/call_gate.h"
+#include "common/metrics.h"
+#include "common/metrics_server.h"
 #include "common/server.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/engine.h"
 #include "language_service/image_store.h"
+#include "language_service/language_metrics.h"
 #include "language_service/options.h"
 #include "language_service/served_model.h"
 #include "language_service/service.h"
@@ -37,18 +40,24 @@ class LanguageServer {
   void Drain() { server_->Drain(&gate_); }
 
   int port() const { return server_->port(); }
+  // 0 if metrics are not shown.
+  int metrics_port() const { return metrics_server_ != nullptr ? metrics_server_->port() : 0; }
   const v1::ModelDescription& model() const { return model_.description; }
   int calls_inside() const { return gate_.inside(); }
   EngineStats engine_stats() const { return engine_.stats(); }
   int64_t bytes_inside() const { return memory_.taken(); }
   ImageStoreStats image_stats() const { return images_.stats(); }
+  LanguageStats stats() const;
 
  private:
   LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
                  std::shared_ptr<grpc::Channel> vision);
 
-  // Destroyed from the last to the first: a call needs everything that stands before `server_`.
+  // Destroyed from the last to the first: a call needs everything that stands before `server_`, and a reader of metrics
+  // what they are read from.
   const ServedLanguageModel model_;
+  MetricRegistry registry_;
+  LanguageMetrics metrics_;
   CallGate gate_;
   ByteBudget memory_;
   const std::unique_ptr<v1::VisionService::Stub> vision_;
@@ -56,6 +65,7 @@ class LanguageServer {
   ImageStore images_;
   LanguageRpc rpc_;
   std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<MetricsServer> metrics_server_;
 };
 
 }  // namespace diptych

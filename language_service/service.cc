@@ -34,6 +34,7 @@ grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerCont
                                                         const v1::GetLanguageModelRequest* /*request*/,
                                                         v1::GetLanguageModelResponse* response) {
   *response->mutable_model() = shared_.model->description;
+  *response->mutable_load() = LoadOf(stats_());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;

@@ -1,6 +1,9 @@
 // LanguageService as gRPC sees it: translates, and holds no state of its own.
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "diptych/v1/language.grpc.pb.h"
 #include "language_service/generate_call.h"
 
@@ -11,7 +14,9 @@ class LanguageRpc final
     : public v1::LanguageService::WithRawCallbackMethod_Generate<v1::LanguageService::WithRawCallbackMethod_CountTokens<
           v1::LanguageService::WithCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>> {
  public:
-  explicit LanguageRpc(const GenerateContext& shared) : shared_(shared) {}
+  // `stats` gives the numbers of the moment.
+  LanguageRpc(const GenerateContext& shared, std::function<LanguageStats()> stats)
+      : shared_(shared), stats_(std::move(stats)) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request) override;
@@ -23,6 +28,7 @@ class LanguageRpc final
 
  private:
   const GenerateContext shared_;
+  const std::function<LanguageStats()> stats_;
 };
 
 }  // namespace diptych

@@ -15,11 +15,6 @@
 namespace diptych {
 namespace {
 
-absl::Status Broken(std::string_view what) {
-  return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol,
-                   absl::StrCat("the vision tier sent ", absl::string_view(what.data(), what.size())));
-}
-
 // True if no number has all the exponent bits of its type, as infinities and NaN do.
 template <typename Bits>
 bool AllFinite(std::string_view bytes, Bits exponent) {
@@ -55,6 +50,12 @@ SteadyDuration Bounded(const google::protobuf::Duration& duration) {
 
 }  // namespace
 
+absl::Status VisualTokensReceiver::Broken(TokenFault fault, std::string_view what) {
+  fault_ = fault;
+  return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol,
+                   absl::StrCat("the vision tier sent ", absl::string_view(what.data(), what.size())));
+}
+
 absl::Status VisualTokensReceiver::Accept(const v1::EncodeImageResponse& message) {
   switch (message.part_case()) {
     case v1::EncodeImageResponse::kHeader:
@@ -64,27 +65,28 @@ absl::Status VisualTokensReceiver::Accept(const v1::EncodeImageResponse& message
     case v1::EncodeImageResponse::kTrailer:
       return AcceptTrailer(message.trailer());
     default:
-      return Broken("an empty message");
+      return Broken(TokenFault::kOrder, "an empty message");
   }
 }
 
 absl::Status VisualTokensReceiver::AcceptHeader(const v1::VisualTokensHeader& header) {
-  if (next_ != Next::kHeader) return Broken("a second header");
+  if (next_ != Next::kHeader) return Broken(TokenFault::kOrder, "a second header");
   if (header.model_fingerprint() != expected_.model_fingerprint) {
+    fault_ = TokenFault::kModel;
     return MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch,
                      "the vision tier serves another model than the language tier");
   }
-  if (header.cut() != v1::CUT_VIT) return Broken("another tensor than was asked for");
+  if (header.cut() != v1::CUT_VIT) return Broken(TokenFault::kShape, "another tensor than was asked for");
   const int64_t number_bytes = BytesOf(header.dtype());
-  if (number_bytes == 0) return Broken("numbers of an unknown type");
+  if (number_bytes == 0) return Broken(TokenFault::kDType, "numbers of an unknown type");
   if (header.tokens() != expected_.tokens || header.width() != expected_.width) {
-    return Broken(absl::StrCat("a header for [", header.tokens(), ", ", header.width(), "] where [", expected_.tokens,
+    return Broken(TokenFault::kShape, absl::StrCat("a header for [", header.tokens(), ", ", header.width(), "] where [", expected_.tokens,
                                ", ", expected_.width, "] was expected"));
   }
   if (header.pixel_height() != expected_.image_size || header.pixel_width() != expected_.image_size) {
-    return Broken("tokens of another resolution");
+    return Broken(TokenFault::kShape, "tokens of another resolution");
   }
-  if (header.image_key() != expected_.image_key) return Broken("tokens of another picture");
+  if (header.image_key() != expected_.image_key) return Broken(TokenFault::kPicture, "tokens of another picture");
   tokens_.dtype = header.dtype();
   tokens_.tokens = expected_.tokens;
   tokens_.width = expected_.width;
@@ -96,20 +98,20 @@ absl::Status VisualTokensReceiver::AcceptHeader(const v1::VisualTokensHeader& he
 }
 
 absl::Status VisualTokensReceiver::AcceptChunk(const v1::VisualTokensChunk& chunk) {
-  if (next_ != Next::kChunk) return Broken("a chunk out of place");
-  if (chunk.index() != chunks_seen_) return Broken("chunks out of order");
-  if (chunk.data().empty() || chunk.data().size() > kMaxChunkBytes) return Broken("a chunk of a forbidden size");
-  if (chunk.data().size() > total_bytes_ - tokens_.bytes.size()) return Broken("more bytes than the tensor has");
-  if (Crc32c(chunk.data()) != chunk.crc32c()) return Broken("a chunk whose checksum does not fit");
+  if (next_ != Next::kChunk) return Broken(TokenFault::kOrder, "a chunk out of place");
+  if (chunk.index() != chunks_seen_) return Broken(TokenFault::kOrder, "chunks out of order");
+  if (chunk.data().empty() || chunk.data().size() > kMaxChunkBytes) return Broken(TokenFault::kSize, "a chunk of a forbidden size");
+  if (chunk.data().size() > total_bytes_ - tokens_.bytes.size()) return Broken(TokenFault::kSize, "more bytes than the tensor has");
+  if (Crc32c(chunk.data()) != chunk.crc32c()) return Broken(TokenFault::kChecksum, "a chunk whose checksum does not fit");
   tokens_.bytes += chunk.data();
   ++chunks_seen_;
   return absl::OkStatus();
 }
 
 absl::Status VisualTokensReceiver::AcceptTrailer(const v1::VisualTokensTrailer& trailer) {
-  if (next_ != Next::kChunk) return Broken("a trailer out of place");
-  if (tokens_.bytes.size() != total_bytes_ || chunks_seen_ != chunk_count_) return Broken("too few chunks");
-  if (trailer.total_bytes() != static_cast<int64_t>(total_bytes_)) return Broken("a total that does not fit");
+  if (next_ != Next::kChunk) return Broken(TokenFault::kOrder, "a trailer out of place");
+  if (tokens_.bytes.size() != total_bytes_ || chunks_seen_ != chunk_count_) return Broken(TokenFault::kSize, "too few chunks");
+  if (trailer.total_bytes() != static_cast<int64_t>(total_bytes_)) return Broken(TokenFault::kSize, "a total that does not fit");
   tokens_.timings = {.image_decode = Bounded(trailer.image_decode()),
                      .image_resize = Bounded(trailer.image_resize()),
                      .queue = Bounded(trailer.vision_queue()),
@@ -120,8 +122,8 @@ absl::Status VisualTokensReceiver::AcceptTrailer(const v1::VisualTokensTrailer& 
 }
 
 absl::StatusOr<VisualTokens> VisualTokensReceiver::Finish() {
-  if (next_ != Next::kEnd) return Broken("a stream without its end");
-  if (!AllFinite(tokens_)) return Broken("a number that is not finite");
+  if (next_ != Next::kEnd) return Broken(TokenFault::kOrder, "a stream without its end");
+  if (!AllFinite(tokens_)) return Broken(TokenFault::kNotFinite, "a number that is not finite");
   return std::move(tokens_);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "diptych/v1/vision.pb.h"
@@ -18,6 +19,9 @@ struct ExpectedTokens {
   int image_size = 0;  // pixels
 };
 
+// What is wrong with a stream.
+enum class TokenFault { kNone, kOrder, kModel, kShape, kDType, kPicture, kChecksum, kSize, kNotFinite, kCount };
+
 // Allocates what `expected` implies and never more. Thread-compatible.
 class VisualTokensReceiver {
  public:
@@ -31,15 +35,21 @@ class VisualTokensReceiver {
   // finite. Call once.
   absl::StatusOr<VisualTokens> Finish();
 
+  // Why Accept or Finish refused.
+  TokenFault fault() const { return fault_; }
+
  private:
   absl::Status AcceptHeader(const v1::VisualTokensHeader& header);
   absl::Status AcceptChunk(const v1::VisualTokensChunk& chunk);
   absl::Status AcceptTrailer(const v1::VisualTokensTrailer& trailer);
 
+  absl::Status Broken(TokenFault fault, std::string_view what);
+
   enum class Next { kHeader, kChunk, kEnd };
 
   const ExpectedTokens expected_;
   Next next_ = Next::kHeader;
+  TokenFault fault_ = TokenFault::kNone;
   int chunk_count_ = 0;  // as the header says; compared, never used as a size
   int chunks_seen_ = 0;
   size_t total_bytes_ = 0;  // of the whole tensor

@@ -14,13 +14,13 @@ trap stack_down EXIT
 trap 'stack_say "draining"; exit 0' INT TERM
 stack_up
 
-printf '\n%-18s %-22s %-14s %-10s %s\n' READY address model dtype device
+printf '\n%-18s %-18s %-18s %-14s %-10s %s\n' READY address metrics model dtype device
 for row in "${stack_rows[@]}"; do
-  IFS='|' read -r tier port <<<"$row"
+  IFS='|' read -r tier port metrics <<<"$row"
   if [ "$tier" = gateway ]; then
-    printf '%-18s %-22s\n' "$tier" "127.0.0.1:$port"
+    printf '%-18s %-18s %-18s\n' "$tier" "127.0.0.1:$port" ":$metrics/metrics"
   else
-    printf '%-18s %-22s %-14s %-10s %s\n' "$tier" "127.0.0.1:$port" "$(basename "${MODEL:-models/demo}")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
+    printf '%-18s %-18s %-18s %-14s %-10s %s\n' "$tier" "127.0.0.1:$port" ":$metrics/metrics" "$(basename "${MODEL:-models/demo}")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
   fi
 done
 printf '\nAsk:   %s/diptych ask --server %s --image models/demo/samples/*.png --question "What color is the circle?"\n' "$stack_bin" "$GATEWAY"

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by demo.sh and serve.sh: starts and stops the three processes.
 #
-# Reads stack_name (for messages), MODEL, DTYPE, DEVICE, VISION_REPLICAS and LANGUAGE_REPLICAS. stack_up sets GATEWAY and HTTP (host:port)
-# and stack_rows ("tier|port" for each process).
+# Reads stack_name (for messages), MODEL, DTYPE, DEVICE, VISION_REPLICAS and LANGUAGE_REPLICAS. stack_up sets GATEWAY and HTTP
+# (host:port) and stack_rows ("tier|port|metrics port" for each process).
 
 stack_bin=build/release/bin
 stack_logs=build/logs
@@ -28,6 +28,9 @@ for port in (int(sys.argv[1]), 0):
 PY
 }
 
+# stack_metrics WANTED: an address for metrics.
+stack_metrics() { echo "127.0.0.1:$(stack_port "$1")"; }
+
 # stack_start TIER NUMBER PORT COMMAND…: starts a process in the background and waits for its READY line.
 stack_start() {
   local tier=$1 port=$3 log=$stack_logs/$1.$2.log tenths=0 pid
@@ -45,7 +48,7 @@ stack_start() {
     [ $((tenths % 100)) -ne 0 ] || stack_say "$tier is still loading ($((tenths / 10)) s)"
     [ $tenths -lt 6000 ] || stack_fail "$tier was not ready after 10 minutes; its log is $log"
   done
-  stack_rows+=("$tier|$port")
+  stack_rows+=("$tier|$port|$(sed -n 's/^READY .* metrics_port=\([0-9]*\)$/\1/p' "$log")")
 }
 
 stack_up() {
@@ -54,18 +57,20 @@ stack_up() {
   local vision="" language="" i port
   for ((i = 0; i < ${VISION_REPLICAS:-1}; i++)); do
     port=$(stack_port $((7001 + 10 * i)))
-    stack_start vision_service "$i" "$port" "$stack_bin/vision_service" "${model[@]}"
+    stack_start vision_service "$i" "$port" "$stack_bin/vision_service" "${model[@]}" \
+      --metrics_listen "$(stack_metrics $((9001 + 10 * i)))"
     vision+="${vision:+,}127.0.0.1:$port"
   done
   for ((i = 0; i < ${LANGUAGE_REPLICAS:-1}; i++)); do
     port=$(stack_port $((7002 + 10 * i)))
-    stack_start language_service "$i" "$port" "$stack_bin/language_service" "${model[@]}" --vision_target "ipv4:$vision"
+    stack_start language_service "$i" "$port" "$stack_bin/language_service" "${model[@]}" --vision_target "ipv4:$vision" \
+      --metrics_listen "$(stack_metrics $((9002 + 10 * i)))"
     language+="${language:+,}127.0.0.1:$port"
   done
   port=$(stack_port 7000)
   HTTP=127.0.0.1:$(stack_port 8080)
   stack_start gateway 0 "$port" "$stack_bin/gateway" --language_target "ipv4:$language" --vision_target "ipv4:$vision" \
-    --http_listen "$HTTP" --metrics_listen "127.0.0.1:$(stack_port 9000)"
+    --http_listen "$HTTP" --metrics_listen "$(stack_metrics 9000)"
   # shellcheck disable=SC2034  # read by the sourcing script
   GATEWAY=127.0.0.1:$port
 }

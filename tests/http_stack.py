@@ -37,7 +37,7 @@ class Stack:
             raise
 
     def _start(self, name, *flags):
-        process = subprocess.Popen([self._folder / name, "--log_level=error", *flags], text=True,
+        process = subprocess.Popen([self._folder / name, "--log_level=error", "--metrics_listen=", *flags], text=True,
                                    stdout=subprocess.PIPE)
         self.processes.append(process)
         return int(re.search(r"port=(\d+)", process.stdout.readline())[1])

@@ -28,8 +28,8 @@ LINKS = {
     "proto": set(),
     "common": {"diptych_proto"},
     "blip2": {"diptych_status", "diptych_torch", "diptych_opencv"},
-    "vision_service": {"diptych_blip2", "diptych_common"},
-    "language_service": {"diptych_blip2", "diptych_common"},
+    "vision_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
+    "language_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
     "gateway": {"diptych_common", "diptych_message_json"},
     "cli": {"diptych_common", "diptych_message_json"},
 }

@@ -15,7 +15,7 @@ DEMO = str(ROOT / "models" / "demo")
 
 
 def start(binary, *flags):
-    return subprocess.Popen([binary, "--listen=127.0.0.1:0", "--threads=1", *flags], text=True,
+    return subprocess.Popen([binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--threads=1", *flags], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -36,7 +36,7 @@ class StartUpTest(unittest.TestCase):
                 process = start(binary, f"--model={DEMO}")
                 tier = binary.name.removesuffix("_service")
                 ready = process.stdout.readline()
-                self.assertRegex(ready, rf"^READY tier={tier} port=[1-9]\d* model=demo device=cpu dtype=float32\n$")
+                self.assertRegex(ready, rf"^READY tier={tier} port=[1-9]\d* model=demo device=cpu dtype=float32 metrics_port=[1-9]\d*\n$")
                 process.send_signal(signal.SIGTERM)
                 _, err = process.communicate(timeout=60)
                 self.assertEqual(process.returncode, 0)
@@ -60,6 +60,7 @@ class StartUpTest(unittest.TestCase):
         for binary in BINARIES:
             with self.subTest(binary.name):
                 self.assertIn("int4", self.refused(binary, f"--model={DEMO}", "--dtype=int4"))
+                self.assertIn("--metrics_listen", self.refused(binary, f"--model={DEMO}", "--metrics_listen=nowhere"))
                 self.assertIn("--queue_limit", self.refused(binary, f"--model={DEMO}", "--queue_limit=0"))
                 self.assertIn("abacus", self.refused(binary, f"--model={DEMO}", "--device=abacus"))
 

@@ -31,7 +31,7 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
     : shared_(shared),
       watch_(WatchCall(context, shared.longest_call)),
       waiter_(
-          new EncodeWaiter{.arrival = SteadyClock::now(),
+          new EncodeWaiter{.arrival = arrival_,
                            .deadline = watch_->deadline(),
                            .done = [this](absl::StatusOr<EncodedPicture> picture) { Deliver(std::move(picture)); }}) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
@@ -66,7 +66,7 @@ void EncodeCall::WriteNext() {
   if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status);
   message_ = MessageAt(picture_, shared_.model->fingerprint(), next_message_++);
   if (next_message_ < MessageCount(picture_)) return StartWrite(&message_);
-  ticket_.Leave();
+  Leave(absl::OkStatus());
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
 
@@ -81,8 +81,13 @@ void EncodeCall::OnCancel() {
 }
 
 void EncodeCall::End(const absl::Status& status) {
-  ticket_.Leave();
+  Leave(status);
   Finish(ToGrpcStatus(status));
+}
+
+void EncodeCall::Leave(const absl::Status& status) {
+  ticket_.Leave();
+  shared_.metrics->Ended(status, status.ok() ? &picture_.timings : nullptr, SteadyClock::now() - arrival_);
 }
 
 }  // namespace diptych

@@ -10,6 +10,7 @@
 #include "common/call_watch.h"
 #include "diptych/v1/vision.pb.h"
 #include "vision_service/encoder.h"
+#include "vision_service/vision_metrics.h"
 
 namespace diptych {
 
@@ -20,6 +21,7 @@ struct EncodeContext {
   SteadyDuration longest_call;
   CallGate* gate;
   Encoder* encoder;
+  VisionMetrics* metrics;
 };
 
 // Checks the request, waits at the encoder for its picture, and streams the outcome message by message, as fast as
@@ -39,8 +41,11 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void Deliver(absl::StatusOr<EncodedPicture> picture);
   void WriteNext();
   void End(const absl::Status& status);
+  // Makes room and counts the call before its caller can come back.
+  void Leave(const absl::Status& status);
 
   const EncodeContext& shared_;
+  const SteadyTime arrival_ = SteadyClock::now();
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   CallGate::Ticket ticket_;

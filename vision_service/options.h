@@ -15,6 +15,7 @@ struct VisionOptions {
   std::string device = "cpu";             // cpu, cuda or cuda:N
   std::string dtype = "float32";          // float32, bfloat16 or float16
   std::string listen = "127.0.0.1:7001";  // host:port; port 0 picks a free one
+  std::string metrics_listen = "";        // the same for metrics; empty: none
   TlsOptions tls = {};
   int threads = 0;                    // of one operator; 0: one for each core
   int image_workers = 2;              // threads that decode and resize

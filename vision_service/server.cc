@@ -48,19 +48,27 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, &self->rpc_));
+  if (!options.metrics_listen.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
+  }
   self->server_->SetReady(true);
   return self;
 }
 
 VisionServer::VisionServer(const VisionOptions& options, ServedVisionModel model)
     : model_(std::move(model)),
+      metrics_(registry_, model_.description),
       gate_(options.queue_limit),
       encoder_(options, model_),
       rpc_(EncodeContext{.model = &model_.description,
                          .limits = options.image_limits,
                          .longest_call = absl::ToChronoNanoseconds(options.longest_call),
                          .gate = &gate_,
-                         .encoder = &encoder_}) {}
+                         .encoder = &encoder_,
+                         .metrics = &metrics_},
+           [this] { return stats(); }) {
+  registry_.OnCollect([this] { metrics_.Refresh(stats(), SteadyClock::now()); });
+}
 
 VisionServer::~VisionServer() = default;
 

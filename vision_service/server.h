@@ -5,12 +5,15 @@
 
 #include "absl/status/statusor.h"
 #include "common/call_gate.h"
+#include "common/metrics.h"
+#include "common/metrics_server.h"
 #include "common/server.h"
 #include "vision_service/encoder.h"
 #include "vision_service/options.h"
 #include "vision_service/served_model.h"
 #include "vision_service/service.h"
 #include "vision_service/stats.h"
+#include "vision_service/vision_metrics.h"
 
 namespace diptych {
 
@@ -30,6 +33,8 @@ class VisionServer {
   void Drain() { server_->Drain(&gate_); }
 
   int port() const { return server_->port(); }
+  // 0 if metrics are not shown.
+  int metrics_port() const { return metrics_server_ != nullptr ? metrics_server_->port() : 0; }
   const v1::ModelDescription& model() const { return model_.description; }
   int calls_inside() const { return gate_.inside(); }
   VisionStats stats() const;
@@ -37,12 +42,16 @@ class VisionServer {
  private:
   VisionServer(const VisionOptions& options, ServedVisionModel model);
 
-  // Destroyed from the last to the first: a call needs everything that stands before `server_`.
+  // Destroyed from the last to the first: a call needs everything that stands before `server_`, and a reader of metrics
+  // what they are read from.
   const ServedVisionModel model_;
+  MetricRegistry registry_;
+  VisionMetrics metrics_;
   CallGate gate_;
   Encoder encoder_;
   VisionRpc rpc_;
   std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<MetricsServer> metrics_server_;
 };
 
 }  // namespace diptych

@@ -11,6 +11,7 @@ grpc::ServerUnaryReactor* VisionRpc::GetVisionModel(grpc::CallbackServerContext*
                                                     const v1::GetVisionModelRequest* /*request*/,
                                                     v1::GetVisionModelResponse* response) {
   *response->mutable_model() = *shared_.model;
+  *response->mutable_load() = LoadOf(stats_());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;

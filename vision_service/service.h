@@ -1,6 +1,9 @@
 // VisionService as gRPC sees it: translates, and holds no state of its own.
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "diptych/v1/vision.grpc.pb.h"
 #include "vision_service/encode_call.h"
 
@@ -10,7 +13,9 @@ namespace diptych {
 class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeImage<
                             v1::VisionService::WithCallbackMethod_GetVisionModel<v1::VisionService::Service>> {
  public:
-  explicit VisionRpc(const EncodeContext& shared) : shared_(shared) {}
+  // `stats` gives the numbers of the moment.
+  VisionRpc(const EncodeContext& shared, std::function<VisionStats()> stats)
+      : shared_(shared), stats_(std::move(stats)) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* EncodeImage(grpc::CallbackServerContext* context,
                                                           const grpc::ByteBuffer* request) override;
@@ -20,6 +25,7 @@ class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeIm
 
  private:
   const EncodeContext shared_;
+  const std::function<VisionStats()> stats_;
 };
 
 }  // namespace diptych

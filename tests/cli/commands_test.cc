@@ -102,6 +102,29 @@ TEST_F(CommandsTest, StatusTellsWhichTierIsDown) {
   EXPECT_EQ(lines[3].find("vision    DOWN"), 0u) << lines[3];
 }
 
+TEST_F(CommandsTest, StatusShowsTheLoadOfTheTiers) {
+  FakeLanguageTier language;
+  language.load.set_running(7);
+  language.load.set_waiting(3);
+  language.load.set_mean_batch_size(4.25);
+  language.load.set_kv_cache_usage(0.5);
+  v1::CacheLoad& cache = *language.load.add_caches();
+  cache.set_name("kv_prefix");
+  cache.set_queries(8);
+  cache.set_hits(6);
+  StartGateway(language.target());
+  WaitUntilReady();
+  const auto lines = Lines(Diptych({"status"}).out);
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_NE(lines[2].find(" 7        3    4.2  50 %  kv_prefix 75 %"), std::string::npos) << lines[2];
+  const auto objects = JsonLines(Diptych({"status", "--json"}).out);
+  ASSERT_EQ(objects.size(), 3u);
+  EXPECT_TRUE(objects[0]["load"].is_null());
+  EXPECT_EQ(objects[1]["load"]["waiting"], 3);
+  EXPECT_EQ(objects[1]["load"]["mean_batch_size"], 4.25);
+  EXPECT_EQ(objects[1]["load"]["caches"][0]["hits"], 6);
+}
+
 TEST_F(CommandsTest, StatusOfNothingIsExitCodeThree) {
   server_ = testing::DeadTarget();
   for (const char* command : {"status", "models", "doctor"}) EXPECT_EQ(Diptych({command}).exit_code, 3) << command;

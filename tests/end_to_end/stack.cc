@@ -13,7 +13,7 @@ namespace diptych::testing {
 namespace {
 
 std::vector<std::string> CommandLine(const std::string& binary, std::vector<std::string> flags) {
-  flags.insert(flags.begin(), {binary, "--listen=127.0.0.1:0"});
+  flags.insert(flags.begin(), {binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"});
   return flags;
 }
 
@@ -59,7 +59,6 @@ Stack::Stack(const StackOptions& options) {
   languages_ = StartReplicas(options.language_replicas, BinaryPath("language_service"), options.language_model,
                              {{"--vision_target=" + TargetOf(visions_)}, options.tier_flags, options.language_flags});
   std::vector<std::string> flags = options.gateway_flags;
-  flags.push_back("--metrics_listen=127.0.0.1:0");
   flags.push_back("--http_listen=127.0.0.1:0");
   flags.push_back("--language_target=" + TargetOf(languages_));
   flags.push_back("--vision_target=" + TargetOf(visions_));

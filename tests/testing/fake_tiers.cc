@@ -130,6 +130,7 @@ grpc::Status FakeLanguageTier::CountTokens(grpc::ServerContext*, const v1::Count
 grpc::Status FakeLanguageTier::GetLanguageModel(grpc::ServerContext*, const v1::GetLanguageModelRequest*,
                                                 v1::GetLanguageModelResponse* response) {
   *response->mutable_model() = model;
+  *response->mutable_load() = load;
   return grpc::Status::OK;
 }
 

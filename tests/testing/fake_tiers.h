@@ -38,6 +38,7 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
   void Kill() { server_.reset(); }
 
   v1::ModelDescription model = FakeLanguageModel();
+  v1::TierLoad load;
   v1::CountTokensResponse token_count;
 
  private:

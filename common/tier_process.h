@@ -1,0 +1,61 @@
+// What the processes of the two tiers have in common: most flags, and the way from start to drain. A target of its own:
+// the flags are in every binary that links it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/flags/declare.h"
+#include "absl/flags/flag.h"
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "common/process.h"
+#include "common/server.h"
+#include "common/status.h"
+
+ABSL_DECLARE_FLAG(std::string, model);
+ABSL_DECLARE_FLAG(std::string, device);
+ABSL_DECLARE_FLAG(std::string, dtype);
+ABSL_DECLARE_FLAG(std::string, tls_cert);
+ABSL_DECLARE_FLAG(std::string, tls_key);
+ABSL_DECLARE_FLAG(std::string, tls_client_ca);
+ABSL_DECLARE_FLAG(int, threads);
+ABSL_DECLARE_FLAG(int, queue_limit);
+ABSL_DECLARE_FLAG(int64_t, max_inflight_bytes);
+ABSL_DECLARE_FLAG(absl::Duration, drain_delay);
+ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
+ABSL_DECLARE_FLAG(std::string, log_level);
+
+namespace diptych {
+
+// `options` is VisionOptions or LanguageOptions: sets what the flags above say, apart from log_level.
+template <typename Options>
+void ReadTierFlags(Options& options) {
+  options.model = absl::GetFlag(FLAGS_model);
+  options.device = absl::GetFlag(FLAGS_device);
+  options.dtype = absl::GetFlag(FLAGS_dtype);
+  options.tls = {.cert_file = absl::GetFlag(FLAGS_tls_cert),
+                 .key_file = absl::GetFlag(FLAGS_tls_key),
+                 .client_ca_file = absl::GetFlag(FLAGS_tls_client_ca)};
+  options.threads = absl::GetFlag(FLAGS_threads);
+  options.queue_limit = absl::GetFlag(FLAGS_queue_limit);
+  options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);
+  options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
+  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+}
+
+// Starts a Server (VisionServer or LanguageServer), says READY, and drains it when SIGTERM or SIGINT comes.
+template <typename Server, typename Options>
+absl::Status ServeTier(std::string_view tier, const Options& options) {
+  DIPTYCH_RETURN_IF_ERROR(StartLog(std::string(tier) + "_service", absl::GetFlag(FLAGS_log_level)));
+  ShutdownSignal shutdown;
+  const absl::Time begin = absl::Now();
+  DIPTYCH_ASSIGN_OR_RETURN(const auto server, Server::Start(options));
+  AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), absl::Now() - begin);
+  shutdown.Wait();
+  LogDraining();
+  server->Drain();
+  return absl::OkStatus();
+}
+
+}  // namespace diptych

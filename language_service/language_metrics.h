@@ -1,0 +1,53 @@
+// What the language service shows of itself. Names, labels and meanings: docs/metrics.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "common/answer_metrics.h"
+#include "common/cache_metrics.h"
+#include "common/metrics.h"
+#include "diptych/v1/inference.pb.h"
+#include "language_service/engine_stats.h"
+#include "language_service/image_store.h"
+#include "language_service/pull_metrics.h"
+#include "language_service/vllm_metrics.h"
+
+namespace diptych {
+
+// Everything that the service counts elsewhere, read at about the same time.
+struct LanguageStats {
+  EngineStats engine;
+  ImageStoreStats images;
+  int64_t inflight_bytes = 0;
+};
+
+class LanguageMetrics {
+ public:
+  // `vllm_names`: also those of vllm_metrics.h.
+  LanguageMetrics(MetricRegistry& registry, const v1::ModelDescription& model, const KvCacheShape& kv_cache,
+                  bool vllm_names);
+
+  // As the members of AnswerMetrics. Thread-safe.
+  void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
+  void TokensArrived(int tokens, SteadyDuration since_last);
+
+  // Takes over what is counted elsewhere. Only in MetricRegistry::OnCollect.
+  void Refresh(const LanguageStats& stats);
+
+  PullMetrics pulls;
+
+ private:
+  AnswerMetrics answers_;
+  Gauge running_, waiting_, inflight_bytes_, kv_cache_usage_;
+  Counter preemptions_;
+  Histogram batch_size_;
+  CacheMetrics projected_tokens_, kv_prefix_;
+  std::optional<VllmMetrics> vllm_;
+};
+
+// The same numbers for whoever asks what the service does now.
+v1::TierLoad LoadOf(const LanguageStats& stats);
+
+}  // namespace diptych

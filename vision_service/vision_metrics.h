@@ -1,0 +1,53 @@
+// What the vision service shows of itself. Names, labels and meanings: docs/metrics.md.
+#pragma once
+
+#include <deque>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "common/cache_metrics.h"
+#include "common/call_metrics.h"
+#include "common/metrics.h"
+#include "common/stage_clock.h"
+#include "diptych/v1/inference.pb.h"
+#include "vision_service/encoded_image.h"
+#include "vision_service/stats.h"
+
+namespace diptych {
+
+// The share of the last ten seconds or so in which something was busy. Thread-compatible.
+class BusyRatio {
+ public:
+  explicit BusyRatio(SteadyTime start) : samples_{{start, SteadyDuration::zero()}} {}
+
+  // 0 to 1. `busy`: how long it has been busy in all.
+  double At(SteadyTime now, SteadyDuration busy);
+
+ private:
+  std::deque<std::pair<SteadyTime, SteadyDuration>> samples_;  // oldest first, about a hundred at most
+};
+
+class VisionMetrics {
+ public:
+  VisionMetrics(MetricRegistry& registry, const v1::ModelDescription& model);
+
+  // A call ended: OK with what its picture took, or with an error and null. Thread-safe.
+  void Ended(const absl::Status& status, const EncodeTimings* timings, SteadyDuration took);
+
+  // Takes over what is counted elsewhere. Only in MetricRegistry::OnCollect.
+  void Refresh(const VisionStats& stats, SteadyTime now);
+
+ private:
+  CallMetrics calls_;
+  StageMetrics stages_;
+  Gauge running_, waiting_, inflight_bytes_, busy_ratio_;
+  Counter visual_tokens_;
+  Histogram batch_size_;
+  CacheMetrics cache_;
+  BusyRatio busy_;
+};
+
+// The same numbers for whoever asks what the service does now.
+v1::TierLoad LoadOf(const VisionStats& stats);
+
+}  // namespace diptych
