@@ -247,7 +247,7 @@ void HttpConnection::WriteChunk(std::string data, std::function<void(bool)> done
 }
 
 void HttpConnection::FinishEvents() {
-  if (chunked_) Write({"0\r\n\r\n", nullptr});
+  Write({chunked_ ? "0\r\n\r\n" : "", nullptr});  // also of nothing: its end is what ends the exchange
   EndExchange();
 }
 
