@@ -38,7 +38,7 @@ class MetricsTest(unittest.TestCase):
         cls.run_server("vision", vision, *model)
         cls.run_server("language", language, *model, f"--vision_target=127.0.0.1:{cls.ports['vision']}",
                        "--metrics_compat=vllm")
-        cls.run_server("gateway", gateway, f"--vision_target=127.0.0.1:{cls.ports['vision']}",
+        cls.run_server("gateway", gateway, "--http_listen=", f"--vision_target=127.0.0.1:{cls.ports['vision']}",
                        f"--language_target=127.0.0.1:{cls.ports['language']}")
 
     ports = {}
