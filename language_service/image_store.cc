@@ -62,7 +62,7 @@ ImageStore::~ImageStore() {
   for (const auto& cancel : cancels) cancel();
   cancels.clear();
   lock.lock();
-  ended_.wait(lock, [this] { return in_flight_ == 0; });
+  ended_.wait(lock, [this] { return in_flight_ == 0 && starting_ == 0; });
 }
 
 std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTime deadline, Done done) {
@@ -114,11 +114,14 @@ void ImageStore::StartPull(const FlightPtr& flight) {
   flight->watch = watch;
   const auto request = flight->request;
   ++stats_.pulls;
+  ++starting_;
   lock.unlock();
   auto cancel = steps_.pull(request, watch, [this, flight](absl::StatusOr<VisualTokens> tokens) {
     OnPulled(flight, std::move(tokens));
   });
   lock.lock();
+  --starting_;
+  ended_.notify_all();
   if (flight->watch != watch) return;  // it has ended already
   if (watch->cancelled()) {
     lock.unlock();

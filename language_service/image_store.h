@@ -61,7 +61,7 @@ class ImageStore {
   struct Wait;
 
   ImageStore(Steps steps, int64_t cache_bytes);
-  // Cancels the pulls that still run and waits until every flight has ended.
+  // Cancels the pulls that still run and waits until every flight has ended. Nobody may be inside Get or Leave.
   ~ImageStore();
 
   // `done` is called at most once: before this returns, with a hit or a refusal (the result is then null), or later on
@@ -91,6 +91,7 @@ class ImageStore {
   LruCache<std::shared_ptr<const ProjectedImage>> cache_;
   std::unordered_map<std::string, FlightPtr> flights_;  // those that can be joined
   int64_t in_flight_ = 0;                               // and those that have been left
+  int64_t starting_ = 0;                                // threads inside steps_.pull, whose flight may end before them
   bool closed_ = false;
   ImageStoreStats stats_;
 };
