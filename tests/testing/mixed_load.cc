@@ -183,10 +183,10 @@ void RunOne(v1::GatewayService::Stub& gateway, const LoadOptions& options, int n
     if (IsRefusal(answer.status())) tally.Refusal(end - begin);
     if (options.patient && IsRefusal(answer.status())) {
       const absl::Duration wait = *RetryAfterOf(answer.status()) * (1 + 0.25 * (random() % 5));
-      if (end + wait < deadline) {
-        absl::SleepFor(wait);
-        continue;
-      }
+      // What ends a caller who has no time to come back is its own deadline: right for a short one, a fault for others.
+      if (end + wait >= deadline) return tally.End(request, absl::DeadlineExceededError("refused to the end"), false);
+      absl::SleepFor(wait);
+      continue;
     }
     return tally.End(request, answer, end > deadline + kGrace);
   }
