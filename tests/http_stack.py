@@ -3,6 +3,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEMO = ROOT / "models" / "demo"
@@ -10,37 +11,36 @@ SAMPLE = DEMO / "samples" / "red_circle_blue_star.png"
 
 
 class Stack:
-    """Started by the constructor; `http` is host:port. Stop it in any case."""
+    """Started by the constructor; `port` is that of HTTP. Stop it in any case."""
 
     def __init__(self, folder, gateway_flags=()):
         self._folder = pathlib.Path(folder)
         self.processes = []
+        model = [f"--model={DEMO}", "--threads=1", "--log_level=error"]
         try:
-            vision = self._start("vision_service", f"--model={DEMO}", "--threads=1", "--listen=127.0.0.1:0")
-            self.language = self._start("language_service", f"--model={DEMO}", "--threads=1", "--listen=127.0.0.1:0",
-                                        f"--vision_target=ipv4:127.0.0.1:{vision}")
-            with_http = subprocess.Popen(
-                [self._folder / "gateway", "--listen=127.0.0.1:0", "--http_listen=127.0.0.1:0", "--metrics_listen=",
-                 f"--language_target=ipv4:127.0.0.1:{self.language}", f"--vision_target=ipv4:127.0.0.1:{vision}",
-                 *gateway_flags], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            self.processes.append(with_http)
-            self.gateway = with_http
-            for line in with_http.stderr:
-                found = re.search(r"serving HTTP on port (\d+)", line)
-                if found:
-                    self.port = int(found[1])
-                    break
-            if not with_http.stdout.readline().startswith("READY"):
-                raise RuntimeError("the gateway did not start")
+            vision = self._port(self._start("vision_service", *model))
+            language = self._port(self._start("language_service", *model, f"--vision_target=ipv4:127.0.0.1:{vision}"))
+            # A file: a pipe that nobody empties would stop the gateway once it is full.
+            with tempfile.TemporaryFile("w+") as log:
+                gateway = self._start("gateway", "--http_listen=127.0.0.1:0", f"--vision_target=ipv4:127.0.0.1:{vision}",
+                                      f"--language_target=ipv4:127.0.0.1:{language}", *gateway_flags, stderr=log)
+                self._port(gateway)  # waits until it is ready
+                log.seek(0)
+                self.port = int(re.search(r"serving HTTP on port (\d+)", log.read())[1])
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, name, *flags):
-        process = subprocess.Popen([self._folder / name, "--log_level=error", "--metrics_listen=", *flags], text=True,
-                                   stdout=subprocess.PIPE)
+    def _start(self, name, *flags, stderr=None):
+        process = subprocess.Popen([self._folder / name, "--listen=127.0.0.1:0", "--metrics_listen=", *flags], text=True,
+                                   stdout=subprocess.PIPE, stderr=stderr)
         self.processes.append(process)
-        return int(re.search(r"port=(\d+)", process.stdout.readline())[1])
+        return process
+
+    @staticmethod
+    def _port(process):
+        """Of gRPC, once the process says READY."""
+        return int(re.search(r"^READY .*\bport=(\d+)", process.stdout.readline())[1])
 
     def stop(self):
         """The exit statuses, the gateway's first."""

@@ -20,7 +20,23 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr char kGet[] = "GET";
+constexpr char kPost[] = "POST";
 constexpr char kModels[] = "/v1/models";
+constexpr char kPlan[] = "/v1/diptych/plan";
+constexpr char kChat[] = "/v1/chat/completions";
+constexpr char kCompletions[] = "/v1/completions";
+
+// kGet or kPost, the one that the path takes; nullptr if there is nothing.
+const char* MethodOf(const std::string& path) {
+  for (const char* known : {kChat, kCompletions, kPlan}) {
+    if (path == known) return kPost;
+  }
+  for (const char* known : {kModels, "/healthz/live", "/healthz/ready", "/metrics"}) {
+    if (path == known) return kGet;
+  }
+  return absl::StartsWith(path, absl::StrCat(kModels, "/")) ? kGet : nullptr;
+}
 
 bool IsJson(const HttpRequest& request) {
   return absl::StartsWithIgnoreCase(request.content_type, "application/json");
@@ -75,59 +91,48 @@ void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exc
       });
 }
 
+void HttpApi::Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
+  absl::StatusOr<OpenAiRequest> read =
+      kind == OpenAiKind::kChat ? ReadChatRequest(request.body) : ReadCompletionRequest(request.body);
+  if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
+  read->question.set_request_id(request.request_id);
+  ReplyHead head{.kind = kind,
+                 .id = "",
+                 .created = absl::ToUnixSeconds(absl::Now()),
+                 .model = "",
+                 .logprobs = read->question.generation().logprobs() > 0,
+                 .top_logprobs = read->top_logprobs,
+                 .echo = read->echo ? read->question.prompt() : ""};
+  StartOpenAiCall(environment_.gateway, *std::move(read), std::move(head), std::move(exchange));
+}
+
+HttpReply HttpApi::Read(const std::string& path) const {
+  if (path == "/healthz/live") return {.content_type = "text/plain", .body = "live\n"};
+  if (path == "/healthz/ready") {
+    const bool ready = environment_.ready();
+    return {.status = ready ? 200 : 503,
+            .content_type = "text/plain",
+            .body = ready ? "ready\n" : "the language tier is not reachable\n"};
+  }
+  if (path == "/metrics") {
+    return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = environment_.metrics()};
+  }
+  return Models(path == kModels ? "" : path.substr(sizeof kModels));
+}
+
 void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
-  const bool get = request.method == "GET", post = request.method == "POST";
-  const auto need = [&](bool right, const char* method) {
-    if (right) return true;
+  const char* method = MethodOf(request.path);
+  if (method == nullptr) return exchange->Reply(PlainErrorReply(404, "there is nothing at this path"));
+  if (request.method != method) {
     HttpReply reply = PlainErrorReply(405, absl::StrCat(request.path, " takes ", method));
     reply.headers.emplace_back("allow", method);
-    exchange->Reply(std::move(reply));
-    return false;
-  };
-  const auto need_json = [&] {
-    if (!need(post, "POST")) return false;
-    if (!IsJson(request)) exchange->Reply(PlainErrorReply(415, "the content-type must be application/json"));
-    return IsJson(request);
-  };
-  const auto openai = [&](OpenAiKind kind) {
-    absl::StatusOr<OpenAiRequest> read =
-        kind == OpenAiKind::kChat ? ReadChatRequest(request.body) : ReadCompletionRequest(request.body);
-    if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
-    read->question.set_request_id(request.request_id);
-    const int logprobs = read->question.generation().logprobs();
-    ReplyHead head{.kind = kind,
-                   .id = "",
-                   .created = absl::ToUnixSeconds(absl::Now()),
-                   .model = "",
-                   .logprobs = logprobs > 0,
-                   .top_logprobs = read->top_logprobs,
-                   .echo = read->echo ? read->question.prompt() : ""};
-    StartOpenAiCall(environment_.gateway, *std::move(read), std::move(head), exchange);
-  };
-
-  if (request.path == "/v1/chat/completions") {
-    if (need_json()) openai(OpenAiKind::kChat);
-  } else if (request.path == "/v1/completions") {
-    if (need_json()) openai(OpenAiKind::kCompletion);
-  } else if (request.path == "/v1/diptych/plan") {
-    if (need_json()) Plan(request, exchange);
-  } else if (request.path == kModels || absl::StartsWith(request.path, absl::StrCat(kModels, "/"))) {
-    if (!need(get, "GET")) return;
-    exchange->Reply(Models(request.path == kModels ? "" : request.path.substr(sizeof kModels)));
-  } else if (request.path == "/healthz/live") {
-    if (need(get, "GET")) exchange->Reply({.content_type = "text/plain", .body = "live\n"});
-  } else if (request.path == "/healthz/ready") {
-    if (!need(get, "GET")) return;
-    const bool ready = environment_.ready();
-    exchange->Reply({.status = ready ? 200 : 503,
-                     .content_type = "text/plain",
-                     .body = ready ? "ready\n" : "the language tier is not reachable\n"});
-  } else if (request.path == "/metrics" && environment_.metrics) {
-    if (!need(get, "GET")) return;
-    exchange->Reply({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = environment_.metrics()});
-  } else {
-    exchange->Reply(PlainErrorReply(404, "there is nothing at this path"));
+    return exchange->Reply(std::move(reply));
   }
+  if (request.method == kGet) return exchange->Reply(Read(request.path));
+  if (!IsJson(request)) return exchange->Reply(PlainErrorReply(415, "the content-type must be application/json"));
+  if (request.path == kPlan) return Plan(request, std::move(exchange));
+  const OpenAiKind kind = request.path == kChat ? OpenAiKind::kChat : OpenAiKind::kCompletion;
+  Ask(kind, std::move(request), std::move(exchange));
 }
 
 }  // namespace diptych::gateway

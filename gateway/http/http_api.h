@@ -8,6 +8,7 @@
 
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/http_server.h"
+#include "gateway/http/openai_reply.h"
 
 namespace diptych::gateway {
 
@@ -19,7 +20,7 @@ class HttpApi {
     std::shared_ptr<v1::GatewayService::StubInterface> gateway;
     std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
     std::function<bool()> ready;
-    std::function<std::string()> metrics;  // Prometheus text; may be empty
+    std::function<std::string()> metrics;  // Prometheus text
   };
 
   explicit HttpApi(Environment environment) : environment_(std::move(environment)) {}
@@ -27,7 +28,10 @@ class HttpApi {
   void Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
 
  private:
+  // What a GET of a known path gets.
+  HttpReply Read(const std::string& path) const;
   HttpReply Models(const std::string& id) const;
+  void Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
   void Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
 
   const Environment environment_;

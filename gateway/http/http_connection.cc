@@ -22,7 +22,9 @@ namespace {
 constexpr size_t kReadAhead = 16 << 10;  // bytes
 constexpr std::chrono::seconds kLinger(2);
 
-std::string HeaderOf(const http::request<http::string_body>& request, http::field name) {
+// `name`: an http::field or a string.
+template <typename Name>
+std::string HeaderOf(const http::request<http::string_body>& request, const Name& name) {
   const auto value = request[name];
   return std::string(value.data(), value.size());
 }
@@ -53,7 +55,7 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
 
   void Reply(HttpReply reply) override {
     Post([reply = std::move(reply)](HttpConnection& connection) {
-      connection.WriteReply(reply, /*keep_alive=*/true);
+      connection.WriteReply(reply);
       connection.EndExchange();
     });
   }
@@ -121,7 +123,6 @@ void HttpConnection::Start() {
 
 void HttpConnection::CloseWhenIdle() {
   net::post(stream_.get_executor(), [self = shared_from_this()] {
-    self->closing_ = true;
     if (self->exchange_ == nullptr && !self->parser_) self->Shut();
   });
 }
@@ -204,8 +205,7 @@ void HttpConnection::Serve() {
   HttpRequest request{.method = std::string(message.method_string().data(), message.method_string().size()),
                       .path = std::string(target.data(), std::min(target.find('?'), target.size())),
                       .content_type = HeaderOf(message, http::field::content_type),
-                      .authorization = HeaderOf(message, http::field::authorization),
-                      .request_id = std::string(message["x-request-id"].data(), message["x-request-id"].size()),
+                      .request_id = HeaderOf(message, "x-request-id"),
                       .body = std::move(message.body())};
   chunked_ = message.version() >= 11;
   streaming_ = ended_ = false;
@@ -219,12 +219,12 @@ void HttpConnection::Refuse(int status, const std::string& message) {
   parser_.reset();
   refused_ = ended_ = true;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
-  WriteReply(shared_->refuse(status, message), /*keep_alive=*/false);
+  WriteReply(shared_->refuse(status, message));
   EndExchange();
 }
 
-void HttpConnection::WriteReply(const HttpReply& reply, bool keep_alive) {
-  keep_alive_ = keep_alive_ && keep_alive && !closing_ && !shared_->connections->draining();
+void HttpConnection::WriteReply(const HttpReply& reply) {
+  keep_alive_ = keep_alive_ && !refused_ && !shared_->connections->draining();
   Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), "content-type: ", reply.content_type,
                       "\r\ncontent-length: ", reply.body.size(),
                       "\r\nconnection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", reply.body),
@@ -232,7 +232,7 @@ void HttpConnection::WriteReply(const HttpReply& reply, bool keep_alive) {
 }
 
 void HttpConnection::WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers) {
-  keep_alive_ = keep_alive_ && chunked_ && !closing_ && !shared_->connections->draining();
+  keep_alive_ = keep_alive_ && chunked_ && !shared_->connections->draining();
   streaming_ = true;
   Write({absl::StrCat(StatusLine(200), HeaderLines(headers),
                       "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",

@@ -71,9 +71,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
   void ReadHeader();
-  void OnHeader(ErrorCode error);
   // Takes the body's memory before it is read.
-  void TakeBody();
+  void OnHeader(ErrorCode error);
   void ReadBody();
   void OnBody(ErrorCode error);
   void Serve();
@@ -81,7 +80,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Refuse(int status, const std::string& message);
 
   // Of the exchange that is running.
-  void WriteReply(const HttpReply& reply, bool keep_alive);
+  void WriteReply(const HttpReply& reply);
   void WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers);
   void WriteChunk(std::string data, std::function<void(bool)> done);
   void FinishEvents();
@@ -111,8 +110,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool streaming_ = false;
   bool keep_alive_ = true;
   bool ended_ = false;   // the running exchange has been ended, but not all of it is written
-  bool refused_ = false;
-  bool closing_ = false;
+  bool refused_ = false;  // what came was no request; the reply is the last
   bool shut_ = false;
 };
 

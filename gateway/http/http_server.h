@@ -31,7 +31,6 @@ struct HttpRequest {
   std::string method;         // "POST"
   std::string path;           // "/v1/models", without the query
   std::string content_type;   // as sent
-  std::string authorization;  // as sent
   std::string request_id;     // header x-request-id, as sent
   std::string body;
 };

@@ -1,8 +1,6 @@
 #include "gateway/http/openai_request.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 #include <string>
 #include <utility>
