@@ -93,8 +93,7 @@ BeamSearch::Step BeamSearch::Take(const std::vector<float>& totals, const std::v
 }
 
 void BeamSearch::AddFinished(int node, float total) {
-  const auto length = static_cast<float>(std::pow(static_cast<double>(generated_), options_.length_penalty));
-  const Hypothesis hypothesis{.node = node, .score = total / length};
+  const Hypothesis hypothesis{.node = node, .score = total / LengthDivisor()};
   const auto worse = [&](const Hypothesis& other) { return other.score < hypothesis.score; };
   hypotheses_.insert(std::find_if(hypotheses_.begin(), hypotheses_.end(), worse), hypothesis);
   if (hypotheses_.size() > static_cast<size_t>(options_.num_beams)) hypotheses_.pop_back();
@@ -103,8 +102,11 @@ void BeamSearch::AddFinished(int node, float total) {
 // transformers' heuristic: as if the best live beam ended now.
 bool BeamSearch::CanImprove() const {
   if (hypotheses_.size() < static_cast<size_t>(options_.num_beams)) return true;
-  const auto length = static_cast<float>(std::pow(static_cast<double>(generated_), options_.length_penalty));
-  return beams_[0].score / length > hypotheses_.back().score;
+  return beams_[0].score / LengthDivisor() > hypotheses_.back().score;
+}
+
+float BeamSearch::LengthDivisor() const {
+  return static_cast<float>(std::pow(static_cast<double>(generated_), options_.length_penalty));
 }
 
 bool BeamSearch::EndsSequence(int64_t id) const {

@@ -59,6 +59,7 @@ class BeamSearch {
   Step Take(const std::vector<float>& totals, const std::vector<int64_t>& places, const at::Tensor& logprobs);
   void AddFinished(int node, float total);
   bool CanImprove() const;
+  float LengthDivisor() const;
   bool EndsSequence(int64_t id) const;
 
   GenerationOptions options_;

@@ -78,12 +78,7 @@ absl::Status Client::ToStatus(const grpc::Status& status) const {
 }
 
 absl::StatusOr<v1::Answer> Client::Ask(const v1::Question& question) {
-  const absl::Time deadline = Deadline();
-  Patience patience(deadline);
-  for (;;) {
-    auto answer = AskOnce(question, deadline);
-    if (answer.ok() || !MayAskAgain(answer.status(), patience)) return answer;
-  }
+  return AskPatiently([&](absl::Time deadline) { return AskOnce(question, deadline); });
 }
 
 bool Client::MayAskAgain(const absl::Status& status, Patience& patience) const {

@@ -53,6 +53,9 @@ class Client {
   Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options);
   absl::Time Deadline() const;
   void Prepare(grpc::ClientContext& context) const;
+  // `once`, a function of the deadline, as often as it is worth it.
+  template <typename Once>
+  absl::StatusOr<v1::Answer> AskPatiently(Once&& once);
   absl::StatusOr<v1::Answer> AskOnce(const v1::Question& question, absl::Time deadline);
   template <typename OnDelta>
   absl::StatusOr<v1::Answer> AskStreamOnce(const v1::Question& question, absl::Time deadline, OnDelta&& on_delta);
@@ -70,10 +73,15 @@ class Client {
 
 template <typename OnDelta>
 absl::StatusOr<v1::Answer> Client::AskStream(const v1::Question& question, OnDelta&& on_delta) {
+  return AskPatiently([&](absl::Time deadline) { return AskStreamOnce(question, deadline, on_delta); });
+}
+
+template <typename Once>
+absl::StatusOr<v1::Answer> Client::AskPatiently(Once&& once) {
   const absl::Time deadline = Deadline();
   Patience patience(deadline);
   for (;;) {
-    auto answer = AskStreamOnce(question, deadline, on_delta);
+    absl::StatusOr<v1::Answer> answer = once(deadline);
     if (answer.ok() || !MayAskAgain(answer.status(), patience)) return answer;
   }
 }

@@ -13,6 +13,7 @@
 #include "cli/json.h"
 #include "cli/test_picture.h"
 #include "cli/text.h"
+#include "common/build_info.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -55,11 +56,11 @@ class Doctor {
     const v1::ModelDescription& model = response->model();
     Report("model is described", absl::OkStatus(),
            absl::StrCat(model.name(), ", ", model.dtype(), " on ", model.device()));
-    const bool same = response->version() == DIPTYCH_VERSION;
+    const bool same = response->version() == Version();
     Report("versions agree",
            same ? absl::OkStatus()
                 : absl::FailedPreconditionError(
-                      absl::StrCat("gateway ", response->version(), ", this program ", DIPTYCH_VERSION)),
+                      absl::StrCat("gateway ", response->version(), ", this program ", std::string(Version()))),
            response->version());
     if (response->tiers_size() != 2) return;
     const v1::TierStatus &language = response->tiers(0), &vision = response->tiers(1);

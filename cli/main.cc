@@ -3,14 +3,16 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <string>
 
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "common/build_info.h"
 
 int main(int argc, char** argv) {
   google::protobuf::SetLogHandler(nullptr);  // it would log text that is not UTF-8; the server says so better
   CLI::App app("Ask questions about pictures. Every command has --help.", "diptych");
-  app.set_version_flag("--version", DIPTYCH_VERSION);
+  app.set_version_flag("--version", std::string(diptych::Version()));
   app.require_subcommand(1);
   diptych::cli::Run run;
   diptych::cli::AddAsk(app, run);

@@ -3,20 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "common/status.h"
 
 namespace diptych {
-namespace {
-
-double Seconds(SteadyDuration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
-}  // namespace
-
 Sequence::Sequence(GenerateWork work, const ServedLanguageModel& model)
     : model_(model),
       work_(std::move(work)),
@@ -132,7 +123,7 @@ GenerateResult Sequence::TakeResult(int64_t cached_tokens) {
   result.text = text_.text();
   result.finish_reason = finish_reason_;
   const auto later_tokens = static_cast<double>(tokens_.size()) - 1;
-  const double decode_seconds = Seconds(work_.clock.spent(Stage::kDecode));
+  const double decode_seconds = ToSeconds(work_.clock.spent(Stage::kDecode));
   result.tokens = std::move(tokens_);
   result.timings = work_.clock.ToProto(SteadyClock::now());
   *result.timings.mutable_time_to_first_token() = ToProtoDuration(*first_text_ - work_.clock.start());

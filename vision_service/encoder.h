@@ -29,7 +29,7 @@ struct EncodeInput {
   ByteBudget::Lease memory;  // of at least `encoded`
 };
 
-// One caller's interest in a input. Shared by the caller and the encoder.
+// One caller's interest in an input. Shared by the caller and the encoder.
 struct EncodeWaiter {
   SteadyTime arrival;
   SteadyTime deadline;
