@@ -2,7 +2,8 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
-#   scripts/setup.sh --tests    also what only tests use: OpenAI's Python client, into .deps/openai
+#   scripts/setup.sh --tests    also what only tests use: OpenAI's Python client, into .deps/openai; Chromium and what drives it,
+#                               into .deps/browser
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
 set -euo pipefail
@@ -18,6 +19,7 @@ packages=(
 # Debian 12's default Boost (1.74) is older than the HTTP code needs.
 if grep -q bookworm /etc/os-release 2>/dev/null; then packages+=(libboost1.81-dev); else packages+=(libboost-dev); fi
 openai_package='openai==3.57.0'
+browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
@@ -78,6 +80,27 @@ install_openai_client() {
   echo "$openai_package" >.deps/openai/.installed
 }
 
+# The same. Ubuntu's package is a snap, which does not run in a container: there a Chrome on the PATH is used, if any.
+install_browser() {
+  local missing=() sudo
+  command -v node >/dev/null && command -v npm >/dev/null || missing+=(nodejs npm)
+  command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium fonts-inter)
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "installing a browser for the tests: ${missing[*]}"
+    sudo=$(as_root) && $sudo apt-get update -qq &&
+      $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+      { say "it could not be installed: playground_test will be skipped"; return; }
+  fi
+  [ "$(cat .deps/browser/.installed 2>/dev/null)" = "${browser_packages[*]}" ] && return
+  rm -rf .deps/browser
+  npm install --silent --no-audit --no-fund --prefix .deps/browser "${browser_packages[@]}" >/dev/null 2>&1 ||
+    { say "npm could not fetch ${browser_packages[*]}: playground_test will be skipped"; return; }
+  echo "${browser_packages[*]}" >.deps/browser/.installed
+}
+
 install_system_packages
 install_torch
-[ "${1:-}" != --tests ] || install_openai_client
+if [ "${1:-}" = --tests ]; then
+  install_openai_client
+  install_browser
+fi

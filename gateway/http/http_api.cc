@@ -14,6 +14,7 @@
 #include "gateway/http/openai_call.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/openai_request.h"
+#include "gateway/http/static_files.h"
 
 namespace diptych::gateway {
 namespace {
@@ -24,6 +25,7 @@ constexpr char kGet[] = "GET";
 constexpr char kPost[] = "POST";
 constexpr char kModels[] = "/v1/models";
 constexpr char kPlan[] = "/v1/diptych/plan";
+constexpr char kStatus[] = "/v1/diptych/status";
 constexpr char kChat[] = "/v1/chat/completions";
 constexpr char kCompletions[] = "/v1/completions";
 
@@ -32,10 +34,10 @@ const char* MethodOf(const std::string& path) {
   for (const char* known : {kChat, kCompletions, kPlan}) {
     if (path == known) return kPost;
   }
-  for (const char* known : {kModels, "/healthz/live", "/healthz/ready", "/metrics"}) {
+  for (const char* known : {kModels, kStatus, "/healthz/live", "/healthz/ready", "/metrics"}) {
     if (path == known) return kGet;
   }
-  return absl::StartsWith(path, absl::StrCat(kModels, "/")) ? kGet : nullptr;
+  return absl::StartsWith(path, absl::StrCat(kModels, "/")) || IsStaticFile(path) ? kGet : nullptr;
 }
 
 bool IsJson(const HttpRequest& request) {
@@ -46,11 +48,17 @@ ordered_json ModelObject(const v1::ModelDescription& model) {
   return {{"id", model.name()}, {"object", "model"}, {"created", 0}, {"owned_by", "diptych"}};
 }
 
-// One unary call whose messages are JSON.
+// Unary calls whose messages are JSON.
 struct PlanCall {
   grpc::ClientContext context;
   v1::PlanContextRequest request;
   v1::PlanContextResponse response;
+};
+
+struct StatusCall {
+  grpc::ClientContext context;
+  v1::GetModelRequest request;
+  v1::GetModelResponse response;
 };
 
 HttpReply ProtoReply(const google::protobuf::Message& message) {
@@ -85,6 +93,15 @@ void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exc
     if (const auto running = weak.lock()) running->context.TryCancel();
   });
   environment_.gateway->async()->PlanContext(
+      &call->context, &call->request, &call->response,
+      [call, exchange = std::move(exchange)](const grpc::Status& status) {
+        exchange->Reply(status.ok() ? ProtoReply(call->response) : ErrorReply(FromGrpcStatus(status)));
+      });
+}
+
+void HttpApi::Status(std::shared_ptr<HttpExchange> exchange) const {
+  auto call = std::make_shared<StatusCall>();
+  environment_.gateway->async()->GetModel(
       &call->context, &call->request, &call->response,
       [call, exchange = std::move(exchange)](const grpc::Status& status) {
         exchange->Reply(status.ok() ? ProtoReply(call->response) : ErrorReply(FromGrpcStatus(status)));
@@ -128,6 +145,8 @@ void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange
     reply.headers.emplace_back("allow", method);
     return exchange->Reply(std::move(reply));
   }
+  if (IsStaticFile(request.path)) return exchange->Reply(StaticFile(request.path, request.if_none_match));
+  if (request.path == kStatus) return Status(std::move(exchange));
   if (request.method == kGet) return exchange->Reply(Read(request.path));
   if (!IsJson(request)) return exchange->Reply(PlainErrorReply(415, "the content-type must be application/json"));
   if (request.path == kPlan) return Plan(request, std::move(exchange));

@@ -32,6 +32,7 @@ class HttpApi {
   HttpReply Read(const std::string& path) const;
   HttpReply Models(const std::string& id) const;
   void Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
+  void Status(std::shared_ptr<HttpExchange> exchange) const;
   void Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
 
   const Environment environment_;

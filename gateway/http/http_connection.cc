@@ -206,6 +206,7 @@ void HttpConnection::Serve() {
                       .path = std::string(target.data(), std::min(target.find('?'), target.size())),
                       .content_type = HeaderOf(message, http::field::content_type),
                       .request_id = HeaderOf(message, "x-request-id"),
+                      .if_none_match = HeaderOf(message, http::field::if_none_match),
                       .body = std::move(message.body())};
   chunked_ = message.version() >= 11;
   streaming_ = ended_ = false;
@@ -225,8 +226,9 @@ void HttpConnection::Refuse(int status, const std::string& message) {
 
 void HttpConnection::WriteReply(const HttpReply& reply) {
   keep_alive_ = keep_alive_ && !refused_ && !shared_->connections->draining();
-  Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), "content-type: ", reply.content_type,
-                      "\r\ncontent-length: ", reply.body.size(),
+  // 304 speaks of the body that the caller has, so it may not give the size of its own.
+  const std::string size = reply.status == 304 ? "" : absl::StrCat("\r\ncontent-length: ", reply.body.size());
+  Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), "content-type: ", reply.content_type, size,
                       "\r\nconnection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", reply.body),
          nullptr});
 }

@@ -32,6 +32,7 @@ struct HttpRequest {
   std::string path;           // "/v1/models", without the query
   std::string content_type;   // as sent
   std::string request_id;     // header x-request-id, as sent
+  std::string if_none_match;  // as sent
   std::string body;
 };
 

@@ -1,0 +1,38 @@
+"""The playground in a real browser: starts the three processes and hands them to playground_test.mjs.
+
+Usage: playground_test.py FOLDER_OF_BINARIES [FOLDER_FOR_SCREENSHOTS]; run by ctest as `playground_test`. Chromium, Node and
+what drives them come from scripts/setup.sh --tests; without them the test is skipped (exit status 77).
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from http_stack import ROOT, Stack
+
+MODULES = ROOT / ".deps" / "browser" / "node_modules"
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+
+
+def main():
+    node = shutil.which("node")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    missing = [name for name, there in (("node", node), ("chromium", browser),
+                                        ("playwright-core", (MODULES / "playwright-core").is_dir()),
+                                        ("axe-core", (MODULES / "axe-core").is_dir())) if not there]
+    if missing:
+        print(f"skipped: {', '.join(missing)} not installed; scripts/setup.sh --tests installs what it can")
+        return 77
+    stack = Stack(sys.argv[1], ["--max_inflight=4"])
+    try:
+        environment = dict(os.environ, BROWSER=browser, MODULES=str(MODULES), PORT=str(stack.port),
+                           LANGUAGE_PID=str(stack.processes[1].pid), ROOT=str(ROOT),
+                           SCREENSHOTS=str(pathlib.Path(sys.argv[2]).resolve()) if len(sys.argv) > 2 else "")
+        return subprocess.run([node, str(ROOT / "tests" / "playground_test.mjs")], env=environment, timeout=240).returncode
+    finally:
+        stack.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
