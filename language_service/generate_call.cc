@@ -12,7 +12,7 @@ namespace diptych {
 
 GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
                            const grpc::ByteBuffer& request)
-    : shared_(shared), watch_(WatchCall(context, shared.longest_call)) {
+    : shared_(shared), context_(context), watch_(WatchCall(context, shared.longest_call)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
@@ -36,7 +36,9 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
            .tokenizer = shared_.model->tokenizer.get()};
   stream_ = std::make_shared<TokenStream>(
       TokenStream::Reader{.on_delta = [this](const TokenDelta& delta) { OnDelta(delta); },
-                          .on_end = [this](absl::StatusOr<GenerateResult> result) { OnEnd(std::move(result)); }});
+                          .on_end = [this](absl::StatusOr<GenerateResult> result) { OnEnd(std::move(result)); },
+                          // Ends the write that waits for the caller.
+                          .on_stuck = [this] { context_.TryCancel(); }});
   Write(StartedMessage(head_));
   clock.Lap(Stage::kTokenize, SteadyClock::now());
   work_.reset(new GenerateWork{.prompt = std::move(input.prompt),
@@ -60,11 +62,11 @@ void GenerateCall::OnImages(absl::StatusOr<CollectedImages> collected) {
     return stream->End(collected.status());
   }
   if (const auto& last = collected->last) {
-    work_->clock.LapSplit(std::array{std::pair{Stage::kImageDecode, last->vision.image_decode},
-                                     std::pair{Stage::kImageResize, last->vision.image_resize},
-                                     std::pair{Stage::kVisionQueue, last->vision.queue},
-                                     std::pair{Stage::kVit, last->vision.vit}},
-                          Stage::kTokenTransfer, last->tokens_at);
+    work_->clock.LapSplit(
+        std::array{std::pair{Stage::kImageDecode, last->vision.image_decode},
+                   std::pair{Stage::kImageResize, last->vision.image_resize},
+                   std::pair{Stage::kVisionQueue, last->vision.queue}, std::pair{Stage::kVit, last->vision.vit}},
+        Stage::kTokenTransfer, last->tokens_at);
     work_->clock.Lap(Stage::kQFormer, SteadyClock::now());
   }
   head_.vision_hits = collected->vision_hits;

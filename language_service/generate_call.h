@@ -33,9 +33,11 @@ struct GenerateContext {
   LanguageMetrics* metrics;
 };
 
-// Reads the question, collects its pictures, hands the whole to the engine and streams what comes out. Deletes itself when gRPC is done with it.
+// Reads the question, collects its pictures, hands the whole to the engine and streams what comes out. Deletes itself
+// when gRPC is done with it.
 class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
+  // `context` outlives the call, as gRPC promises.
   GenerateCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request);
 
@@ -54,6 +56,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void Leave(const absl::Status& status, const v1::Answer* answer);
 
   const GenerateContext& shared_;
+  const grpc::CallbackServerContext& context_;
   const SteadyTime arrival_ = SteadyClock::now();
   std::optional<SteadyTime> last_delta_;
   const std::shared_ptr<CallWatch> watch_;

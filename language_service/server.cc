@@ -31,7 +31,9 @@ EngineOptions ToEngineOptions(const LanguageOptions& options) {
   return {.queue_limit = queue_limit,
           .projection_limit = queue_limit * kMaxImages,
           .max_batch = options.max_batch,
-          .max_batched_tokens = options.max_batched_tokens};
+          .max_batched_tokens = options.max_batched_tokens,
+          .max_unread_tokens = options.max_unread_tokens,
+          .reader_patience = absl::ToChronoNanoseconds(options.reader_patience)};
 }
 
 absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& config) {
@@ -43,7 +45,7 @@ absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& co
 
 ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* engine, PullMetrics* metrics) {
   return {.pull = [vision, metrics](std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
-                           ImagePull::Done done) -> std::function<void()> {
+                                    ImagePull::Done done) -> std::function<void()> {
             const auto pull =
                 std::make_shared<ImagePull>(vision, std::move(request), std::move(watch), metrics, std::move(done));
             pull->Start();

@@ -31,6 +31,11 @@ say "buf lint"
 [ -x .deps/node/node_modules/.bin/buf ] || npm install --silent --no-audit --no-fund --prefix .deps/node @bufbuild/buf@1.75.0 >/dev/null
 (cd proto && ../.deps/node/node_modules/.bin/buf lint)
 
+say "docs/api.md"
+[ -d .deps/protobuf ] || python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check \
+  --break-system-packages --target .deps/protobuf protobuf==6.33.1 || fail "pip could not fetch protobuf: check the network"
+python3 tools/make_api_reference.py --check
+
 # The preset clang compiles each source by itself; of its build only the generated headers are needed.
 say "clang-tidy (some minutes)"
 cmake --preset clang >/dev/null

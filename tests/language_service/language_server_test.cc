@@ -35,6 +35,36 @@ class LanguageServerTest : public testing::LanguageFixture {
   }
 };
 
+TEST_F(LanguageServerTest, ACallWhoseCallerTakesNothingIsGivenUp) {
+  auto config = testing::TinyCheckpointConfig();
+  config.text.max_position_embeddings = 1024;
+  const testing::TinyCheckpoint wide({.config = config});
+  options_.model = wide.folder();
+  options_.max_unread_tokens = 8;
+  options_.reader_patience = absl::Milliseconds(100);
+  Start();
+  // More than the buffers between the two take.
+  v1::GenerateRequest request = TextRequest("the cat");
+  v1::GenerationOptions& generation = *request.mutable_question()->mutable_generation();
+  generation.set_max_new_tokens(1000);
+  generation.set_min_new_tokens(1000);
+  generation.set_logprobs(20);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
+  grpc::ChannelArguments narrow;
+  narrow.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  narrow.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
+  const auto stub = v1::LanguageService::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("ipv4:127.0.0.1:", server_->port()), grpc::InsecureChannelCredentials(), narrow));
+  const auto reader = stub->Generate(&context, request);
+  reader->WaitForInitialMetadata();
+  AwaitNobodyInside();
+  EXPECT_EQ(server_->stats().engine.slow_readers, 1);
+  v1::GenerateResponse message;
+  while (reader->Read(&message)) EXPECT_FALSE(message.has_finished());
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
 TEST_F(LanguageServerTest, VisionTierDownFailsPicturesAndNotText) {
   Start();
   const absl::Status status = AskPicture().status;
