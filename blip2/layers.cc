@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/cpu/Utils.h>
 
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -75,6 +76,13 @@ at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::T
   const at::Tensor out =
       at::scaled_dot_product_attention(query, key, value, visibility.mask, /*dropout_p=*/0, visibility.causal, scale);
   return out.transpose(1, 2).reshape({query.size(0), query.size(2), -1});
+}
+
+at::Tensor MeanAttention(const at::Tensor& query, const at::Tensor& key, double scale,
+                         const std::optional<at::Tensor>& mask) {
+  at::Tensor scores = at::matmul(query.to(at::kFloat), key.to(at::kFloat).transpose(2, 3)).mul_(scale);
+  if (mask) scores.masked_fill_(mask->logical_not(), -std::numeric_limits<float>::infinity());
+  return scores.softmax(-1).mean(1);
 }
 
 at::Tensor WeightReader::ReadTensor(const std::string& name) {

@@ -49,6 +49,12 @@ struct Visibility {
 at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale,
                      const Visibility& visibility = {});
 
+// softmax(query·keyᵀ·scale) in float32, averaged over the heads, as transformers' "eager" backend.
+//   query [B, H, T, Dh], key [B, H, L, Dh], any strides and float dtype -> [B, T, L] float32
+// `mask` [T, L] bool says which keys each query may read; without it, all.
+at::Tensor MeanAttention(const at::Tensor& query, const at::Tensor& key, double scale,
+                         const std::optional<at::Tensor>& mask = {});
+
 // Takes tensors out of a checkpoint onto one placement and adds up what it has taken. `name` and
 // `names` are the checkpoint's, without ".weight" and ".bias" except for Tensor.
 class WeightReader {

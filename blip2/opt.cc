@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -15,6 +16,8 @@ namespace {
 constexpr char kPrefix[] = "language_model.model.decoder.";
 constexpr double kLayerNormEps = 1e-5;  // torch's default: OPT's configuration has no field for it
 constexpr int64_t kPositionOffset = 2;  // the first two rows of the table stand for padding
+
+constexpr int64_t kMaxScores = 1 << 20;  // of attention, held at a time where they are written out
 
 // The names are the checkpoint's, below language_model.model.decoder.layers.N.
 struct Layer {
@@ -41,13 +44,39 @@ Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
           .fc2 = reader.ReadLinear(prefix + "fc2", config.enable_bias)};
 }
 
+// Each [N, H, Dh].
+struct QueryKeyValue {
+  at::Tensor query;  // scaled
+  at::Tensor key;
+  at::Tensor value;
+};
+
+// x [N, Dl]
+QueryKeyValue Project(const Layer& layer, int64_t heads, const at::Tensor& x) {
+  const std::vector<at::Tensor> qkv = layer.qkv_proj(x).view({x.size(0), 3, heads, -1}).unbind(1);
+  // Scaled before the product, as transformers does. Not by mul_, which rounds the factor to the model's dtype.
+  return {.query = qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(1) / heads))), .key = qkv[1], .value = qkv[2]};
+}
+
 // x [N, Dl] -> [N, Dl]. Stores keys and values in the pool's tensors of this layer.
 at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const PagedAttention& attention,
                          const at::Tensor& keys, const at::Tensor& values) {
-  const std::vector<at::Tensor> qkv = layer.qkv_proj(x).view({x.size(0), 3, heads, -1}).unbind(1);
-  // Scaled before the product, as transformers does. Not by mul_, which rounds the factor to the model's dtype.
-  const at::Tensor query = qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(1) / heads)));
-  return layer.out_proj(attention(query, qkv[1], qkv[2], keys, values));
+  const QueryKeyValue qkv = Project(layer, heads, x);
+  return layer.out_proj(attention(qkv.query, qkv.key, qkv.value, keys, values));
+}
+
+// Adds to sum [T - first, prefix] how much each query from `first` on reads the first keys, averaged over the heads.
+// query (scaled) and key [H, T, Dh] of one text
+void AddPrefixAttention(const at::Tensor& query, const at::Tensor& key, int64_t first, const at::Tensor& sum) {
+  const int64_t length = key.size(1);
+  const int64_t rows_at_once = std::max<int64_t>(1, kMaxScores / (query.size(0) * length));
+  for (int64_t row = first; row < length; row += rows_at_once) {
+    const int64_t rows = std::min(rows_at_once, length - row);
+    const at::Tensor visible = at::ones({rows, length}, key.options().dtype(at::kBool)).tril_(row);
+    const at::Tensor shares =
+        MeanAttention(query.narrow(1, row, rows).unsqueeze(0), key.unsqueeze(0), /*scale=*/1.0, visible);
+    sum.narrow(0, row - first, rows).add_(shares[0].narrow(1, 0, sum.size(1)));
+  }
 }
 
 at::Tensor FeedForward(const Layer& layer, const at::Tensor& x) {
@@ -158,9 +187,7 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
     if (row.wants_logits) wanted.push_back(tokens - 1);
   }
   const PagedAttention attention(paged, pool.block_tokens, placement_.device);
-  at::Tensor x = at::cat(embeddings);
-  if (weights_->project_in) x = (*weights_->project_in)(x);
-  x = x + at::embedding(weights_->embed_positions, attention.positions() + kPositionOffset);
+  at::Tensor x = Enter(at::cat(embeddings), attention.positions());
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
     const Layer& layer = weights_->layers[i];
     const auto attend = [&](const at::Tensor& in) {
@@ -169,6 +196,36 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
     x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
   }
   return Logits(x.index_select(0, at::tensor(wanted, at::kLong).to(placement_.device)));
+}
+
+at::Tensor OptDecoder::Enter(at::Tensor x, const at::Tensor& positions) const {
+  if (weights_->project_in) x = (*weights_->project_in)(x);
+  return x + at::embedding(weights_->embed_positions, positions + kPositionOffset);
+}
+
+at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix) const {
+  TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == config_.word_embed_proj_dim, "expected embeddings [T, ",
+              config_.word_embed_proj_dim, "], got ", embeddings.sizes());
+  const int64_t length = embeddings.size(0);
+  TORCH_CHECK(length <= config_.max_position_embeddings, length, " tokens in a window of ",
+              config_.max_position_embeddings);
+  TORCH_CHECK(0 <= first && first < length && 1 <= prefix && prefix <= length, "no attention from ", first, " to ",
+              prefix, " of ", length, " tokens");
+  const c10::InferenceMode inference;
+  at::Tensor x = Enter(embeddings, at::arange(length, at::TensorOptions(placement_.device).dtype(at::kLong)));
+  at::Tensor sum = at::zeros({length - first, prefix}, at::TensorOptions(placement_.device).dtype(at::kFloat));
+  for (const Layer& layer : weights_->layers) {
+    x = RunLayer(layer, config_.do_layer_norm_before, x, [&](const at::Tensor& in) {
+      const QueryKeyValue qkv = Project(layer, config_.num_attention_heads, in);
+      const at::Tensor query = qkv.query.transpose(0, 1), key = qkv.key.transpose(0, 1);
+      AddPrefixAttention(query, key, first, sum);
+      const at::Tensor attended =
+          Attention(query.unsqueeze(0), key.unsqueeze(0), qkv.value.transpose(0, 1).unsqueeze(0), /*scale=*/1.0,
+                    {.causal = true, .mask = {}});
+      return layer.out_proj(attended[0]);
+    });
+  }
+  return sum.div_(static_cast<double>(weights_->layers.size()));
 }
 
 void OptDecoder::CopyKvBlock(KvPool& pool, int32_t from, int32_t to) const {

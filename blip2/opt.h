@@ -45,6 +45,12 @@ class OptDecoder {
   // row: past + T <= max_position_embeddings; no block that the row writes is in another row.
   at::Tensor Forward(std::span<const DecoderRow> rows, KvPool& pool) const;
 
+  // Where the tokens of one text look: embeddings [T, De] -> float32 [T - first, prefix], the attention of each token
+  // from `first` on to each of the first `prefix` ones, averaged over layers and heads (transformers'
+  // output_attentions). One pass over the whole text, without a KvPool; keeps no more than a few MiB of scores at a
+  // time. Requires: 0 <= first < T <= max_position_embeddings, 1 <= prefix <= T.
+  at::Tensor AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix) const;
+
   // Copies block `from` onto block `to` in all layers.
   void CopyKvBlock(KvPool& pool, int32_t from, int32_t to) const;
 
@@ -55,6 +61,8 @@ class OptDecoder {
  private:
   struct Weights;
   void CheckRow(const DecoderRow& row, const KvPool& pool) const;
+  // Embeddings [N, De] at positions [N] int64 -> [N, Dl], what the first layer reads.
+  at::Tensor Enter(at::Tensor x, const at::Tensor& positions) const;
   // Final norm, projection and head: x [R, Dl] -> float32 [R, V].
   at::Tensor Logits(at::Tensor x) const;
 

@@ -24,13 +24,16 @@ Table MakeTable(double rescale_factor, double mean, double std) {
 }  // namespace
 
 at::Tensor ToPixelValues(const RgbImage& image, const ImageProcessorConfig& config, int size) {
-  const RgbImage square = Resize(image, size, size, Filter::kBicubic);
-  at::Tensor values = at::empty({1, 3, size, size}, at::kFloat);
+  return NormalizePixels(Resize(image, size, size, Filter::kBicubic), config);
+}
+
+at::Tensor NormalizePixels(const RgbImage& image, const ImageProcessorConfig& config) {
+  at::Tensor values = at::empty({1, 3, image.height, image.width}, at::kFloat);
   float* to = values.mutable_data_ptr<float>();
-  const size_t pixel_count = square.pixels.size() / 3;
+  const size_t pixel_count = image.pixels.size() / 3;
   for (int channel = 0; channel < 3; ++channel) {
     const Table table = MakeTable(config.rescale_factor, config.image_mean[channel], config.image_std[channel]);
-    const uint8_t* from = square.pixels.data() + channel;
+    const uint8_t* from = image.pixels.data() + channel;
     for (size_t i = 0; i < pixel_count; ++i) *to++ = table[from[3 * i]];
   }
   return values;

@@ -13,4 +13,7 @@ namespace diptych::blip2 {
 // Requires: size >= 1.
 at::Tensor ToPixelValues(const RgbImage& image, const ImageProcessorConfig& config, int size);
 
+// The second half of it: what is resized already, rescaled and normalised. -> [1, 3, height, width]
+at::Tensor NormalizePixels(const RgbImage& image, const ImageProcessorConfig& config);
+
 }  // namespace diptych::blip2

@@ -123,4 +123,21 @@ absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& he
       .width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = std::move(pixels)};
 }
 
+absl::StatusOr<std::string> EncodePng(const RgbImage& image) {
+  png_image png{};
+  png.version = PNG_IMAGE_VERSION;
+  png.width = static_cast<png_uint_32>(image.width);
+  png.height = static_cast<png_uint_32>(image.height);
+  png.format = PNG_FORMAT_RGB;
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(png);
+  std::string file(size, '\0');
+  if (png_image_write_to_memory(&png, file.data(), &size, /*convert_to_8bit=*/0, image.pixels.data(), /*row_stride=*/0,
+                                /*colormap=*/nullptr) == 0) {
+    return absl::InternalError("the picture could not be written as PNG");
+  }
+  file.resize(size);
+  file.shrink_to_fit();
+  return file;
+}
+
 }  // namespace diptych::blip2

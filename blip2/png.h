@@ -1,6 +1,7 @@
-// PNG pixels. Call DecodeImage, which has checked the header.
+// PNG pixels, both ways.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -8,7 +9,10 @@
 
 namespace diptych::blip2 {
 
-// See DecodeImage. Requires: `header` is what CheckImage gave for `bytes`.
+// See DecodeImage, which is to be called instead. Requires: `header` is what CheckImage gave for `bytes`.
 absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& header);
+
+// A PNG file of the picture, 8 bits a channel. INTERNAL if libpng fails, as for want of memory.
+absl::StatusOr<std::string> EncodePng(const RgbImage& image);
 
 }  // namespace diptych::blip2

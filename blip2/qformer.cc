@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -50,18 +51,22 @@ Layer ReadLayer(WeightReader& reader, const QFormerConfig& config, int64_t index
   return layer;
 }
 
-// queries [B, Q, Dq] read source [B, L, width] -> [B, Q, Dq]
-at::Tensor Attend(const AttentionBlock& block, int64_t heads, const at::Tensor& queries, const at::Tensor& source) {
+// queries [B, Q, Dq] read source [B, L, width] -> [B, Q, Dq]. Fills in `attention` [B, Q, L] unless it is null.
+at::Tensor Attend(const AttentionBlock& block, int64_t heads, const at::Tensor& queries, const at::Tensor& source,
+                  at::Tensor* attention = nullptr) {
   const std::vector<at::Tensor> key_value = block.key_value(source).chunk(2, /*dim=*/-1);
   const double scale = 1 / std::sqrt(static_cast<double>(queries.size(2) / heads));
-  const at::Tensor context = Attention(SplitHeads(block.query(queries), heads), SplitHeads(key_value[0], heads),
-                                       SplitHeads(key_value[1], heads), scale);
+  const at::Tensor query = SplitHeads(block.query(queries), heads);
+  const at::Tensor key = SplitHeads(key_value[0], heads);
+  if (attention != nullptr) *attention = MeanAttention(query, key, scale);
+  const at::Tensor context = Attention(query, key, SplitHeads(key_value[1], heads), scale);
   return block.output_norm(block.output_dense(context).add_(queries));
 }
 
-at::Tensor RunLayer(const Layer& layer, int64_t heads, at::Tensor x, const at::Tensor& visual_tokens) {
+at::Tensor RunLayer(const Layer& layer, int64_t heads, at::Tensor x, const at::Tensor& visual_tokens,
+                    at::Tensor* cross_attention) {
   x = Attend(layer.attention, heads, x, x);
-  if (layer.crossattention.has_value()) x = Attend(*layer.crossattention, heads, x, visual_tokens);
+  if (layer.crossattention.has_value()) x = Attend(*layer.crossattention, heads, x, visual_tokens, cross_attention);
   return layer.output_query_norm(layer.output_query(Gelu(layer.intermediate_query(x))).add_(x));
 }
 
@@ -100,13 +105,27 @@ QFormer::~QFormer() = default;
 QFormer::QFormer(QFormer&&) noexcept = default;
 
 at::Tensor QFormer::Forward(const at::Tensor& visual_tokens) const {
+  return Run(visual_tokens, /*cross_attention=*/nullptr);
+}
+
+QFormerAnalysis QFormer::Analyze(const at::Tensor& visual_tokens) const {
+  QFormerAnalysis analysis;
+  analysis.queries = Run(visual_tokens, &analysis.cross_attention);
+  return analysis;
+}
+
+at::Tensor QFormer::Run(const at::Tensor& visual_tokens, at::Tensor* cross_attention) const {
   TORCH_CHECK(visual_tokens.dim() == 3 && visual_tokens.size(1) >= 1, "expected visual tokens [B, P, Dv], got ",
               visual_tokens.sizes());
   const c10::InferenceMode inference;
   const Placement& placement = weights_->qformer_placement;
   const at::Tensor tokens = visual_tokens.to(placement.device, placement.dtype);
   at::Tensor x = weights_->layernorm(weights_->query_tokens).expand({tokens.size(0), -1, -1});
-  for (const Layer& layer : weights_->layers) x = RunLayer(layer, config_.num_attention_heads, x, tokens);
+  const auto last = std::find_if(weights_->layers.rbegin(), weights_->layers.rend(),
+                                 [](const Layer& layer) { return layer.crossattention.has_value(); });
+  for (const Layer& layer : weights_->layers) {
+    x = RunLayer(layer, config_.num_attention_heads, x, tokens, &layer == &*last ? cross_attention : nullptr);
+  }
   return x;
 }
 

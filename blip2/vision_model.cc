@@ -34,21 +34,29 @@ Layer ReadLayer(WeightReader& reader, const VisionConfig& config, int64_t index)
           .fc2 = reader.ReadLinear(prefix + "mlp.fc2")};
 }
 
+double ScaleOf(const at::Tensor& query) {
+  return 1 / std::sqrt(static_cast<double>(query.size(3)));
+}
+
 // query, key and value [B, H, P, Dh] -> [B, P, Dv]; `sizes` as in MergedTokens.
 at::Tensor SelfAttention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                          const at::Tensor& sizes) {
-  const double scale = 1 / std::sqrt(static_cast<double>(query.size(3)));
   Visibility visibility;
   if (sizes.defined()) visibility.mask = AttentionBias(sizes, query.scalar_type());
-  return Attention(query, key, value, scale, visibility);
+  return Attention(query, key, value, ScaleOf(query), visibility);
 }
 
-// [B, P, Dv] -> [B, P - merged, Dv]; `merging` as in Forward.
-MergedTokens RunLayer(const Layer& layer, int64_t heads, int merging, const MergedTokens& input) {
+// [B, P, Dv] -> [B, P - merged, Dv]; `merging` as in Forward, `class_attention` as in Run.
+MergedTokens RunLayer(const Layer& layer, int64_t heads, int merging, const MergedTokens& input,
+                      at::Tensor* class_attention) {
   const at::Tensor& x = input.tokens;
   const std::vector<at::Tensor> qkv = layer.qkv(layer.layer_norm1(x)).chunk(3, /*dim=*/-1);
+  const at::Tensor query = SplitHeads(qkv[0], heads);
   const at::Tensor key = SplitHeads(qkv[1], heads);
-  const at::Tensor heads_output = SelfAttention(SplitHeads(qkv[0], heads), key, SplitHeads(qkv[2], heads), input.sizes);
+  if (class_attention != nullptr) {
+    *class_attention = MeanAttention(query.narrow(2, 0, 1), key, ScaleOf(query)).squeeze(1);
+  }
+  const at::Tensor heads_output = SelfAttention(query, key, SplitHeads(qkv[2], heads), input.sizes);
   MergedTokens attended{.tokens = layer.projection(heads_output).add_(x), .sizes = input.sizes};
   if (const int64_t count = MergedPatches(x.size(1) - 1, merging); count > 0) {
     attended = MergeTokens(attended, key.mean(1), count);
@@ -105,6 +113,16 @@ VisionModel::~VisionModel() = default;
 VisionModel::VisionModel(VisionModel&&) noexcept = default;
 
 at::Tensor VisionModel::Forward(const at::Tensor& pixel_values, int merging) const {
+  return Run(pixel_values, merging, /*class_attention=*/nullptr);
+}
+
+VisionAnalysis VisionModel::Analyze(const at::Tensor& pixel_values) const {
+  VisionAnalysis analysis;
+  analysis.tokens = Run(pixel_values, /*merging=*/0, &analysis.class_attention);
+  return analysis;
+}
+
+at::Tensor VisionModel::Run(const at::Tensor& pixel_values, int merging, at::Tensor* class_attention) const {
   const int64_t p = config_.patch_size;
   TORCH_CHECK(pixel_values.dim() == 4 && pixel_values.size(1) == 3 && pixel_values.size(2) == pixel_values.size(3) &&
                   pixel_values.size(2) >= p && pixel_values.size(2) % p == 0,
@@ -116,7 +134,10 @@ at::Tensor VisionModel::Forward(const at::Tensor& pixel_values, int merging) con
   at::Tensor x = at::cat({weights_->class_embedding.expand({pixels.size(0), 1, -1}), patches}, 1);
   x.add_(Positions(weights_->position_embedding, pixels.size(2) / p));
   MergedTokens tokens{.tokens = x, .sizes = {}};
-  for (const Layer& layer : weights_->layers) tokens = RunLayer(layer, config_.num_attention_heads, merging, tokens);
+  for (const Layer& layer : weights_->layers) {
+    const bool last = &layer == &weights_->layers.back();
+    tokens = RunLayer(layer, config_.num_attention_heads, merging, tokens, last ? class_attention : nullptr);
+  }
   return weights_->post_layernorm(tokens.tokens);
 }
 

@@ -9,7 +9,13 @@
 
 namespace diptych::blip2 {
 
-// Const after construction; Forward is thread-safe. Mirrors transformers Blip2VisionModel.
+// What Analyze gives.
+struct VisionAnalysis {
+  at::Tensor tokens;           // [B, P, Dv] in the model's dtype
+  at::Tensor class_attention;  // [B, P] float32, rows sum to 1: the class token's own share first, then the patches'
+};
+
+// Const after construction; thread-safe. Mirrors transformers Blip2VisionModel.
 // A call that does not meet its requirements throws c10::Error, as ATen itself would.
 class VisionModel {
  public:
@@ -25,12 +31,19 @@ class VisionModel {
   // Requires: S >= patch_size and S a multiple of it; 0 <= merging <= kMaxMerging.
   at::Tensor Forward(const at::Tensor& pixel_values, int merging = 0) const;
 
+  // Forward without merging, bit for bit, and the class token's attention in the last layer, averaged over the heads
+  // (transformers' output_attentions).
+  VisionAnalysis Analyze(const at::Tensor& pixel_values) const;
+
   const VisionConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }
   PartSize size() const;
 
  private:
   struct Weights;
+  // Also fills in `class_attention` unless it is null.
+  at::Tensor Run(const at::Tensor& pixel_values, int merging, at::Tensor* class_attention) const;
+
   VisionConfig config_;
   Placement placement_;
   std::unique_ptr<const Weights> weights_;

@@ -1,24 +1,15 @@
 #include "gateway/ask_call.h"
 
-#include <random>
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/log.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "gateway/request_id.h"
 
 namespace diptych::gateway {
-namespace {
-
-std::string NewRequestId() {
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  return absl::StrFormat("%016x", random());
-}
-
-}  // namespace
 
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable)
     : GenerateCall(environment.language, context, WatchCall(*context, environment.request_timeout)->deadline(),

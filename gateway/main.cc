@@ -24,7 +24,7 @@ ABSL_FLAG(std::string, http_listen, "127.0.0.1:8080",
           "Address of the HTTP surface, IP:port. Port 0 picks a free one; empty turns it off.");
 ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
-ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked only for its description.");
+ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked for its description and for analyses.");
 ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded picture, 1 KiB to 256 MiB.");
 ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one picture.");
 ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");

@@ -15,7 +15,7 @@ struct Options {
   std::string metrics_listen = "";  // empty: none. The flag's default is 127.0.0.1:9000
   std::string http_listen = "";  // IP:port of the HTTP surface; empty: none
   std::string language_target = "127.0.0.1:7002";
-  std::string vision_target = "127.0.0.1:7001";  // asked for its description only
+  std::string vision_target = "127.0.0.1:7001";  // asked for its description and for analyses
   QuestionLimits limits = {};
   int max_inflight = 256;
   int64_t max_inflight_bytes = int64_t{1} << 30;  // of memory for questions being answered

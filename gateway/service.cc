@@ -62,7 +62,17 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
                          return model ? model->name() : std::string();
                        },
                    .request_timeout = request_timeout,
-                   .metrics = &metrics} {}
+                   .metrics = &metrics},
+      analyze_environment_{.vision = tiers.vision.get(),
+                           .language = tiers.language.get(),
+                           .admission = &admission,
+                           .fingerprint =
+                               [&watch] {
+                                 const auto model = watch.model();
+                                 return model ? model->fingerprint() : std::string();
+                               },
+                           .request_timeout = request_timeout,
+                           .metrics = &metrics} {}
 
 grpc::ServerUnaryReactor* GatewayService::Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {
@@ -102,9 +112,8 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContex
 }
 
 grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerContext* context,
-                                                       const v1::AnalyzeImageRequest* request,
-                                                       v1::AnalyzeImageResponse* response) {
-  return FinishNow(context, absl::UnimplementedError("this version does not analyse pictures yet"));
+                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return StartAnalyzeImage(analyze_environment_, context, *request, response);
 }
 
 grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* context,

@@ -7,6 +7,7 @@
 
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/admission.h"
+#include "gateway/analyze_call.h"
 #include "gateway/ask_call.h"
 #include "gateway/tier_watch.h"
 #include "gateway/tiers.h"
@@ -16,7 +17,7 @@ namespace diptych::gateway {
 // Methods whose requests hold text parse them on their own, so that text which is not UTF-8 gets its reason.
 using RawGatewayService =
     v1::GatewayService::WithRawCallbackMethod_Ask<v1::GatewayService::WithRawCallbackMethod_AskStream<
-        v1::GatewayService::WithRawCallbackMethod_PlanContext<v1::GatewayService::WithCallbackMethod_AnalyzeImage<
+        v1::GatewayService::WithRawCallbackMethod_PlanContext<v1::GatewayService::WithRawCallbackMethod_AnalyzeImage<
             v1::GatewayService::WithCallbackMethod_GetModel<v1::GatewayService::Service>>>>>;
 
 // Translates between the wire and the classes that it is given. All must outlive it. Thread-safe.
@@ -31,8 +32,8 @@ class GatewayService final : public RawGatewayService {
                                                         const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* PlanContext(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* AnalyzeImage(grpc::CallbackServerContext* context, const v1::AnalyzeImageRequest* request,
-                                         v1::AnalyzeImageResponse* response) override;
+  grpc::ServerUnaryReactor* AnalyzeImage(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
                                      v1::GetModelResponse* response) override;
 
@@ -41,6 +42,7 @@ class GatewayService final : public RawGatewayService {
   Admission& admission_;
   const TierWatch& watch_;
   const AskEnvironment environment_;
+  const AnalyzeEnvironment analyze_environment_;
 };
 
 }  // namespace diptych::gateway

@@ -76,8 +76,11 @@ void LanguageEngine::Submit(GenerateWork work) {
   if (!inbox_.TryPush(std::move(work))) stream->End(QueueFull());
 }
 
-void LanguageEngine::Project(VisualTokens tokens, std::string image_key, Projected done) {
-  Projection projection{.tokens = std::move(tokens), .image_key = std::move(image_key), .done = std::move(done)};
+void LanguageEngine::Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done) {
+  Projection projection{.tokens = std::move(tokens),
+                        .image_key = std::move(image_key),
+                        .with_attention = with_attention,
+                        .done = std::move(done)};
   if (!inbox_.TryPush(std::move(projection))) projection.done(QueueFull());
 }
 
@@ -125,7 +128,8 @@ void LanguageEngine::Admit(GenerateWork work) {
 }
 
 void LanguageEngine::RunProjection(Projection projection) {
-  auto image = ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key));
+  auto image = ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key),
+                            projection.with_attention);
   ++stats_.projections;
   PublishStats();
   projection.done(std::move(image));

@@ -39,10 +39,10 @@ class LanguageEngine {
   // CANCELLED or DEADLINE_EXCEEDED within one step; INTERNAL if the model fails on this request.
   void Submit(GenerateWork work);
 
-  // Runs the Q-Former over one picture's visual tokens. Calls `done` exactly once: on the engine thread, or, with
+  // Runs the Q-Former over one picture's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once: on the engine thread, or, with
   // RESOURCE_EXHAUSTED, before it returns if the queue is full. INTERNAL if the model fails on these tokens or makes
   // numbers of them that are not finite. `done` must not wait.
-  void Project(VisualTokens tokens, std::string image_key, Projected done);
+  void Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done);
 
   EngineStats stats() const;
 

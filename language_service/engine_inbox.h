@@ -21,6 +21,7 @@ namespace diptych {
 struct Projection {
   VisualTokens tokens;
   std::string image_key;
+  bool with_attention = false;
   std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)> done;
 };
 

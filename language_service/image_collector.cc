@@ -3,16 +3,15 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/status.h"
 
 namespace diptych {
 namespace {
 
-// The vision tier calls the picture "image"; the caller knows it by its place in the question.
-absl::Status WithCallersField(const absl::Status& error, size_t index) {
+// The vision tier calls the picture "image".
+absl::Status WithCallersField(const absl::Status& error, std::string_view field) {
   if (FieldOf(error) != "image") return error;
-  return InvalidField(ReasonOf(error), absl::StrCat("question.images[", index, "]"), std::string(error.message()));
+  return InvalidField(ReasonOf(error), field, std::string(error.message()));
 }
 
 }  // namespace
@@ -27,8 +26,12 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
     if (collector != nullptr) collector->Fail(DeadlinePassed("token_transfer"));
   });
   for (size_t i = 0; i < requests.size(); ++i) {
+    std::string field = requests[i].field;
     auto wait = store->Get(std::move(requests[i]), watch->deadline(),
-                           [self, i](absl::StatusOr<StoredImage> image) { self->OnImage(i, std::move(image)); });
+                           [self, i, field = std::move(field)](absl::StatusOr<StoredImage> image) {
+                             if (!image.ok()) return self->Fail(WithCallersField(image.status(), field));
+                             self->OnImage(i, *std::move(image));
+                           });
     if (wait == nullptr) continue;
     std::unique_lock lock(self->mutex_);
     if (self->done_ != nullptr) {
@@ -42,16 +45,15 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
   return self;
 }
 
-void ImageCollector::OnImage(size_t index, absl::StatusOr<StoredImage> image) {
-  if (!image.ok()) return Fail(WithCallersField(image.status(), index));
+void ImageCollector::OnImage(size_t index, StoredImage image) {
   Done done;
   {
     std::lock_guard lock(mutex_);
     if (done_ == nullptr) return;
-    collected_.images[index] = image->image;
-    collected_.projected_hits += image->cached ? 1 : 0;
-    collected_.vision_hits += image->vision.cache_hit ? 1 : 0;
-    if (!image->cached) collected_.last = *std::move(image);
+    collected_.images[index] = image.image;
+    collected_.projected_hits += image.cached ? 1 : 0;
+    collected_.vision_hits += image.vision.cache_hit ? 1 : 0;
+    if (!image.cached) collected_.last = std::move(image);
     if (--open_ > 0) return;
     done = std::exchange(done_, nullptr);
     waits_.clear();

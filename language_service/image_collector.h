@@ -39,7 +39,7 @@ class ImageCollector final : public std::enable_shared_from_this<ImageCollector>
  private:
   ImageCollector(ImageStore* store, Done done) : store_(store), done_(std::move(done)) {}
 
-  void OnImage(size_t index, absl::StatusOr<StoredImage> image);
+  void OnImage(size_t index, StoredImage image);
   // Ends it, and leaves what is still waited for.
   void Fail(const absl::Status& error);
 

@@ -13,7 +13,13 @@ namespace {
 constexpr int64_t kEntryOverheadBytes = 512;
 
 int64_t CacheCost(const ProjectedImage& image) {
-  return static_cast<int64_t>(image.query_tokens.nbytes()) + kEntryOverheadBytes;
+  int64_t bytes = static_cast<int64_t>(image.query_tokens.nbytes()) + kEntryOverheadBytes;
+  if (image.query_attention.defined()) bytes += static_cast<int64_t>(image.query_attention.nbytes());
+  return bytes;
+}
+
+std::string FlightKey(const std::string& image_key, bool query_attention) {
+  return query_attention ? image_key + "a" : image_key;
 }
 
 }  // namespace
@@ -28,7 +34,9 @@ struct ImageStore::Wait {
 
 // Guarded by the store's mutex, but for what never changes.
 struct ImageStore::Flight {
-  std::string key;
+  std::string key;  // FlightKey
+  std::string image_key;
+  bool query_attention = false;
   SteadyTime begun;
   std::shared_ptr<const ImageRequest> request;  // until the tokens are there
   ByteBudget::Lease memory;
@@ -66,17 +74,20 @@ ImageStore::~ImageStore() {
 }
 
 std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTime deadline, Done done) {
-  const std::string key = request.expected.image_key;
+  const std::string key = FlightKey(request.expected.image_key, request.query_attention);
   const auto wait = std::make_shared<Wait>(Wait{std::move(done), deadline, SteadyClock::now(), nullptr});
   std::unique_lock lock(mutex_);
   ++stats_.queries;
-  if (auto image = cache_.Get(key)) {
+  if (auto image = Find(request)) {
     ++stats_.hits;
     lock.unlock();
     wait->done(StoredImage{.image = std::move(image), .cached = true});
     return nullptr;
   }
-  if (const auto found = flights_.find(key); found != flights_.end()) {
+  auto found = flights_.find(key);
+  // One that brings more will do, too.
+  if (found == flights_.end()) found = flights_.find(FlightKey(request.expected.image_key, true));
+  if (found != flights_.end()) {
     ++stats_.joins;
     wait->flight = found->second;
     found->second->waits.push_back(wait);
@@ -89,6 +100,8 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
   }
   const auto flight = std::make_shared<Flight>();
   flight->key = key;
+  flight->image_key = request.expected.image_key;
+  flight->query_attention = request.query_attention;
   flight->begun = wait->since;
   flight->memory = std::move(request.memory);
   flight->request = std::make_shared<const ImageRequest>(std::move(request));
@@ -99,6 +112,11 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
   lock.unlock();
   StartPull(flight);
   return wait;
+}
+
+std::shared_ptr<const ProjectedImage> ImageStore::Find(const ImageRequest& request) {
+  auto image = cache_.Get(request.expected.image_key);
+  return image != nullptr && request.query_attention && !image->query_attention.defined() ? nullptr : image;
 }
 
 void ImageStore::StartPull(const FlightPtr& flight) {
@@ -161,7 +179,7 @@ void ImageStore::OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> 
     flight->tokens_at = SteadyClock::now();
     flight->vision = tokens->timings;
   }
-  steps_.project(*std::move(tokens), flight->key,
+  steps_.project(*std::move(tokens), flight->image_key, flight->query_attention,
                  [this, flight](absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
                    OnProjected(flight, std::move(image));
                  });
@@ -190,7 +208,7 @@ bool ImageStore::Restart(const FlightPtr& flight, const absl::Status& error) {
 void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
   if (image.ok()) {
     std::lock_guard lock(mutex_);
-    cache_.Put(flight->key, *image, CacheCost(**image));
+    cache_.Put(flight->image_key, *image, CacheCost(**image));
   }
   End(flight, std::move(image));
 }

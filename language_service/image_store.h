@@ -40,6 +40,7 @@ struct ImageStoreStats {
 };
 
 // Answers from a cache, else from a flight (pull and projection of one picture) that all who ask meanwhile share.
+// One that wants to know where the queries looked joins only flights that bring it; what it brings serves all.
 // A request that leaves ends nothing for the others; the last one that leaves cancels the pull. Thread-safe.
 class ImageStore {
  public:
@@ -52,7 +53,7 @@ class ImageStore {
     std::function<std::function<void()>(std::shared_ptr<const ImageRequest>, std::shared_ptr<const CallWatch> watch,
                                         ImagePull::Done)>
         pull;
-    std::function<void(VisualTokens, std::string key,
+    std::function<void(VisualTokens, std::string key, bool with_attention,
                        std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)>)>
         project;
   };
@@ -78,6 +79,9 @@ class ImageStore {
   struct Flight;
   using FlightPtr = std::shared_ptr<Flight>;
 
+  // What is kept and has what the request wants of it, else null. Requires mutex_.
+  std::shared_ptr<const ProjectedImage> Find(const ImageRequest& request);
+
   void StartPull(const FlightPtr& flight);
   void OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens);
   // True if another pull goes on for requests whose deadlines are later than that of the one that ended.
@@ -89,7 +93,7 @@ class ImageStore {
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   LruCache<std::shared_ptr<const ProjectedImage>> cache_;
-  std::unordered_map<std::string, FlightPtr> flights_;  // those that can be joined
+  std::unordered_map<std::string, FlightPtr> flights_;  // those that can be joined, by FlightKey
   int64_t in_flight_ = 0;                               // and those that have been left
   int64_t starting_ = 0;                                // threads inside steps_.pull, whose flight may end before them
   bool closed_ = false;

@@ -57,6 +57,10 @@ void LanguageMetrics::Ended(const absl::Status& status, const v1::Answer* answer
   if (vllm_) vllm_->Ended(status, answer, took);
 }
 
+void LanguageMetrics::AnalysisEnded(const absl::Status& status, SteadyDuration took) {
+  answers_.Ended(status, nullptr, took);
+}
+
 void LanguageMetrics::TokensArrived(int tokens, SteadyDuration since_last) {
   answers_.TokensArrived(tokens, since_last);
   if (vllm_) vllm_->TokensArrived(tokens, since_last);

@@ -31,6 +31,8 @@ class LanguageMetrics {
 
   // As the members of AnswerMetrics. Thread-safe.
   void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
+  // The same for AnalyzeQueries, which has none. vLLM knows no such request.
+  void AnalysisEnded(const absl::Status& status, SteadyDuration took);
   void TokensArrived(int tokens, SteadyDuration since_last);
 
   // Takes over what is counted elsewhere. Only in MetricRegistry::OnCollect.

@@ -11,6 +11,8 @@ namespace diptych {
 struct ProjectedImage {
   std::string key;          // ImageKey of picture, preparation and model: two pictures with one key are one picture
   at::Tensor query_tokens;  // [1, Q, De], all finite, in the model's dtype and on its device
+  // [Q, P] float32 on the CPU, all finite: where each query looked, the class token first. Undefined if nobody asked.
+  at::Tensor query_attention = {};
 };
 
 }  // namespace diptych

@@ -11,9 +11,10 @@
 
 namespace diptych {
 
-// Q-Former and projection. Throws nothing: INTERNAL if the model fails on these tokens or makes numbers of them that
-// are not finite. Confined to the engine thread.
+// Q-Former and projection; `with_attention` also keeps where the queries looked. Throws nothing: INTERNAL if the model
+// fails on these tokens or makes numbers of them that are not finite. Confined to the engine thread.
 absl::StatusOr<std::shared_ptr<const ProjectedImage>> ProjectImage(const ServedLanguageModel& model,
-                                                                   VisualTokens tokens, std::string image_key);
+                                                                   VisualTokens tokens, std::string image_key,
+                                                                   bool with_attention);
 
 }  // namespace diptych

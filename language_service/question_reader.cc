@@ -110,9 +110,30 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLa
   for (v1::Image& image : *question.mutable_images()) {
     input.images.push_back(MakeImageRequest(std::move(*image.mutable_data()), question.image_options(), preparation,
                                             input.request_id, model));
+    input.images.back().field = absl::StrCat("question.images[", input.images.size() - 1, "]");
   }
   input.dense_patch_tokens = question.images_size() * PatchTokens(preparation, model);
   return input;
+}
+
+absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, const ServedLanguageModel& model,
+                                          const QuestionLimits& limits) {
+  if (request.image().has_url()) {
+    return InvalidField(reason::kImageUrlRefused, "image", "this server takes pictures as bytes, not by address");
+  }
+  const auto header = CheckImage(request.image().data(), limits.image);
+  if (!header.ok()) return InvalidField(ReasonOf(header.status()), "image", std::string(header.status().message()));
+  DIPTYCH_ASSIGN_OR_RETURN(const ImagePreparation preparation,
+                           PrepareImageOptions(request.options(), "options", model.description.patch_size(),
+                                               model.description.image_size()));
+  if (preparation.merging > 0) {
+    return InvalidField(reason::kOptionRange, "options.token_merging",
+                        "token_merging takes 0 for attention maps: a merged token has no one place");
+  }
+  ImageRequest image = MakeImageRequest(std::move(*request.mutable_image()->mutable_data()), request.options(),
+                                        preparation, request.request_id(), model);
+  image.query_attention = true;
+  return image;
 }
 
 absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,

@@ -27,6 +27,11 @@ struct GenerateInput {
 absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
                                            const QuestionLimits& limits);
 
+// From an AnalyzeQueriesRequest to the picture that is pulled for it. Takes the picture out of `request`.
+// INVALID_ARGUMENT with reason and field.
+absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, const ServedLanguageModel& model,
+                                          const QuestionLimits& limits);
+
 // Counts what BuildPrompt would count for each part of the conversation.
 absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,
                                                     const ServedLanguageModel& model);

@@ -22,6 +22,10 @@ int64_t BytesForQueryTokens(int64_t images, const blip2::Config& config) {
   return int64_t{4} * images * config.num_query_tokens * config.text.word_embed_proj_dim;
 }
 
+int64_t BytesForQueryAttention(const ExpectedTokens& expected, const blip2::Config& config) {
+  return kCopies * int64_t{4} * config.num_query_tokens * expected.tokens;
+}
+
 int64_t BytesForVisualTokens(const ExpectedTokens& expected) {
   return int64_t{4} * expected.tokens * expected.width;
 }

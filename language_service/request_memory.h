@@ -19,6 +19,9 @@ int64_t BytesForPicture(const ImageRequest& image);
 // The query tokens of so many pictures, which the request holds until it ends.
 int64_t BytesForQueryTokens(int64_t images, const blip2::Config& config);
 
+// Where the queries of one picture looked: kept as numbers, and once more as a message.
+int64_t BytesForQueryAttention(const ExpectedTokens& expected, const blip2::Config& config);
+
 // The visual tokens of one picture, in float32, the widest that can come.
 int64_t BytesForVisualTokens(const ExpectedTokens& expected);
 

@@ -66,6 +66,11 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
     served.project = [parts](const at::Tensor& tokens) {
       return parts->qformer.Project(parts->qformer.Forward(tokens));
     };
+    served.analyze_projection = [parts](const at::Tensor& tokens) {
+      blip2::QFormerAnalysis read = parts->qformer.Analyze(tokens);
+      return ProjectionAnalysis{.query_tokens = parts->qformer.Project(read.queries),
+                                .cross_attention = std::move(read.cross_attention)};
+    };
     served.embed = [parts](std::span<const int64_t> ids) { return parts->decoder.Embed(ids); };
     served.kv_block_bytes = [parts](int64_t block_tokens) { return parts->decoder.KvBlockBytes(block_tokens); };
     served.make_kv_pool = [parts](int64_t blocks, int64_t block_tokens) {

@@ -17,6 +17,12 @@
 
 namespace diptych {
 
+// Query tokens, and where the queries looked.
+struct ProjectionAnalysis {
+  at::Tensor query_tokens;     // [1, Q, De]
+  at::Tensor cross_attention;  // [1, Q, P] float32
+};
+
 // The functions may throw, as libtorch does, and are called by the engine thread alone. The rest is const and
 // thread-safe.
 struct ServedLanguageModel {
@@ -26,6 +32,8 @@ struct ServedLanguageModel {
 
   // Q-Former and projection: visual tokens [1, P, Dv] on the CPU -> [1, Q, De]
   std::function<at::Tensor(const at::Tensor& visual_tokens)> project;
+  // The same, bit for bit, with blip2::QFormer::Analyze.
+  std::function<ProjectionAnalysis(const at::Tensor& visual_tokens)> analyze_projection;
   // As the members of blip2::OptDecoder.
   std::function<at::Tensor(std::span<const int64_t> ids)> embed;
   std::function<int64_t(int64_t block_tokens)> kv_block_bytes;

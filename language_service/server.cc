@@ -52,8 +52,8 @@ ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* eng
             return [pull] { pull->Cancel(); };
           },
           .project =
-              [engine](VisualTokens tokens, std::string key, LanguageEngine::Projected done) {
-                engine->Project(std::move(tokens), std::move(key), std::move(done));
+              [engine](VisualTokens tokens, std::string key, bool with_attention, LanguageEngine::Projected done) {
+                engine->Project(std::move(tokens), std::move(key), with_attention, std::move(done));
               }};
 }
 

@@ -3,6 +3,7 @@
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "language_service/analyze_queries_call.h"
 
 namespace diptych {
 namespace {
@@ -19,6 +20,11 @@ absl::StatusOr<grpc::ByteBuffer> CountTokensOnWire(const grpc::ByteBuffer& bytes
 grpc::ServerWriteReactor<grpc::ByteBuffer>* LanguageRpc::Generate(grpc::CallbackServerContext* context,
                                                                   const grpc::ByteBuffer* request) {
   return new GenerateCall(shared_, *context, *request);
+}
+
+grpc::ServerUnaryReactor* LanguageRpc::AnalyzeQueries(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return new AnalyzeQueriesCall(shared_, *context, *request, response);
 }
 
 grpc::ServerUnaryReactor* LanguageRpc::CountTokens(grpc::CallbackServerContext* context,

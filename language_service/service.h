@@ -9,10 +9,14 @@
 
 namespace diptych {
 
-// Generate and CountTokens parse their own requests, so that text which is not UTF-8 gets a reason. Thread-safe.
-class LanguageRpc final
-    : public v1::LanguageService::WithRawCallbackMethod_Generate<v1::LanguageService::WithRawCallbackMethod_CountTokens<
-          v1::LanguageService::WithCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>> {
+// All but GetLanguageModel parse their own requests, so that text which is not UTF-8 gets a reason.
+using RawLanguageService =
+    v1::LanguageService::WithRawCallbackMethod_Generate<v1::LanguageService::WithRawCallbackMethod_AnalyzeQueries<
+        v1::LanguageService::WithRawCallbackMethod_CountTokens<
+            v1::LanguageService::WithCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>>>;
+
+// Thread-safe.
+class LanguageRpc final : public RawLanguageService {
  public:
   // `stats` gives the numbers of the moment.
   LanguageRpc(const GenerateContext& shared, std::function<LanguageStats()> stats)
@@ -20,6 +24,8 @@ class LanguageRpc final
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* AnalyzeQueries(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* CountTokens(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetLanguageModel(grpc::CallbackServerContext* context,

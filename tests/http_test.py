@@ -142,6 +142,33 @@ class HttpTest(unittest.TestCase):
         part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
         self.refused({"messages": [{"role": "user", "content": [part] * 10000}]}, code="too_many_images")
 
+    def test_analyses_a_picture(self):
+        picture = base64.b64encode(SAMPLE.read_bytes()).decode()
+        maps = dict(cls_attention=True, qformer_attention=True)
+        for image in (picture, "data:image/png;base64," + picture):
+            status, headers, reply = self.ask("POST", "/v1/diptych/analyze", dict(image=image, prepared_image=True, **maps))
+            self.assertEqual((status, reply["pixel_shape"], reply["feature_shape"]), (200, [1, 3, 112, 112], [1, 65, 128]))
+            self.assertEqual(headers["x-request-id"], reply["request_id"])
+            self.assertEqual(base64.b64decode(reply["prepared_image"])[1:4], b"PNG")
+            self.assertEqual(len(reply["query_attention"]), 16)
+            for map in (reply["cls_attention"], reply["mean_query_attention"], *reply["query_attention"]):
+                self.assertAlmostEqual(sum(map["patches"]["values"]) + map["class_token"], 1, places=5)
+                self.assertEqual((map["patches"]["rows"], map["patches"]["columns"]), (8, 8))
+
+    def test_what_cannot_be_analysed_is_refused(self):
+        picture = base64.b64encode(SAMPLE.read_bytes()).decode()
+        for body, param, code in (
+                ({}, "image", "invalid_value"), ({"image": "?"}, "image", "invalid_value"),
+                ({"image": "aGVsbG8="}, "image", "image_format"),
+                ({"image": "https://127.0.0.1/x.png"}, "image", "image_url_refused"),
+                ({"image": picture, "maps": True}, "maps", "unsupported_parameter"),
+                ({"image": picture, "cls_attention": 1}, "cls_attention", "invalid_value"),
+                ({"image": picture, "image_options": {"image_size": 29}}, "image_options.image_size", "option_range"),
+                ({"image": picture, "cls_attention": True, "image_options": {"token_merging": 0.1}},
+                 "image_options.token_merging", "option_range")):
+            with self.subTest(body={name: str(value)[:20] for name, value in body.items()}):
+                self.refused(body, param=param, code=code, path="/v1/diptych/analyze")
+
     def test_paths_methods_and_types(self):
         self.assertEqual(self.ask("GET", "/v1/models")[2]["data"][0]["id"], "demo")
         self.assertEqual(self.ask("GET", "/v1/models/demo")[2]["id"], "demo")

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Makes tests/goldens: tiny checkpoints in every shape of parity/shapes.py, and what transformers computes with them.
 
-    python tools/make_goldens.py [--only SHAPE]
+    python tools/make_goldens.py [--only SHAPE] [--attention]
 
 Each folder holds `model/`, `golden.json` (cases, prompt and greedy token ids, text) and `golden.safetensors` (the
 taps, as "<case>.<tap>"; none of beam searches). The seed of a shape is the first from 1 on whose greedy answers are
-varied and free of near ties.
+varied and free of near ties. `attention.safetensors` holds where the parts look ("<case>.<map>", of
+parity/reference.py), also for the demo model; --attention makes only these, with the checkpoints that are there.
 """
 import argparse
 import json
@@ -23,6 +24,8 @@ from parity.shapes import SHAPES, Shape
 
 GOLDENS = Path(__file__).resolve().parent.parent / "tests" / "goldens"
 PICTURES = GOLDENS / "pictures"
+DEMO = GOLDENS.parent.parent / "models" / "demo"
+DEMO_QUESTION = "Question: What color is the circle? Answer:"
 QUESTION = "Question: what color is the circle? Answer:"
 NO_NEAR_TIE = 0.03  # least distance of the best two logits at every step
 
@@ -108,6 +111,29 @@ def is_robust(answers) -> bool:
             and answers["caption"][0][0] != answers["question"][0][0])
 
 
+def make_attention(model: Path, cases: dict[str, Case], file: Path) -> None:
+    reference, tensors = Reference(model, attention=True), {}
+    for name, case in cases.items():
+        ids, _ = reference.generate(case)
+        tensors |= {f"{name}.{map}": value.contiguous() for map, value in reference.attention(case, ids).items()}
+        tensors[f"{name}.ids"] = torch.tensor(ids)
+    file.parent.mkdir(exist_ok=True)
+    save_file(tensors, file)
+    print(f"{file.parent.name}: attention, {file.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+def make_shape_attention(shape: Shape) -> None:
+    cases = {name: case for name, case in cases_of(shape).items() if case.image}
+    make_attention(GOLDENS / shape.name / "model", cases, GOLDENS / shape.name / "attention.safetensors")
+
+
+def make_demo_attention() -> None:
+    picture = DEMO / "samples" / "red_circle_blue_star.png"
+    cases = dict(question=Case(picture, DEMO_QUESTION, max_new_tokens=20),
+                 larger=Case(picture, DEMO_QUESTION, image_size=224, max_new_tokens=20))
+    make_attention(DEMO, cases, GOLDENS / "demo" / "attention.safetensors")
+
+
 def write_json(path: Path, value) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -115,14 +141,19 @@ def write_json(path: Path, value) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=[shape.name for shape in SHAPES])
-    only = parser.parse_args().only
+    parser.add_argument("--attention", action="store_true", help="only attention.safetensors")
+    args = parser.parse_args()
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     write_golden_pictures(PICTURES)
     for shape in SHAPES:
-        if only in (None, shape.name):
-            make(shape)
+        if args.only in (None, shape.name):
+            if not args.attention:
+                make(shape)
+            make_shape_attention(shape)
+    if args.only is None:
+        make_demo_attention()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 #include "vision_service/encode_call.h"
 
-#include <string>
 #include <utility>
 
 #include "common/grpc_status.h"
 #include "common/status.h"
-#include "common/wire.h"
+#include "vision_service/picture_request.h"
 #include "vision_service/visual_token_messages.h"
 
 namespace diptych {
@@ -19,9 +18,7 @@ absl::Status CheckRequest(const v1::EncodeImageRequest& request, const EncodeCon
     return MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch,
                      "the vision tier serves another model than the caller expects");
   }
-  const auto header = CheckImage(request.image(), shared.limits);
-  if (!header.ok()) return InvalidField(ReasonOf(header.status()), "image", std::string(header.status().message()));
-  return absl::OkStatus();
+  return CheckPicture(request.image(), shared.limits).status();
 }
 
 }  // namespace
@@ -39,14 +36,8 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
 
 absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
-  const auto size = static_cast<int64_t>(bytes.Length());
-  // Twice, as long as both the bytes that came and the message are there.
-  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, shared_.encoder->memory().Take(2 * size));
   v1::EncodeImageRequest request;
-  DIPTYCH_RETURN_IF_ERROR(ParseMessage(bytes, request));
-  // gRPC would keep them until the call ends. The object is its own and not const.
-  const_cast<grpc::ByteBuffer&>(bytes).Clear();
-  memory.ShrinkTo(size);
+  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadPictureRequest(bytes, shared_.encoder->memory(), request));
   DIPTYCH_RETURN_IF_ERROR(CheckRequest(request, shared_));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,

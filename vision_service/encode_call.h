@@ -14,7 +14,7 @@
 
 namespace diptych {
 
-// What all calls share. Not owned; outlives them.
+// What all calls that bring a picture share. Not owned; outlives them.
 struct EncodeContext {
   const v1::ModelDescription* model;
   ImageLimits limits;

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <atomic>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
@@ -15,17 +16,27 @@
 
 namespace diptych {
 
+// What an analysis needs beyond the visual tokens.
+struct EncodeExtras {
+  bool class_attention = false;  // only without merging
+  bool prepared_image = false;
+};
+
 // Owned by shared_ptr. Belongs to one thread at a time, queues hand it on; what is atomic may be read and written by
 // all.
 struct EncodeJob {
   uint64_t id = 0;
   std::string image_key;
-  std::string encoded;  // the file; released once it is decoded
+  std::string flight_key;  // the encoder's
+  std::string encoded;     // the file; released once it is decoded
   ImagePreparation preparation;
+  EncodeExtras extras;
+  std::shared_ptr<const EncodedImage> found;  // in the cache, if the picture itself is all that is missing
   int64_t token_bytes = 0;   // of the visual tokens that will come, at most
   ByteBudget::Lease memory;  // for file, pixel values and visual tokens
   EncodeTimeline timeline;
-  at::Tensor pixel_values;  // [1, 3, S, S] float32 once decoded
+  at::Tensor pixel_values;  // [1, 3, S, S] float32 once decoded; none if the tokens were found
+  std::shared_ptr<const std::string> prepared_png;  // once decoded, if it is wanted
 
   std::atomic<bool> wanted = true;                       // false once the last caller has left
   std::atomic<SteadyTime> deadline = SteadyTime::min();  // the latest of the callers'

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <utility>
 
 #include "common/hash.h"
@@ -27,6 +28,17 @@ v1::NumberType NumberTypeOf(at::ScalarType dtype) {
   }
 }
 
+template <typename Number>
+double MeanNormOf(const Number* numbers, int64_t tokens, int64_t width) {
+  double sum = 0;
+  for (int64_t token = 0; token < tokens; ++token, numbers += width) {
+    double squares = 0;
+    for (int64_t i = 0; i < width; ++i) squares += static_cast<double>(numbers[i]) * static_cast<double>(numbers[i]);
+    sum += std::sqrt(squares);
+  }
+  return sum / static_cast<double>(tokens);
+}
+
 // What lies between two points in time after `arrival`.
 SteadyDuration Between(SteadyTime from, SteadyTime to, SteadyTime arrival) {
   return std::max(to - std::max(from, arrival), SteadyDuration::zero());
@@ -35,7 +47,8 @@ SteadyDuration Between(SteadyTime from, SteadyTime to, SteadyTime arrival) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const EncodedImage>> EncodedImage::Make(at::Tensor tokens, std::string image_key,
-                                                                       int image_size) {
+                                                                       int image_size,
+                                                                       std::vector<float> class_attention) {
   if (tokens.dim() != 2 || tokens.numel() == 0 || !tokens.is_contiguous()) {
     return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
   }
@@ -46,15 +59,23 @@ absl::StatusOr<std::shared_ptr<const EncodedImage>> EncodedImage::Make(at::Tenso
   if (!at::isfinite(tokens).all().item<bool>()) {
     return absl::InternalError("the vision transformer gave a number that is not finite");
   }
+  if (!class_attention.empty() && static_cast<int64_t>(class_attention.size()) != tokens.size(0)) {
+    return absl::InternalError("the vision transformer gave an attention map of a wrong shape");
+  }
+  if (!std::all_of(class_attention.begin(), class_attention.end(), [](float share) { return std::isfinite(share); })) {
+    return absl::InternalError("the vision transformer gave an attention map that is not finite");
+  }
   return std::shared_ptr<const EncodedImage>(
-      new EncodedImage(std::move(tokens), dtype, std::move(image_key), image_size));
+      new EncodedImage(std::move(tokens), dtype, std::move(image_key), image_size, std::move(class_attention)));
 }
 
-EncodedImage::EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size)
+EncodedImage::EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
+                           std::vector<float> class_attention)
     : values_(std::move(tokens)),
       dtype_(dtype),
       image_key_(std::move(image_key)),
       image_size_(image_size),
+      class_attention_(std::move(class_attention)),
       chunk_sums_((values_.nbytes() + kMaxChunkBytes - 1) / kMaxChunkBytes) {
   for (auto& sum : chunk_sums_) sum.store(-1, std::memory_order_relaxed);
 }
@@ -80,6 +101,24 @@ uint32_t EncodedImage::ChunkCrc32c(int index) const {
   int64_t known = sum.load(std::memory_order_relaxed);
   if (known < 0) sum.store(known = Crc32c(Chunk(index)), std::memory_order_relaxed);
   return static_cast<uint32_t>(known);
+}
+
+// A loop of our own: this runs on gRPC's threads, where libtorch would start threads for it.
+double EncodedImage::MeanNorm() const {
+  double known = mean_norm_.load(std::memory_order_relaxed);
+  if (known >= 0) return known;
+  switch (dtype_) {
+    case v1::NUMBER_TYPE_BFLOAT16:
+      known = MeanNormOf(values_.const_data_ptr<at::BFloat16>(), tokens(), width());
+      break;
+    case v1::NUMBER_TYPE_FLOAT16:
+      known = MeanNormOf(values_.const_data_ptr<at::Half>(), tokens(), width());
+      break;
+    default:
+      known = MeanNormOf(values_.const_data_ptr<float>(), tokens(), width());
+  }
+  mean_norm_.store(known, std::memory_order_relaxed);
+  return known;
 }
 
 EncodeTimings EncodeTimeline::Since(SteadyTime arrival) const {

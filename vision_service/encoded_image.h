@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,9 +20,10 @@ namespace diptych {
 class EncodedImage {
  public:
   // `tokens` [P, Dv] on the CPU, in a storage of its own: float32, bfloat16 or float16, row-major. INTERNAL if it is
-  // not that, or holds a number that is not finite.
+  // not that, or holds a number that is not finite. `class_attention` is empty or has P shares.
   static absl::StatusOr<std::shared_ptr<const EncodedImage>> Make(at::Tensor tokens, std::string image_key,
-                                                                  int image_size);
+                                                                  int image_size,
+                                                                  std::vector<float> class_attention = {});
 
   // Row-major, little-endian.
   std::string_view bytes() const;
@@ -31,6 +33,14 @@ class EncodedImage {
   const std::string& image_key() const { return image_key_; }
   int image_size() const { return image_size_; }  // pixels
 
+  // What the class token looked at in the last layer: its own share, then the patches' from the top left. Empty if
+  // nobody asked.
+  std::span<const float> class_attention() const { return class_attention_; }
+  // Mean Euclidean norm of the tokens; computed by whoever asks first.
+  double MeanNorm() const;
+  // What keeping it costs.
+  int64_t size_bytes() const { return static_cast<int64_t>(bytes().size() + class_attention_.size() * sizeof(float)); }
+
   // Consecutive pieces of at most kMaxChunkBytes.
   int chunk_count() const { return static_cast<int>(chunk_sums_.size()); }
   std::string_view Chunk(int index) const;
@@ -38,13 +48,16 @@ class EncodedImage {
   uint32_t ChunkCrc32c(int index) const;
 
  private:
-  EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size);
+  EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
+               std::vector<float> class_attention);
 
   const at::Tensor values_;
   const v1::NumberType dtype_;
   const std::string image_key_;
   const int image_size_;
+  const std::vector<float> class_attention_;
   mutable std::vector<std::atomic<int64_t>> chunk_sums_;  // -1: not computed yet
+  mutable std::atomic<double> mean_norm_ = -1;            // likewise
 };
 
 // The wall-clock time of one caller, by stage.
@@ -71,8 +84,9 @@ struct EncodeTimeline {
 // What one caller gets.
 struct EncodedPicture {
   std::shared_ptr<const EncodedImage> image;
-  EncodeTimings timings;  // all zero for a cache hit
-  bool cache_hit = false;
+  EncodeTimings timings;   // for a cache hit: of preparing the picture, if that was asked for, else all zero
+  bool cache_hit = false;  // of the tokens
+  std::shared_ptr<const std::string> prepared_png = nullptr;  // if it was asked for
   std::shared_ptr<const void> memory;  // keeps the buffer's bytes reserved until it is sent
 };
 

@@ -27,6 +27,7 @@ struct EncodeInput {
   std::string encoded;
   ImagePreparation preparation;
   ByteBudget::Lease memory;  // of at least `encoded`
+  EncodeExtras extras = {};
 };
 
 // One caller's interest in an input. Shared by the caller and the encoder.
@@ -35,11 +36,12 @@ struct EncodeWaiter {
   SteadyTime deadline;
   // Receives the outcome, on the thread that has it; never after Encoder::Leave gave true. Must not wait.
   std::function<void(absl::StatusOr<EncodedPicture>)> done;
-  std::string image_key{};  // set by Encoder::Encode
+  std::string flight_key{};  // set by Encoder::Encode
 };
 
 // A picture is looked up in the cache; if it is on its way for another caller, the new one joins; only else it goes
-// to the image workers and the engine. A caller that leaves changes nothing for others; the last one's leaving takes
+// to the image workers and the engine. An analysis that wants extras joins only flights that bring them; what it computes
+// serves all callers, and what is remembered spares it the vision transformer. A caller that leaves changes nothing for others; the last one's leaving takes
 // the picture out of the queues at once. Thread-safe.
 class Encoder {
  public:
@@ -70,7 +72,12 @@ class Encoder {
   void Submit(const std::shared_ptr<EncodeJob>& job);
 
   // Each requires mutex_.
-  absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input,
+  // What is remembered and has what `extras` need of it, else null.
+  std::shared_ptr<const EncodedImage> Find(const std::string& image_key, const EncodeExtras& extras);
+  // A flight that brings at least `extras`, else null.
+  Flight* FindFlight(const std::string& image_key, const EncodeExtras& extras);
+  absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input, std::string image_key,
+                                                         std::shared_ptr<const EncodedImage> found,
                                                          const std::shared_ptr<EncodeWaiter>& waiter);
   // The waiters of the job, which is over; none if a caller has joined whose deadline lies behind the one for which the
   // job was given up: `resumed` is set then.
@@ -88,7 +95,7 @@ class Encoder {
   ByteBudget memory_;
   mutable std::mutex mutex_;
   LruCache<std::shared_ptr<const EncodedImage>> cache_;
-  std::unordered_map<std::string, Flight> flights_;  // by image key
+  std::unordered_map<std::string, Flight> flights_;  // by FlightKey
   uint64_t next_id_ = 0;
   int64_t cache_queries_ = 0, cache_hits_ = 0, joined_ = 0, abandoned_ = 0;
 

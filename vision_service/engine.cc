@@ -26,6 +26,11 @@ at::Tensor InOwnStorage(at::Tensor row) {
   return row.storage().nbytes() == row.nbytes() && row.is_contiguous() ? row : row.clone(at::MemoryFormat::Contiguous);
 }
 
+std::vector<float> ToVector(const at::Tensor& row) {
+  const at::Tensor numbers = row.contiguous();
+  return {numbers.const_data_ptr<float>(), numbers.const_data_ptr<float>() + numbers.numel()};
+}
+
 size_t BucketOf(size_t batch_size) {
   const auto& bounds = VisionStats::kBatchSizeBounds;
   return std::lower_bound(bounds.begin(), bounds.end(), static_cast<int>(batch_size)) - bounds.begin();
@@ -33,8 +38,12 @@ size_t BucketOf(size_t batch_size) {
 
 }  // namespace
 
-VisionEngine::VisionEngine(ServedVisionModel::Encode encode, const Batcher::Options& options, Done done)
-    : encode_(std::move(encode)), done_(std::move(done)), batcher_(options), thread_([this] { Run(); }) {}
+VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, Done done)
+    : encode_(model.encode),
+      analyze_(model.analyze),
+      done_(std::move(done)),
+      batcher_(options),
+      thread_([this] { Run(); }) {}
 
 VisionEngine::~VisionEngine() {
   {
@@ -123,7 +132,7 @@ std::shared_ptr<EncodeJob> VisionEngine::Take(uint64_t id) {
 void VisionEngine::RunBatch(const Jobs& batch) {
   const SteadyTime begin = SteadyClock::now();
   pass_begin_ = begin;
-  const auto rows = Encode(batch);
+  auto rows = Encode(batch);
   const SteadyTime end = SteadyClock::now();
   pass_begin_ = SteadyTime{};
   Count(batch, end - begin, rows.ok());
@@ -135,15 +144,16 @@ void VisionEngine::RunBatch(const Jobs& batch) {
   for (size_t i = 0; i < batch.size(); ++i) {
     batch[i]->timeline.vit_begin = begin;
     batch[i]->timeline.vit_end = end;
-    Deliver(batch[i], rows.ok() ? absl::StatusOr<at::Tensor>((*rows)[i]) : rows.status());
+    Deliver(batch[i], rows.ok() ? absl::StatusOr<Row>(std::move((*rows)[i])) : rows.status());
   }
 }
 
-void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<at::Tensor> tokens) {
+void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<Row> row) {
   absl::StatusOr<std::shared_ptr<const EncodedImage>> image;
   const absl::Status status = CatchExceptions("vit", [&] {
-    DIPTYCH_RETURN_IF_ERROR(tokens.status());
-    image = EncodedImage::Make(*std::move(tokens), job->image_key, job->preparation.image_size);
+    DIPTYCH_RETURN_IF_ERROR(row.status());
+    image = EncodedImage::Make(std::move(row->tokens), job->image_key, job->preparation.image_size,
+                               std::move(row->class_attention));
     return image.status();
   });
   job->pixel_values.reset();
@@ -156,14 +166,26 @@ void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr
   done_(job, std::move(image));
 }
 
-absl::StatusOr<std::vector<at::Tensor>> VisionEngine::Encode(const Jobs& batch) {
-  std::vector<at::Tensor> rows;
+absl::StatusOr<std::vector<VisionEngine::Row>> VisionEngine::Encode(const Jobs& batch) {
+  const bool analyses = std::any_of(batch.begin(), batch.end(), [](const auto& job) { return job->extras.class_attention; });
+  std::vector<Row> rows;
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("vit", [&] {
-    const at::Tensor tokens = encode_(Stack(batch), batch[0]->preparation.merging).cpu();
+    blip2::VisionAnalysis seen;
+    if (analyses) {
+      seen = analyze_(Stack(batch));
+      seen.class_attention = seen.class_attention.to(at::kCPU, at::kFloat);
+    } else {
+      seen.tokens = encode_(Stack(batch), batch[0]->preparation.merging);
+    }
+    const at::Tensor tokens = seen.tokens.cpu();
     if (tokens.dim() != 3 || tokens.size(0) != static_cast<int64_t>(batch.size())) {
       return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
     }
-    for (int64_t i = 0; i < tokens.size(0); ++i) rows.push_back(InOwnStorage(tokens[i]));
+    for (int64_t i = 0; i < tokens.size(0); ++i) {
+      Row row{.tokens = InOwnStorage(tokens[i]), .class_attention = {}};
+      if (batch[i]->extras.class_attention) row.class_attention = ToVector(seen.class_attention[i]);
+      rows.push_back(std::move(row));
+    }
     return absl::OkStatus();
   }));
   return rows;

@@ -24,8 +24,8 @@ class VisionEngine {
   // Receives each job's outcome, on the engine thread. Must not wait.
   using Done = std::function<void(std::shared_ptr<EncodeJob>, absl::StatusOr<std::shared_ptr<const EncodedImage>>)>;
 
-  // `encode` as in ServedVisionModel.
-  VisionEngine(ServedVisionModel::Encode encode, const Batcher::Options& options, Done done);
+  // Runs model.encode, and model.analyze where a picture wants its class token's attention.
+  VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, Done done);
   // Runs what waits to its end, then joins the thread.
   ~VisionEngine();
 
@@ -52,13 +52,17 @@ class VisionEngine {
   // Requires mutex_.
   std::shared_ptr<EncodeJob> Take(uint64_t id);
   void RunBatch(const Jobs& batch);
-  // [B, P, Dv] on the CPU, each row in a storage of its own.
-  absl::StatusOr<std::vector<at::Tensor>> Encode(const Jobs& batch);
-  // tokens [P, Dv]
-  void Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<at::Tensor> tokens);
+  // What a pass made of one picture.
+  struct Row {
+    at::Tensor tokens;                   // [P, Dv] on the CPU, in a storage of its own
+    std::vector<float> class_attention;  // P shares, if they are wanted
+  };
+  absl::StatusOr<std::vector<Row>> Encode(const Jobs& batch);
+  void Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<Row> row);
   void Count(const Jobs& batch, SteadyDuration duration, bool succeeded);
 
   const ServedVisionModel::Encode encode_;
+  const ServedVisionModel::Analyze analyze_;
   const Done done_;
 
   mutable std::mutex mutex_;

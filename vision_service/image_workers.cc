@@ -6,6 +6,7 @@
 
 #include "blip2/image.h"
 #include "blip2/pixels.h"
+#include "blip2/png.h"
 #include "blip2/resample.h"
 #include "common/catch_exceptions.h"
 #include "common/status.h"
@@ -19,8 +20,8 @@ absl::Status Unwanted() {
 
 }  // namespace
 
-ImageWorkers::ImageWorkers(Options options, VisionEngine& engine, Failed failed)
-    : options_(std::move(options)), engine_(engine), failed_(std::move(failed)), queue_(options_.queue_limit) {
+ImageWorkers::ImageWorkers(Options options, VisionEngine& engine, VisionEngine::Done done)
+    : options_(std::move(options)), engine_(engine), done_(std::move(done)), queue_(options_.queue_limit) {
   for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
@@ -45,23 +46,31 @@ void ImageWorkers::Run() {
   while (std::optional<std::shared_ptr<EncodeJob>> popped = queue_.Pop()) {
     std::shared_ptr<EncodeJob> job = *std::move(popped);
     popped.reset();
-    engine_.Expect(job->shape());
-    ++decoding_;
-    const absl::Status status = Prepare(*job);
-    --decoding_;
-    if (status.ok()) {
-      ++decoded_;
-      engine_.Submit(std::move(job));
-    } else {
-      engine_.Unexpect(job->shape());
-      failed_(std::move(job), status);
-    }
+    Work(std::move(job));
   }
+}
+
+void ImageWorkers::Work(std::shared_ptr<EncodeJob> job) {
+  const bool for_engine = job->found == nullptr;
+  if (for_engine) engine_.Expect(job->shape());
+  ++decoding_;
+  const absl::Status status = Prepare(*job);
+  --decoding_;
+  if (status.ok()) ++decoded_;
+  if (status.ok() && for_engine) return engine_.Submit(std::move(job));
+  if (for_engine) engine_.Unexpect(job->shape());
+  absl::StatusOr<std::shared_ptr<const EncodedImage>> outcome = job->found;
+  if (!status.ok()) outcome = status;
+  done_(std::move(job), std::move(outcome));
 }
 
 absl::Status ImageWorkers::Prepare(EncodeJob& job) const {
   const absl::Status status = CatchExceptions("image_decode", [&] { return DecodeAndResize(job); });
-  if (status.ok()) job.memory.ShrinkTo(static_cast<int64_t>(job.pixel_values.nbytes()) + job.token_bytes);
+  if (!status.ok()) return status;
+  int64_t bytes = job.token_bytes;
+  if (job.pixel_values.defined()) bytes += static_cast<int64_t>(job.pixel_values.nbytes());
+  if (job.prepared_png != nullptr) bytes += static_cast<int64_t>(job.prepared_png->size());
+  job.memory.ShrinkTo(bytes);
   return status;
 }
 
@@ -76,7 +85,13 @@ absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) const {
   job.timeline.resize_begin = SteadyClock::now();
   if (!job.wanted) return Unwanted();
   const blip2::RgbImage small = blip2::ShrinkToMaxSide(*std::move(image), job.preparation.max_side);
-  job.pixel_values = blip2::ToPixelValues(small, options_.image_processor, job.preparation.image_size);
+  const int size = job.preparation.image_size;
+  const blip2::RgbImage square = blip2::Resize(small, size, size, blip2::Filter::kBicubic);
+  if (job.found == nullptr) job.pixel_values = blip2::NormalizePixels(square, options_.image_processor);
+  if (job.extras.prepared_image) {
+    DIPTYCH_ASSIGN_OR_RETURN(std::string png, blip2::EncodePng(square));
+    job.prepared_png = std::make_shared<const std::string>(std::move(png));
+  }
   job.timeline.prepared = SteadyClock::now();
   return absl::OkStatus();
 }

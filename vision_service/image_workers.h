@@ -1,4 +1,4 @@
-// The threads that turn encoded files into pixel tensors.
+// The threads that turn encoded files into pixel tensors and, for analyses, into the picture that the model sees.
 #pragma once
 
 #include <atomic>
@@ -24,11 +24,9 @@ class ImageWorkers {
     ImageLimits limits;
     blip2::ImageProcessorConfig image_processor;
   };
-  // Receives a job that ends here. Must not wait.
-  using Failed = std::function<void(std::shared_ptr<EncodeJob>, absl::Status)>;
-
-  // `engine`, which must outlive this, takes each job whose pixel_values are set.
-  ImageWorkers(Options options, VisionEngine& engine, Failed failed);
+  // `engine`, which must outlive this, takes each job whose pixel_values are set. `done` receives those that end here:
+  // they have failed, or their tokens were found before.
+  ImageWorkers(Options options, VisionEngine& engine, VisionEngine::Done done);
   // Works off what is queued, then joins the threads.
   ~ImageWorkers();
 
@@ -42,12 +40,13 @@ class ImageWorkers {
 
  private:
   void Run();
+  void Work(std::shared_ptr<EncodeJob> job);
   absl::Status Prepare(EncodeJob& job) const;
   absl::Status DecodeAndResize(EncodeJob& job) const;
 
   const Options options_;
   VisionEngine& engine_;
-  const Failed failed_;
+  const VisionEngine::Done done_;
   BoundedQueue<std::shared_ptr<EncodeJob>> queue_;
   std::atomic<int> decoding_ = 0;
   std::atomic<int64_t> decoded_ = 0;

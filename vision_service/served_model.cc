@@ -5,7 +5,6 @@
 
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
-#include "blip2/vision_model.h"
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
@@ -46,6 +45,7 @@ absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) 
     served.encode = [model](const at::Tensor& pixel_values, int merging) {
       return model->Forward(pixel_values, merging);
     };
+    served.analyze = [model](const at::Tensor& pixel_values) { return model->Analyze(pixel_values); };
     return absl::OkStatus();
   }));
   return served;

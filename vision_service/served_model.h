@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "blip2/config.h"
+#include "blip2/vision_model.h"
 #include "diptych/v1/inference.pb.h"
 #include "vision_service/options.h"
 
@@ -17,9 +18,13 @@ struct ServedVisionModel {
   // blip2::VisionModel. May throw, as libtorch does. Called by the engine thread alone.
   using Encode = std::function<at::Tensor(const at::Tensor& pixel_values, int merging)>;
 
+  // The same pixels -> tokens and the class token's attention, on any device: blip2::VisionModel::Analyze. Likewise.
+  using Analyze = std::function<blip2::VisionAnalysis(const at::Tensor& pixel_values)>;
+
   v1::ModelDescription description;
   blip2::ImageProcessorConfig image_processor;
   Encode encode;
+  Analyze analyze;
 };
 
 // Loads the vision half of the checkpoint in options.model. The error is one line that names the file, tensor or

@@ -1,10 +1,17 @@
 #include "vision_service/service.h"
 
+#include "vision_service/analyze_call.h"
+
 namespace diptych {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionRpc::EncodeImage(grpc::CallbackServerContext* context,
                                                                    const grpc::ByteBuffer* request) {
   return new EncodeCall(shared_, *context, *request);
+}
+
+grpc::ServerUnaryReactor* VisionRpc::AnalyzeVision(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return new AnalyzeVisionCall(shared_, *context, *request, response);
 }
 
 grpc::ServerUnaryReactor* VisionRpc::GetVisionModel(grpc::CallbackServerContext* context,

@@ -9,9 +9,10 @@
 
 namespace diptych {
 
-// Thread-safe. EncodeImage parses its own requests, so that a malformed one gets a reason.
-class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeImage<
-                            v1::VisionService::WithCallbackMethod_GetVisionModel<v1::VisionService::Service>> {
+// Thread-safe. EncodeImage and AnalyzeVision parse their own requests, so that a malformed one gets a reason.
+class VisionRpc final
+    : public v1::VisionService::WithRawCallbackMethod_EncodeImage<v1::VisionService::WithRawCallbackMethod_AnalyzeVision<
+          v1::VisionService::WithCallbackMethod_GetVisionModel<v1::VisionService::Service>>> {
  public:
   // `stats` gives the numbers of the moment.
   VisionRpc(const EncodeContext& shared, std::function<VisionStats()> stats)
@@ -19,6 +20,8 @@ class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeIm
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* EncodeImage(grpc::CallbackServerContext* context,
                                                           const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* AnalyzeVision(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetVisionModel(grpc::CallbackServerContext* context,
                                            const v1::GetVisionModelRequest* request,
                                            v1::GetVisionModelResponse* response) override;

@@ -14,7 +14,7 @@ struct VisionStats {
   static constexpr std::array<int, 7> kBatchSizeBounds = {1, 2, 4, 8, 16, 32, 64};
 
   // As they stand now.
-  int calls_inside = 0;         // EncodeImage calls, waiting, running or sending
+  int calls_inside = 0;         // calls that bring a picture, waiting, running or sending
   int pictures_waiting = 0;     // for an image worker or for the engine
   int pictures_decoding = 0;    // in an image worker
   int pictures_running = 0;     // in the pass of now
@@ -23,7 +23,7 @@ struct VisionStats {
   int64_t cached_pictures = 0;  // likewise
 
   // Since the start.
-  int64_t cache_queries = 0;  // well-formed EncodeImage calls
+  int64_t cache_queries = 0;  // well-formed calls that bring a picture
   int64_t cache_hits = 0;     // answered from the cache
   int64_t joined_calls = 0;   // not in the cache, but in flight for another caller
   int64_t decoded_pictures = 0;

@@ -25,13 +25,14 @@ constexpr char kGet[] = "GET";
 constexpr char kPost[] = "POST";
 constexpr char kModels[] = "/v1/models";
 constexpr char kPlan[] = "/v1/diptych/plan";
+constexpr char kAnalyze[] = "/v1/diptych/analyze";
 constexpr char kStatus[] = "/v1/diptych/status";
 constexpr char kChat[] = "/v1/chat/completions";
 constexpr char kCompletions[] = "/v1/completions";
 
 // kGet or kPost, the one that the path takes; nullptr if there is nothing.
 const char* MethodOf(const std::string& path) {
-  for (const char* known : {kChat, kCompletions, kPlan}) {
+  for (const char* known : {kChat, kCompletions, kPlan, kAnalyze}) {
     if (path == known) return kPost;
   }
   for (const char* known : {kModels, kStatus, "/healthz/live", "/healthz/ready", "/metrics"}) {
@@ -48,18 +49,16 @@ ordered_json ModelObject(const v1::ModelDescription& model) {
   return {{"id", model.name()}, {"object", "model"}, {"created", 0}, {"owned_by", "diptych"}};
 }
 
-// Unary calls whose messages are JSON.
-struct PlanCall {
+// One unary call whose messages are JSON.
+template <typename Request, typename Response>
+struct UnaryCall {
   grpc::ClientContext context;
-  v1::PlanContextRequest request;
-  v1::PlanContextResponse response;
+  Request request;
+  Response response;
 };
-
-struct StatusCall {
-  grpc::ClientContext context;
-  v1::GetModelRequest request;
-  v1::GetModelResponse response;
-};
+using PlanCall = UnaryCall<v1::PlanContextRequest, v1::PlanContextResponse>;
+using AnalyzeImageCall = UnaryCall<v1::AnalyzeImageRequest, v1::AnalyzeImageResponse>;
+using StatusCall = UnaryCall<v1::GetModelRequest, v1::GetModelResponse>;
 
 HttpReply ProtoReply(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
@@ -108,6 +107,25 @@ void HttpApi::Status(std::shared_ptr<HttpExchange> exchange) const {
       });
 }
 
+void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
+  auto read = ReadAnalyzeRequest(request.body);
+  if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
+  auto call = std::make_shared<AnalyzeImageCall>();
+  call->request = *std::move(read);
+  call->request.set_request_id(request.request_id);
+  exchange->OnGone([weak = std::weak_ptr(call)] {
+    if (const auto running = weak.lock()) running->context.TryCancel();
+  });
+  environment_.gateway->async()->AnalyzeImage(
+      &call->context, &call->request, &call->response,
+      [call, exchange = std::move(exchange)](const grpc::Status& status) {
+        if (!status.ok()) return exchange->Reply(ErrorReply(FromGrpcStatus(status)));
+        HttpReply reply = ProtoReply(call->response);
+        reply.headers.emplace_back("x-request-id", call->response.request_id());
+        exchange->Reply(std::move(reply));
+      });
+}
+
 void HttpApi::Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
   absl::StatusOr<OpenAiRequest> read =
       kind == OpenAiKind::kChat ? ReadChatRequest(request.body) : ReadCompletionRequest(request.body);
@@ -150,6 +168,7 @@ void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange
   if (request.method == kGet) return exchange->Reply(Read(request.path));
   if (!IsJson(request)) return exchange->Reply(PlainErrorReply(415, "the content-type must be application/json"));
   if (request.path == kPlan) return Plan(request, std::move(exchange));
+  if (request.path == kAnalyze) return Analyze(request, std::move(exchange));
   const OpenAiKind kind = request.path == kChat ? OpenAiKind::kChat : OpenAiKind::kCompletion;
   Ask(kind, std::move(request), std::move(exchange));
 }

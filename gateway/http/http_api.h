@@ -34,6 +34,7 @@ class HttpApi {
   void Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
   void Status(std::shared_ptr<HttpExchange> exchange) const;
   void Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
+  void Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
 
   const Environment environment_;
 };

@@ -142,11 +142,12 @@ const char* ErrorType(int http_status) {
   }
 }
 
-// question.generation.max_new_tokens -> max_tokens
+// question.generation.max_new_tokens -> max_tokens, options.image_size -> image_options.image_size
 std::string ParameterName(std::string field) {
   field = std::string(absl::StripPrefix(absl::StripPrefix(field, "question."), "generation."));
   if (field == "max_new_tokens") return "max_tokens";
   if (field == "min_new_tokens") return "min_tokens";
+  if (absl::StartsWith(field, "options.")) return absl::StrCat("image_", field);
   if (absl::StartsWith(field, "images") || absl::StartsWith(field, "turns")) return absl::StrCat("messages (", field, ")");
   return field;
 }

@@ -291,6 +291,25 @@ absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body) {
   return request;
 }
 
+absl::StatusOr<v1::AnalyzeImageRequest> ReadAnalyzeRequest(std::string_view body) {
+  DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
+  v1::AnalyzeImageRequest request;
+  Members members(object, "");
+  const std::string image = members.Text("image");
+  if (image.empty()) return Invalid("image", "takes a picture: base64 or a data: URL");
+  if (absl::StrContains(image, ':')) {
+    DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(image, "image", *request.mutable_image()));
+  } else if (!absl::Base64Unescape(image, request.mutable_image()->mutable_data())) {
+    return Invalid("image", "is neither base64 nor a data: URL");
+  }
+  ReadImageOptions(members, *request.mutable_options());
+  request.set_cls_attention(members.Flag("cls_attention"));
+  request.set_qformer_attention(members.Flag("qformer_attention"));
+  request.set_prepared_image(members.Flag("prepared_image"));
+  DIPTYCH_RETURN_IF_ERROR(members.Finish());
+  return request;
+}
+
 absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body) {
   DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
   OpenAiRequest request;

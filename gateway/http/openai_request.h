@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "diptych/v1/inference.pb.h"
+#include "diptych/v1/gateway.pb.h"
 
 namespace diptych::gateway {
 
@@ -33,5 +33,9 @@ absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body);
 
 // POST /v1/completions: one prompt string, text alone, not wrapped in any template.
 absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body);
+
+// POST /v1/diptych/analyze: {"image": base64 or a data: URL, "image_options", "cls_attention", "qformer_attention",
+// "prepared_image"}. As above.
+absl::StatusOr<v1::AnalyzeImageRequest> ReadAnalyzeRequest(std::string_view body);
 
 }  // namespace diptych::gateway

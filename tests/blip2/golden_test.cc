@@ -53,26 +53,71 @@ testing::Question QuestionOf(const json& golden) {
   return question;
 }
 
-class GoldenTest : public ::testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override {
-    golden_ = json::parse(ReadBytes(kGoldens / GetParam() / "golden.json"));
-    auto tensors = SafetensorsFile::Open(kGoldens / GetParam() / "golden.safetensors");
-    ASSERT_TRUE(tensors.ok()) << tensors.status();
-    tensors_ = *std::move(tensors);
-    auto model = testing::WholeModel::Load(kGoldens / GetParam() / "model", Placement{});
-    ASSERT_TRUE(model.ok()) << model.status();
-    model_ = *std::move(model);
+// The tensors of one file.
+class GoldenTensors {
+ public:
+  explicit GoldenTensors(const path& file) {
+    auto opened = SafetensorsFile::Open(file);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    if (opened.ok()) file_ = *std::move(opened);
   }
 
-  at::Tensor Golden(const std::string& name) const {
-    const auto found = tensors_->tensors().find(name);
-    if (found == tensors_->tensors().end()) return {};
+  // Undefined if there is none.
+  at::Tensor operator[](const std::string& name) const {
+    if (file_ == nullptr) return {};
+    const auto found = file_->tensors().find(name);
+    if (found == file_->tensors().end()) return {};
     const TensorEntry& entry = found->second;
     at::Tensor tensor = at::empty(entry.shape, entry.dtype);
     std::memcpy(tensor.data_ptr(), entry.data.data(), entry.data.size());
     return tensor;
   }
+
+ private:
+  std::unique_ptr<SafetensorsFile> file_;
+};
+
+// Shares, so the tolerance is absolute.
+void ExpectSameShares(const at::Tensor& actual, const at::Tensor& golden, const char* map) {
+  ASSERT_TRUE(golden.defined()) << map;
+  ASSERT_EQ(actual.sizes(), golden.sizes()) << map;
+  EXPECT_LE((actual - golden).abs().max().item<double>(), kTolerance) << map;
+}
+
+// attention.safetensors of a folder.
+class AttentionGoldens {
+ public:
+  explicit AttentionGoldens(const path& folder) : tensors_(folder / "attention.safetensors") {}
+
+  void Compare(const testing::WholeModel& model, const testing::Question& question, const std::string& name,
+               const std::vector<int64_t>& token_ids) const {
+    const at::Tensor ids = tensors_[name + ".ids"];
+    ASSERT_TRUE(ids.defined());
+    ASSERT_TRUE(ids.equal(at::tensor(token_ids)));
+    const auto attention = model.Attend(question, token_ids);
+    ASSERT_TRUE(attention.ok()) << attention.status();
+    ExpectSameShares(attention->cls, tensors_[name + ".cls"], "cls");
+    ExpectSameShares(attention->queries, tensors_[name + ".queries"], "queries");
+    ExpectSameShares(attention->decoder, tensors_[name + ".decoder"], "decoder");
+    EXPECT_TRUE(at::allclose(attention->cls.sum(), at::ones({}), 1e-5, 1e-5));
+    EXPECT_TRUE(at::allclose(attention->queries.sum(1), at::ones({attention->queries.size(0)}), 1e-5, 1e-5));
+  }
+
+ private:
+  const GoldenTensors tensors_;
+};
+
+class GoldenTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    golden_ = json::parse(ReadBytes(kGoldens / GetParam() / "golden.json"));
+    tensors_ = std::make_unique<GoldenTensors>(kGoldens / GetParam() / "golden.safetensors");
+    auto model = testing::WholeModel::Load(kGoldens / GetParam() / "model", Placement{});
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = *std::move(model);
+  }
+
+  at::Tensor Golden(const std::string& name) const { return (*tensors_)[name]; }
 
   void ExpectNear(const at::Tensor& actual, const std::string& name) const {
     const at::Tensor golden = Golden(name);
@@ -84,7 +129,7 @@ class GoldenTest : public ::testing::TestWithParam<std::string> {
   }
 
   json golden_;
-  std::unique_ptr<SafetensorsFile> tensors_;
+  std::unique_ptr<GoldenTensors> tensors_;
   std::unique_ptr<testing::WholeModel> model_;
 };
 
@@ -110,6 +155,33 @@ TEST_P(GoldenTest, GivesTheSameTensorsAndTokens) {
     ExpectNear(answer->taps.qformer, name + ".qformer");
     ExpectNear(answer->taps.projected, name + ".projected");
     ExpectNear(answer->taps.logits, name + ".logits");
+  }
+}
+
+TEST_P(GoldenTest, LooksWhereTransformersLooks) {
+  const AttentionGoldens goldens(kGoldens / GetParam());
+  int compared = 0;
+  for (const json& golden : golden_["cases"]) {
+    if (golden["image"].is_null() || golden.contains("num_beams")) continue;
+    SCOPED_TRACE(golden["name"]);
+    goldens.Compare(*model_, QuestionOf(golden), golden["name"], golden["token_ids"].get<std::vector<int64_t>>());
+    ++compared;
+  }
+  EXPECT_GE(compared, 2);
+}
+
+TEST(DemoGoldenTest, LooksWhereTransformersLooks) {
+  const AttentionGoldens goldens(kGoldens / "demo");
+  const auto model = testing::WholeModel::Load(testing::RepositoryPath("models/demo"), Placement{});
+  ASSERT_TRUE(model.ok()) << model.status();
+  testing::Question question{.image = ReadBytes(testing::RepositoryPath("models/demo/samples/red_circle_blue_star.png")),
+                             .text = "Question: What color is the circle? Answer:",
+                             .options = {}};
+  for (const auto& [name, image_size] : {std::pair{"question", 0}, std::pair{"larger", 224}}) {
+    question.image_size = image_size;
+    const auto answer = (*model)->Ask(question);
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    goldens.Compare(**model, question, name, answer->token_ids);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "blip2/png.h"
 #include "common/status.h"
 #include "tests/testing/crc32.h"
 #include "tests/testing/paths.h"
@@ -117,6 +118,18 @@ TEST(DecodeImageTest, KeepsLibraryTextOutOfItsErrors) {
                 status.message().find("ends before its announced length") != std::string::npos)
         << status;
   }
+}
+
+TEST(EncodePngTest, WhatIsWrittenIsRead) {
+  RgbImage image{.width = 37, .height = 21, .pixels = {}};
+  for (int i = 0; i < 3 * 37 * 21; ++i) image.pixels.push_back(static_cast<uint8_t>(i * i * 7 >> 3));  // hard to compress
+  const auto file = EncodePng(image);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto read = DecodeImage(*file, {});
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->width, 37);
+  EXPECT_EQ(read->height, 21);
+  EXPECT_EQ(read->pixels, image.pixels);
 }
 
 }  // namespace

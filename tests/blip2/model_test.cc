@@ -84,6 +84,30 @@ TEST(VisionModelTest, RefusesASideThatIsNoMultipleOfThePatch) {
   EXPECT_THROW(model.Forward(Wave({1, 3, 20, 25})), c10::Error);
 }
 
+TEST(VisionModelTest, AnAnalysisHasTheSameTokensAndSharesThatSumToOne) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/3);
+  const VisionModel model(*checkpoint.Open(), kFloat32);
+  const at::Tensor pixels = Wave({2, 3, 20, 20});
+  const VisionAnalysis analysis = model.Analyze(pixels);
+  EXPECT_TRUE(analysis.tokens.equal(model.Forward(pixels)));
+  EXPECT_EQ(analysis.class_attention.sizes(), (std::vector<int64_t>{2, analysis.tokens.size(1)}));
+  EXPECT_LT(MaxDifference(analysis.class_attention.sum(1), at::ones({2})), kTolerance);
+  EXPECT_EQ(model.Analyze(pixels.slice(0, 0, 1)).class_attention.size(0), 1);
+}
+
+TEST(QFormerTest, AnAnalysisHasTheSameQueriesAndSharesThatSumToOne) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/5);
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    const QFormer model(*checkpoint.Open(), Placement{.dtype = dtype});
+    const at::Tensor visual_tokens = Wave({2, 9, 24}).to(dtype);
+    const QFormerAnalysis analysis = model.Analyze(visual_tokens);
+    EXPECT_TRUE(analysis.queries.equal(model.Forward(visual_tokens)));
+    EXPECT_EQ(analysis.cross_attention.scalar_type(), at::kFloat);
+    EXPECT_EQ(analysis.cross_attention.sizes(), (std::vector<int64_t>{2, analysis.queries.size(1), 9}));
+    EXPECT_LT(MaxDifference(analysis.cross_attention.sum(2), at::ones({2, analysis.queries.size(1)})), kTolerance);
+  }
+}
+
 TEST(QFormerTest, MatchesTheFormulas) {
   for (const int64_t frequency : {1, 2, 3}) {
     Config config = TinyConfig();

@@ -334,5 +334,30 @@ TEST(OptReducedPrecisionTest, StaysNearFloat32) {
   EXPECT_LT(relative(at::kBFloat16), 0.05);
 }
 
+// Long enough that the scores are written out in several slices.
+TEST(OptDecoderTest, AttentionSumsToOneAndLooksBackOnly) {
+  Config config = TinyConfig();
+  config.text.max_position_embeddings = 1200;
+  const RandomCheckpoint checkpoint(config, /*seed=*/21);
+  const OptDecoder decoder(*checkpoint.Open(), Placement{});
+  const at::Tensor text = Tokens(1200, config.text.word_embed_proj_dim);
+  const at::Tensor all = decoder.AttentionToPrefix(text, /*first=*/0, /*prefix=*/1200);
+  EXPECT_LT(LargestDifference(all.sum(1), at::ones({1200})), kOptTolerance);
+  EXPECT_EQ(all.triu(1).abs().max().item<float>(), 0);
+  const at::Tensor some = decoder.AttentionToPrefix(text, /*first=*/1100, /*prefix=*/7);
+  EXPECT_LT(LargestDifference(some, all.slice(0, 1100).slice(1, 0, 7)), kOptTolerance);
+  const at::Tensor alone = decoder.AttentionToPrefix(text.slice(0, 0, 900), /*first=*/899, /*prefix=*/7);
+  EXPECT_LT(LargestDifference(alone[0], all[899].slice(0, 0, 7)), kOptTolerance);
+}
+
+TEST(OptDecoderTest, AttentionOutsideTheTextIsRefused) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/21);
+  const OptDecoder decoder(*checkpoint.Open(), Placement{});
+  const at::Tensor text = Tokens(5, TinyConfig().text.word_embed_proj_dim);
+  EXPECT_THROW(decoder.AttentionToPrefix(text, /*first=*/5, /*prefix=*/1), c10::Error);
+  EXPECT_THROW(decoder.AttentionToPrefix(text, /*first=*/0, /*prefix=*/6), c10::Error);
+  EXPECT_THROW(decoder.AttentionToPrefix(text.unsqueeze(0), /*first=*/0, /*prefix=*/1), c10::Error);
+}
+
 }  // namespace
 }  // namespace diptych::blip2

@@ -1,4 +1,4 @@
-// GetModel, PlanContext and AnalyzeImage through the RPC.
+// GetModel and PlanContext through the RPC.
 #include <gtest/gtest.h>
 
 #include "tests/gateway/gateway_fixture.h"
@@ -85,16 +85,6 @@ TEST_F(ModelRpcTest, APlanOutOfRangeNamesItsField) {
   const auto plan = Plan(request);
   EXPECT_EQ(ReasonOf(plan.status()), reason::kOptionRange);
   EXPECT_EQ(FieldOf(plan.status()), "patch_size");
-}
-
-TEST_F(ModelRpcTest, AnalysisIsNotPartOfThisVersion) {
-  FakeLanguageTier language;
-  StartGateway(language.target());
-  grpc::ClientContext context;
-  v1::AnalyzeImageResponse response;
-  const grpc::Status status = stub_->AnalyzeImage(&context, {}, &response);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-  EXPECT_FALSE(status.error_message().empty());
 }
 
 }  // namespace

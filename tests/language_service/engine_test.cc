@@ -253,7 +253,7 @@ TEST_F(EngineTest, BetweenTwoPassesAtMostOnePictureIsProjected) {
   for (auto& promise : projected) {
     engine_->Project(
         {.bytes = std::string(4, '\0'), .dtype = v1::NUMBER_TYPE_FLOAT32, .tokens = 1, .width = 1, .timings = {}},
-        "key", [&promise](auto image) { promise.set_value(image.ok()); });
+        "key", /*with_attention=*/false, [&promise](auto image) { promise.set_value(image.ok()); });
   }
   gate.Open();
   for (auto& promise : projected) EXPECT_TRUE(promise.get_future().get());
@@ -269,7 +269,7 @@ TEST_F(EngineTest, AProjectionThatFailsOrIsNotFiniteIsAnError) {
     std::promise<absl::Status> promise;
     engine_->Project(
         {.bytes = std::string(4, '\0'), .dtype = v1::NUMBER_TYPE_FLOAT32, .tokens = 1, .width = 1, .timings = {}},
-        "key", [&promise](auto image) { promise.set_value(image.status()); });
+        "key", /*with_attention=*/false, [&promise](auto image) { promise.set_value(image.status()); });
     return promise.get_future().get();
   };
   EXPECT_EQ(status([](const at::Tensor&) -> at::Tensor { throw std::runtime_error("no"); }).code(),

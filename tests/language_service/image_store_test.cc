@@ -32,6 +32,7 @@ class ImageStoreTest : public ::testing::Test {
   };
   struct Projection {
     std::string key;
+    bool with_attention;
     std::function<void(MaybeProjected)> done;
   };
 
@@ -42,8 +43,8 @@ class ImageStoreTest : public ::testing::Test {
                   return [pull = pulls_.back()] { ++pull->cancels; };
                 },
             .project =
-                [this](VisualTokens, std::string key, auto done) {
-                  projections_.push_back({std::move(key), std::move(done)});
+                [this](VisualTokens, std::string key, bool with_attention, auto done) {
+                  projections_.push_back({std::move(key), with_attention, std::move(done)});
                 }};
   }
 
@@ -298,7 +299,7 @@ TEST(ImageStoreRaceTest, EveryRequestGetsOneOutcomeOrHasLeft) {
                return [] {};
              },
          .project =
-             [&](VisualTokens, std::string key, auto done) { later([key, done] { done(Projected(key)); }); }},
+             [&](VisualTokens, std::string key, bool, auto done) { later([key, done] { done(Projected(key)); }); }},
         2000);
     std::vector<std::thread> callers;
     for (int t = 0; t < kThreads; ++t) {

@@ -110,6 +110,37 @@ v1::GenerateResponse FinishedMessage(const std::string& text) {
   return message;
 }
 
+v1::AnalyzeVisionResponse FakeVisionAnalysis() {
+  v1::AnalyzeVisionResponse response;
+  response.set_model_fingerprint(FakeVisionModel().fingerprint());
+  response.mutable_image_size()->set_height(64);
+  response.mutable_image_size()->set_width(96);
+  response.set_pixel_height(28);
+  response.set_pixel_width(42);
+  response.set_patch_size(14);
+  response.set_tokens(7);
+  response.set_width(1408);
+  response.set_mean_norm(2.5);
+  response.mutable_cls_attention()->mutable_patches()->set_rows(2);
+  response.mutable_cls_attention()->mutable_patches()->set_columns(3);
+  for (int i = 0; i < 6; ++i) response.mutable_cls_attention()->mutable_patches()->add_values(0.125f);
+  response.mutable_cls_attention()->set_class_token(0.25f);
+  response.set_prepared_image("a PNG file");
+  return response;
+}
+
+v1::AnalyzeQueriesResponse FakeQueryAnalysis() {
+  v1::AnalyzeQueriesResponse response;
+  for (const bool looks_at_patch : {false, true}) {
+    v1::AttentionMap& map = *response.add_query_attention();
+    map.mutable_patches()->set_rows(2);
+    map.mutable_patches()->set_columns(3);
+    for (int i = 0; i < 6; ++i) map.mutable_patches()->add_values(looks_at_patch && i == 5 ? 1 : 0);
+    map.set_class_token(looks_at_patch ? 0 : 1);
+  }
+  return response;
+}
+
 FakeLanguageTier::FakeLanguageTier(Script script)
     : script_(std::move(script)), server_(Serve(this, v1::LanguageService::service_full_name())) {
   token_count.set_text_tokens(9);
@@ -119,6 +150,13 @@ grpc::Status FakeLanguageTier::Generate(grpc::ServerContext* context, const v1::
                                         Writer* writer) {
   const int call = ++calls_;
   return script_ == nullptr ? AnswerByDefault(writer, *request) : script_(call, context, *request, writer);
+}
+
+grpc::Status FakeLanguageTier::AnalyzeQueries(grpc::ServerContext* context, const v1::AnalyzeQueriesRequest* request,
+                                              v1::AnalyzeQueriesResponse* response) {
+  if (analysis) return analysis(context, *request, response);
+  *response = FakeQueryAnalysis();
+  return grpc::Status::OK;
 }
 
 grpc::Status FakeLanguageTier::CountTokens(grpc::ServerContext*, const v1::CountTokensRequest*,
@@ -135,6 +173,13 @@ grpc::Status FakeLanguageTier::GetLanguageModel(grpc::ServerContext*, const v1::
 }
 
 FakeVisionTier::FakeVisionTier() : server_(Serve(this, v1::VisionService::service_full_name())) {}
+
+grpc::Status FakeVisionTier::AnalyzeVision(grpc::ServerContext* context, const v1::AnalyzeVisionRequest* request,
+                                           v1::AnalyzeVisionResponse* response) {
+  if (analysis) return analysis(context, *request, response);
+  *response = FakeVisionAnalysis();
+  return grpc::Status::OK;
+}
 
 grpc::Status FakeVisionTier::GetVisionModel(grpc::ServerContext*, const v1::GetVisionModelRequest*,
                                             v1::GetVisionModelResponse* response) {

@@ -23,11 +23,18 @@ v1::GenerateResponse StartedMessage(const std::string& request_id = "");
 v1::GenerateResponse DeltaMessage(const std::string& text, int token_id);
 v1::GenerateResponse FinishedMessage(const std::string& text);
 
+// What both fakes say of any picture: 2 × 3 patches of 14 pixels; two queries, the first of which looks at the class
+// token alone and the second at the last patch alone.
+v1::AnalyzeVisionResponse FakeVisionAnalysis();
+v1::AnalyzeQueriesResponse FakeQueryAnalysis();
+
 class FakeLanguageTier final : public v1::LanguageService::Service {
  public:
   using Writer = grpc::ServerWriter<v1::GenerateResponse>;
   // `call` counts from 1. The default answers "a red circle" in two deltas.
   using Script = std::function<grpc::Status(int call, grpc::ServerContext*, const v1::GenerateRequest&, Writer*)>;
+  using Analysis =
+      std::function<grpc::Status(grpc::ServerContext*, const v1::AnalyzeQueriesRequest&, v1::AnalyzeQueriesResponse*)>;
 
   // Starts a server on a free port; ready unless told otherwise.
   explicit FakeLanguageTier(Script script = nullptr);
@@ -40,9 +47,12 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
   v1::ModelDescription model = FakeLanguageModel();
   v1::TierLoad load;
   v1::CountTokensResponse token_count;
+  Analysis analysis;  // of AnalyzeQueries; null: FakeQueryAnalysis
 
  private:
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request, Writer* writer) override;
+  grpc::Status AnalyzeQueries(grpc::ServerContext* context, const v1::AnalyzeQueriesRequest* request,
+                              v1::AnalyzeQueriesResponse* response) override;
   grpc::Status CountTokens(grpc::ServerContext* context, const v1::CountTokensRequest* request,
                            v1::CountTokensResponse* response) override;
   grpc::Status GetLanguageModel(grpc::ServerContext* context, const v1::GetLanguageModelRequest* request,
@@ -53,14 +63,21 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
   std::unique_ptr<GrpcServer> server_;
 };
 
-// Describes itself; encodes nothing.
+// Describes itself and analyses; encodes nothing.
 class FakeVisionTier final : public v1::VisionService::Service {
  public:
+  using Analysis =
+      std::function<grpc::Status(grpc::ServerContext*, const v1::AnalyzeVisionRequest&, v1::AnalyzeVisionResponse*)>;
+
   FakeVisionTier();
   std::string target() const { return "127.0.0.1:" + std::to_string(server_->port()); }
   void Kill() { server_.reset(); }
 
+  Analysis analysis;  // of AnalyzeVision; null: FakeVisionAnalysis
+
  private:
+  grpc::Status AnalyzeVision(grpc::ServerContext* context, const v1::AnalyzeVisionRequest* request,
+                             v1::AnalyzeVisionResponse* response) override;
   grpc::Status GetVisionModel(grpc::ServerContext* context, const v1::GetVisionModelRequest* request,
                               v1::GetVisionModelResponse* response) override;
 

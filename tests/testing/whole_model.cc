@@ -62,11 +62,7 @@ absl::StatusOr<Answer> WholeModel::Ask(const Question& question) const {
   if (!question.image.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(projected, See(question, answer));
   }
-  const blip2::PromptInput input = {.images = question.image.empty() ? 0 : 1,
-                                    .text = question.text,
-                                    .turns = {},
-                                    .max_new_tokens = question.options.max_new_tokens};
-  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt prompt, blip2::BuildPrompt(input, config_, tokenizer_));
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt prompt, PromptOf(question));
   answer.prompt_ids = prompt.ids;
   at::Tensor embeddings = decoder_.Embed(prompt.ids);
   if (projected.defined()) {
@@ -78,12 +74,39 @@ absl::StatusOr<Answer> WholeModel::Ask(const Question& question) const {
   return answer;
 }
 
+absl::StatusOr<Attention> WholeModel::Attend(const Question& question, std::span<const int64_t> answer_ids) const {
+  DIPTYCH_ASSIGN_OR_RETURN(const at::Tensor pixels, PixelsOf(question));
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt prompt, PromptOf(question));
+  const blip2::VisionAnalysis seen = vision_.Analyze(pixels);
+  const blip2::QFormerAnalysis read = qformer_.Analyze(seen.tokens);
+  const at::Tensor queries = qformer_.Project(read.queries)[0];
+  std::vector<int64_t> text(prompt.ids.begin() + queries.size(0), prompt.ids.end());
+  text.insert(text.end(), answer_ids.begin(), answer_ids.end() - 1);
+  const at::Tensor embeddings = at::cat({queries, decoder_.Embed(text)[0]});
+  const auto first = static_cast<int64_t>(prompt.ids.size()) - 1;
+  return Attention{.cls = OnCpu(seen.class_attention[0]),
+                   .queries = OnCpu(read.cross_attention[0]),
+                   .decoder = OnCpu(decoder_.AttentionToPrefix(embeddings, first, queries.size(0)))};
+}
+
+absl::StatusOr<blip2::Prompt> WholeModel::PromptOf(const Question& question) const {
+  const blip2::PromptInput input = {.images = question.image.empty() ? 0 : 1,
+                                    .text = question.text,
+                                    .turns = {},
+                                    .max_new_tokens = question.options.max_new_tokens};
+  return blip2::BuildPrompt(input, config_, tokenizer_);
+}
+
+absl::StatusOr<at::Tensor> WholeModel::PixelsOf(const Question& question) const {
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::RgbImage image, blip2::DecodeImage(question.image, ImageLimits{}));
+  const int64_t size = question.image_size == 0 ? config_.image_processor.image_size : question.image_size;
+  return blip2::ToPixelValues(image, config_.image_processor, static_cast<int>(size));
+}
+
 // Picture to projected queries [1, Q, De].
 absl::StatusOr<at::Tensor> WholeModel::See(const Question& question, Answer& answer) const {
   Lap lap;
-  DIPTYCH_ASSIGN_OR_RETURN(const blip2::RgbImage image, blip2::DecodeImage(question.image, ImageLimits{}));
-  const int64_t size = question.image_size == 0 ? config_.image_processor.image_size : question.image_size;
-  const at::Tensor pixels = blip2::ToPixelValues(image, config_.image_processor, static_cast<int>(size));
+  DIPTYCH_ASSIGN_OR_RETURN(const at::Tensor pixels, PixelsOf(question));
   answer.seconds.image = lap();
   const at::Tensor vision = vision_.Forward(pixels);
   answer.seconds.vision = lap();

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "blip2/checkpoint.h"
 #include "blip2/generation.h"
 #include "blip2/opt.h"
+#include "blip2/prompt.h"
 #include "blip2/qformer.h"
 #include "blip2/tokenizer.h"
 #include "blip2/vision_model.h"
@@ -52,6 +54,13 @@ struct Answer {
   StageSeconds seconds;
 };
 
+// Where the parts look, float32 on the CPU; G is the number of the answer's tokens.
+struct Attention {
+  at::Tensor cls;      // [P]: the class token in the last vision layer
+  at::Tensor queries;  // [Q, P]: the queries in the last Q-Former layer that reads the picture
+  at::Tensor decoder;  // [G, Q]: from the place that chose each token to the query tokens
+};
+
 // Const after Load; thread-safe.
 class WholeModel {
  public:
@@ -59,6 +68,8 @@ class WholeModel {
                                                           const blip2::Placement& placement);
 
   absl::StatusOr<Answer> Ask(const Question& question) const;
+  // Requires: a picture, and at least one token.
+  absl::StatusOr<Attention> Attend(const Question& question, std::span<const int64_t> answer_ids) const;
 
   const blip2::Config& config() const { return config_; }
   const blip2::Tokenizer& tokenizer() const { return tokenizer_; }
@@ -66,6 +77,9 @@ class WholeModel {
  private:
   WholeModel(const blip2::Checkpoint& checkpoint, blip2::Tokenizer tokenizer, const blip2::Placement& placement);
 
+  absl::StatusOr<blip2::Prompt> PromptOf(const Question& question) const;
+  // [1, 3, S, S]
+  absl::StatusOr<at::Tensor> PixelsOf(const Question& question) const;
   absl::StatusOr<at::Tensor> See(const Question& question, Answer& answer) const;
   absl::Status Write(const Question& question, const at::Tensor& embeddings, Answer& answer) const;
   absl::Status WriteTokenByToken(const blip2::GenerationOptions& options, at::Tensor logits, blip2::KvPool& pool,

@@ -85,11 +85,13 @@ void BatchMixTest::RunMix(std::mt19937& random, VisionEngine& engine, std::mutex
 TEST_F(BatchMixTest, FiveHundredRandomMixesGiveEachPictureItsOwnTokens) {
   std::mt19937 random(11);
   std::mutex hold;  // the engine can't run while a test has it
+  ServedVisionModel served;
+  served.encode = [&](const at::Tensor& pixels, int merging) {
+    std::lock_guard lock(hold);
+    return model_.Forward(pixels, merging);
+  };
   VisionEngine engine(
-      [&](const at::Tensor& pixels, int merging) {
-        std::lock_guard lock(hold);
-        return model_.Forward(pixels, merging);
-      },
+      served,
       {.max_batch = 6, .image_size = 56},
       [&](std::shared_ptr<EncodeJob> job, auto image) { outcomes_.at(job->id).image.set_value(std::move(image)); });
   for (int mix = 0; mix < 500 && !HasFatalFailure(); ++mix) RunMix(random, engine, hold);

@@ -30,8 +30,9 @@ class Case:
 class Reference:
     """A checkpoint in transformers, with the image processor that works with Pillow."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32):
-        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
+    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32, attention: bool = False):
+        kind = dict(attn_implementation="eager") if attention else {}  # the one that can give its weights
+        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype, **kind).eval()
         self.processor = BlipImageProcessorPil.from_pretrained(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         config = self.model.config
@@ -98,6 +99,30 @@ class Reference:
             embeddings[:, :projected.shape[1]] = projected
         logits = self.model.language_model(inputs_embeds=embeddings).logits
         return prompt, logits[0, len(prompt) - 1:-1].float()
+
+    @torch.no_grad()
+    def attention(self, case: Case, new_ids: list[int]) -> dict[str, torch.Tensor]:
+        """Where the parts look, float32; only of a Reference with attention=True and a case with a picture.
+
+        `cls` [P]: the class token in the last vision layer. `queries` [Q, P]: the queries in the last Q-Former layer with
+        cross-attention. Both averaged over the heads, the class token first. `decoder` [G, Q]: for each of `new_ids` the
+        place that chose it, to the query tokens, averaged over layers and heads. `relevance` [G, P - 1]: the queries' maps,
+        weighted with their shares of the decoder's attention to the picture.
+        """
+        pixels = self.pixels(case.image, case.image_size).to(self.model.dtype)
+        vision = self.model.vision_model(pixel_values=pixels, interpolate_pos_encoding=True, output_attentions=True)
+        qformer = self.model.qformer(query_embeds=self.model.query_tokens, encoder_hidden_states=vision.last_hidden_state,
+                                     output_attentions=True)
+        queries = qformer.cross_attentions[-1][0].float().mean(0)
+        prompt = self.prompt_ids(case.text, case.image is not None)
+        embeddings = self.model.get_input_embeddings()(torch.tensor([prompt + new_ids[:-1]]))
+        projected = self.taps(case)["projected"]
+        embeddings[:, :projected.shape[1]] = projected
+        layers = self.model.language_model(inputs_embeds=embeddings, output_attentions=True).attentions
+        decoder = torch.stack([layer[0].float().mean(0) for layer in layers]).mean(0)
+        decoder = decoder[len(prompt) - 1:, :len(queries)]
+        return dict(cls=vision.attentions[-1][0, :, 0].float().mean(0), queries=queries, decoder=decoder,
+                    relevance=decoder / decoder.sum(1, keepdim=True) @ queries[:, 1:])
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

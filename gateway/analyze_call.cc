@@ -1,0 +1,178 @@
+#include "gateway/analyze_call.h"
+
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/call_watch.h"
+#include "common/grpc_status.h"
+#include "common/log.h"
+#include "common/status.h"
+#include "common/wire.h"
+#include "gateway/analysis.h"
+#include "gateway/request_id.h"
+#include "gateway/tier_call.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr TierName kVisionTier = {.tier = "vision", .stage = "vit"};
+constexpr TierName kLanguageTier = {.tier = "language", .stage = "qformer"};
+
+// Admission knows questions; the caller knows the fields of AnalyzeImageRequest.
+absl::Status WithFieldOfAnalysis(const absl::Status& error) {
+  const std::string field = FieldOf(error);
+  if (field.empty()) return error;
+  absl::string_view name = absl::StripPrefix(absl::string_view(field), "question.");
+  if (absl::StartsWith(name, "images")) name = "image";
+  const std::string own = absl::ConsumePrefix(&name, "image_options.") ? absl::StrCat("options.", name) : std::string(name);
+  return InvalidField(ReasonOf(error), own, std::string(error.message()));
+}
+
+class AnalyzeCall final : public grpc::ServerUnaryReactor {
+ public:
+  AnalyzeCall(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
+              const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response)
+      : environment_(environment), context_(context), response_(response) {
+    if (const absl::Status status = Begin(bytes); !status.ok()) End(status);
+  }
+
+  ~AnalyzeCall() override {
+    using Milliseconds = std::chrono::duration<double, std::milli>;
+    spdlog::info("analyze {} {} in {:.1f} ms", request_id_, absl::StatusCodeToString(status_.code()),
+                 Milliseconds(SteadyClock::now() - arrival_).count());
+  }
+
+ private:
+  absl::Status Begin(const grpc::ByteBuffer& bytes);
+  // Checks the request as the question that it is but for its text, and takes a place for it.
+  absl::Status Admit();
+  void AskTiers(v1::Image image);
+  // One tier has answered.
+  void OnTierEnd(const absl::Status& status);
+  absl::Status Merge();
+  void End(const absl::Status& status);
+
+  void OnDone() override { delete this; }
+
+  const AnalyzeEnvironment& environment_;
+  grpc::CallbackServerContext* const context_;
+  grpc::ByteBuffer* const response_;
+  const SteadyTime arrival_ = SteadyClock::now();
+  v1::AnalyzeImageRequest request_;  // its picture goes to the tiers
+  std::string request_id_;
+  ByteBudget::Lease memory_;
+  ByteBudget::Lease second_memory_;  // where the picture goes to both tiers
+  CallGate::Ticket ticket_;
+  TierCall<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse> vision_;
+  TierCall<v1::AnalyzeQueriesRequest, v1::AnalyzeQueriesResponse> language_;
+
+  std::mutex mutex_;
+  int pending_ = 0;
+  absl::Status status_;  // the first error
+};
+
+absl::Status AnalyzeCall::Begin(const grpc::ByteBuffer& bytes) {
+  const auto size = static_cast<int64_t>(bytes.Length());
+  DIPTYCH_ASSIGN_OR_RETURN(memory_, environment_.admission->Reserve(size));
+  DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request_));
+  DIPTYCH_RETURN_IF_ERROR(Admit());
+  if (request_.qformer_attention()) {
+    DIPTYCH_ASSIGN_OR_RETURN(second_memory_, environment_.admission->Reserve(size));
+  }
+  request_id_ = request_.request_id().empty() ? NewRequestId() : request_.request_id();
+  context_->AddTrailingMetadata("request-id", request_id_);
+  AskTiers(std::move(*request_.mutable_image()));
+  return absl::OkStatus();
+}
+
+absl::Status AnalyzeCall::Admit() {
+  v1::Question question;
+  question.add_images()->Swap(request_.mutable_image());
+  *question.mutable_image_options() = request_.options();
+  question.set_request_id(request_.request_id());
+  auto ticket = environment_.admission->Admit(question, /*served_model=*/"");
+  question.mutable_images(0)->Swap(request_.mutable_image());
+  if (!ticket.ok()) return WithFieldOfAnalysis(ticket.status());
+  ticket_ = *std::move(ticket);
+  return CheckAnalysisOptions(request_);
+}
+
+void AnalyzeCall::AskTiers(v1::Image image) {
+  const SteadyTime deadline = WatchCall(*context_, environment_.request_timeout)->deadline();
+  pending_ = request_.qformer_attention() ? 2 : 1;
+  if (request_.qformer_attention()) {
+    *language_.request.mutable_image() = image;
+    *language_.request.mutable_options() = request_.options();
+    language_.request.set_request_id(request_id_);
+  }
+  vision_.request.set_image(std::move(*image.mutable_data()));
+  *vision_.request.mutable_options() = request_.options();
+  vision_.request.set_cls_attention(request_.cls_attention());
+  vision_.request.set_prepared_image(request_.prepared_image());
+  vision_.request.set_request_id(request_id_);
+  // Read before either starts: this call may be over when the first Start returns.
+  const bool both = pending_ == 2;
+  vision_.Start(
+      context_, deadline, kVisionTier,
+      [stub = environment_.vision](auto* context, auto* request, auto* response, auto callback) {
+        stub->async()->AnalyzeVision(context, request, response, std::move(callback));
+      },
+      [this](const absl::Status& status) { OnTierEnd(status); });
+  if (!both) return;
+  language_.Start(
+      context_, deadline, kLanguageTier,
+      [stub = environment_.language](auto* context, auto* request, auto* response, auto callback) {
+        stub->async()->AnalyzeQueries(context, request, response, std::move(callback));
+      },
+      [this](const absl::Status& status) { OnTierEnd(status); });
+}
+
+void AnalyzeCall::OnTierEnd(const absl::Status& status) {
+  if (!status.ok()) {
+    {
+      std::lock_guard lock(mutex_);
+      if (status_.ok()) status_ = status;
+    }
+    vision_.Cancel();
+    language_.Cancel();
+  }
+  {
+    std::lock_guard lock(mutex_);
+    if (--pending_ > 0) return;
+  }
+  const absl::Status error = status_;
+  End(error.ok() ? Merge() : error);
+}
+
+absl::Status AnalyzeCall::Merge() {
+  const std::string fingerprint = environment_.fingerprint();
+  if (!fingerprint.empty() && fingerprint != vision_.response.model_fingerprint()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch,
+                     "the vision tier serves another model than the language tier");
+  }
+  DIPTYCH_ASSIGN_OR_RETURN(v1::AnalyzeImageResponse response,
+                           MergeAnalysis(request_, std::move(vision_.response), std::move(language_.response)));
+  response.set_request_id(request_id_);
+  *response_ = SerializeMessage(response);
+  return absl::OkStatus();
+}
+
+void AnalyzeCall::End(const absl::Status& status) {
+  status_ = status;
+  environment_.metrics->answers.Ended(status, nullptr, SteadyClock::now() - arrival_);
+  environment_.metrics->repeats.Add(language_.repeats());
+  ticket_.Leave();
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
+                                            const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+  return new AnalyzeCall(environment, context, request, response);
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,31 @@
+// The life of one AnalyzeImage at the gateway: parse, admit, ask the tiers, put together, finish.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <string>
+
+#include "diptych/v1/language.grpc.pb.h"
+#include "diptych/v1/vision.grpc.pb.h"
+#include "gateway/admission.h"
+#include "gateway/gateway_metrics.h"
+
+namespace diptych::gateway {
+
+// What each call needs of the server. Outlives all calls.
+struct AnalyzeEnvironment {
+  v1::VisionService::Stub* vision;
+  v1::LanguageService::Stub* language;
+  Admission* admission;
+  std::function<std::string()> fingerprint;  // that the language tier states, empty while unknown
+  SteadyDuration request_timeout;
+  GatewayMetrics* metrics;
+};
+
+// Starts the call and returns its reactor, which deletes itself. The vision tier is asked, and for the queries' attention
+// the language tier at the same time; the first that fails ends both.
+grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
+                                            const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
+
+}  // namespace diptych::gateway

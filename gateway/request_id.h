@@ -1,0 +1,11 @@
+// Ids for requests whose callers chose none.
+#pragma once
+
+#include <string>
+
+namespace diptych::gateway {
+
+// 16 hexadecimal digits. Thread-safe.
+std::string NewRequestId();
+
+}  // namespace diptych::gateway

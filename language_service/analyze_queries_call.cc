@@ -1,0 +1,76 @@
+#include "language_service/analyze_queries_call.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "common/wire.h"
+#include "language_service/question_reader.h"
+#include "language_service/request_memory.h"
+
+namespace diptych {
+namespace {
+
+// query_attention [Q, P] float32, row-major: in each row the class token's share, then those of a square of patches.
+v1::AnalyzeQueriesResponse ToResponse(const at::Tensor& query_attention) {
+  const int64_t tokens = query_attention.size(1);
+  const auto side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(tokens - 1))));
+  v1::AnalyzeQueriesResponse response;
+  const float* row = query_attention.const_data_ptr<float>();
+  for (int64_t query = 0; query < query_attention.size(0); ++query, row += tokens) {
+    v1::AttentionMap& map = *response.add_query_attention();
+    map.set_class_token(row[0]);
+    map.mutable_patches()->set_rows(side);
+    map.mutable_patches()->set_columns(side);
+    map.mutable_patches()->mutable_values()->Add(row + 1, row + tokens);
+  }
+  return response;
+}
+
+}  // namespace
+
+AnalyzeQueriesCall::AnalyzeQueriesCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
+                                       const grpc::ByteBuffer& request, grpc::ByteBuffer* response)
+    : shared_(shared), response_(response), watch_(WatchCall(context, shared.longest_call)) {
+  if (const absl::Status status = Begin(request); !status.ok()) End(status);
+}
+
+absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
+  DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  DIPTYCH_ASSIGN_OR_RETURN(memory_, shared_.memory->Take(BytesForMessage(static_cast<int64_t>(bytes.Length()))));
+  v1::AnalyzeQueriesRequest request;
+  DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
+  DIPTYCH_ASSIGN_OR_RETURN(ImageRequest image, ReadAnalysis(std::move(request), *shared_.model, shared_.limits));
+  // The picture's bytes go with its flight, which may outlive this call.
+  image.memory = memory_.Split(BytesForPicture(image));
+  DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForQueryTokens(1, shared_.model->config) +
+                                       BytesForQueryAttention(image.expected, shared_.model->config)));
+  std::vector<ImageRequest> images;
+  images.push_back(std::move(image));
+  images_ = ImageCollector::Start(shared_.images, std::move(images), watch_,
+                                  [this](const absl::StatusOr<CollectedImages>& images) { OnImages(images); });
+  return absl::OkStatus();
+}
+
+void AnalyzeQueriesCall::OnImages(const absl::StatusOr<CollectedImages>& collected) {
+  if (collected.ok()) *response_ = SerializeMessage(ToResponse(collected->images[0]->query_attention));
+  End(collected.status());
+}
+
+void AnalyzeQueriesCall::OnCancel() {
+  watch_->Cancel();
+  if (images_ != nullptr) images_->Cancel();
+}
+
+void AnalyzeQueriesCall::End(const absl::Status& status) {
+  ticket_.Leave();
+  memory_.Release();
+  shared_.metrics->AnalysisEnded(status, SteadyClock::now() - arrival_);
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace diptych

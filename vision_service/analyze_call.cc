@@ -1,0 +1,100 @@
+#include "vision_service/analyze_call.h"
+
+#include <span>
+#include <string>
+#include <utility>
+
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "common/wire.h"
+#include "vision_service/picture_request.h"
+
+namespace diptych {
+namespace {
+
+// `shares` [P]: the class token's first, then those of side × side patches.
+v1::AttentionMap ToAttentionMap(std::span<const float> shares, int side) {
+  v1::AttentionMap map;
+  map.set_class_token(shares[0]);
+  map.mutable_patches()->set_rows(side);
+  map.mutable_patches()->set_columns(side);
+  map.mutable_patches()->mutable_values()->Add(shares.begin() + 1, shares.end());
+  return map;
+}
+
+}  // namespace
+
+AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::CallbackServerContext& context,
+                                     const grpc::ByteBuffer& request, grpc::ByteBuffer* response)
+    : shared_(shared),
+      response_(response),
+      watch_(WatchCall(context, shared.longest_call)),
+      waiter_(
+          new EncodeWaiter{.arrival = arrival_,
+                           .deadline = watch_->deadline(),
+                           .done = [this](absl::StatusOr<EncodedPicture> picture) { Deliver(std::move(picture)); }}) {
+  if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
+}
+
+absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
+  DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  v1::AnalyzeVisionRequest request;
+  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory,
+                           ReadPictureRequest(bytes, shared_.encoder->memory(), request));
+  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckPicture(request.image(), shared_.limits));
+  DIPTYCH_ASSIGN_OR_RETURN(
+      const ImagePreparation preparation,
+      PrepareImageOptions(request.options(), "options", shared_.model->patch_size(), shared_.model->image_size()));
+  if (request.cls_attention() && preparation.merging > 0) {
+    return InvalidField(reason::kOptionRange, "options.token_merging",
+                        "token_merging takes 0 with cls_attention: a merged token has no one place");
+  }
+  extras_ = {.class_attention = request.cls_attention(), .prepared_image = request.prepared_image()};
+  image_size_.set_height(static_cast<int>(header.height));
+  image_size_.set_width(static_cast<int>(header.width));
+  return shared_.encoder->Encode({.encoded = std::move(*request.mutable_image()),
+                                  .preparation = preparation,
+                                  .memory = std::move(memory),
+                                  .extras = extras_},
+                                 waiter_);
+}
+
+v1::AnalyzeVisionResponse AnalyzeVisionCall::Describe(const EncodedPicture& picture) const {
+  const EncodedImage& image = *picture.image;
+  v1::AnalyzeVisionResponse response;
+  response.set_model_fingerprint(shared_.model->fingerprint());
+  *response.mutable_image_size() = image_size_;
+  response.set_pixel_height(image.image_size());
+  response.set_pixel_width(image.image_size());
+  response.set_patch_size(shared_.model->patch_size());
+  response.set_tokens(image.tokens());
+  response.set_width(image.width());
+  response.set_mean_norm(image.MeanNorm());
+  if (extras_.class_attention) {
+    *response.mutable_cls_attention() =
+        ToAttentionMap(image.class_attention(), image.image_size() / shared_.model->patch_size());
+  }
+  if (extras_.prepared_image) response.set_prepared_image(*picture.prepared_png);
+  return response;
+}
+
+void AnalyzeVisionCall::Deliver(absl::StatusOr<EncodedPicture> picture) {
+  if (!picture.ok()) return End(picture.status(), nullptr);
+  if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status, nullptr);
+  *response_ = SerializeMessage(Describe(*picture));
+  memory_ = std::move(picture->memory);
+  End(absl::OkStatus(), &picture->timings);
+}
+
+void AnalyzeVisionCall::OnCancel() {
+  watch_->Cancel();
+  if (shared_.encoder->Leave(waiter_)) End(absl::CancelledError("the caller went away"), nullptr);
+}
+
+void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* timings) {
+  ticket_.Leave();
+  shared_.metrics->Ended(status, timings, SteadyClock::now() - arrival_);
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace diptych

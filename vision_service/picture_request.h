@@ -1,0 +1,23 @@
+// What calls that bring a picture have in common before the picture is worked on.
+#pragma once
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "common/byte_budget.h"
+#include "common/image_header.h"
+
+namespace diptych {
+
+// Parses the bytes that gRPC handed to a method and lets them go. The lease covers the message.
+// RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for it; the errors of ParseMessage.
+absl::StatusOr<ByteBudget::Lease> ReadPictureRequest(const grpc::ByteBuffer& bytes, ByteBudget& memory,
+                                                     google::protobuf::Message& request);
+
+// CheckImage, whose errors then name the field "image".
+absl::StatusOr<ImageHeader> CheckPicture(std::string_view encoded, const ImageLimits& limits);
+
+}  // namespace diptych
