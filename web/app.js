@@ -141,7 +141,10 @@ function size(parameters) {
   return parameters >= 1e6 ? `${(parameters / 1e6).toFixed(1)} million` : count(parameters);
 }
 
-const live = startStatus({ onModel: modelArrived });
+const live = startStatus({ onModel: modelArrived, onKeyWanted() {
+  byId('key-button').hidden = false;
+  byId('model-line').textContent = 'this server asks for a key';
+} });
 
 // ---- key
 
@@ -151,7 +154,8 @@ function wantKey() {
   keyAsked ??= new Promise((resolve) => {
     byId('key-button').hidden = false;
     const dialog = byId('key-dialog');
-    byId('key').value = '';
+    byId('key-title').textContent = api.hasKey() ? 'Another key' : 'This server asks for a key';
+    byId('key').value = dialog.returnValue = '';
     dialog.showModal();
     dialog.addEventListener('close', () => {
       keyAsked = null;
@@ -164,6 +168,7 @@ function wantKey() {
 }
 api.whenKeyWanted(wantKey);
 byId('key-button').addEventListener('click', wantKey);
+byId('key-cancel').addEventListener('click', () => byId('key-dialog').close(''));
 
 // ---- colours
 

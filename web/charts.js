@@ -56,12 +56,12 @@ export function budgetBar(budget, { before = false, denseRemaining } = {}) {
   const scale = Math.max(budget.window, used);
   const share = (tokens) => percent(tokens / scale, 3).replace(' ', '');
   const state = left < 0 ? 'over' : left < budget.window * 0.1 ? 'tight' : 'fine';
-  const words = `${parts.map(([, tokens, name]) => `${count(tokens)} ${name}`).join(' + ') || '0'} of ${count(budget.window)} tokens, `
-    + (left < 0 ? `${count(-left)} too many` : `${count(left)} left`);
+  const words = parts.flatMap(([kind, tokens, name], i) => [i > 0 ? ' + ' : '', el('span', { class: `part part-of-${kind}` }, `${count(tokens)} ${name}`)]);
+  words.push(left < 0 ? `; the window has ${count(budget.window)}` : ` of ${count(budget.window)} tokens, ${count(left)} left`);
   const dense = budget.dense_patch_tokens > budget.image_tokens
     ? el('p', { class: 'dense' }, el('span', { class: 'dense-track', 'aria-hidden': 'true' },
         el('span', { class: 'dense-bar', vars: { size: share(Math.min(budget.dense_patch_tokens, scale)) } })),
-        el('span', {}, `without the Q-Former, ${count(budget.dense_patch_tokens)} for the picture alone`, denseRemaining !== undefined && denseRemaining < (before ? budget.reserved_output : 0)
+        el('span', {}, `without the Q-Former, ${count(budget.dense_patch_tokens)} for the picture alone`, left >= 0 && denseRemaining !== undefined && denseRemaining < (before ? budget.reserved_output : 0)
           ? ', which would not fit' : ''))
     : null;
   return el('div', { class: `budget budget-${state}` },

@@ -13,7 +13,7 @@ export function createCompare({ picture, request }) {
 
   function ready() {
     byId('compare-run').disabled = running !== null || !picture.current || !model || chosen().length === 0;
-    byId('compare-hint').textContent = !picture.current ? 'needs a picture' : running ? 'asking, one size after the other \u2026' : 'asks what stands in the question; nothing asks for the caption';
+    byId('compare-hint').textContent = !picture.current ? 'needs a picture' : running ? 'asking, one size after the other \u2026' : 'asks the question above; an empty one asks for the caption';
   }
 
   function setModel(described) {

@@ -135,13 +135,13 @@ export function createAnswer({ onToken, paintToken }) {
     const { timings } = record.diptych, { usage } = record;
     const hits = timings.cache_hits ?? {};
     const cached = [hits.vision_tokens > 0 && 'visual tokens', hits.projected_tokens > 0 && 'query tokens', hits.kv_prefix > 0 && plural(hits.kv_prefix, 'KV token')].filter(Boolean);
-    const figure = (name, value, extra) => el('div', { class: 'figure' }, el('dt', {}, name), el('dd', {}, value, extra ? el('span', { class: 'muted' }, extra) : null));
+    const figure = (name, value, extra, wide) => el('div', { class: wide ? 'figure figure-wide' : 'figure' }, el('dt', {}, name), el('dd', {}, value, extra ? el('span', { class: 'muted' }, extra) : null));
     return el('dl', { class: 'figures' },
       figure('Total', milliseconds(timings.total)), figure('First token', milliseconds(timings.time_to_first_token)),
       figure('Then', timings.decode_tokens_per_second > 0 ? count(Math.round(timings.decode_tokens_per_second)) : '\u2013', timings.decode_tokens_per_second > 0 ? ' tokens/s' : ''),
       usage ? figure('Tokens', `${count(usage.prompt_tokens)} \u2192 ${count(usage.completion_tokens)}`) : null,
-      figure('From caches', cached.length > 0 ? cached.join(', ') : 'nothing'),
-      figure('End', FINISH[record.finish] ?? record.finish ?? '\u2013'));
+      figure('From caches', cached.length > 0 ? cached.join(', ') : 'nothing', null, true),
+      figure('End', FINISH[record.finish] ?? record.finish ?? '\u2013', null, true));
   }
 
   function actions(record) {

@@ -100,8 +100,8 @@ export function createPicture({ onChange }) {
     byId('view').disabled = byId('grid').disabled = !analysis?.image;
     const box = byId('maps');
     const maps = [];
-    if (analysis?.cls_attention) maps.push(['CLS', 'the class token in the last vision layer', analysis.cls_attention]);
-    if (analysis?.mean_query_attention) maps.push(['Mean', 'all Q-Former queries together', analysis.mean_query_attention]);
+    if (analysis?.cls_attention) maps.push(['CLS', 'CLS, the class token in the last vision layer', analysis.cls_attention]);
+    if (analysis?.mean_query_attention) maps.push(['Mean', 'Mean of all Q-Former queries', analysis.mean_query_attention]);
     (analysis?.query_attention ?? []).forEach((map, i) => maps.push([`${i + 1}`, `Q-Former query ${i + 1}`, map]));
     byId('maps-block').hidden = maps.length === 0;
     box.replaceChildren(...maps.map(([short, long, map]) => mapButton(short, { label: long, grid: gridOf(map) })));

@@ -10,8 +10,9 @@ const PATIENCE = 5000;
 const TITLES = { vision: 'Vision', language: 'Language' };
 const CACHES = { vision_tokens: 'visual tokens', projected_tokens: 'query tokens', kv_prefix: 'KV prefix' };
 
-// onModel: called with the GetModelResponse whenever it comes.
-export function startStatus({ onModel }) {
+// onModel: called with the GetModelResponse whenever it comes. onKeyWanted: called when the server asks for a key; no look follows
+// until now() is called.
+export function startStatus({ onModel, onKeyWanted }) {
   const busy = { vision: [], language: [] };
   let health = '';
 
@@ -80,14 +81,15 @@ export function startStatus({ onModel }) {
       onModel(answer);
     } catch (error) {
       showError(error instanceof api.ApiError ? error : new api.ApiError(0, { message: 'no answer' }));
+      if (error.status === 401) { waiting = true; onKeyWanted(); }
     } finally {
       clearTimeout(timer);
     }
   }
 
-  let timer = 0, looking = false;
+  let timer = 0, looking = false, waiting = false;
   async function loop() {
-    if (looking) return;
+    if (looking || waiting) return;
     looking = true;
     clearTimeout(timer);
     if (!document.hidden) await look();
@@ -96,5 +98,5 @@ export function startStatus({ onModel }) {
   }
   document.addEventListener('visibilitychange', () => { if (!document.hidden) loop(); });
   loop();
-  return { now: loop };
+  return { now() { waiting = false; loop(); } };
 }
