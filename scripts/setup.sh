@@ -87,9 +87,11 @@ install_browser() {
   command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium fonts-inter)
   if [ ${#missing[@]} -gt 0 ]; then
     say "installing a browser for the tests: ${missing[*]}"
-    sudo=$(as_root) && $sudo apt-get update -qq &&
-      $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-      { say "it could not be installed: playground_test will be skipped"; return; }
+    if ! { sudo=$(as_root) && $sudo apt-get update -qq &&
+      $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }; then
+      say "it could not be installed: playground_test will be skipped"
+      return
+    fi
   fi
   [ "$(cat .deps/browser/.installed 2>/dev/null)" = "${browser_packages[*]}" ] && return
   rm -rf .deps/browser

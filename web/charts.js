@@ -20,6 +20,7 @@ export const STAGES = [
 
 // timings: seconds, as in the reply. Each stage begins where the one above ends.
 export function waterfall(timings) {
+  const known = timings.cache_hits?.projected_tokens > 0 || timings.cache_hits?.vision_tokens > 0;
   const total = Math.max(timings.total, 1e-9);
   let begin = 0;
   const rows = STAGES.map(([key, name, tier, explains]) => {
@@ -39,7 +40,8 @@ export function waterfall(timings) {
     el('thead', { class: 'sr-only' }, el('tr', {}, el('th', { scope: 'col' }, 'Stage'), el('th', { scope: 'col' }, 'Bar'),
       el('th', { scope: 'col' }, 'Time'))),
     el('tbody', {}, rows),
-    el('tfoot', {}, el('tr', {}, el('th', { scope: 'row' }, 'Total'), el('td', { class: 'track' }), el('td', { class: 'number' }, milliseconds(timings.total)))));
+    el('tfoot', {}, el('tr', {}, el('th', { scope: 'row' }, 'Total'), el('td', { class: 'track' }), el('td', { class: 'number' }, milliseconds(timings.total))),
+      known ? el('tr', { class: 'lap-note' }, el('td', { colspan: '3' }, 'The picture was known already, so its stages cost nothing or little.')) : null));
 }
 
 const key = (kind, text) => el('span', { class: `key key-${kind}` }, text);

@@ -89,10 +89,10 @@ export function createAnswer({ onToken, paintToken }) {
       onToken(map);
       detail.replaceChildren(...(token ? tokenWords(token, map).filter(Boolean) : [hint]));
     };
-    const spans = wholeTokens(record.entries).map((token) => {
+    const spans = wholeTokens(record.entries).map((token, i) => {
       const map = relevance ? tokenMap(relevance, token) : null;
       const ends = token.text === '' || token.text === '</s>';
-      const words = ends ? 'end' : token.text;
+      const words = ends ? 'end' : i === 0 ? token.text.trimStart() : token.text;
       const name = `${ends ? 'end of the answer' : token.text.trim() || 'space'}: probability ${percent(Math.exp(token.logprob), 1)}`
         + (map ? `, ${percent(map.share)} of its attention on the picture` : '');
       const span = el('span', { class: ends ? 'token token-end' : 'token', role: 'button', tabindex: '-1', 'data-item': '', 'aria-label': name, 'aria-pressed': 'false',
