@@ -71,6 +71,17 @@ absl::Status CheckRequestId(const std::string& id) {
   return absl::OkStatus();
 }
 
+absl::Status CheckRelevance(const v1::Question& question) {
+  const auto only_false = [](std::string_view where) {
+    return OutOfRange("question", "return_relevance", absl::StrCat("only false ", ToAbsl(where)));
+  };
+  if (!question.return_relevance()) return absl::OkStatus();
+  if (question.images().empty()) return only_false("without a picture");
+  if (question.generation().num_beams() > 1) return only_false("with num_beams over 1");
+  if (question.image_options().token_merging() > 0) return only_false("with token_merging");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& limits) {
@@ -78,10 +89,10 @@ absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& l
   if (question.model().size() > kMaxModelNameBytes) {
     return OutOfRange("question", "model", absl::StrCat("at most ", kMaxModelNameBytes, " bytes"));
   }
-  if (question.return_relevance()) return OutOfRange("question", "return_relevance", "only false in this version");
   DIPTYCH_RETURN_IF_ERROR(CheckText(question, "question"));
   DIPTYCH_RETURN_IF_ERROR(CheckGenerationOptions(question.generation(), "question.generation"));
   DIPTYCH_RETURN_IF_ERROR(CheckImageOptions(question.image_options(), "question.image_options"));
+  DIPTYCH_RETURN_IF_ERROR(CheckRelevance(question));
   return CheckImages(question, limits);
 }
 

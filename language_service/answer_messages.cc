@@ -1,5 +1,8 @@
 #include "language_service/answer_messages.h"
 
+#include <ATen/core/Tensor.h>
+
+#include <cmath>
 #include <cstdint>
 
 namespace diptych {
@@ -50,6 +53,23 @@ void FillTokens(const AnswerHead& head, const std::vector<blip2::ChosenToken>& t
   }
 }
 
+void FillRelevance(const AnswerRelevance& relevance, v1::Answer& answer) {
+  const float* share = relevance.image_share.const_data_ptr<float>();
+  for (int64_t token = 0; token < relevance.image_share.size(0); ++token) {
+    v1::TokenRelevance& message = *answer.add_relevance();
+    message.set_image_share(share[token]);
+    for (const at::Tensor& image : relevance.images) {
+      const int64_t patches = image.size(1);
+      const auto side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(patches))));
+      const float* values = image.const_data_ptr<float>() + token * patches;
+      v1::FloatGrid& grid = *message.add_images();
+      grid.set_rows(side);
+      grid.set_columns(side);
+      grid.mutable_values()->Add(values, values + patches);
+    }
+  }
+}
+
 }  // namespace
 
 v1::GenerateResponse StartedMessage(const AnswerHead& head) {
@@ -75,6 +95,7 @@ v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResul
   answer->set_text(result.text);
   FillTokens(head, result.tokens, *answer);
   for (const int64_t id : head.prompt.ids) answer->add_prompt_token_ids(static_cast<int>(id));
+  if (result.relevance) FillRelevance(*result.relevance, *answer);
   answer->set_finish_reason(result.finish_reason);
   *answer->mutable_usage() = UsageOf(head, result);
   *answer->mutable_timings() = result.timings;

@@ -13,6 +13,7 @@
 #include "common/status.h"
 #include "language_service/decoder_pass.h"
 #include "language_service/projection.h"
+#include "language_service/relevance.h"
 
 namespace diptych {
 namespace {
@@ -104,9 +105,10 @@ void LanguageEngine::Run() {
     const bool projected = content.projection.has_value();
     if (projected) RunProjection(*std::move(content.projection));
     Sweep(SteadyClock::now());
+    const bool explained = ExplainOne();
     const bool ran = RunPlan(scheduler_.Plan(SteadyClock::now()));
     if (closing_ && sequences_.empty() && !projected) return;
-    if (ran || projected) {
+    if (ran || projected || explained) {
       patience = SteadyDuration::zero();
     } else if (sequences_.empty()) {
       patience = std::nullopt;
@@ -139,7 +141,7 @@ void LanguageEngine::Sweep(SteadyTime now) {
   std::vector<std::pair<uint64_t, absl::Status>> ended;
   for (const auto& [id, sequence] : sequences_) {
     absl::Status status = sequence.Check(now);
-    if (status.ok()) status = Watch(id, sequence, now);
+    if (status.ok() && !sequence.finished()) status = Watch(id, sequence, now);
     if (!status.ok()) ended.emplace_back(id, std::move(status));
   }
   for (auto& [id, status] : ended) Retire(id, std::move(status));
@@ -200,7 +202,32 @@ void LanguageEngine::Advance(uint64_t id, const absl::StatusOr<at::Tensor>& logi
   stats_.generated_tokens += sequence.answer_tokens() - before;
   if (sequence.has_beams() && !sequence.finished()) return scheduler_.Fork(id, sequence.parents());
   scheduler_.Append(id, sequence.last_token());
-  if (sequence.finished()) Retire(id, sequence.TakeResult(scheduler_.cached_tokens(id)));
+  if (sequence.finished()) Finish(id);
+}
+
+void LanguageEngine::Finish(uint64_t id) {
+  Sequence& sequence = sequences_.at(id);
+  const int64_t cached_tokens = scheduler_.cached_tokens(id);
+  if (!sequence.wants_relevance()) return Retire(id, sequence.TakeResult(cached_tokens));
+  scheduler_.Remove(id);  // its place and its blocks are others' from now on
+  unexplained_.emplace(id, cached_tokens);
+}
+
+bool LanguageEngine::ExplainOne() {
+  if (unexplained_.empty()) return false;
+  const auto [id, cached_tokens] = *unexplained_.begin();
+  Sequence& sequence = sequences_.at(id);
+  sequence.BeginPass(SteadyClock::now());
+  auto relevance = ComputeRelevance(model_, sequence);
+  sequence.EndChunk(SteadyClock::now());
+  if (relevance.ok()) {
+    GenerateResult result = sequence.TakeResult(cached_tokens);
+    result.relevance = *std::move(relevance);
+    Retire(id, std::move(result));
+  } else {
+    Retire(id, relevance.status());
+  }
+  return true;
 }
 
 // Everything that the request held is free, and counted as free, before its caller may come back.
@@ -208,7 +235,7 @@ void LanguageEngine::Retire(uint64_t id, absl::StatusOr<GenerateResult> result) 
   const auto place = sequences_.find(id);
   const std::shared_ptr<TokenStream> stream = place->second.shared_stream();
   if (absl::IsInternal(result.status())) ++stats_.failed_requests;
-  scheduler_.Remove(id);
+  if (unexplained_.erase(id) == 0) scheduler_.Remove(id);
   const bool stuck = paused_.erase(id) > 0;
   sequences_.erase(place);
   inbox_.Leave();

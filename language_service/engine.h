@@ -24,7 +24,8 @@
 namespace diptych {
 
 // Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
-// its prompt. Between two steps at most one picture goes through the Q-Former. Thread-safe.
+// its prompt. Between two steps at most one picture goes through the Q-Former, and at most one whole answer through the
+// decoder for its relevance. Thread-safe.
 class LanguageEngine {
  public:
   using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)>;
@@ -58,6 +59,10 @@ class LanguageEngine {
   // One pass over what is planned. False if that is nothing.
   bool RunPlan(const StepPlan& plan);
   void Advance(uint64_t id, const absl::StatusOr<at::Tensor>& logits, SteadyTime now);
+  // The answer is whole: retires it, or lets it wait for its relevance.
+  void Finish(uint64_t id);
+  // Where one answer that waits for it looked: a pass of the decoder. False if none waits.
+  bool ExplainOne();
   void Retire(uint64_t id, absl::StatusOr<GenerateResult> result);
   void PublishStats();
 
@@ -72,7 +77,8 @@ class LanguageEngine {
   blip2::KvPool pool_;
   Scheduler scheduler_;
   std::map<uint64_t, Sequence> sequences_;
-  std::map<uint64_t, SteadyTime> paused_;  // since when
+  std::map<uint64_t, SteadyTime> paused_;   // since when
+  std::map<uint64_t, int64_t> unexplained_;  // answers that wait for their relevance: prompt tokens found in the KV cache
   uint64_t last_id_ = 0;
   bool closing_ = false;
   EngineStats stats_;

@@ -9,6 +9,19 @@
 #include "language_service/request_memory.h"
 
 namespace diptych {
+namespace {
+
+// What is held until the answer is sent, beside the pictures' bytes and visual tokens.
+int64_t BytesForAnswer(const GenerateInput& input, const blip2::Config& config) {
+  int64_t bytes = BytesForQueryTokens(static_cast<int64_t>(input.images.size()), config);
+  if (!input.relevance) return bytes;
+  for (const ImageRequest& image : input.images) bytes += BytesForQueryAttention(image.expected, config);
+  const int64_t generated = input.options.max_new_tokens;
+  return bytes + BytesForRelevance(static_cast<int64_t>(input.prompt.ids.size()) + generated,
+                                   generated * input.dense_patch_tokens, config);
+}
+
+}  // namespace
 
 GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
                            const grpc::ByteBuffer& request)
@@ -26,8 +39,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
                            ReadQuestion(std::move(*request.mutable_question()), *shared_.model, shared_.limits));
   // A picture's bytes go with its flight, which may outlive this call.
   for (ImageRequest& image : input.images) image.memory = memory_.Split(BytesForPicture(image));
-  DIPTYCH_RETURN_IF_ERROR(
-      memory_.Grow(BytesForQueryTokens(static_cast<int64_t>(input.images.size()), shared_.model->config)));
+  DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
   head_ = {.request_id = std::move(input.request_id),
            .model = shared_.model->description.name(),
            .prompt = input.prompt,
@@ -44,6 +56,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   work_.reset(new GenerateWork{.prompt = std::move(input.prompt),
                                .options = std::move(input.options),
                                .images = {},
+                               .relevance = input.relevance,
                                .clock = clock,
                                .watch = watch_,
                                .stream = stream_});

@@ -11,6 +11,7 @@
 #include "common/image_preparation.h"
 #include "common/question_limits.h"
 #include "common/status.h"
+#include "language_service/relevance.h"
 
 namespace diptych {
 namespace {
@@ -73,6 +74,15 @@ int VisualTokenCount(const ImagePreparation& preparation, const ServedLanguageMo
   return static_cast<int>(left) + 1;  // the class token
 }
 
+// `patches` of all pictures.
+absl::Status CheckRelevanceSize(int64_t patches, int64_t max_new_tokens) {
+  const int64_t most = kMaxRelevanceValues / patches;
+  if (max_new_tokens <= most) return absl::OkStatus();
+  return InvalidField(reason::kOptionRange, "question.return_relevance",
+                      absl::StrCat("return_relevance takes ", kMaxRelevanceValues,
+                                   " values at most: with these pictures, max_new_tokens up to ", most));
+}
+
 ImageRequest MakeImageRequest(std::string encoded, const v1::ImageOptions& options, const ImagePreparation& preparation,
                               const std::string& request_id, const ServedLanguageModel& model) {
   ImageRequest request;
@@ -110,9 +120,14 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLa
   for (v1::Image& image : *question.mutable_images()) {
     input.images.push_back(MakeImageRequest(std::move(*image.mutable_data()), question.image_options(), preparation,
                                             input.request_id, model));
+    input.images.back().query_attention = question.return_relevance();
     input.images.back().field = absl::StrCat("question.images[", input.images.size() - 1, "]");
   }
   input.dense_patch_tokens = question.images_size() * PatchTokens(preparation, model);
+  input.relevance = question.return_relevance();
+  if (input.relevance) {
+    DIPTYCH_RETURN_IF_ERROR(CheckRelevanceSize(input.dense_patch_tokens, input.options.max_new_tokens));
+  }
   return input;
 }
 

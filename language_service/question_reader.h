@@ -20,6 +20,7 @@ struct GenerateInput {
   blip2::GenerationOptions options;
   std::vector<ImageRequest> images;
   int dense_patch_tokens = 0;
+  bool relevance = false;  // is wanted
 };
 
 // Takes the pictures out of `question`. INVALID_ARGUMENT with reason and field, NOT_FOUND for another model's name,

@@ -1,5 +1,7 @@
 #include "language_service/request_memory.h"
 
+#include "language_service/relevance.h"
+
 namespace diptych {
 namespace {
 
@@ -26,6 +28,13 @@ int64_t BytesForQueryAttention(const ExpectedTokens& expected, const blip2::Conf
   return kCopies * int64_t{4} * config.num_query_tokens * expected.tokens;
 }
 
+int64_t BytesForRelevance(int64_t tokens, int64_t values, const blip2::Config& config) {
+  // Of each token what a layer holds at a time, in float32: the hidden units of its MLP, or query, key, value and what
+  // goes in and comes out.
+  const int64_t pass = tokens * (config.text.ffn_dim + 6 * config.text.hidden_size);
+  return int64_t{4} * (pass + (1 + kCopies) * values);
+}
+
 int64_t BytesForVisualTokens(const ExpectedTokens& expected) {
   return int64_t{4} * expected.tokens * expected.width;
 }
@@ -35,8 +44,10 @@ int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& co
   ExpectedTokens largest;
   largest.tokens = side * side + 1;
   largest.width = static_cast<int>(config.vision.hidden_size);
-  return BytesForMessage(limits.MaxMessageBytes()) + kMaxImages * BytesForVisualTokens(largest) +
-         BytesForQueryTokens(kMaxImages, config);
+  return BytesForMessage(limits.MaxMessageBytes()) +
+         kMaxImages * (BytesForVisualTokens(largest) + BytesForQueryAttention(largest, config)) +
+         BytesForQueryTokens(kMaxImages, config) +
+         BytesForRelevance(config.text.max_position_embeddings, kMaxRelevanceValues, config);
 }
 
 }  // namespace diptych

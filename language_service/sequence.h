@@ -46,7 +46,10 @@ class Sequence {
   // Tokens that each of its beams has beyond the prompt.
   int64_t generated() const { return passes_; }
   int64_t answer_tokens() const { return static_cast<int64_t>(tokens_.size()); }
+  int64_t prompt_tokens() const { return static_cast<int64_t>(work_.prompt.ids.size()); }
   bool has_beams() const { return beams_.has_value(); }
+  bool wants_relevance() const { return work_.relevance; }
+  std::span<const std::shared_ptr<const ProjectedImage>> images() const { return work_.images; }
   // What the last Accept chose. Requires: no beams.
   int64_t last_token() const { return context_.back(); }
   // Which beam each beam continues since the last Accept. Requires: beams; not finished().

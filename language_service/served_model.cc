@@ -82,6 +82,9 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
     served.forward = [parts](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
       return parts->decoder.Forward(rows, pool);
     };
+    served.attention_to_prefix = [parts](const at::Tensor& embeddings, int64_t first, int64_t prefix) {
+      return parts->decoder.AttentionToPrefix(embeddings, first, prefix);
+    };
     return absl::OkStatus();
   }));
   return served;

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "blip2/generation.h"
 #include "diptych/v1/inference.pb.h"
+#include "language_service/answer_relevance.h"
 
 namespace diptych {
 
@@ -26,6 +27,7 @@ struct GenerateResult {
   std::vector<blip2::ChosenToken> tokens;
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
   v1::StageTimings timings;  // cache hits of the KV cache included
+  std::optional<AnswerRelevance> relevance;  // if it was asked for
 };
 
 // The reader gets one thing at a time: deltas that come while it is busy are joined into one. What waits is

@@ -33,5 +33,5 @@ if ! environment_is_right; then
   "$python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
     fail "pip failed: check the network and the free disk (10 GB), then run this again"
 fi
-scripts/build.sh release blip2_taps
+scripts/build.sh release blip2_taps vision_service language_service gateway
 PYTHONPATH=tools exec "$python" -W ignore -m parity "$@"

@@ -98,6 +98,25 @@ class HttpTest(unittest.TestCase):
         self.assertEqual(text, whole["choices"][0]["message"]["content"])
         self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], whole["choices"][0]["finish_reason"])
 
+    def test_relevance_comes_with_the_end(self):
+        body = about("What color is the circle?", return_relevance=True)
+        whole = self.ask("POST", "/v1/chat/completions", body)[2]
+        self.assertEqual(len(whole["diptych"]["relevance"]), whole["usage"]["completion_tokens"])
+        for token in whole["diptych"]["relevance"]:
+            self.assertEqual((token["images"][0]["rows"], token["images"][0]["columns"]), (8, 8))
+            self.assertTrue(0 < sum(token["images"][0]["values"]) <= 1.00001)
+            self.assertTrue(0 < token["image_share"] < 1)
+        stream = self.ask("POST", "/v1/chat/completions", body | {"stream": True})[2]
+        chunks = [json.loads(line.removeprefix("data: ")) for line in stream.split("\n\n") if line and "[DONE]" not in line]
+        self.assertEqual(chunks[-1]["diptych"]["relevance"], whole["diptych"]["relevance"])
+        self.assertTrue(all("diptych" not in chunk for chunk in chunks[:-1]))
+        plain = self.ask("POST", "/v1/chat/completions", about("What color is the circle?"))[2]
+        self.assertNotIn("relevance", plain["diptych"])
+        self.refused(body | {"num_beams": 2}, param="return_relevance", code="option_range")
+        self.refused(body | {"image_options": {"token_merging": 0.1}}, param="return_relevance", code="option_range")
+        self.refused({"messages": [{"role": "user", "content": "Hello"}], "return_relevance": True},
+                     param="return_relevance", code="option_range")
+
     def test_choices_of_one_seed_can_be_repeated(self):
         body = about("", n=3, temperature=4, seed=7, max_tokens=12)
         answers = [self.ask("POST", "/v1/chat/completions", body)[2] for _ in range(2)]

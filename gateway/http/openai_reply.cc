@@ -70,7 +70,11 @@ ordered_json Envelope(const ReplyHead& head, bool chunk) {
 }
 
 ordered_json Measured(const v1::Answer& answer) {
-  return {{"timings", ToJson(answer.timings())}, {"context_budget", ToJson(answer.context_budget())}};
+  ordered_json measured{{"timings", ToJson(answer.timings())}, {"context_budget", ToJson(answer.context_budget())}};
+  if (answer.relevance().empty()) return measured;
+  ordered_json& relevance = measured["relevance"] = ordered_json::array();
+  for (const v1::TokenRelevance& token : answer.relevance()) relevance.push_back(ToJson(token));
+  return measured;
 }
 
 // The prompt is the same for all choices.

@@ -26,8 +26,8 @@ struct ReplyHead {
   std::string echo;      // stands before each completion
 };
 
-// The whole reply; one answer for each choice. The key "diptych" holds {timings, context_budget}, for several choices a
-// list of them.
+// The whole reply; one answer for each choice. The key "diptych" holds {timings, context_budget} and, if it was asked
+// for, relevance; for several choices a list of them.
 nlohmann::ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 
 // The chunks of a stream: the first of a choice, one for each delta, the last of a choice with its finish reason and

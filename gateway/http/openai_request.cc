@@ -268,6 +268,7 @@ absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body) {
   ReadMessages(members, request.question);
   v1::GenerationOptions& generation = *request.question.mutable_generation();
   members.Integer("max_completion_tokens", [&](int32_t value) { generation.set_max_new_tokens(value); });
+  request.question.set_return_relevance(members.Flag("return_relevance"));
   const bool logprobs = members.Flag("logprobs");
   int32_t top = 0;
   members.Integer("top_logprobs", [&](int32_t value) { top = value; });

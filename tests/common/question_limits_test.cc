@@ -35,6 +35,8 @@ TEST(QuestionLimitsTest, AcceptsAPictureWithoutTextAsACaption) {
   v1::Question question;
   question.add_images()->set_data(PngHeader(64, 64));
   EXPECT_TRUE(CheckQuestion(question, {}).ok()) << CheckQuestion(question, {});
+  question.set_return_relevance(true);
+  EXPECT_TRUE(CheckQuestion(question, {}).ok()) << CheckQuestion(question, {});
 }
 
 struct Fault {
@@ -117,7 +119,26 @@ const Fault kOptionFaults[] = {
      "question.image_options.token_merging"},
     {"NanTokenMerging", [](auto& q) { q.mutable_image_options()->set_token_merging(kNan); }, reason::kOptionRange,
      "question.image_options.token_merging"},
-    {"Relevance", [](auto& q) { q.set_return_relevance(true); }, reason::kOptionRange, "question.return_relevance"},
+    {"RelevanceWithoutPicture",
+     [](auto& q) {
+       q.clear_images();
+       q.set_return_relevance(true);
+     },
+     reason::kOptionRange, "question.return_relevance"},
+    {"RelevanceOfBeams",
+     [](auto& q) {
+       q.add_images()->set_data(PngHeader(64, 64));
+       q.set_return_relevance(true);
+       q.mutable_generation()->set_num_beams(2);
+     },
+     reason::kOptionRange, "question.return_relevance"},
+    {"RelevanceWithTokenMerging",
+     [](auto& q) {
+       q.add_images()->set_data(PngHeader(64, 64));
+       q.set_return_relevance(true);
+       q.mutable_image_options()->set_token_merging(0.1);
+     },
+     reason::kOptionRange, "question.return_relevance"},
     {"LongRequestId", [](auto& q) { q.set_request_id(std::string(129, 'a')); }, reason::kOptionRange,
      "question.request_id"},
     {"RequestIdWithNewline", [](auto& q) { q.set_request_id("a\nb"); }, reason::kOptionRange, "question.request_id"},

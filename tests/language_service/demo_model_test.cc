@@ -1,8 +1,13 @@
 // Both tiers with the demo model: the answers are true.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
+#include "blip2/safetensors.h"
 #include "common/status.h"
 #include "language_service/server.h"
 #include "tests/language_service/language_client.h"
@@ -70,6 +75,38 @@ TEST_F(DemoModelTest, AnEmptyPromptGivesTheCaption) {
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   EXPECT_NE(outcome.answer().text().find("red circle"), std::string::npos) << outcome.answer().text();
   EXPECT_EQ(outcome.answer().finish_reason(), v1::FINISH_REASON_STOP);
+}
+
+// tests/goldens/demo: what transformers makes of its attention.
+TEST_F(DemoModelTest, RelevanceIsThatOfTransformers) {
+  const auto goldens = blip2::SafetensorsFile::Open(testing::RepositoryPath("tests/goldens/demo/attention.safetensors"));
+  ASSERT_TRUE(goldens.ok()) << goldens.status();
+  for (const auto& [name, image_size] : {std::pair{"question", 0}, std::pair{"larger", 224}}) {
+    v1::GenerateRequest request;
+    v1::Question& question = *request.mutable_question();
+    question.add_images()->set_data(testing::GoodPng());
+    v1::Turn* turn = question.add_turns();
+    turn->set_role(v1::ROLE_USER);
+    turn->set_text("What color is the circle?");
+    question.set_return_relevance(true);
+    if (image_size > 0) question.mutable_image_options()->set_image_size(image_size);
+    const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
+    ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+    const auto& entry = (*goldens)->tensors().at(absl::StrCat(name, ".relevance"));
+    const v1::Answer& answer = outcome.answer();
+    ASSERT_EQ(answer.relevance_size(), entry.shape[0]);
+    double worst = 0;
+    for (int token = 0; token < answer.relevance_size(); ++token) {
+      const v1::FloatGrid& grid = answer.relevance(token).images(0);
+      ASSERT_EQ(int64_t{grid.rows()} * grid.columns(), entry.shape[1]);
+      for (int i = 0; i < grid.values_size(); ++i) {
+        float golden = 0;
+        std::memcpy(&golden, entry.data.data() + 4 * (token * entry.shape[1] + i), 4);
+        worst = std::max(worst, std::abs(double{grid.values(i)} - golden));
+      }
+    }
+    EXPECT_LE(worst, 1e-4) << name;
+  }
 }
 
 TEST_F(DemoModelTest, BothTiersCountMergedTokensAlike) {

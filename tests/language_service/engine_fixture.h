@@ -34,13 +34,16 @@ inline std::shared_ptr<const ProjectedImage> MadeUpImage(const ServedLanguageMod
   const auto seed = static_cast<double>(std::hash<std::string>()(name) % 1000);
   const at::Tensor numbers = at::sin(at::arange(queries * width, at::kDouble).add_(seed).square().mul_(0.7));
   return std::make_shared<const ProjectedImage>(
-      ProjectedImage{.key = name, .query_tokens = numbers.to(at::kFloat).view({1, queries, width})});
+      ProjectedImage{.key = name,
+                     .query_tokens = numbers.to(at::kFloat).view({1, queries, width}),
+                     .query_attention = at::full({queries, 5}, 0.2, at::kFloat)});
 }
 
 struct EngineQuestion {
   std::string text = "the cat";
   blip2::GenerationOptions options = {};
   std::vector<std::shared_ptr<const ProjectedImage>> images = {};
+  bool relevance = false;
 };
 
 // A question inside an engine, and its reader.
@@ -72,6 +75,7 @@ class Asked {
                                           model.config, *model.tokenizer),
             .options = question.options,
             .images = question.images,
+            .relevance = question.relevance,
             .clock = StageClock(SteadyClock::now()),
             .watch = watch_,
             .stream = stream_};

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from . import check_generation, check_model, check_text, full_size
+from . import check_attention, check_generation, check_model, check_text, full_size
 from .report import Report
 
 OUT = Path("build/parity")
@@ -54,6 +54,8 @@ def compare_tiny(seed: int, report: Report) -> None:
     check_generation.check_beam_search(models, seed, report)
     check_generation.check_sampled_answers(models, seed, report)
     check_model.check_bfloat16(models, report)
+    check_attention.check(models, DEMO if (DEMO / "config.json").exists() else None,
+                          sorted((scratch / "pictures").glob("*.png")), report)
     check_text.check_tokenizer("tiny models", models[0].folder, seed, report)
     if (DEMO / "config.json").exists():
         check_model.check_demo(DEMO, scratch / "demo", seed, report)
