@@ -203,6 +203,29 @@ test('the pixels that the model got, and where it looks, are shown', async (t) =
   assert.equal(await page.locator('.map').count(), 0);
 });
 
+test('each word of an answer shows where it looked', async (t) => {
+  const page = await open(t);
+  await takeSample(page);
+  await page.waitForSelector('.map');
+  await ask(page, '');
+  await answered(page);
+  const bare = await pixels(page);
+  await tabTo(page, '.said .token');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowRight');
+  assert.match(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), /^circle: probability .*, \d+ % of its attention on the picture$/);
+  assert.match(await label(page), /heat map of the token “circle”: most in row/);
+  assert.notEqual(await pixels(page), bare);
+  await page.keyboard.press('Enter');
+  if (SCREENSHOTS) await page.setViewportSize({ width: 1280, height: 800 });
+  await page.evaluate(() => window.scrollTo(0, 0));
+  await shoot(page, 'playground-words');
+  await audit(page, 'map of a word');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Tab');
+  assert.equal(await pixels(page), bare);
+});
+
 test('what is asked and answered can be taken along, and markup in it stays text', async (t) => {
   const page = await open(t);
   const markup = '<img src=x onerror="document.title=1"><b>bold</b>';
@@ -308,16 +331,23 @@ async function clipOf(page, selector) {
   return page.locator(selector).boundingBox();
 }
 
-test('a full server is asked again after a countdown', async (t) => {
+test('an answer can be stopped, and a full server is asked again after a countdown', async (t) => {
   const page = await open(t);
   await takeSample(page);
+  await page.waitForSelector('.map');  // its analysis is over
   const body = JSON.stringify({ messages: [{ role: 'user', content: 'hello' }], max_tokens: 4 });
+  const pause = () => new Promise((resolve) => { setTimeout(resolve, 20); });
   const running = async () => Number(/^diptych_requests_running (\d+)/m.exec(await (await fetch(`${ORIGIN}/metrics`)).text())[1]);
   process.kill(Number(LANGUAGE_PID), 'SIGSTOP');
   let held = [];
   try {
+    await ask(page, 'What color is the circle?');
+    while (await running() < 1) await pause();
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.waitForSelector('.card .notice-info');
+    while (await running() > 0) await pause();  // the server stopped too
     held = Array.from({ length: 4 }, () => fetch(`${ORIGIN}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body }));
-    while (await running() < 4) await new Promise((resolve) => { setTimeout(resolve, 20); });
+    while (await running() < 4) await pause();
     await ask(page, 'What color is the circle?');
     await page.waitForSelector('.refused .countdown');
     assert.match(await page.locator('.refused').textContent(), /The server is full:.*Asks again in \d+ s/s);

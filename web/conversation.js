@@ -81,7 +81,7 @@ export function createAnswer({ onToken, paintToken }) {
 
   function tokenLine(record) {
     const relevance = record.diptych.relevance;
-    const detail = el('p', { class: 'token-detail muted' }, relevance ? 'Point at a word, or go through them with the arrow keys, to see where it looked.'
+    const detail = el('p', { class: 'token-detail muted' }, relevance ? 'Point at a word, or go through them with the arrow keys, to see where it looked: a hint, not an explanation.'
                                                                    : 'Point at a word, or go through them with the arrow keys, for its probability.');
     const hint = detail.textContent;
     let pinned = null;
