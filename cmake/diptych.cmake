@@ -5,6 +5,11 @@
 
 set(DIPTYCH_SANITIZE "" CACHE STRING "Sanitizers for our code, for example address,undefined")
 
+set(DIPTYCH_TEST_TIMEOUT 300)  # seconds
+if(DIPTYCH_SANITIZE)
+  set(DIPTYCH_TEST_TIMEOUT 3000)
+endif()
+
 add_library(diptych_compile_options INTERFACE)
 target_compile_options(diptych_compile_options INTERFACE -Wall -Wextra -Wno-unused-parameter -ffp-contract=off)
 target_include_directories(diptych_compile_options INTERFACE ${CMAKE_SOURCE_DIR})
@@ -55,7 +60,7 @@ function(diptych_test)
   target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
   set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${arg_NAME} PROPERTIES TIMEOUT 300)
+  set_tests_properties(${arg_NAME} PROPERTIES TIMEOUT ${DIPTYCH_TEST_TIMEOUT})
   if(arg_LABELS)
     set_tests_properties(${arg_NAME} PROPERTIES LABELS "${arg_LABELS}")
   endif()
