@@ -27,7 +27,8 @@ absl::Status WithFieldOfAnalysis(const absl::Status& error) {
   if (field.empty()) return error;
   absl::string_view name = absl::StripPrefix(absl::string_view(field), "question.");
   if (absl::StartsWith(name, "images")) name = "image";
-  const std::string own = absl::ConsumePrefix(&name, "image_options.") ? absl::StrCat("options.", name) : std::string(name);
+  const std::string own =
+      absl::ConsumePrefix(&name, "image_options.") ? absl::StrCat("options.", name) : std::string(name);
   return InvalidField(ReasonOf(error), own, std::string(error.message()));
 }
 

@@ -23,8 +23,8 @@ struct AnalyzeEnvironment {
   GatewayMetrics* metrics;
 };
 
-// Starts the call and returns its reactor, which deletes itself. The vision tier is asked, and for the queries' attention
-// the language tier at the same time; the first that fails ends both.
+// Starts the call and returns its reactor, which deletes itself. The vision tier is asked, and for the queries'
+// attention the language tier at the same time; the first that fails ends both.
 grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
                                             const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
 

@@ -130,8 +130,8 @@ void LanguageEngine::Admit(GenerateWork work) {
 }
 
 void LanguageEngine::RunProjection(Projection projection) {
-  auto image = ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key),
-                            projection.with_attention);
+  auto image =
+      ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key), projection.with_attention);
   ++stats_.projections;
   PublishStats();
   projection.done(std::move(image));

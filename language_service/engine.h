@@ -40,9 +40,9 @@ class LanguageEngine {
   // CANCELLED or DEADLINE_EXCEEDED within one step; INTERNAL if the model fails on this request.
   void Submit(GenerateWork work);
 
-  // Runs the Q-Former over one picture's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once: on the engine thread, or, with
-  // RESOURCE_EXHAUSTED, before it returns if the queue is full. INTERNAL if the model fails on these tokens or makes
-  // numbers of them that are not finite. `done` must not wait.
+  // Runs the Q-Former over one picture's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once:
+  // on the engine thread, or, with RESOURCE_EXHAUSTED, before it returns if the queue is full. INTERNAL if the model
+  // fails on these tokens or makes numbers of them that are not finite. `done` must not wait.
   void Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done);
 
   EngineStats stats() const;
@@ -77,8 +77,9 @@ class LanguageEngine {
   blip2::KvPool pool_;
   Scheduler scheduler_;
   std::map<uint64_t, Sequence> sequences_;
-  std::map<uint64_t, SteadyTime> paused_;   // since when
-  std::map<uint64_t, int64_t> unexplained_;  // answers that wait for their relevance: prompt tokens found in the KV cache
+  std::map<uint64_t, SteadyTime> paused_;  // since when
+  // Whole answers that wait for their relevance, and how many prompt tokens of each were found in the KV cache.
+  std::map<uint64_t, int64_t> unexplained_;
   uint64_t last_id_ = 0;
   bool closing_ = false;
   EngineStats stats_;

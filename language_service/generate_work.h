@@ -20,7 +20,7 @@ struct GenerateWork {
   blip2::Prompt prompt;
   blip2::GenerationOptions options;
   std::vector<std::shared_ptr<const ProjectedImage>> images;  // in the order of the prompt
-  bool relevance = false;  // is wanted: the images then have their query_attention
+  bool relevance = false;                                     // is wanted: the images then have their query_attention
   StageClock clock;
   std::shared_ptr<const CallWatch> watch;
   std::shared_ptr<TokenStream> stream;

@@ -17,9 +17,9 @@ namespace diptych {
 
 struct CollectedImages {
   std::vector<std::shared_ptr<const ProjectedImage>> images;  // in the order of the question
-  std::optional<StoredImage> last;                            // of those that had to be waited for, the one that came last
-  int projected_hits = 0;                                     // pictures that this tier held
-  int vision_hits = 0;                                        // pictures whose visual tokens the vision tier held
+  std::optional<StoredImage> last;  // of those that had to be waited for, the one that came last
+  int projected_hits = 0;           // pictures that this tier held
+  int vision_hits = 0;              // pictures whose visual tokens the vision tier held
 };
 
 // Gets all pictures at the same time; the first error ends it. Thread-safe; owned by shared_ptr.

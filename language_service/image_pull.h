@@ -20,8 +20,8 @@ namespace diptych {
 struct ImageRequest {
   v1::EncodeImageRequest message;
   ExpectedTokens expected;
-  std::string field = "image";   // what its sender calls the picture in errors
-  bool query_attention = false;  // where the queries look is wanted, too
+  std::string field = "image";    // what its sender calls the picture in errors
+  bool query_attention = false;   // where the queries look is wanted, too
   ByteBudget::Lease memory = {};  // for the picture's bytes
 };
 

@@ -134,9 +134,8 @@ void ImageStore::StartPull(const FlightPtr& flight) {
   ++stats_.pulls;
   ++starting_;
   lock.unlock();
-  auto cancel = steps_.pull(request, watch, [this, flight](absl::StatusOr<VisualTokens> tokens) {
-    OnPulled(flight, std::move(tokens));
-  });
+  auto cancel = steps_.pull(
+      request, watch, [this, flight](absl::StatusOr<VisualTokens> tokens) { OnPulled(flight, std::move(tokens)); });
   lock.lock();
   --starting_;
   ended_.notify_all();

@@ -16,9 +16,9 @@ namespace diptych {
 // A question may ask for so many values: tokens times patches of all pictures.
 inline constexpr int64_t kMaxRelevanceValues = 1 << 19;
 
-// attention [G, n·Q] float32: of G tokens to the query tokens of n pictures, side by side; query_attention: [Q, P] of each
-// picture. A picture's grid is the sum of its queries' maps, each weighted with its share of the attention that the
-// picture had.
+// attention [G, n·Q] float32: of G tokens to the query tokens of n pictures, side by side; query_attention: [Q, P] of
+// each picture. A picture's grid is the sum of its queries' maps, each weighted with its share of the attention that
+// the picture had.
 AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at::Tensor> query_attention);
 
 // One pass of the decoder over prompt and answer, then the above. Throws nothing: INTERNAL if the model fails or makes

@@ -22,8 +22,8 @@ int64_t BytesForQueryTokens(int64_t images, const blip2::Config& config);
 // Where the queries of one picture looked: kept as numbers, and once more as a message.
 int64_t BytesForQueryAttention(const ExpectedTokens& expected, const blip2::Config& config);
 
-// The relevance of an answer: the decoder's pass over prompt and answer, `tokens` in all, and `values` as numbers and as
-// a message.
+// The relevance of an answer: the decoder's pass over prompt and answer, `tokens` in all, and `values` as numbers and
+// as a message.
 int64_t BytesForRelevance(int64_t tokens, int64_t values, const blip2::Config& config);
 
 // The visual tokens of one picture, in float32, the widest that can come.

@@ -10,10 +10,9 @@
 namespace diptych {
 
 // All but GetLanguageModel parse their own requests, so that text which is not UTF-8 gets a reason.
-using RawLanguageService =
-    v1::LanguageService::WithRawCallbackMethod_Generate<v1::LanguageService::WithRawCallbackMethod_AnalyzeQueries<
-        v1::LanguageService::WithRawCallbackMethod_CountTokens<
-            v1::LanguageService::WithCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>>>;
+using RawLanguageService = v1::LanguageService::WithRawCallbackMethod_Generate<
+    v1::LanguageService::WithRawCallbackMethod_AnalyzeQueries<v1::LanguageService::WithRawCallbackMethod_CountTokens<
+        v1::LanguageService::WithCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>>>;
 
 // Thread-safe.
 class LanguageRpc final : public RawLanguageService {

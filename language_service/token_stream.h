@@ -26,7 +26,7 @@ struct GenerateResult {
   std::string text;
   std::vector<blip2::ChosenToken> tokens;
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
-  v1::StageTimings timings;  // cache hits of the KV cache included
+  v1::StageTimings timings;                  // cache hits of the KV cache included
   std::optional<AnswerRelevance> relevance;  // if it was asked for
 };
 

@@ -29,18 +29,17 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
     : shared_(shared),
       response_(response),
       watch_(WatchCall(context, shared.longest_call)),
-      waiter_(
-          new EncodeWaiter{.arrival = arrival_,
-                           .deadline = watch_->deadline(),
-                           .done = [this](absl::StatusOr<EncodedPicture> picture) { Deliver(std::move(picture)); }}) {
+      waiter_(new EncodeWaiter{
+          .arrival = arrival_, .deadline = watch_->deadline(), .done = [this](absl::StatusOr<EncodedPicture> picture) {
+            Deliver(std::move(picture));
+          }}) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
 }
 
 absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   v1::AnalyzeVisionRequest request;
-  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory,
-                           ReadPictureRequest(bytes, shared_.encoder->memory(), request));
+  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadPictureRequest(bytes, shared_.encoder->memory(), request));
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckPicture(request.image(), shared_.limits));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,

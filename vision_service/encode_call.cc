@@ -27,10 +27,10 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
                        const grpc::ByteBuffer& request)
     : shared_(shared),
       watch_(WatchCall(context, shared.longest_call)),
-      waiter_(
-          new EncodeWaiter{.arrival = arrival_,
-                           .deadline = watch_->deadline(),
-                           .done = [this](absl::StatusOr<EncodedPicture> picture) { Deliver(std::move(picture)); }}) {
+      waiter_(new EncodeWaiter{
+          .arrival = arrival_, .deadline = watch_->deadline(), .done = [this](absl::StatusOr<EncodedPicture> picture) {
+            Deliver(std::move(picture));
+          }}) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 

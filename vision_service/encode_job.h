@@ -32,10 +32,10 @@ struct EncodeJob {
   ImagePreparation preparation;
   EncodeExtras extras;
   std::shared_ptr<const EncodedImage> found;  // in the cache, if the picture itself is all that is missing
-  int64_t token_bytes = 0;   // of the visual tokens that will come, at most
-  ByteBudget::Lease memory;  // for file, pixel values and visual tokens
+  int64_t token_bytes = 0;                    // of the visual tokens that will come, at most
+  ByteBudget::Lease memory;                   // for file, pixel values and visual tokens
   EncodeTimeline timeline;
-  at::Tensor pixel_values;  // [1, 3, S, S] float32 once decoded; none if the tokens were found
+  at::Tensor pixel_values;                          // [1, 3, S, S] float32 once decoded; none if the tokens were found
   std::shared_ptr<const std::string> prepared_png;  // once decoded, if it is wanted
 
   std::atomic<bool> wanted = true;                       // false once the last caller has left

@@ -87,7 +87,7 @@ struct EncodedPicture {
   EncodeTimings timings;   // for a cache hit: of preparing the picture, if that was asked for, else all zero
   bool cache_hit = false;  // of the tokens
   std::shared_ptr<const std::string> prepared_png = nullptr;  // if it was asked for
-  std::shared_ptr<const void> memory;  // keeps the buffer's bytes reserved until it is sent
+  std::shared_ptr<const void> memory;                         // keeps the buffer's bytes reserved until it is sent
 };
 
 }  // namespace diptych

@@ -60,8 +60,7 @@ absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> wa
         JoinFlight(*flight, std::move(waiter));
         return absl::OkStatus();
       }
-      DIPTYCH_ASSIGN_OR_RETURN(started,
-                               StartFlight(std::move(input), std::move(image_key), std::move(found), waiter));
+      DIPTYCH_ASSIGN_OR_RETURN(started, StartFlight(std::move(input), std::move(image_key), std::move(found), waiter));
     }
   }
   if (started != nullptr) {

@@ -40,9 +40,9 @@ struct EncodeWaiter {
 };
 
 // A picture is looked up in the cache; if it is on its way for another caller, the new one joins; only else it goes
-// to the image workers and the engine. An analysis that wants extras joins only flights that bring them; what it computes
-// serves all callers, and what is remembered spares it the vision transformer. A caller that leaves changes nothing for others; the last one's leaving takes
-// the picture out of the queues at once. Thread-safe.
+// to the image workers and the engine. An analysis that wants extras joins only flights that bring them; what it
+// computes serves all callers, and what is remembered spares it the vision transformer. A caller that leaves changes
+// nothing for others; the last one's leaving takes the picture out of the queues at once. Thread-safe.
 class Encoder {
  public:
   Encoder(const VisionOptions& options, const ServedVisionModel& model);

@@ -39,11 +39,9 @@ size_t BucketOf(size_t batch_size) {
 }  // namespace
 
 VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, Done done)
-    : encode_(model.encode),
-      analyze_(model.analyze),
-      done_(std::move(done)),
-      batcher_(options),
-      thread_([this] { Run(); }) {}
+    : encode_(model.encode), analyze_(model.analyze), done_(std::move(done)), batcher_(options), thread_([this] {
+        Run();
+      }) {}
 
 VisionEngine::~VisionEngine() {
   {
@@ -167,7 +165,8 @@ void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr
 }
 
 absl::StatusOr<std::vector<VisionEngine::Row>> VisionEngine::Encode(const Jobs& batch) {
-  const bool analyses = std::any_of(batch.begin(), batch.end(), [](const auto& job) { return job->extras.class_attention; });
+  const bool analyses =
+      std::any_of(batch.begin(), batch.end(), [](const auto& job) { return job->extras.class_attention; });
   std::vector<Row> rows;
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("vit", [&] {
     blip2::VisionAnalysis seen;

@@ -10,9 +10,9 @@
 namespace diptych {
 
 // Thread-safe. EncodeImage and AnalyzeVision parse their own requests, so that a malformed one gets a reason.
-class VisionRpc final
-    : public v1::VisionService::WithRawCallbackMethod_EncodeImage<v1::VisionService::WithRawCallbackMethod_AnalyzeVision<
-          v1::VisionService::WithCallbackMethod_GetVisionModel<v1::VisionService::Service>>> {
+class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeImage<
+                            v1::VisionService::WithRawCallbackMethod_AnalyzeVision<
+                                v1::VisionService::WithCallbackMethod_GetVisionModel<v1::VisionService::Service>>> {
  public:
   // `stats` gives the numbers of the moment.
   VisionRpc(const EncodeContext& shared, std::function<VisionStats()> stats)

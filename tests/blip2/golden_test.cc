@@ -174,9 +174,10 @@ TEST(DemoGoldenTest, LooksWhereTransformersLooks) {
   const AttentionGoldens goldens(kGoldens / "demo");
   const auto model = testing::WholeModel::Load(testing::RepositoryPath("models/demo"), Placement{});
   ASSERT_TRUE(model.ok()) << model.status();
-  testing::Question question{.image = ReadBytes(testing::RepositoryPath("models/demo/samples/red_circle_blue_star.png")),
-                             .text = "Question: What color is the circle? Answer:",
-                             .options = {}};
+  testing::Question question{
+      .image = ReadBytes(testing::RepositoryPath("models/demo/samples/red_circle_blue_star.png")),
+      .text = "Question: What color is the circle? Answer:",
+      .options = {}};
   for (const auto& [name, image_size] : {std::pair{"question", 0}, std::pair{"larger", 224}}) {
     question.image_size = image_size;
     const auto answer = (*model)->Ask(question);

@@ -122,7 +122,8 @@ TEST(DecodeImageTest, KeepsLibraryTextOutOfItsErrors) {
 
 TEST(EncodePngTest, WhatIsWrittenIsRead) {
   RgbImage image{.width = 37, .height = 21, .pixels = {}};
-  for (int i = 0; i < 3 * 37 * 21; ++i) image.pixels.push_back(static_cast<uint8_t>(i * i * 7 >> 3));  // hard to compress
+  for (int i = 0; i < 3 * 37 * 21; ++i)
+    image.pixels.push_back(static_cast<uint8_t>(i * i * 7 >> 3));  // hard to compress
   const auto file = EncodePng(image);
   ASSERT_TRUE(file.ok()) << file.status();
   const auto read = DecodeImage(*file, {});

@@ -140,9 +140,11 @@ TEST_F(AnalyzeRpcTest, RefusesBeforeATierSeesIt) {
   refused(reason::kImageTooLarge, "image", [](Request& r) { r.mutable_image()->set_data(PngHeader(20000, 1)); });
   refused(reason::kImageTooLarge, "image",
           [](Request& r) { r.mutable_image()->mutable_data()->append(std::string(33 << 20, '\0')); });
-  refused(reason::kImageUrlRefused, "image", [](Request& r) { r.mutable_image()->set_url("https://example.com/a.png"); });
+  refused(reason::kImageUrlRefused, "image",
+          [](Request& r) { r.mutable_image()->set_url("https://example.com/a.png"); });
   refused(reason::kOptionRange, "options.image_size", [](Request& r) { r.mutable_options()->set_image_size(4096); });
-  refused(reason::kOptionRange, "options.token_merging", [](Request& r) { r.mutable_options()->set_token_merging(0.2); });
+  refused(reason::kOptionRange, "options.token_merging",
+          [](Request& r) { r.mutable_options()->set_token_merging(0.2); });
   refused(reason::kOptionRange, "request_id", [](Request& r) { r.set_request_id(std::string(129, 'a')); });
   refused(reason::kTextEncoding, "request_id", [](Request& r) { r.set_request_id("\xff"); });
   EXPECT_EQ(asked, 0);
@@ -220,7 +222,8 @@ TEST_F(AnalyzeRpcTest, AnotherModelIsAMismatch) {
 
 TEST_F(AnalyzeRpcTest, AnAnswerOfAnotherShapeIsTheTiersFault) {
   FakeLanguageTier language;
-  language.analysis = [&](grpc::ServerContext*, const v1::AnalyzeQueriesRequest&, v1::AnalyzeQueriesResponse* response) {
+  language.analysis = [&](grpc::ServerContext*, const v1::AnalyzeQueriesRequest&,
+                          v1::AnalyzeQueriesResponse* response) {
     *response = testing::FakeQueryAnalysis();
     response->mutable_query_attention(1)->mutable_patches()->add_values(0);
     return grpc::Status::OK;

@@ -72,9 +72,9 @@ TEST_F(AnalyzeQueriesTest, GivesAMapForEachQuery) {
       EXPECT_EQ(map.patches().rows(), size / 14);
       EXPECT_EQ(map.patches().columns(), size / 14);
       ASSERT_EQ(map.patches().values_size(), size / 14 * (size / 14));
-      EXPECT_NEAR(std::accumulate(map.patches().values().begin(), map.patches().values().end(),
-                                  double{map.class_token()}),
-                  1, 1e-6);
+      EXPECT_NEAR(
+          std::accumulate(map.patches().values().begin(), map.patches().values().end(), double{map.class_token()}), 1,
+          1e-6);
     }
   }
   ExpectEverythingGivenBack();
@@ -104,9 +104,7 @@ TEST_F(AnalyzeQueriesTest, GenerateUsesWhatAnAnalysisBrought) {
 }
 
 TEST_F(AnalyzeQueriesTest, ACallerThatLeavesEndsItsPull) {
-  StartWithVision([](const v1::EncodeImageRequest&, int) {
-    return testing::ScriptedAnswer{.never_ends = true};
-  });
+  StartWithVision([](const v1::EncodeImageRequest&, int) { return testing::ScriptedAnswer{.never_ends = true}; });
   grpc::ClientContext context;
   auto call = std::async(std::launch::async, [&] { return Analyze(Picture(), context).status; });
   ASSERT_TRUE(vision_->AwaitCalls(1));
@@ -117,9 +115,7 @@ TEST_F(AnalyzeQueriesTest, ACallerThatLeavesEndsItsPull) {
 }
 
 TEST_F(AnalyzeQueriesTest, ADeadlineEndsIt) {
-  StartWithVision([](const v1::EncodeImageRequest&, int) {
-    return testing::ScriptedAnswer{.never_ends = true};
-  });
+  StartWithVision([](const v1::EncodeImageRequest&, int) { return testing::ScriptedAnswer{.never_ends = true}; });
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
   EXPECT_EQ(Analyze(Picture(), context).status.code(), absl::StatusCode::kDeadlineExceeded);
@@ -146,9 +142,7 @@ TEST_F(AnalyzeQueriesTest, AnotherVisionModelIsAMismatch) {
 
 TEST_F(AnalyzeQueriesTest, RefusesWhenAllPlacesAreTaken) {
   options_.queue_limit = 1;
-  StartWithVision([](const v1::EncodeImageRequest&, int) {
-    return testing::ScriptedAnswer{.never_ends = true};
-  });
+  StartWithVision([](const v1::EncodeImageRequest&, int) { return testing::ScriptedAnswer{.never_ends = true}; });
   grpc::ClientContext context;
   auto first = std::async(std::launch::async, [&] { return Analyze(Picture(), context).status; });
   ASSERT_TRUE(vision_->AwaitCalls(1));
@@ -183,7 +177,8 @@ TEST_F(AnalyzeQueriesTest, RefusesWhatItCannotAnalyse) {
   refused(reason::kImageFormat, "image", [](Request& r) { r.clear_image(); });
   refused(reason::kImageUrlRefused, "image", [](Request& r) { r.mutable_image()->set_url("https://example.com"); });
   refused(reason::kOptionRange, "options.image_size", [](Request& r) { r.mutable_options()->set_image_size(29); });
-  refused(reason::kOptionRange, "options.token_merging", [](Request& r) { r.mutable_options()->set_token_merging(0.2); });
+  refused(reason::kOptionRange, "options.token_merging",
+          [](Request& r) { r.mutable_options()->set_token_merging(0.2); });
   refused(reason::kTextEncoding, "request_id", [](Request& r) { r.set_request_id("\xff"); });
 }
 

@@ -79,7 +79,8 @@ TEST_F(DemoModelTest, AnEmptyPromptGivesTheCaption) {
 
 // tests/goldens/demo: what transformers makes of its attention.
 TEST_F(DemoModelTest, RelevanceIsThatOfTransformers) {
-  const auto goldens = blip2::SafetensorsFile::Open(testing::RepositoryPath("tests/goldens/demo/attention.safetensors"));
+  const auto goldens =
+      blip2::SafetensorsFile::Open(testing::RepositoryPath("tests/goldens/demo/attention.safetensors"));
   ASSERT_TRUE(goldens.ok()) << goldens.status();
   for (const auto& [name, image_size] : {std::pair{"question", 0}, std::pair{"larger", 224}}) {
     v1::GenerateRequest request;

@@ -287,20 +287,19 @@ TEST(ImageStoreRaceTest, EveryRequestGetsOneOutcomeOrHasLeft) {
   ByteBudget memory(int64_t{1} << 40);
   std::atomic<int> outcomes = 0, left_unanswered = 0;
   {
-    ImageStore store(
-        {.pull =
-             [&](auto request, auto watch, auto done) {
-               later([watch, done, fails = request->message.image().size() % 3 == 0] {
-                 std::this_thread::yield();
-                 if (watch->cancelled()) return done(absl::CancelledError(""));
-                 if (fails) return done(absl::UnavailableError(""));
-                 done(VisualTokens());
-               });
-               return [] {};
-             },
-         .project =
-             [&](VisualTokens, std::string key, bool, auto done) { later([key, done] { done(Projected(key)); }); }},
-        2000);
+    ImageStore store({.pull =
+                          [&](auto request, auto watch, auto done) {
+                            later([watch, done, fails = request->message.image().size() % 3 == 0] {
+                              std::this_thread::yield();
+                              if (watch->cancelled()) return done(absl::CancelledError(""));
+                              if (fails) return done(absl::UnavailableError(""));
+                              done(VisualTokens());
+                            });
+                            return [] {};
+                          },
+                      .project = [&](VisualTokens, std::string key, bool,
+                                     auto done) { later([key, done] { done(Projected(key)); }); }},
+                     2000);
     std::vector<std::thread> callers;
     for (int t = 0; t < kThreads; ++t) {
       callers.emplace_back([&, t] {
