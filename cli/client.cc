@@ -1,6 +1,7 @@
 #include "cli/client.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,11 @@ std::string ParseDeadline(const std::string& text, absl::Duration& deadline) {
   return "takes a time such as 30s or 2m";
 }
 
+// gRPC refuses anything else as metadata, and its words for that would show the key.
+bool IsHeaderText(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+}
+
 }  // namespace
 
 void CommonOptions::AddTo(CLI::App& command) {
@@ -31,6 +37,9 @@ void CommonOptions::AddTo(CLI::App& command) {
   command
       .add_option("--tls_ca", tls_ca, "PEM file of the authority that signed the gateway's certificate; turns TLS on")
       ->envname("DIPTYCH_TLS_CA")
+      ->group(kGroup);
+  command.add_option("--api_key", api_key, "Key for a gateway that asks for one; better in the environment than here")
+      ->envname("DIPTYCH_API_KEY")
       ->group(kGroup);
   command
       .add_option_function<std::string>(
@@ -45,6 +54,9 @@ void CommonOptions::AddTo(CLI::App& command) {
 }
 
 absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
+  if (!IsHeaderText(options.api_key)) {
+    return absl::InvalidArgumentError("--api_key takes printable ASCII characters; was it copied with a line break?");
+  }
   auto credentials = grpc::InsecureChannelCredentials();
   if (!options.tls_ca.empty()) {
     const auto ca = ReadFile(options.tls_ca, kMaxPemBytes);
@@ -61,6 +73,7 @@ Client::Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& opti
     : gateway_(v1::GatewayService::NewStub(channel)),
       health_(grpc::health::v1::Health::NewStub(channel)),
       server_(options.server),
+      authorization_(options.api_key.empty() ? "" : absl::StrCat("Bearer ", options.api_key)),
       deadline_(options.deadline),
       json_(options.json) {}
 
@@ -68,8 +81,9 @@ absl::Time Client::Deadline() const {
   return absl::Now() + deadline_;
 }
 
-void Client::Prepare(grpc::ClientContext& context) const {
-  context.set_deadline(absl::ToChronoTime(Deadline()));
+void Client::Prepare(grpc::ClientContext& context, absl::Time deadline) const {
+  context.set_deadline(absl::ToChronoTime(deadline));
+  if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
 }
 
 absl::Status Client::ToStatus(const grpc::Status& status) const {
@@ -91,7 +105,7 @@ bool Client::MayAskAgain(const absl::Status& status, Patience& patience) const {
 
 absl::StatusOr<v1::Answer> Client::AskOnce(const v1::Question& question, absl::Time deadline) {
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(deadline));
+  Prepare(context, deadline);
   v1::AskRequest request;
   *request.mutable_question() = question;
   v1::AskResponse response;
@@ -102,7 +116,7 @@ absl::StatusOr<v1::Answer> Client::AskOnce(const v1::Question& question, absl::T
 
 absl::StatusOr<v1::GetModelResponse> Client::GetModel() {
   grpc::ClientContext context;
-  Prepare(context);
+  Prepare(context, Deadline());
   v1::GetModelResponse response;
   const grpc::Status status = gateway_->GetModel(&context, {}, &response);
   if (!status.ok()) return ToStatus(status);
@@ -111,7 +125,7 @@ absl::StatusOr<v1::GetModelResponse> Client::GetModel() {
 
 absl::Status Client::CheckHealth(const std::string& service) {
   grpc::ClientContext context;
-  Prepare(context);
+  Prepare(context, Deadline());
   grpc::health::v1::HealthCheckRequest request;
   request.set_service(service);
   grpc::health::v1::HealthCheckResponse response;

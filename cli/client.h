@@ -28,6 +28,7 @@ inline constexpr int kUnreachable = 3;
 struct CommonOptions {
   std::string server = "127.0.0.1:7000";
   std::string tls_ca;  // PEM file; empty: no TLS
+  std::string api_key;  // empty: none is sent
   absl::Duration deadline = absl::Minutes(2);
   bool json = false;
 
@@ -52,7 +53,7 @@ class Client {
  private:
   Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options);
   absl::Time Deadline() const;
-  void Prepare(grpc::ClientContext& context) const;
+  void Prepare(grpc::ClientContext& context, absl::Time deadline) const;
   // `once`, a function of the deadline, as often as it is worth it.
   template <typename Once>
   absl::StatusOr<v1::Answer> AskPatiently(Once&& once);
@@ -67,6 +68,7 @@ class Client {
   std::unique_ptr<v1::GatewayService::Stub> gateway_;
   std::unique_ptr<grpc::health::v1::Health::Stub> health_;
   std::string server_;
+  std::string authorization_;
   absl::Duration deadline_;
   bool json_;
 };
@@ -90,7 +92,7 @@ template <typename OnDelta>
 absl::StatusOr<v1::Answer> Client::AskStreamOnce(const v1::Question& question, absl::Time deadline,
                                                  OnDelta&& on_delta) {
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(deadline));
+  Prepare(context, deadline);
   v1::AskStreamRequest request;
   *request.mutable_question() = question;
   const auto reader = gateway_->AskStream(&context, request);

@@ -37,7 +37,8 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   AnalyzeCall(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
               const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response)
       : environment_(environment), context_(context), response_(response) {
-    if (const absl::Status status = Begin(bytes); !status.ok()) End(status);
+    const absl::Status status = Read(bytes);
+    status.ok() ? Begin() : End(status);
   }
 
   ~AnalyzeCall() override {
@@ -47,15 +48,18 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   }
 
  private:
-  absl::Status Begin(const grpc::ByteBuffer& bytes);
-  // Checks the request as the question that it is but for its text, and takes a place for it.
-  absl::Status Admit();
+  absl::Status Read(const grpc::ByteBuffer& bytes);
+  // Lets the request in as the question that it is but for its text.
+  void Begin();
+  // Has a place and the picture.
+  absl::Status OnEntered(absl::StatusOr<v1::Question> question);
   void AskTiers(v1::Image image);
   // One tier has answered.
   void OnTierEnd(const absl::Status& status);
   absl::Status Merge();
   void End(const absl::Status& status);
 
+  void OnCancel() override { entrance_.Abandon(); }
   void OnDone() override { delete this; }
 
   const AnalyzeEnvironment& environment_;
@@ -64,9 +68,8 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   const SteadyTime arrival_ = SteadyClock::now();
   v1::AnalyzeImageRequest request_;  // its picture goes to the tiers
   std::string request_id_;
-  ByteBudget::Lease memory_;
-  ByteBudget::Lease second_memory_;  // where the picture goes to both tiers
-  CallGate::Ticket ticket_;
+  const SteadyTime deadline_ = WatchCall(*context_, environment_.request_timeout)->deadline();
+  Entrance entrance_{*environment_.house, deadline_};
   TierCall<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse> vision_;
   TierCall<v1::AnalyzeQueriesRequest, v1::AnalyzeQueriesResponse> language_;
 
@@ -75,34 +78,36 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   absl::Status status_;  // the first error
 };
 
-absl::Status AnalyzeCall::Begin(const grpc::ByteBuffer& bytes) {
-  const auto size = static_cast<int64_t>(bytes.Length());
-  DIPTYCH_ASSIGN_OR_RETURN(memory_, environment_.admission->Reserve(size));
-  DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request_));
-  DIPTYCH_RETURN_IF_ERROR(Admit());
-  if (request_.qformer_attention()) {
-    DIPTYCH_ASSIGN_OR_RETURN(second_memory_, environment_.admission->Reserve(size));
-  }
-  request_id_ = request_.request_id().empty() ? NewRequestId() : request_.request_id();
-  context_->AddTrailingMetadata("request-id", request_id_);
-  AskTiers(std::move(*request_.mutable_image()));
-  return absl::OkStatus();
+absl::Status AnalyzeCall::Read(const grpc::ByteBuffer& bytes) {
+  DIPTYCH_RETURN_IF_ERROR(entrance_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
+  return TakeRequest(bytes, request_);
 }
 
-absl::Status AnalyzeCall::Admit() {
+void AnalyzeCall::Begin() {
   v1::Question question;
   question.add_images()->Swap(request_.mutable_image());
   *question.mutable_image_options() = request_.options();
   question.set_request_id(request_.request_id());
-  auto ticket = environment_.admission->Admit(question, /*served_model=*/"");
-  question.mutable_images(0)->Swap(request_.mutable_image());
-  if (!ticket.ok()) return WithFieldOfAnalysis(ticket.status());
-  ticket_ = *std::move(ticket);
-  return CheckAnalysisOptions(request_);
+  entrance_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
+    if (const absl::Status status = OnEntered(std::move(entered)); !status.ok()) End(status);
+  });
+}
+
+absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
+  if (!question.ok()) return WithFieldOfAnalysis(question.status());
+  DIPTYCH_RETURN_IF_ERROR(CheckAnalysisOptions(request_));
+  v1::Image& image = *question->mutable_images(0);
+  if (request_.qformer_attention()) {  // the picture goes to both tiers
+    DIPTYCH_RETURN_IF_ERROR(entrance_.Grow(static_cast<int64_t>(image.data().size())));
+  }
+  request_id_ = request_.request_id().empty() ? NewRequestId() : request_.request_id();
+  context_->AddTrailingMetadata("request-id", request_id_);
+  AskTiers(std::move(image));
+  return absl::OkStatus();
 }
 
 void AnalyzeCall::AskTiers(v1::Image image) {
-  const SteadyTime deadline = WatchCall(*context_, environment_.request_timeout)->deadline();
+  const SteadyTime deadline = deadline_;  // the call may be over when the second is started
   pending_ = request_.qformer_attention() ? 2 : 1;
   if (request_.qformer_attention()) {
     *language_.request.mutable_image() = image;
@@ -165,7 +170,7 @@ void AnalyzeCall::End(const absl::Status& status) {
   status_ = status;
   environment_.metrics->answers.Ended(status, nullptr, SteadyClock::now() - arrival_);
   environment_.metrics->repeats.Add(language_.repeats());
-  ticket_.Leave();
+  entrance_.Leave();
   Finish(ToGrpcStatus(status));
 }
 

@@ -17,7 +17,8 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
       environment_(environment),
       context_(context),
       arrival_(SteadyClock::now()),
-      clock_(arrival_) {}
+      clock_(arrival_),
+      entrance_(*environment.house, deadline()) {}
 
 AskCall::~AskCall() {
   using Milliseconds = std::chrono::duration<double, std::milli>;
@@ -26,30 +27,36 @@ AskCall::~AskCall() {
 }
 
 absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
-  DIPTYCH_ASSIGN_OR_RETURN(memory_, environment_.admission->Reserve(static_cast<int64_t>(bytes.Length())));
+  DIPTYCH_RETURN_IF_ERROR(entrance_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
   return TakeRequest(bytes, request);
 }
 
-absl::Status AskCall::Begin(v1::Question question) {
-  auto ticket = environment_.admission->Admit(question, environment_.served_model());
-  if (!ticket.ok()) return ticket.status();
-  ticket_ = *std::move(ticket);
+void AskCall::Begin(v1::Question question) {
   if (question.request_id().empty()) question.set_request_id(NewRequestId());
-  request_id_ = question.request_id();
-  context_->AddTrailingMetadata("request-id", request_id_);
-  v1::GenerateRequest request;
-  *request.mutable_question() = std::move(question);
-  Start(std::move(request));
-  return absl::OkStatus();
+  entrance_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
+    if (!entered.ok()) return OnEnd(entered.status());
+    request_id_ = entered->request_id();  // checked by now, so that it may be logged
+    context_->AddTrailingMetadata("request-id", request_id_);
+    v1::GenerateRequest request;
+    *request.mutable_question() = *std::move(entered);
+    Start(std::move(request));
+  });
 }
 
-void AskCall::Observe(const v1::Delta& delta) {
-  const auto since_last = clock_.OnDelta(delta, SteadyClock::now());
-  if (since_last) environment_.metrics->answers.TokensArrived(delta.token_ids_size(), *since_last);
+void AskCall::Observe(const v1::GenerateResponse& message) {
+  if (message.has_started()) {
+    const v1::ContextBudget& budget = message.started().context_budget();
+    used_tokens_ = int64_t{budget.image_tokens()} + budget.text_tokens() + budget.history_tokens();
+  }
+  if (!message.has_delta()) return;
+  used_tokens_ += message.delta().token_ids_size();
+  const auto since_last = clock_.OnDelta(message.delta(), SteadyClock::now());
+  if (since_last) environment_.metrics->answers.TokensArrived(message.delta().token_ids_size(), *since_last);
 }
 
 void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
   outcome_ = status.code();
+  entrance_.Charge(answer == nullptr ? used_tokens_ : answer->usage().total_tokens());
   environment_.metrics->answers.Ended(status, answer, SteadyClock::now() - arrival_);
   environment_.metrics->repeats.Add(repeats());
 }
@@ -66,14 +73,13 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
            grpc::ByteBuffer* response)
       : AskCall(environment, context, Repeatable::kUntilEnd), response_(response) {
     v1::AskRequest request;
-    absl::Status status = Read(bytes, request);
-    if (status.ok()) status = Begin(std::move(*request.mutable_question()));
-    if (!status.ok()) OnEnd(status);
+    const absl::Status status = Read(bytes, request);
+    status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);
   }
 
  private:
   void OnMessage(v1::GenerateResponse message) override {
-    if (message.has_delta()) Observe(message.delta());
+    Observe(message);
     if (message.has_finished()) *answer_.mutable_answer() = std::move(*message.mutable_finished());
     Next();
   }
@@ -87,6 +93,7 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
     Finish(ToGrpcStatus(status));
   }
 
+  void OnCancel() override { Abandon(); }
   void OnDone() override { delete this; }
 
   grpc::ByteBuffer* const response_;
@@ -98,19 +105,18 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
   StreamedAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes)
       : AskCall(environment, context, Repeatable::kUntilFirstDelta) {
     v1::AskStreamRequest request;
-    absl::Status status = Read(bytes, request);
-    if (status.ok()) status = Begin(std::move(*request.mutable_question()));
-    if (!status.ok()) OnEnd(status);
+    const absl::Status status = Read(bytes, request);
+    status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);
   }
 
  private:
   // The next message is read from the tier when this one has left for the caller: a slow caller slows the
   // tier down, and nothing piles up here.
   void OnMessage(v1::GenerateResponse message) override {
+    Observe(message);
     if (message.has_started()) {
       *event_.mutable_started() = std::move(*message.mutable_started());
     } else if (message.has_delta()) {
-      Observe(message.delta());
       *event_.mutable_delta() = std::move(*message.mutable_delta());
     } else {
       *event_.mutable_finished() = std::move(*message.mutable_finished());
@@ -127,6 +133,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
     Finish(ToGrpcStatus(status));
   }
 
+  void OnCancel() override { Abandon(); }
   void OnDone() override { delete this; }
 
   v1::AskStreamResponse event_;  // the last one

@@ -3,16 +3,13 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <functional>
 #include <string>
 
-#include "common/byte_budget.h"
-#include "common/call_gate.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
-#include "gateway/admission.h"
 #include "gateway/answer_clock.h"
+#include "gateway/entrance.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/generate_call.h"
 
@@ -20,9 +17,8 @@ namespace diptych::gateway {
 
 // What each call needs of the server. Outlives all calls.
 struct AskEnvironment {
+  const Gatehouse* house;
   v1::LanguageService::Stub* language;
-  Admission* admission;
-  std::function<std::string()> served_model;  // its name, empty while unknown
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;
 };
@@ -33,13 +29,15 @@ class AskCall : protected GenerateCall {
   AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable);
   ~AskCall() override;
 
-  // Reads the request, once there is memory for it.
+  // Tells who asks and reads the request, once there is memory for it.
   absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
-  // Admits the question and sends it to the language tier. If that is refused nothing was started and no
-  // callback follows.
-  absl::Status Begin(v1::Question question);
-  // Call with each delta before it is shown.
-  void Observe(const v1::Delta& delta);
+  // Lets the question in and sends it to the language tier. OnEnd comes in any case, also before it returns; from
+  // another thread only once gRPC has the reactor.
+  void Begin(v1::Question question);
+  // The caller left, or its deadline passed. Also while other callbacks run.
+  void Abandon() { entrance_.Abandon(); }
+  // Call with each message before it is shown.
+  void Observe(const v1::GenerateResponse& message);
   // Adds what the gateway knows to the final message.
   void Complete(v1::Answer& answer) const;
   // Call once, before the caller learns of the end. `answer` if the call has one, else null.
@@ -52,8 +50,8 @@ class AskCall : protected GenerateCall {
   AnswerClock clock_;
   std::string request_id_;
   absl::StatusCode outcome_ = absl::StatusCode::kOk;
-  ByteBudget::Lease memory_;
-  CallGate::Ticket ticket_;
+  Entrance entrance_;
+  int64_t used_tokens_ = 0;  // as far as is known before the end
 };
 
 // Each starts the call and returns its reactor, which deletes itself.

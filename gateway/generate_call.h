@@ -50,6 +50,7 @@ class GenerateCall {
   void Next();
   void Stop();
 
+  SteadyTime deadline() const { return deadline_; }
   // How often the question was sent to the tier again.
   int repeats() const { return attempts_ > 0 ? attempts_ - 1 : 0; }
 

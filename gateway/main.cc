@@ -25,8 +25,13 @@ ABSL_FLAG(std::string, http_listen, "127.0.0.1:8080",
 ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked for its description and for analyses.");
+ABSL_FLAG(std::string, api_keys_file, "",
+          "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
+          "when it changes. Empty: no key is asked for.");
 ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded picture, 1 KiB to 256 MiB.");
 ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one picture.");
+ABSL_FLAG(bool, allow_image_urls, false,
+          "Fetch pictures that are given by https address, from the public internet only (SECURITY.md).");
 ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");
 ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
           "Memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL.");
@@ -55,8 +60,10 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.http_listen = absl::GetFlag(FLAGS_http_listen);
   options.language_target = absl::GetFlag(FLAGS_language_target);
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
+  options.api_keys_file = absl::GetFlag(FLAGS_api_keys_file);
   options.limits.image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
   options.limits.image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
+  options.allow_image_urls = absl::GetFlag(FLAGS_allow_image_urls);
   options.max_inflight = absl::GetFlag(FLAGS_max_inflight);
   options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);
   options.request_timeout = absl::GetFlag(FLAGS_request_timeout);

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "common/question_limits.h"
 #include "common/server.h"
+#include "gateway/https_get.h"
 
 namespace diptych::gateway {
 
@@ -16,7 +17,10 @@ struct Options {
   std::string http_listen = "";  // IP:port of the HTTP surface; empty: none
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";  // asked for its description and for analyses
+  std::string api_keys_file = "";  // empty: no key is asked for
   QuestionLimits limits = {};
+  bool allow_image_urls = false;
+  FetchRules fetch = {};  // max_bytes is limits.image.max_bytes
   int max_inflight = 256;
   int64_t max_inflight_bytes = int64_t{1} << 30;  // of memory for questions being answered
   absl::Duration request_timeout = absl::Minutes(2);  // longest, whatever the caller allows

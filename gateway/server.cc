@@ -16,23 +16,38 @@ constexpr absl::Duration kLastHttpWrites = absl::Seconds(5);
 
 }  // namespace
 
-GatewayServer::GatewayServer(const Options& options, Tiers tiers)
+GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys)
     : metrics_(registry_),
       tiers_(std::move(tiers)),
-      admission_(options.limits, options.max_inflight, options.max_inflight_bytes) {
+      callers_(std::move(keys)),
+      // Where all are one caller, waiting here would only hide from it that the server is full.
+      admission_(options.limits, options.max_inflight, options.max_inflight_bytes,
+                 callers_.need_keys() ? options.max_inflight : 0, options.allow_image_urls) {
+  if (options.allow_image_urls) {
+    FetchRules rules = options.fetch;
+    rules.max_bytes = options.limits.image.max_bytes;
+    fetcher_ = std::make_unique<ImageFetcher>(std::move(rules));
+  }
   auto running = registry_.AddGauge("diptych_requests_running", "Questions in flight.");
+  auto waiting = registry_.AddGauge("diptych_requests_waiting", "Questions that wait for a place.");
   auto bytes = registry_.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.");
-  registry_.OnCollect([this, running, bytes]() mutable {
+  registry_.OnCollect([this, running, waiting, bytes]() mutable {
     running.Set(admission_.gate().inside());
+    waiting.Set(admission_.gate().waiting());
     bytes.Set(static_cast<double>(admission_.memory().taken()));
   });
 }
 
 absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Options& options, OnReady on_first_ready) {
   DIPTYCH_ASSIGN_OR_RETURN(Tiers tiers, OpenTiers(options));
-  auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers)));
+  std::unique_ptr<ApiKeyFile> keys;
+  if (!options.api_keys_file.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(keys, ApiKeyFile::Open(options.api_keys_file));
+  }
+  auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers), std::move(keys)));
   self->watch_ = std::make_unique<TierWatch>(self->tiers_);
-  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_, self->metrics_,
+  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->callers_, self->admission_, self->fetcher_.get(),
+                                                    *self->watch_, self->metrics_,
                                                     absl::ToChronoNanoseconds(options.request_timeout));
   const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
                              .listen = options.listen,
@@ -58,6 +73,11 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
 absl::Status GatewayServer::StartHttp(const Options& options) {
   const auto api = std::make_shared<const HttpApi>(
       HttpApi::Environment{.gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
+                           .identify = [this](std::string_view authorization) {
+                             return callers_.Identify(authorization).status();
+                           },
+                           .needs_keys = callers_.need_keys(),
+                           .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
                            .model = [this] { return watch_->model(); },
                            .ready = [this] { return ready_.load(); },
                            .metrics = [this] { return registry_.Exposition(); }});
@@ -71,7 +91,7 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
                                       [api](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
                                         api->Handle(std::move(request), std::move(exchange));
                                       },
-                                      PlainErrorReply));
+                                      PlainErrorReply, [api](const HttpRequest& head) { return api->Check(head); }));
   spdlog::info("serving HTTP on port {}", http_->port());
   return absl::OkStatus();
 }
@@ -83,7 +103,7 @@ GatewayServer::~GatewayServer() {
 void GatewayServer::Drain() {
   watch_->Stop();
   ready_ = false;
-  server_->Drain(&admission_.gate());
+  server_->Drain(&admission_.gate().door());
   if (http_ != nullptr) http_->Drain(kLastHttpWrites);
 }
 

@@ -4,14 +4,17 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "common/metrics.h"
 #include "common/metrics_server.h"
 #include "common/server.h"
 #include "gateway/admission.h"
+#include "gateway/callers.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/http/http_server.h"
+#include "gateway/image_fetcher.h"
 #include "gateway/options.h"
 #include "gateway/service.h"
 #include "gateway/tier_watch.h"
@@ -34,6 +37,9 @@ class GatewayServer {
   // The orderly end: not ready, then new calls are told DRAINING and those in flight get drain_timeout.
   void Drain();
 
+  // What /metrics shows.
+  std::string Metrics() { return registry_.Exposition(); }
+
   int port() const { return server_->port(); }
   // 0 if metrics are not shown.
   int metrics_port() const { return metrics_server_ != nullptr ? metrics_server_->port() : 0; }
@@ -41,14 +47,16 @@ class GatewayServer {
   int http_port() const { return http_ == nullptr ? 0 : http_->port(); }
 
  private:
-  explicit GatewayServer(const Options& options, Tiers tiers);
+  GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys);
   absl::Status StartHttp(const Options& options);
 
   // Destroyed from the last to the first: what reads stands after what is read.
   MetricRegistry registry_;
   GatewayMetrics metrics_;
   Tiers tiers_;
+  Callers callers_;
   Admission admission_;
+  std::unique_ptr<ImageFetcher> fetcher_;  // null: no picture is fetched
   std::unique_ptr<TierWatch> watch_;
   std::unique_ptr<GatewayService> service_;
   std::unique_ptr<GrpcServer> server_;

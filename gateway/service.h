@@ -9,6 +9,7 @@
 #include "gateway/admission.h"
 #include "gateway/analyze_call.h"
 #include "gateway/ask_call.h"
+#include "gateway/callers.h"
 #include "gateway/tier_watch.h"
 #include "gateway/tiers.h"
 
@@ -23,8 +24,9 @@ using RawGatewayService =
 // Translates between the wire and the classes that it is given. All must outlive it. Thread-safe.
 class GatewayService final : public RawGatewayService {
  public:
-  GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
-                 SteadyDuration request_timeout);
+  // `fetcher` may be null: then no picture is fetched.
+  GatewayService(Tiers& tiers, const Callers& callers, Admission& admission, ImageFetcher* fetcher,
+                 const TierWatch& watch, GatewayMetrics& metrics, SteadyDuration request_timeout);
 
   grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                 grpc::ByteBuffer* response) override;
@@ -39,8 +41,10 @@ class GatewayService final : public RawGatewayService {
 
  private:
   Tiers& tiers_;
+  const Callers& callers_;
   Admission& admission_;
   const TierWatch& watch_;
+  const Gatehouse house_;
   const AskEnvironment environment_;
   const AnalyzeEnvironment analyze_environment_;
 };

@@ -2,8 +2,8 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
-#   scripts/setup.sh --tests    also what only tests use: OpenAI's Python client, into .deps/openai; Chromium and what drives it,
-#                               into .deps/browser
+#   scripts/setup.sh --tests    also what only tests use: OpenAI's Python and Node clients, into .deps/openai and
+#                               .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; Chromium and what drives it, into .deps/browser
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
 set -euo pipefail
@@ -13,12 +13,14 @@ packages=(
   g++ cmake make ninja-build ccache pkg-config git ca-certificates python3 python3-pip
   libgrpc++-dev libprotobuf-dev libprotoc-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   libopencv-core-dev libopencv-imgcodecs-dev libturbojpeg0-dev libpng-dev libwebp-dev
-  libssl-dev libpcre2-dev libhwy-dev nlohmann-json3-dev libspdlog-dev libcli11-dev prometheus-cpp-dev
+  libssl-dev libcurl4-openssl-dev libpcre2-dev libhwy-dev nlohmann-json3-dev libspdlog-dev libcli11-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev
 )
 # Debian 12's default Boost (1.74) is older than the HTTP code needs.
 if grep -q bookworm /etc/os-release 2>/dev/null; then packages+=(libboost1.81-dev); else packages+=(libboost-dev); fi
 openai_package='openai==3.57.0'
+openapi_package='openapi-spec-validator==0.9.0'
+openai_node_package='openai@6.10.0'  # the newest majors ask for a Node that Debian 12 does not have
 browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
 
@@ -100,9 +102,31 @@ install_browser() {
   echo "${browser_packages[*]}" >.deps/browser/.installed
 }
 
+install_openapi_validator() {
+  [ "$(cat .deps/openapi/.installed 2>/dev/null)" = "$openapi_package" ] && return
+  say "fetching a validator of OpenAPI documents for the tests"
+  rm -rf .deps/openapi
+  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+    --target .deps/openapi "$openapi_package" 2>/dev/null ||
+    { say "it could not be fetched: http_test will not compare replies with gateway/http/openapi.json"; return; }
+  echo "$openapi_package" >.deps/openapi/.installed
+}
+
+install_openai_node_client() {
+  [ "$(cat .deps/openai_node/.installed 2>/dev/null)" = "$openai_node_package" ] && return
+  command -v npm >/dev/null || { say "there is no npm: the Node part of openai_sdk_test will be skipped"; return; }
+  say "fetching OpenAI's Node client for the tests"
+  rm -rf .deps/openai_node
+  npm install --silent --no-audit --no-fund --prefix .deps/openai_node "$openai_node_package" >/dev/null 2>&1 ||
+    { say "it could not be fetched: the Node part of openai_sdk_test will be skipped"; return; }
+  echo "$openai_node_package" >.deps/openai_node/.installed
+}
+
 install_system_packages
 install_torch
 if [ "${1:-}" = --tests ]; then
   install_openai_client
-  install_browser
+  install_openapi_validator
+  install_browser  # brings Node where it is missing
+  install_openai_node_client
 fi

@@ -5,11 +5,18 @@ Usage: http_test.py FOLDER_OF_BINARIES; run by ctest as `http_test`.
 import base64
 import http.client
 import json
+import pathlib
+import random
+import re
 import socket
+import subprocess
 import sys
+import tempfile
+import time
 import unittest
 
-from http_stack import SAMPLE, Stack
+import documented
+from http_stack import SAMPLE, Stack, key_file
 
 BINARIES = sys.argv[1]
 PICTURE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
@@ -20,17 +27,11 @@ def about(text, **options):
     return {"model": "demo", "messages": [{"role": "user", "content": parts}], **options}
 
 
-class HttpTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(BINARIES, ["--max_image_bytes=1048576"])
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
+class Asking:
+    """Of a test class with a `stack`."""
 
     def ask(self, method, path, body=None, headers=None):
-        """Status, headers and body; JSON is parsed."""
+        """Status, headers and body; JSON is parsed. What comes must be as it is documented."""
         connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=60)
         if body is not None and not isinstance(body, (str, bytes)):
             body = json.dumps(body)
@@ -38,8 +39,12 @@ class HttpTest(unittest.TestCase):
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
-        is_json = answer.getheader("content-type") == "application/json"
-        return answer.status, answer.headers, json.loads(text) if is_json else text.decode()
+        kind = answer.getheader("content-type")
+        value = json.loads(text) if kind == "application/json" else text.decode()
+        documented.check_reply(method, path, answer.status, kind, value)
+        if answer.status == 200 and method == "POST":
+            documented.check_request(method, path, json.loads(body))
+        return answer.status, answer.headers, value
 
     def raw(self, request, wait=True):
         """What comes back until the server closes or `wait` is false and something came."""
@@ -51,6 +56,16 @@ class HttpTest(unittest.TestCase):
                 if not wait:
                     break
             return answer
+
+
+class HttpTest(Asking, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack(BINARIES, ["--max_image_bytes=1048576"])
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.stack.stop() == [0, 0, 0]
 
     def refused(self, body, param=None, code=None, path="/v1/chat/completions"):
         status, _, answer = self.ask("POST", path, body)
@@ -209,6 +224,57 @@ class HttpTest(unittest.TestCase):
         self.assertEqual((status, plan["query_tokens"]), (200, 16))
         self.assertEqual(self.ask("POST", "/v1/diptych/plan", {"images": 5})[0], 400)
 
+    def test_the_description_is_valid_and_served(self):
+        self.assertEqual(self.ask("GET", "/openapi.json")[2], documented.DOCUMENT)
+        if documented.why_not is not None:
+            self.skipTest(documented.why_not)
+        documented.check_document()
+
+    def test_every_kind_of_reply_is_as_documented(self):
+        many = about("Describe the picture.", n=2, logprobs=True, top_logprobs=2, max_tokens=8)
+        text = {"prompt": "a red", "n": 2, "logprobs": 2, "echo": True, "max_tokens": 4}
+        usage = {"stream": True, "stream_options": {"include_usage": True}}
+        for path, body in (("/v1/chat/completions", many), ("/v1/chat/completions", {**many, **usage}),
+                           ("/v1/completions", text), ("/v1/completions", {**text, **usage}),
+                           ("/v1/diptych/analyze", {"image": PICTURE, "cls_attention": True, "qformer_attention": True,
+                                                    "prepared_image": True}),
+                           ("/v1/diptych/plan", {"images": [{"width": 100, "height": 80}], "windows": [512, 2048]})):
+            self.assertEqual(self.ask("POST", path, body)[0], 200)
+        self.assertEqual(self.ask("GET", "/v1/diptych/status")[0], 200)
+        self.assertEqual(self.ask("GET", "/")[0], 200)
+        self.assertEqual(self.ask("POST", "/v1/diptych/analyze", {"image": "AAAA"})[0], 400)
+
+    def test_a_plan_is_what_a_run_then_spends(self):
+        random_ = random.Random(20)
+        words = "what color is the circle star large small red blue how many shapes are there left right".split()
+        compared = ("window", "image_tokens", "text_tokens", "history_tokens", "reserved_output", "turns_dropped", "dense_patch_tokens")
+        fitted = 0
+        for case in range(100):
+            pictures = random_.randrange(3)
+            texts = [" ".join(random_.choices(words, k=random_.randint(1, 20))) for _ in range(random_.choice((1, 1, 3, 5, 9)))]
+            plan = {"images": [{"width": 64, "height": 64}] * pictures,
+                    "turns": [{"role": ("ROLE_USER", "ROLE_ASSISTANT")[i % 2], "text": text} for i, text in enumerate(texts)]}
+            messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+            part = {"type": "image_url", "image_url": {"url": PICTURE}}
+            messages[0]["content"] = [part] * pictures + [{"type": "text", "text": texts[0]}]
+            chat = {"messages": messages}
+            if random_.random() < 0.8:
+                plan["max_new_tokens"] = chat["max_tokens"] = random_.choice((1, 2, 5, 40, 100))
+            status, _, planned = self.ask("POST", "/v1/diptych/plan", plan)
+            self.assertEqual(status, 200)
+            budget = planned["windows"][0]["budget"]
+            status, _, answer = self.ask("POST", "/v1/chat/completions", chat)
+            with self.subTest(case=case, plan=plan):
+                self.assertEqual(status, 200 if budget["remaining"] >= 0 else 400, answer)
+                if status == 200:
+                    fitted += 1
+                    spent = answer["diptych"]["context_budget"]
+                    self.assertEqual({key: budget[key] for key in compared}, {key: spent[key] for key in compared})
+                    self.assertEqual(spent["generated"] + spent["remaining"],
+                                     spent["window"] - sum(spent[key] for key in compared[1:4]))
+                    self.assertEqual(answer["usage"]["prompt_tokens"], sum(spent[key] for key in compared[1:4]))
+        self.assertGreater(fitted, 50)
+
     def test_oversized_and_malformed_requests(self):
         self.assertTrue(self.raw(b"GET / HTTP/1.1\r\nx: " + b"y" * 20000 + b"\r\n\r\n").startswith(b"HTTP/1.1 431 "))
         self.assertTrue(self.raw(b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400 "))
@@ -241,6 +307,175 @@ class HttpTest(unittest.TestCase):
         self.assertEqual(self.ask("POST", "/v1/chat/completions", about("What color is the circle?"))[0], 200)
 
 
+class KeysTest(Asking, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.keys = pathlib.Path(cls.folder.name) / "keys.json"
+        key_file(cls.keys, alice={}, spender={"tokens_per_minute": 1})
+        cls.stack = Stack(BINARIES, [f"--api_keys_file={cls.keys}", "--log_level=trace"])
+
+    @classmethod
+    def tearDownClass(cls):
+        statuses, log = cls.stack.stop(), cls.stack.gateway_log()
+        cls.folder.cleanup()
+        assert statuses == [0, 0, 0]
+        for private in ("alice", "spender", "mallory", "newcomer", cls.folder.name):
+            assert private not in log, private
+
+    def with_key(self, method, path, key, body=None, **headers):
+        return self.ask(method, path, body, {"authorization": f"Bearer {key}", **headers})
+
+    def assert_unauthorised(self, status, headers, answer):
+        self.assertEqual(status, 401)
+        self.assertEqual(headers["www-authenticate"], "Bearer")
+        self.assertEqual(answer["error"]["code"], "invalid_api_key")
+        self.assertEqual(answer["error"]["type"], "invalid_request_error")
+        self.assertNotIn("mallory", answer["error"]["message"])
+
+    def test_a_key_opens_what_is_asked_and_nothing_else_does(self):
+        question = about("What color is the circle?")
+        for path, body in {"/v1/chat/completions": question, "/v1/completions": {"prompt": "x", "max_tokens": 1},
+                           "/v1/diptych/plan": {"prompt": "x"}}.items():
+            self.assertEqual(self.with_key("POST", path, "alice", body)[0], 200)
+            self.assert_unauthorised(*self.ask("POST", path, body))
+            self.assert_unauthorised(*self.with_key("POST", path, "mallory", body))
+            self.assert_unauthorised(*self.ask("POST", path, body, {"authorization": "alice"}))
+        for path in ("/v1/models", "/v1/models/demo", "/v1/diptych/status"):
+            self.assertEqual(self.with_key("GET", path, "alice")[0], 200)
+            self.assert_unauthorised(*self.ask("GET", path))
+        stream = self.with_key("POST", "/v1/chat/completions", "alice", {**question, "stream": True})[2]
+        self.assertTrue(stream.endswith("data: [DONE]\n\n"))
+        self.assert_unauthorised(*self.with_key("POST", "/v1/chat/completions", "\u00e9", question))
+
+    def test_health_and_metrics_stay_open(self):
+        for path in ("/healthz/live", "/healthz/ready", "/metrics", "/"):
+            status, _, text = self.ask("GET", path)
+            self.assertEqual(status, 200)
+            self.assertNotIn("alice", text)
+
+    def test_no_body_is_read_of_who_has_no_key(self):
+        head = (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\n"
+                b"content-length: 60000000\r\nexpect: 100-continue\r\n\r\n")
+        self.assertTrue(self.raw(head).startswith(b"HTTP/1.1 401 "))
+
+    def test_over_its_tokens_a_key_is_told_when_to_come_back(self):
+        body = {"prompt": "x", "max_tokens": 4}
+        self.assertEqual(self.with_key("POST", "/v1/completions", "spender", body)[0], 200)
+        status, headers, answer = self.with_key("POST", "/v1/completions", "spender", body)
+        self.assertEqual((status, answer["error"]["code"]), (429, "rate_limited"))
+        self.assertGreater(int(headers["retry-after"]), 60)
+
+    def test_the_file_is_followed(self):
+        def until(key, wanted):
+            while self.with_key("GET", "/v1/models", key)[0] != wanted:
+                time.sleep(0.05)
+        key_file(self.keys, alice={}, spender={"tokens_per_minute": 1}, newcomer={})
+        until("newcomer", 200)
+        self.keys.write_text("{")
+        while "the API keys stay as they were" not in self.stack.gateway_log():
+            time.sleep(0.05)
+        self.assertEqual(self.with_key("GET", "/v1/models", "newcomer")[0], 200)
+        key_file(self.keys, alice={}, spender={"tokens_per_minute": 1})
+        until("newcomer", 401)
+        self.assertEqual(self.with_key("GET", "/v1/models", "alice")[0], 200)
+
+
+class HostileTest(Asking, unittest.TestCase):
+    """Many bad callers at once: each gets its status, the honest one its answer, and memory stays where the flags put it."""
+
+    BODIES = 32 << 20  # what all bodies together may take
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack(BINARIES, ["--max_image_bytes=1048576", f"--max_inflight_bytes={cls.BODIES}"])
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.stack.stop() == [0, 0, 0]
+
+    def peak(self):
+        """The most memory that the gateway has held, in bytes."""
+        status = pathlib.Path(f"/proc/{self.stack.processes[2].pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.stack.port), timeout=60)
+
+    def statuses(self, connections):
+        found = set()
+        for connection in connections:
+            try:
+                found.add(connection.recv(12)[9:12])
+            except ConnectionError:
+                found.add(b"")
+            connection.close()
+        return found
+
+    def post(self, headers, path=b"/v1/chat/completions"):
+        return b"POST " + path + b" HTTP/1.1\r\ncontent-type: application/json\r\n" + headers + b"\r\n\r\n"
+
+    def test_memory_is_bounded(self):
+        self.assertEqual(self.ask("POST", "/v1/chat/completions", about("What color is the circle?"))[0], 200)
+        before = self.peak()
+        idle = [self.connect() for _ in range(300)]
+        for connection in idle[:150]:
+            connection.sendall(b"GET / HTTP/1.1\r\nx: ")  # and never goes on
+        # Bodies that are announced and never come, then some that come: what does not fit beside the others is refused.
+        announced = [self.connect() for _ in range(50)]
+        for connection in announced:
+            connection.sendall(self.post(b"content-length: 4000000"))
+        refused = self.statuses(announced[8:])
+        self.assertEqual(refused, {b"429"})
+        self.assertEqual(self.ask("GET", "/v1/models")[0], 200, "what needs no body is answered meanwhile")
+        for connection in announced[:8]:
+            connection.close()
+        bomb = b"1;" + b"e" * 1_000_000
+        bombs = [self.connect() for _ in range(20)]
+        for connection in bombs:
+            try:
+                connection.sendall(self.post(b"transfer-encoding: chunked") + bomb)
+            except ConnectionError:
+                pass  # it was told and closed before all was sent
+        self.assertLessEqual(self.statuses(bombs), {b"400", b"431", b"413", b""})
+        part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+        many = json.dumps({"messages": [{"role": "user", "content": [part] * 10000}]})
+        deep = b'{"messages":' + b"[" * 2_000_000
+        text = json.dumps({"messages": [{"role": "user", "content": "x" * 4_000_000}]})
+        for body in (many, deep, text) * 3:
+            status, _, answer = self.ask("POST", "/v1/chat/completions", body)
+            self.assertEqual(status, 413 if body is text else 400, answer)
+        self.assertEqual(self.ask("POST", "/v1/chat/completions", about("What color is the circle?"))[0], 200)
+        for connection in idle:
+            connection.close()
+        # Three copies of a body at most (as text, as JSON, as message), and some for the process itself.
+        self.assertLess(self.peak() - before, 3 * self.BODIES + (64 << 20))
+
+    def test_a_flood_of_requests_on_one_connection_is_answered_in_turn(self):
+        get = b"GET /healthz/live HTTP/1.1\r\n\r\n"
+        answer = self.raw(get * 2000 + get.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 2001)
+
+    def test_broken_text_is_told(self):
+        for body in (b'{"prompt": "\xff"}', b'{"prompt": "\\ud800"}', b'{"prompt": "\xed\xa0\x80"}', b'{"prompt": "\xc0\xaf"}',
+                     b'\xef\xbb\xbf{"prompt": 5}', b'{"prompt": "x", "prompt": "y"}'):
+            status, _, answer = self.ask("POST", "/v1/completions", body)
+            self.assertEqual(status, 400, (body, answer))
+
+
+class StartTest(unittest.TestCase):
+    def test_a_faulty_file_of_keys_ends_the_start_with_one_line(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write("{")
+            file.flush()
+            ended = subprocess.run([pathlib.Path(BINARIES) / "gateway", "--listen=127.0.0.1:0", "--http_listen=", "--metrics_listen=",
+                                    "--log_level=error", f"--api_keys_file={file.name}"], capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(ended.returncode, 0)
+        self.assertEqual(len(ended.stderr.splitlines()), 1, ended.stderr)
+        self.assertIn("--api_keys_file: ", ended.stderr)
+        self.assertNotIn(file.name, ended.stderr)
+
+
 class DrainTest(unittest.TestCase):
     def test_a_question_in_flight_is_answered_and_the_process_ends_well(self):
         stack = Stack(BINARIES)
@@ -254,4 +489,4 @@ class DrainTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])

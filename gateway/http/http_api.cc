@@ -14,6 +14,7 @@
 #include "gateway/http/openai_call.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/openai_request.h"
+#include "gateway/http/openapi.h"
 #include "gateway/http/static_files.h"
 
 namespace diptych::gateway {
@@ -29,16 +30,40 @@ constexpr char kAnalyze[] = "/v1/diptych/analyze";
 constexpr char kStatus[] = "/v1/diptych/status";
 constexpr char kChat[] = "/v1/chat/completions";
 constexpr char kCompletions[] = "/v1/completions";
+constexpr char kLive[] = "/healthz/live";
+constexpr char kReady[] = "/healthz/ready";
+constexpr char kMetrics[] = "/metrics";
+constexpr char kTooLarge[] = "the body is too large: shorten the text, or send fewer or smaller pictures";
+constexpr char kDescription[] = "/openapi.json";
+
+constexpr HttpApi::Route kRoutes[] = {
+    {kPost, kChat},        {kPost, kCompletions},
+    {kGet, kModels},       {kGet, "/v1/models/{model}"},
+    {kPost, kAnalyze},     {kPost, kPlan},
+    {kGet, kStatus},       {kGet, kLive},
+    {kGet, kReady},        {kGet, kMetrics},
+    {kGet, kDescription},  {kGet, "/"},
+    {kGet, "/playground/{file}"},
+};
+
+// A route's path is the whole, or ends with one name in braces that stands for anything.
+bool Matches(std::string_view route, std::string_view path) {
+  const size_t name = route.find('{');
+  return name == route.npos ? path == route : path.size() > name && path.substr(0, name) == route.substr(0, name);
+}
 
 // kGet or kPost, the one that the path takes; nullptr if there is nothing.
 const char* MethodOf(const std::string& path) {
-  for (const char* known : {kChat, kCompletions, kPlan, kAnalyze}) {
-    if (path == known) return kPost;
+  if (absl::StartsWith(path, "/playground/") && !IsStaticFile(path)) return nullptr;
+  for (const HttpApi::Route& route : kRoutes) {
+    if (Matches(route.path, path)) return route.method;
   }
-  for (const char* known : {kModels, kStatus, "/healthz/live", "/healthz/ready", "/metrics"}) {
-    if (path == known) return kGet;
-  }
-  return absl::StartsWith(path, absl::StrCat(kModels, "/")) || IsStaticFile(path) ? kGet : nullptr;
+  return nullptr;
+}
+
+// Open to everybody stay the page and whether the server lives and what it counts.
+bool NeedsKey(const std::string& path) {
+  return absl::StartsWith(path, "/v1/");
 }
 
 bool IsJson(const HttpRequest& request) {
@@ -82,12 +107,24 @@ HttpReply HttpApi::Models(const std::string& id) const {
   return ErrorReply(MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown, "no such model is served"));
 }
 
+// gRPC would refuse it in words of its own, as if waiting would help.
+bool HttpApi::Fits(const google::protobuf::Message& message) const {
+  constexpr size_t kAround = 1024;  // what a request adds to its question
+  return message.ByteSizeLong() + kAround <= environment_.max_message_bytes;
+}
+
+void HttpApi::Authorize(const HttpRequest& request, grpc::ClientContext& context) const {
+  if (environment_.needs_keys) context.AddMetadata("authorization", request.authorization);
+}
+
 void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
   auto call = std::make_shared<PlanCall>();
   const auto read = google::protobuf::util::JsonStringToMessage(request.body, &call->request);
   if (!read.ok()) {
     return exchange->Reply(ErrorReply(absl::InvalidArgumentError("the body is not the JSON form of PlanContextRequest")));
   }
+  if (!Fits(call->request)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
+  Authorize(request, call->context);
   exchange->OnGone([weak = std::weak_ptr(call)] {
     if (const auto running = weak.lock()) running->context.TryCancel();
   });
@@ -98,8 +135,9 @@ void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exc
       });
 }
 
-void HttpApi::Status(std::shared_ptr<HttpExchange> exchange) const {
+void HttpApi::Status(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
   auto call = std::make_shared<StatusCall>();
+  Authorize(request, call->context);
   environment_.gateway->async()->GetModel(
       &call->context, &call->request, &call->response,
       [call, exchange = std::move(exchange)](const grpc::Status& status) {
@@ -113,6 +151,8 @@ void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> 
   auto call = std::make_shared<AnalyzeImageCall>();
   call->request = *std::move(read);
   call->request.set_request_id(request.request_id);
+  if (!Fits(call->request)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
+  Authorize(request, call->context);
   exchange->OnGone([weak = std::weak_ptr(call)] {
     if (const auto running = weak.lock()) running->context.TryCancel();
   });
@@ -131,6 +171,7 @@ void HttpApi::Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExch
       kind == OpenAiKind::kChat ? ReadChatRequest(request.body) : ReadCompletionRequest(request.body);
   if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
   read->question.set_request_id(request.request_id);
+  if (!Fits(read->question)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
   ReplyHead head{.kind = kind,
                  .id = "",
                  .created = absl::ToUnixSeconds(absl::Now()),
@@ -138,35 +179,49 @@ void HttpApi::Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExch
                  .logprobs = read->question.generation().logprobs() > 0,
                  .top_logprobs = read->top_logprobs,
                  .echo = read->echo ? read->question.prompt() : ""};
-  StartOpenAiCall(environment_.gateway, *std::move(read), std::move(head), std::move(exchange));
+  StartOpenAiCall(environment_.gateway, *std::move(read), std::move(head),
+                  environment_.needs_keys ? std::move(request.authorization) : "", std::move(exchange));
 }
 
 HttpReply HttpApi::Read(const std::string& path) const {
-  if (path == "/healthz/live") return {.content_type = "text/plain", .body = "live\n"};
-  if (path == "/healthz/ready") {
+  if (path == kDescription) return {.body = std::string(OpenApiDocument())};
+  if (path == kLive) return {.content_type = "text/plain", .body = "live\n"};
+  if (path == kReady) {
     const bool ready = environment_.ready();
     return {.status = ready ? 200 : 503,
             .content_type = "text/plain",
             .body = ready ? "ready\n" : "the language tier is not reachable\n"};
   }
-  if (path == "/metrics") {
+  if (path == kMetrics) {
     return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = environment_.metrics()};
   }
   return Models(path == kModels ? "" : path.substr(sizeof kModels));
 }
 
-void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
-  const char* method = MethodOf(request.path);
-  if (method == nullptr) return exchange->Reply(PlainErrorReply(404, "there is nothing at this path"));
-  if (request.method != method) {
-    HttpReply reply = PlainErrorReply(405, absl::StrCat(request.path, " takes ", method));
+std::span<const HttpApi::Route> HttpApi::Routes() {
+  return kRoutes;
+}
+
+std::optional<HttpReply> HttpApi::Check(const HttpRequest& head) const {
+  const char* method = MethodOf(head.path);
+  if (method == nullptr) return PlainErrorReply(404, "there is nothing at this path");
+  if (head.method != method) {
+    HttpReply reply = PlainErrorReply(405, absl::StrCat(head.path, " takes ", method));
     reply.headers.emplace_back("allow", method);
-    return exchange->Reply(std::move(reply));
+    return reply;
   }
+  if (NeedsKey(head.path)) {
+    if (const absl::Status status = environment_.identify(head.authorization); !status.ok()) return ErrorReply(status);
+  }
+  if (method == kPost && !IsJson(head)) return PlainErrorReply(415, "the content-type must be application/json");
+  return std::nullopt;
+}
+
+void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
+  if (auto reply = Check(request)) return exchange->Reply(*std::move(reply));
   if (IsStaticFile(request.path)) return exchange->Reply(StaticFile(request.path, request.if_none_match));
-  if (request.path == kStatus) return Status(std::move(exchange));
+  if (request.path == kStatus) return Status(request, std::move(exchange));
   if (request.method == kGet) return exchange->Reply(Read(request.path));
-  if (!IsJson(request)) return exchange->Reply(PlainErrorReply(415, "the content-type must be application/json"));
   if (request.path == kPlan) return Plan(request, std::move(exchange));
   if (request.path == kAnalyze) return Analyze(request, std::move(exchange));
   const OpenAiKind kind = request.path == kChat ? OpenAiKind::kChat : OpenAiKind::kCompletion;

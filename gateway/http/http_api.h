@@ -4,8 +4,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
+#include "absl/status/status.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_reply.h"
@@ -18,12 +21,26 @@ class HttpApi {
  public:
   struct Environment {
     std::shared_ptr<v1::GatewayService::StubInterface> gateway;
+    // What is wrong with a request's authorization header. Also what the gateway's own RPCs say of it.
+    std::function<absl::Status(std::string_view authorization)> identify;
+    bool needs_keys = false;
+    size_t max_message_bytes = 0;  // what the RPCs take
     std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
     std::function<bool()> ready;
     std::function<std::string()> metrics;  // Prometheus text
   };
 
+  // What there is. A path may end with a name in braces.
+  struct Route {
+    const char* method;
+    const char* path;
+  };
+  static std::span<const Route> Routes();
+
   explicit HttpApi(Environment environment) : environment_(std::move(environment)) {}
+
+  // The reply to a request whose header alone is reason to refuse it: path, method, key, content type.
+  std::optional<HttpReply> Check(const HttpRequest& head) const;
 
   void Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
 
@@ -32,7 +49,10 @@ class HttpApi {
   HttpReply Read(const std::string& path) const;
   HttpReply Models(const std::string& id) const;
   void Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
-  void Status(std::shared_ptr<HttpExchange> exchange) const;
+  void Status(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
+  bool Fits(const google::protobuf::Message& message) const;
+  // Hands the caller's key on.
+  void Authorize(const HttpRequest& request, grpc::ClientContext& context) const;
   void Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   void Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
 

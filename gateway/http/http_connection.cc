@@ -1,5 +1,6 @@
 #include "gateway/http/http_connection.h"
 
+#include <algorithm>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
@@ -27,6 +28,17 @@ template <typename Name>
 std::string HeaderOf(const http::request<http::string_body>& request, const Name& name) {
   const auto value = request[name];
   return std::string(value.data(), value.size());
+}
+
+HttpRequest RequestOf(const http::request<http::string_body>& message) {
+  const auto target = message.target();
+  return {.method = std::string(message.method_string().data(), message.method_string().size()),
+          .path = std::string(target.data(), std::min(target.find('?'), target.size())),
+          .content_type = HeaderOf(message, http::field::content_type),
+          .request_id = HeaderOf(message, "x-request-id"),
+          .if_none_match = HeaderOf(message, http::field::if_none_match),
+          .authorization = HeaderOf(message, http::field::authorization),
+          .body = {}};
 }
 
 // True for what the bytes are at fault for; everything else is the connection's end.
@@ -112,7 +124,11 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
 };
 
 HttpConnection::HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared)
-    : shared_(std::move(shared)), stream_(std::move(socket)), silence_(stream_.get_executor()) {
+    : shared_(std::move(shared)),
+      stream_(std::move(socket)),
+      // Also the longest line that a chunk may begin with.
+      buffer_(std::max<size_t>(shared_->options.max_header_bytes, kReadAhead) + kReadAhead),
+      silence_(stream_.get_executor()) {
   ErrorCode ignored;
   stream_.socket().set_option(net::ip::tcp::no_delay(true), ignored);
 }
@@ -127,6 +143,12 @@ void HttpConnection::CloseWhenIdle() {
   });
 }
 
+bool HttpConnection::GiveUpIfIdle() {
+  if (!idle_.exchange(false)) return false;
+  CloseWhenIdle();
+  return true;
+}
+
 void HttpConnection::Close() {
   net::post(stream_.get_executor(), [self = shared_from_this()] { self->Shut(); });
 }
@@ -136,6 +158,7 @@ void HttpConnection::Listen() {
   if (exchange_ == nullptr) {
     if (buffer_.size() > 0) return ReadHeader();
     stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.idle_timeout));
+    idle_ = true;
   } else if (buffer_.size() > 0) {
     return;  // a caller that sends on without waiting: its leaving is noticed when a write fails
   }
@@ -146,7 +169,7 @@ void HttpConnection::Listen() {
 }
 
 void HttpConnection::OnBytes(ErrorCode error, size_t size) {
-  listening_ = false;
+  listening_ = idle_ = false;
   if (exchange_ == nullptr) silence_.cancel();
   if (error) return Shut();
   buffer_.commit(size);
@@ -157,23 +180,50 @@ void HttpConnection::ReadHeader() {
   parser_.emplace();
   parser_->header_limit(shared_->options.max_header_bytes);
   parser_->body_limit(static_cast<uint64_t>(shared_->options.max_body_bytes));
-  stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.header_timeout));
+  LimitRead(shared_->options.header_timeout);
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](ErrorCode error, size_t) { self->OnHeader(error); });
 }
 
+void HttpConnection::LimitRead(absl::Duration limit) {
+  timed_out_ = false;
+  stream_.expires_never();
+  silence_.expires_after(absl::ToChronoNanoseconds(limit));
+  silence_.async_wait([self = shared_from_this(), read = ++reads_](ErrorCode error) {
+    if (error || self->shut_ || self->reads_ != read) return;
+    self->timed_out_ = true;
+    self->stream_.cancel();
+  });
+}
+
+void HttpConnection::EndOfRead() {
+  ++reads_;
+  silence_.cancel();
+}
+
 void HttpConnection::OnHeader(ErrorCode error) {
-  if (error == beast::error::timeout) return Refuse(408, "the header took too long");
+  EndOfRead();
+  if (error && timed_out_) return Refuse(408, "the header took too long");
   if (error == http::error::header_limit) return Refuse(431, "the header is too large");
   if (error == http::error::body_limit) return Refuse(413, "the body is too large");
   if (IsMalformed(error)) return Refuse(400, "this is not HTTP/1.1");
   if (error) return Shut();
+  // A transfer that is neither of known length nor in chunks: what follows would be taken for another request.
+  const bool has_encoding = parser_->get().count(http::field::transfer_encoding) > 0;
+  const bool in_chunks = parser_->chunked() && parser_->get().version() >= 11;
+  if (has_encoding && (!in_chunks || parser_->get().count(http::field::transfer_encoding) > 1 ||
+                       !absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::transfer_encoding), "chunked"))) {
+    return Refuse(400, "the only transfer-encoding here is chunked, and that of HTTP/1.1");
+  }
   keep_alive_ = parser_->get().keep_alive();
   const auto length = parser_->content_length();
   const int64_t bytes = parser_->chunked() ? shared_->options.max_body_bytes
                         : length          ? static_cast<int64_t>(*length)
                                           : 0;
   if (bytes > shared_->options.max_body_bytes) return Refuse(413, "the body is too large");
+  if (bytes > 0 && shared_->check) {
+    if (const auto reply = shared_->check(RequestOf(parser_->get()))) return Refuse(*reply);
+  }
   absl::StatusOr<ByteBudget::Lease> lease = shared_->bodies.Take(bytes);
   if (!lease.ok()) return Refuse(429, "too many requests are being read");
   body_ = *std::move(lease);
@@ -184,13 +234,14 @@ void HttpConnection::OnHeader(ErrorCode error) {
 }
 
 void HttpConnection::ReadBody() {
-  stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.body_timeout));
+  LimitRead(shared_->options.body_timeout);
   http::async_read(stream_, buffer_, *parser_,
                    [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
 }
 
 void HttpConnection::OnBody(ErrorCode error) {
-  if (error == beast::error::timeout) return Refuse(408, "the body took too long");
+  EndOfRead();
+  if (error && timed_out_) return Refuse(408, "the body took too long");
   if (error == http::error::body_limit) return Refuse(413, "the body is too large");
   if (IsMalformed(error)) return Refuse(400, "the body is not what its header says");
   if (error) return Shut();
@@ -201,13 +252,8 @@ void HttpConnection::Serve() {
   http::request<http::string_body> message = parser_->release();
   parser_.reset();
   body_.ShrinkTo(static_cast<int64_t>(message.body().size()));
-  const auto target = message.target();
-  HttpRequest request{.method = std::string(message.method_string().data(), message.method_string().size()),
-                      .path = std::string(target.data(), std::min(target.find('?'), target.size())),
-                      .content_type = HeaderOf(message, http::field::content_type),
-                      .request_id = HeaderOf(message, "x-request-id"),
-                      .if_none_match = HeaderOf(message, http::field::if_none_match),
-                      .body = std::move(message.body())};
+  HttpRequest request = RequestOf(message);
+  request.body = std::move(message.body());
   chunked_ = message.version() >= 11;
   streaming_ = ended_ = false;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
@@ -217,10 +263,14 @@ void HttpConnection::Serve() {
 }
 
 void HttpConnection::Refuse(int status, const std::string& message) {
+  Refuse(shared_->refuse(status, message));
+}
+
+void HttpConnection::Refuse(const HttpReply& reply) {
   parser_.reset();
   refused_ = ended_ = true;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
-  WriteReply(shared_->refuse(status, message));
+  WriteReply(reply);
   EndExchange();
 }
 
@@ -280,6 +330,7 @@ void HttpConnection::OnWritten(ErrorCode error) {
   if (refused_) return Linger();
   if (!keep_alive_) return Shut();
   if (!listening_) return Listen();
+  idle_ = true;
   // The read that waits already has no time limit of its own.
   After(shared_->options.idle_timeout, [this] { Shut(); });
 }

@@ -1,6 +1,7 @@
 // One connection of the HTTP server.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -33,10 +34,12 @@ class HttpConnections {
 
 // What all connections share. `connections` is touched only while the io_context runs.
 struct HttpShared {
-  HttpShared(const HttpOptions& options, HttpHandler handler, HttpServer::Refusal refuse, HttpConnections* connections)
+  HttpShared(const HttpOptions& options, HttpHandler handler, HttpServer::Refusal refuse, HttpCheck check,
+             HttpConnections* connections)
       : options(options),
         handler(std::move(handler)),
         refuse(std::move(refuse)),
+        check(std::move(check)),
         bodies(options.max_bodies_bytes),
         connections(connections),
         io(options.threads) {}
@@ -44,6 +47,7 @@ struct HttpShared {
   const HttpOptions options;
   const HttpHandler handler;
   const HttpServer::Refusal refuse;
+  const HttpCheck check;  // may be empty
   ByteBudget bodies;
   HttpConnections* const connections;
   boost::asio::io_context io;
@@ -57,6 +61,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   void Start();
   void CloseWhenIdle();
+  // True if nothing is asked at the moment: it closes then, unless a request comes just now.
+  bool GiveUpIfIdle();
   void Close();
 
  private:
@@ -71,6 +77,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
   void ReadHeader();
+  // Breaks the read that is about to start off after `limit`; its handler then finds timed_out_. Not the stream's own limit,
+  // which would close the socket before the caller is told.
+  void LimitRead(absl::Duration limit);
+  // Call first in that handler.
+  void EndOfRead();
   // Takes the body's memory before it is read.
   void OnHeader(ErrorCode error);
   void ReadBody();
@@ -78,6 +89,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Serve();
   // Answers what is no request, and closes.
   void Refuse(int status, const std::string& message);
+  void Refuse(const HttpReply& reply);
 
   // Of the exchange that is running.
   void WriteReply(const HttpReply& reply);
@@ -104,7 +116,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   ByteBudget::Lease body_;
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
+  std::atomic<bool> idle_ = false;  // waits for a request's first byte, and was not given up
   bool listening_ = false;
+  bool timed_out_ = false;
+  int reads_ = 0;  // limited ones, begun and ended
   bool writing_ = false;
   bool chunked_ = false;
   bool streaming_ = false;

@@ -1,14 +1,15 @@
 #include "gateway/http/http_server.h"
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <chrono>
 #include <condition_variable>
+#include <list>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
@@ -22,6 +23,9 @@ namespace net = boost::asio;
 using tcp = net::ip::tcp;
 
 namespace {
+
+// Connections over the bound while others, given up for them, still close.
+constexpr int kMostInLeaving = 64;
 
 absl::StatusOr<tcp::endpoint> ParseAddress(const std::string& listen) {
   const size_t colon = listen.rfind(':');
@@ -42,8 +46,8 @@ absl::StatusOr<tcp::endpoint> ParseAddress(const std::string& listen) {
 
 class HttpServer::Impl final : public HttpConnections {
  public:
-  Impl(const HttpOptions& options, HttpHandler handler, Refusal refuse)
-      : shared_(std::make_shared<HttpShared>(options, std::move(handler), std::move(refuse), this)),
+  Impl(const HttpOptions& options, HttpHandler handler, Refusal refuse, HttpCheck check)
+      : shared_(std::make_shared<HttpShared>(options, std::move(handler), std::move(refuse), std::move(check), this)),
         acceptor_(shared_->io),
         pause_(shared_->io) {}
 
@@ -70,7 +74,7 @@ class HttpServer::Impl final : public HttpConnections {
     });
     std::unique_lock lock(mutex_);
     draining_ = true;
-    for (const auto& [pointer, connection] : open_) connection->CloseWhenIdle();
+    for (const auto& connection : open_) connection->CloseWhenIdle();
     ended_.wait_for(lock, absl::ToChronoNanoseconds(timeout), [this] { return open_.empty(); });
   }
 
@@ -78,7 +82,7 @@ class HttpServer::Impl final : public HttpConnections {
     {
       std::unique_lock lock(mutex_);
       draining_ = true;
-      for (const auto& [pointer, connection] : open_) connection->Close();
+      for (const auto& connection : open_) connection->Close();
       ended_.wait_for(lock, std::chrono::seconds(1), [this] { return open_.empty(); });
     }
     shared_->io.stop();
@@ -96,7 +100,7 @@ class HttpServer::Impl final : public HttpConnections {
 
   void Remove(HttpConnection* connection) override {
     std::lock_guard lock(mutex_);
-    open_.erase(connection);
+    open_.remove_if([&](const auto& open) { return open.get() == connection; });
     if (open_.empty()) ended_.notify_all();
   }
 
@@ -117,10 +121,18 @@ class HttpServer::Impl final : public HttpConnections {
     const auto connection = std::make_shared<HttpConnection>(std::move(socket), shared_);
     {
       std::lock_guard lock(mutex_);
-      if (draining_ || static_cast<int>(open_.size()) >= shared_->options.max_connections) return;
-      open_.emplace(connection.get(), connection);
+      if (draining_ || !MakeRoom()) return;
+      open_.emplace_back(connection);
     }
     connection->Start();
+  }
+
+  // With the lock held. Where all connections are taken, the oldest that asks nothing goes.
+  bool MakeRoom() {
+    const int excess = static_cast<int>(open_.size()) - shared_->options.max_connections;
+    if (excess < 0) return true;
+    if (excess >= kMostInLeaving) return false;
+    return std::any_of(open_.begin(), open_.end(), [](const auto& connection) { return connection->GiveUpIfIdle(); });
   }
 
   const std::shared_ptr<HttpShared> shared_;
@@ -131,15 +143,15 @@ class HttpServer::Impl final : public HttpConnections {
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   bool draining_ = false;
-  std::unordered_map<HttpConnection*, std::shared_ptr<HttpConnection>> open_;
+  std::list<std::shared_ptr<HttpConnection>> open_;  // the oldest first
 };
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions& options, HttpHandler handler,
-                                                              Refusal refuse) {
+                                                              Refusal refuse, HttpCheck check) {
   DIPTYCH_ASSIGN_OR_RETURN(const tcp::endpoint endpoint, ParseAddress(options.listen));
-  auto impl = std::make_unique<Impl>(options, std::move(handler), std::move(refuse));
+  auto impl = std::make_unique<Impl>(options, std::move(handler), std::move(refuse), std::move(check));
   DIPTYCH_RETURN_IF_ERROR(impl->Listen(endpoint));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }

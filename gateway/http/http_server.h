@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,7 +17,7 @@ namespace diptych::gateway {
 struct HttpOptions {
   std::string listen = "127.0.0.1:8080";   // IP address:port; port 0 picks a free one
   int threads = 2;                         // 1 and up
-  int max_connections = 1024;              // over it a connection is closed as it comes
+  int max_connections = 1024;              // over it the oldest idle one is closed, or the new one
   uint32_t max_header_bytes = 16 << 10;    // of all header lines together
   int64_t max_body_bytes = 1 << 20;        // of one request
   int64_t max_bodies_bytes = 256 << 20;    // of all requests that are read or answered at a time; over it 429
@@ -33,6 +34,7 @@ struct HttpRequest {
   std::string content_type;   // as sent
   std::string request_id;     // header x-request-id, as sent
   std::string if_none_match;  // as sent
+  std::string authorization;  // as sent
   std::string body;
 };
 
@@ -64,6 +66,10 @@ class HttpExchange {
 // Called on the server's threads; must not wait.
 using HttpHandler = std::function<void(HttpRequest request, std::shared_ptr<HttpExchange> exchange)>;
 
+// Says no to a request before its body is read: the reply, after which the connection is closed; nullopt lets it pass. The
+// request has no body then. Only requests with a body come here, and come to the handler afterwards. Must not wait.
+using HttpCheck = std::function<std::optional<HttpReply>(const HttpRequest& head)>;
+
 // Malformed, oversized or slow requests get their status here (400, 408, 413, 429, 431) and reach no handler: their body
 // is what `refuse` makes of status and message. Thread-safe.
 class HttpServer {
@@ -72,7 +78,7 @@ class HttpServer {
 
   // INVALID_ARGUMENT if the address is unusable.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options, HttpHandler handler,
-                                                           Refusal refuse);
+                                                           Refusal refuse, HttpCheck check = nullptr);
   // Ends what is still running.
   ~HttpServer();
 

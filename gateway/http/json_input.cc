@@ -39,7 +39,8 @@ class StrictReader {
 
 }  // namespace
 
-absl::StatusOr<json> ParseJsonObject(std::string_view text) {
+absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what) {
+  const absl::string_view name(what.data(), what.size());
   StrictReader reader;
   json value;
   try {
@@ -48,10 +49,11 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text) {
     // The message may quote the text; its position is all that is said.
     const auto* syntax = dynamic_cast<const json::parse_error*>(&error);
     return absl::InvalidArgumentError(
-        syntax == nullptr ? "the body is not JSON" : absl::StrCat("the body is not JSON: error at byte ", syntax->byte));
+        syntax == nullptr ? absl::StrCat(name, " is not JSON")
+                          : absl::StrCat(name, " is not JSON: error at byte ", syntax->byte));
   }
-  if (!reader.fault().empty()) return absl::InvalidArgumentError(absl::StrCat("the body is refused: ", reader.fault()));
-  if (!value.is_object()) return absl::InvalidArgumentError("the body is not a JSON object");
+  if (!reader.fault().empty()) return absl::InvalidArgumentError(absl::StrCat(name, " is refused: ", reader.fault()));
+  if (!value.is_object()) return absl::InvalidArgumentError(absl::StrCat(name, " is not a JSON object"));
   return value;
 }
 

@@ -29,17 +29,24 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 // What all choices of one call share. Each of them holds it until it has ended.
 class CallBase {
  public:
-  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, ReplyHead head,
+  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, ReplyHead head, const std::string& authorization,
            std::shared_ptr<HttpExchange> exchange)
-      : gateway_(std::move(gateway)), head_(std::move(head)), exchange_(std::move(exchange)) {}
+      : gateway_(std::move(gateway)),
+        head_(std::move(head)),
+        authorization_(authorization),
+        exchange_(std::move(exchange)) {}
 
  protected:
+  void Authorize(grpc::ClientContext& context) const {
+    if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
+  }
   void TakeId(const std::string& request_id) {
     head_.id = absl::StrCat(head_.kind == OpenAiKind::kChat ? "chatcmpl-" : "cmpl-", request_id);
   }
 
   const std::shared_ptr<v1::GatewayService::StubInterface> gateway_;
   ReplyHead head_;
+  const std::string authorization_;
   const std::shared_ptr<HttpExchange> exchange_;
 };
 
@@ -56,6 +63,7 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     for (int i = 0; i < request.choices; ++i) {
       Choice& choice = choices_[static_cast<size_t>(i)];
       *choice.request.mutable_question() = QuestionOf(request, i);
+      Authorize(choice.context);
       gateway_->async()->Ask(&choice.context, &choice.request, &choice.response,
                              [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
     }
@@ -130,6 +138,7 @@ class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamR
   Choice(std::shared_ptr<StreamedCall> call, int index, v1::Question question)
       : index(index), call_(std::move(call)) {
     *request_.mutable_question() = std::move(question);
+    call_->Authorize(context_);
     call_->gateway_->async()->AskStream(&context_, &request_, this);
   }
 
@@ -225,11 +234,11 @@ void StreamedCall::CancelAll() {
 }  // namespace
 
 void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
-                     std::shared_ptr<HttpExchange> exchange) {
+                     const std::string& authorization, std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
-    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), std::move(exchange))->Start(request);
+    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))->Start(request);
   } else {
-    std::make_shared<WholeCall>(std::move(gateway), std::move(head), std::move(exchange))->Start(request);
+    std::make_shared<WholeCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))->Start(request);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/http_server.h"
@@ -12,8 +13,8 @@ namespace diptych::gateway {
 
 // Asks once for each choice and ends `exchange` in any case: with the whole reply, with a stream of chunks, or with an
 // error. Errors before the first chunk have their HTTP status; later ones are an event of their own, the last. Cancels
-// what runs when the caller leaves. Never waits.
+// what runs when the caller leaves. Never waits. `authorization` is the RPCs' metadata of that name; empty: none.
 void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
-                     std::shared_ptr<HttpExchange> exchange);
+                     const std::string& authorization, std::shared_ptr<HttpExchange> exchange);
 
 }  // namespace diptych::gateway

@@ -135,8 +135,6 @@ int HttpStatusOf(const absl::Status& status) {
 
 const char* ErrorType(int http_status) {
   switch (http_status) {
-    case 401:
-      return "authentication_error";
     case 403:
       return "permission_error";
     case 429:
@@ -219,6 +217,7 @@ ordered_json ErrorBody(const absl::Status& status) {
 
 HttpReply ErrorReply(const absl::Status& status) {
   HttpReply reply{.status = HttpStatusOf(status), .body = Dump(ErrorBody(status))};
+  if (reply.status == 401) reply.headers.emplace_back("www-authenticate", "Bearer");
   if (const auto after = RetryAfterOf(status); after.has_value()) {
     const double seconds = absl::ToDoubleSeconds(*after);
     reply.headers.emplace_back("retry-after", absl::StrCat(static_cast<int64_t>(std::ceil(seconds))));

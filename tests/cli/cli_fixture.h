@@ -20,8 +20,7 @@ namespace diptych::cli {
 
 class CliFixture : public ::testing::Test {
  protected:
-  void StartGateway(const std::string& language_target) {
-    gateway::Options options;
+  void StartGateway(const std::string& language_target, gateway::Options options = {}) {
     options.listen = "127.0.0.1:0";
     options.language_target = language_target;
     options.vision_target = vision_.target();

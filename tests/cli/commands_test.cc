@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "common/grpc_status.h"
+#include "cli/client.h"
 #include "common/status.h"
 #include "tests/cli/cli_fixture.h"
 
@@ -162,6 +163,32 @@ TEST_F(CommandsTest, DoctorFindsTheMissingLanguageTier) {
   EXPECT_EQ(checks[1]["check"], "gateway is ready");
   EXPECT_EQ(checks[1]["ok"], false);
   EXPECT_NE(checks[1]["remedy"], "");
+}
+
+TEST_F(CommandsTest, AKeyIsSentFromFlagOrEnvironment) {
+  FakeLanguageTier language;
+  // printf %s first-key | openssl dgst -sha256 -r
+  const std::string keys = WriteFile("keys.json", R"({"keys": {"first": {"sha256":
+      "9e24b55356ef2a121ab5fd1a3ee8a3c9191e837f3853e399a369e9044ff183f7"}}})");
+  gateway::Options options;
+  options.api_keys_file = keys;
+  StartGateway(language.target(), options);
+  for (int i = 0; i < 100 && Diptych({"models", "--api_key", "first-key"}).exit_code != 0; ++i) {
+  }
+  const Finished with_key = Diptych({"models", "--api_key", "first-key"});
+  EXPECT_EQ(with_key.exit_code, 0) << with_key.err;
+  const Finished answered = Diptych({"ask", "--question", "x", "--api_key=first-key"});
+  EXPECT_EQ(answered.exit_code, 0) << answered.err;
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"models"}, {"models", "--api_key", "secret-word"}}) {
+    const Finished refused = Diptych(arguments);
+    EXPECT_EQ(refused.exit_code, kFailed);
+    EXPECT_NE(refused.err.find("INVALID_API_KEY"), std::string::npos) << refused.err;
+    EXPECT_NE(refused.err.find("DIPTYCH_API_KEY"), std::string::npos) << "the remedy";
+    EXPECT_EQ(refused.err.find("secret-word"), std::string::npos) << refused.err;
+  }
+  const Finished broken = Diptych({"models", "--api_key", "secret-word\n"});
+  EXPECT_NE(broken.exit_code, 0);
+  EXPECT_EQ(broken.err.find("secret-word"), std::string::npos) << broken.err;
 }
 
 }  // namespace

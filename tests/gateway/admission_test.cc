@@ -13,24 +13,33 @@ v1::Question Good() {
   return question;
 }
 
-TEST(AdmissionTest, GivesAPlaceUntilAllAreTaken) {
-  Admission admission({}, 1, 1 << 20);
-  auto first = admission.Admit(Good(), "demo");
-  ASSERT_TRUE(first.ok()) << first.status();
-  const auto second = admission.Admit(Good(), "demo");
-  EXPECT_EQ(second.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(ReasonOf(second.status()), reason::kQueueFull);
-  EXPECT_TRUE(RetryAfterOf(second.status()).has_value());
-  first->Leave();
-  EXPECT_TRUE(admission.Admit(Good(), "demo").ok());
+// What the gate says, and the place if it has one.
+absl::StatusOr<FairGate::Place> Enter(Admission& admission) {
+  absl::StatusOr<FairGate::Place> result;
+  admission.gate().Enter(nullptr, 1, SteadyTime::max(), [&](absl::StatusOr<FairGate::Place> place) { result = std::move(place); });
+  return result;
 }
 
-TEST(AdmissionTest, AFaultyQuestionIsToldItsFaultEvenWhenFull) {
+TEST(AdmissionTest, GivesAPlaceUntilAllAreTaken) {
   Admission admission({}, 1, 1 << 20);
-  const auto place = admission.Admit(Good(), "demo");
+  {
+    const auto first = Enter(admission);
+    ASSERT_TRUE(first.ok()) << first.status();
+    EXPECT_EQ(admission.gate().inside(), 1);
+    const auto second = Enter(admission);
+    EXPECT_EQ(second.status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ReasonOf(second.status()), reason::kQueueFull);
+    EXPECT_TRUE(RetryAfterOf(second.status()).has_value());
+  }
+  EXPECT_EQ(admission.gate().inside(), 0);
+  EXPECT_TRUE(Enter(admission).ok());
+}
+
+TEST(AdmissionTest, AFaultyQuestionIsToldItsFault) {
+  const Admission admission({}, 1, 1 << 20);
   v1::Question faulty = Good();
   faulty.mutable_generation()->set_top_p(2);
-  const auto status = admission.Admit(faulty, "demo").status();
+  const auto status = admission.Check(faulty, "demo");
   EXPECT_EQ(ReasonOf(status), reason::kOptionRange);
   EXPECT_EQ(FieldOf(status), "question.generation.top_p");
 }
@@ -38,10 +47,10 @@ TEST(AdmissionTest, AFaultyQuestionIsToldItsFaultEvenWhenFull) {
 TEST(AdmissionTest, BytesAreReservedUntilTheLeaseIsGone) {
   Admission admission({}, 1, 1 << 20);
   {
-    const auto most = admission.Reserve(300 << 10);
+    const auto most = admission.Reserve(nullptr, 300 << 10);
     ASSERT_TRUE(most.ok()) << most.status();
     EXPECT_GE(admission.memory().taken(), 600 << 10) << "a question is held twice";
-    const auto refused = admission.Reserve(300 << 10).status();
+    const auto refused = admission.Reserve(nullptr, 300 << 10).status();
     EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_EQ(ReasonOf(refused), reason::kQueueFull);
     EXPECT_TRUE(RetryAfterOf(refused).has_value());
@@ -52,33 +61,45 @@ TEST(AdmissionTest, BytesAreReservedUntilTheLeaseIsGone) {
 TEST(AdmissionTest, TheLeastBoundTakesTheLargestQuestion) {
   const QuestionLimits limits;
   Admission admission(limits, 1, Admission::LeastBytes(limits));
-  EXPECT_TRUE(admission.Reserve(limits.MaxMessageBytes()).ok());
-  EXPECT_FALSE(Admission(limits, 1, Admission::LeastBytes(limits) - 1).Reserve(limits.MaxMessageBytes()).ok());
+  EXPECT_TRUE(admission.Reserve(nullptr, limits.MaxMessageBytes()).ok());
+  EXPECT_FALSE(Admission(limits, 1, Admission::LeastBytes(limits) - 1).Reserve(nullptr, limits.MaxMessageBytes()).ok());
 }
 
 TEST(AdmissionTest, AnotherModelIsUnknown) {
   Admission admission({}, 1, 1 << 20);
   v1::Question question = Good();
   question.set_model("other");
-  const auto status = admission.Admit(question, "demo").status();
+  const auto status = admission.Check(question, "demo");
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReasonOf(status), reason::kModelUnknown);
-  EXPECT_EQ(admission.gate().inside(), 0);
   question.set_model("demo");
-  EXPECT_TRUE(admission.Admit(question, "demo").ok());
+  EXPECT_TRUE(admission.Check(question, "demo").ok());
 }
 
 TEST(AdmissionTest, WhileTheServedModelIsNotKnownAnyNamePasses) {
   Admission admission({}, 1, 1 << 20);
   v1::Question question = Good();
   question.set_model("other");
-  EXPECT_TRUE(admission.Admit(question, "").ok());
+  EXPECT_TRUE(admission.Check(question, "").ok());
 }
 
 TEST(AdmissionTest, RefusesAsDrainingOnceClosed) {
   Admission admission({}, 1, 1 << 20);
-  admission.gate().Close();
-  EXPECT_EQ(ReasonOf(admission.Admit(Good(), "demo").status()), reason::kDraining);
+  admission.gate().door().Close();
+  EXPECT_EQ(ReasonOf(Enter(admission).status()), reason::kDraining);
+}
+
+TEST(AdmissionTest, OneKeyHoldsAtMostHalfOfTheMemory) {
+  QuestionLimits limits;
+  limits.image.max_bytes = 1 << 10;
+  const int64_t half = Admission::LeastBytes(limits);
+  Admission admission(limits, 1, 2 * half);
+  const Caller alice = std::make_shared<const ApiKey>(ApiKey{.name = "alice", .limits = {}});
+  const Caller bob = std::make_shared<const ApiKey>(ApiKey{.name = "bob", .limits = {}});
+  const auto flood = admission.Reserve(alice, limits.MaxMessageBytes());
+  ASSERT_TRUE(flood.ok()) << flood.status();
+  EXPECT_EQ(ReasonOf(admission.Reserve(alice, 1).status()), reason::kQueueFull);
+  EXPECT_TRUE(admission.Reserve(bob, limits.MaxMessageBytes()).ok());
 }
 
 }  // namespace

@@ -1,0 +1,28 @@
+// Something that happens at a moment, unless it is no longer wanted.
+#pragma once
+
+#include <grpcpp/alarm.h>
+
+#include <functional>
+#include <utility>
+
+#include "common/call_watch.h"
+#include "common/stage_clock.h"
+
+namespace diptych::gateway {
+
+// Calls `passed` on one of gRPC's threads at `deadline`, if it has not been destroyed before. It may be destroyed while
+// `passed` runs, also in it; so `passed` may not hold references that end with its owner.
+class DeadlineTimer {
+ public:
+  DeadlineTimer(SteadyTime deadline, std::function<void()> passed) {
+    alarm_.Set(ToSystemTime(deadline), [passed = std::move(passed)](bool in_time) {
+      if (in_time) passed();
+    });
+  }
+
+ private:
+  grpc::Alarm alarm_;
+};
+
+}  // namespace diptych::gateway

@@ -1,0 +1,80 @@
+// Who gets a free place next.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/stage_clock.h"
+
+namespace diptych::gateway {
+
+// Decides only: it has no clock, no lock and no callback. Each caller's questions wait in a line of their own, first come
+// first served; the lines take turns, so that one caller's flood delays another's single question by one place.
+// Thread-compatible.
+class FairQueue {
+ public:
+  using Id = uint64_t;
+
+  enum class Verdict {
+    kEnters,      // a place is taken
+    kWaits,       // in its caller's line, until Next, Expired or Remove names it
+    kFull,        // nothing is kept of it
+    kCallerFull,  // the same: the caller has as many questions here as it may
+  };
+
+  struct Question {
+    Id id;               // not in use
+    std::string caller;  // empty: the only one
+    int max_inflight;    // of the caller, inside and waiting; 0: no bound
+    int max_waiting;     // of the caller
+    SteadyTime deadline;
+  };
+
+  // `waiting_room`: how many may wait, all callers together; may be 0.
+  FairQueue(int places, int waiting_room) : places_(places), waiting_room_(waiting_room) {}
+
+  Verdict Ask(const Question& question);
+
+  // A question of `caller` gives its place back. Call Next afterwards.
+  void Leave(const std::string& caller);
+
+  // The question that takes a free place, if one waits; its deadline is not past. Call until nullopt.
+  std::optional<Id> Next(SteadyTime now);
+
+  // Takes those out whose deadline is past.
+  std::vector<Id> Expired(SteadyTime now);
+
+  // False if it does not wait.
+  bool Remove(Id id);
+
+  int inside() const { return inside_; }
+  int waiting() const { return waiting_; }
+
+ private:
+  struct Waiter {
+    Id id;
+    SteadyTime deadline;
+  };
+  struct Line {
+    int inside = 0;
+    std::deque<Waiter> waiting;
+  };
+
+  void Forget(const std::string& caller);
+  // Takes out who fulfils `condition`, and tells it.
+  template <typename Condition>
+  std::vector<Id> TakeOut(Condition&& condition);
+
+  const int places_;
+  const int waiting_room_;
+  int inside_ = 0;
+  int waiting_ = 0;
+  std::map<std::string, Line> lines_;  // of callers that have anything here
+  std::deque<std::string> turns_;      // callers who wait; the first is next
+};
+
+}  // namespace diptych::gateway

@@ -1,0 +1,91 @@
+// What begins with "{" is read as a body of each kind; anything else is bytes for the HTTP server. What is refused must be
+// said in JSON; whatever comes back over HTTP must be replies.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "gateway/api_keys.h"
+#include "gateway/http/http_server.h"
+#include "gateway/http/openai_reply.h"
+#include "gateway/http/openai_request.h"
+
+namespace {
+
+using namespace diptych::gateway;  // NOLINT
+
+void Require(bool holds) {
+  if (!holds) std::abort();
+}
+
+template <typename Message>
+void CheckRead(const absl::StatusOr<Message>& read) {
+  if (read.ok()) return;
+  Require(read.status().code() == absl::StatusCode::kInvalidArgument);
+  const HttpReply reply = ErrorReply(read.status());
+  Require(reply.status == 400 && nlohmann::json::accept(reply.body));
+}
+
+void ReadBodies(std::string_view body) {
+  CheckRead(ReadChatRequest(body));
+  CheckRead(ReadCompletionRequest(body));
+  CheckRead(ReadAnalyzeRequest(body));
+  CheckRead(ApiKeys::Parse(body));
+}
+
+// Small limits, so that a fuzzer reaches them.
+std::unique_ptr<HttpServer> StartServer() {
+  auto server = HttpServer::Start({.listen = "127.0.0.1:0",
+                                   .threads = 1,
+                                   .max_header_bytes = 2048,
+                                   .max_body_bytes = 4096,
+                                   .idle_timeout = absl::Milliseconds(200),
+                                   .header_timeout = absl::Milliseconds(200),
+                                   .body_timeout = absl::Milliseconds(200)},
+                                  [](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+                                    Require(request.body.size() <= 4096);
+                                    exchange->Reply({.body = "{}"});
+                                  },
+                                  PlainErrorReply);
+  Require(server.ok());
+  return *std::move(server);
+}
+
+// All that comes back.
+std::string Exchange(int port, std::string_view bytes) {
+  const int caller = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  Require(connect(caller, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  send(caller, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  shutdown(caller, SHUT_WR);
+  std::string answer;
+  char piece[4096];
+  for (ssize_t size = 0; (size = recv(caller, piece, sizeof piece, 0)) > 0;) answer.append(piece, static_cast<size_t>(size));
+  close(caller);
+  return answer;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  if (input.starts_with('{')) {
+    ReadBodies(input);
+    return 0;
+  }
+  static const std::unique_ptr<HttpServer> kServer = StartServer();
+  const std::string answer = Exchange(kServer->port(), input.substr(0, 64 << 10));
+  Require(answer.empty() || answer.starts_with("HTTP/1.1 "));
+  return 0;
+}
