@@ -1,14 +1,20 @@
-"""OpenAI's own Python client as the judge of the HTTP surface.
+"""OpenAI's own Python and Node clients as the judges of the HTTP surface.
 
-Usage: openai_sdk_test.py FOLDER_OF_BINARIES; run by ctest as `openai_sdk_test`. The client is looked for in .deps/openai,
-where `make test` installs it; without it the test is skipped (exit status 77).
+Usage: openai_sdk_test.py FOLDER_OF_BINARIES; run by ctest as `openai_sdk_test`. The clients are looked for in .deps/openai and
+.deps/openai_node, where `make test` installs them; without the first the test is skipped (exit status 77), without the
+second its part.
 """
 import base64
+import os
+import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
-from http_stack import ROOT, SAMPLE, Stack
+from http_stack import ROOT, SAMPLE, Stack, key_file
 
 sys.path.insert(0, str(ROOT / ".deps" / "openai"))
 try:
@@ -18,6 +24,7 @@ except ImportError as error:
     sys.exit(77)
 
 BINARIES = sys.argv[1]
+NODE_MODULES = ROOT / ".deps" / "openai_node" / "node_modules"
 PICTURE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
 MESSAGES = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PICTURE}},
                                          {"type": "text", "text": "What color is the circle?"}]}]
@@ -106,6 +113,42 @@ class OpenAiSdkTest(unittest.TestCase):
                 next(iter(stream))
         answer = patient.chat.completions.create(model="demo", messages=MESSAGES)
         self.assertEqual(answer.choices[0].message.content, "red")
+
+
+class KeysTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        keys = pathlib.Path(cls.folder.name) / "keys.json"
+        key_file(keys, good={}, spent={"tokens_per_minute": 1})
+        cls.stack = Stack(BINARIES, ["--max_inflight=2", f"--api_keys_file={keys}"])
+        cls.url = f"http://127.0.0.1:{cls.stack.port}/v1"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.stop()
+        cls.folder.cleanup()
+
+    def test_error_classes_of_keys(self):
+        with openai.OpenAI(base_url=self.url, api_key="wrong", max_retries=0) as client:
+            with self.assertRaises(openai.AuthenticationError) as raised:
+                client.chat.completions.create(model="demo", messages=MESSAGES)
+            self.assertEqual(raised.exception.code, "invalid_api_key")
+        with openai.OpenAI(base_url=self.url, api_key="spent", max_retries=0) as client:
+            client.chat.completions.create(model="demo", messages=MESSAGES)
+            with self.assertRaises(openai.RateLimitError) as raised:
+                client.chat.completions.create(model="demo", messages=MESSAGES)
+            self.assertEqual(raised.exception.code, "rate_limited")
+
+    def test_the_node_client_agrees(self):
+        node = shutil.which("node")
+        if node is None or not (NODE_MODULES / "openai").is_dir():
+            self.skipTest("node or its openai package is not installed; scripts/setup.sh --tests installs them")
+        ended = subprocess.run([node, "--test", ROOT / "tests" / "openai_sdk_test.mjs"], capture_output=True, text=True, timeout=200,
+                               env=dict(os.environ, MODULES=str(NODE_MODULES), PORT=str(self.stack.port), KEY="good",
+                                        PICTURE=str(SAMPLE)))
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        self.assertRegex(ended.stdout, r"pass [1-9]")
 
 
 if __name__ == "__main__":
