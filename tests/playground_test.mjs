@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-const { BROWSER, LANGUAGE_PID, MODULES, PORT, ROOT, SCREENSHOTS } = process.env;
+const { BROWSER, KEYED_PORT, LANGUAGE_PID, MODULES, PORT, ROOT, SCREENSHOTS } = process.env;
 const ORIGIN = `http://127.0.0.1:${PORT}`;
 const require = createRequire(join(MODULES, 'x'));
 const { chromium } = require('playwright-core');
@@ -403,4 +403,30 @@ test('dark, light, narrow and still', async (t) => {
   await audit(page, 'narrow');
   const moving = await page.evaluate(() => document.getAnimations().length);
   assert.equal(moving, 0);
+});
+
+test('a server with keys is given one', async (t) => {
+  const page = await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage();
+  t.after(() => page.context().close());
+  page.setDefaultTimeout(PATIENCE);
+  await page.goto(`http://127.0.0.1:${KEYED_PORT}/`);
+  await page.waitForFunction(() => document.getElementById('model-line').textContent.includes('asks for a key'));
+  await ask(page, 'hello');
+  await page.waitForSelector('dialog[open]');
+  await audit(page, 'key dialog');
+  await page.keyboard.type('wrong');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.getElementById('key-title').textContent === 'Another key' && document.querySelector('dialog[open]'));
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('.card .notice-error');
+  assert.match(await page.locator('.card .notice-error').textContent(), /Refused \(401\)/);
+  await page.locator('#key-button').click();
+  await page.keyboard.type('right');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.tier-language.tier-good');
+  await ask(page, 'hello');
+  await answered(page);
+  await page.getByRole('button', { name: 'As curl' }).click();
+  const command = await page.locator('.code pre').textContent();
+  assert.ok(command.includes('$DIPTYCH_API_KEY') && !command.includes('right'));
 });

@@ -8,8 +8,9 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
-from http_stack import ROOT, Stack
+from http_stack import ROOT, Stack, key_file
 
 MODULES = ROOT / ".deps" / "browser" / "node_modules"
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
@@ -24,14 +25,20 @@ def main():
     if missing:
         print(f"skipped: {', '.join(missing)} not installed; scripts/setup.sh --tests installs what it can")
         return 77
-    stack = Stack(sys.argv[1], ["--max_inflight=4"])
-    try:
-        environment = dict(os.environ, BROWSER=browser, MODULES=str(MODULES), PORT=str(stack.port),
-                           LANGUAGE_PID=str(stack.processes[1].pid), ROOT=str(ROOT),
-                           SCREENSHOTS=str(pathlib.Path(sys.argv[2]).resolve()) if len(sys.argv) > 2 else "")
-        return subprocess.run([node, str(ROOT / "tests" / "playground_test.mjs")], env=environment, timeout=240).returncode
-    finally:
-        stack.stop()
+    stacks = []
+    with tempfile.TemporaryDirectory() as folder:
+        keys = pathlib.Path(folder) / "keys.json"
+        key_file(keys, right={})
+        try:
+            for flag in ("--max_inflight=4", f"--api_keys_file={keys}"):
+                stacks.append(Stack(sys.argv[1], [flag]))
+            environment = dict(os.environ, BROWSER=browser, MODULES=str(MODULES), ROOT=str(ROOT), PORT=str(stacks[0].port),
+                               KEYED_PORT=str(stacks[1].port), LANGUAGE_PID=str(stacks[0].processes[1].pid),
+                               SCREENSHOTS=str(pathlib.Path(sys.argv[2]).resolve()) if len(sys.argv) > 2 else "")
+            return subprocess.run([node, str(ROOT / "tests" / "playground_test.mjs")], env=environment, timeout=240).returncode
+        finally:
+            for stack in stacks:
+                stack.stop()
 
 
 if __name__ == "__main__":
