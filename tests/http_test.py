@@ -437,7 +437,8 @@ class HostileTest(Asking, unittest.TestCase):
                 connection.sendall(self.post(b"transfer-encoding: chunked") + bomb)
             except ConnectionError:
                 pass  # it was told and closed before all was sent
-        self.assertLessEqual(self.statuses(bombs), {b"400", b"431", b"413", b""})
+        # 429: a body in chunks has the largest one's place set aside, and twenty do not fit at once.
+        self.assertLessEqual(self.statuses(bombs), {b"400", b"431", b"413", b"429", b""})
         part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
         many = json.dumps({"messages": [{"role": "user", "content": [part] * 10000}]})
         deep = b'{"messages":' + b"[" * 2_000_000
