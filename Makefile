@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 
-.PHONY: help demo serve test build parity lint asan tsan fuzz clean
+.PHONY: help demo serve test build bench parity lint asan tsan fuzz clean
 
 help:           ## this list
 	@awk -F '[:#]+' '/^[a-z]+:.*##/ { printf "  make %-8s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ build: setup    ## install and build the four binaries
 .PHONY: setup
 setup:          ## install system packages and libtorch
 	@scripts/setup.sh
+
+bench: build    ## measure for some minutes; writes a report into build/bench/
+	@scripts/build.sh release decode_throughput vision_times mixed_load
+	@scripts/bench.sh
 
 parity: setup   ## compare live with a pinned transformers
 	@scripts/parity.sh

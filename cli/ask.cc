@@ -16,6 +16,7 @@
 #include "cli/in_order.h"
 #include "cli/json.h"
 #include "cli/question_options.h"
+#include "cli/relevance_text.h"
 #include "cli/stream_printer.h"
 #include "cli/text.h"
 #include "common/stage_clock.h"
@@ -36,6 +37,7 @@ struct AskOptions {
   std::vector<std::string> prompts;
   bool together = false;
   bool stream = false;
+  bool return_relevance = false;
 };
 
 // One question to be sent, and how it is shown.
@@ -79,6 +81,10 @@ absl::StatusOr<v1::Question> MakeQuestion(const AskOptions& options, const Row& 
   for (const std::string& file : row.images) {
     DIPTYCH_ASSIGN_OR_RETURN(*question.add_images()->mutable_data(), ReadImage(file));
   }
+  question.set_return_relevance(options.return_relevance);
+  if (options.return_relevance && !options.common.json && !question.generation().has_logprobs()) {
+    question.mutable_generation()->set_logprobs(1);  // the tokens' texts come with them
+  }
   if (row.is_prompt) {
     question.set_prompt(row.text);
   } else {
@@ -105,7 +111,9 @@ int StreamRows(Client& client, const AskOptions& options, const std::vector<Row>
     const auto answer = question.ok() ? StreamToTerminal(client, *question) : question.status();
     if (!answer.ok()) {
       exit_code = std::max(exit_code, ReportError(answer.status(), false, rows.size() > 1 ? NameOf(row) : ""));
+      continue;
     }
+    std::printf("%s", RelevanceText(*answer).c_str());
   }
   return exit_code;
 }
@@ -163,7 +171,7 @@ int Ask(const AskOptions& options) {
   auto client = Client::Open(options.common);
   if (!client.ok()) return ReportError(client.status(), options.common.json);
   const std::vector<Row> rows = RowsOf(options);
-  const bool stream = !options.common.json && (options.stream || rows.size() == 1);
+  const bool stream = !options.common.json && (options.stream || options.return_relevance || rows.size() == 1);
   return stream ? StreamRows(*client, options, rows) : AskAll(*client, options, rows);
 }
 
@@ -183,6 +191,8 @@ void AddAsk(CLI::App& app, Run& run) {
       ->expected(1, -1);
   command.add_flag("--together", options->together, "All pictures in one question");
   command.add_flag("--stream", options->stream, "Show each answer as it comes, also where a table would be shown");
+  command.add_flag("--return_relevance", options->return_relevance,
+                   "Also show which patches each token of the answer looked at; indicative only");
   command.footer("Without --question and --prompt the model writes a caption.");
   options->question.AddTo(command);
   options->common.AddTo(command);

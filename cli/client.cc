@@ -114,6 +114,24 @@ absl::StatusOr<v1::Answer> Client::AskOnce(const v1::Question& question, absl::T
   return std::move(*response.mutable_answer());
 }
 
+absl::StatusOr<v1::AnalyzeImageResponse> Client::AnalyzeImage(const v1::AnalyzeImageRequest& request) {
+  grpc::ClientContext context;
+  Prepare(context, Deadline());
+  v1::AnalyzeImageResponse response;
+  const grpc::Status status = gateway_->AnalyzeImage(&context, request, &response);
+  if (!status.ok()) return ToStatus(status);
+  return response;
+}
+
+absl::StatusOr<v1::PlanContextResponse> Client::PlanContext(const v1::PlanContextRequest& request) {
+  grpc::ClientContext context;
+  Prepare(context, Deadline());
+  v1::PlanContextResponse response;
+  const grpc::Status status = gateway_->PlanContext(&context, request, &response);
+  if (!status.ok()) return ToStatus(status);
+  return response;
+}
+
 absl::StatusOr<v1::GetModelResponse> Client::GetModel() {
   grpc::ClientContext context;
   Prepare(context, Deadline());

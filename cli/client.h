@@ -46,6 +46,13 @@ class Client {
   // Calls `on_delta` with each piece of text.
   template <typename OnDelta>
   absl::StatusOr<v1::Answer> AskStream(const v1::Question& question, OnDelta&& on_delta);
+  // Asks once, also if the server is full.
+  template <typename OnDelta>
+  absl::StatusOr<v1::Answer> AskStreamImpatiently(const v1::Question& question, OnDelta&& on_delta) {
+    return AskStreamOnce(question, Deadline(), on_delta);
+  }
+  absl::StatusOr<v1::AnalyzeImageResponse> AnalyzeImage(const v1::AnalyzeImageRequest& request);
+  absl::StatusOr<v1::PlanContextResponse> PlanContext(const v1::PlanContextRequest& request);
   absl::StatusOr<v1::GetModelResponse> GetModel();
   // OK if the gateway reports `service` as serving; UNAVAILABLE with reason NOT_SERVING if it says it is not.
   absl::Status CheckHealth(const std::string& service);

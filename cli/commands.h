@@ -15,6 +15,11 @@ using Run = std::function<int()>;
 // Each declares its command and options. `run` is set while parsing if the command line names the command.
 void AddAsk(CLI::App& app, Run& run);
 void AddChat(CLI::App& app, Run& run);
+void AddAnalyze(CLI::App& app, Run& run);
+void AddAttention(CLI::App& app, Run& run);
+void AddBudget(CLI::App& app, Run& run);
+void AddSweep(CLI::App& app, Run& run);
+void AddBench(CLI::App& app, Run& run);
 void AddModels(CLI::App& app, Run& run);
 void AddStatus(CLI::App& app, Run& run);
 void AddDoctor(CLI::App& app, Run& run);

@@ -62,6 +62,9 @@ std::string RemedyFor(const absl::Status& status) {
       {"KV_FULL", "Try again in a moment."},
       {"DRAINING", "The server is being stopped or replaced; try again in a moment."},
       {"TIER_UNAVAILABLE", "`diptych status` shows which tier is down."},
+      {kGnuplotMissing,
+       "As root: apt-get install -y gnuplot-nox (scripts/setup.sh --tests does it); without --plot the chart is drawn "
+       "here."},
       {"NOT_SERVING", "Start language_service, or give the gateway its address with --language_target."},
   };
   if (IsUnreachable(status))

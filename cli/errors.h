@@ -8,6 +8,9 @@
 
 namespace diptych::cli {
 
+// The reason of an error of our own: a chart was wanted that there is no program to draw.
+inline constexpr char kGnuplotMissing[] = "GNUPLOT_MISSING";
+
 // What to do about it; empty if there is nothing to say.
 std::string RemedyFor(const absl::Status& status);
 

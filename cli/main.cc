@@ -17,6 +17,11 @@ int main(int argc, char** argv) {
   diptych::cli::Run run;
   diptych::cli::AddAsk(app, run);
   diptych::cli::AddChat(app, run);
+  diptych::cli::AddAnalyze(app, run);
+  diptych::cli::AddAttention(app, run);
+  diptych::cli::AddBudget(app, run);
+  diptych::cli::AddSweep(app, run);
+  diptych::cli::AddBench(app, run);
   diptych::cli::AddModels(app, run);
   diptych::cli::AddStatus(app, run);
   diptych::cli::AddDoctor(app, run);

@@ -79,7 +79,7 @@ std::string FormatSeconds(double seconds) {
 
 std::string FormatCount(int64_t count) {
   std::string digits = absl::StrCat(count);
-  for (int at = static_cast<int>(digits.size()) - 3; at > (count < 0 ? 1 : 0); at -= 3) digits.insert(at, ",");
+  for (int at = static_cast<int>(digits.size()) - 3; at > (count < 0 ? 1 : 0); at -= 3) digits.insert(at, 1, ',');
   return digits;
 }
 

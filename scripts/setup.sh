@@ -2,8 +2,8 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
-#   scripts/setup.sh --tests    also what only tests use: OpenAI's Python and Node clients, into .deps/openai and
-#                               .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; Chromium and what drives it, into .deps/browser
+#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: OpenAI's Python and
+#                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; Chromium and what drives it, into .deps/browser
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
 set -euo pipefail
@@ -122,6 +122,7 @@ install_openai_node_client() {
   echo "$openai_node_package" >.deps/openai_node/.installed
 }
 
+[ "${1:-}" != --tests ] || packages+=(gnuplot-nox)
 install_system_packages
 install_torch
 if [ "${1:-}" = --tests ]; then

@@ -1,0 +1,33 @@
+// What `diptych sweep` shows.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/chart.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych::cli {
+
+inline constexpr int kMaxImageSide = 1024;  // of ImageOptions.image_size
+
+// One resolution and what was measured at it.
+struct SweptSize {
+  int requested = 0, image_size = 0;  // pixels; the second is what the model allows
+  v1::Answer answer = {};             // the last one
+  std::vector<double> seconds = {}, vit_seconds = {};
+  int cache_hits = 0;
+
+  int patches() const { return answer.context_budget().dense_patch_tokens(); }
+};
+
+// The nearest multiple of the patch size for each, within 1 patch and kMaxImageSide.
+std::vector<SweptSize> AllowedSizes(const std::vector<int>& requested, int patch_size);
+
+nlohmann::ordered_json SweptJson(const SweptSize& swept);
+std::string SweepTable(const std::vector<SweptSize>& sizes);
+// Time, patches, and the length of the answer by resolution.
+Chart SweepChart(const std::vector<SweptSize>& sizes);
+
+}  // namespace diptych::cli
