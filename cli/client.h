@@ -27,7 +27,7 @@ inline constexpr int kUnreachable = 3;
 // Options that every command takes.
 struct CommonOptions {
   std::string server = "127.0.0.1:7000";
-  std::string tls_ca;  // PEM file; empty: no TLS
+  std::string tls_ca;   // PEM file; empty: no TLS
   std::string api_key;  // empty: none is sent
   absl::Duration deadline = absl::Minutes(2);
   bool json = false;

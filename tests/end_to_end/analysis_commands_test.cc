@@ -75,8 +75,8 @@ TEST_F(AnalysisCommandLineTest, AttentionDrawsEachMapOverThePicture) {
 }
 
 TEST_F(AnalysisCommandLineTest, RelevanceFollowsEachTokenToThePatches) {
-  const std::vector<std::string> question{"ask", "--return_relevance", "--image", picture_, "--question",
-                                          "What color is the circle?"};
+  const std::vector<std::string> question{"ask",    "--return_relevance", "--image",
+                                          picture_, "--question",         "What color is the circle?"};
   const auto answers = Json(question);
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0]["relevance"].size(), answers[0]["token_ids"].size());
