@@ -1,5 +1,6 @@
-// gateway_latency [SECONDS]: what the gateway adds. A language service that answers at once stands behind a real gateway, all in
-// this process; each figure is taken directly and through the gateway in turn, in the same run, over sockets.
+// gateway_latency [SECONDS]: what the gateway adds. A language service that answers at once stands behind a real
+// gateway, all in this process; each figure is taken directly and through the gateway in turn, in the same run, over
+// sockets.
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -46,7 +47,8 @@ class NullStream final : public grpc::ServerWriteReactor<v1::GenerateResponse> {
 };
 
 class NullLanguage final : public v1::LanguageService::CallbackService {
-  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(grpc::CallbackServerContext*, const v1::GenerateRequest*) override {
+  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(grpc::CallbackServerContext*,
+                                                           const v1::GenerateRequest*) override {
     return new NullStream;
   }
   grpc::ServerUnaryReactor* GetLanguageModel(grpc::CallbackServerContext* context, const v1::GetLanguageModelRequest*,
@@ -101,7 +103,9 @@ Call Unary(const std::shared_ptr<grpc::Channel>& channel, const v1::Question& qu
   };
 }
 
-double Milliseconds(Clock::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+double Milliseconds(Clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
 
 double Percentile(std::vector<double> values, double share) {
   std::sort(values.begin(), values.end());
@@ -147,7 +151,8 @@ int main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::off);
   NullLanguage language;
   testing::FakeVisionTier vision;
-  auto tier = GrpcServer::Start({.service_name = v1::LanguageService::service_full_name(), .max_receive_bytes = 64 << 20}, &language);
+  auto tier = GrpcServer::Start(
+      {.service_name = v1::LanguageService::service_full_name(), .max_receive_bytes = 64 << 20}, &language);
   if (!tier.ok()) return 1;
   (*tier)->SetReady(true);
   gateway::Options options;

@@ -7,15 +7,13 @@
 namespace diptych {
 namespace {
 
-constexpr std::array kReasons = {reason::kImageFormat,     reason::kImageCorrupt,    reason::kImageTooLarge,
-                                 reason::kTooManyImages,   reason::kImageUrlRefused, reason::kOptionRange,
-                                 reason::kQuestionForm,    reason::kTextEncoding,    reason::kContextLengthExceeded,
-                                 reason::kModelUnknown,    reason::kModelMismatch,   reason::kQueueFull,
-                                 reason::kKvFull,          reason::kSlowReader,      reason::kDraining,
-                                 reason::kTierUnavailable, reason::kTierProtocol,
-                                 // gateway/reasons.h
-                                 std::string_view("INVALID_API_KEY"), std::string_view("RATE_LIMITED"),
-                                 std::string_view("IMAGE_URL_FAILED")};
+constexpr std::array kReasons = {
+    reason::kImageFormat, reason::kImageCorrupt, reason::kImageTooLarge, reason::kTooManyImages,
+    reason::kImageUrlRefused, reason::kOptionRange, reason::kQuestionForm, reason::kTextEncoding,
+    reason::kContextLengthExceeded, reason::kModelUnknown, reason::kModelMismatch, reason::kQueueFull, reason::kKvFull,
+    reason::kSlowReader, reason::kDraining, reason::kTierUnavailable, reason::kTierProtocol,
+    // gateway/reasons.h
+    std::string_view("INVALID_API_KEY"), std::string_view("RATE_LIMITED"), std::string_view("IMAGE_URL_FAILED")};
 constexpr char kOtherReason[] = "other";
 
 constexpr std::array kFinishReasons = {"none", "stop", "length", "stop_string", "cancelled", "deadline"};

@@ -50,9 +50,9 @@ class Admission {
   // The least max_inflight_bytes with which every question within `limits` can be taken.
   static int64_t LeastBytes(const QuestionLimits& limits);
 
-  // Errors: those of CheckQuestion, where an address that may be fetched passes, unread, and what follows it is not looked
-  // at: check again when it has been fetched; NOT_FOUND with MODEL_UNKNOWN if it names another model than `served_model` (empty:
-  // not known yet). Comes before the gate: waiting would not mend these.
+  // Errors: those of CheckQuestion, where an address that may be fetched passes, unread, and what follows it is not
+  // looked at: check again when it has been fetched; NOT_FOUND with MODEL_UNKNOWN if it names another model than
+  // `served_model` (empty: not known yet). Comes before the gate: waiting would not mend these.
   absl::Status Check(const v1::Question& question, std::string_view served_model) const;
 
   FairGate& gate() { return *gate_; }

@@ -30,8 +30,8 @@ bool IsName(std::string_view name) {
 }
 
 absl::Status ReadLimit(const json& value, int64_t most, const std::string& where, int64_t& limit) {
-  const bool fits = value.is_number_unsigned() && value.get<uint64_t>() >= 1 &&
-                    value.get<uint64_t>() <= static_cast<uint64_t>(most);
+  const bool fits =
+      value.is_number_unsigned() && value.get<uint64_t>() >= 1 && value.get<uint64_t>() <= static_cast<uint64_t>(most);
   if (!fits) return Fault(where, absl::StrCat("takes a whole number from 1 to ", most));
   limit = value.get<int64_t>();
   return absl::OkStatus();
@@ -54,7 +54,8 @@ absl::Status ReadHash(const json& value, const std::string& where, Sha256Digest&
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   const bool hexadecimal = std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c); });
   if (text.size() != 2 * hash.size() || !hexadecimal) {
-    return Fault(where, "takes the key's SHA-256 as 64 hexadecimal digits: printf %s \"$KEY\" | openssl dgst -sha256 -r");
+    return Fault(where,
+                 "takes the key's SHA-256 as 64 hexadecimal digits: printf %s \"$KEY\" | openssl dgst -sha256 -r");
   }
   const std::string bytes = absl::HexStringToBytes(text);
   std::copy(bytes.begin(), bytes.end(), hash.begin());

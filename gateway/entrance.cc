@@ -18,8 +18,9 @@ void Entrance::Enter(v1::Question question, std::function<void(absl::StatusOr<v1
   if (!checked.ok()) return entered(checked);
   question_ = std::move(question);
   entered_ = std::move(entered);
-  waiting_ = house_.admission->gate().Enter(caller_, house_.callers->count(), deadline_,
-                                            [this](absl::StatusOr<FairGate::Place> place) { OnPlace(std::move(place)); });
+  waiting_ =
+      house_.admission->gate().Enter(caller_, house_.callers->count(), deadline_,
+                                     [this](absl::StatusOr<FairGate::Place> place) { OnPlace(std::move(place)); });
 }
 
 void Entrance::OnPlace(absl::StatusOr<FairGate::Place> place) {

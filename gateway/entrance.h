@@ -39,9 +39,9 @@ class Entrance {
   // Memory for so much more.
   absl::Status Grow(int64_t message_bytes) { return memory_.Grow(message_bytes); }
 
-  // Once, before gRPC has the call's reactor. Checks the question, waits for a place, fetches what is given by address. `entered` is called once, also before this
-  // returns, on whichever thread comes last, and gets the question with all its pictures. Errors: those of
-  // Admission::Check, FairGate::Enter and ImageFetcher.
+  // Once, before gRPC has the call's reactor. Checks the question, waits for a place, fetches what is given by address.
+  // `entered` is called once, also before this returns, on whichever thread comes last, and gets the question with all
+  // its pictures. Errors: those of Admission::Check, FairGate::Enter and ImageFetcher.
   void Enter(v1::Question question, std::function<void(absl::StatusOr<v1::Question>)> entered);
 
   // The caller left: ends a wait in Enter with CANCELLED. From any thread, at any time.

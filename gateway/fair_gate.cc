@@ -130,9 +130,8 @@ FairGate::Calls FairGate::Fill(SteadyTime now) {
   }
   while (const auto id = queue_.Next(now)) {
     auto next = std::make_shared<Waiting>(TakeWaiting(*id));
-    calls.push_back([next, self = shared_from_this()] {
-      next->entered(Place(self, next->caller, std::move(next->ticket)));
-    });
+    calls.push_back(
+        [next, self = shared_from_this()] { next->entered(Place(self, next->caller, std::move(next->ticket))); });
   }
   return calls;
 }

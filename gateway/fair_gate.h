@@ -52,10 +52,10 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   // With a waiting room of 0 nobody waits.
   static std::shared_ptr<FairGate> Make(int places, int waiting_room);
 
-  // Calls `entered` once: before it returns, or later on whichever thread makes a place free. Errors: RESOURCE_EXHAUSTED
-  // with QUEUE_FULL when no place and no room to wait is left (`callers` share the room evenly), or with RATE_LIMITED when
-  // the caller is over its own limits, both with a time to retry; DRAINING; DEADLINE_EXCEEDED when `deadline` passes in
-  // the waiting room. Returns what Abandon takes.
+  // Calls `entered` once: before it returns, or later on whichever thread makes a place free. Errors:
+  // RESOURCE_EXHAUSTED with QUEUE_FULL when no place and no room to wait is left (`callers` share the room evenly), or
+  // with RATE_LIMITED when the caller is over its own limits, both with a time to retry; DRAINING; DEADLINE_EXCEEDED
+  // when `deadline` passes in the waiting room. Returns what Abandon takes.
   Id Enter(const Caller& caller, int callers, SteadyTime deadline, Entered entered);
 
   // Ends the wait of `id` with `why`; nothing if it waits no longer.

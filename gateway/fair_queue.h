@@ -12,8 +12,8 @@
 
 namespace diptych::gateway {
 
-// Decides only: it has no clock, no lock and no callback. Each caller's questions wait in a line of their own, first come
-// first served; the lines take turns, so that one caller's flood delays another's single question by one place.
+// Decides only: it has no clock, no lock and no callback. Each caller's questions wait in a line of their own, first
+// come first served; the lines take turns, so that one caller's flood delays another's single question by one place.
 // Thread-compatible.
 class FairQueue {
  public:

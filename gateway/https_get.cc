@@ -42,9 +42,10 @@ using UrlHandle = std::unique_ptr<CURLU, CurlUrlFree>;
 using Addresses = std::unique_ptr<addrinfo, AddressesFree>;
 
 absl::Status Refused() {
-  return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageUrlRefused,
-                   "pictures are fetched from https addresses on the public internet only, at port 443 and without user "
-                   "name; send the picture itself");
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, reason::kImageUrlRefused,
+      "pictures are fetched from https addresses on the public internet only, at port 443 and without user "
+      "name; send the picture itself");
 }
 
 absl::Status Failed(std::string_view what) {
@@ -234,7 +235,8 @@ class Transfer {
     if (!request_.wanted()) return absl::CancelledError("the caller went away");
     if (!memory_.ok()) return memory_;
     reply_.status = Status();
-    const bool body_was_skipped = code == CURLE_WRITE_ERROR && reply_.status >= 300 && header_bytes_ <= kMaxReplyHeaderBytes;
+    const bool body_was_skipped =
+        code == CURLE_WRITE_ERROR && reply_.status >= 300 && header_bytes_ <= kMaxReplyHeaderBytes;
     if (too_large_ || (code == CURLE_FILESIZE_EXCEEDED && reply_.status == 200)) {
       return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageTooLarge,
                        absl::StrCat("the picture has more than ", rules_.max_bytes, " bytes"));

@@ -14,13 +14,13 @@ namespace diptych::gateway {
 
 // What may be asked for. Everything but max_bytes stays as it is outside of tests.
 struct FetchRules {
-  int64_t max_bytes = 32ll << 20;  // of one body
+  int64_t max_bytes = 32ll << 20;                     // of one body
   absl::Duration connect_timeout = absl::Seconds(3);  // of one hop, TLS included
   absl::Duration total_timeout = absl::Seconds(10);   // for all that one caller asks for at a time
   int max_redirects = 3;
-  int port = 443;                                    // the only one
+  int port = 443;                                         // the only one
   std::function<bool(const sockaddr& address)> may_dial;  // empty: IsPublicAddress
-  std::string ca_file;                               // PEM; empty: the system's authorities
+  std::string ca_file;                                    // PEM; empty: the system's authorities
 };
 
 struct HttpsReply {
@@ -40,10 +40,11 @@ struct HttpsRequest {
 void StartHttps();
 
 // Looks the name up once, checks every address that comes back, and connects to one of these. Sends no cookie, no
-// credential, no referrer; uses no proxy, whatever the environment says. Redirects are handed back, not followed. Waits.
-// Errors: INVALID_ARGUMENT with IMAGE_URL_REFUSED (not a plain https address; any of its IP addresses is not public; or
-// the name is unknown, which is not told apart), IMAGE_URL_FAILED (no connection, no valid certificate, too slow, cut off),
-// IMAGE_TOO_LARGE; CANCELLED if it is not wanted any more; what `take` says. No message tells of address or peer.
+// credential, no referrer; uses no proxy, whatever the environment says. Redirects are handed back, not followed.
+// Waits. Errors: INVALID_ARGUMENT with IMAGE_URL_REFUSED (not a plain https address; any of its IP addresses is not
+// public; or the name is unknown, which is not told apart), IMAGE_URL_FAILED (no connection, no valid certificate, too
+// slow, cut off), IMAGE_TOO_LARGE; CANCELLED if it is not wanted any more; what `take` says. No message tells of
+// address or peer.
 absl::StatusOr<HttpsReply> HttpsGet(const HttpsRequest& request, const FetchRules& rules);
 
 }  // namespace diptych::gateway

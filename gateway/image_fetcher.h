@@ -24,7 +24,7 @@ class ImageFetcher {
   using Id = uint64_t;
 
   struct Request {
-    std::vector<std::string> urls;  // fetched one after the other
+    std::vector<std::string> urls;    // fetched one after the other
     std::vector<std::string> fields;  // their places in the request, for errors: "question.images[0]"
     SteadyTime deadline;
     // Memory for so many more bytes. Called from a thread of the fetcher, never after `done`.
@@ -39,7 +39,8 @@ class ImageFetcher {
   ~ImageFetcher();
 
   // In two steps, so that whoever asks knows the id before `done` can come. Each Prepare is followed by one Run, which
-  // does nothing if the id was cancelled in between. RESOURCE_EXHAUSTED with QUEUE_FULL, through `done`, if too many wait.
+  // does nothing if the id was cancelled in between. RESOURCE_EXHAUSTED with QUEUE_FULL, through `done`, if too many
+  // wait.
   Id Prepare(Request request);
   void Run(Id id);
 

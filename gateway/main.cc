@@ -25,9 +25,10 @@ ABSL_FLAG(std::string, http_listen, "127.0.0.1:8080",
 ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked for its description and for analyses.");
-ABSL_FLAG(std::string, api_keys_file, "",
-          "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
-          "when it changes. Empty: no key is asked for.");
+ABSL_FLAG(
+    std::string, api_keys_file, "",
+    "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
+    "when it changes. Empty: no key is asked for.");
 ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded picture, 1 KiB to 256 MiB.");
 ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one picture.");
 ABSL_FLAG(bool, allow_image_urls, false,
@@ -79,8 +80,8 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   if (options.max_inflight < 1) return absl::InvalidArgumentError("--max_inflight takes 1 or more");
   const int64_t least = diptych::gateway::Admission::LeastBytes(options.limits);
   if (options.max_inflight_bytes < least) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--max_inflight_bytes takes ", least, " or more, which one question of the largest pictures needs"));
+    return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least,
+                                                   " or more, which one question of the largest pictures needs"));
   }
   if (options.request_timeout < absl::Milliseconds(1))
     return absl::InvalidArgumentError("--request_timeout takes 1ms or more");
@@ -93,7 +94,8 @@ absl::Status Serve() {
   diptych::ShutdownSignal shutdown;
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto options, ReadFlags());
-  const auto announce = [begin](const diptych::gateway::GatewayServer& server, const diptych::v1::ModelDescription& model) {
+  const auto announce = [begin](const diptych::gateway::GatewayServer& server,
+                                const diptych::v1::ModelDescription& model) {
     diptych::AnnounceReady("gateway", server.port(), server.metrics_port(), model, absl::Now() - begin);
   };
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::gateway::GatewayServer::Start(options, announce));

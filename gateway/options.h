@@ -14,15 +14,15 @@ namespace diptych::gateway {
 struct Options {
   std::string listen = "127.0.0.1:7000";
   std::string metrics_listen = "";  // empty: none. The flag's default is 127.0.0.1:9000
-  std::string http_listen = "";  // IP:port of the HTTP surface; empty: none
+  std::string http_listen = "";     // IP:port of the HTTP surface; empty: none
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";  // asked for its description and for analyses
-  std::string api_keys_file = "";  // empty: no key is asked for
+  std::string api_keys_file = "";                // empty: no key is asked for
   QuestionLimits limits = {};
   bool allow_image_urls = false;
   FetchRules fetch = {};  // max_bytes is limits.image.max_bytes
   int max_inflight = 256;
-  int64_t max_inflight_bytes = int64_t{1} << 30;  // of memory for questions being answered
+  int64_t max_inflight_bytes = int64_t{1} << 30;      // of memory for questions being answered
   absl::Duration request_timeout = absl::Minutes(2);  // longest, whatever the caller allows
   TlsOptions tls = {};                                // towards callers
   TlsOptions tier_tls = {};                           // towards the tiers

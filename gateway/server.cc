@@ -46,8 +46,8 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   }
   auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers), std::move(keys)));
   self->watch_ = std::make_unique<TierWatch>(self->tiers_);
-  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->callers_, self->admission_, self->fetcher_.get(),
-                                                    *self->watch_, self->metrics_,
+  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->callers_, self->admission_,
+                                                    self->fetcher_.get(), *self->watch_, self->metrics_,
                                                     absl::ToChronoNanoseconds(options.request_timeout));
   const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
                              .listen = options.listen,
@@ -71,16 +71,14 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
 }
 
 absl::Status GatewayServer::StartHttp(const Options& options) {
-  const auto api = std::make_shared<const HttpApi>(
-      HttpApi::Environment{.gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
-                           .identify = [this](std::string_view authorization) {
-                             return callers_.Identify(authorization).status();
-                           },
-                           .needs_keys = callers_.need_keys(),
-                           .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
-                           .model = [this] { return watch_->model(); },
-                           .ready = [this] { return ready_.load(); },
-                           .metrics = [this] { return registry_.Exposition(); }});
+  const auto api = std::make_shared<const HttpApi>(HttpApi::Environment{
+      .gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
+      .identify = [this](std::string_view authorization) { return callers_.Identify(authorization).status(); },
+      .needs_keys = callers_.need_keys(),
+      .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
+      .model = [this] { return watch_->model(); },
+      .ready = [this] { return ready_.load(); },
+      .metrics = [this] { return registry_.Exposition(); }});
   // Base64 makes four bytes of three.
   const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
   const HttpOptions http{.listen = options.http_listen,

@@ -63,10 +63,8 @@ GatewayService::GatewayService(Tiers& tiers, const Callers& callers, Admission& 
                    const auto model = watch.model();
                    return model ? model->name() : std::string();
                  }},
-      environment_{.house = &house_,
-                   .language = tiers.language.get(),
-                   .request_timeout = request_timeout,
-                   .metrics = &metrics},
+      environment_{
+          .house = &house_, .language = tiers.language.get(), .request_timeout = request_timeout, .metrics = &metrics},
       analyze_environment_{.house = &house_,
                            .vision = tiers.vision.get(),
                            .language = tiers.language.get(),

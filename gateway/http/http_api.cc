@@ -37,12 +37,18 @@ constexpr char kTooLarge[] = "the body is too large: shorten the text, or send f
 constexpr char kDescription[] = "/openapi.json";
 
 constexpr HttpApi::Route kRoutes[] = {
-    {kPost, kChat},        {kPost, kCompletions},
-    {kGet, kModels},       {kGet, "/v1/models/{model}"},
-    {kPost, kAnalyze},     {kPost, kPlan},
-    {kGet, kStatus},       {kGet, kLive},
-    {kGet, kReady},        {kGet, kMetrics},
-    {kGet, kDescription},  {kGet, "/"},
+    {kPost, kChat},
+    {kPost, kCompletions},
+    {kGet, kModels},
+    {kGet, "/v1/models/{model}"},
+    {kPost, kAnalyze},
+    {kPost, kPlan},
+    {kGet, kStatus},
+    {kGet, kLive},
+    {kGet, kReady},
+    {kGet, kMetrics},
+    {kGet, kDescription},
+    {kGet, "/"},
     {kGet, "/playground/{file}"},
 };
 
@@ -121,7 +127,8 @@ void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exc
   auto call = std::make_shared<PlanCall>();
   const auto read = google::protobuf::util::JsonStringToMessage(request.body, &call->request);
   if (!read.ok()) {
-    return exchange->Reply(ErrorReply(absl::InvalidArgumentError("the body is not the JSON form of PlanContextRequest")));
+    return exchange->Reply(
+        ErrorReply(absl::InvalidArgumentError("the body is not the JSON form of PlanContextRequest")));
   }
   if (!Fits(call->request)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
   Authorize(request, call->context);
@@ -156,14 +163,14 @@ void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> 
   exchange->OnGone([weak = std::weak_ptr(call)] {
     if (const auto running = weak.lock()) running->context.TryCancel();
   });
-  environment_.gateway->async()->AnalyzeImage(
-      &call->context, &call->request, &call->response,
-      [call, exchange = std::move(exchange)](const grpc::Status& status) {
-        if (!status.ok()) return exchange->Reply(ErrorReply(FromGrpcStatus(status)));
-        HttpReply reply = ProtoReply(call->response);
-        reply.headers.emplace_back("x-request-id", call->response.request_id());
-        exchange->Reply(std::move(reply));
-      });
+  environment_.gateway->async()->AnalyzeImage(&call->context, &call->request, &call->response,
+                                              [call, exchange = std::move(exchange)](const grpc::Status& status) {
+                                                if (!status.ok())
+                                                  return exchange->Reply(ErrorReply(FromGrpcStatus(status)));
+                                                HttpReply reply = ProtoReply(call->response);
+                                                reply.headers.emplace_back("x-request-id", call->response.request_id());
+                                                exchange->Reply(std::move(reply));
+                                              });
 }
 
 void HttpApi::Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {

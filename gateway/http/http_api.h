@@ -15,8 +15,8 @@
 
 namespace diptych::gateway {
 
-// Translates and keeps no state: every question goes through the gateway's own RPCs on an in-process channel, so limits,
-// admission, deadlines and timings are those of any other caller. Thread-safe.
+// Translates and keeps no state: every question goes through the gateway's own RPCs on an in-process channel, so
+// limits, admission, deadlines and timings are those of any other caller. Thread-safe.
 class HttpApi {
  public:
   struct Environment {
@@ -24,7 +24,7 @@ class HttpApi {
     // What is wrong with a request's authorization header. Also what the gateway's own RPCs say of it.
     std::function<absl::Status(std::string_view authorization)> identify;
     bool needs_keys = false;
-    size_t max_message_bytes = 0;  // what the RPCs take
+    size_t max_message_bytes = 0;                                // what the RPCs take
     std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
     std::function<bool()> ready;
     std::function<std::string()> metrics;  // Prometheus text

@@ -163,9 +163,8 @@ void HttpConnection::Listen() {
     return;  // a caller that sends on without waiting: its leaving is noticed when a write fails
   }
   listening_ = true;
-  stream_.async_read_some(buffer_.prepare(kReadAhead), [self = shared_from_this()](ErrorCode error, size_t size) {
-    self->OnBytes(error, size);
-  });
+  stream_.async_read_some(buffer_.prepare(kReadAhead),
+                          [self = shared_from_this()](ErrorCode error, size_t size) { self->OnBytes(error, size); });
 }
 
 void HttpConnection::OnBytes(ErrorCode error, size_t size) {
@@ -218,8 +217,8 @@ void HttpConnection::OnHeader(ErrorCode error) {
   keep_alive_ = parser_->get().keep_alive();
   const auto length = parser_->content_length();
   const int64_t bytes = parser_->chunked() ? shared_->options.max_body_bytes
-                        : length          ? static_cast<int64_t>(*length)
-                                          : 0;
+                        : length           ? static_cast<int64_t>(*length)
+                                           : 0;
   if (bytes > shared_->options.max_body_bytes) return Refuse(413, "the body is too large");
   if (bytes > 0 && shared_->check) {
     if (const auto reply = shared_->check(RequestOf(parser_->get()))) return Refuse(*reply);

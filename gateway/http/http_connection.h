@@ -77,8 +77,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
   void ReadHeader();
-  // Breaks the read that is about to start off after `limit`; its handler then finds timed_out_. Not the stream's own limit,
-  // which would close the socket before the caller is told.
+  // Breaks the read that is about to start off after `limit`; its handler then finds timed_out_. Not the stream's own
+  // limit, which would close the socket before the caller is told.
   void LimitRead(absl::Duration limit);
   // Call first in that handler.
   void EndOfRead();
@@ -124,7 +124,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool chunked_ = false;
   bool streaming_ = false;
   bool keep_alive_ = true;
-  bool ended_ = false;   // the running exchange has been ended, but not all of it is written
+  bool ended_ = false;    // the running exchange has been ended, but not all of it is written
   bool refused_ = false;  // what came was no request; the reply is the last
   bool shut_ = false;
 };

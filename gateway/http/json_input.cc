@@ -48,9 +48,9 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view wha
   } catch (const json::exception& error) {
     // The message may quote the text; its position is all that is said.
     const auto* syntax = dynamic_cast<const json::parse_error*>(&error);
-    return absl::InvalidArgumentError(
-        syntax == nullptr ? absl::StrCat(name, " is not JSON")
-                          : absl::StrCat(name, " is not JSON: error at byte ", syntax->byte));
+    return absl::InvalidArgumentError(syntax == nullptr
+                                          ? absl::StrCat(name, " is not JSON")
+                                          : absl::StrCat(name, " is not JSON: error at byte ", syntax->byte));
   }
   if (!reader.fault().empty()) return absl::InvalidArgumentError(absl::StrCat(name, " is refused: ", reader.fault()));
   if (!value.is_object()) return absl::InvalidArgumentError(absl::StrCat(name, " is not a JSON object"));

@@ -91,8 +91,7 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     for (Choice& choice : choices_) answers.push_back(std::move(*choice.response.mutable_answer()));
     TakeId(answers.front().request_id());
     head_.model = answers.front().model();
-    exchange_->Reply(
-        {.body = Dump(WholeReply(head_, answers)), .headers = IdHeader(answers.front().request_id())});
+    exchange_->Reply({.body = Dump(WholeReply(head_, answers)), .headers = IdHeader(answers.front().request_id())});
   }
 
   void CancelAll() {
@@ -135,8 +134,7 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
 // nothing piles up here. Deletes itself.
 class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamResponse> {
  public:
-  Choice(std::shared_ptr<StreamedCall> call, int index, v1::Question question)
-      : index(index), call_(std::move(call)) {
+  Choice(std::shared_ptr<StreamedCall> call, int index, v1::Question question) : index(index), call_(std::move(call)) {
     *request_.mutable_question() = std::move(question);
     call_->Authorize(context_);
     call_->gateway_->async()->AskStream(&context_, &request_, this);
@@ -236,9 +234,11 @@ void StreamedCall::CancelAll() {
 void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
                      const std::string& authorization, std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
-    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))->Start(request);
+    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))
+        ->Start(request);
   } else {
-    std::make_shared<WholeCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))->Start(request);
+    std::make_shared<WholeCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))
+        ->Start(request);
   }
 }
 

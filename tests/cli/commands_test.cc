@@ -3,8 +3,8 @@
 
 #include <mutex>
 
-#include "common/grpc_status.h"
 #include "cli/client.h"
+#include "common/grpc_status.h"
 #include "common/status.h"
 #include "tests/cli/cli_fixture.h"
 
@@ -179,7 +179,8 @@ TEST_F(CommandsTest, AKeyIsSentFromFlagOrEnvironment) {
   EXPECT_EQ(with_key.exit_code, 0) << with_key.err;
   const Finished answered = Diptych({"ask", "--question", "x", "--api_key=first-key"});
   EXPECT_EQ(answered.exit_code, 0) << answered.err;
-  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"models"}, {"models", "--api_key", "secret-word"}}) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"models"}, {"models", "--api_key", "secret-word"}}) {
     const Finished refused = Diptych(arguments);
     EXPECT_EQ(refused.exit_code, kFailed);
     EXPECT_NE(refused.err.find("INVALID_API_KEY"), std::string::npos) << refused.err;

@@ -1,5 +1,5 @@
-// What begins with "{" is read as a body of each kind; anything else is bytes for the HTTP server. What is refused must be
-// said in JSON; whatever comes back over HTTP must be replies.
+// What begins with "{" is read as a body of each kind; anything else is bytes for the HTTP server. What is refused must
+// be said in JSON; whatever comes back over HTTP must be replies.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -43,18 +43,19 @@ void ReadBodies(std::string_view body) {
 
 // Small limits, so that a fuzzer reaches them.
 std::unique_ptr<HttpServer> StartServer() {
-  auto server = HttpServer::Start({.listen = "127.0.0.1:0",
-                                   .threads = 1,
-                                   .max_header_bytes = 2048,
-                                   .max_body_bytes = 4096,
-                                   .idle_timeout = absl::Milliseconds(200),
-                                   .header_timeout = absl::Milliseconds(200),
-                                   .body_timeout = absl::Milliseconds(200)},
-                                  [](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
-                                    Require(request.body.size() <= 4096);
-                                    exchange->Reply({.body = "{}"});
-                                  },
-                                  PlainErrorReply);
+  auto server = HttpServer::Start(
+      {.listen = "127.0.0.1:0",
+       .threads = 1,
+       .max_header_bytes = 2048,
+       .max_body_bytes = 4096,
+       .idle_timeout = absl::Milliseconds(200),
+       .header_timeout = absl::Milliseconds(200),
+       .body_timeout = absl::Milliseconds(200)},
+      [](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+        Require(request.body.size() <= 4096);
+        exchange->Reply({.body = "{}"});
+      },
+      PlainErrorReply);
   Require(server.ok());
   return *std::move(server);
 }
@@ -71,7 +72,8 @@ std::string Exchange(int port, std::string_view bytes) {
   shutdown(caller, SHUT_WR);
   std::string answer;
   char piece[4096];
-  for (ssize_t size = 0; (size = recv(caller, piece, sizeof piece, 0)) > 0;) answer.append(piece, static_cast<size_t>(size));
+  for (ssize_t size = 0; (size = recv(caller, piece, sizeof piece, 0)) > 0;)
+    answer.append(piece, static_cast<size_t>(size));
   close(caller);
   return answer;
 }

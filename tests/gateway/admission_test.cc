@@ -16,7 +16,8 @@ v1::Question Good() {
 // What the gate says, and the place if it has one.
 absl::StatusOr<FairGate::Place> Enter(Admission& admission) {
   absl::StatusOr<FairGate::Place> result;
-  admission.gate().Enter(nullptr, 1, SteadyTime::max(), [&](absl::StatusOr<FairGate::Place> place) { result = std::move(place); });
+  admission.gate().Enter(nullptr, 1, SteadyTime::max(),
+                         [&](absl::StatusOr<FairGate::Place> place) { result = std::move(place); });
   return result;
 }
 

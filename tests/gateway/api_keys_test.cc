@@ -42,8 +42,9 @@ TEST(ApiKeysTest, TheHashIsWhatOpensslPrints) {
 }
 
 TEST(ApiKeysTest, ALimitOfItsOwnGoesBeforeTheDefault) {
-  const auto keys = ApiKeys::Parse(R"({"defaults": {"max_inflight": 8, "tokens_per_minute": 600}, "keys": {"a": {"sha256": ")" +
-                                   HashOf("one") + R"(", "max_inflight": 2}, "b": {"sha256": ")" + HashOf("two") + R"("}}})");
+  const auto keys =
+      ApiKeys::Parse(R"({"defaults": {"max_inflight": 8, "tokens_per_minute": 600}, "keys": {"a": {"sha256": ")" +
+                     HashOf("one") + R"(", "max_inflight": 2}, "b": {"sha256": ")" + HashOf("two") + R"("}}})");
   ASSERT_TRUE(keys.ok()) << keys.status();
   EXPECT_EQ(keys->Find("one")->limits.max_inflight, 2);
   EXPECT_EQ(keys->Find("one")->limits.tokens_per_minute, 600);

@@ -17,11 +17,8 @@ const SteadyTime kNoon(seconds(1000));
 class FairQueueTest : public ::testing::Test {
  protected:
   Verdict Ask(const std::string& caller, FairQueue::Id id, int max_inflight = 0, seconds patience = seconds(60)) {
-    return queue_.Ask({.id = id,
-                       .caller = caller,
-                       .max_inflight = max_inflight,
-                       .max_waiting = 3,
-                       .deadline = kNoon + patience});
+    return queue_.Ask(
+        {.id = id, .caller = caller, .max_inflight = max_inflight, .max_waiting = 3, .deadline = kNoon + patience});
   }
 
   // A place becomes free; who takes it, 0 for nobody.
@@ -129,7 +126,8 @@ TEST(TokenRateTest, AMinutesWorthMayBeUsedAtOnceAndComesBackEvenly) {
   EXPECT_FALSE(rate.Full(600, kNoon + seconds(60)));
   EXPECT_TRUE(rate.Full(600, kNoon + seconds(91)));
   rate.Charge(600, 600, kNoon + seconds(10'000));
-  EXPECT_GT(rate.Wait(600, kNoon + seconds(10'000)), SteadyDuration::zero()) << "no more than a minute's worth is saved";
+  EXPECT_GT(rate.Wait(600, kNoon + seconds(10'000)), SteadyDuration::zero())
+      << "no more than a minute's worth is saved";
 }
 
 }  // namespace

@@ -185,9 +185,10 @@ TEST_F(HttpServerTest, NoRequestHidesInAnother) {
   for (const char* headers :
        {"content-length: 5\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 5",
         "content-length: 5\r\ncontent-length: 6", "content-length: 5, 6", "content-length: +5", "content-length: 0x5",
-        "content-length: 5 5", "content-length : 5", "transfer-encoding: xchunked", "transfer-encoding: chunked, identity",
-        "transfer-encoding: gzip", "transfer-encoding: identity", "transfer-encoding : chunked",
-        "transfer-encoding: chunked\r\ntransfer-encoding: identity", "content-length: 5\x01", " content-length: 5"}) {
+        "content-length: 5 5", "content-length : 5", "transfer-encoding: xchunked",
+        "transfer-encoding: chunked, identity", "transfer-encoding: gzip", "transfer-encoding: identity",
+        "transfer-encoding : chunked", "transfer-encoding: chunked\r\ntransfer-encoding: identity",
+        "content-length: 5\x01", " content-length: 5"}) {
     const std::string answer = Ask(Post(headers, chunked + hidden));
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 5")) << headers << ": " << answer;
     EXPECT_EQ(answer.find("/hidden"), answer.npos) << headers;
@@ -198,7 +199,8 @@ TEST_F(HttpServerTest, NoRequestHidesInAnother) {
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 4")) << body << ": " << answer;
     EXPECT_EQ(answer.find("/hidden"), answer.npos) << body;
   }
-  EXPECT_TRUE(Ask("POST /a HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n" + chunked + hidden).starts_with("HTTP/1.1 4"));
+  EXPECT_TRUE(
+      Ask("POST /a HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n" + chunked + hidden).starts_with("HTTP/1.1 4"));
   EXPECT_EQ(handled_, 0);
   EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", chunked)).ends_with("/a"));
 }
@@ -222,8 +224,7 @@ TEST_F(HttpServerTest, AThousandRequestsAtOnceAreAnsweredInTurn) {
 
 TEST_F(HttpServerTest, WhatTheHeaderForbidsIsNotRead) {
   Start({});
-  const std::string answer =
-      Ask("POST /closed HTTP/1.1\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n");
+  const std::string answer = Ask("POST /closed HTTP/1.1\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n");
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 401 ")) << answer;
   EXPECT_EQ(handled_, 0);
 }

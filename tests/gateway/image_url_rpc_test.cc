@@ -40,9 +40,9 @@ class WebServer {
         "' && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=web "
         "-addext subjectAltName=IP:127.0.0.1,DNS:localhost >log 2>&1";
     if (std::system(commands.c_str()) != 0) return;
-    process_ = std::make_unique<ChildProcess>(std::vector<std::string>{
-        "/usr/bin/env", "python3", testing::RepositoryPath("tests/gateway/https_server.py"), folder_ + "/cert.pem", folder_ + "/key.pem",
-        testing::RepositoryPath(kPicture)});
+    process_ = std::make_unique<ChildProcess>(
+        std::vector<std::string>{"/usr/bin/env", "python3", testing::RepositoryPath("tests/gateway/https_server.py"),
+                                 folder_ + "/cert.pem", folder_ + "/key.pem", testing::RepositoryPath(kPicture)});
     if (!process_->WaitForOutput(".\n")) return;
     port_ = std::atoi(process_->out().substr(5).c_str());
   }
@@ -56,7 +56,9 @@ class WebServer {
   std::string Url(const std::string& path, const std::string& host = "127.0.0.1") const {
     return "https://" + host + ":" + std::to_string(port_) + "/" + path;
   }
-  bool WasAsked(const std::string& path) const { return process_->out().find("GET /" + path + "\n") != std::string::npos; }
+  bool WasAsked(const std::string& path) const {
+    return process_->out().find("GET /" + path + "\n") != std::string::npos;
+  }
   void AwaitAsked(const std::string& path) { EXPECT_TRUE(process_->WaitForOutput("GET /" + path + "\n")); }
 
  private:
@@ -166,14 +168,16 @@ TEST_F(ImageUrlRpcTest, OnlyPlainPublicHttpsAddressesAreAsked) {
   const std::string port = std::to_string(web_->port());
   for (const std::string& url :
        {std::string(), std::string("picture"), "http://127.0.0.1:" + port + "/a", "ftp://127.0.0.1:" + port + "/a",
-        std::string("file:///etc/passwd"), "https://user@127.0.0.1:" + port + "/a", "https://user:word@127.0.0.1:" + port + "/a",
-        std::string("https://127.0.0.1/a"), std::string("https://127.0.0.1:22/a"), "https://:" + port + "/a",
-        "https://localhost.:" + port + "/a", "https://127.0.0.1:" + port + "/\n", "https://127.0.0.1:" + port + "/\xc3\xa9",
+        std::string("file:///etc/passwd"), "https://user@127.0.0.1:" + port + "/a",
+        "https://user:word@127.0.0.1:" + port + "/a", std::string("https://127.0.0.1/a"),
+        std::string("https://127.0.0.1:22/a"), "https://:" + port + "/a", "https://localhost.:" + port + "/a",
+        "https://127.0.0.1:" + port + "/\n", "https://127.0.0.1:" + port + "/\xc3\xa9",
         "https://127.0.0.1:" + port + "/" + std::string(3000, 'a')}) {
     ExpectRefused(url, reason::kImageUrlRefused);
   }
-  for (const char* host : {"10.0.0.1", "169.254.169.254", "0.0.0.0", "0", "192.168.1.1", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1%25lo]",
-                           "[fd00::1]", "167772161", "0xa.0.0.1", "012.0.0.1", "no-such-host.invalid"}) {
+  for (const char* host :
+       {"10.0.0.1", "169.254.169.254", "0.0.0.0", "0", "192.168.1.1", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1%25lo]",
+        "[fd00::1]", "167772161", "0xa.0.0.1", "012.0.0.1", "no-such-host.invalid"}) {
     ExpectRefused(web_->Url("private", host), reason::kImageUrlRefused);
   }
   EXPECT_EQ(language.calls(), 0);
@@ -259,8 +263,9 @@ TEST_F(ImageUrlRpcTest, HttpTakesAddressesToo) {
   Options options = Fetching();
   options.http_listen = "127.0.0.1:0";
   StartGateway(language.target(), options);
-  const std::string body = R"({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": ")" +
-                           web_->Url("picture") + R"("}}, {"type": "text", "text": "what?"}]}]})";
+  const std::string body =
+      R"({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": ")" +
+      web_->Url("picture") + R"("}}, {"type": "text", "text": "what?"}]}]})";
   std::string answer;
   const std::string url = "http://127.0.0.1:" + std::to_string(gateway_->http_port()) + "/v1/chat/completions";
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);

@@ -23,9 +23,7 @@ using testing::StartedMessage;
 
 class KeysRpcTest : public GatewayFixture {
  protected:
-  void SetUp() override {
-    WriteKeys("");
-  }
+  void SetUp() override { WriteKeys(""); }
   void TearDown() override { std::filesystem::remove(file_); }
 
   // Keys "alice" and "bob" of the same names; `limits` are alice's.
@@ -47,7 +45,8 @@ class KeysRpcTest : public GatewayFixture {
     return options;
   }
 
-  absl::StatusOr<v1::Answer> AskAs(const std::string& key, std::chrono::milliseconds patience = std::chrono::minutes(1)) {
+  absl::StatusOr<v1::Answer> AskAs(const std::string& key,
+                                   std::chrono::milliseconds patience = std::chrono::minutes(1)) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + patience);
     context.AddMetadata("authorization", "Bearer " + key);
