@@ -39,13 +39,19 @@ HWY_INLINE hn::Vec<D> Widen(D d, const c10::Half* from) {
 
 // The rows stand in groups of kGroup, the last one smaller; in a group the vectors of its rows take turns. So a tile
 // reads one stream, where rows some multiple of 4 KiB apart would push each other out of the L1 cache.
-constexpr int64_t kGroup = 4;
+// Every weight is widened once for a group, which costs two instructions beside one multiplication for each row: a
+// group is as large as the registers allow beside three outputs.
+#if HWY_TARGET <= HWY_AVX3  // and its kin, with 32 registers
+constexpr int kGroup = 8;
+#else
+constexpr int kGroup = 4;
+#endif
 
 // x [rows, in] -> packed; `vectors` whole vectors of each row. The rest of a row is read from x itself.
 void Pack(const float* x, int64_t rows, int64_t in, int64_t vectors, float* packed) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
   for (int64_t group = 0; group < rows; group += kGroup) {
-    const int64_t height = std::min(kGroup, rows - group);
+    const int64_t height = std::min<int64_t>(kGroup, rows - group);
     for (int64_t v = 0; v < vectors; ++v) {
       for (int64_t r = 0; r < height; ++r, packed += lanes)
         std::copy_n(x + (group + r) * in + v * lanes, lanes, packed);
@@ -104,20 +110,33 @@ HWY_INLINE void Tile(const Product<T>& p, int64_t o, int64_t row) {
   }
 }
 
+// kOut outputs of the rows from `row` on, which are at most kHeight.
+template <int kOut, int kHeight, typename T>
+HWY_INLINE void LastRows(const Product<T>& p, int64_t o, int64_t row) {
+  if constexpr (kHeight > 0) {
+    if (p.rows - row == kHeight) return Tile<kOut, kHeight>(p, o, row);
+    LastRows<kOut, kHeight - 1>(p, o, row);
+  }
+}
+
 // kOut outputs of all rows.
 template <int kOut, typename T>
 HWY_INLINE void Outputs(const Product<T>& p, int64_t o) {
   int64_t row = 0;
   for (; row + kGroup <= p.rows; row += kGroup) Tile<kOut, kGroup>(p, o, row);
-  if (p.rows - row == 3) Tile<kOut, 3>(p, o, row);
-  if (p.rows - row == 2) Tile<kOut, 2>(p, o, row);
-  if (p.rows - row == 1) Tile<kOut, 1>(p, o, row);
+  LastRows<kOut, kGroup - 1>(p, o, row);
 }
 
-template <int kOut, typename T>
+template <typename T>
 void OutputsBetween(const Product<T>& p, int64_t begin, int64_t end) {
   int64_t o = begin;
-  for (; o + kOut <= end; o += kOut) Outputs<kOut>(p, o);
+  // One or two rows wait for memory, which comes faster from four places at once; more wait for the processor,
+  // and three outputs are what its registers hold beside a group.
+  if (p.rows <= 2) {
+    for (; o + 4 <= end; o += 4) LastRows<4, 2>(p, o, 0);
+  } else {
+    for (; o + 3 <= end; o += 3) Outputs<3>(p, o);
+  }
   for (; o < end; ++o) Outputs<1>(p, o);
 }
 
@@ -136,11 +155,7 @@ void Multiply(const LinearWeights& weights, const float* x, int64_t rows, float*
                               .rows = rows,
                               .y = y};
   const int64_t grain = std::max<int64_t>(kGroup, kLeastWork / std::max<int64_t>(in * rows, 1));
-  at::parallel_for(0, weights.out, grain, [&](int64_t begin, int64_t end) {
-    // One or two rows wait for memory, which comes faster from four places at once; more wait for the processor,
-    // and three outputs are what its registers hold beside four rows.
-    rows <= 2 ? OutputsBetween<4>(product, begin, end) : OutputsBetween<3>(product, begin, end);
-  });
+  at::parallel_for(0, weights.out, grain, [&](int64_t begin, int64_t end) { OutputsBetween(product, begin, end); });
 }
 
 void MultiplyAnyType(const LinearWeights& weights, const float* x, int64_t rows, float* y) {
