@@ -1,13 +1,14 @@
 // mixed_load [REQUESTS [MAX_INFLIGHT]]: starts the three processes with the demo model, lets that many requests of
 // every kind go at once, first asking each once, then with callers that come back when the server is full, and prints
 // how they ended and what memory the processes held.
+#include "tests/testing/mixed_load.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "tests/end_to_end/stack.h"
-#include "tests/testing/mixed_load.h"
 
 namespace {
 
@@ -16,10 +17,11 @@ using diptych::testing::Stack;
 
 // False if a request ended as none may.
 bool Report(const char* name, const LoadTally& tally) {
-  std::printf("%-10s %6.1f s  answered %d  refused %d  past deadline %d  cancelled %d  wrong %d  other %d  late %d  "
-              "longest refusal %.0f ms\n",
-              name, absl::ToDoubleSeconds(tally.total), tally.answered, tally.refused, tally.past_deadline,
-              tally.cancelled, tally.wrong, tally.other, tally.late, absl::ToDoubleMilliseconds(tally.longest_refusal));
+  std::printf(
+      "%-10s %6.1f s  answered %d  refused %d  past deadline %d  cancelled %d  wrong %d  other %d  late %d  "
+      "longest refusal %.0f ms\n",
+      name, absl::ToDoubleSeconds(tally.total), tally.answered, tally.refused, tally.past_deadline, tally.cancelled,
+      tally.wrong, tally.other, tally.late, absl::ToDoubleMilliseconds(tally.longest_refusal));
   if (!tally.first_fault.empty()) std::printf("first fault: %s\n", tally.first_fault.c_str());
   return tally.wrong + tally.other + tally.late == 0;
 }
@@ -48,8 +50,8 @@ int main(int argc, char** argv) {
   ReportMemory("after 200", stack);
   fine &= Report("once", diptych::testing::RunMixedLoad(stack.stub(), {.requests = requests}));
   ReportMemory("after once", stack);
-  fine &= Report("patient",
-                 diptych::testing::RunMixedLoad(stack.stub(), {.requests = requests, .deadline = absl::Minutes(10), .patient = true}));
+  fine &= Report("patient", diptych::testing::RunMixedLoad(
+                                stack.stub(), {.requests = requests, .deadline = absl::Minutes(10), .patient = true}));
   ReportMemory("after patient", stack);
   return fine ? 0 : 1;
 }

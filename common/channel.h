@@ -14,7 +14,7 @@ namespace diptych {
 struct ChannelOptions {
   std::string target;        // any gRPC name: "dns:///vision:7001", "ipv4:10.0.0.1:7001,10.0.0.2:7001", "xds:///…"
   std::string service_name;  // full proto name whose health decides whether a replica is used
-  TlsOptions tls = {};            // client_ca_file is the authority that signed the peers; cert and key are shown to them
+  TlsOptions tls = {};       // client_ca_file is the authority that signed the peers; cert and key are shown to them
   int max_receive_bytes = 4 << 20;
 };
 

@@ -21,7 +21,8 @@ void SetFromEnvironment() {
     if (value == nullptr) continue;
     std::string error;
     if (!flag->ParseFrom(value, &error)) {
-      std::fprintf(stderr, "ERROR: environment variable DIPTYCH_%s: %s\n", absl::AsciiStrToUpper(name).c_str(), error.c_str());
+      std::fprintf(stderr, "ERROR: environment variable DIPTYCH_%s: %s\n", absl::AsciiStrToUpper(name).c_str(),
+                   error.c_str());
       std::exit(2);
     }
   }

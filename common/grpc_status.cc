@@ -68,7 +68,8 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
     }
   }
   if (after) return RetryLater(code, reason, status.error_message(), *after);
-  if (!field.empty() && code == absl::StatusCode::kInvalidArgument) return InvalidField(reason, field, status.error_message());
+  if (!field.empty() && code == absl::StatusCode::kInvalidArgument)
+    return InvalidField(reason, field, status.error_message());
   return MakeError(code, reason, status.error_message());
 }
 

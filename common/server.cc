@@ -18,12 +18,14 @@ namespace {
 constexpr std::chrono::milliseconds kLastWrites(500);
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& tls) {
-  if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) return grpc::InsecureServerCredentials();
+  if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty())
+    return grpc::InsecureServerCredentials();
   if (tls.cert_file.empty() || tls.key_file.empty()) {
     return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
   }
-  grpc::SslServerCredentialsOptions options(tls.client_ca_file.empty() ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                                       : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  grpc::SslServerCredentialsOptions options(tls.client_ca_file.empty()
+                                                ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                                : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   DIPTYCH_ASSIGN_OR_RETURN(const std::string cert, ReadPem(tls.cert_file, "tls_cert"));
   DIPTYCH_ASSIGN_OR_RETURN(const std::string key, ReadPem(tls.key_file, "tls_key"));
   options.pem_key_cert_pairs.push_back({key, cert});
@@ -64,8 +66,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   builder.RegisterService(service);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr || self->port_ == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot listen on ", options.listen, ": the address is malformed or in use; choose another with --listen"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "cannot listen on ", options.listen, ": the address is malformed or in use; choose another with --listen"));
   }
   self->SetReady(false);
   self->server_->GetHealthCheckService()->SetServingStatus("liveness", true);

@@ -24,9 +24,9 @@ struct ServerOptions {
   std::string service_name;            // full proto name, under which health is reported too
   std::string listen = "127.0.0.1:0";  // host:port; port 0 picks a free one
   TlsOptions tls = {};
-  int max_receive_bytes = 4 << 20;                      // largest request message
-  absl::Duration drain_delay = absl::ZeroDuration();    // time between "not ready" and refusing new calls
-  absl::Duration drain_timeout = absl::Seconds(30);     // time that calls in flight get to end
+  int max_receive_bytes = 4 << 20;                    // largest request message
+  absl::Duration drain_delay = absl::ZeroDuration();  // time between "not ready" and refusing new calls
+  absl::Duration drain_timeout = absl::Seconds(30);   // time that calls in flight get to end
 };
 
 // Thread-safe.

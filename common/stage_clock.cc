@@ -4,7 +4,9 @@
 
 namespace diptych {
 
-void StageClock::Lap(Stage stage, SteadyTime now) { LapSplit({}, stage, now); }
+void StageClock::Lap(Stage stage, SteadyTime now) {
+  LapSplit({}, stage, now);
+}
 
 void StageClock::LapSplit(std::span<const std::pair<Stage, SteadyDuration>> parts, Stage rest, SteadyTime now) {
   SteadyDuration left = std::max(now - last_, SteadyDuration::zero());

@@ -11,7 +11,9 @@ constexpr char kReasonUrl[] = "diptych/reason";
 constexpr char kFieldUrl[] = "diptych/field";
 constexpr char kRetryUrl[] = "diptych/retry_after_ms";
 
-absl::string_view ToAbsl(std::string_view s) { return absl::string_view(s.data(), s.size()); }
+absl::string_view ToAbsl(std::string_view s) {
+  return absl::string_view(s.data(), s.size());
+}
 
 std::string PayloadText(const absl::Status& status, absl::string_view url) {
   const auto payload = status.GetPayload(url);
@@ -32,15 +34,20 @@ absl::Status InvalidField(std::string_view reason, std::string_view field, std::
   return status;
 }
 
-absl::Status RetryLater(absl::StatusCode code, std::string_view reason, std::string_view message, absl::Duration after) {
+absl::Status RetryLater(absl::StatusCode code, std::string_view reason, std::string_view message,
+                        absl::Duration after) {
   absl::Status status = MakeError(code, reason, message);
   status.SetPayload(kRetryUrl, absl::Cord(absl::StrCat(absl::ToInt64Milliseconds(after))));
   return status;
 }
 
-std::string ReasonOf(const absl::Status& status) { return PayloadText(status, kReasonUrl); }
+std::string ReasonOf(const absl::Status& status) {
+  return PayloadText(status, kReasonUrl);
+}
 
-std::string FieldOf(const absl::Status& status) { return PayloadText(status, kFieldUrl); }
+std::string FieldOf(const absl::Status& status) {
+  return PayloadText(status, kFieldUrl);
+}
 
 std::optional<absl::Duration> RetryAfterOf(const absl::Status& status) {
   int64_t milliseconds = 0;

@@ -54,10 +54,9 @@ absl::Status Annotate(const absl::Status& status, std::string_view context);
 }  // namespace diptych
 
 // Returns from the enclosing function if `expr` is not OK.
-#define DIPTYCH_RETURN_IF_ERROR(expr)                 \
-  do {                                                \
-    if (absl::Status status_ = (expr); !status_.ok()) \
-      return status_;                                 \
+#define DIPTYCH_RETURN_IF_ERROR(expr)                                 \
+  do {                                                                \
+    if (absl::Status status_ = (expr); !status_.ok()) return status_; \
   } while (false)
 
 #define DIPTYCH_CONCAT_(a, b) a##b

@@ -13,8 +13,8 @@ class AnswerClock {
  public:
   explicit AnswerClock(SteadyTime arrival) : arrival_(arrival) {}
 
-  // Call with each delta; the first that stands for a token counts as the first token. Of a later one that brings tokens:
-  // the time since tokens came before.
+  // Call with each delta; the first that stands for a token counts as the first token. Of a later one that brings
+  // tokens: the time since tokens came before.
   std::optional<SteadyDuration> OnDelta(const v1::Delta& delta, SteadyTime now);
 
   // Completes the timings of the language tier: `gateway` is what this process saw beyond the tier's total,

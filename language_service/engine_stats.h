@@ -13,7 +13,7 @@ struct EngineStats {
 
   int64_t requests_running = 0;
   int64_t requests_waiting = 0;  // for a place, for blocks, for their reader
-  int64_t kv_block_tokens = 0;  // of one block
+  int64_t kv_block_tokens = 0;   // of one block
   int64_t kv_block_bytes = 0;
   int64_t kv_blocks_total = 0;
   int64_t kv_blocks_used = 0;    // held by running requests
@@ -22,7 +22,7 @@ struct EngineStats {
 
   // Since the start.
   int64_t passes = 0;
-  int64_t rows = 0;            // of all passes
+  int64_t rows = 0;  // of all passes
   std::array<int64_t, kBatchSizeBounds.size() + 1> passes_by_batch_size{};
   int64_t prefill_tokens = 0;  // that went through the decoder before their request's first token
   int64_t decode_tokens = 0;   // that went through it afterwards

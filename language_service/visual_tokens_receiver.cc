@@ -80,8 +80,8 @@ absl::Status VisualTokensReceiver::AcceptHeader(const v1::VisualTokensHeader& he
   const int64_t number_bytes = BytesOf(header.dtype());
   if (number_bytes == 0) return Broken(TokenFault::kDType, "numbers of an unknown type");
   if (header.tokens() != expected_.tokens || header.width() != expected_.width) {
-    return Broken(TokenFault::kShape, absl::StrCat("a header for [", header.tokens(), ", ", header.width(), "] where [", expected_.tokens,
-                               ", ", expected_.width, "] was expected"));
+    return Broken(TokenFault::kShape, absl::StrCat("a header for [", header.tokens(), ", ", header.width(), "] where [",
+                                                   expected_.tokens, ", ", expected_.width, "] was expected"));
   }
   if (header.pixel_height() != expected_.image_size || header.pixel_width() != expected_.image_size) {
     return Broken(TokenFault::kShape, "tokens of another resolution");
@@ -100,9 +100,12 @@ absl::Status VisualTokensReceiver::AcceptHeader(const v1::VisualTokensHeader& he
 absl::Status VisualTokensReceiver::AcceptChunk(const v1::VisualTokensChunk& chunk) {
   if (next_ != Next::kChunk) return Broken(TokenFault::kOrder, "a chunk out of place");
   if (chunk.index() != chunks_seen_) return Broken(TokenFault::kOrder, "chunks out of order");
-  if (chunk.data().empty() || chunk.data().size() > kMaxChunkBytes) return Broken(TokenFault::kSize, "a chunk of a forbidden size");
-  if (chunk.data().size() > total_bytes_ - tokens_.bytes.size()) return Broken(TokenFault::kSize, "more bytes than the tensor has");
-  if (Crc32c(chunk.data()) != chunk.crc32c()) return Broken(TokenFault::kChecksum, "a chunk whose checksum does not fit");
+  if (chunk.data().empty() || chunk.data().size() > kMaxChunkBytes)
+    return Broken(TokenFault::kSize, "a chunk of a forbidden size");
+  if (chunk.data().size() > total_bytes_ - tokens_.bytes.size())
+    return Broken(TokenFault::kSize, "more bytes than the tensor has");
+  if (Crc32c(chunk.data()) != chunk.crc32c())
+    return Broken(TokenFault::kChecksum, "a chunk whose checksum does not fit");
   tokens_.bytes += chunk.data();
   ++chunks_seen_;
   return absl::OkStatus();
@@ -110,8 +113,10 @@ absl::Status VisualTokensReceiver::AcceptChunk(const v1::VisualTokensChunk& chun
 
 absl::Status VisualTokensReceiver::AcceptTrailer(const v1::VisualTokensTrailer& trailer) {
   if (next_ != Next::kChunk) return Broken(TokenFault::kOrder, "a trailer out of place");
-  if (tokens_.bytes.size() != total_bytes_ || chunks_seen_ != chunk_count_) return Broken(TokenFault::kSize, "too few chunks");
-  if (trailer.total_bytes() != static_cast<int64_t>(total_bytes_)) return Broken(TokenFault::kSize, "a total that does not fit");
+  if (tokens_.bytes.size() != total_bytes_ || chunks_seen_ != chunk_count_)
+    return Broken(TokenFault::kSize, "too few chunks");
+  if (trailer.total_bytes() != static_cast<int64_t>(total_bytes_))
+    return Broken(TokenFault::kSize, "a total that does not fit");
   tokens_.timings = {.image_decode = Bounded(trailer.image_decode()),
                      .image_resize = Bounded(trailer.image_resize()),
                      .queue = Bounded(trailer.vision_queue()),

@@ -150,7 +150,8 @@ std::string ParameterName(std::string field) {
   if (field == "max_new_tokens") return "max_tokens";
   if (field == "min_new_tokens") return "min_tokens";
   if (absl::StartsWith(field, "options.")) return absl::StrCat("image_", field);
-  if (absl::StartsWith(field, "images") || absl::StartsWith(field, "turns")) return absl::StrCat("messages (", field, ")");
+  if (absl::StartsWith(field, "images") || absl::StartsWith(field, "turns"))
+    return absl::StrCat("messages (", field, ")");
   return field;
 }
 

@@ -18,8 +18,8 @@ enum class OpenAiKind { kChat, kCompletion };
 // What all messages of one reply have in common.
 struct ReplyHead {
   OpenAiKind kind = OpenAiKind::kChat;
-  std::string id;      // "chatcmpl-..." or "cmpl-..."
-  int64_t created = 0; // seconds since 1970
+  std::string id;       // "chatcmpl-..." or "cmpl-..."
+  int64_t created = 0;  // seconds since 1970
   std::string model;
   bool logprobs = false;
   int top_logprobs = 0;  // that were asked for; may be 0 with logprobs

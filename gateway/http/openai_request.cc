@@ -25,7 +25,8 @@ absl::Status Unsupported(std::string_view field) {
   return InvalidField(kUnsupportedParameter, field, absl::StrCat("\"", name, "\" is not something this model can do"));
 }
 
-// Takes an object's members one by one; what nobody took is unsupported. The first fault is kept. null counts as absent.
+// Takes an object's members one by one; what nobody took is unsupported. The first fault is kept. null counts as
+// absent.
 class Members {
  public:
   Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
@@ -43,7 +44,8 @@ class Members {
   void Integer(const char* name, Set&& set) {
     const json* value = Take(name);
     if (value == nullptr) return;
-    const bool whole = value->is_number_integer() && (!value->is_number_unsigned() || value->get<uint64_t>() <= INT32_MAX);
+    const bool whole =
+        value->is_number_integer() && (!value->is_number_unsigned() || value->get<uint64_t>() <= INT32_MAX);
     if (!whole || value->get<int64_t>() > INT32_MAX || value->get<int64_t>() < INT32_MIN) {
       return Fail(Invalid(Path(name), "takes a whole number"));
     }
@@ -205,9 +207,9 @@ absl::Status ReadPart(const json& part, const std::string& path, bool images_all
     DIPTYCH_RETURN_IF_ERROR(inner.Finish());
     DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(url, inner.Path("url"), *question.add_images()));
   } else {
-    return InvalidField(kUnsupportedParameter, members.Path("type"),
-                        images_allowed ? "a part is \"text\" or \"image_url\""
-                                       : "an assistant's message holds text only");
+    return InvalidField(
+        kUnsupportedParameter, members.Path("type"),
+        images_allowed ? "a part is \"text\" or \"image_url\"" : "an assistant's message holds text only");
   }
   return members.Finish();
 }
@@ -276,10 +278,12 @@ absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body) {
   request.top_logprobs = top;
   // One is the least that the model returns; the reply leaves it out again.
   if (logprobs) generation.set_logprobs(top == 0 ? 1 : top);
-  if (const json* format = members.Take("response_format"); format != nullptr && *format != json::object({{"type", "text"}})) {
+  if (const json* format = members.Take("response_format");
+      format != nullptr && *format != json::object({{"type", "text"}})) {
     members.Fail(Unsupported("response_format"));
   }
-  if (const json* modalities = members.Take("modalities"); modalities != nullptr && *modalities != json::array({"text"})) {
+  if (const json* modalities = members.Take("modalities");
+      modalities != nullptr && *modalities != json::array({"text"})) {
     members.Fail(Unsupported("modalities"));
   }
   members.Neutral("tools");

@@ -17,17 +17,17 @@ inline constexpr std::string_view kInvalidValue = "INVALID_VALUE";
 
 struct OpenAiRequest {
   v1::Question question;  // request_id and model as given; not checked against any limit
-  int top_logprobs = 0;  // alternatives to show of each token
+  int top_logprobs = 0;   // alternatives to show of each token
   int choices = 1;        // n, 1 to kMaxChoices
   bool stream = false;
   bool include_usage = false;  // stream_options.include_usage
   bool echo = false;           // completions only
 };
 
-// POST /v1/chat/completions. Messages become turns; pictures (image_url parts, data: or https:) are taken out of them in
-// order and stand before the text, as the model wants it. One message of pictures without text asks for the caption.
-// Beside OpenAI's parameters: top_k, min_tokens, repetition_penalty, num_beams, length_penalty, return_relevance, and `image_options`
-// {image_size, max_side, token_merging}. Defaults are this server's: greedy, as BLIP-2 is used.
+// POST /v1/chat/completions. Messages become turns; pictures (image_url parts, data: or https:) are taken out of them
+// in order and stand before the text, as the model wants it. One message of pictures without text asks for the caption.
+// Beside OpenAI's parameters: top_k, min_tokens, repetition_penalty, num_beams, length_penalty, return_relevance, and
+// `image_options` {image_size, max_side, token_merging}. Defaults are this server's: greedy, as BLIP-2 is used.
 // INVALID_ARGUMENT naming the field; parameters that cannot be honoured are refused, never ignored.
 absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body);
 

@@ -38,7 +38,9 @@ const char* ContentType(std::string_view name) {
 
 }  // namespace
 
-bool IsStaticFile(std::string_view path) { return Find(path) != nullptr; }
+bool IsStaticFile(std::string_view path) {
+  return Find(path) != nullptr;
+}
 
 HttpReply StaticFile(std::string_view path, std::string_view if_none_match) {
   const EmbeddedFile& file = *Find(path);

@@ -48,8 +48,7 @@ class PromptTest : public ::testing::Test {
   }
 
   Config config_;
-  const Tokenizer tokenizer_ =
-      *Tokenizer::Load(testing::RepositoryPath("tests/data/tokenizer/single"));
+  const Tokenizer tokenizer_ = *Tokenizer::Load(testing::RepositoryPath("tests/data/tokenizer/single"));
 };
 
 TEST_F(PromptTest, FormatsTurnsAsLavisDoes) {

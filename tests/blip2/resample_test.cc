@@ -53,21 +53,21 @@ TEST_P(GoldenResizeTest, EqualsPillowBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(Pillow, GoldenResizeTest,
                          ::testing::Values(Golden{640, 480, 224, 19182756, 0xe35d927d, 0x1a051ba4},
-                                         Golden{640, 480, 364, 50652713, 0x95cbf2d0, 0xaa523eb0},
-                                         Golden{480, 640, 224, 19186510, 0x6cef6d99, 0xda5480ee},
-                                         Golden{480, 640, 364, 50665174, 0xb706f067, 0x8ac6761f},  // height first
-                                         Golden{100, 75, 224, 19243347, 0x7b6e8eb7, 0x3bd33f3e},
-                                         Golden{100, 75, 364, 50814449, 0x250abf63, 0x42d47652},
-                                         Golden{333, 224, 224, 19197995, 0xe164fe82, 0xc81b1b37},  // width only
-                                         Golden{333, 224, 364, 50696534, 0x7cce28bd, 0x09bd57a8},
-                                         Golden{224, 300, 224, 19204373, 0x90642d8f, 0x76968374},  // height only
-                                         Golden{224, 300, 364, 50717057, 0x99f3ceae, 0xa48be365},
-                                         Golden{17, 1000, 224, 19221390, 0x6c16d2f5, 0x04cfece8},  // height first
-                                         Golden{17, 1000, 364, 50752520, 0x8c39d81f, 0x2b113465},  // height first
-                                         Golden{1, 1, 224, 4365312, 0xa6f553d9, 0xa6f553d9},
-                                         Golden{1, 1, 364, 11527152, 0x5012beaf, 0x5012beaf},
-                                         Golden{224, 224, 224, 19208505, 0x210e8000, 0x210e8000},  // copied
-                                         Golden{224, 224, 364, 50728868, 0xe9c1f95f, 0x5aeeafde}));
+                                           Golden{640, 480, 364, 50652713, 0x95cbf2d0, 0xaa523eb0},
+                                           Golden{480, 640, 224, 19186510, 0x6cef6d99, 0xda5480ee},
+                                           Golden{480, 640, 364, 50665174, 0xb706f067, 0x8ac6761f},  // height first
+                                           Golden{100, 75, 224, 19243347, 0x7b6e8eb7, 0x3bd33f3e},
+                                           Golden{100, 75, 364, 50814449, 0x250abf63, 0x42d47652},
+                                           Golden{333, 224, 224, 19197995, 0xe164fe82, 0xc81b1b37},  // width only
+                                           Golden{333, 224, 364, 50696534, 0x7cce28bd, 0x09bd57a8},
+                                           Golden{224, 300, 224, 19204373, 0x90642d8f, 0x76968374},  // height only
+                                           Golden{224, 300, 364, 50717057, 0x99f3ceae, 0xa48be365},
+                                           Golden{17, 1000, 224, 19221390, 0x6c16d2f5, 0x04cfece8},  // height first
+                                           Golden{17, 1000, 364, 50752520, 0x8c39d81f, 0x2b113465},  // height first
+                                           Golden{1, 1, 224, 4365312, 0xa6f553d9, 0xa6f553d9},
+                                           Golden{1, 1, 364, 11527152, 0x5012beaf, 0x5012beaf},
+                                           Golden{224, 224, 224, 19208505, 0x210e8000, 0x210e8000},  // copied
+                                           Golden{224, 224, 364, 50728868, 0xe9c1f95f, 0x5aeeafde}));
 
 TEST(ResizeTest, KeepsAFlatColour) {
   const RgbImage flat{.width = 301, .height = 77, .pixels = std::vector<uint8_t>(3 * 301 * 77, 255)};

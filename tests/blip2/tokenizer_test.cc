@@ -1,5 +1,4 @@
 #include "blip2/tokenizer.h"
-#include "tests/testing/paths.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +8,8 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#include "tests/testing/paths.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -86,7 +87,8 @@ TEST_P(SmallTokenizerTest, DecodeLeavesOutSpecialAndUnknownIds) {
 }
 
 TEST_P(SmallTokenizerTest, EncodingIsReversible) {
-  for (const GoldenTokens& golden : SmallGoldens()) EXPECT_EQ(tokenizer_.Decode(tokenizer_.Encode(golden.text)), golden.text);
+  for (const GoldenTokens& golden : SmallGoldens())
+    EXPECT_EQ(tokenizer_.Decode(tokenizer_.Encode(golden.text)), golden.text);
 }
 
 TEST_P(SmallTokenizerTest, InvalidUtf8IsReadAsReplacementCharacters) {

@@ -1,5 +1,4 @@
 #include "blip2/vocabulary.h"
-#include "tests/testing/paths.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +8,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "tests/testing/paths.h"
 
 namespace diptych::blip2 {
 namespace {

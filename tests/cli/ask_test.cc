@@ -242,7 +242,7 @@ TEST_F(AskCommandTest, AFullServerIsAskedAgain) {
     EXPECT_EQ(language.calls(), 2);
     EXPECT_NE(ask.out.find("Q"), std::string::npos) << ask.out;
     EXPECT_NE(ask.err.find(std::string_view(form) == "--json" ? R"({"waiting":{"reason":"QUEUE_FULL","seconds":0.01)"
-                                                             : "diptych: the server is full; asking again in "),
+                                                              : "diptych: the server is full; asking again in "),
               std::string::npos)
         << ask.err;
   }

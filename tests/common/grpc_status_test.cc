@@ -27,19 +27,21 @@ TEST(GrpcStatusTest, ReasonTravelsAsErrorInfo) {
 }
 
 TEST(GrpcStatusTest, FieldAndRetryTimeSurviveTheRoundTrip) {
-  const absl::Status field = FromGrpcStatus(ToGrpcStatus(InvalidField(reason::kOptionRange, "generation.top_p", "top_p is in (0, 1]")));
+  const absl::Status field =
+      FromGrpcStatus(ToGrpcStatus(InvalidField(reason::kOptionRange, "generation.top_p", "top_p is in (0, 1]")));
   EXPECT_EQ(field.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ReasonOf(field), "OPTION_RANGE");
   EXPECT_EQ(FieldOf(field), "generation.top_p");
 
-  const absl::Status retry = FromGrpcStatus(
-      ToGrpcStatus(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "queue is full", absl::Milliseconds(1500))));
+  const absl::Status retry = FromGrpcStatus(ToGrpcStatus(
+      RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "queue is full", absl::Milliseconds(1500))));
   EXPECT_EQ(ReasonOf(retry), "QUEUE_FULL");
   EXPECT_EQ(RetryAfterOf(retry), absl::Milliseconds(1500));
 }
 
 TEST(GrpcStatusTest, MalformedDetailsLeaveThePlainStatus) {
-  const absl::Status status = FromGrpcStatus(grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model", "\xff\xff\xff"));
+  const absl::Status status =
+      FromGrpcStatus(grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model", "\xff\xff\xff"));
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(status.message(), "no such model");
   EXPECT_EQ(ReasonOf(status), "");

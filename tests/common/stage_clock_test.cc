@@ -7,7 +7,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-double Milliseconds(const google::protobuf::Duration& d) { return d.seconds() * 1e3 + d.nanos() / 1e6; }
+double Milliseconds(const google::protobuf::Duration& d) {
+  return d.seconds() * 1e3 + d.nanos() / 1e6;
+}
 
 TEST(StageClockTest, SegmentsAddUpToTheTotal) {
   const SteadyTime t0;
@@ -27,7 +29,8 @@ TEST(StageClockTest, SegmentsAddUpToTheTotal) {
 TEST(StageClockTest, SplitGivesTheRestWhatThePartsLeave) {
   const SteadyTime t0;
   StageClock clock(t0);
-  const std::pair<Stage, SteadyDuration> parts[] = {{Stage::kImageDecode, milliseconds(2)}, {Stage::kVit, milliseconds(5)}};
+  const std::pair<Stage, SteadyDuration> parts[] = {{Stage::kImageDecode, milliseconds(2)},
+                                                    {Stage::kVit, milliseconds(5)}};
   clock.LapSplit(parts, Stage::kTokenTransfer, t0 + milliseconds(10));
   EXPECT_EQ(clock.spent(Stage::kTokenTransfer), milliseconds(3));
 }
@@ -35,7 +38,8 @@ TEST(StageClockTest, SplitGivesTheRestWhatThePartsLeave) {
 TEST(StageClockTest, PartsThatClaimTooMuchAreCutOff) {
   const SteadyTime t0;
   StageClock clock(t0);
-  const std::pair<Stage, SteadyDuration> parts[] = {{Stage::kImageDecode, milliseconds(8)}, {Stage::kVit, milliseconds(5)}};
+  const std::pair<Stage, SteadyDuration> parts[] = {{Stage::kImageDecode, milliseconds(8)},
+                                                    {Stage::kVit, milliseconds(5)}};
   clock.LapSplit(parts, Stage::kTokenTransfer, t0 + milliseconds(10));
   EXPECT_EQ(clock.spent(Stage::kVit), milliseconds(2));
   EXPECT_EQ(clock.spent(Stage::kTokenTransfer), milliseconds(0));

@@ -154,9 +154,9 @@ TEST_F(AnswerTest, ASecondQuestionAboutAPictureMakesNoVisionCall) {
   const v1::Answer second = MustAnswer(QuestionAbout(picture, "What color is the star?"));
   EXPECT_EQ(second.text(), "blue");
   EXPECT_EQ(second.timings().cache_hits().projected_tokens(), 1);
-  for (const auto* stage : {&second.timings().image_decode(), &second.timings().image_resize(),
-                            &second.timings().vision_queue(), &second.timings().vit(),
-                            &second.timings().token_transfer(), &second.timings().qformer()}) {
+  for (const auto* stage :
+       {&second.timings().image_decode(), &second.timings().image_resize(), &second.timings().vision_queue(),
+        &second.timings().vit(), &second.timings().token_transfer(), &second.timings().qformer()}) {
     EXPECT_EQ(FromProtoDuration(*stage), SteadyDuration::zero());
   }
   ExpectTimingsAddUp(second);

@@ -31,9 +31,8 @@ Replicas StartReplicas(int count, const std::string& binary, const std::string& 
 
 // "ipv4:host:port,host:port", which gRPC takes in turn.
 std::string TargetOf(const Replicas& replicas) {
-  return "ipv4:" + absl::StrJoin(replicas, ",", [](std::string* out, const auto& replica) {
-           out->append(replica->address());
-         });
+  return "ipv4:" +
+         absl::StrJoin(replicas, ",", [](std::string* out, const auto& replica) { out->append(replica->address()); });
 }
 
 }  // namespace

@@ -13,10 +13,10 @@
 namespace diptych {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::Not;
 using testing::GenerateOutcome;
+using ::testing::HasSubstr;
 using testing::MetricsPage;
+using ::testing::Not;
 using testing::ScriptedAnswer;
 
 class LanguageMetricsTest : public testing::LanguageFixture {
@@ -25,7 +25,8 @@ class LanguageMetricsTest : public testing::LanguageFixture {
 
   // Once the engine has counted what it did.
   MetricsPage Page() {
-    while (server_->stats().engine.requests_running > 0 || server_->stats().inflight_bytes > 0) std::this_thread::yield();
+    while (server_->stats().engine.requests_running > 0 || server_->stats().inflight_bytes > 0)
+      std::this_thread::yield();
     return testing::Scrape(server_->metrics_port());
   }
 };

@@ -46,8 +46,7 @@ class SharedPictureTest : public testing::LanguageFixture {
   }
 
   std::future<GenerateOutcome> AskInBackground(const std::string& prompt) {
-    return std::async(std::launch::async,
-                      [this, prompt] { return Ask(PictureRequest(testing::GoodPng(), prompt)); });
+    return std::async(std::launch::async, [this, prompt] { return Ask(PictureRequest(testing::GoodPng(), prompt)); });
   }
 
   void AwaitJoins(int count) {
@@ -143,8 +142,7 @@ TEST_F(SharedPictureTest, ADeadlineOfOneIsNotTheDeadlineOfTheOthers) {
   gate_.AwaitArrivals(1);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
-  const GenerateOutcome hurried =
-      testing::Generate(*stub_, PictureRequest(testing::GoodPng(), "hurried"), context);
+  const GenerateOutcome hurried = testing::Generate(*stub_, PictureRequest(testing::GoodPng(), "hurried"), context);
   EXPECT_EQ(hurried.status.code(), absl::StatusCode::kDeadlineExceeded) << hurried.status;
   gate_.Open();
   const GenerateOutcome outcome = patient.get();

@@ -19,12 +19,22 @@
 namespace diptych::testing {
 namespace {
 
-enum class Kind { kText, kNewPicture, kSharedPicture, kCaption, kTwoPictures, kConversation, kStream, kLeaves, kHurried };
+enum class Kind {
+  kText,
+  kNewPicture,
+  kSharedPicture,
+  kCaption,
+  kTwoPictures,
+  kConversation,
+  kStream,
+  kLeaves,
+  kHurried
+};
 
 // In this order over and over; what most users do stands in it most often.
-constexpr Kind kKinds[] = {Kind::kSharedPicture, Kind::kText,          Kind::kNewPicture, Kind::kLeaves,
-                           Kind::kSharedPicture, Kind::kCaption,       Kind::kStream,     Kind::kHurried,
-                           Kind::kTwoPictures,   Kind::kConversation,  Kind::kNewPicture, Kind::kLeaves};
+constexpr Kind kKinds[] = {Kind::kSharedPicture, Kind::kText,         Kind::kNewPicture, Kind::kLeaves,
+                           Kind::kSharedPicture, Kind::kCaption,      Kind::kStream,     Kind::kHurried,
+                           Kind::kTwoPictures,   Kind::kConversation, Kind::kNewPicture, Kind::kLeaves};
 
 constexpr absl::Duration kShortDeadline = absl::Milliseconds(40);
 // Between the deadline and the moment when a caller on a busy machine sees its call end.
@@ -169,8 +179,7 @@ class Tally {
 void RunOne(v1::GatewayService::Stub& gateway, const LoadOptions& options, int number, Tally& tally) {
   const Request request = MakeRequest(number);
   std::mt19937 random(number);
-  const absl::Time deadline =
-      absl::Now() + (request.kind == Kind::kHurried ? kShortDeadline : options.deadline);
+  const absl::Time deadline = absl::Now() + (request.kind == Kind::kHurried ? kShortDeadline : options.deadline);
   for (;;) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(deadline));
@@ -196,7 +205,8 @@ double StatusMegabytes(int pid, const std::string& field) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/status"));
   for (std::string line; std::getline(file, line);) {
     double kilobytes = 0;
-    if (line.rfind(field, 0) == 0 && absl::SimpleAtod(line.substr(field.size(), line.find(" kB") - field.size()), &kilobytes))
+    if (line.rfind(field, 0) == 0 &&
+        absl::SimpleAtod(line.substr(field.size(), line.find(" kB") - field.size()), &kilobytes))
       return kilobytes / 1024;
   }
   return 0;
