@@ -70,7 +70,7 @@ async function ask(page, question) {
 
 const answered = (page) => page.waitForSelector('.card:not([aria-busy]) .waterfall');
 const said = (page) => page.locator('.card .sr-only >> text=Answer:').textContent().then((text) => text.replace('Answer: ', ''));
-const announced = (page, text) => page.waitForFunction((wanted) => document.getElementById('announcer').textContent.includes(wanted), text);
+const announced = (page, text) => page.waitForFunction((wanted) => document.getElementById('announcer')?.textContent.includes(wanted), text);
 
 async function audit(page, where) {
   const violations = await page.evaluate(`${AXE}; axe.run(document, {resultTypes: ['violations']})`).then((result) => result.violations);
@@ -128,7 +128,7 @@ test('a picture is asked about by keyboard alone, and the answer streams', async
   await page.keyboard.press('/');
   assert.equal(await page.evaluate(() => document.activeElement.id), 'question');
   await page.keyboard.type('What color is the circle?');
-  await page.waitForFunction(() => document.querySelector('#budget .budget-words').textContent.includes('picture'));
+  await page.waitForFunction(() => document.querySelector('#budget .budget-words')?.textContent.includes('picture'));
   await page.keyboard.press('Enter');
   await answered(page);
   assert.equal(await said(page), 'red');
@@ -196,10 +196,10 @@ test('the pixels that the model got, and where it looks, are shown', async (t) =
 
   await page.locator('#preparation summary').click();
   await page.locator('#image-size').selectOption('168');
-  await page.waitForFunction(() => document.getElementById('path').textContent.includes('168 × 168'));
+  await page.waitForFunction(() => document.getElementById('path')?.textContent.includes('168 × 168'));
   assert.match(await page.locator('#path').textContent(), /12 × 12.*145 × 128/);
   await page.locator('#token-merging').fill('0.1');
-  await page.waitForFunction(() => document.getElementById('picture-notice').textContent.includes('No maps'));
+  await page.waitForFunction(() => document.getElementById('picture-notice')?.textContent.includes('No maps'));
   assert.equal(await page.locator('.map').count(), 0);
 });
 
@@ -273,7 +273,7 @@ test('a conversation keeps its turns, and what it costs is shown', async (t) => 
   await page.getByLabel('Keep the conversation').check();
   await ask(page, 'What color is the circle?');
   await answered(page);
-  await page.waitForFunction(() => document.querySelector('#budget .budget-words').textContent.includes('earlier turns'));
+  await page.waitForFunction(() => document.querySelector('#budget .budget-words')?.textContent.includes('earlier turns'));
   await ask(page, 'Where is the star?');
   await page.waitForSelector('.thread .turn-assistant');
   await answered(page);
@@ -410,13 +410,13 @@ test('a server with keys is given one', async (t) => {
   t.after(() => page.context().close());
   page.setDefaultTimeout(PATIENCE);
   await page.goto(`http://127.0.0.1:${KEYED_PORT}/`);
-  await page.waitForFunction(() => document.getElementById('model-line').textContent.includes('asks for a key'));
+  await page.waitForFunction(() => document.getElementById('model-line')?.textContent.includes('asks for a key'));
   await ask(page, 'hello');
   await page.waitForSelector('dialog[open]');
   await audit(page, 'key dialog');
   await page.keyboard.type('wrong');
   await page.keyboard.press('Enter');
-  await page.waitForFunction(() => document.getElementById('key-title').textContent === 'Another key' && document.querySelector('dialog[open]'));
+  await page.waitForFunction(() => document.getElementById('key-title')?.textContent === 'Another key' && document.querySelector('dialog[open]'));
   await page.keyboard.press('Escape');
   await page.waitForSelector('.card .notice-error');
   assert.match(await page.locator('.card .notice-error').textContent(), /Refused \(401\)/);
