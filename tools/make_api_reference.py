@@ -1,10 +1,11 @@
-"""Writes docs/api.md from proto/diptych/v1/*.proto: every service, message and enumeration with its comments.
+"""Writes docs/api.md from proto/diptych/v1/*.proto and gateway/http/openapi.json: every call, message and field with its comment.
 
     python3 tools/make_api_reference.py          write the page
     python3 tools/make_api_reference.py --check  exit 1 if the page is not what would be written
 
 Needs protoc and the Python package protobuf (scripts/lint.sh puts it into .deps/protobuf).
 """
+import json
 import pathlib
 import subprocess
 import sys
@@ -20,9 +21,9 @@ PAGE = ROOT / "docs" / "api.md"
 FILES = ("gateway", "inference", "vision", "language")
 HEAD = """# API reference
 
-Made from `proto/diptych/v1/` by `tools/make_api_reference.py`; do not edit. Callers need [gateway.proto](#gatewayproto) and the nouns of
-[inference.proto](#inferenceproto); the other two are between the tiers. The same over HTTP is described by the running gateway's
-`/openapi.json`. Which error carries which reason: [errors](faq.md#what-does-this-error-mean).
+Made from `proto/diptych/v1/` and `gateway/http/openapi.json` by `tools/make_api_reference.py`; do not edit. Callers of gRPC need
+[gateway.proto](#gatewayproto) and the nouns of [inference.proto](#inferenceproto); the other two are between the tiers. Over [HTTP](#http) the running
+gateway also serves its description at `/openapi.json`. Which error carries which reason: [errors](faq.md#what-does-this-error-mean).
 
 """
 
@@ -91,10 +92,56 @@ def section(file, homes):
         yield ""
 
 
+def schema_type(schema, homes):
+    if "$ref" in schema:
+        return link(schema["$ref"].replace("/", "."), homes)
+    for several in ("allOf", "anyOf", "oneOf"):
+        if several in schema:
+            return " or ".join(dict.fromkeys(schema_type(one, homes) for one in schema[several]))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
+    kinds = schema.get("type", "any")
+    if kinds == "array":
+        return f"list of {schema_type(schema.get('items', {}), homes)}"
+    return " or ".join(kinds) if isinstance(kinds, list) else kinds
+
+
+def http(document, homes):
+    """The paths, and those of their schemas that are no message of proto/."""
+    own = {name: schema for name, schema in document["components"]["schemas"].items() if name not in homes}
+    names = homes | set(own)
+    yield f"## HTTP\n\n{one_line(document['info']['description'])}\n"
+    yield "| | takes | gives | |\n|---|---|---|---|"
+    for path, item in document["paths"].items():
+        for method, call in item.items():
+            given = call["responses"]["200"]["content"]
+            gives = ", ".join(f"{schema_type(of['schema'], names)} (`{kind}`)" if "$ref" in of.get("schema", {}) else f"`{kind}`"
+                              for kind, of in given.items())
+            taken = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+            yield (f"| `{method.upper()} {path}` | {schema_type(taken, names) if taken else '–'} | {gives} "
+                   f"| {one_line(call['summary'])} |")
+    yield ""
+    for name, schema in own.items():
+        yield f"### {name}\n"
+        if "description" in schema:
+            yield one_line(schema["description"]) + "\n"
+        fields = schema.get("properties", {})
+        if not fields:
+            yield f"{schema_type(schema, names)}\n"
+            continue
+        yield "| field | type | |\n|---|---|---|"
+        for field, of in fields.items():
+            must = " (required)" if field in schema.get("required", []) else ""
+            yield f"| `{field}`{must} | {schema_type(of, names)} | {one_line(of.get('description', ''))} |"
+        yield ""
+
+
 def page():
     files = describe()
     homes = {item.name for file in files.values() for item in (*file.message_type, *file.enum_type)}
-    return HEAD + "\n".join(line for name in FILES for line in section(files[name], homes))
+    document = json.loads((ROOT / "gateway" / "http" / "openapi.json").read_text(encoding="utf-8"))
+    lines = [line for name in FILES for line in section(files[name], homes)]
+    return HEAD + "\n".join([*lines, *http(document, homes)])
 
 
 if __name__ == "__main__":
