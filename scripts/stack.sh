@@ -35,6 +35,7 @@ stack_metrics() { echo "127.0.0.1:$(stack_port "$1")"; }
 stack_start() {
   local tier=$1 port=$3 log=$stack_logs/$1.$2.log tenths=0 pid
   shift 3
+  : >"$log"  # else an earlier run's READY line may be found before the process has begun
   "$@" --listen "127.0.0.1:$port" >"$log" 2>&1 &
   pid=$!
   stack_pids+=("$pid")
