@@ -113,8 +113,8 @@ void AddAnalyze(CLI::App& app, Run& run) {
                   "Sides in pixels that the vision transformer sees [the model's]")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::PositiveNumber);
-  command.add_option("--max_side", options->max_side, "Shrink to this longer side first")->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 8192));
+  command.add_option("--max_side", options->max_side, "Shrink to this longer side first")->check(CLI::Range(1, 8192));
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Analyze(*options); }; });
 }

@@ -119,7 +119,7 @@ void AddAttention(CLI::App& app, Run& run) {
       })
       ->capture_default_str();
   command.add_option("--image_size", options->image_size, "Side in pixels that the vision transformer sees")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 8192));
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Attention(*options); }; });
 }

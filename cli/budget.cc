@@ -105,7 +105,7 @@ void AddBudget(CLI::App& app, Run& run) {
   command.add_option("--patch_size", options->patch_sizes, "Sides of a patch in pixels")
       ->delimiter(',')
       ->expected(1, 8)
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 8192))
       ->capture_default_str();
   command.add_option("--window", options->windows, "Context windows in tokens")
       ->delimiter(',')

@@ -102,7 +102,7 @@ void AddSweep(CLI::App& app, Run& run) {
   command.add_option("--sizes", options->sizes, "Sides in pixels of what the vision transformer sees")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 8192))
       ->capture_default_str();
   command.add_option("--repeat", options->repeat, "Times that each size is measured; the median counts")
       ->check(CLI::Range(1, 1000))

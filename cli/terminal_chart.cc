@@ -11,7 +11,7 @@ namespace diptych::cli {
 namespace {
 
 constexpr int kBarColumns = 44;
-constexpr std::array<const char*, 4> kFills = {"█", "▒", "▓", "░"};  // of stacked series, in turn
+constexpr std::array<const char*, 5> kFills = {"█", "▒", "▓", "░", "·"};  // of stacked series, in turn
 constexpr std::array<const char*, 8> kEighths = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
 
 std::string Repeat(const char* text, int count) {

@@ -22,6 +22,7 @@ for port in (int(sys.argv[1]), 0):
         try:
             s.bind(("127.0.0.1", port))
         except OSError:
+            print(f"port {port} is taken: another one is chosen", file=sys.stderr)
             continue
         print(s.getsockname()[1])
         break

@@ -28,8 +28,8 @@ gateway also serves its description at `/openapi.json`. Which error carries whic
 """
 
 Field = descriptor_pb2.FieldDescriptorProto
-SCALARS = {getattr(Field, name): name[len("TYPE_"):].lower() for name in dir(Field)
-           if name.startswith("TYPE_") and name not in ("TYPE_MESSAGE", "TYPE_ENUM", "TYPE_GROUP")}
+SCALARS = {number: name[len("TYPE_"):].lower() for name, number in Field.Type.items()
+           if name not in ("TYPE_MESSAGE", "TYPE_ENUM", "TYPE_GROUP")}
 # The field numbers that paths of SourceCodeInfo are made of (google/protobuf/descriptor.proto).
 IN_FILE = {"message": 4, "enum": 5, "service": 6}
 IN_PARENT = 2  # field of a message, value of an enum, method of a service

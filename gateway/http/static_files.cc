@@ -45,6 +45,7 @@ bool IsStaticFile(std::string_view path) {
 HttpReply StaticFile(std::string_view path, std::string_view if_none_match) {
   const EmbeddedFile& file = *Find(path);
   HttpReply reply{.content_type = ContentType(file.name),
+                  .body = {},
                   .headers = {{"etag", std::string(file.etag)},
                               {"cache-control", "no-cache"},  // kept, but asked about: a new binary is a new page
                               {"content-security-policy", kContentSecurityPolicy},
