@@ -71,18 +71,23 @@ install_torch() {
   echo "$want" >.deps/torch/.installed
 }
 
-# Tests that want it are skipped where it cannot be had.
-install_openai_client() {
-  [ "$(cat .deps/openai/.installed 2>/dev/null)" = "$openai_package" ] && return
-  say "fetching OpenAI's Python client for the tests"
-  rm -rf .deps/openai
-  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-    --target .deps/openai "$openai_package" 2>/dev/null ||
-    { say "it could not be fetched: openai_sdk_test will be skipped"; return; }
-  echo "$openai_package" >.deps/openai/.installed
+# fetch_for_tests FOLDER WHAT LOSS pip|npm PACKAGE…: into .deps/FOLDER, once. Where it cannot be had, LOSS says what follows.
+fetch_for_tests() {
+  local folder=.deps/$1 what=$2 loss=$3 tool=$4 install
+  shift 4
+  [ "$(cat "$folder/.installed" 2>/dev/null)" = "$*" ] && return
+  case $tool in
+    pip) install=(env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check
+      --root-user-action=ignore --target) ;;
+    npm) install=(npm install --silent --no-audit --no-fund --prefix) ;;
+  esac
+  say "fetching $what for the tests"
+  rm -rf "$folder"
+  "${install[@]}" "$folder" "$@" >/dev/null 2>&1 || { say "it could not be fetched: $loss"; return; }
+  echo "$*" >"$folder/.installed"
 }
 
-# The same. Ubuntu's package is a snap, which does not run in a container: there a Chrome on the PATH is used, if any.
+# Ubuntu's package is a snap, which does not run in a container: there a Chrome on the PATH is used, if any.
 install_browser() {
   local missing=() sudo
   command -v node >/dev/null && command -v npm >/dev/null || missing+=(nodejs npm)
@@ -95,39 +100,17 @@ install_browser() {
       return
     fi
   fi
-  [ "$(cat .deps/browser/.installed 2>/dev/null)" = "${browser_packages[*]}" ] && return
-  rm -rf .deps/browser
-  npm install --silent --no-audit --no-fund --prefix .deps/browser "${browser_packages[@]}" >/dev/null 2>&1 ||
-    { say "npm could not fetch ${browser_packages[*]}: playground_test will be skipped"; return; }
-  echo "${browser_packages[*]}" >.deps/browser/.installed
-}
-
-install_openapi_validator() {
-  [ "$(cat .deps/openapi/.installed 2>/dev/null)" = "$openapi_package" ] && return
-  say "fetching a validator of OpenAPI documents for the tests"
-  rm -rf .deps/openapi
-  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-    --target .deps/openapi "$openapi_package" 2>/dev/null ||
-    { say "it could not be fetched: http_test will not compare replies with gateway/http/openapi.json"; return; }
-  echo "$openapi_package" >.deps/openapi/.installed
-}
-
-install_openai_node_client() {
-  [ "$(cat .deps/openai_node/.installed 2>/dev/null)" = "$openai_node_package" ] && return
-  command -v npm >/dev/null || { say "there is no npm: the Node part of openai_sdk_test will be skipped"; return; }
-  say "fetching OpenAI's Node client for the tests"
-  rm -rf .deps/openai_node
-  npm install --silent --no-audit --no-fund --prefix .deps/openai_node "$openai_node_package" >/dev/null 2>&1 ||
-    { say "it could not be fetched: the Node part of openai_sdk_test will be skipped"; return; }
-  echo "$openai_node_package" >.deps/openai_node/.installed
+  fetch_for_tests browser "what drives the browser" "playground_test will be skipped" npm "${browser_packages[@]}"
 }
 
 [ "${1:-}" != --tests ] || packages+=(gnuplot-nox)
 install_system_packages
 install_torch
 if [ "${1:-}" = --tests ]; then
-  install_openai_client
-  install_openapi_validator
+  fetch_for_tests openai "OpenAI's Python client" "openai_sdk_test will be skipped" pip "$openai_package"
+  fetch_for_tests openapi "a validator of OpenAPI documents" \
+    "http_test will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
   install_browser  # brings Node where it is missing
-  install_openai_node_client
+  fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
+    npm "$openai_node_package"
 fi
