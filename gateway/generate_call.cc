@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "common/call_watch.h"
-#include "common/grpc_status.h"
 #include "common/status.h"
+#include "gateway/tier_call.h"
 
 namespace diptych::gateway {
 namespace {
@@ -12,9 +12,6 @@ namespace {
 absl::Status ProtocolError(std::string_view message) {
   return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol, message);
 }
-
-// What gRPC itself says when a deadline passes; a tier names the stage instead.
-constexpr char kLocalDeadlineMessage[] = "Deadline Exceeded";
 
 }  // namespace
 
@@ -98,27 +95,9 @@ absl::Status GenerateCall::CheckOrder(const v1::GenerateResponse& message) {
 
 absl::Status GenerateCall::Outcome(const grpc::Status& status) const {
   if (!protocol_error_.ok()) return protocol_error_;
-  const absl::Status ended = FromGrpcStatus(status);
-  if (ended.ok()) return finished_ ? ended : ProtocolError("the language tier ended without an answer");
-  if (!ReasonOf(ended).empty()) return ended;  // the tier's own words
-  switch (ended.code()) {
-    case absl::StatusCode::kCancelled:
-      if (caller_->IsCancelled()) return absl::CancelledError("the caller went away");
-      [[fallthrough]];  // a replica that is shut down by force cancels its calls
-    case absl::StatusCode::kUnavailable:
-      return MakeError(
-          absl::StatusCode::kUnavailable, reason::kTierUnavailable,
-          started_ ? "the language tier broke off in the middle of the answer" : "no language replica answers");
-    case absl::StatusCode::kDeadlineExceeded:
-      if (ended.message() != kLocalDeadlineMessage) return ended;
-      return DeadlinePassed(delta_seen_ ? "decode" : started_ ? "prefill" : "language_queue");
-    case absl::StatusCode::kUnknown:
-    case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kResourceExhausted:
-      return ProtocolError("the language tier failed");
-    default:
-      return ended;
-  }
+  if (status.ok()) return finished_ ? absl::OkStatus() : ProtocolError("the language tier ended without an answer");
+  const char* stage = delta_seen_ ? "decode" : started_ ? "prefill" : "language_queue";
+  return TierOutcome(status, {.tier = "language", .stage = stage}, *caller_, started_);
 }
 
 // A tier that is UNAVAILABLE for a reason of its own has done what could be done, unless it drains.

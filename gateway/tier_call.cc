@@ -14,7 +14,8 @@ constexpr char kLocalDeadline[] = "Deadline Exceeded";
 
 }  // namespace
 
-absl::Status TierOutcome(const grpc::Status& status, const TierName& name, const grpc::CallbackServerContext& caller) {
+absl::Status TierOutcome(const grpc::Status& status, const TierName& name, const grpc::CallbackServerContext& caller,
+                         bool begun) {
   const absl::Status ended = FromGrpcStatus(status);
   if (ended.ok() || !ReasonOf(ended).empty()) return ended;  // the tier's own words
   const std::string tier(name.tier);
@@ -24,7 +25,8 @@ absl::Status TierOutcome(const grpc::Status& status, const TierName& name, const
       [[fallthrough]];  // a replica that is shut down by force cancels its calls
     case absl::StatusCode::kUnavailable:
       return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
-                       absl::StrCat("no ", tier, " replica answers"));
+                       begun ? absl::StrCat("the ", tier, " tier broke off in the middle of the answer")
+                             : absl::StrCat("no ", tier, " replica answers"));
     case absl::StatusCode::kDeadlineExceeded:
       return ended.message() == kLocalDeadline ? DeadlinePassed(name.stage) : ended;
     case absl::StatusCode::kUnknown:

@@ -22,8 +22,10 @@ struct TierName {
 };
 
 // What a tier's answer means for the caller: refusals with a reason pass as they are, a tier that is down becomes
-// UNAVAILABLE with TIER_UNAVAILABLE, what no healthy tier says INTERNAL with TIER_PROTOCOL.
-absl::Status TierOutcome(const grpc::Status& status, const TierName& name, const grpc::CallbackServerContext& caller);
+// UNAVAILABLE with TIER_UNAVAILABLE, what no healthy tier says INTERNAL with TIER_PROTOCOL. `begun`: a part of the
+// answer had come.
+absl::Status TierOutcome(const grpc::Status& status, const TierName& name, const grpc::CallbackServerContext& caller,
+                         bool begun = false);
 
 // True if another replica may well answer.
 bool IsWorthRepeating(const grpc::Status& status);
