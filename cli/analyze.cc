@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/errors.h"
 #include "cli/json.h"
+#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/text.h"
 #include "common/status.h"
@@ -113,8 +114,8 @@ void AddAnalyze(CLI::App& app, Run& run) {
                   "Sides in pixels that the vision transformer sees [the model's]")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::Range(1, 8192));
-  command.add_option("--max_side", options->max_side, "Shrink to this longer side first")->check(CLI::Range(1, 8192));
+      ->check(CLI::Range(1U, kMaxPictureSide));
+  command.add_option("--max_side", options->max_side, "Shrink to this longer side first")->check(CLI::Range(1U, kMaxPictureSide));
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Analyze(*options); }; });
 }

@@ -16,6 +16,7 @@
 #include "cli/gnuplot.h"
 #include "cli/heat_map.h"
 #include "cli/json.h"
+#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/write_file.h"
 #include "common/status.h"
@@ -119,7 +120,7 @@ void AddAttention(CLI::App& app, Run& run) {
       })
       ->capture_default_str();
   command.add_option("--image_size", options->image_size, "Side in pixels that the vision transformer sees")
-      ->check(CLI::Range(1, 8192));
+      ->check(CLI::Range(1U, kMaxPictureSide));
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Attention(*options); }; });
 }

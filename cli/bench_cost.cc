@@ -20,6 +20,7 @@
 #include "cli/question_options.h"
 #include "cli/sweep_chart.h"
 #include "cli/terminal_chart.h"
+#include "common/question_limits.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
 
@@ -151,7 +152,7 @@ void AddBenchCost(CLI::App& bench, Run& run) {
       ->check(CLI::Range(2, 64))
       ->capture_default_str();
   command.add_option("--large", options->large, "Side of the large picture in pixels [twice the model's]")
-      ->check(CLI::Range(1, kMaxImageSide));
+      ->check(CLI::Range(1, kMaxImageSize));
   constexpr char kExercise[] = "Picture or description";
   command.add_option("--image", options->image, "Picture to describe [one is drawn]")->group(kExercise);
   command.add_option("--description", options->description, "Text about it [the model's own caption]")

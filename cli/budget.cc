@@ -14,6 +14,7 @@
 #include "cli/errors.h"
 #include "cli/gnuplot.h"
 #include "cli/json.h"
+#include "cli/picture.h"
 #include "cli/terminal_chart.h"
 #include "cli/text.h"
 #include "common/status.h"
@@ -105,7 +106,7 @@ void AddBudget(CLI::App& app, Run& run) {
   command.add_option("--patch_size", options->patch_sizes, "Sides of a patch in pixels")
       ->delimiter(',')
       ->expected(1, 8)
-      ->check(CLI::Range(1, 8192))
+      ->check(CLI::Range(1U, kMaxPictureSide))
       ->capture_default_str();
   command.add_option("--window", options->windows, "Context windows in tokens")
       ->delimiter(',')

@@ -12,6 +12,14 @@ struct Series {
   std::vector<double> values = {};
 };
 
+// The value of each item.
+template <typename Item, typename Value>
+Series SeriesOf(const std::vector<Item>& items, const char* name, Value&& value) {
+  Series series{.name = name};
+  for (const Item& item : items) series.values.push_back(value(item));
+  return series;
+}
+
 // A dashed horizontal line; named where there is room: in charts of lines.
 struct Reference {
   std::string name;

@@ -45,13 +45,6 @@ Panel ByKind(const std::vector<MeasuredCost>& costs, Panel::Form form, const cha
   return panel;
 }
 
-template <typename Value>
-Series SeriesOf(const std::vector<MeasuredCost>& costs, const char* name, Value&& value) {
-  Series series{.name = name};
-  for (const MeasuredCost& cost : costs) series.values.push_back(value(cost));
-  return series;
-}
-
 Panel WhereTimeGoes(const std::vector<MeasuredCost>& costs) {
   Panel panel = ByKind(costs, Panel::Form::kStacked, "Where the time goes", "time (ms)");
   panel.value_text = MillisecondsText;

@@ -9,11 +9,6 @@
 #include "absl/strings/str_cat.h"
 
 namespace diptych::cli {
-namespace {
-
-constexpr unsigned kMaxSide = 8192;
-
-}  // namespace
 
 absl::StatusOr<Picture> ReadPng(std::string_view bytes) {
   png_image image = {};
@@ -21,9 +16,9 @@ absl::StatusOr<Picture> ReadPng(std::string_view bytes) {
   if (png_image_begin_read_from_memory(&image, bytes.data(), bytes.size()) == 0) {
     return absl::InvalidArgumentError("the picture is no PNG file");
   }
-  if (image.width > kMaxSide || image.height > kMaxSide) {
+  if (image.width > kMaxPictureSide || image.height > kMaxPictureSide) {
     png_image_free(&image);
-    return absl::InvalidArgumentError(absl::StrCat("the picture is larger than ", kMaxSide, " pixels"));
+    return absl::InvalidArgumentError(absl::StrCat("the picture is larger than ", kMaxPictureSide, " pixels"));
   }
   image.format = PNG_FORMAT_RGB;
   Picture picture{.width = static_cast<int>(image.width), .height = static_cast<int>(image.height)};

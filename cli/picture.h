@@ -10,6 +10,8 @@
 
 namespace diptych::cli {
 
+inline constexpr unsigned kMaxPictureSide = 8192;  // pixels; no server takes more
+
 struct Picture {
   int width = 0, height = 0;
   std::vector<uint8_t> rgb = {};  // height x width x 3, row by row
@@ -18,7 +20,7 @@ struct Picture {
   const uint8_t* At(int x, int y) const { return &rgb[3 * (static_cast<size_t>(y) * width + x)]; }
 };
 
-// INVALID_ARGUMENT if it is no PNG file or a side is longer than 8192 pixels.
+// INVALID_ARGUMENT if it is no PNG file or a side is longer than kMaxPictureSide.
 absl::StatusOr<Picture> ReadPng(std::string_view bytes);
 
 absl::StatusOr<std::string> WritePng(const Picture& picture);

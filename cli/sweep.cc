@@ -14,9 +14,11 @@
 #include "cli/fresh.h"
 #include "cli/gnuplot.h"
 #include "cli/json.h"
+#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/sweep_chart.h"
 #include "cli/terminal_chart.h"
+#include "common/question_limits.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
 
@@ -61,7 +63,7 @@ absl::StatusOr<std::vector<SweptSize>> Measure(Client& client, const SweepOption
   for (const SweptSize& size : sizes) {
     if (size.image_size == size.requested) continue;
     std::fprintf(stderr, "diptych: %d is no multiple of the patch size %d (at most %d); %d is measured instead\n",
-                 size.requested, served.model().patch_size(), kMaxImageSide, size.image_size);
+                 size.requested, served.model().patch_size(), kMaxImageSize, size.image_size);
   }
   for (int i = 0; i < options.repeat; ++i) {
     for (SweptSize& size : sizes) {
@@ -102,7 +104,7 @@ void AddSweep(CLI::App& app, Run& run) {
   command.add_option("--sizes", options->sizes, "Sides in pixels of what the vision transformer sees")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::Range(1, 8192))
+      ->check(CLI::Range(1U, kMaxPictureSide))
       ->capture_default_str();
   command.add_option("--repeat", options->repeat, "Times that each size is measured; the median counts")
       ->check(CLI::Range(1, 1000))

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/measure.h"
 #include "cli/text.h"
+#include "common/question_limits.h"
 
 namespace diptych::cli {
 namespace {
@@ -21,17 +22,10 @@ Panel BySize(const std::vector<SweptSize>& sizes, Panel::Form form, const char* 
   return panel;
 }
 
-template <typename Value>
-Series SeriesOf(const std::vector<SweptSize>& sizes, const char* name, Value&& value) {
-  Series series{.name = name};
-  for (const SweptSize& size : sizes) series.values.push_back(value(size));
-  return series;
-}
-
 }  // namespace
 
 std::vector<SweptSize> AllowedSizes(const std::vector<int>& requested, int patch_size) {
-  const int patch = std::max(patch_size, 1), most = std::max(kMaxImageSide / patch, 1);
+  const int patch = std::max(patch_size, 1), most = std::max(kMaxImageSize / patch, 1);
   std::vector<SweptSize> sizes;
   for (const int wanted : requested) {
     const int patches = static_cast<int>(std::clamp<int64_t>((int64_t{wanted} + patch / 2) / patch, 1, most));

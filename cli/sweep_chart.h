@@ -10,8 +10,6 @@
 
 namespace diptych::cli {
 
-inline constexpr int kMaxImageSide = 1024;  // of ImageOptions.image_size
-
 // One resolution and what was measured at it.
 struct SweptSize {
   int requested = 0, image_size = 0;  // pixels; the second is what the model allows
@@ -22,7 +20,7 @@ struct SweptSize {
   int patches() const { return answer.context_budget().dense_patch_tokens(); }
 };
 
-// The nearest multiple of the patch size for each, within 1 patch and kMaxImageSide.
+// The nearest multiple of the patch size for each, within 1 patch and kMaxImageSize.
 std::vector<SweptSize> AllowedSizes(const std::vector<int>& requested, int patch_size);
 
 nlohmann::ordered_json SweptJson(const SweptSize& swept);
