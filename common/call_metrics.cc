@@ -7,13 +7,6 @@
 namespace diptych {
 namespace {
 
-constexpr std::array kReasons = {
-    reason::kImageFormat, reason::kImageCorrupt, reason::kImageTooLarge, reason::kTooManyImages,
-    reason::kImageUrlRefused, reason::kOptionRange, reason::kQuestionForm, reason::kTextEncoding,
-    reason::kContextLengthExceeded, reason::kModelUnknown, reason::kModelMismatch, reason::kQueueFull, reason::kKvFull,
-    reason::kSlowReader, reason::kDraining, reason::kTierUnavailable, reason::kTierProtocol,
-    // gateway/reasons.h
-    std::string_view("INVALID_API_KEY"), std::string_view("RATE_LIMITED"), std::string_view("IMAGE_URL_FAILED")};
 constexpr char kOtherReason[] = "other";
 
 constexpr std::array kFinishReasons = {"none", "stop", "length", "stop_string", "cancelled", "deadline"};
@@ -84,7 +77,7 @@ CallMetrics::CallMetrics(MetricRegistry& registry)
                                          "Calls that ended with an error, by its stable reason; 'other' has none.",
                                          {{"reason", reason}}));
   };
-  for (const std::string_view reason : kReasons) failed(std::string(reason));
+  for (const std::string_view reason : reason::kAll) failed(std::string(reason));
   failed(kOtherReason);
 }
 

@@ -19,6 +19,7 @@ inline constexpr int kMaxStopStringBytes = 256;
 inline constexpr int kMaxLogprobs = 20;
 inline constexpr int kMaxBeams = 8;
 inline constexpr int kMaxImageSize = 1024;  // pixels; attention's cost grows with its fourth power
+inline constexpr int64_t kMaxRelevanceValues = 1 << 19;  // tokens times patches of all images
 inline constexpr int kMaxRequestIdBytes = 128;
 inline constexpr int kMaxModelNameBytes = 256;
 

@@ -1,6 +1,7 @@
 // Errors that cross a process boundary: an absl::Status whose payloads say why in stable words.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +33,17 @@ inline constexpr std::string_view kDraining = "DRAINING";
 inline constexpr std::string_view kTierUnavailable = "TIER_UNAVAILABLE";
 // A tier sent something that a healthy tier never sends (wrong shape, checksum, order).
 inline constexpr std::string_view kTierProtocol = "TIER_PROTOCOL";
+// Only the gateway gives these.
+inline constexpr std::string_view kInvalidApiKey = "INVALID_API_KEY";
+// Over a key's own limits.
+inline constexpr std::string_view kRateLimited = "RATE_LIMITED";
+// An allowed URL from which no image came.
+inline constexpr std::string_view kImageUrlFailed = "IMAGE_URL_FAILED";
+
+inline constexpr std::array kAll = {
+    kImageFormat,   kImageCorrupt, kImageTooLarge,         kTooManyImages, kImageUrlRefused, kOptionRange, kQuestionForm,
+    kTextEncoding,  kContextLengthExceeded, kModelUnknown, kModelMismatch, kQueueFull,       kKvFull,      kSlowReader,
+    kDraining,      kTierUnavailable,       kTierProtocol, kInvalidApiKey, kRateLimited,     kImageUrlFailed};
 }  // namespace reason
 
 // An error with a reason; `reason` may be empty.

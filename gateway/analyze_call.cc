@@ -1,7 +1,9 @@
 #include "gateway/analyze_call.h"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -11,9 +13,8 @@
 #include "common/log.h"
 #include "common/status.h"
 #include "common/wire.h"
-#include "gateway/analysis.h"
 #include "gateway/request_id.h"
-#include "gateway/tier_call.h"
+#include "gateway/tiers/tier_call.h"
 
 namespace diptych::gateway {
 namespace {
@@ -30,6 +31,74 @@ absl::Status WithFieldOfAnalysis(const absl::Status& error) {
   const std::string own =
       absl::ConsumePrefix(&name, "image_options.") ? absl::StrCat("options.", name) : std::string(name);
   return InvalidField(ReasonOf(error), own, std::string(error.message()));
+}
+
+absl::Status Contradiction() {
+  return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol, "a tier sent an analysis of another shape");
+}
+
+bool HasShape(const v1::AttentionMap& map, int rows, int columns) {
+  const v1::FloatGrid& grid = map.patches();
+  return grid.rows() == rows && grid.columns() == columns && grid.values_size() == int64_t{rows} * columns;
+}
+
+// Requires: at least one map; all of one shape.
+v1::AttentionMap MeanOf(const google::protobuf::RepeatedPtrField<v1::AttentionMap>& maps) {
+  std::vector<double> sums(static_cast<size_t>(maps[0].patches().values_size()));
+  double class_token = 0;
+  for (const v1::AttentionMap& map : maps) {
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += map.patches().values(static_cast<int>(i));
+    class_token += map.class_token();
+  }
+  v1::AttentionMap mean;
+  mean.mutable_patches()->set_rows(maps[0].patches().rows());
+  mean.mutable_patches()->set_columns(maps[0].patches().columns());
+  for (const double sum : sums) mean.mutable_patches()->add_values(static_cast<float>(sum / maps.size()));
+  mean.set_class_token(static_cast<float>(class_token / maps.size()));
+  return mean;
+}
+
+// INVALID_ARGUMENT with OPTION_RANGE if maps are asked for together with token merging.
+absl::Status CheckAnalysisOptions(const v1::AnalyzeImageRequest& request) {
+  const bool maps = request.cls_attention() || request.qformer_attention();
+  if (!maps || request.options().token_merging() == 0) return absl::OkStatus();
+  return InvalidField(reason::kOptionRange, "options.token_merging",
+                      "token_merging takes 0 for attention maps: a merged token has no one place");
+}
+
+// `queries` is empty unless request.qformer_attention(). Takes the maps out of both. All but request_id is filled in.
+// INTERNAL with TIER_PROTOCOL if a tier's answer contradicts itself, the request or the other one.
+absl::StatusOr<v1::AnalyzeImageResponse> MergeAnalysis(const v1::AnalyzeImageRequest& request,
+                                                       v1::AnalyzeVisionResponse vision,
+                                                       v1::AnalyzeQueriesResponse queries) {
+  if (vision.patch_size() < 1 || vision.pixel_height() < vision.patch_size() ||
+      vision.pixel_width() < vision.patch_size()) {
+    return Contradiction();
+  }
+  const int rows = vision.pixel_height() / vision.patch_size();
+  const int columns = vision.pixel_width() / vision.patch_size();
+  if (request.cls_attention() && !HasShape(vision.cls_attention(), rows, columns)) return Contradiction();
+  auto& maps = *queries.mutable_query_attention();
+  const bool maps_fit =
+      std::all_of(maps.begin(), maps.end(), [&](const auto& map) { return HasShape(map, rows, columns); });
+  if (request.qformer_attention() && (maps.empty() || !maps_fit)) return Contradiction();
+
+  v1::AnalyzeImageResponse response;
+  for (const int side : {1, 3, vision.pixel_height(), vision.pixel_width()}) response.add_pixel_shape(side);
+  response.set_patch_rows(rows);
+  response.set_patch_columns(columns);
+  for (const int size : {1, vision.tokens(), vision.width()}) response.add_feature_shape(size);
+  response.set_visual_tokens(vision.tokens());
+  response.set_visual_width(vision.width());
+  response.set_mean_norm(vision.mean_norm());
+  if (request.cls_attention()) *response.mutable_cls_attention() = std::move(*vision.mutable_cls_attention());
+  if (request.qformer_attention()) {
+    *response.mutable_mean_query_attention() = MeanOf(maps);
+    *response.mutable_query_attention() = std::move(maps);
+  }
+  if (request.prepared_image()) response.set_prepared_image(std::move(*vision.mutable_prepared_image()));
+  *response.mutable_image_size() = std::move(*vision.mutable_image_size());
+  return response;
 }
 
 class AnalyzeCall final : public grpc::ServerUnaryReactor {
@@ -59,7 +128,7 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   absl::Status Merge();
   void End(const absl::Status& status);
 
-  void OnCancel() override { entrance_.Abandon(); }
+  void OnCancel() override { admitted_.Abandon(); }
   void OnDone() override { delete this; }
 
   const AnalyzeEnvironment& environment_;
@@ -69,7 +138,7 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   v1::AnalyzeImageRequest request_;  // its picture goes to the tiers
   std::string request_id_;
   const SteadyTime deadline_ = WatchCall(*context_, environment_.request_timeout)->deadline();
-  Entrance entrance_{*environment_.house, deadline_};
+  AdmittedCall admitted_{*environment_.admission, deadline_};
   TierCall<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse> vision_;
   TierCall<v1::AnalyzeQueriesRequest, v1::AnalyzeQueriesResponse> language_;
 
@@ -79,7 +148,7 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
 };
 
 absl::Status AnalyzeCall::Read(const grpc::ByteBuffer& bytes) {
-  DIPTYCH_RETURN_IF_ERROR(entrance_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
+  DIPTYCH_RETURN_IF_ERROR(admitted_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
   return TakeRequest(bytes, request_);
 }
 
@@ -88,7 +157,7 @@ void AnalyzeCall::Begin() {
   question.add_images()->Swap(request_.mutable_image());
   *question.mutable_image_options() = request_.options();
   question.set_request_id(request_.request_id());
-  entrance_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
+  admitted_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
     if (const absl::Status status = OnEntered(std::move(entered)); !status.ok()) End(status);
   });
 }
@@ -98,7 +167,7 @@ absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
   DIPTYCH_RETURN_IF_ERROR(CheckAnalysisOptions(request_));
   v1::Image& image = *question->mutable_images(0);
   if (request_.qformer_attention()) {  // the picture goes to both tiers
-    DIPTYCH_RETURN_IF_ERROR(entrance_.Grow(static_cast<int64_t>(image.data().size())));
+    DIPTYCH_RETURN_IF_ERROR(admitted_.Grow(static_cast<int64_t>(image.data().size())));
   }
   request_id_ = request_.request_id().empty() ? NewRequestId() : request_.request_id();
   context_->AddTrailingMetadata("request-id", request_id_);
@@ -170,7 +239,7 @@ void AnalyzeCall::End(const absl::Status& status) {
   status_ = status;
   environment_.metrics->answers.Ended(status, nullptr, SteadyClock::now() - arrival_);
   environment_.metrics->repeats.Add(language_.repeats());
-  entrance_.Leave();
+  admitted_.Leave();
   Finish(ToGrpcStatus(status));
 }
 

@@ -8,14 +8,14 @@
 
 #include "diptych/v1/language.grpc.pb.h"
 #include "diptych/v1/vision.grpc.pb.h"
-#include "gateway/entrance.h"
+#include "gateway/admission/admission.h"
 #include "gateway/gateway_metrics.h"
 
 namespace diptych::gateway {
 
 // What each call needs of the server. Outlives all calls.
 struct AnalyzeEnvironment {
-  const Gatehouse* house;
+  Admission* admission;
   v1::VisionService::Stub* vision;
   v1::LanguageService::Stub* language;
   std::function<std::string()> fingerprint;  // that the language tier states, empty while unknown

@@ -12,13 +12,13 @@
 namespace diptych::gateway {
 
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable)
-    : GenerateCall(environment.language, context, WatchCall(*context, environment.request_timeout)->deadline(),
+    : LanguageStream(environment.language, context, WatchCall(*context, environment.request_timeout)->deadline(),
                    repeatable),
       environment_(environment),
       context_(context),
       arrival_(SteadyClock::now()),
       clock_(arrival_),
-      entrance_(*environment.house, deadline()) {}
+      admitted_(*environment.admission, deadline()) {}
 
 AskCall::~AskCall() {
   using Milliseconds = std::chrono::duration<double, std::milli>;
@@ -27,13 +27,13 @@ AskCall::~AskCall() {
 }
 
 absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
-  DIPTYCH_RETURN_IF_ERROR(entrance_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
+  DIPTYCH_RETURN_IF_ERROR(admitted_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
   return TakeRequest(bytes, request);
 }
 
 void AskCall::Begin(v1::Question question) {
   if (question.request_id().empty()) question.set_request_id(NewRequestId());
-  entrance_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
+  admitted_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
     if (!entered.ok()) return OnEnd(entered.status());
     request_id_ = entered->request_id();  // checked by now, so that it may be logged
     context_->AddTrailingMetadata("request-id", request_id_);
@@ -56,7 +56,7 @@ void AskCall::Observe(const v1::GenerateResponse& message) {
 
 void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
   outcome_ = status.code();
-  entrance_.Charge(answer == nullptr ? used_tokens_ : answer->usage().total_tokens());
+  admitted_.Charge(answer == nullptr ? used_tokens_ : answer->usage().total_tokens());
   environment_.metrics->answers.Ended(status, answer, SteadyClock::now() - arrival_);
   environment_.metrics->repeats.Add(repeats());
 }

@@ -9,22 +9,22 @@
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/answer_clock.h"
-#include "gateway/entrance.h"
+#include "gateway/admission/admission.h"
 #include "gateway/gateway_metrics.h"
-#include "gateway/generate_call.h"
+#include "gateway/tiers/language_stream.h"
 
 namespace diptych::gateway {
 
 // What each call needs of the server. Outlives all calls.
 struct AskEnvironment {
-  const Gatehouse* house;
+  Admission* admission;
   v1::LanguageService::Stub* language;
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;
 };
 
 // What both kinds of call share. Confined to gRPC's callbacks, which come one at a time.
-class AskCall : protected GenerateCall {
+class AskCall : protected LanguageStream {
  protected:
   AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable);
   ~AskCall() override;
@@ -35,7 +35,7 @@ class AskCall : protected GenerateCall {
   // another thread only once gRPC has the reactor.
   void Begin(v1::Question question);
   // The caller left, or its deadline passed. Also while other callbacks run.
-  void Abandon() { entrance_.Abandon(); }
+  void Abandon() { admitted_.Abandon(); }
   // Call with each message before it is shown.
   void Observe(const v1::GenerateResponse& message);
   // Adds what the gateway knows to the final message.
@@ -50,7 +50,7 @@ class AskCall : protected GenerateCall {
   AnswerClock clock_;
   std::string request_id_;
   absl::StatusCode outcome_ = absl::StatusCode::kOk;
-  Entrance entrance_;
+  AdmittedCall admitted_;
   int64_t used_tokens_ = 0;  // as far as is known before the end
 };
 

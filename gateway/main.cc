@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/process.h"
 #include "common/status.h"
-#include "gateway/admission.h"
+#include "gateway/admission/admission.h"
 #include "gateway/options.h"
 #include "gateway/server.h"
 

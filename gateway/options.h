@@ -6,7 +6,7 @@
 #include "absl/time/time.h"
 #include "common/question_limits.h"
 #include "common/server.h"
-#include "gateway/https_get.h"
+#include "gateway/image_urls/https_get.h"
 
 namespace diptych::gateway {
 

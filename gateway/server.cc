@@ -14,20 +14,29 @@ namespace {
 
 constexpr absl::Duration kLastHttpWrites = absl::Seconds(5);
 
+std::unique_ptr<ImageFetcher> MakeFetcher(const Options& options) {
+  if (!options.allow_image_urls) return nullptr;
+  FetchRules rules = options.fetch;
+  rules.max_bytes = options.limits.image.max_bytes;
+  return std::make_unique<ImageFetcher>(std::move(rules));
+}
+
 }  // namespace
 
 GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys)
     : metrics_(registry_),
       tiers_(std::move(tiers)),
       callers_(std::move(keys)),
+      fetcher_(MakeFetcher(options)),
       // Where all are one caller, waiting here would only hide from it that the server is full.
-      admission_(options.limits, options.max_inflight, options.max_inflight_bytes,
-                 callers_.need_keys() ? options.max_inflight : 0, options.allow_image_urls) {
-  if (options.allow_image_urls) {
-    FetchRules rules = options.fetch;
-    rules.max_bytes = options.limits.image.max_bytes;
-    fetcher_ = std::make_unique<ImageFetcher>(std::move(rules));
-  }
+      admission_({.limits = options.limits,
+                  .max_inflight = options.max_inflight,
+                  .max_inflight_bytes = options.max_inflight_bytes,
+                  .max_waiting = callers_.need_keys() ? options.max_inflight : 0},
+                 callers_, fetcher_.get(), [this] {
+                   const auto model = watch_->model();
+                   return model ? model->name() : std::string();
+                 }) {
   auto running = registry_.AddGauge("diptych_requests_running", "Questions in flight.");
   auto waiting = registry_.AddGauge("diptych_requests_waiting", "Questions that wait for a place.");
   auto bytes = registry_.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.");
@@ -46,8 +55,7 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   }
   auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers), std::move(keys)));
   self->watch_ = std::make_unique<TierWatch>(self->tiers_);
-  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->callers_, self->admission_,
-                                                    self->fetcher_.get(), *self->watch_, self->metrics_,
+  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_, self->metrics_,
                                                     absl::ToChronoNanoseconds(options.request_timeout));
   const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
                              .listen = options.listen,

@@ -10,15 +10,15 @@
 #include "common/metrics.h"
 #include "common/metrics_server.h"
 #include "common/server.h"
-#include "gateway/admission.h"
-#include "gateway/callers.h"
+#include "gateway/admission/api_key_file.h"
+#include "gateway/admission/admission.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/http/http_server.h"
-#include "gateway/image_fetcher.h"
+#include "gateway/image_urls/image_fetcher.h"
 #include "gateway/options.h"
 #include "gateway/service.h"
-#include "gateway/tier_watch.h"
-#include "gateway/tiers.h"
+#include "gateway/tiers/tier_watch.h"
+#include "gateway/tiers/tiers.h"
 
 namespace diptych::gateway {
 
@@ -55,8 +55,8 @@ class GatewayServer {
   GatewayMetrics metrics_;
   Tiers tiers_;
   Callers callers_;
+  std::unique_ptr<ImageFetcher> fetcher_;  // null: no image is fetched
   Admission admission_;
-  std::unique_ptr<ImageFetcher> fetcher_;  // null: no picture is fetched
   std::unique_ptr<TierWatch> watch_;
   std::unique_ptr<GatewayService> service_;
   std::unique_ptr<GrpcServer> server_;

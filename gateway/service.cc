@@ -49,23 +49,14 @@ absl::Status ForCaller(const grpc::Status& status) {
 
 }  // namespace
 
-GatewayService::GatewayService(Tiers& tiers, const Callers& callers, Admission& admission, ImageFetcher* fetcher,
-                               const TierWatch& watch, GatewayMetrics& metrics, SteadyDuration request_timeout)
+GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
+                               SteadyDuration request_timeout)
     : tiers_(tiers),
-      callers_(callers),
       admission_(admission),
       watch_(watch),
-      house_{.callers = &callers,
-             .admission = &admission,
-             .fetcher = fetcher,
-             .served_model =
-                 [&watch] {
-                   const auto model = watch.model();
-                   return model ? model->name() : std::string();
-                 }},
       environment_{
-          .house = &house_, .language = tiers.language.get(), .request_timeout = request_timeout, .metrics = &metrics},
-      analyze_environment_{.house = &house_,
+          .admission = &admission, .language = tiers.language.get(), .request_timeout = request_timeout, .metrics = &metrics},
+      analyze_environment_{.admission = &admission,
                            .vision = tiers.vision.get(),
                            .language = tiers.language.get(),
                            .fingerprint =
@@ -88,7 +79,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(grpc::Call
 
 grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  if (const auto caller = callers_.Identify(*context); !caller.ok()) return FinishNow(context, caller.status());
+  if (const auto caller = admission_.callers().Identify(*context); !caller.ok()) return FinishNow(context, caller.status());
   v1::PlanContextRequest plan;
   absl::Status status = ParseMessage(*request, plan);
   if (status.ok()) status = CheckPlanRequest(plan);
@@ -121,7 +112,7 @@ grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerConte
 
 grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* context,
                                                    const v1::GetModelRequest* request, v1::GetModelResponse* response) {
-  if (const auto caller = callers_.Identify(*context); !caller.ok()) return FinishNow(context, caller.status());
+  if (const auto caller = admission_.callers().Identify(*context); !caller.ok()) return FinishNow(context, caller.status());
   auto* reactor = context->DefaultReactor();
   DescribeTiers(tiers_, [this, reactor, response](TierReports reports) {
     auto merged = MergeReports(reports);

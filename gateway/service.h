@@ -6,12 +6,11 @@
 #include <optional>
 
 #include "diptych/v1/gateway.grpc.pb.h"
-#include "gateway/admission.h"
+#include "gateway/admission/admission.h"
 #include "gateway/analyze_call.h"
 #include "gateway/ask_call.h"
-#include "gateway/callers.h"
-#include "gateway/tier_watch.h"
-#include "gateway/tiers.h"
+#include "gateway/tiers/tier_watch.h"
+#include "gateway/tiers/tiers.h"
 
 namespace diptych::gateway {
 
@@ -24,9 +23,8 @@ using RawGatewayService =
 // Translates between the wire and the classes that it is given. All must outlive it. Thread-safe.
 class GatewayService final : public RawGatewayService {
  public:
-  // `fetcher` may be null: then no picture is fetched.
-  GatewayService(Tiers& tiers, const Callers& callers, Admission& admission, ImageFetcher* fetcher,
-                 const TierWatch& watch, GatewayMetrics& metrics, SteadyDuration request_timeout);
+  GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
+                 SteadyDuration request_timeout);
 
   grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                 grpc::ByteBuffer* response) override;
@@ -41,10 +39,8 @@ class GatewayService final : public RawGatewayService {
 
  private:
   Tiers& tiers_;
-  const Callers& callers_;
   Admission& admission_;
   const TierWatch& watch_;
-  const Gatehouse house_;
   const AskEnvironment environment_;
   const AnalyzeEnvironment analyze_environment_;
 };

@@ -12,7 +12,7 @@
 #include "language_service/question_reader.h"
 #include "language_service/request_memory.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 // query_attention [Q, P] float32, row-major: in each row the class token's share, then those of a square of patches.
@@ -73,4 +73,4 @@ void AnalyzeQueriesCall::End(const absl::Status& status) {
   Finish(ToGrpcStatus(status));
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -8,7 +8,7 @@
 
 #include "language_service/generate_call.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // Gets its picture as GenerateCall does, from the store or the vision tier and through the Q-Former, and answers with
 // where each query looked. Deletes itself when gRPC is done with it.
@@ -35,4 +35,4 @@ class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
   std::shared_ptr<ImageCollector> images_;  // set before gRPC knows the call, so before OnCancel
 };
 
-}  // namespace diptych
+}  // namespace diptych::language

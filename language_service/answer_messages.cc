@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 v1::ContextBudget Budget(const AnswerHead& head, int64_t generated) {
@@ -107,4 +107,4 @@ v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResul
   return message;
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

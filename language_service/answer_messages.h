@@ -5,9 +5,9 @@
 
 #include "blip2/prompt.h"
 #include "diptych/v1/language.pb.h"
-#include "language_service/token_stream.h"
+#include "language_service/engine/token_stream.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // What every message of one request's stream may need; fixed when the request is accepted, but for the hits.
 struct AnswerHead {
@@ -25,4 +25,4 @@ v1::GenerateResponse StartedMessage(const AnswerHead& head);
 v1::GenerateResponse DeltaMessage(const AnswerHead& head, const TokenDelta& delta);
 v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResult& result);
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -8,7 +8,7 @@
 #include "common/wire.h"
 #include "language_service/request_memory.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 // What is held until the answer is sent, beside the pictures' bytes and visual tokens.
@@ -132,4 +132,4 @@ void GenerateCall::Leave(const absl::Status& status, const v1::Answer* answer) {
   shared_.metrics->Ended(status, answer, SteadyClock::now() - arrival_);
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -12,14 +12,14 @@
 #include "common/call_gate.h"
 #include "common/call_watch.h"
 #include "language_service/answer_messages.h"
-#include "language_service/engine.h"
-#include "language_service/image_collector.h"
-#include "language_service/image_store.h"
+#include "language_service/engine/engine.h"
+#include "language_service/images/image_collector.h"
+#include "language_service/images/image_store.h"
 #include "language_service/language_metrics.h"
 #include "language_service/question_reader.h"
 #include "language_service/served_model.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // What all calls share. Not owned; outlives them.
 struct GenerateContext {
@@ -69,4 +69,4 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   grpc::ByteBuffer message_;                // being written
 };
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -5,7 +5,7 @@
 
 #include "common/process_metrics.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 // All but the gateway's.
@@ -105,4 +105,4 @@ v1::TierLoad LoadOf(const LanguageStats& stats) {
   return load;
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -9,12 +9,12 @@
 #include "common/cache_metrics.h"
 #include "common/metrics.h"
 #include "diptych/v1/inference.pb.h"
-#include "language_service/engine_stats.h"
-#include "language_service/image_store.h"
-#include "language_service/pull_metrics.h"
+#include "language_service/engine/engine_stats.h"
+#include "language_service/images/image_store.h"
+#include "language_service/images/pull_metrics.h"
 #include "language_service/vllm_metrics.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // Everything that the service counts elsewhere, read at about the same time.
 struct LanguageStats {
@@ -52,4 +52,4 @@ class LanguageMetrics {
 // The same numbers for whoever asks what the service does now.
 v1::TierLoad LoadOf(const LanguageStats& stats);
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -22,10 +22,10 @@ ABSL_FLAG(int64_t, cache_bytes, 128 << 20, "memory for pictures that were asked 
 
 namespace {
 
-absl::StatusOr<diptych::LanguageOptions> ReadOptions() {
+absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
   const std::string compat = absl::GetFlag(FLAGS_metrics_compat);
   if (!compat.empty() && compat != "vllm") return absl::InvalidArgumentError("--metrics_compat takes vllm or nothing");
-  diptych::LanguageOptions options;
+  diptych::language::LanguageOptions options;
   diptych::ReadTierFlags(options);
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
@@ -39,8 +39,8 @@ absl::StatusOr<diptych::LanguageOptions> ReadOptions() {
 }
 
 absl::Status Serve() {
-  DIPTYCH_ASSIGN_OR_RETURN(const diptych::LanguageOptions options, ReadOptions());
-  return diptych::ServeTier<diptych::LanguageServer>("language", options);
+  DIPTYCH_ASSIGN_OR_RETURN(const diptych::language::LanguageOptions options, ReadOptions());
+  return diptych::ServeTier<diptych::language::LanguageServer>("language", options);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "common/question_limits.h"
 #include "common/server.h"
 
-namespace diptych {
+namespace diptych::language {
 
 struct LanguageOptions {
   std::string model = "";                              // checkpoint folder
@@ -34,4 +34,4 @@ struct LanguageOptions {
   absl::Duration longest_call = absl::Minutes(10);  // for callers that set no deadline
 };
 
-}  // namespace diptych
+}  // namespace diptych::language

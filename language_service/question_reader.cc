@@ -11,9 +11,9 @@
 #include "common/image_preparation.h"
 #include "common/question_limits.h"
 #include "common/status.h"
-#include "language_service/relevance.h"
+#include "language_service/engine/relevance.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 uint64_t RandomBits() {
@@ -177,4 +177,4 @@ absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest
   return response;
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -9,10 +9,10 @@
 #include "blip2/generation.h"
 #include "blip2/prompt.h"
 #include "diptych/v1/language.pb.h"
-#include "language_service/image_pull.h"
+#include "language_service/images/image_pull.h"
 #include "language_service/served_model.h"
 
-namespace diptych {
+namespace diptych::language {
 
 struct GenerateInput {
   std::string request_id;
@@ -37,4 +37,4 @@ absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, con
 absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,
                                                     const ServedLanguageModel& model);
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -1,8 +1,7 @@
 #include "language_service/request_memory.h"
 
-#include "language_service/relevance.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 // What is received or sent exists as a message and as bytes on their way; never three times.
@@ -14,10 +13,6 @@ constexpr int64_t kCallBytes = 256 << 10;
 
 int64_t BytesForMessage(int64_t message_bytes) {
   return kCopies * message_bytes + kCallBytes;
-}
-
-int64_t BytesForPicture(const ImageRequest& image) {
-  return kCopies * static_cast<int64_t>(image.message.image().size());
 }
 
 int64_t BytesForQueryTokens(int64_t images, const blip2::Config& config) {
@@ -35,10 +30,6 @@ int64_t BytesForRelevance(int64_t tokens, int64_t values, const blip2::Config& c
   return int64_t{4} * (pass + (1 + kCopies) * values);
 }
 
-int64_t BytesForVisualTokens(const ExpectedTokens& expected) {
-  return int64_t{4} * expected.tokens * expected.width;
-}
-
 int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& config) {
   const auto side = static_cast<int>(kMaxImageSize / config.vision.patch_size);
   ExpectedTokens largest;
@@ -50,4 +41,4 @@ int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& co
          BytesForRelevance(config.text.max_position_embeddings, kMaxRelevanceValues, config);
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

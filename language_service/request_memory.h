@@ -5,16 +5,12 @@
 
 #include "blip2/config.h"
 #include "common/question_limits.h"
-#include "language_service/image_pull.h"
-#include "language_service/visual_tokens_receiver.h"
+#include "language_service/images/visual_tokens_receiver.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // A request message of this size: the bytes as they travel, the message, and the call around them.
 int64_t BytesForMessage(int64_t message_bytes);
-
-// The part of it that belongs to one picture.
-int64_t BytesForPicture(const ImageRequest& image);
 
 // The query tokens of so many pictures, which the request holds until it ends.
 int64_t BytesForQueryTokens(int64_t images, const blip2::Config& config);
@@ -26,10 +22,7 @@ int64_t BytesForQueryAttention(const ExpectedTokens& expected, const blip2::Conf
 // as a message.
 int64_t BytesForRelevance(int64_t tokens, int64_t values, const blip2::Config& config);
 
-// The visual tokens of one picture, in float32, the widest that can come.
-int64_t BytesForVisualTokens(const ExpectedTokens& expected);
-
 // The least bound with which every question within `limits` can be taken.
 int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& config);
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -8,7 +8,7 @@
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 // Q-Former, projection and decoder; kept alive by the functions that use them.
@@ -90,4 +90,4 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
   return served;
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

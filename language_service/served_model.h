@@ -15,7 +15,7 @@
 #include "diptych/v1/inference.pb.h"
 #include "language_service/options.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // Query tokens, and where the queries looked.
 struct ProjectionAnalysis {
@@ -47,4 +47,4 @@ struct ServedLanguageModel {
 // names the file, tensor or option at fault.
 absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& options);
 
-}  // namespace diptych
+}  // namespace diptych::language

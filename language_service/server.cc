@@ -7,10 +7,10 @@
 #include "common/channel.h"
 #include "common/status.h"
 #include "common/visual_tokens.h"
-#include "language_service/kv_cache_size.h"
+#include "language_service/engine/kv_cache_size.h"
 #include "language_service/request_memory.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 constexpr int kMaxVisionMessageBytes = 2 * kMaxChunkBytes;
@@ -118,4 +118,4 @@ LanguageStats LanguageServer::stats() const {
   return {.engine = engine_.stats(), .images = images_.stats(), .inflight_bytes = memory_.taken()};
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -12,14 +12,14 @@
 #include "common/metrics_server.h"
 #include "common/server.h"
 #include "diptych/v1/vision.grpc.pb.h"
-#include "language_service/engine.h"
-#include "language_service/image_store.h"
+#include "language_service/engine/engine.h"
+#include "language_service/images/image_store.h"
 #include "language_service/language_metrics.h"
 #include "language_service/options.h"
 #include "language_service/served_model.h"
 #include "language_service/service.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // A question's way: LanguageRpc -> GenerateCall (-> ImageCollector -> ImageStore) -> LanguageEngine -> TokenStream ->
 // GenerateCall.
@@ -68,4 +68,4 @@ class LanguageServer {
   std::unique_ptr<MetricsServer> metrics_server_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::language

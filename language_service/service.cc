@@ -5,7 +5,7 @@
 #include "common/wire.h"
 #include "language_service/analyze_queries_call.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 absl::StatusOr<grpc::ByteBuffer> CountTokensOnWire(const grpc::ByteBuffer& bytes, const ServedLanguageModel& model) {
@@ -46,4 +46,4 @@ grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerCont
   return reactor;
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -7,7 +7,7 @@
 #include "diptych/v1/language.grpc.pb.h"
 #include "language_service/generate_call.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // All but GetLanguageModel parse their own requests, so that text which is not UTF-8 gets a reason.
 using RawLanguageService = v1::LanguageService::WithRawCallbackMethod_Generate<
@@ -36,4 +36,4 @@ class LanguageRpc final : public RawLanguageService {
   const std::function<LanguageStats()> stats_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::language

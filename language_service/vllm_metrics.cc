@@ -3,7 +3,7 @@
 #include "common/answer_metrics.h"
 #include "common/call_metrics.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 MetricLabels WithReason(MetricLabels labels, const std::string& reason) {
@@ -108,4 +108,4 @@ void VllmMetrics::Refresh(const VllmSnapshot& snapshot) {
   preemptions_.RaiseTo(static_cast<double>(snapshot.preemptions));
 }
 
-}  // namespace diptych
+}  // namespace diptych::language

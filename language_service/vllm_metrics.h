@@ -10,7 +10,7 @@
 #include "common/stage_clock.h"
 #include "diptych/v1/inference.pb.h"
 
-namespace diptych {
+namespace diptych::language {
 
 // What the engine counts, as vLLM wants it.
 struct VllmSnapshot {
@@ -51,4 +51,4 @@ class VllmMetrics {
   Histogram whole_, queue_, inference_, prefill_, decode_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::language

@@ -20,6 +20,22 @@ LAYERS = {
     "gateway": PROTO | {"common"},
     "cli": PROTO | {"common"},
 }
+# Rooms inside a folder, and what each may include of the folder's other rooms; "" is the folder itself. A trailing .h
+# names one header.
+ROOMS = {
+    "language_service": {
+        "": {"engine", "images"},
+        "images": {"engine"},
+        "engine": {"language_service/served_model.h"},
+    },
+    "gateway": {
+        "": {"admission", "image_urls", "tiers", "http"},
+        "admission": {"image_urls", "gateway/deadline_timer.h"},
+        "image_urls": {"gateway/deadline_timer.h"},
+        "tiers": {"gateway/options.h"},
+        "http": {"gateway/deadline_timer.h"},
+    },
+}
 # Libraries that only blip2 and what is built on it may include.
 TENSOR_HEADERS = re.compile(r"^(ATen|torch|c10|opencv2)/")
 TENSOR_FOLDERS = {"blip2", "vision_service", "language_service"}
@@ -57,6 +73,26 @@ def include_errors(folder, allowed):
                 yield f"{where} includes {header}: {folder}/ may not use it"
 
 
+def room_of(parts):
+    return parts[1] if len(parts) > 2 else ""
+
+
+def room_errors(folder, rooms):
+    for path in sorted((ROOT / folder).rglob("*")):
+        if path.suffix not in {".h", ".cc"}:
+            continue
+        where = path.relative_to(ROOT)
+        room = room_of(where.parts)
+        if room not in rooms:
+            yield f"{where} lies in a room that {pathlib.Path(__file__).name} does not know"
+            continue
+        for header in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            parts = header.split("/")
+            if parts[0] != folder or room_of(parts) in rooms[room] | {room} or header in rooms[room]:
+                continue
+            yield f"{where} includes {header}: {folder}/{room} may not use it"
+
+
 def link_errors(folder, allowed):
     files = sorted((ROOT / folder).rglob("CMakeLists.txt"))
     text = "\n".join(re.sub(r"#.*", "", path.read_text(encoding="utf-8")) for path in files)
@@ -76,6 +112,7 @@ def main():
             errors.append(f"{folder}/ holds no source: is the folder gone?")
         files += len(sources)
         errors += include_errors(folder, allowed)
+        errors += room_errors(folder, ROOMS.get(folder, {"": set(), "kernels": set()}))
     for folder, allowed in LINKS.items():
         errors += link_errors(folder, allowed)
     for error in errors:

@@ -9,7 +9,7 @@
 #include "common/wire.h"
 #include "vision_service/picture_request.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 // `shares` [P]: the class token's first, then those of side × side patches.
@@ -96,4 +96,4 @@ void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* tim
   Finish(ToGrpcStatus(status));
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

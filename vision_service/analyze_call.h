@@ -8,7 +8,7 @@
 
 #include "vision_service/encode_call.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // Takes a picture the way EncodeCall does, through the same gate, memory, workers and engine, and answers with what was
 // seen in place of the tokens. A caller that goes away ends it at once. Deletes itself when gRPC is done with it.
@@ -39,4 +39,4 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
   std::shared_ptr<const void> memory_;  // of the answer, until it is sent
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 // Shapes come from requests, so what is remembered of them is bounded.
@@ -91,4 +91,4 @@ SteadyDuration Batcher::ShortestPass(BatchShape shape) const {
   return found == shortest_pass_.end() ? SteadyDuration::zero() : found->second;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

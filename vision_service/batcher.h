@@ -10,7 +10,7 @@
 
 #include "common/stage_clock.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // What pictures must have in common to share a pass.
 struct BatchShape {
@@ -84,4 +84,4 @@ class Batcher {
   std::map<BatchShape, SteadyDuration> shortest_pass_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -7,7 +7,7 @@
 #include "vision_service/picture_request.h"
 #include "vision_service/visual_token_messages.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 absl::Status CheckRequest(const v1::EncodeImageRequest& request, const EncodeContext& shared) {
@@ -81,4 +81,4 @@ void EncodeCall::Leave(const absl::Status& status) {
   shared_.metrics->Ended(status, status.ok() ? &picture_.timings : nullptr, SteadyClock::now() - arrival_);
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -12,7 +12,7 @@
 #include "vision_service/encoder.h"
 #include "vision_service/vision_metrics.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // What all calls that bring a picture share. Not owned; outlives them.
 struct EncodeContext {
@@ -54,4 +54,4 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   grpc::ByteBuffer message_;  // being written
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

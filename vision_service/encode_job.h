@@ -14,7 +14,7 @@
 #include "vision_service/batcher.h"
 #include "vision_service/encoded_image.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // What an analysis needs beyond the visual tokens.
 struct EncodeExtras {
@@ -45,4 +45,4 @@ struct EncodeJob {
   BatchShape shape() const { return {.image_size = preparation.image_size, .merging = preparation.merging}; }
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

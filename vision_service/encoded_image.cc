@@ -10,7 +10,7 @@
 #include "common/hash.h"
 #include "common/visual_tokens.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are streamed as they lie in memory");
@@ -128,4 +128,4 @@ EncodeTimings EncodeTimeline::Since(SteadyTime arrival) const {
           .vit = Between(vit_begin, vit_end, arrival)};
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -14,7 +14,7 @@
 #include "common/stage_clock.h"
 #include "diptych/v1/vision.pb.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // Immutable; thread-safe.
 class EncodedImage {
@@ -90,4 +90,4 @@ struct EncodedPicture {
   std::shared_ptr<const void> memory;                         // keeps the buffer's bytes reserved until it is sent
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 int64_t TokenWidthBytes(const v1::ModelDescription& model) {
@@ -196,4 +196,4 @@ VisionStats Encoder::stats() const {
   return stats;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

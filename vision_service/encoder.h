@@ -20,7 +20,7 @@
 #include "vision_service/served_model.h"
 #include "vision_service/stats.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // A picture that was checked and is wanted.
 struct EncodeInput {
@@ -104,4 +104,4 @@ class Encoder {
   ImageWorkers workers_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

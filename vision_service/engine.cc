@@ -10,7 +10,7 @@
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 // All pixels of a batch, [B, 3, S, S].
@@ -215,4 +215,4 @@ void VisionEngine::AddTo(VisionStats& stats) const {
   for (size_t i = 0; i < passes_by_batch_size_.size(); ++i) stats.passes_by_batch_size[i] = passes_by_batch_size_[i];
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -16,7 +16,7 @@
 #include "vision_service/served_model.h"
 #include "vision_service/stats.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // Thread-safe.
 class VisionEngine {
@@ -79,4 +79,4 @@ class VisionEngine {
   std::thread thread_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

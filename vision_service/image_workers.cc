@@ -11,7 +11,7 @@
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 absl::Status Unwanted() {
@@ -102,4 +102,4 @@ void ImageWorkers::AddTo(VisionStats& stats) const {
   stats.decoded_pictures = decoded_;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -13,7 +13,7 @@
 #include "vision_service/encode_job.h"
 #include "vision_service/engine.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // Thread-safe.
 class ImageWorkers {
@@ -53,4 +53,4 @@ class ImageWorkers {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

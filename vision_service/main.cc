@@ -15,8 +15,8 @@ ABSL_FLAG(int64_t, cache_bytes, 256ll << 20, "visual tokens that are remembered;
 
 namespace {
 
-diptych::VisionOptions ReadOptions() {
-  diptych::VisionOptions options;
+diptych::vision::VisionOptions ReadOptions() {
+  diptych::vision::VisionOptions options;
   diptych::ReadTierFlags(options);
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
@@ -30,6 +30,6 @@ diptych::VisionOptions ReadOptions() {
 
 int main(int argc, char** argv) {
   diptych::ParseFlags("Computes the visual tokens of pictures. Called by language_service.", argc, argv);
-  const absl::Status status = diptych::ServeTier<diptych::VisionServer>("vision", ReadOptions());
+  const absl::Status status = diptych::ServeTier<diptych::vision::VisionServer>("vision", ReadOptions());
   return status.ok() ? 0 : diptych::FailStart("vision_service", status);
 }

@@ -8,7 +8,7 @@
 #include "common/image_header.h"
 #include "common/server.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 struct VisionOptions {
   std::string model = "";                 // checkpoint folder
@@ -29,4 +29,4 @@ struct VisionOptions {
   absl::Duration longest_call = absl::Minutes(5);  // for callers that set no deadline
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -5,7 +5,7 @@
 #include "common/status.h"
 #include "common/wire.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 absl::StatusOr<ByteBudget::Lease> ReadPictureRequest(const grpc::ByteBuffer& bytes, ByteBudget& memory,
                                                      google::protobuf::Message& request) {
@@ -23,4 +23,4 @@ absl::StatusOr<ImageHeader> CheckPicture(std::string_view encoded, const ImageLi
   return header;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

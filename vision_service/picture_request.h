@@ -10,7 +10,7 @@
 #include "common/byte_budget.h"
 #include "common/image_header.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // Parses the bytes that gRPC handed to a method and lets them go. The lease covers the message.
 // RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for it; the errors of ParseMessage.
@@ -20,4 +20,4 @@ absl::StatusOr<ByteBudget::Lease> ReadPictureRequest(const grpc::ByteBuffer& byt
 // CheckImage, whose errors then name the field "image".
 absl::StatusOr<ImageHeader> CheckPicture(std::string_view encoded, const ImageLimits& limits);
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -8,7 +8,7 @@
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const blip2::VisionModel& model) {
@@ -51,4 +51,4 @@ absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) 
   return served;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -11,7 +11,7 @@
 #include "diptych/v1/inference.pb.h"
 #include "vision_service/options.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 struct ServedVisionModel {
   // pixel_values [B, 3, S, S] float32 on the CPU -> visual tokens [B, P, Dv], on any device; `merging` as in
@@ -31,4 +31,4 @@ struct ServedVisionModel {
 // option at fault.
 absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options);
 
-}  // namespace diptych
+}  // namespace diptych::vision

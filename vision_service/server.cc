@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 // Room above the largest picture, so that one which is somewhat too large is refused with its reason.
@@ -78,4 +78,4 @@ VisionStats VisionServer::stats() const {
   return stats;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -15,7 +15,7 @@
 #include "vision_service/stats.h"
 #include "vision_service/vision_metrics.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // A picture's way: VisionRpc -> EncodeCall -> Encoder -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
 class VisionServer {
@@ -54,4 +54,4 @@ class VisionServer {
   std::unique_ptr<MetricsServer> metrics_server_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

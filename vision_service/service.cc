@@ -2,7 +2,7 @@
 
 #include "vision_service/analyze_call.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionRpc::EncodeImage(grpc::CallbackServerContext* context,
                                                                    const grpc::ByteBuffer* request) {
@@ -24,4 +24,4 @@ grpc::ServerUnaryReactor* VisionRpc::GetVisionModel(grpc::CallbackServerContext*
   return reactor;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

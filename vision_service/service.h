@@ -7,7 +7,7 @@
 #include "diptych/v1/vision.grpc.pb.h"
 #include "vision_service/encode_call.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // Thread-safe. EncodeImage and AnalyzeVision parse their own requests, so that a malformed one gets a reason.
 class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeImage<
@@ -31,4 +31,4 @@ class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeIm
   const std::function<VisionStats()> stats_;
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

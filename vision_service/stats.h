@@ -6,7 +6,7 @@
 
 #include "common/stage_clock.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // One look at the counters. Each value is exact; they are read one after the other, not at one instant.
 struct VisionStats {
@@ -36,4 +36,4 @@ struct VisionStats {
   std::array<int64_t, kBatchSizeBounds.size() + 1> passes_by_batch_size{};
 };
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -7,7 +7,7 @@
 
 #include "common/process_metrics.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 constexpr std::chrono::seconds kBusyWindow(10);
@@ -79,4 +79,4 @@ v1::TierLoad LoadOf(const VisionStats& stats) {
   return load;
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

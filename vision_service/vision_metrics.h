@@ -13,7 +13,7 @@
 #include "vision_service/encoded_image.h"
 #include "vision_service/stats.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // The share of the last ten seconds or so in which something was busy. Thread-compatible.
 class BusyRatio {
@@ -50,4 +50,4 @@ class VisionMetrics {
 // The same numbers for whoever asks what the service does now.
 v1::TierLoad LoadOf(const VisionStats& stats);
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -11,7 +11,7 @@
 
 #include "common/wire.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 using google::protobuf::internal::WireFormatLite;
@@ -95,4 +95,4 @@ grpc::ByteBuffer MessageAt(const EncodedPicture& picture, std::string_view model
   return SerializeMessage(Trailer(picture));
 }
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -7,7 +7,7 @@
 
 #include "vision_service/encoded_image.h"
 
-namespace diptych {
+namespace diptych::vision {
 
 // Header, chunks and trailer together.
 int MessageCount(const EncodedPicture& picture);
@@ -17,4 +17,4 @@ int MessageCount(const EncodedPicture& picture);
 // Requires: 0 <= index < MessageCount.
 grpc::ByteBuffer MessageAt(const EncodedPicture& picture, std::string_view model_fingerprint, int index);
 
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -9,7 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "gateway/http/json_input.h"
+#include "common/json_input.h"
 
 namespace diptych::gateway {
 namespace {

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "gateway/api_keys.h"
+#include "gateway/admission/api_keys.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/openai_request.h"

@@ -11,7 +11,7 @@
 #include "common/status.h"
 #include "tests/language_service/language_fixture.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 class AnalyzeQueriesTest : public testing::LanguageFixture {
@@ -193,4 +193,4 @@ TEST_F(AnalyzeQueriesTest, NamesAPictureThatTheVisionTierRefuses) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::language

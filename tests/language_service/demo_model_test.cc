@@ -15,18 +15,18 @@
 #include "tests/testing/pictures.h"
 #include "vision_service/server.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 class DemoModelTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     const std::string model = testing::RepositoryPath("models/demo");
-    VisionOptions vision_options;
+    vision::VisionOptions vision_options;
     vision_options.model = model;
     vision_options.listen = "127.0.0.1:0";
     vision_options.threads = 1;
-    auto vision = VisionServer::Start(vision_options);
+    auto vision = vision::VisionServer::Start(vision_options);
     ASSERT_TRUE(vision.ok()) << vision.status();
     vision_ = vision->release();
     LanguageOptions language_options;
@@ -45,7 +45,7 @@ class DemoModelTest : public ::testing::Test {
 
   std::unique_ptr<v1::LanguageService::Stub> stub_ = testing::LanguageStub(language_->port());
 
-  static inline VisionServer* vision_ = nullptr;
+  static inline vision::VisionServer* vision_ = nullptr;
   static inline LanguageServer* language_ = nullptr;
 };
 
@@ -142,4 +142,4 @@ TEST_F(DemoModelTest, APictureThatIsCutOffIsNamedByItsPlace) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::language

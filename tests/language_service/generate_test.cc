@@ -8,7 +8,7 @@
 #include "common/status.h"
 #include "tests/language_service/language_fixture.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 using testing::GenerateOutcome;
@@ -308,4 +308,4 @@ TEST_F(GenerateTest, DescribesItsModel) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::language

@@ -12,7 +12,11 @@
 #include "common/grpc_status.h"
 #include "diptych/v1/language.grpc.pb.h"
 
-namespace diptych::testing {
+namespace diptych::testing {}
+
+namespace diptych::language::testing {
+
+using namespace diptych::testing;  // NOLINT: one name for the doubles of this folder and of tests/testing
 
 inline std::unique_ptr<v1::LanguageService::Stub> LanguageStub(int port) {
   return v1::LanguageService::NewStub(
@@ -67,4 +71,4 @@ inline GenerateOutcome Generate(v1::LanguageService::Stub& stub, const v1::Gener
   return Generate(stub, request, context);
 }
 
-}  // namespace diptych::testing
+}  // namespace diptych::language::testing

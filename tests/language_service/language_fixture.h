@@ -16,7 +16,9 @@
 #include "tests/testing/scripted_vision_tier.h"
 #include "tests/testing/tiny_checkpoint.h"
 
-namespace diptych::testing {
+namespace diptych::language::testing {
+
+using namespace diptych::testing;  // NOLINT: one name for the doubles of this folder and of tests/testing
 
 class LanguageFixture : public ::testing::Test {
  protected:
@@ -69,4 +71,4 @@ class LanguageFixture : public ::testing::Test {
   std::unique_ptr<v1::LanguageService::Stub> stub_;
 };
 
-}  // namespace diptych::testing
+}  // namespace diptych::language::testing

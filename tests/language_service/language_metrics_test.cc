@@ -10,7 +10,7 @@
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/metrics_page.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 using testing::GenerateOutcome;
@@ -143,4 +143,4 @@ TEST_F(LanguageMetricsTest, ShowsVllmsNamesOnRequest) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::language

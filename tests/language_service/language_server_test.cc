@@ -12,7 +12,7 @@
 #include "tests/testing/succeeds_once.h"
 #include "vision_service/server.h"
 
-namespace diptych {
+namespace diptych::language {
 namespace {
 
 using testing::GenerateOutcome;
@@ -92,12 +92,12 @@ TEST_F(LanguageServerTest, AVisionTierThatComesLaterIsFound) {
 
 TEST_F(LanguageServerTest, TiersOfDifferentModelsRefuseToWorkTogether) {
   const testing::TinyCheckpoint other({.seed = 2});
-  VisionOptions vision_options;
+  vision::VisionOptions vision_options;
   vision_options.model = other.folder();
   vision_options.listen = "127.0.0.1:0";
-  const auto vision = VisionServer::Start(vision_options);
-  ASSERT_TRUE(vision.ok()) << vision.status();
-  options_.vision_target = absl::StrCat("ipv4:127.0.0.1:", (*vision)->port());
+  const auto vision_server = vision::VisionServer::Start(vision_options);
+  ASSERT_TRUE(vision_server.ok()) << vision_server.status();
+  options_.vision_target = absl::StrCat("ipv4:127.0.0.1:", (*vision_server)->port());
   Start();
   const absl::Status status = AskPicture().status;
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
@@ -238,4 +238,4 @@ TEST(LanguageServerStartTest, ABadCheckpointIsOneLineThatNamesTheTensor) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::language

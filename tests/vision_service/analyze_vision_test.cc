@@ -19,7 +19,7 @@
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 struct AnalyzeOutcome {
@@ -280,4 +280,4 @@ TEST_F(AnalyzeVisionTest, TextThatIsNotUtf8IsNamed) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

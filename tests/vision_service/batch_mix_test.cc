@@ -12,7 +12,7 @@
 #include "tests/testing/tiny_checkpoint.h"
 #include "vision_service/engine.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 // Of the largest number of a picture's tokens, in float32: matrix products of other heights may sum in another order.
@@ -101,4 +101,4 @@ TEST_F(BatchMixTest, FiveHundredRandomMixesGiveEachPictureItsOwnTokens) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -5,7 +5,7 @@
 
 #include <random>
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 using std::chrono::milliseconds;
@@ -232,4 +232,4 @@ TEST_F(BatcherTest, TenThousandRandomPicturesEachLeaveOnce) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

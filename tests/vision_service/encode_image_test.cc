@@ -16,7 +16,7 @@
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 using testing::EncodeImage;
@@ -205,4 +205,4 @@ TEST(VisionServerStartTest, NamesTheFlagAtFault) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -8,7 +8,7 @@
 #include "common/hash.h"
 #include "common/visual_tokens.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 SteadyTime At(int milliseconds) {
@@ -67,4 +67,4 @@ TEST(EncodedImageTest, ChunksCoverTheBytesAndKnowTheirSums) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -14,7 +14,7 @@
 #include "tests/testing/gate.h"
 #include "tests/testing/pictures.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 using Outcome = absl::StatusOr<EncodedPicture>;
@@ -371,4 +371,4 @@ TEST_F(EncoderTest, RacingCallersAllEndAndNothingIsLeftBehind) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

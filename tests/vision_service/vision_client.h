@@ -13,7 +13,9 @@
 #include "common/grpc_status.h"
 #include "diptych/v1/vision.grpc.pb.h"
 
-namespace diptych::testing {
+namespace diptych::vision::testing {
+
+using namespace diptych::testing;  // NOLINT: one name for the doubles of this folder and of tests/testing
 
 inline std::unique_ptr<v1::VisionService::Stub> VisionStub(int port) {
   return v1::VisionService::NewStub(
@@ -48,4 +50,4 @@ inline EncodeOutcome EncodeImage(v1::VisionService::Stub& stub, const v1::Encode
   return EncodeImage(stub, request, context);
 }
 
-}  // namespace diptych::testing
+}  // namespace diptych::vision::testing

@@ -10,7 +10,7 @@
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 using std::chrono::seconds;
@@ -108,4 +108,4 @@ TEST_F(VisionMetricsTest, TellsItsLoadToWhoeverAsksWhatItServes) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -13,7 +13,7 @@
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 using testing::EncodeImage;
@@ -273,4 +273,4 @@ TEST_F(VisionServerTest, DrainLetsCallsEndAndRefusesNewOnes) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -7,7 +7,7 @@
 #include "common/visual_tokens.h"
 #include "common/wire.h"
 
-namespace diptych {
+namespace diptych::vision {
 namespace {
 
 // `tokens` visual tokens of 128 KiB each.
@@ -90,4 +90,4 @@ TEST(VisualTokenMessagesTest, TrailerHasTheTotalAndTheTimes) {
 }
 
 }  // namespace
-}  // namespace diptych
+}  // namespace diptych::vision

@@ -1,0 +1,17 @@
+// JSON from outside.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace diptych {
+
+inline constexpr int kMaxJsonDepth = 32;
+
+// The object that `text` holds. INVALID_ARGUMENT if it is no JSON object, is nested deeper than kMaxJsonDepth, names a
+// key twice in one object, or is not UTF-8; the message calls it `what` and quotes nothing of it.
+absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, std::string_view what = "the body");
+
+}  // namespace diptych

@@ -1,0 +1,155 @@
+#include "gateway/admission/admission.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+// The message as it is kept for another attempt, and the copy that is received or sent.
+constexpr int64_t kCopies = 2;
+// The two calls, their buffers and the answer.
+constexpr int64_t kCallBytes = 64 << 10;
+
+int64_t BytesFor(int64_t message_bytes) {
+  return kCopies * message_bytes + kCallBytes;
+}
+
+}  // namespace
+
+Admission::Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
+                     std::function<std::string()> served_model)
+    : limits_(options.limits),
+      max_inflight_(options.max_inflight),
+      callers_(callers),
+      fetcher_(fetcher),
+      served_model_(std::move(served_model)),
+      gate_(FairGate::Make(options.max_inflight, options.max_waiting)),
+      memory_(options.max_inflight_bytes) {}
+
+absl::StatusOr<Admission::Memory> Admission::Reserve(const Caller& caller, int64_t message_bytes) {
+  Memory memory;
+  const int64_t bytes = BytesFor(message_bytes);
+  if (caller != nullptr) {
+    memory.callers_ = BudgetOf(caller);
+    DIPTYCH_ASSIGN_OR_RETURN(memory.of_caller_, memory.callers_->Take(bytes));
+  }
+  DIPTYCH_ASSIGN_OR_RETURN(memory.of_all_, memory_.Take(bytes));
+  return memory;
+}
+
+absl::Status Admission::Memory::Grow(int64_t message_bytes) {
+  const int64_t bytes = kCopies * message_bytes;
+  if (callers_ != nullptr) DIPTYCH_RETURN_IF_ERROR(of_caller_.Grow(bytes));
+  return of_all_.Grow(bytes);
+}
+
+std::shared_ptr<ByteBudget> Admission::BudgetOf(const Caller& caller) {
+  std::lock_guard lock(mutex_);
+  std::weak_ptr<ByteBudget>& kept = budgets_[caller->name];
+  auto budget = kept.lock();
+  if (budget == nullptr) {
+    std::erase_if(budgets_, [&](const auto& entry) { return entry.second.expired() && entry.first != caller->name; });
+    budget = std::make_shared<ByteBudget>(std::max(memory_.limit() / 2, LeastBytes(limits_)));
+    kept = budget;
+  }
+  return budget;
+}
+
+int64_t Admission::LeastBytes(const QuestionLimits& limits) {
+  return BytesFor(limits.MaxMessageBytes());
+}
+
+absl::Status Admission::Check(const v1::Question& question) const {
+  const absl::Status checked = CheckQuestion(question, limits_);
+  const bool to_be_fetched = fetcher_ != nullptr && ReasonOf(checked) == reason::kImageUrlRefused;
+  if (!checked.ok() && !to_be_fetched) return checked;
+  const std::string served_model = served_model_();
+  if (question.model().empty() || served_model.empty() || question.model() == served_model) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
+                   "no such model is served here; GetModel tells the one that is");
+}
+
+v1::Limits Admission::ToProto() const {
+  v1::Limits proto;
+  proto.set_max_image_bytes(limits_.image.max_bytes);
+  proto.set_max_image_pixels(limits_.image.max_pixels);
+  proto.set_max_images(kMaxImages);
+  proto.set_max_prompt_bytes(kMaxTextBytes);
+  proto.set_max_inflight(max_inflight_);
+  return proto;
+}
+
+absl::Status AdmittedCall::Reserve(const grpc::ServerContextBase& context, int64_t message_bytes) {
+  DIPTYCH_ASSIGN_OR_RETURN(caller_, admission_.callers().Identify(context));
+  DIPTYCH_ASSIGN_OR_RETURN(memory_, admission_.Reserve(caller_, message_bytes));
+  return absl::OkStatus();
+}
+
+void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusOr<v1::Question>)> entered) {
+  const absl::Status checked = admission_.Check(question);
+  if (!checked.ok()) return entered(checked);
+  question_ = std::move(question);
+  entered_ = std::move(entered);
+  waiting_ =
+      admission_.gate().Enter(caller_, admission_.callers().count(), deadline_,
+                                     [this](absl::StatusOr<FairGate::Place> place) { OnPlace(std::move(place)); });
+}
+
+void AdmittedCall::OnPlace(absl::StatusOr<FairGate::Place> place) {
+  if (!place.ok()) return End(place.status());
+  place_ = *std::move(place);
+  std::vector<int> by_address;
+  for (int i = 0; i < question_.images_size(); ++i) {
+    if (question_.images(i).has_url()) by_address.push_back(i);
+  }
+  by_address.empty() ? End(absl::OkStatus()) : Fetch(std::move(by_address));
+}
+
+void AdmittedCall::Fetch(std::vector<int> by_address) {
+  ImageFetcher::Request request{.urls = {},
+                                .fields = {},
+                                .deadline = deadline_,
+                                .take = [this](int64_t bytes) { return memory_.Grow(bytes); },
+                                .done = [this](auto pictures) { OnFetched(std::move(pictures)); }};
+  for (const int i : by_address) {
+    request.urls.push_back(question_.images(i).url());
+    request.fields.push_back(absl::StrCat("question.images[", i, "]"));
+  }
+  // From Prepare on Abandon may end the call, and this object with it.
+  ImageFetcher& fetcher = *admission_.fetcher();
+  const auto leaving = leaving_;
+  const ImageFetcher::Id id = fetcher.Prepare(std::move(request));
+  leaving->fetch = id;
+  // Whichever of these two and of those in Abandon comes last sees the other's word.
+  if (leaving->abandoned) fetcher.Cancel(id);
+  fetcher.Run(id);
+}
+
+void AdmittedCall::OnFetched(absl::StatusOr<std::vector<std::string>> pictures) {
+  End(pictures.ok() ? TakePictures(*std::move(pictures)) : pictures.status());
+}
+
+absl::Status AdmittedCall::TakePictures(std::vector<std::string> pictures) {
+  size_t next = 0;
+  for (v1::Image& image : *question_.mutable_images()) {
+    if (image.has_url()) image.set_data(std::move(pictures[next++]));
+  }
+  return admission_.Check(question_);
+}
+
+void AdmittedCall::End(const absl::Status& status) {
+  const auto entered = std::exchange(entered_, nullptr);
+  status.ok() ? entered(std::exchange(question_, {})) : entered(status);
+}
+
+void AdmittedCall::Abandon() {
+  leaving_->abandoned = true;
+  if (const ImageFetcher::Id fetch = leaving_->fetch; fetch != 0) admission_.fetcher()->Cancel(fetch);
+  admission_.gate().Abandon(waiting_, absl::CancelledError("the caller went away"));
+}
+
+}  // namespace diptych::gateway

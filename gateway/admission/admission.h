@@ -1,0 +1,136 @@
+// Decides at once whether a request is taken, and leads it from its arrival to the tiers: caller, memory, checks, slot,
+// images.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/byte_budget.h"
+#include "common/question_limits.h"
+#include "common/stage_clock.h"
+#include "diptych/v1/gateway.pb.h"
+#include "gateway/admission/api_keys.h"
+#include "gateway/admission/fair_gate.h"
+#include "gateway/image_urls/image_fetcher.h"
+
+namespace diptych::gateway {
+
+struct AdmissionOptions {
+  QuestionLimits limits;
+  int max_inflight = 0;
+  int64_t max_inflight_bytes = 0;
+  int max_waiting = 0;  // requests that may wait for a slot
+};
+
+// Outlives all calls. Thread-safe.
+class Admission {
+ public:
+  // `callers` and `fetcher` must outlive it. Without a `fetcher` no image is fetched. `served_model` returns the name of
+  // the served model, empty while it is unknown.
+  Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
+            std::function<std::string()> served_model);
+
+  // Memory that one request holds, counted for all and for its caller.
+  class Memory {
+   public:
+    // The errors of Reserve; what is held stays.
+    absl::Status Grow(int64_t message_bytes);
+
+   private:
+    friend class Admission;
+    std::shared_ptr<ByteBudget> callers_;
+    ByteBudget::Lease of_caller_;
+    ByteBudget::Lease of_all_;
+  };
+
+  // Memory for a request message of this many bytes. Comes before the message is read; lives as long as the request.
+  // RESOURCE_EXHAUSTED with QUEUE_FULL if it does not fit beside the others, or if a caller with a key would hold more
+  // than half of all there is and more than the largest request needs.
+  absl::StatusOr<Memory> Reserve(const Caller& caller, int64_t message_bytes);
+  // The least max_inflight_bytes with which every question within `limits` can be taken.
+  static int64_t LeastBytes(const QuestionLimits& limits);
+
+  // Errors: those of CheckQuestion, where a URL that may be fetched passes, unread, and what follows it is not looked
+  // at: check again when it has been fetched; NOT_FOUND with MODEL_UNKNOWN if it names another model than the served
+  // one. Comes before the gate: waiting would not fix these.
+  absl::Status Check(const v1::Question& question) const;
+
+  const Callers& callers() const { return callers_; }
+  ImageFetcher* fetcher() const { return fetcher_; }
+  FairGate& gate() { return *gate_; }
+  const ByteBudget& memory() const { return memory_; }
+  v1::Limits ToProto() const;
+
+ private:
+  std::shared_ptr<ByteBudget> BudgetOf(const Caller& caller);
+
+  const QuestionLimits limits_;
+  const int max_inflight_;
+  const Callers& callers_;
+  ImageFetcher* const fetcher_;
+  const std::function<std::string()> served_model_;
+  const std::shared_ptr<FairGate> gate_;
+  ByteBudget memory_;
+  std::mutex mutex_;
+  std::map<std::string, std::weak_ptr<ByteBudget>> budgets_;  // of callers with a key, by name
+};
+
+// The memory and slot of one call, held until it is destroyed. Thread-compatible, except Abandon.
+class AdmittedCall {
+ public:
+  AdmittedCall(Admission& admission, SteadyTime deadline) : admission_(admission), deadline_(deadline) {}
+
+  // Identifies the caller and reserves memory for the message, which has not been read yet. Errors: those of
+  // Callers::Identify and Admission::Reserve.
+  absl::Status Reserve(const grpc::ServerContextBase& context, int64_t message_bytes);
+  // Memory for so much more.
+  absl::Status Grow(int64_t message_bytes) { return memory_.Grow(message_bytes); }
+
+  // Once, before gRPC has the call's reactor. Checks the question, waits for a place, fetches what is given by address.
+  // `entered` is called once, also before this returns, on whichever thread comes last, and gets the question with all
+  // its pictures. Errors: those of Admission::Check, FairGate::Enter and ImageFetcher.
+  void Enter(v1::Question question, std::function<void(absl::StatusOr<v1::Question>)> entered);
+
+  // The caller left: ends a wait in Enter with CANCELLED. From any thread, at any time.
+  void Abandon();
+
+  // Counts tokens against the caller's limit.
+  void Charge(int64_t tokens) { place_.Charge(tokens); }
+  // Gives the place back. Idempotent.
+  void Leave() { place_ = {}; }
+
+ private:
+  void OnPlace(absl::StatusOr<FairGate::Place> place);
+  void Fetch(std::vector<int> by_address);
+  void OnFetched(absl::StatusOr<std::vector<std::string>> pictures);
+  // Puts them where their addresses are, and checks the whole again.
+  absl::Status TakePictures(std::vector<std::string> pictures);
+  void End(const absl::Status& status);
+
+  Admission& admission_;
+  const SteadyTime deadline_;
+  Caller caller_;
+  Admission::Memory memory_;
+  v1::Question question_;  // until it has entered
+  std::function<void(absl::StatusOr<v1::Question>)> entered_;
+  std::atomic<FairGate::Id> waiting_ = 0;
+  // Of its own, because the call may end while Fetch still looks at it.
+  struct Leaving {
+    std::atomic<ImageFetcher::Id> fetch = 0;
+    std::atomic<bool> abandoned = false;
+  };
+  const std::shared_ptr<Leaving> leaving_ = std::make_shared<Leaving>();
+  FairGate::Place place_;
+};
+
+}  // namespace diptych::gateway

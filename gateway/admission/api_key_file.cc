@@ -1,0 +1,93 @@
+#include "gateway/admission/api_key_file.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr std::chrono::seconds kGlanceAtFile(1);
+
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
+std::string_view BearerOf(std::string_view authorization) {
+  constexpr std::string_view kScheme = "bearer ";
+  const absl::string_view text(authorization.data(), authorization.size());
+  if (!absl::StartsWithIgnoreCase(text, absl::string_view(kScheme.data(), kScheme.size()))) return {};
+  authorization.remove_prefix(kScheme.size());
+  while (!authorization.empty() && authorization.front() == ' ') authorization.remove_prefix(1);
+  return authorization;
+}
+
+absl::StatusOr<std::unique_ptr<ApiKeyFile>> ApiKeyFile::Open(const std::string& file) {
+  auto self = std::unique_ptr<ApiKeyFile>(new ApiKeyFile(file));
+  self->stamp_ = StampOf(file);
+  if (const absl::Status read = self->Read(); !read.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--api_keys_file: ", read.message(), "; SECURITY.md shows what the file looks like"));
+  }
+  self->thread_ = std::thread([raw = self.get()] { raw->Watch(); });
+  return self;
+}
+
+ApiKeyFile::~ApiKeyFile() {
+  {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  stop_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+std::shared_ptr<const ApiKeys> ApiKeyFile::keys() const {
+  std::lock_guard lock(mutex_);
+  return keys_;
+}
+
+ApiKeyFile::Stamp ApiKeyFile::StampOf(const std::string& file) {
+  struct stat now = {};
+  if (stat(file.c_str(), &now) != 0) return {};
+  return {now.st_dev, now.st_ino, now.st_size, Nanoseconds(now.st_mtim), Nanoseconds(now.st_ctim)};
+}
+
+absl::Status ApiKeyFile::Read() {
+  DIPTYCH_ASSIGN_OR_RETURN(const std::string text, ReadFile(file_, kMaxApiKeyFileBytes));
+  auto read = ApiKeys::Parse(text);
+  if (!read.ok()) return read.status();
+  auto keys = std::make_shared<const ApiKeys>(*std::move(read));
+  std::lock_guard lock(mutex_);
+  keys_ = std::move(keys);
+  return absl::OkStatus();
+}
+
+void ApiKeyFile::Refresh() {
+  std::lock_guard lock(refresh_mutex_);
+  const Stamp now = StampOf(file_);
+  if (now == stamp_) return;
+  stamp_ = now;
+  const absl::Status read = Read();
+  if (read.ok()) return spdlog::info("the API keys were read again: {} of them", keys()->size());
+  spdlog::error("the API keys stay as they were: {}", std::string(read.message()));
+}
+
+void ApiKeyFile::Watch() {
+  std::unique_lock lock(mutex_);
+  while (!stop_.wait_for(lock, kGlanceAtFile, [this] { return stopped_; })) {
+    lock.unlock();
+    Refresh();
+    lock.lock();
+  }
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,158 @@
+#include "gateway/admission/fair_gate.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/call_watch.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr absl::Duration kTryAgainIn = absl::Seconds(1);
+constexpr char kWaitStage[] = "gateway";
+
+std::string NameOf(const Caller& caller) {
+  return caller == nullptr ? "" : caller->name;
+}
+
+absl::Status OverLimits(std::string_view limit, absl::Duration wait) {
+  return RetryLater(absl::StatusCode::kResourceExhausted, reason::kRateLimited,
+                    absl::StrCat("this API key is over its ", absl::string_view(limit.data(), limit.size()),
+                                 "; wait, or have the operator raise it"),
+                    wait);
+}
+
+}  // namespace
+
+FairGate::Place& FairGate::Place::operator=(Place&& other) noexcept {
+  Leave();
+  gate_ = std::move(other.gate_);
+  caller_ = std::move(other.caller_);
+  ticket_ = std::move(other.ticket_);
+  return *this;
+}
+
+void FairGate::Place::Leave() {
+  const auto gate = std::exchange(gate_, nullptr);
+  if (gate == nullptr) return;
+  gate->Leave(caller_);
+  ticket_.Leave();  // last: who waits for an empty door may end the gate then
+}
+
+void FairGate::Place::Charge(int64_t tokens) {
+  if (gate_ == nullptr || caller_ == nullptr || caller_->limits.tokens_per_minute == 0 || tokens <= 0) return;
+  std::lock_guard lock(gate_->mutex_);
+  gate_->rates_[caller_->name].Charge(tokens, caller_->limits.tokens_per_minute, SteadyClock::now());
+}
+
+std::shared_ptr<FairGate> FairGate::Make(int places, int waiting_room) {
+  return std::shared_ptr<FairGate>(new FairGate(places, waiting_room));
+}
+
+FairGate::FairGate(int places, int waiting_room)
+    : waiting_room_(waiting_room), door_(places + waiting_room), queue_(places, waiting_room) {}
+
+absl::Status FairGate::CheckRate(const Caller& caller, SteadyTime now) {
+  if (caller == nullptr || caller->limits.tokens_per_minute == 0) return absl::OkStatus();
+  const int64_t per_minute = caller->limits.tokens_per_minute;
+  const auto found = rates_.find(caller->name);
+  if (found == rates_.end()) return absl::OkStatus();
+  const SteadyDuration wait = found->second.Wait(per_minute, now);
+  if (wait > SteadyDuration::zero()) return OverLimits("tokens per minute", absl::FromChrono(wait));
+  if (found->second.Full(per_minute, now)) rates_.erase(found);  // so that names of long ago don't pile up
+  return absl::OkStatus();
+}
+
+FairGate::Id FairGate::Enter(const Caller& caller, int callers, SteadyTime deadline, Entered entered) {
+  Id id = 0;
+  absl::StatusOr<CallGate::Ticket> ticket = door_.Enter();
+  absl::Status verdict = ticket.status();
+  if (ticket.ok()) {
+    std::lock_guard lock(mutex_);
+    id = ++last_id_;
+    const absl::StatusOr<bool> enters = Decide(id, caller, callers, deadline, SteadyClock::now());
+    if (enters.ok() && !*enters) {
+      waiting_.emplace(id, Waiting{.caller = caller,
+                                   .ticket = *std::move(ticket),
+                                   .entered = std::move(entered),
+                                   .timer = std::make_unique<DeadlineTimer>(deadline, [weak = weak_from_this(), id] {
+                                     if (const auto self = weak.lock()) self->Abandon(id, DeadlinePassed(kWaitStage));
+                                   })});
+      return id;
+    }
+    verdict = enters.status();
+  }
+  verdict.ok() ? entered(Place(shared_from_this(), caller, *std::move(ticket))) : entered(verdict);
+  return id;
+}
+
+absl::StatusOr<bool> FairGate::Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now) {
+  DIPTYCH_RETURN_IF_ERROR(CheckRate(caller, now));
+  const auto verdict = queue_.Ask({.id = id,
+                                   .caller = NameOf(caller),
+                                   .max_inflight = caller == nullptr ? 0 : caller->limits.max_inflight,
+                                   .max_waiting = std::max(1, waiting_room_ / std::max(1, callers)),
+                                   .deadline = deadline});
+  if (verdict == FairQueue::Verdict::kCallerFull) return OverLimits("questions in flight", kTryAgainIn);
+  if (verdict == FairQueue::Verdict::kFull) {
+    return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
+                      "all places of this server are taken, and so is the room to wait for one", kTryAgainIn);
+  }
+  return verdict == FairQueue::Verdict::kEnters;
+}
+
+// With the lock held.
+FairGate::Waiting FairGate::TakeWaiting(Id id) {
+  const auto found = waiting_.find(id);
+  Waiting waiting = std::move(found->second);
+  waiting_.erase(found);
+  return waiting;
+}
+
+void FairGate::Abandon(Id id, const absl::Status& why) {
+  Waiting gone;
+  {
+    std::lock_guard lock(mutex_);
+    if (!queue_.Remove(id)) return;
+    gone = TakeWaiting(id);
+  }
+  gone.entered(why);
+}
+
+FairGate::Calls FairGate::Fill(SteadyTime now) {
+  Calls calls;
+  for (const Id id : queue_.Expired(now)) {
+    auto late = std::make_shared<Waiting>(TakeWaiting(id));
+    calls.push_back([late] { late->entered(DeadlinePassed(kWaitStage)); });
+  }
+  while (const auto id = queue_.Next(now)) {
+    auto next = std::make_shared<Waiting>(TakeWaiting(*id));
+    calls.push_back(
+        [next, self = shared_from_this()] { next->entered(Place(self, next->caller, std::move(next->ticket))); });
+  }
+  return calls;
+}
+
+void FairGate::Leave(const Caller& caller) {
+  Calls calls;
+  {
+    std::lock_guard lock(mutex_);
+    queue_.Leave(NameOf(caller));
+    calls = Fill(SteadyClock::now());
+  }
+  for (const auto& call : calls) call();
+}
+
+int FairGate::inside() const {
+  std::lock_guard lock(mutex_);
+  return queue_.inside();
+}
+
+int FairGate::waiting() const {
+  std::lock_guard lock(mutex_);
+  return queue_.waiting();
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,96 @@
+// The door in front of the tiers: places, a waiting room, and what each key may use.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/call_gate.h"
+#include "common/stage_clock.h"
+#include "gateway/admission/api_keys.h"
+#include "gateway/deadline_timer.h"
+#include "gateway/admission/fair_queue.h"
+#include "gateway/admission/token_rate.h"
+
+namespace diptych::gateway {
+
+// FairQueue and TokenRate with a lock, a clock and callbacks. Made by Make, because timers may outlast it. Thread-safe;
+// must outlive its places.
+class FairGate : public std::enable_shared_from_this<FairGate> {
+ public:
+  using Id = FairQueue::Id;
+
+  // One question that is inside. Leaves when it is destroyed. Movable.
+  class Place {
+   public:
+    Place() = default;
+    Place(Place&& other) noexcept = default;
+    Place& operator=(Place&& other) noexcept;
+    ~Place() { Leave(); }
+    // Counts what the question used against its key's tokens a minute. Nothing on an empty place.
+    void Charge(int64_t tokens);
+
+   private:
+    friend class FairGate;
+    Place(std::shared_ptr<FairGate> gate, Caller caller, CallGate::Ticket ticket)
+        : gate_(std::move(gate)), caller_(std::move(caller)), ticket_(std::move(ticket)) {}
+    void Leave();
+
+    std::shared_ptr<FairGate> gate_;
+    Caller caller_;
+    CallGate::Ticket ticket_;
+  };
+
+  // Gets the place, or why there is none. Must not wait.
+  using Entered = std::function<void(absl::StatusOr<Place>)>;
+
+  // With a waiting room of 0 nobody waits.
+  static std::shared_ptr<FairGate> Make(int places, int waiting_room);
+
+  // Calls `entered` once: before it returns, or later on whichever thread makes a place free. Errors:
+  // RESOURCE_EXHAUSTED with QUEUE_FULL when no place and no room to wait is left (`callers` share the room evenly), or
+  // with RATE_LIMITED when the caller is over its own limits, both with a time to retry; DRAINING; DEADLINE_EXCEEDED
+  // when `deadline` passes in the waiting room. Returns what Abandon takes.
+  Id Enter(const Caller& caller, int callers, SteadyTime deadline, Entered entered);
+
+  // Ends the wait of `id` with `why`; nothing if it waits no longer.
+  void Abandon(Id id, const absl::Status& why);
+
+  // Bounds all that are here, and closes when the process drains.
+  CallGate& door() { return door_; }
+  int inside() const;
+  int waiting() const;
+
+ private:
+  struct Waiting {
+    Caller caller;
+    CallGate::Ticket ticket;
+    Entered entered;
+    std::unique_ptr<DeadlineTimer> timer;
+  };
+  using Calls = std::vector<std::function<void()>>;
+
+  FairGate(int places, int waiting_room);
+  void Leave(const Caller& caller);
+  // With the lock held: true for a place, false for a wait.
+  absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now);
+  absl::Status CheckRate(const Caller& caller, SteadyTime now);
+  // With the lock held: what follows when a place is free, to be called without it.
+  Calls Fill(SteadyTime now);
+  Waiting TakeWaiting(Id id);
+
+  const int waiting_room_;
+  CallGate door_;
+  mutable std::mutex mutex_;
+  Id last_id_ = 0;
+  FairQueue queue_;
+  std::map<Id, Waiting> waiting_;
+  std::map<std::string, TokenRate> rates_;  // by key name
+};
+
+}  // namespace diptych::gateway

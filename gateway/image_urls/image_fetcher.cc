@@ -1,0 +1,167 @@
+#include "gateway/image_urls/image_fetcher.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/call_watch.h"
+#include "common/status.h"
+#include "gateway/deadline_timer.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr char kFetchStage[] = "gateway";
+constexpr std::chrono::seconds kAfterDeadline(1);
+
+bool IsRedirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+// A reason without a field gets the field.
+absl::Status InField(const absl::Status& status, const std::string& field) {
+  if (status.code() != absl::StatusCode::kInvalidArgument) return status;
+  return InvalidField(ReasonOf(status), field, std::string(status.message()));
+}
+
+absl::Status FetchFailed(std::string what) {
+  return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageUrlFailed, what + "; send the picture itself");
+}
+
+}  // namespace
+
+// Ends once, by whoever is first: the thread that fetches, the deadline or the caller.
+class ImageFetcher::Job {
+ public:
+  Job(Id id, Request request) : id_(id), request_(std::move(request)) {}
+
+  Id id() const { return id_; }
+  const std::vector<std::string>& urls() const { return request_.urls; }
+  const std::string& field(size_t index) const { return request_.fields[index]; }
+  SteadyTime deadline() const { return request_.deadline; }
+  bool wanted() const { return !ended_; }
+
+  void Keep(std::unique_ptr<DeadlineTimer> timer) {
+    std::lock_guard lock(mutex_);
+    if (!ended_) timer_ = std::move(timer);
+  }
+
+  absl::Status Take(int64_t bytes) {
+    std::lock_guard lock(mutex_);
+    return ended_ ? absl::CancelledError("the caller went away") : request_.take(bytes);
+  }
+
+  void End(absl::StatusOr<std::vector<std::string>> result) {
+    std::unique_ptr<DeadlineTimer> timer;
+    {
+      std::lock_guard lock(mutex_);
+      if (ended_.exchange(true)) return;
+      timer = std::move(timer_);
+    }
+    request_.done(std::move(result));
+  }
+
+ private:
+  const Id id_;
+  const Request request_;
+  std::mutex mutex_;
+  std::atomic<bool> ended_ = false;  // set under the mutex
+  std::unique_ptr<DeadlineTimer> timer_;
+};
+
+ImageFetcher::ImageFetcher(FetchRules rules, int threads, int waiting)
+    : rules_(std::move(rules)), queue_(static_cast<size_t>(waiting)) {
+  StartHttps();
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+}
+
+ImageFetcher::~ImageFetcher() {
+  queue_.Close();
+  std::unordered_map<Id, std::shared_ptr<Job>> jobs;
+  {
+    std::lock_guard lock(mutex_);
+    jobs.swap(jobs_);
+  }
+  for (const auto& [id, job] : jobs) job->End(absl::CancelledError("the server is shutting down"));
+  for (std::thread& thread : threads_) thread.join();
+}
+
+ImageFetcher::Id ImageFetcher::Prepare(Request request) {
+  std::lock_guard lock(mutex_);
+  const Id id = ++last_id_;
+  jobs_.emplace(id, std::make_shared<Job>(id, std::move(request)));
+  return id;
+}
+
+void ImageFetcher::Run(Id id) {
+  std::shared_ptr<Job> job = Find(id);
+  if (job == nullptr) return;
+  job->Keep(std::make_unique<DeadlineTimer>(job->deadline(), [weak = std::weak_ptr(job)] {
+    if (const auto late = weak.lock()) late->End(DeadlinePassed(kFetchStage));
+  }));
+  if (queue_.TryPush(std::shared_ptr(job))) return;
+  Forget(id);
+  job->End(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
+                      "too many pictures are being fetched from addresses", absl::Seconds(1)));
+}
+
+void ImageFetcher::Cancel(Id id) {
+  const std::shared_ptr<Job> job = Find(id);
+  if (job == nullptr) return;
+  queue_.RemoveIf([&](const std::shared_ptr<Job>& waiting) { return waiting == job; });
+  Forget(id);
+  job->End(absl::CancelledError("the caller went away"));
+}
+
+std::shared_ptr<ImageFetcher::Job> ImageFetcher::Find(Id id) {
+  std::lock_guard lock(mutex_);
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : found->second;
+}
+
+void ImageFetcher::Forget(Id id) {
+  std::lock_guard lock(mutex_);
+  jobs_.erase(id);
+}
+
+void ImageFetcher::Work() {
+  while (const auto job = queue_.Pop()) {
+    if ((*job)->wanted()) (*job)->End(FetchAll(**job));
+    Forget((*job)->id());
+  }
+}
+
+absl::StatusOr<std::vector<std::string>> ImageFetcher::FetchAll(Job& job) const {
+  // The deadline has a timer, which is to come first and say so.
+  const SteadyTime until =
+      std::min(job.deadline() + kAfterDeadline, SteadyClock::now() + absl::ToChronoNanoseconds(rules_.total_timeout));
+  std::vector<std::string> bodies;
+  for (size_t i = 0; i < job.urls().size(); ++i) {
+    absl::StatusOr<std::string> body = Fetch(job, job.urls()[i], until);
+    if (!body.ok()) return InField(body.status(), job.field(i));
+    bodies.push_back(*std::move(body));
+  }
+  return bodies;
+}
+
+// Each hop is a request of its own, checked like the first.
+absl::StatusOr<std::string> ImageFetcher::Fetch(Job& job, std::string url, SteadyTime until) const {
+  for (int hop = 0; hop <= rules_.max_redirects; ++hop) {
+    const SteadyDuration left = until - SteadyClock::now();
+    if (left <= SteadyDuration::zero()) return FetchFailed("fetching the picture took too long");
+    DIPTYCH_ASSIGN_OR_RETURN(HttpsReply reply, HttpsGet({.url = url,
+                                                         .timeout = absl::FromChrono(left),
+                                                         .wanted = [&job] { return job.wanted(); },
+                                                         .take = [&job](int64_t bytes) { return job.Take(bytes); }},
+                                                        rules_));
+    if (reply.status == 200) return std::move(reply.body);
+    if (!IsRedirect(reply.status) || reply.location.empty()) {
+      return FetchFailed(absl::StrCat("the picture's address answered with HTTP status ", reply.status));
+    }
+    url = std::move(reply.location);
+  }
+  return FetchFailed(absl::StrCat("the picture's address led on more than ", rules_.max_redirects, " times"));
+}
+
+}  // namespace diptych::gateway

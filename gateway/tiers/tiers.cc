@@ -1,0 +1,112 @@
+#include "gateway/tiers/tiers.h"
+
+#include <atomic>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/channel.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr auto kPatience = std::chrono::milliseconds(900);
+// An answer is small but for its log-probabilities: 20 a token.
+constexpr int kMaxMessageBytes = 16 << 20;
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenTier(const std::string& target, const char* service,
+                                                        std::string_view flag, const TlsOptions& tls) {
+  auto channel =
+      MakeChannel({.target = target, .service_name = service, .tls = tls, .max_receive_bytes = kMaxMessageBytes});
+  if (!channel.ok()) return Annotate(channel.status(), flag);
+  return channel;
+}
+
+// Both calls with their answers; deletes itself after the second.
+struct Description {
+  grpc::ClientContext language_context, vision_context;
+  v1::GetLanguageModelRequest language_request;
+  v1::GetLanguageModelResponse language;
+  v1::GetVisionModelRequest vision_request;
+  v1::GetVisionModelResponse vision;
+  TierReports reports;
+  std::function<void(TierReports)> done;
+  std::atomic<int> pending = 2;
+
+  template <typename Response>
+  void Arrived(const grpc::Status& status, Response& response, absl::StatusOr<TierReport>& report) {
+    if (status.ok()) {
+      report = TierReport{std::move(*response.mutable_model()), std::move(*response.mutable_load())};
+    } else {
+      report = FromGrpcStatus(status);
+    }
+    if (--pending > 0) return;
+    done(std::move(reports));
+    delete this;
+  }
+};
+
+v1::TierStatus ToProto(const char* name, const absl::StatusOr<TierReport>& report) {
+  v1::TierStatus tier;
+  tier.set_name(name);
+  tier.set_serving(report.ok());
+  if (report.ok()) {
+    *tier.mutable_model() = report->model;
+    *tier.mutable_load() = report->load;
+  } else {
+    tier.set_error(report.status().code() == absl::StatusCode::kUnavailable ? "does not answer"
+                                                                            : std::string(report.status().message()));
+  }
+  return tier;
+}
+
+}  // namespace
+
+absl::StatusOr<Tiers> OpenTiers(const Options& options) {
+  Tiers tiers;
+  DIPTYCH_ASSIGN_OR_RETURN(tiers.language_channel,
+                           OpenTier(options.language_target, v1::LanguageService::service_full_name(),
+                                    "--language_target", options.tier_tls));
+  DIPTYCH_ASSIGN_OR_RETURN(
+      const auto vision_channel,
+      OpenTier(options.vision_target, v1::VisionService::service_full_name(), "--vision_target", options.tier_tls));
+  tiers.language = v1::LanguageService::NewStub(tiers.language_channel);
+  tiers.vision = v1::VisionService::NewStub(vision_channel);
+  return tiers;
+}
+
+void DescribeTiers(Tiers& tiers, std::function<void(TierReports)> done) {
+  auto* call = new Description;
+  call->done = std::move(done);
+  const auto deadline = std::chrono::system_clock::now() + kPatience;
+  call->language_context.set_deadline(deadline);
+  call->vision_context.set_deadline(deadline);
+  tiers.language->async()->GetLanguageModel(
+      &call->language_context, &call->language_request, &call->language,
+      [call](const grpc::Status& status) { call->Arrived(status, call->language, call->reports.language); });
+  tiers.vision->async()->GetVisionModel(
+      &call->vision_context, &call->vision_request, &call->vision,
+      [call](const grpc::Status& status) { call->Arrived(status, call->vision, call->reports.vision); });
+}
+
+absl::StatusOr<v1::GetModelResponse> MergeReports(const TierReports& reports) {
+  if (!reports.language.ok()) {
+    return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
+                     absl::StrCat("the language tier does not answer; the vision tier ",
+                                  reports.vision.ok() ? "serves" : "does not answer either"));
+  }
+  v1::GetModelResponse response;
+  v1::ModelDescription& model = *response.mutable_model();
+  model = reports.language->model;
+  if (reports.vision.ok()) {
+    auto parts = reports.vision->model.parts();
+    parts.MergeFrom(model.parts());
+    *model.mutable_parts() = std::move(parts);
+  }
+  *response.add_tiers() = ToProto("language", reports.language);
+  *response.add_tiers() = ToProto("vision", reports.vision);
+  return response;
+}
+
+}  // namespace diptych::gateway

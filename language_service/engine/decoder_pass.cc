@@ -1,0 +1,106 @@
+#include "language_service/engine/decoder_pass.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/catch_exceptions.h"
+
+namespace diptych::language {
+namespace {
+
+using Rows = std::span<const PlannedRow>;
+
+// The rows of each request.
+std::vector<Rows> ByRequest(Rows rows) {
+  std::vector<Rows> requests;
+  for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+    while (end < rows.size() && rows[end].id == rows[begin].id) ++end;
+    requests.push_back(rows.subspan(begin, end - begin));
+  }
+  return requests;
+}
+
+// [T, De] of each row. All ids are looked up at once.
+std::vector<at::Tensor> Embed(Rows rows, const std::map<uint64_t, Sequence>& sequences,
+                              const ServedLanguageModel& model) {
+  std::vector<int64_t> ids;
+  std::vector<size_t> counts;
+  for (const PlannedRow& row : rows) {
+    const auto own = sequences.at(row.id).Ids(row.beam, row.past, row.tokens);
+    ids.insert(ids.end(), own.begin(), own.end());
+    counts.push_back(own.size());
+  }
+  const at::Tensor text = ids.empty() ? at::Tensor() : model.embed(ids)[0];
+  std::vector<at::Tensor> embeddings;
+  int64_t begin = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const at::Tensor queries = sequences.at(rows[i].id).QueryTokens(rows[i].past, rows[i].tokens);
+    const auto count = static_cast<int64_t>(counts[i]);
+    const at::Tensor own = count > 0 ? text.narrow(0, begin, count) : at::Tensor();
+    begin += count;
+    if (queries.defined() && own.defined()) {
+      embeddings.push_back(at::cat({queries, own}));
+    } else {
+      embeddings.push_back(queries.defined() ? queries : own);
+    }
+  }
+  return embeddings;
+}
+
+at::Tensor Forward(Rows rows, const std::map<uint64_t, Sequence>& sequences, const ServedLanguageModel& model,
+                   blip2::KvPool& pool) {
+  const std::vector<at::Tensor> embeddings = Embed(rows, sequences, model);
+  std::vector<blip2::DecoderRow> decoder_rows;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    decoder_rows.push_back({.embeddings = embeddings[i],
+                            .past = rows[i].past,
+                            .blocks = rows[i].blocks,
+                            .wants_logits = rows[i].wants_logits});
+  }
+  return model.forward(decoder_rows, pool).to(at::kCPU);
+}
+
+// Deals the logits out again.
+void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector<PassResult>& results) {
+  int64_t begin = 0;
+  for (const Rows& rows : requests) {
+    const auto count = std::count_if(rows.begin(), rows.end(), [](const PlannedRow& row) { return row.wants_logits; });
+    results.push_back({.id = rows[0].id, .logits = count > 0 ? logits.narrow(0, begin, count) : at::Tensor()});
+    begin += count;
+  }
+}
+
+const char* StageOf(Rows rows, const std::map<uint64_t, Sequence>& sequences) {
+  return sequences.at(rows[0].id).generated() == 0 ? "prefill" : "decode";
+}
+
+}  // namespace
+
+std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, Sequence>& sequences,
+                                const ServedLanguageModel& model, blip2::KvPool& pool) {
+  const std::vector<Rows> requests = ByRequest(plan.rows);
+  std::vector<PassResult> results;
+  const auto run = [&](std::span<const Rows> some) {
+    const Rows rows(some.front().data(), some.back().data() + some.back().size());
+    return CatchExceptions(StageOf(rows, sequences), [&] {
+      Split(Forward(rows, sequences, model, pool), some, results);
+      return absl::OkStatus();
+    });
+  };
+  const absl::Status copied = CatchExceptions("decode", [&] {
+    for (const BlockCopy& copy : plan.copies) model.copy_kv_block(pool, copy.from, copy.to);
+    return absl::OkStatus();
+  });
+  absl::Status status = copied.ok() ? run(requests) : copied;
+  if (status.ok()) return results;
+  results.clear();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (copied.ok() && requests.size() > 1) status = run(std::span(requests).subspan(i, 1));
+    if (!status.ok()) results.push_back({.id = requests[i][0].id, .logits = status});
+  }
+  return results;
+}
+
+}  // namespace diptych::language

@@ -1,0 +1,32 @@
+// One pass of the decoder over what the scheduler planned.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "blip2/kv_pool.h"
+#include "language_service/engine/scheduler.h"
+#include "language_service/engine/sequence.h"
+#include "language_service/served_model.h"
+
+namespace diptych::language {
+
+// What a pass gave one request: float32 logits [R, V] of its R rows that wanted some (undefined if none did), or the
+// error that ends it.
+struct PassResult {
+  uint64_t id = 0;
+  absl::StatusOr<at::Tensor> logits;
+};
+
+// Copies the plan's blocks, then runs its rows together. If that fails, runs the requests one by one, so that only
+// those fail that cause it: rows write nothing but their own new places, so a second run does what the first should
+// have done. Throws nothing. One result for each request of the plan, in its order.
+std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, Sequence>& sequences,
+                                const ServedLanguageModel& model, blip2::KvPool& pool);
+
+}  // namespace diptych::language

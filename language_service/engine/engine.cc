@@ -1,0 +1,260 @@
+#include "language_service/engine/engine.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/catch_exceptions.h"
+#include "common/status.h"
+#include "language_service/engine/decoder_pass.h"
+#include "language_service/engine/projection.h"
+#include "language_service/engine/relevance.h"
+
+namespace diptych::language {
+namespace {
+
+// How often the thread looks whether a reader that is behind has caught up, when it has nothing else to do.
+constexpr std::chrono::milliseconds kPausedPoll(10);
+
+absl::Status QueueFull() {
+  return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "the language engine's queue is full",
+                    absl::Seconds(1));
+}
+
+absl::Status SlowReader() {
+  return RetryLater(absl::StatusCode::kResourceExhausted, reason::kSlowReader,
+                    "the answer's reader takes none of what waits for it", absl::Seconds(1));
+}
+
+absl::Status NoTimeLeft() {
+  return absl::DeadlineExceededError("the deadline leaves no time for stage prefill");
+}
+
+SchedulerOptions ToSchedulerOptions(const ServedLanguageModel& model, const blip2::KvPool& pool,
+                                    const EngineOptions& options) {
+  return {.blocks = static_cast<int32_t>(pool.blocks),
+          .block_tokens = pool.block_tokens,
+          .query_tokens = model.config.num_query_tokens,
+          .max_batch = options.max_batch,
+          .max_batched_tokens = options.max_batched_tokens};
+}
+
+EngineStats StatsOfUnused(const blip2::KvPool& pool) {
+  EngineStats stats;
+  stats.kv_block_tokens = pool.block_tokens;
+  stats.kv_blocks_total = pool.blocks;
+  for (const auto* tensors : {&pool.keys, &pool.values}) {
+    for (const at::Tensor& tensor : *tensors) stats.kv_block_bytes += static_cast<int64_t>(tensor.nbytes());
+  }
+  stats.kv_block_bytes /= std::max<int64_t>(pool.blocks, 1);
+  return stats;
+}
+
+}  // namespace
+
+LanguageEngine::LanguageEngine(const ServedLanguageModel& model, blip2::KvPool pool, const EngineOptions& options)
+    : model_(model),
+      options_(options),
+      inbox_(options.queue_limit, options.projection_limit),
+      published_(StatsOfUnused(pool)),
+      pool_(std::move(pool)),
+      scheduler_(ToSchedulerOptions(model, pool_, options)),
+      stats_(published_),
+      thread_([this] { Run(); }) {}
+
+LanguageEngine::~LanguageEngine() {
+  inbox_.Close();
+  thread_.join();
+}
+
+void LanguageEngine::Submit(GenerateWork work) {
+  const std::shared_ptr<TokenStream> stream = work.stream;
+  if (!inbox_.TryPush(std::move(work))) stream->End(QueueFull());
+}
+
+void LanguageEngine::Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done) {
+  Projection projection{.tokens = std::move(tokens),
+                        .image_key = std::move(image_key),
+                        .with_attention = with_attention,
+                        .done = std::move(done)};
+  if (!inbox_.TryPush(std::move(projection))) projection.done(QueueFull());
+}
+
+EngineStats LanguageEngine::stats() const {
+  const auto inside = static_cast<int64_t>(inbox_.inside());
+  std::lock_guard lock(stats_mutex_);
+  EngineStats stats = published_;
+  stats.requests_waiting = std::max<int64_t>(inside - stats.requests_running, 0);
+  return stats;
+}
+
+void LanguageEngine::Run() {
+  at::init_num_threads();
+  const c10::InferenceMode inference_mode;
+  PublishStats();
+  std::optional<SteadyDuration> patience;  // for more work; nullopt: there is none yet
+  while (true) {
+    EngineInbox::Content content = inbox_.Take(patience);
+    closing_ = content.closed;
+    for (GenerateWork& work : content.work) Admit(std::move(work));
+    const bool projected = content.projection.has_value();
+    if (projected) RunProjection(*std::move(content.projection));
+    Sweep(SteadyClock::now());
+    const bool explained = ExplainOne();
+    const bool ran = RunPlan(scheduler_.Plan(SteadyClock::now()));
+    if (closing_ && sequences_.empty() && !projected) return;
+    if (ran || projected || explained) {
+      patience = SteadyDuration::zero();
+    } else if (sequences_.empty()) {
+      patience = std::nullopt;
+    } else {
+      patience = kPausedPoll;
+    }
+  }
+}
+
+void LanguageEngine::Admit(GenerateWork work) {
+  const uint64_t id = ++last_id_;
+  const auto& [place, added] = sequences_.try_emplace(id, std::move(work), model_);
+  const absl::Status status = scheduler_.Add(place->second.ToScheduled(id));
+  if (status.ok()) return;
+  const std::shared_ptr<TokenStream> stream = place->second.shared_stream();
+  sequences_.erase(place);
+  inbox_.Leave();
+  stream->End(status);
+}
+
+void LanguageEngine::RunProjection(Projection projection) {
+  auto image =
+      ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key), projection.with_attention);
+  ++stats_.projections;
+  PublishStats();
+  projection.done(std::move(image));
+}
+
+void LanguageEngine::Sweep(SteadyTime now) {
+  std::vector<std::pair<uint64_t, absl::Status>> ended;
+  for (const auto& [id, sequence] : sequences_) {
+    absl::Status status = sequence.Check(now);
+    if (status.ok() && !sequence.finished()) status = Watch(id, sequence, now);
+    if (!status.ok()) ended.emplace_back(id, std::move(status));
+  }
+  for (auto& [id, status] : ended) Retire(id, std::move(status));
+}
+
+absl::Status LanguageEngine::Watch(uint64_t id, const Sequence& sequence, SteadyTime now) {
+  const int64_t unread = sequence.stream().unread_tokens();
+  const auto paused = paused_.find(id);
+  if (paused == paused_.end()) {
+    if (unread <= options_.max_unread_tokens || sequence.has_beams()) return absl::OkStatus();
+    scheduler_.Pause(id);
+    paused_.emplace(id, now);
+    PublishStats();
+  } else if (unread == 0) {
+    scheduler_.Resume(id);
+    paused_.erase(paused);
+  } else if (closing_ || now - paused->second >= options_.reader_patience) {
+    ++stats_.slow_readers;
+    return SlowReader();
+  }
+  return absl::OkStatus();
+}
+
+bool LanguageEngine::RunPlan(const StepPlan& plan) {
+  for (const uint64_t id : plan.too_late) Retire(id, NoTimeLeft());
+  if (plan.rows.empty()) return !plan.too_late.empty();
+  const SteadyTime begin = SteadyClock::now();
+  int64_t tokens = 0;
+  for (const PlannedRow& row : plan.rows) {
+    Sequence& sequence = sequences_.at(row.id);
+    if (row.beam == 0) sequence.BeginPass(begin);
+    (sequence.generated() == 0 ? stats_.prefill_tokens : stats_.decode_tokens) += row.tokens;
+    tokens += row.tokens;
+  }
+  stats_.last_batch = static_cast<int64_t>(plan.rows.size());
+  stats_.rows += stats_.last_batch;
+  ++stats_.passes;
+  const auto& bounds = EngineStats::kBatchSizeBounds;
+  ++stats_.passes_by_batch_size[std::lower_bound(bounds.begin(), bounds.end(), stats_.last_batch) - bounds.begin()];
+  const std::vector<PassResult> results = RunPass(plan, sequences_, model_, pool_);
+  const SteadyTime end = SteadyClock::now();
+  bool sound = true;
+  for (const PassResult& result : results) sound = sound && result.logits.ok();
+  if (sound) scheduler_.ObservePass(tokens, end - begin);
+  for (const PassResult& result : results) Advance(result.id, result.logits, end);
+  PublishStats();
+  return true;
+}
+
+void LanguageEngine::Advance(uint64_t id, const absl::StatusOr<at::Tensor>& logits, SteadyTime now) {
+  if (!logits.ok()) return Retire(id, logits.status());
+  Sequence& sequence = sequences_.at(id);
+  scheduler_.Computed(id);
+  if (!logits->defined()) return sequence.EndChunk(now);
+  const int64_t before = sequence.answer_tokens();
+  const absl::Status status = CatchExceptions("decode", [&] { return sequence.Accept(*logits); });
+  if (!status.ok()) return Retire(id, status);
+  stats_.generated_tokens += sequence.answer_tokens() - before;
+  if (sequence.has_beams() && !sequence.finished()) return scheduler_.Fork(id, sequence.parents());
+  scheduler_.Append(id, sequence.last_token());
+  if (sequence.finished()) Finish(id);
+}
+
+void LanguageEngine::Finish(uint64_t id) {
+  Sequence& sequence = sequences_.at(id);
+  const int64_t cached_tokens = scheduler_.cached_tokens(id);
+  if (!sequence.wants_relevance()) return Retire(id, sequence.TakeResult(cached_tokens));
+  scheduler_.Remove(id);  // its place and its blocks are others' from now on
+  unexplained_.emplace(id, cached_tokens);
+}
+
+bool LanguageEngine::ExplainOne() {
+  if (unexplained_.empty()) return false;
+  const auto [id, cached_tokens] = *unexplained_.begin();
+  Sequence& sequence = sequences_.at(id);
+  sequence.BeginPass(SteadyClock::now());
+  auto relevance = ComputeRelevance(model_, sequence);
+  sequence.EndChunk(SteadyClock::now());
+  if (relevance.ok()) {
+    GenerateResult result = sequence.TakeResult(cached_tokens);
+    result.relevance = *std::move(relevance);
+    Retire(id, std::move(result));
+  } else {
+    Retire(id, relevance.status());
+  }
+  return true;
+}
+
+// Everything that the request held is free, and counted as free, before its caller may come back.
+void LanguageEngine::Retire(uint64_t id, absl::StatusOr<GenerateResult> result) {
+  const auto place = sequences_.find(id);
+  const std::shared_ptr<TokenStream> stream = place->second.shared_stream();
+  if (absl::IsInternal(result.status())) ++stats_.failed_requests;
+  if (unexplained_.erase(id) == 0) scheduler_.Remove(id);
+  const bool stuck = paused_.erase(id) > 0;
+  sequences_.erase(place);
+  inbox_.Leave();
+  PublishStats();
+  if (stuck) stream->GiveUpReader();
+  stream->End(std::move(result));
+}
+
+void LanguageEngine::PublishStats() {
+  const SchedulerCounts counts = scheduler_.counts();
+  stats_.requests_running = counts.running;
+  stats_.kv_blocks_total = counts.blocks_total;
+  stats_.kv_blocks_used = counts.blocks_held;
+  stats_.kv_blocks_cached = counts.blocks_cached;
+  stats_.preemptions = counts.preemptions;
+  stats_.prompt_tokens = counts.prefix_queries;
+  stats_.cached_tokens = counts.prefix_hits;
+  std::lock_guard lock(stats_mutex_);
+  published_ = stats_;
+}
+
+}  // namespace diptych::language

@@ -1,0 +1,90 @@
+// The language engine: one thread that alone runs Q-Former and decoder, for many requests at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "blip2/kv_pool.h"
+#include "language_service/engine/engine_inbox.h"
+#include "language_service/engine/engine_options.h"
+#include "language_service/engine/engine_stats.h"
+#include "language_service/engine/generate_work.h"
+#include "language_service/engine/projected_image.h"
+#include "language_service/engine/scheduler.h"
+#include "language_service/engine/sequence.h"
+#include "language_service/served_model.h"
+#include "language_service/engine/visual_tokens.h"
+
+namespace diptych::language {
+
+// Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
+// its prompt. Between two steps at most one picture goes through the Q-Former, and at most one whole answer through the
+// decoder for its relevance. Thread-safe.
+class LanguageEngine {
+ public:
+  using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)>;
+
+  // `model` must outlive the engine; `pool` is AllocateKvCache's.
+  LanguageEngine(const ServedLanguageModel& model, blip2::KvPool pool, const EngineOptions& options);
+  // Runs what is inside to its end, then joins the thread.
+  ~LanguageEngine();
+
+  // Ends work.stream in any case, sooner or later. Never waits. RESOURCE_EXHAUSTED with QUEUE_FULL if too many are
+  // inside, with KV_FULL if the request could not run even alone, with SLOW_READER if its reader lets tokens lie;
+  // CANCELLED or DEADLINE_EXCEEDED within one step; INTERNAL if the model fails on this request.
+  void Submit(GenerateWork work);
+
+  // Runs the Q-Former over one picture's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once:
+  // on the engine thread, or, with RESOURCE_EXHAUSTED, before it returns if the queue is full. INTERNAL if the model
+  // fails on these tokens or makes numbers of them that are not finite. `done` must not wait.
+  void Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done);
+
+  EngineStats stats() const;
+
+ private:
+  void Run();
+  void Step();
+  void Admit(GenerateWork work);
+  void RunProjection(Projection projection);
+  // Ends what nobody wants any more, and pauses, wakes or gives up those whose readers are behind.
+  void Sweep(SteadyTime now);
+  // Looks at the sequence's reader. SLOW_READER if it is to be given up.
+  absl::Status Watch(uint64_t id, const Sequence& sequence, SteadyTime now);
+  // One pass over what is planned. False if that is nothing.
+  bool RunPlan(const StepPlan& plan);
+  void Advance(uint64_t id, const absl::StatusOr<at::Tensor>& logits, SteadyTime now);
+  // The answer is whole: retires it, or lets it wait for its relevance.
+  void Finish(uint64_t id);
+  // Where one answer that waits for it looked: a pass of the decoder. False if none waits.
+  bool ExplainOne();
+  void Retire(uint64_t id, absl::StatusOr<GenerateResult> result);
+  void PublishStats();
+
+  const ServedLanguageModel& model_;
+  const EngineOptions options_;
+  EngineInbox inbox_;
+
+  mutable std::mutex stats_mutex_;
+  EngineStats published_;
+
+  // Of the engine thread alone.
+  blip2::KvPool pool_;
+  Scheduler scheduler_;
+  std::map<uint64_t, Sequence> sequences_;
+  std::map<uint64_t, SteadyTime> paused_;  // since when
+  // Whole answers that wait for their relevance, and how many prompt tokens of each were found in the KV cache.
+  std::map<uint64_t, int64_t> unexplained_;
+  uint64_t last_id_ = 0;
+  bool closing_ = false;
+  EngineStats stats_;
+
+  std::thread thread_;
+};
+
+}  // namespace diptych::language

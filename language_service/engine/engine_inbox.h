@@ -1,0 +1,70 @@
+// What waits for the engine thread.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "language_service/engine/generate_work.h"
+#include "language_service/engine/projected_image.h"
+#include "language_service/engine/visual_tokens.h"
+
+namespace diptych::language {
+
+// One picture for the Q-Former.
+struct Projection {
+  VisualTokens tokens;
+  std::string image_key;
+  bool with_attention = false;
+  std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)> done;
+};
+
+// Requests and pictures in the order in which they came. Bounds the requests that are inside the engine, from TryPush
+// to Leave. Thread-safe.
+class EngineInbox {
+ public:
+  struct Content {
+    std::vector<GenerateWork> work = {};        // all
+    std::optional<Projection> projection = {};  // the first
+    bool closed = false;
+  };
+
+  EngineInbox(size_t work_limit, size_t projection_limit)
+      : work_limit_(work_limit), projection_limit_(projection_limit) {}
+
+  EngineInbox(const EngineInbox&) = delete;
+  EngineInbox& operator=(const EngineInbox&) = delete;
+
+  // False, and the argument is untouched, when the bound is reached or the inbox closed. Never waits.
+  bool TryPush(GenerateWork&& work);
+  bool TryPush(Projection&& projection);
+  // A request has ended.
+  void Leave();
+  // Refuses further items; those inside are still taken. Idempotent.
+  void Close();
+
+  // Takes what there is. If that is nothing, waits for something, for Close, or until `patience` has passed (nullopt:
+  // without end).
+  Content Take(std::optional<SteadyDuration> patience);
+
+  // Requests from TryPush to Leave.
+  size_t inside() const;
+
+ private:
+  const size_t work_limit_;
+  const size_t projection_limit_;
+  mutable std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<GenerateWork> work_;
+  std::deque<Projection> projections_;
+  size_t inside_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace diptych::language

@@ -1,0 +1,29 @@
+// One question on its way through the language service, and what comes out.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blip2/generation.h"
+#include "blip2/prompt.h"
+#include "common/call_watch.h"
+#include "common/stage_clock.h"
+#include "language_service/engine/projected_image.h"
+#include "language_service/engine/token_stream.h"
+
+namespace diptych::language {
+
+// What the engine needs. Belongs to one thread at a time; the queue hands it on.
+struct GenerateWork {
+  blip2::Prompt prompt;
+  blip2::GenerationOptions options;
+  std::vector<std::shared_ptr<const ProjectedImage>> images;  // in the order of the prompt
+  bool relevance = false;                                     // is wanted: the images then have their query_attention
+  StageClock clock;
+  std::shared_ptr<const CallWatch> watch;
+  std::shared_ptr<TokenStream> stream;
+};
+
+}  // namespace diptych::language

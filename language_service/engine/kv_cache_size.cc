@@ -1,0 +1,54 @@
+#include "language_service/engine/kv_cache_size.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "common/catch_exceptions.h"
+#include "common/status.h"
+
+namespace diptych::language {
+namespace {
+
+constexpr int64_t kBlockTokens = 16;
+constexpr int64_t kFewestBlockTokens = 4;
+constexpr int64_t kDefaultWindows = 16;
+constexpr int64_t kDefaultBytes = int64_t{512} << 20;
+
+}  // namespace
+
+int64_t KvBlockTokens(int64_t query_tokens) {
+  for (int64_t tokens = kBlockTokens; tokens >= kFewestBlockTokens; --tokens) {
+    if (query_tokens % tokens == 0) return tokens;
+  }
+  return kBlockTokens;
+}
+
+int64_t DefaultKvCacheBytes(const ServedLanguageModel& model) {
+  const int64_t tokens = KvBlockTokens(model.config.num_query_tokens);
+  const int64_t window_blocks = (model.config.text.max_position_embeddings + tokens - 1) / tokens;
+  const int64_t window_bytes = window_blocks * model.kv_block_bytes(tokens);
+  return std::max(window_bytes, std::min(kDefaultBytes, kDefaultWindows * window_bytes));
+}
+
+absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes) {
+  if (bytes < 0) return absl::InvalidArgumentError("--kv_cache_bytes takes 0 or more");
+  if (bytes == 0) bytes = DefaultKvCacheBytes(model);
+  const int64_t block_tokens = KvBlockTokens(model.config.num_query_tokens);
+  const int64_t block_bytes = model.kv_block_bytes(block_tokens);
+  const int64_t blocks = std::min<int64_t>(bytes / block_bytes, std::numeric_limits<int32_t>::max());
+  if (blocks < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("--kv_cache_bytes: one block of this model takes ", block_bytes));
+  }
+  blip2::KvPool pool;
+  const absl::Status status = CatchExceptions("allocating the KV cache", [&] {
+    pool = model.make_kv_pool(blocks, block_tokens);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) {
+    return absl::ResourceExhaustedError(absl::StrCat("--kv_cache_bytes: no room for ", blocks * block_bytes, " bytes"));
+  }
+  return pool;
+}
+
+}  // namespace diptych::language

@@ -1,0 +1,23 @@
+// How large the KV cache is and how it is cut.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "blip2/kv_pool.h"
+#include "language_service/served_model.h"
+
+namespace diptych::language {
+
+// 16, or the largest lower number that divides a picture's query tokens, so that the pictures at the front of a prompt
+// are whole blocks, which others can share. 16 if all such divisors are smaller than 4.
+int64_t KvBlockTokens(int64_t query_tokens);
+
+// Sixteen windows, but at most 512 MiB, and at least one window.
+int64_t DefaultKvCacheBytes(const ServedLanguageModel& model);
+
+// As many blocks as fit into `bytes` (0: the default). INVALID_ARGUMENT naming the flag if that is none;
+// RESOURCE_EXHAUSTED if the device has no room for them.
+absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes);
+
+}  // namespace diptych::language

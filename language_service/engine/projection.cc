@@ -1,0 +1,55 @@
+#include "language_service/engine/projection.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "common/catch_exceptions.h"
+#include "common/status.h"
+
+namespace diptych::language {
+namespace {
+
+at::ScalarType ScalarTypeOf(v1::NumberType type) {
+  switch (type) {
+    case v1::NUMBER_TYPE_BFLOAT16:
+      return at::kBFloat16;
+    case v1::NUMBER_TYPE_FLOAT16:
+      return at::kHalf;
+    default:
+      return at::kFloat;
+  }
+}
+
+// -> [1, P, Dv]. Shares the bytes of `tokens`, which must outlive it.
+at::Tensor ToTensor(VisualTokens& tokens) {
+  return at::from_blob(tokens.bytes.data(), {1, tokens.tokens, tokens.width}, ScalarTypeOf(tokens.dtype));
+}
+
+bool AllFinite(const at::Tensor& tensor) {
+  return tensor.isfinite().all().item<bool>();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const ProjectedImage>> ProjectImage(const ServedLanguageModel& model,
+                                                                   VisualTokens tokens, std::string image_key,
+                                                                   bool with_attention) {
+  ProjectedImage image{.key = std::move(image_key), .query_tokens = {}};
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("qformer", [&] {
+    if (with_attention) {
+      ProjectionAnalysis analysis = model.analyze_projection(ToTensor(tokens));
+      image.query_tokens = std::move(analysis.query_tokens);
+      image.query_attention = analysis.cross_attention[0].to(at::kCPU, at::kFloat).contiguous();
+    } else {
+      image.query_tokens = model.project(ToTensor(tokens));
+    }
+    if (!AllFinite(image.query_tokens) || (with_attention && !AllFinite(image.query_attention))) {
+      return absl::InternalError("the model's query tokens for a picture are not finite");
+    }
+    return absl::OkStatus();
+  }));
+  return std::make_shared<const ProjectedImage>(std::move(image));
+}
+
+}  // namespace diptych::language

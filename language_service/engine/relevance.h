@@ -1,0 +1,25 @@
+// From attention to patches: where an answer's tokens looked.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "language_service/engine/sequence.h"
+#include "language_service/engine/token_stream.h"
+#include "language_service/served_model.h"
+
+namespace diptych::language {
+
+// attention [G, n·Q] float32: of G tokens to the query tokens of n pictures, side by side; query_attention: [Q, P] of
+// each picture. A picture's grid is the sum of its queries' maps, each weighted with its share of the attention that
+// the picture had.
+AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at::Tensor> query_attention);
+
+// One pass of the decoder over prompt and answer, then the above. Throws nothing: INTERNAL if the model fails or makes
+// numbers that are not finite. Requires: sequence.finished(), pictures with query_attention, no beams. Confined to the
+// engine thread.
+absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence);
+
+}  // namespace diptych::language

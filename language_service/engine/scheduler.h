@@ -1,0 +1,158 @@
+// Decides what the next pass of the decoder works on: no tensor, no thread, no clock of its own.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/question_limits.h"
+#include "common/stage_clock.h"
+#include "language_service/engine/kv_block_key.h"
+#include "language_service/engine/kv_block_pool.h"
+
+namespace diptych::language {
+
+struct SchedulerOptions {
+  int32_t blocks = 0;                // of the KV cache
+  int64_t block_tokens = 16;         // tokens that one block holds
+  int64_t query_tokens = 32;         // Q
+  int64_t max_batch = 32;            // sequences that run at a time; each beam is one
+  int64_t max_batched_tokens = 256;  // of one pass; at least max_batch and kMaxBeams
+};
+
+struct ScheduledRequest {
+  uint64_t id = 0;                           // rises with each request: the order of arrival
+  std::vector<int64_t> prompt = {};          // token ids, not empty
+  std::vector<std::string> image_keys = {};  // of the pictures at its front
+  int64_t max_new_tokens = 1;
+  int beams = 1;
+  SteadyTime deadline = SteadyTime::max();
+};
+
+// One row of a pass: `tokens` tokens of a sequence behind the `past` ones whose keys and values lie in `blocks`.
+struct PlannedRow {
+  uint64_t id = 0;
+  int beam = 0;
+  int64_t past = 0;
+  int64_t tokens = 0;
+  bool wants_logits = false;             // the row ends with the sequence's last token
+  std::span<const int32_t> blocks = {};  // enough for past + tokens; valid until the scheduler is changed
+};
+
+struct BlockCopy {
+  int32_t from = 0;
+  int32_t to = 0;
+};
+
+struct StepPlan {
+  std::vector<PlannedRow> rows = {};    // those of one request stand together
+  std::vector<BlockCopy> copies = {};   // to be done before the pass
+  std::vector<uint64_t> too_late = {};  // not started: their deadline comes before their first token can
+};
+
+// What was decided so far, and what is held now.
+struct SchedulerCounts {
+  int64_t waiting = 0;  // requests, those that are paused included
+  int64_t running = 0;  // requests
+  int64_t blocks_total = 0, blocks_held = 0, blocks_cached = 0;
+  int64_t preemptions = 0;
+  int64_t prefix_queries = 0;  // prompt tokens that were looked up
+  int64_t prefix_hits = 0;     // of these, found
+};
+
+// Requests run in the order of their arrival, as many at once as max_batch and the blocks allow. A pass holds one token
+// of each sequence that decodes, and chunks of prompts as far as max_batched_tokens reach. Prompt blocks that are
+// computed can be found by later requests; of two requests that need the same block at once, one waits for the other.
+// When blocks run out the youngest sequence gives its own up and is computed again later; beams never do, since they
+// reserve what they may need. Thread-compatible; confined to the engine thread.
+class Scheduler {
+ public:
+  explicit Scheduler(const SchedulerOptions& options);
+
+  // RESOURCE_EXHAUSTED with KV_FULL if the request could not run even alone.
+  absl::Status Add(ScheduledRequest request);
+
+  StepPlan Plan(SteadyTime now);
+
+  // The request's rows of the last plan were run.
+  void Computed(uint64_t id);
+  // Its logits were sound, and this token follows. Its full blocks may be found by others from now on.
+  void Append(uint64_t id, int64_t token);
+  // As Append for beams: beam i continues what beam parents[i] was. At most `beams` parents.
+  void Fork(uint64_t id, std::span<const int> parents);
+  // Ended for whatever reason; everything it held is free. Unpublished blocks stay so.
+  void Remove(uint64_t id);
+
+  // Gives up place and blocks until Resume. Requires: one beam. Idempotent.
+  void Pause(uint64_t id);
+  void Resume(uint64_t id);
+
+  // A pass of so many tokens took this long. Estimates rest on the best pace seen so far.
+  void ObservePass(int64_t tokens, SteadyDuration duration);
+
+  // Prompt tokens that were found when the request was first started.
+  int64_t cached_tokens(uint64_t id) const { return entries_.at(id).cached_tokens; }
+  SchedulerCounts counts() const;
+
+ private:
+  enum class State { kWaiting, kRunning, kPaused };
+  struct Entry {
+    ScheduledRequest request;
+    KvBlockChain chain;  // of prompt and, without beams, generated tokens
+    State state = State::kWaiting;
+    int64_t length = 0;     // tokens of one sequence
+    int64_t computed = 0;   // of these, with keys and values in blocks
+    int64_t planned = 0;    // tokens of the last plan
+    int64_t published = 0;  // blocks
+    int64_t cached_tokens = 0;
+    int64_t reserved = 0;                           // blocks that it may still take
+    bool started = false;                           // before, if it waits now
+    std::vector<std::vector<int32_t>> tables = {};  // blocks of each beam
+  };
+  struct Prefix {
+    std::vector<int32_t> blocks = {};
+    bool pending = false;  // another request computes the block that comes next
+  };
+
+  void PlanDecodes(StepPlan& plan, int64_t& budget);
+  void PlanPrefills(StepPlan& plan, int64_t& budget);
+  void Admit(SteadyTime now, StepPlan& plan, int64_t& budget);
+  void AddRows(Entry& entry, int64_t tokens, StepPlan& plan, int64_t& budget);
+
+  Prefix FindPrefix(const Entry& entry) const;
+  bool TooLate(const Entry& entry, const Prefix& prefix, SteadyTime now) const;
+  bool Fits(const Entry& entry, const Prefix& prefix) const;
+  void Start(Entry& entry, Prefix prefix);
+  void Stop(Entry& entry, State state);
+
+  // Makes the block of the next token writable for each beam, at others' cost if need be; false if `entry` itself had
+  // to give way.
+  bool PrepareDecode(Entry& entry, StepPlan& plan);
+  bool MakeRoomFor(Entry& entry);
+  int32_t Take(Entry& entry);
+  void ReleaseTables(Entry& entry);
+  // Lets others find its blocks that are full and computed.
+  void Publish(Entry& entry);
+
+  int64_t BlocksFor(int64_t tokens) const { return (tokens + options_.block_tokens - 1) / options_.block_tokens; }
+  // That it may hold at most from now on, `prefix_blocks` found ones not counted.
+  int64_t MostBlocks(const Entry& entry, int64_t prefix_blocks) const;
+  // That nobody holds or has reserved.
+  int64_t unclaimed() const { return pool_.available() - reserved_; }
+
+  const SchedulerOptions options_;
+  KvBlockPool pool_;
+  std::map<uint64_t, Entry> entries_;
+  std::unordered_map<KvBlockKey, uint64_t, KvBlockKeyHash> pending_;  // who computes it
+  int64_t running_sequences_ = 0;
+  int64_t reserved_ = 0;  // by all entries
+  std::optional<SteadyDuration> fastest_token_;
+  SchedulerCounts counts_;
+};
+
+}  // namespace diptych::language

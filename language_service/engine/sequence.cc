@@ -1,0 +1,135 @@
+#include "language_service/engine/sequence.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/status.h"
+
+namespace diptych::language {
+Sequence::Sequence(GenerateWork work, const ServedLanguageModel& model)
+    : model_(model),
+      work_(std::move(work)),
+      selector_(work_.options, model.config.text.eos_token_ids),
+      text_(*model.tokenizer, work_.options.stop),
+      context_(work_.prompt.ids) {
+  if (work_.options.num_beams > 1) {
+    beams_.emplace(work_.options, model.config.text.eos_token_ids, work_.prompt.ids);
+  }
+}
+
+ScheduledRequest Sequence::ToScheduled(uint64_t id) const {
+  ScheduledRequest request{.id = id,
+                           .prompt = work_.prompt.ids,
+                           .max_new_tokens = work_.options.max_new_tokens,
+                           .beams = static_cast<int>(work_.options.num_beams),
+                           .deadline = work_.watch->deadline()};
+  for (const auto& image : work_.images) request.image_keys.push_back(image->key);
+  return request;
+}
+
+absl::Status Sequence::Check(SteadyTime now) const {
+  if (!started_) return work_.watch->Check("language_queue", now);
+  return work_.watch->Check(stage() == Stage::kPrefill ? "prefill" : "decode", now);
+}
+
+at::Tensor Sequence::QueryTokens(int64_t past, int64_t tokens) const {
+  const int64_t end = std::min(past + tokens, work_.prompt.budget.image_tokens);
+  std::vector<at::Tensor> parts;
+  int64_t begin = 0;  // of the picture at hand
+  for (const auto& image : work_.images) {
+    const at::Tensor queries = image->query_tokens[0];
+    const int64_t from = std::max(past - begin, int64_t{0});
+    const int64_t to = std::min(end - begin, queries.size(0));
+    if (from < to) parts.push_back(queries.narrow(0, from, to - from));
+    begin += queries.size(0);
+  }
+  return parts.empty() ? at::Tensor() : at::cat(parts);
+}
+
+std::span<const int64_t> Sequence::Ids(int beam, int64_t past, int64_t tokens) const {
+  if (!beam_step_.tokens.empty()) return std::span(beam_step_.tokens).subspan(beam, 1);
+  const int64_t from = std::max(past, work_.prompt.budget.image_tokens);
+  return std::span(context_).subspan(from, std::max(past + tokens - from, int64_t{0}));
+}
+
+void Sequence::BeginPass(SteadyTime now) {
+  started_ = true;
+  work_.clock.Lap(Stage::kLanguageQueue, now);
+}
+
+void Sequence::EndChunk(SteadyTime now) {
+  work_.clock.Lap(stage(), now);
+}
+
+absl::Status Sequence::Accept(const at::Tensor& logits) {
+  return beams_ ? AcceptBeams(logits) : AcceptToken(logits);
+}
+
+absl::Status Sequence::AcceptToken(const at::Tensor& logits) {
+  DIPTYCH_ASSIGN_OR_RETURN(blip2::ChosenToken token, selector_.Choose(logits[0], context_, generated()));
+  work_.clock.Lap(stage(), SteadyClock::now());
+  ++passes_;
+  TokenDelta delta;
+  Take(std::move(token), delta);
+  Show(std::move(delta));
+  return absl::OkStatus();
+}
+
+// Beams may change their past up to the end, so nothing is shown before.
+absl::Status Sequence::AcceptBeams(const at::Tensor& logits) {
+  DIPTYCH_ASSIGN_OR_RETURN(beam_step_, beams_->Advance(logits));
+  work_.clock.Lap(stage(), SteadyClock::now());
+  ++passes_;
+  if (!beams_->finished()) return absl::OkStatus();
+  TokenDelta delta;
+  for (blip2::ChosenToken& token : beams_->best()) {
+    Take(std::move(token), delta);
+    if (finished()) break;
+  }
+  Show(std::move(delta));
+  return absl::OkStatus();
+}
+
+void Sequence::Take(blip2::ChosenToken token, TokenDelta& delta) {
+  context_.push_back(token.id);
+  delta.text += text_.Push(token.id);
+  tokens_.push_back(token);
+  delta.tokens.push_back(std::move(token));
+  finish_reason_ = StopAfter(context_.back());
+  if (finished()) delta.text += text_.Finish();
+}
+
+void Sequence::Show(TokenDelta delta) {
+  const SteadyTime now = SteadyClock::now();
+  if (!first_text_ && (finished() || !delta.text.empty())) first_text_ = now;
+  work_.stream->Push(std::move(delta));
+  work_.clock.Lap(Stage::kDetokenize, SteadyClock::now());
+}
+
+v1::FinishReason Sequence::StopAfter(int64_t token) const {
+  const auto& ends = model_.config.text.eos_token_ids;
+  if (text_.stop_string_found()) return v1::FINISH_REASON_STOP_STRING;
+  if (std::find(ends.begin(), ends.end(), token) != ends.end()) return v1::FINISH_REASON_STOP;
+  const bool enough = static_cast<int64_t>(tokens_.size()) >= work_.options.max_new_tokens;
+  const bool window_full = static_cast<int64_t>(context_.size()) >= work_.prompt.budget.window;
+  if (enough || window_full) return v1::FINISH_REASON_LENGTH;
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+GenerateResult Sequence::TakeResult(int64_t cached_tokens) {
+  GenerateResult result;
+  result.text = text_.text();
+  result.finish_reason = finish_reason_;
+  const auto later_tokens = static_cast<double>(tokens_.size()) - 1;
+  const double decode_seconds = ToSeconds(work_.clock.spent(Stage::kDecode));
+  result.tokens = std::move(tokens_);
+  result.timings = work_.clock.ToProto(SteadyClock::now());
+  *result.timings.mutable_time_to_first_token() = ToProtoDuration(*first_text_ - work_.clock.start());
+  result.timings.mutable_cache_hits()->set_kv_prefix(static_cast<int32_t>(cached_tokens));
+  if (decode_seconds > 0) result.timings.set_decode_tokens_per_second(later_tokens / decode_seconds);
+  return result;
+}
+
+}  // namespace diptych::language

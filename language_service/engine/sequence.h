@@ -1,0 +1,87 @@
+// One request inside the engine: its tokens, its text, its clock.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "blip2/beam_search.h"
+#include "blip2/generation.h"
+#include "language_service/engine/answer_text.h"
+#include "language_service/engine/generate_work.h"
+#include "language_service/engine/scheduler.h"
+#include "language_service/served_model.h"
+
+namespace diptych::language {
+
+// Chooses tokens from logits and makes an answer of them; knows nothing of blocks and batches. Confined to the engine
+// thread. Any error ends the sequence.
+class Sequence {
+ public:
+  // `model` must outlive the sequence.
+  Sequence(GenerateWork work, const ServedLanguageModel& model);
+
+  ScheduledRequest ToScheduled(uint64_t id) const;
+  // Whether the answer is still wanted; the error names the stage in which it is now.
+  absl::Status Check(SteadyTime now) const;
+
+  // What stands at places [past, past + tokens) of a beam, in two parts: the query tokens of pictures, [t, De]
+  // (undefined if there is none), then ids.
+  at::Tensor QueryTokens(int64_t past, int64_t tokens) const;
+  std::span<const int64_t> Ids(int beam, int64_t past, int64_t tokens) const;
+
+  // A pass that holds rows of this sequence begins.
+  void BeginPass(SteadyTime now);
+  // It ended without logits for this sequence.
+  void EndChunk(SteadyTime now);
+  // Its logits are there, [1, V] or those of all beams [beams, V]: chooses what follows.
+  absl::Status Accept(const at::Tensor& logits);
+
+  bool finished() const { return finish_reason_ != v1::FINISH_REASON_UNSPECIFIED; }
+  // Tokens that each of its beams has beyond the prompt.
+  int64_t generated() const { return passes_; }
+  int64_t answer_tokens() const { return static_cast<int64_t>(tokens_.size()); }
+  int64_t prompt_tokens() const { return static_cast<int64_t>(work_.prompt.ids.size()); }
+  bool has_beams() const { return beams_.has_value(); }
+  bool wants_relevance() const { return work_.relevance; }
+  std::span<const std::shared_ptr<const ProjectedImage>> images() const { return work_.images; }
+  // What the last Accept chose. Requires: no beams.
+  int64_t last_token() const { return context_.back(); }
+  // Which beam each beam continues since the last Accept. Requires: beams; not finished().
+  std::span<const int> parents() const { return beam_step_.parents; }
+  TokenStream& stream() const { return *work_.stream; }
+  // The stream itself, which outlives the sequence.
+  std::shared_ptr<TokenStream> shared_stream() const { return work_.stream; }
+
+  // `cached_tokens` of the prompt were found in the KV cache. Requires: finished(). Call once.
+  GenerateResult TakeResult(int64_t cached_tokens);
+
+ private:
+  absl::Status AcceptToken(const at::Tensor& logits);
+  absl::Status AcceptBeams(const at::Tensor& logits);
+  // Adds one token to the answer; the text that became complete goes to `delta`.
+  void Take(blip2::ChosenToken token, TokenDelta& delta);
+  void Show(TokenDelta delta);
+  v1::FinishReason StopAfter(int64_t token) const;
+  Stage stage() const { return passes_ == 0 ? Stage::kPrefill : Stage::kDecode; }
+
+  const ServedLanguageModel& model_;
+  GenerateWork work_;
+  blip2::TokenSelector selector_;
+  std::optional<blip2::BeamSearch> beams_;  // instead of selector_ if there are several
+  blip2::BeamSearch::Step beam_step_;       // the last one; empty before the first
+  AnswerText text_;
+  std::vector<int64_t> context_;            // prompt and generated ids
+  std::vector<blip2::ChosenToken> tokens_;  // of the answer; with beams only at the end
+  int64_t passes_ = 0;                      // that gave logits
+  bool started_ = false;
+  v1::FinishReason finish_reason_ = v1::FINISH_REASON_UNSPECIFIED;
+  std::optional<SteadyTime> first_text_;
+};
+
+}  // namespace diptych::language

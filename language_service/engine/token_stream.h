@@ -1,0 +1,83 @@
+// The way out of the engine: tokens of one request, handed to its reader as fast as the reader takes them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "blip2/generation.h"
+#include "diptych/v1/inference.pb.h"
+
+namespace diptych::language {
+
+// Tokens and the text that became complete with them.
+struct TokenDelta {
+  std::string text;
+  std::vector<blip2::ChosenToken> tokens;
+};
+
+// The patches that the tokens of an answer looked at.
+// Float32 on the CPU; G is the number of the answer's tokens.
+struct AnswerRelevance {
+  std::vector<at::Tensor> images;  // for each picture [G, P - 1]: shares of its patches, at most 1 in all
+  at::Tensor image_share;          // [G]: what the pictures' query tokens had of the decoder's attention
+};
+
+// Everything about a finished answer that its deltas did not say.
+struct GenerateResult {
+  std::string text;
+  std::vector<blip2::ChosenToken> tokens;
+  v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
+  v1::StageTimings timings;                  // cache hits of the KV cache included
+  std::optional<AnswerRelevance> relevance;  // if it was asked for
+};
+
+// The reader gets one thing at a time: deltas that come while it is busy are joined into one. What waits is
+// therefore bounded by the request's max_new_tokens, however slowly the reader takes it. Thread-safe.
+class TokenStream {
+ public:
+  struct Reader {
+    // Called on the thread of Push, End or Next. Must lead to a call of Next when the reader wants more.
+    std::function<void(TokenDelta)> on_delta;
+    // Called once, last.
+    std::function<void(absl::StatusOr<GenerateResult>)> on_end;
+    // Called at most once, before on_end, when the reader is given up because it lets tokens lie: whatever it waits
+    // for must end now, so that on_end can reach it.
+    std::function<void()> on_stuck = nullptr;
+  };
+
+  // The reader counts as busy until its first Next.
+  explicit TokenStream(Reader reader) : reader_(std::move(reader)) {}
+
+  // Engine side.
+  void Push(TokenDelta delta);
+  // The answer ends with an error, and its reader has not taken what waits. Before End.
+  void GiveUpReader();
+  // Exactly once, after the last Push.
+  void End(absl::StatusOr<GenerateResult> result);
+  // Tokens that wait for the reader.
+  int64_t unread_tokens() const;
+
+  // Reader side: ready for more.
+  void Next();
+  // Reader side: deltas no longer matter, the end still does.
+  void Abandon();
+
+ private:
+  void Deliver(std::unique_lock<std::mutex> lock);
+
+  const Reader reader_;
+  mutable std::mutex mutex_;
+  bool busy_ = true;
+  bool abandoned_ = false;
+  std::optional<TokenDelta> delta_;                       // waits for the reader
+  std::optional<absl::StatusOr<GenerateResult>> result_;  // comes after delta_
+};
+
+}  // namespace diptych::language

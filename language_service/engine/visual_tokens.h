@@ -1,0 +1,29 @@
+// The visual tokens of one picture as they come from the vision tier.
+#pragma once
+
+#include <string>
+
+#include "common/stage_clock.h"
+#include "diptych/v1/vision.pb.h"
+
+namespace diptych::language {
+
+// What the vision tier says about its own time.
+struct VisionTimings {
+  SteadyDuration image_decode{};
+  SteadyDuration image_resize{};
+  SteadyDuration queue{};
+  SteadyDuration vit{};
+  bool cache_hit = false;
+};
+
+// [P, Dv], row-major, little-endian, all finite.
+struct VisualTokens {
+  std::string bytes;
+  v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED;
+  int tokens = 0;  // P
+  int width = 0;   // Dv
+  VisionTimings timings;
+};
+
+}  // namespace diptych::language

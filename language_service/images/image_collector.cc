@@ -1,0 +1,79 @@
+#include "language_service/images/image_collector.h"
+
+#include <string>
+#include <utility>
+
+#include "common/status.h"
+
+namespace diptych::language {
+namespace {
+
+// The vision tier calls the picture "image".
+absl::Status WithCallersField(const absl::Status& error, std::string_view field) {
+  if (FieldOf(error) != "image") return error;
+  return InvalidField(ReasonOf(error), field, std::string(error.message()));
+}
+
+}  // namespace
+
+std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::vector<ImageRequest> requests,
+                                                      std::shared_ptr<const CallWatch> watch, Done done) {
+  const auto self = std::shared_ptr<ImageCollector>(new ImageCollector(store, std::move(done)));
+  self->open_ = requests.size();
+  self->collected_.images.resize(requests.size());
+  self->deadline_.Set(ToSystemTime(watch->deadline()), [weak = self->weak_from_this()](bool passed) {
+    const auto collector = passed ? weak.lock() : nullptr;
+    if (collector != nullptr) collector->Fail(DeadlinePassed("token_transfer"));
+  });
+  for (size_t i = 0; i < requests.size(); ++i) {
+    std::string field = requests[i].field;
+    auto wait = store->Get(std::move(requests[i]), watch->deadline(),
+                           [self, i, field = std::move(field)](absl::StatusOr<StoredImage> image) {
+                             if (!image.ok()) return self->Fail(WithCallersField(image.status(), field));
+                             self->OnImage(i, *std::move(image));
+                           });
+    if (wait == nullptr) continue;
+    std::unique_lock lock(self->mutex_);
+    if (self->done_ != nullptr) {
+      self->waits_.push_back(std::move(wait));
+      continue;
+    }
+    lock.unlock();
+    store->Leave(wait);  // another picture has failed meanwhile
+    return self;
+  }
+  return self;
+}
+
+void ImageCollector::OnImage(size_t index, StoredImage image) {
+  Done done;
+  {
+    std::lock_guard lock(mutex_);
+    if (done_ == nullptr) return;
+    collected_.images[index] = image.image;
+    collected_.projected_hits += image.cached ? 1 : 0;
+    collected_.vision_hits += image.vision.cache_hit ? 1 : 0;
+    if (!image.cached) collected_.last = std::move(image);
+    if (--open_ > 0) return;
+    done = std::exchange(done_, nullptr);
+    waits_.clear();
+  }
+  deadline_.Cancel();
+  done(std::move(collected_));
+}
+
+void ImageCollector::Fail(const absl::Status& error) {
+  Done done;
+  std::vector<std::shared_ptr<ImageStore::Wait>> waits;
+  {
+    std::lock_guard lock(mutex_);
+    if (done_ == nullptr) return;
+    done = std::exchange(done_, nullptr);
+    waits = std::exchange(waits_, {});
+  }
+  deadline_.Cancel();
+  for (const auto& wait : waits) store_->Leave(wait);
+  done(error);
+}
+
+}  // namespace diptych::language

@@ -1,0 +1,56 @@
+// Brings the pictures of one question together.
+#pragma once
+
+#include <grpcpp/alarm.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/call_watch.h"
+#include "language_service/images/image_store.h"
+
+namespace diptych::language {
+
+struct CollectedImages {
+  std::vector<std::shared_ptr<const ProjectedImage>> images;  // in the order of the question
+  std::optional<StoredImage> last;  // of those that had to be waited for, the one that came last
+  int projected_hits = 0;           // pictures that this tier held
+  int vision_hits = 0;              // pictures whose visual tokens the vision tier held
+};
+
+// Gets all pictures at the same time; the first error ends it. Thread-safe; owned by shared_ptr.
+class ImageCollector final : public std::enable_shared_from_this<ImageCollector> {
+ public:
+  // Called exactly once: before Start returns, if every picture is in the cache, or on any thread later. Errors are
+  // those of ImageStore::Get with the field as the caller knows it, and CANCELLED or DEADLINE_EXCEEDED of `watch`.
+  using Done = std::function<void(absl::StatusOr<CollectedImages>)>;
+
+  // Requires: at least one picture. `store` must outlive the collector.
+  static std::shared_ptr<ImageCollector> Start(ImageStore* store, std::vector<ImageRequest> requests,
+                                               std::shared_ptr<const CallWatch> watch, Done done);
+
+  // Ends it at once with CANCELLED.
+  void Cancel() { Fail(absl::CancelledError("the caller went away")); }
+
+ private:
+  ImageCollector(ImageStore* store, Done done) : store_(store), done_(std::move(done)) {}
+
+  void OnImage(size_t index, StoredImage image);
+  // Ends it, and leaves what is still waited for.
+  void Fail(const absl::Status& error);
+
+  ImageStore* const store_;
+  grpc::Alarm deadline_;  // when the request's own time is over, whatever the flights it joined may take
+
+  std::mutex mutex_;
+  Done done_;  // null once called
+  std::vector<std::shared_ptr<ImageStore::Wait>> waits_;
+  size_t open_ = 0;
+  CollectedImages collected_;
+};
+
+}  // namespace diptych::language

@@ -1,0 +1,111 @@
+#include "language_service/images/image_pull.h"
+
+#include <chrono>
+#include <utility>
+
+#include "common/status.h"
+#include "language_service/images/vision_errors.h"
+
+namespace diptych::language {
+namespace {
+
+constexpr int kMaxAttempts = 3;
+constexpr std::chrono::milliseconds kFirstBackoff(50);
+
+}  // namespace
+
+int64_t BytesForPicture(const ImageRequest& image) {
+  return 2 * static_cast<int64_t>(image.message.image().size());
+}
+
+// One call. Deletes itself when gRPC is done with it.
+class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageResponse> {
+ public:
+  explicit Attempt(std::shared_ptr<ImagePull> pull) : pull_(std::move(pull)), receiver_(pull_->request_->expected) {
+    context_.set_deadline(ToSystemTime(pull_->watch_->deadline()));
+  }
+
+  void Begin() {
+    pull_->stub_->async()->EncodeImage(&context_, &pull_->request_->message, this);
+    StartRead(&message_);
+    StartCall();
+  }
+
+  void TryCancel() { context_.TryCancel(); }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    received_ = receiver_.Accept(message_);
+    if (received_.ok()) {
+      StartRead(&message_);
+    } else {
+      context_.TryCancel();
+    }
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::unique_ptr<Attempt> self(this);
+    if (!received_.ok()) {
+      pull_->metrics_->Refused(receiver_.fault());
+      return pull_->OnAttemptEnd(grpc::Status::OK, received_);
+    }
+    if (!status.ok()) return pull_->OnAttemptEnd(status, absl::UnknownError(""));
+    auto tokens = receiver_.Finish();
+    if (!tokens.ok()) pull_->metrics_->Refused(receiver_.fault());
+    pull_->OnAttemptEnd(status, std::move(tokens));
+  }
+
+ private:
+  const std::shared_ptr<ImagePull> pull_;
+  grpc::ClientContext context_;
+  v1::EncodeImageResponse message_;
+  VisualTokensReceiver receiver_;
+  absl::Status received_;
+};
+
+void ImagePull::Start() {
+  StartAttempt();
+}
+
+void ImagePull::StartAttempt() {
+  auto* attempt = new Attempt(shared_from_this());
+  {
+    std::lock_guard lock(mutex_);
+    if (++attempts_ > 1) metrics_->repeats.Add();
+    attempt_ = attempt;
+    if (cancelled_) attempt->TryCancel();
+  }
+  attempt->Begin();
+}
+
+void ImagePull::Cancel() {
+  std::lock_guard lock(mutex_);
+  cancelled_ = true;
+  if (attempt_ != nullptr) attempt_->TryCancel();
+  backoff_.Cancel();
+}
+
+void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens) {
+  {
+    std::lock_guard lock(mutex_);
+    attempt_ = nullptr;
+  }
+  if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
+  if (status.ok()) return done_(std::move(tokens));
+  if (IsWorthRetrying(status) && RetryLater()) return;
+  done_(FromVisionTier(status, *watch_));
+}
+
+bool ImagePull::RetryLater() {
+  std::lock_guard lock(mutex_);
+  if (cancelled_ || attempts_ >= kMaxAttempts || !watch_->Check("token_transfer").ok()) return false;
+  const auto backoff = kFirstBackoff * (1 << (attempts_ - 1));
+  backoff_.Set(std::chrono::system_clock::now() + backoff, [self = shared_from_this()](bool) mutable {
+    // The alarm keeps this function as long as it lives, so the reference is taken out of it.
+    const std::shared_ptr<ImagePull> pull = std::move(self);
+    pull->StartAttempt();
+  });
+  return true;
+}
+
+}  // namespace diptych::language

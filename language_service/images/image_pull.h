@@ -1,0 +1,72 @@
+// Pulls the visual tokens of one picture from the vision tier.
+#pragma once
+
+#include <grpcpp/alarm.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "absl/status/statusor.h"
+#include "common/byte_budget.h"
+#include "common/call_watch.h"
+#include "diptych/v1/vision.grpc.pb.h"
+#include "language_service/images/pull_metrics.h"
+#include "language_service/images/visual_tokens_receiver.h"
+
+namespace diptych::language {
+
+// A picture to encode, and what must come back.
+struct ImageRequest {
+  v1::EncodeImageRequest message;
+  ExpectedTokens expected;
+  std::string field = "image";    // what its sender calls the picture in errors
+  bool query_attention = false;   // where the queries look is wanted, too
+  ByteBudget::Lease memory = {};  // for the picture's bytes
+};
+
+// Memory for its picture: the message, and the bytes as they travel.
+int64_t BytesForPicture(const ImageRequest& image);
+
+// Keeps the picture until its tokens have arrived, so that a replica which dies costs a retry and not the request.
+// Thread-safe; owned by shared_ptr.
+class ImagePull final : public std::enable_shared_from_this<ImagePull> {
+ public:
+  using Done = std::function<void(absl::StatusOr<VisualTokens>)>;
+
+  // `stub` and `metrics` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
+  ImagePull(v1::VisionService::Stub* stub, std::shared_ptr<const ImageRequest> request,
+            std::shared_ptr<const CallWatch> watch, PullMetrics* metrics, Done done)
+      : stub_(stub),
+        request_(std::move(request)),
+        watch_(std::move(watch)),
+        metrics_(metrics),
+        done_(std::move(done)) {}
+
+  void Start();
+  // Ends the pull with CANCELLED if it still runs.
+  void Cancel();
+
+ private:
+  class Attempt;
+
+  void StartAttempt();
+  // `status` is what the call ended with, `tokens` what was received if that is OK.
+  void OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens);
+  // False if the pull is cancelled.
+  bool RetryLater();
+
+  v1::VisionService::Stub* const stub_;
+  const std::shared_ptr<const ImageRequest> request_;
+  const std::shared_ptr<const CallWatch> watch_;
+  PullMetrics* const metrics_;
+  const Done done_;
+
+  std::mutex mutex_;
+  int attempts_ = 0;
+  bool cancelled_ = false;
+  Attempt* attempt_ = nullptr;  // the call that runs; owns itself
+  grpc::Alarm backoff_;
+};
+
+}  // namespace diptych::language

@@ -1,0 +1,250 @@
+#include "language_service/images/image_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/status.h"
+
+namespace diptych::language {
+namespace {
+
+// What an entry of the cache costs beside its numbers.
+constexpr int64_t kEntryOverheadBytes = 512;
+
+int64_t CacheCost(const ProjectedImage& image) {
+  int64_t bytes = static_cast<int64_t>(image.query_tokens.nbytes()) + kEntryOverheadBytes;
+  if (image.query_attention.defined()) bytes += static_cast<int64_t>(image.query_attention.nbytes());
+  return bytes;
+}
+
+std::string FlightKey(const std::string& image_key, bool query_attention) {
+  return query_attention ? image_key + "a" : image_key;
+}
+
+}  // namespace
+
+// Guarded by the store's mutex.
+struct ImageStore::Wait {
+  Done done;
+  SteadyTime deadline;
+  SteadyTime since;
+  FlightPtr flight;  // null once the wait is over
+};
+
+// Guarded by the store's mutex, but for what never changes.
+struct ImageStore::Flight {
+  std::string key;  // FlightKey
+  std::string image_key;
+  bool query_attention = false;
+  SteadyTime begun;
+  std::shared_ptr<const ImageRequest> request;  // until the tokens are there
+  ByteBudget::Lease memory;
+  std::vector<std::shared_ptr<Wait>> waits;
+  std::shared_ptr<CallWatch> watch;  // of the pull that runs; null while none does
+  std::function<void()> cancel_pull;
+  SteadyTime tokens_at{};
+  VisionTimings vision;
+};
+
+VisionTimings WithoutFirst(VisionTimings timings, SteadyDuration missed) {
+  for (SteadyDuration* stage : {&timings.image_decode, &timings.image_resize, &timings.queue, &timings.vit}) {
+    const SteadyDuration part = std::clamp(missed, SteadyDuration::zero(), *stage);
+    *stage -= part;
+    missed -= part;
+  }
+  return timings;
+}
+
+ImageStore::ImageStore(Steps steps, int64_t cache_bytes) : steps_(std::move(steps)), cache_(cache_bytes) {}
+
+ImageStore::~ImageStore() {
+  std::vector<std::function<void()>> cancels;
+  std::unique_lock lock(mutex_);
+  closed_ = true;
+  for (const auto& [key, flight] : flights_) {
+    if (flight->watch != nullptr) flight->watch->Cancel();
+    if (flight->cancel_pull != nullptr) cancels.push_back(flight->cancel_pull);
+  }
+  lock.unlock();
+  for (const auto& cancel : cancels) cancel();
+  cancels.clear();
+  lock.lock();
+  ended_.wait(lock, [this] { return in_flight_ == 0 && starting_ == 0; });
+}
+
+std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTime deadline, Done done) {
+  const std::string key = FlightKey(request.expected.image_key, request.query_attention);
+  const auto wait = std::make_shared<Wait>(Wait{std::move(done), deadline, SteadyClock::now(), nullptr});
+  std::unique_lock lock(mutex_);
+  ++stats_.queries;
+  if (auto image = Find(request)) {
+    ++stats_.hits;
+    lock.unlock();
+    wait->done(StoredImage{.image = std::move(image), .cached = true});
+    return nullptr;
+  }
+  auto found = flights_.find(key);
+  // One that brings more will do, too.
+  if (found == flights_.end()) found = flights_.find(FlightKey(request.expected.image_key, true));
+  if (found != flights_.end()) {
+    ++stats_.joins;
+    wait->flight = found->second;
+    found->second->waits.push_back(wait);
+    return wait;  // and the picture's bytes are given up: the flight has them
+  }
+  if (const absl::Status status = request.memory.Grow(BytesForVisualTokens(request.expected)); !status.ok()) {
+    lock.unlock();
+    wait->done(status);
+    return nullptr;
+  }
+  const auto flight = std::make_shared<Flight>();
+  flight->key = key;
+  flight->image_key = request.expected.image_key;
+  flight->query_attention = request.query_attention;
+  flight->begun = wait->since;
+  flight->memory = std::move(request.memory);
+  flight->request = std::make_shared<const ImageRequest>(std::move(request));
+  flight->waits.push_back(wait);
+  wait->flight = flight;
+  flights_[key] = flight;
+  ++in_flight_;
+  lock.unlock();
+  StartPull(flight);
+  return wait;
+}
+
+std::shared_ptr<const ProjectedImage> ImageStore::Find(const ImageRequest& request) {
+  auto image = cache_.Get(request.expected.image_key);
+  return image != nullptr && request.query_attention && !image->query_attention.defined() ? nullptr : image;
+}
+
+void ImageStore::StartPull(const FlightPtr& flight) {
+  std::unique_lock lock(mutex_);
+  if (flight->waits.empty() || closed_) {
+    flights_.erase(flight->key);  // so that nobody joins what is over
+    lock.unlock();
+    return End(flight, absl::CancelledError("nobody waits"));
+  }
+  SteadyTime latest = SteadyTime::min();
+  for (const auto& wait : flight->waits) latest = std::max(latest, wait->deadline);
+  const auto watch = std::make_shared<CallWatch>(latest);
+  flight->watch = watch;
+  const auto request = flight->request;
+  ++stats_.pulls;
+  ++starting_;
+  lock.unlock();
+  auto cancel = steps_.pull(
+      request, watch, [this, flight](absl::StatusOr<VisualTokens> tokens) { OnPulled(flight, std::move(tokens)); });
+  lock.lock();
+  --starting_;
+  ended_.notify_all();
+  if (flight->watch != watch) return;  // it has ended already
+  if (watch->cancelled()) {
+    lock.unlock();
+    return cancel();
+  }
+  flight->cancel_pull = std::move(cancel);
+}
+
+void ImageStore::Leave(const std::shared_ptr<Wait>& wait) {
+  std::function<void()> cancel;
+  {
+    std::lock_guard lock(mutex_);
+    const FlightPtr flight = std::exchange(wait->flight, nullptr);
+    if (flight == nullptr) return;
+    std::erase(flight->waits, wait);
+    // What is being projected goes on: it will be of use.
+    if (flight->waits.empty() && flight->watch != nullptr) {
+      flights_.erase(flight->key);
+      flight->watch->Cancel();
+      cancel = std::exchange(flight->cancel_pull, nullptr);
+    }
+  }
+  wait->done = nullptr;  // it may refer to what holds `wait`
+  if (cancel != nullptr) cancel();
+}
+
+void ImageStore::OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens) {
+  if (!tokens.ok()) {
+    if (!Restart(flight, tokens.status())) End(flight, tokens.status());
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    flight->watch = nullptr;
+    flight->cancel_pull = nullptr;
+    flight->request = nullptr;
+    flight->tokens_at = SteadyClock::now();
+    flight->vision = tokens->timings;
+  }
+  steps_.project(*std::move(tokens), flight->image_key, flight->query_attention,
+                 [this, flight](absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
+                   OnProjected(flight, std::move(image));
+                 });
+}
+
+bool ImageStore::Restart(const FlightPtr& flight, const absl::Status& error) {
+  std::vector<std::shared_ptr<Wait>> late;
+  {
+    std::lock_guard lock(mutex_);
+    const SteadyTime deadline = flight->watch->deadline();
+    flight->watch = nullptr;
+    flight->cancel_pull = nullptr;
+    if (error.code() != absl::StatusCode::kDeadlineExceeded) return false;
+    const auto middle = std::partition(flight->waits.begin(), flight->waits.end(),
+                                       [deadline](const auto& wait) { return wait->deadline > deadline; });
+    if (middle == flight->waits.begin()) return false;
+    late.assign(middle, flight->waits.end());
+    flight->waits.erase(middle, flight->waits.end());
+    for (const auto& wait : late) wait->flight = nullptr;
+  }
+  for (const auto& wait : late) std::exchange(wait->done, nullptr)(error);
+  StartPull(flight);
+  return true;
+}
+
+void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
+  if (image.ok()) {
+    std::lock_guard lock(mutex_);
+    cache_.Put(flight->image_key, *image, CacheCost(**image));
+  }
+  End(flight, std::move(image));
+}
+
+void ImageStore::End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
+  std::vector<std::shared_ptr<Wait>> waits;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = flights_.find(flight->key);
+    if (found != flights_.end() && found->second == flight) flights_.erase(found);
+    waits = std::exchange(flight->waits, {});
+    for (const auto& wait : waits) wait->flight = nullptr;
+    flight->request = nullptr;
+    flight->memory.Release();
+  }
+  for (const auto& wait : waits) {
+    const Done done = std::exchange(wait->done, nullptr);
+    if (!image.ok()) {
+      done(image.status());
+      continue;
+    }
+    done(StoredImage{.image = *image,
+                     .vision = WithoutFirst(flight->vision, wait->since - flight->begun),
+                     .tokens_at = flight->tokens_at});
+  }
+  // Notified under the lock: the store may be gone as soon as its destructor sees that nothing flies.
+  std::lock_guard lock(mutex_);
+  --in_flight_;
+  ended_.notify_all();
+}
+
+ImageStoreStats ImageStore::stats() const {
+  std::lock_guard lock(mutex_);
+  ImageStoreStats stats = stats_;
+  stats.in_flight = in_flight_;
+  stats.cached = static_cast<int64_t>(cache_.size());
+  stats.cached_bytes = cache_.bytes();
+  return stats;
+}
+
+}  // namespace diptych::language

@@ -1,0 +1,107 @@
+// The pictures that requests ask about: each is pulled and projected once, however many ask for it.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/call_watch.h"
+#include "common/lru_cache.h"
+#include "common/stage_clock.h"
+#include "language_service/images/image_pull.h"
+#include "language_service/engine/projected_image.h"
+#include "language_service/engine/visual_tokens.h"
+
+namespace diptych::language {
+
+// A picture as one request got it.
+struct StoredImage {
+  std::shared_ptr<const ProjectedImage> image;
+  bool cached = false;  // it was there; the fields below are then empty
+  // What the vision tier spent on it while this request waited.
+  VisionTimings vision = {};
+  SteadyTime tokens_at{};  // when its visual tokens had arrived; what followed was the Q-Former
+};
+
+struct ImageStoreStats {
+  int64_t queries = 0;  // pictures asked for
+  int64_t hits = 0;     // found in the cache
+  int64_t joins = 0;    // found on their way
+  int64_t pulls = 0;    // asked of the vision tier
+  int64_t in_flight = 0;
+  int64_t cached = 0;
+  int64_t cached_bytes = 0;
+};
+
+// Answers from a cache, else from a flight (pull and projection of one picture) that all who ask meanwhile share.
+// One that wants to know where the queries looked joins only flights that bring it; what it brings serves all.
+// A request that leaves ends nothing for the others; the last one that leaves cancels the pull. Thread-safe.
+class ImageStore {
+ public:
+  using Done = std::function<void(absl::StatusOr<StoredImage>)>;
+
+  // What a flight is made of. Each calls its last argument exactly once, on any thread.
+  struct Steps {
+    // Returns what cancels the pull; that may be called at any time and more than once. `watch` is the flight's own:
+    // its deadline is the latest of the requests that wait.
+    std::function<std::function<void()>(std::shared_ptr<const ImageRequest>, std::shared_ptr<const CallWatch> watch,
+                                        ImagePull::Done)>
+        pull;
+    std::function<void(VisualTokens, std::string key, bool with_attention,
+                       std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)>)>
+        project;
+  };
+
+  // One request's wait for one picture.
+  struct Wait;
+
+  ImageStore(Steps steps, int64_t cache_bytes);
+  // Cancels the pulls that still run and waits until every flight has ended. Nobody may be inside Get or Leave.
+  ~ImageStore();
+
+  // `done` is called at most once: before this returns, with a hit or a refusal (the result is then null), or later on
+  // another thread. Its error is the vision tier's or the engine's, never that of another request's deadline or
+  // cancel; RESOURCE_EXHAUSTED if request.memory cannot grow by the visual tokens.
+  std::shared_ptr<Wait> Get(ImageRequest request, SteadyTime deadline, Done done);
+
+  // The request no longer waits: `done` is not called unless it has been, or is just being, called. Idempotent.
+  void Leave(const std::shared_ptr<Wait>& wait);
+
+  ImageStoreStats stats() const;
+
+ private:
+  struct Flight;
+  using FlightPtr = std::shared_ptr<Flight>;
+
+  // What is kept and has what the request wants of it, else null. Requires mutex_.
+  std::shared_ptr<const ProjectedImage> Find(const ImageRequest& request);
+
+  void StartPull(const FlightPtr& flight);
+  void OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens);
+  // True if another pull goes on for requests whose deadlines are later than that of the one that ended.
+  bool Restart(const FlightPtr& flight, const absl::Status& error);
+  void OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image);
+  void End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image);
+
+  const Steps steps_;
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  LruCache<std::shared_ptr<const ProjectedImage>> cache_;
+  std::unordered_map<std::string, FlightPtr> flights_;  // those that can be joined, by FlightKey
+  int64_t in_flight_ = 0;                               // and those that have been left
+  int64_t starting_ = 0;                                // threads inside steps_.pull, whose flight may end before them
+  bool closed_ = false;
+  ImageStoreStats stats_;
+};
+
+// The part of `timings` that a request which came `missed` later waited for. The vision tier's stages are taken as
+// coming one after the other: decode, resize, queue, vit.
+VisionTimings WithoutFirst(VisionTimings timings, SteadyDuration missed);
+
+}  // namespace diptych::language

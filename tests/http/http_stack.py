@@ -1,0 +1,67 @@
+"""The three processes with the demo model, for tests of the HTTP surface."""
+import hashlib
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = ROOT / "models" / "demo"
+SAMPLE = DEMO / "samples" / "red_circle_blue_star.png"
+
+
+def key_file(path, **limits_of_key):
+    """Writes a file for --api_keys_file in which each key is its own name."""
+    keys = {key: {"sha256": hashlib.sha256(key.encode()).hexdigest(), **limits} for key, limits in limits_of_key.items()}
+    path.write_text(json.dumps({"keys": keys}))
+
+
+class Stack:
+    """Started by the constructor; `port` is that of HTTP. Stop it in any case."""
+
+    def __init__(self, folder, gateway_flags=()):
+        self._folder = pathlib.Path(folder)
+        self.processes = []
+        # A file: a pipe that nobody empties would stop the gateway once it is full.
+        self._log = tempfile.NamedTemporaryFile("a", suffix=".log")
+        self._log_in_the_end = None
+        model = [f"--model={DEMO}", "--threads=1", "--log_level=error"]
+        try:
+            vision = self._port(self._start("vision_service", *model))
+            language = self._port(self._start("language_service", *model, f"--vision_target=ipv4:127.0.0.1:{vision}"))
+            gateway = self._start("gateway", "--http_listen=127.0.0.1:0", f"--vision_target=ipv4:127.0.0.1:{vision}",
+                                  f"--language_target=ipv4:127.0.0.1:{language}", *gateway_flags, stderr=self._log)
+            self._port(gateway)  # waits until it is ready
+            self.port = int(re.search(r"serving HTTP on port (\d+)", self.gateway_log())[1])
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, name, *flags, stderr=None):
+        process = subprocess.Popen([self._folder / name, "--listen=127.0.0.1:0", "--metrics_listen=", *flags], text=True,
+                                   stdout=subprocess.PIPE, stderr=stderr)
+        self.processes.append(process)
+        return process
+
+    @staticmethod
+    def _port(process):
+        """Of gRPC, once the process says READY."""
+        return int(re.search(r"^READY .*\bport=(\d+)", process.stdout.readline())[1])
+
+    def gateway_log(self):
+        """What the gateway has logged until now, or until it was stopped."""
+        return self._log_in_the_end or pathlib.Path(self._log.name).read_text(errors="replace")
+
+    def stop(self):
+        """The exit statuses, the gateway's first."""
+        statuses = []
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+            statuses.append(process.returncode)
+        self.processes = []
+        self._log_in_the_end = self.gateway_log()
+        self._log.close()
+        return statuses

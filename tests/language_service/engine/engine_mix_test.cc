@@ -1,0 +1,127 @@
+// The same request gets the same tokens, whatever else is in the batch, the cache or the way.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/language_service/engine/engine_fixture.h"
+#include "tests/testing/paths.h"
+
+namespace diptych::language {
+namespace {
+
+using testing::Asked;
+using testing::EngineQuestion;
+using testing::IdsOf;
+
+constexpr char kLongText[] = "one two three four five six seven eight nine ten";
+
+class EngineMixTest : public testing::EngineFixture {
+ protected:
+  using testing::EngineFixture::EngineFixture;
+
+  // One of each kind: greedy, sampled, penalised, with stop strings, with beams; alone and about pictures, with
+  // prefixes that others have, too.
+  std::vector<EngineQuestion> Questions() const {
+    const auto a = Image("a"), b = Image("b");
+    return {
+        {.text = "the cat", .options = {.max_new_tokens = 12}},
+        {.text = kLongText, .options = {.max_new_tokens = 16, .min_new_tokens = 16}},
+        {.text = std::string(kLongText) + " and more", .options = {.max_new_tokens = 8, .min_new_tokens = 4}},
+        {.text = kLongText, .options = {.max_new_tokens = 9, .min_new_tokens = 9, .temperature = 1, .seed = 7}},
+        {.text = "why", .options = {.max_new_tokens = 20, .temperature = 2, .top_k = 20, .top_p = 0.8, .seed = 8}},
+        {.text = "why", .options = {.max_new_tokens = 20, .min_new_tokens = 20, .repetition_penalty = 1.5}},
+        {.text = "what", .options = {.max_new_tokens = 30, .min_new_tokens = 30, .stop = {"e", "a"}}},
+        {.text = "beams", .options = {.max_new_tokens = 10, .num_beams = 3}},
+        {.text = kLongText, .options = {.max_new_tokens = 6, .min_new_tokens = 2, .num_beams = 5, .length_penalty = 2}},
+        {.text = "is it red", .options = {.max_new_tokens = 12, .min_new_tokens = 12}, .images = {a}},
+        {.text = "is it blue", .options = {.max_new_tokens = 12, .temperature = 1, .seed = 9}, .images = {a}},
+        {.text = "", .options = {.max_new_tokens = 15, .min_new_tokens = 5}, .images = {a}},
+        {.text = "", .options = {.max_new_tokens = 7, .min_new_tokens = 7, .num_beams = 2}, .images = {b}},
+        {.text = "which is red", .options = {.max_new_tokens = 10, .min_new_tokens = 10}, .images = {a, b}},
+        {.text = "which is red", .options = {.max_new_tokens = 10, .min_new_tokens = 10}, .images = {b, a}},
+    };
+  }
+
+  // Each on an engine of its own.
+  std::vector<GenerateResult> Alone(const std::vector<EngineQuestion>& questions) {
+    std::vector<GenerateResult> results;
+    for (const EngineQuestion& question : questions) {
+      Start();
+      auto result = Ask(question)->Await();
+      EXPECT_TRUE(result.ok()) << result.status();
+      results.push_back(*std::move(result));
+    }
+    return results;
+  }
+
+  // Some of the questions at once, on an engine with little room; some are cancelled.
+  void RunMix(const std::vector<EngineQuestion>& questions, const std::vector<GenerateResult>& expected, uint64_t seed,
+              int64_t least_blocks) {
+    std::mt19937_64 random(seed);
+    const auto upto = [&](int64_t most) { return static_cast<int64_t>(random() % most) + 1; };
+    if (seed % 5 == 0 || engine_ == nullptr) {
+      Start({.max_batch = upto(12), .max_batched_tokens = 8 + 4 * upto(16)}, least_blocks + upto(2 * least_blocks));
+    }
+    std::vector<std::pair<size_t, std::unique_ptr<Asked>>> asked;
+    for (int64_t left = 1 + upto(7); left > 0; --left) {
+      const size_t index = random() % questions.size();
+      asked.emplace_back(index, Ask(questions[index]));
+    }
+    if (random() % 2 == 0) asked[random() % asked.size()].second->Cancel();
+    for (auto& [index, one] : asked) {
+      const auto result = one->Await();
+      if (absl::IsCancelled(result.status())) continue;
+      ASSERT_TRUE(result.ok()) << result.status() << " question " << index << " seed " << seed;
+      ASSERT_EQ(IdsOf(*result), IdsOf(expected[index])) << "question " << index << " seed " << seed;
+      ASSERT_EQ(result->text, expected[index].text) << "question " << index << " seed " << seed;
+      ASSERT_EQ(result->finish_reason, expected[index].finish_reason);
+    }
+    ExpectNothingHeld();
+  }
+};
+
+TEST_F(EngineMixTest, TinyModelSaysInEachOf400MixesWhatItSaysAlone) {
+  const auto questions = Questions();
+  const auto expected = Alone(questions);
+  engine_.reset();
+  int64_t preemptions = 0, cached = 0;
+  for (uint64_t seed = 0; seed < 400 && !HasFatalFailure(); ++seed) {
+    RunMix(questions, expected, seed, /*least_blocks=*/24);
+    const EngineStats stats = engine_->stats();
+    preemptions += stats.preemptions;
+    cached += stats.cached_tokens;
+  }
+  EXPECT_GT(preemptions, 0);
+  EXPECT_GT(cached, 0);
+}
+
+TEST_F(EngineMixTest, TwoThousandAtOnceAreAllAnswered) {
+  const auto questions = Questions();
+  const auto expected = Alone(questions);
+  Start({.queue_limit = 2000}, /*blocks=*/120);
+  std::vector<std::unique_ptr<Asked>> asked;
+  for (size_t i = 0; i < 2000; ++i) asked.push_back(Ask(questions[i % questions.size()]));
+  for (size_t i = 0; i < asked.size(); ++i) {
+    const auto result = asked[i]->Await();
+    ASSERT_TRUE(result.ok()) << result.status() << " request " << i;
+    ASSERT_EQ(IdsOf(*result), IdsOf(expected[i % questions.size()])) << "request " << i;
+  }
+  ExpectNothingHeld();
+}
+
+class DemoMixTest : public EngineMixTest {
+ protected:
+  DemoMixTest() : EngineMixTest(testing::RepositoryPath("models/demo")) {}
+};
+
+TEST_F(DemoMixTest, DemoModelSaysInEachOf100MixesWhatItSaysAlone) {
+  const auto questions = Questions();
+  const auto expected = Alone(questions);
+  engine_.reset();
+  for (uint64_t seed = 0; seed < 100 && !HasFatalFailure(); ++seed) {
+    RunMix(questions, expected, seed, /*least_blocks=*/10);
+  }
+}
+
+}  // namespace
+}  // namespace diptych::language
