@@ -10,7 +10,7 @@ export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 help:           ## this list
 	@awk -F '[:#]+' '/^[a-z]+:.*##/ { printf "  make %-8s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
 
-demo: build     ## install, build, ask the bundled model about a bundled picture, stop
+demo: build     ## install, build, ask the bundled model about a bundled image, stop
 	@scripts/demo.sh
 
 serve: build    ## the same, but stay up until Ctrl-C

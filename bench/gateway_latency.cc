@@ -19,7 +19,7 @@
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/server.h"
 #include "tests/testing/fake_tiers.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 
 namespace {
 
@@ -60,10 +60,10 @@ class NullLanguage final : public v1::LanguageService::CallbackService {
   }
 };
 
-v1::Question QuestionAbout(const std::string& picture) {
+v1::Question QuestionAbout(const std::string& image) {
   v1::Question question;
   question.set_prompt("Question: What color is the circle? Answer:");
-  if (!picture.empty()) question.add_images()->set_data(picture);
+  if (!image.empty()) question.add_images()->set_data(image);
   return question;
 }
 
@@ -165,12 +165,12 @@ int main(int argc, char** argv) {
     return grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials());
   };
   const auto direct = channel_to((*tier)->port()), through = channel_to((*gateway)->port());
-  const std::string picture = testing::GoodPng();
+  const std::string image = testing::GoodPng();
   for (const Call& warm : {Direct(direct, QuestionAbout("")), Unary(through, QuestionAbout(""))}) {
     for (int i = 0; i < 200; ++i) warm();
   }
   std::printf("| one caller | p50 (ms) | p99 (ms) | p50 over direct (ms) |\n|---|---|---|---|\n");
-  for (const auto& [what, bytes] : {std::pair("text", std::string()), std::pair("picture", picture)}) {
+  for (const auto& [what, bytes] : {std::pair("text", std::string()), std::pair("image", image)}) {
     const v1::Question question = QuestionAbout(bytes);
     CompareLatency(what, {{"direct", Direct(direct, question)},
                           {"AskStream", Streamed(through, question)},
@@ -180,6 +180,6 @@ int main(int argc, char** argv) {
   Throughput("direct", Direct(direct, QuestionAbout("")), seconds);
   Throughput("AskStream", Streamed(through, QuestionAbout("")), seconds);
   Throughput("Ask", Unary(through, QuestionAbout("")), seconds);
-  Throughput("Ask with a picture", Unary(through, QuestionAbout(picture)), seconds);
+  Throughput("Ask with an image", Unary(through, QuestionAbout(image)), seconds);
   return 0;
 }

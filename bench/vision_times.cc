@@ -1,4 +1,4 @@
-// What a picture costs in the vision tier: seconds of the vision transformer by picture size, merging and batch, and
+// What an image costs in the vision tier: seconds of the vision transformer by image size, merging and batch, and
 // of the preparation by pre-shrink, as the rows of Markdown tables. The rows take turns and the best of each counts,
 // so that a machine's moods meet all of them; on a shared machine compare processor time.
 //
@@ -28,8 +28,8 @@ ABSL_FLAG(std::string, dtype, "float32", "float32, bfloat16 or float16");
 ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(std::vector<std::string>, image_sizes, {}, "sides in pixels; default: the model's own");
 ABSL_FLAG(std::vector<std::string>, mergings, {"0"}, "thousandths of the patch tokens that a layer merges");
-ABSL_FLAG(std::vector<std::string>, batches, {"1"}, "pictures in a pass");
-ABSL_FLAG(std::vector<std::string>, max_sides, {}, "pre-shrinks of a 4000 x 3000 picture, in pixels; 0: none");
+ABSL_FLAG(std::vector<std::string>, batches, {"1"}, "images in a pass");
+ABSL_FLAG(std::vector<std::string>, max_sides, {}, "pre-shrinks of a 4000 x 3000 image, in pixels; 0: none");
 ABSL_FLAG(int, rounds, 3, "times that each row is measured");
 
 namespace diptych {
@@ -93,7 +93,7 @@ void MeasurePasses(const blip2::VisionModel& model) {
       Measure(row.best, [&] { row.tokens = model.Forward(pixels, row.merging).cpu().size(1); });
     }
   }
-  std::printf("| image_size | batch | merged a layer | visual tokens | seconds a picture | of processor time |\n");
+  std::printf("| image_size | batch | merged a layer | visual tokens | seconds an image | of processor time |\n");
   std::printf("|---|---|---|---|---|---|\n");
   for (const Row& row : rows) {
     std::printf("| %d | %d | %.1f %% | %ld | %.3g | %.3g |\n", row.image_size, row.batch, row.merging / 10.0,
@@ -102,13 +102,13 @@ void MeasurePasses(const blip2::VisionModel& model) {
 }
 
 void MeasurePreparation(const blip2::ImageProcessorConfig& config, int image_size) {
-  blip2::RgbImage picture{.width = 4000, .height = 3000, .pixels = std::vector<uint8_t>(3 * 4000 * 3000)};
-  for (size_t i = 0; i < picture.pixels.size(); ++i) picture.pixels[i] = static_cast<uint8_t>(i * 2654435761u >> 13);
+  blip2::RgbImage image{.width = 4000, .height = 3000, .pixels = std::vector<uint8_t>(3 * 4000 * 3000)};
+  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 2654435761u >> 13);
   std::printf("\n| max_side | seconds to prepare 4000 x 3000 | of processor time |\n|---|---|---|\n");
   for (const int max_side : Integers(absl::GetFlag(FLAGS_max_sides))) {
     Seconds best;
     for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
-      blip2::RgbImage copy = picture;
+      blip2::RgbImage copy = image;
       Measure(best,
               [&] { blip2::ToPixelValues(blip2::ShrinkToMaxSide(std::move(copy), max_side), config, image_size); });
     }

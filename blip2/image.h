@@ -20,7 +20,7 @@ struct RgbImage {
 // Checks `limits` on the header, then decodes. EXIF orientation is not applied, transparency shows white,
 // palettes are looked up, grey is replicated, 16-bit grey is clipped to 8 bits, CMYK follows Pillow.
 // INVALID_ARGUMENT with reason IMAGE_FORMAT, IMAGE_TOO_LARGE or IMAGE_CORRUPT (a truncated or damaged
-// file is an error, never a partly grey picture).
+// file is an error, never a partly grey image).
 absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits);
 
 }  // namespace diptych::blip2

@@ -46,7 +46,7 @@ absl::StatusOr<RgbImage> DecodeJpeg(std::string_view bytes, const ImageHeader& h
   const bool cmyk = header.channels == 4;
   RgbImage image{.width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = {}};
   image.pixels.resize(static_cast<size_t>(header.width * header.height) * (cmyk ? 4 : 3));
-  // Without STOPONWARNING a cut-off file decodes to a partly grey picture. LIMITSCANS bounds what a
+  // Without STOPONWARNING a cut-off file decodes to a partly grey image. LIMITSCANS bounds what a
   // progressive file of countless scans costs.
   constexpr int kFlags = TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
   const int result =

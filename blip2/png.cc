@@ -133,7 +133,7 @@ absl::StatusOr<std::string> EncodePng(const RgbImage& image) {
   std::string file(size, '\0');
   if (png_image_write_to_memory(&png, file.data(), &size, /*convert_to_8bit=*/0, image.pixels.data(), /*row_stride=*/0,
                                 /*colormap=*/nullptr) == 0) {
-    return absl::InternalError("the picture could not be written as PNG");
+    return absl::InternalError("the image could not be written as PNG");
   }
   file.resize(size);
   file.shrink_to_fit();

@@ -43,7 +43,7 @@ absl::Status CheckInput(const PromptInput& input) {
     return CheckTurns(input.turns);
   }
   if (input.text.empty() && input.images == 0) {
-    return InvalidField(reason::kQuestionForm, "prompt", "there is neither a picture nor a text");
+    return InvalidField(reason::kQuestionForm, "prompt", "there is neither an image nor a text");
   }
   if (!IsValidUtf8(input.text)) return InvalidField(reason::kTextEncoding, "prompt", "the prompt is not valid UTF-8");
   return absl::OkStatus();

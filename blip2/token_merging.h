@@ -1,4 +1,4 @@
-// Token merging: tokens of a picture that are alike become one between the attention and the MLP of each vision layer,
+// Token merging: tokens of an image that are alike become one between the attention and the MLP of each vision layer,
 // without training. Source: Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023.
 #pragma once
 
@@ -29,11 +29,11 @@ struct MergedTokens {
   at::Tensor sizes;   // [B, P, 1] float32; undefined: all are one
 };
 
-// Merges the `count` most similar pairs of each picture: every second token (the class token, which is never merged,
+// Merges the `count` most similar pairs of each image: every second token (the class token, which is never merged,
 // the second patch, the fourth ...) looks for its most similar one among the others, by the cosine of their `keys`
 // [B, P, Dh]; merged tokens are means weighted by size.
 //   [B, P, ...] -> [B, P - count, ...]; the class token stays first.
-// Pictures of a batch do not touch each other. Requires: 0 < count <= (P - 1) / 2.
+// Images of a batch do not touch each other. Requires: 0 < count <= (P - 1) / 2.
 MergedTokens MergeTokens(const MergedTokens& input, const at::Tensor& keys, int64_t count);
 
 // What attention adds to the scores of merged keys, so that one which stands for many counts as many:

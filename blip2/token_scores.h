@@ -9,7 +9,7 @@
 namespace diptych::blip2 {
 
 // transformers' RepetitionPenaltyLogitsProcessor from `raw` [V] into `scores` [V]: each id of the context once,
-// however often it stands there. Ids outside the vocabulary, such as the picture's placeholder, are passed over.
+// however often it stands there. Ids outside the vocabulary, such as the image's placeholder, are passed over.
 void Penalise(std::span<const float> raw, std::span<const int64_t> context, double penalty, std::span<float> scores);
 
 // Sets the scores [V] of `ids` to -inf.

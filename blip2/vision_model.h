@@ -27,7 +27,7 @@ class VisionModel {
   // the last hidden state after post_layernorm, class token first. If S is not the model's image size,
   // positions are interpolated (transformers' interpolate_pos_encoding=True).
   // `merging` is the share of patch tokens, in thousandths, that each layer merges away (blip2/token_merging.h); P is
-  // then PatchesLeft + 1, for each picture of the batch.
+  // then PatchesLeft + 1, for each image of the batch.
   // Requires: S >= patch_size and S a multiple of it; 0 <= merging <= kMaxMerging.
   at::Tensor Forward(const at::Tensor& pixel_values, int merging = 0) const;
 

@@ -1,4 +1,4 @@
-// diptych analyze: what the vision transformer makes of a picture.
+// diptych analyze: what the vision transformer makes of an image.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -13,8 +13,8 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/errors.h"
+#include "cli/image.h"
 #include "cli/json.h"
-#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/text.h"
 #include "common/status.h"
@@ -94,7 +94,7 @@ int Analyze(const AnalyzeOptions& options) {
     }
   }
   if (!rows.empty()) {
-    std::printf("%s", FormatTable({"picture", "as sent", "pixels", "patches", "features", "visual tokens", "width",
+    std::printf("%s", FormatTable({"image", "as sent", "pixels", "patches", "features", "visual tokens", "width",
                                    "mean norm", "query tokens"},
                                   rows, {5, 6, 7, 8})
                           .c_str());
@@ -105,17 +105,17 @@ int Analyze(const AnalyzeOptions& options) {
 }  // namespace
 
 void AddAnalyze(CLI::App& app, Run& run) {
-  CLI::App& command =
-      *app.add_subcommand("analyze", "Show shapes, token counts and norms of a picture's visual tokens");
+  CLI::App& command = *app.add_subcommand("analyze", "Show shapes, token counts and norms of an image's visual tokens");
   const auto options = std::make_shared<AnalyzeOptions>();
-  command.add_option("--image", options->images, "Picture files (JPEG, PNG, WebP)")->required()->expected(1, -1);
+  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP)")->required()->expected(1, -1);
   command
       .add_option("--image_size", options->image_sizes,
                   "Sides in pixels that the vision transformer sees [the model's]")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::Range(1U, kMaxPictureSide));
-  command.add_option("--max_side", options->max_side, "Shrink to this longer side first")->check(CLI::Range(1U, kMaxPictureSide));
+      ->check(CLI::Range(1U, kMaxImageSide));
+  command.add_option("--max_side", options->max_side, "Shrink to this longer side first")
+      ->check(CLI::Range(1U, kMaxImageSide));
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Analyze(*options); }; });
 }

@@ -159,7 +159,7 @@ int AskAll(Client& client, const AskOptions& options, const std::vector<Row>& ro
 
 int Ask(const AskOptions& options) {
   if (options.images.empty() && options.questions.empty() && options.prompts.empty()) {
-    std::fprintf(stderr, "diptych: ask needs a picture (--image) or a text (--question, --prompt)\n");
+    std::fprintf(stderr, "diptych: ask needs an image (--image) or a text (--question, --prompt)\n");
     return kUsage;
   }
   for (const std::string& file : options.images) {
@@ -178,9 +178,9 @@ int Ask(const AskOptions& options) {
 }  // namespace
 
 void AddAsk(CLI::App& app, Run& run) {
-  CLI::App& command = *app.add_subcommand("ask", "Ask about pictures, or about text alone");
+  CLI::App& command = *app.add_subcommand("ask", "Ask about images, or about text alone");
   const auto options = std::make_shared<AskOptions>();
-  command.add_option("--image", options->images, "Picture files (JPEG, PNG, WebP). Several make a table")
+  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP). Several make a table")
       ->expected(1, -1);
   command
       .add_option("--question", options->questions,
@@ -189,7 +189,7 @@ void AddAsk(CLI::App& app, Run& run) {
   command
       .add_option("--prompt", options->prompts, "Text that the model continues as it is. May be given several times")
       ->expected(1, -1);
-  command.add_flag("--together", options->together, "All pictures in one question");
+  command.add_flag("--together", options->together, "All images in one question");
   command.add_flag("--stream", options->stream, "Show each answer as it comes, also where a table would be shown");
   command.add_flag("--return_relevance", options->return_relevance,
                    "Also show which patches each token of the answer looked at; indicative only");

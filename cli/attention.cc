@@ -1,4 +1,4 @@
-// diptych attention: where the model looks, as a heat map over the picture.
+// diptych attention: where the model looks, as a heat map over the image.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
@@ -15,8 +15,8 @@
 #include "cli/errors.h"
 #include "cli/gnuplot.h"
 #include "cli/heat_map.h"
+#include "cli/image.h"
 #include "cli/json.h"
-#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/write_file.h"
 #include "common/status.h"
@@ -53,8 +53,8 @@ absl::StatusOr<v1::AttentionMap> WantedMap(const v1::AnalyzeImageResponse& analy
 
 absl::Status WriteOverlay(const AttentionOptions& options, const v1::AnalyzeImageResponse& analysis,
                           const v1::FloatGrid& grid) {
-  DIPTYCH_ASSIGN_OR_RETURN(const Picture picture, ReadPng(analysis.prepared_image()));
-  DIPTYCH_ASSIGN_OR_RETURN(const std::string png, WritePng(HeatMap(picture, grid, analysis.image_size())));
+  DIPTYCH_ASSIGN_OR_RETURN(const Image prepared, ReadPng(analysis.prepared_image()));
+  DIPTYCH_ASSIGN_OR_RETURN(const std::string png, WritePng(HeatMap(prepared, grid, analysis.image_size())));
   return WriteFile(options.out, png);
 }
 
@@ -103,10 +103,10 @@ int Attention(const AttentionOptions& options) {
 }  // namespace
 
 void AddAttention(CLI::App& app, Run& run) {
-  CLI::App& command = *app.add_subcommand("attention", "Show where the model looks, as a heat map over the picture");
+  CLI::App& command = *app.add_subcommand("attention", "Show where the model looks, as a heat map over the image");
   const auto options = std::make_shared<AttentionOptions>();
-  command.add_option("--image", options->image, "Picture file (JPEG, PNG, WebP)")->required();
-  command.add_option("--out", options->out, "PNG file for the heat map over the picture")
+  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP)")->required();
+  command.add_option("--out", options->out, "PNG file for the heat map over the image")
       ->check([](const std::string& file) {
         return PlotFormatOf(file) == PlotFormat::kPng ? std::string()
                                                       : std::string("--out takes a file whose name ends with .png");
@@ -120,7 +120,7 @@ void AddAttention(CLI::App& app, Run& run) {
       })
       ->capture_default_str();
   command.add_option("--image_size", options->image_size, "Side in pixels that the vision transformer sees")
-      ->check(CLI::Range(1U, kMaxPictureSide));
+      ->check(CLI::Range(1U, kMaxImageSide));
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Attention(*options); }; });
 }

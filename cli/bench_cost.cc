@@ -15,8 +15,8 @@
 #include "cli/errors.h"
 #include "cli/fresh.h"
 #include "cli/gnuplot.h"
+#include "cli/image.h"
 #include "cli/json.h"
-#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/sweep_chart.h"
 #include "cli/terminal_chart.h"
@@ -35,7 +35,7 @@ struct CostOptions {
   std::string image, description, question = "Describe the image.";
 };
 
-// Most pictures, up to `wanted`, whose query tokens fit beside a short text and the answer.
+// Most images, up to `wanted`, whose query tokens fit beside a short text and the answer.
 int ImagesThatFit(const v1::GetModelResponse& served, int wanted, int new_tokens) {
   constexpr int kTextTokens = 40;
   const int room = served.model().window_tokens() - kTextTokens - new_tokens;
@@ -71,37 +71,37 @@ absl::Status MeasureCosts(Client& client, const CostOptions& options, std::vecto
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::Answer> AskTurn(Client& client, const std::string& text, const std::string& picture) {
+absl::StatusOr<v1::Answer> AskTurn(Client& client, const std::string& text, const std::string& encoded) {
   v1::Question question;
   if (!text.empty()) {
     v1::Turn* turn = question.add_turns();
     turn->set_role(v1::ROLE_USER);
     turn->set_text(text);
   }
-  if (!picture.empty()) {
-    question.add_images()->set_data(picture);
+  if (!encoded.empty()) {
+    question.add_images()->set_data(encoded);
     KeepFromCaches(*question.mutable_image_options());
   }
   return client.Ask(question);
 }
 
-// The exercise "token efficiency": the same scene described from the picture, and from a text about it.
+// The exercise "token efficiency": the same scene described from the image, and from a text about it.
 absl::StatusOr<std::vector<Described>> MeasureDescriptions(Client& client, const CostOptions& options) {
-  std::string picture;
+  std::string encoded;
   if (options.image.empty()) {
     constexpr int kSide = 224;
-    DIPTYCH_ASSIGN_OR_RETURN(picture, WritePng(DrawnPicture(FreshNumber(), kSide)));
+    DIPTYCH_ASSIGN_OR_RETURN(encoded, WritePng(DrawnImage(FreshNumber(), kSide)));
   } else {
-    DIPTYCH_ASSIGN_OR_RETURN(picture, ReadImage(options.image));
+    DIPTYCH_ASSIGN_OR_RETURN(encoded, ReadImage(options.image));
   }
   std::string description = options.description;
   if (description.empty()) {
-    DIPTYCH_ASSIGN_OR_RETURN(const v1::Answer caption, AskTurn(client, "", picture));
+    DIPTYCH_ASSIGN_OR_RETURN(const v1::Answer caption, AskTurn(client, "", encoded));
     description = caption.text();
   }
-  std::vector<Described> sources{{.source = "picture"}, {.source = "its description"}};
+  std::vector<Described> sources{{.source = "image"}, {.source = "its description"}};
   for (int i = 0; i < options.repeat; ++i) {
-    DIPTYCH_ASSIGN_OR_RETURN(sources[0].answers.emplace_back(), AskTurn(client, options.question, picture));
+    DIPTYCH_ASSIGN_OR_RETURN(sources[0].answers.emplace_back(), AskTurn(client, options.question, encoded));
     DIPTYCH_ASSIGN_OR_RETURN(sources[1].answers.emplace_back(),
                              AskTurn(client, absl::StrCat(description, ". ", options.question), ""));
   }
@@ -139,7 +139,7 @@ int BenchCost(const CostOptions& options) {
 }  // namespace
 
 void AddBenchCost(CLI::App& bench, Run& run) {
-  CLI::App& command = *bench.add_subcommand("cost", "Measure what text, one picture, a large one and several cost");
+  CLI::App& command = *bench.add_subcommand("cost", "Measure what text, one image, a large one and several cost");
   const auto options = std::make_shared<CostOptions>();
   command.add_option("--repeat", options->repeat, "Times that each is measured; the median counts")
       ->check(CLI::Range(1, 1000))
@@ -147,14 +147,13 @@ void AddBenchCost(CLI::App& bench, Run& run) {
   command.add_option("--new_tokens", options->new_tokens, "Tokens that each answer has")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  command
-      .add_option("--images", options->images, "Pictures of the question about several, as far as the window allows")
+  command.add_option("--images", options->images, "Images of the question about several, as far as the window allows")
       ->check(CLI::Range(2, 64))
       ->capture_default_str();
-  command.add_option("--large", options->large, "Side of the large picture in pixels [twice the model's]")
+  command.add_option("--large", options->large, "Side of the large image in pixels [twice the model's]")
       ->check(CLI::Range(1, kMaxImageSize));
-  constexpr char kExercise[] = "Picture or description";
-  command.add_option("--image", options->image, "Picture to describe [one is drawn]")->group(kExercise);
+  constexpr char kExercise[] = "Image or description";
+  command.add_option("--image", options->image, "Image to describe [one is drawn]")->group(kExercise);
   command.add_option("--description", options->description, "Text about it [the model's own caption]")
       ->group(kExercise);
   command.add_option("--question", options->question, "What is asked about both")
@@ -162,7 +161,7 @@ void AddBenchCost(CLI::App& bench, Run& run) {
       ->group(kExercise);
   options->plot.AddTo(command);
   options->common.AddTo(command);
-  command.footer("Every picture that is measured is new to the server, so nothing comes from a cache.");
+  command.footer("Every image that is measured is new to the server, so nothing comes from a cache.");
   command.callback([options, &run] { run = [options] { return BenchCost(*options); }; });
 }
 

@@ -13,10 +13,10 @@
 #include "cli/errors.h"
 #include "cli/fresh.h"
 #include "cli/gnuplot.h"
+#include "cli/image.h"
 #include "cli/in_order.h"
 #include "cli/json.h"
 #include "cli/load_tally.h"
-#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/terminal_chart.h"
 #include "common/status.h"
@@ -34,7 +34,7 @@ struct LoadOptions {
   bool text_alone = false;
 };
 
-// The questions differ in their pictures only: the given files in turn, or one drawn for each.
+// The questions differ in their images only: the given files in turn, or one drawn for each.
 absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& options, int side) {
   v1::Question common;
   options.question.Apply(common);
@@ -49,7 +49,7 @@ absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& optio
   for (size_t i = 0; i < questions.size() && !options.text_alone; ++i) {
     std::string& data = *questions[i].add_images()->mutable_data();
     if (files.empty()) {
-      DIPTYCH_ASSIGN_OR_RETURN(data, WritePng(DrawnPicture(FreshNumber(), side)));
+      DIPTYCH_ASSIGN_OR_RETURN(data, WritePng(DrawnImage(FreshNumber(), side)));
     } else {
       data = files[i % files.size()];
     }
@@ -116,9 +116,9 @@ void AddBenchLoad(CLI::App& bench, Run& run) {
   command.add_option("--requests", options->requests, "Questions in all")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  command.add_option("--image", options->images, "Picture files, in turn [each question has a drawn one of its own]")
+  command.add_option("--image", options->images, "Image files, in turn [each question has a drawn one of its own]")
       ->expected(1, -1);
-  command.add_flag("--text_alone", options->text_alone, "No pictures");
+  command.add_flag("--text_alone", options->text_alone, "No images");
   command.add_option("--question", options->text, "What is asked")->capture_default_str();
   options->plot.AddTo(command);
   options->question.AddTo(command);

@@ -37,7 +37,7 @@ struct OptimizationsOptions {
   PlotOption plot;
 };
 
-// Asks `count` questions, `technique.at_once` in flight. All are made beforehand: drawing pictures is not measured.
+// Asks `count` questions, `technique.at_once` in flight. All are made beforehand: drawing images is not measured.
 absl::Status AskMany(Client& client, const Technique& technique, const std::vector<v1::Question>& questions) {
   absl::Status first_error;
   ForEachInOrder<absl::Status>(
@@ -51,7 +51,7 @@ absl::StatusOr<std::vector<v1::Question>> MakeQuestions(const Technique& techniq
   std::vector<v1::Question> questions;
   for (int i = 0; i < count; ++i) {
     DIPTYCH_ASSIGN_OR_RETURN(v1::Question question, FreshQuestion(1, side, new_tokens));
-    if (technique.one_picture && i > 0) *question.mutable_images() = questions.front().images();
+    if (technique.one_image && i > 0) *question.mutable_images() = questions.front().images();
     if (technique.token_merging > 0) question.mutable_image_options()->set_token_merging(technique.token_merging);
     questions.push_back(std::move(question));
   }
@@ -61,7 +61,7 @@ absl::StatusOr<std::vector<v1::Question>> MakeQuestions(const Technique& techniq
 OwnStackOptions StackFor(const OptimizationsOptions& options, const Technique& technique) {
   OwnStackOptions stack{
       .model = options.model, .device = options.device, .dtype = technique.dtype, .threads = options.threads};
-  if (technique.one_picture) return stack;
+  if (technique.one_image) return stack;
   stack.vision_flags.push_back("--cache_bytes=0");
   stack.language_flags.push_back("--cache_bytes=0");
   return stack;
@@ -171,7 +171,7 @@ void AddBenchOptimizations(CLI::App& bench, Run& run) {
       "each\n"
       "technique and round, and stops them. The baseline is the notebook's way: float32, one question at a time, "
       "every\n"
-      "picture computed. `caches` and `combined` ask all their questions about one picture. int8 and int4 are not "
+      "image computed. `caches` and `combined` ask all their questions about one image. int8 and int4 are not "
       "built.");
   command.callback([options, &run] { run = [options] { return BenchOptimizations(*options); }; });
 }

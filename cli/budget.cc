@@ -1,4 +1,4 @@
-// diptych budget: what pictures cost in tokens and what they leave of the window. Nothing is run.
+// diptych budget: what images cost in tokens and what they leave of the window. Nothing is run.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -13,8 +13,8 @@
 #include "cli/commands.h"
 #include "cli/errors.h"
 #include "cli/gnuplot.h"
+#include "cli/image.h"
 #include "cli/json.h"
-#include "cli/picture.h"
 #include "cli/terminal_chart.h"
 #include "cli/text.h"
 #include "common/status.h"
@@ -59,7 +59,7 @@ absl::StatusOr<BudgetTable> Plan(Client& client, const BudgetOptions& options) {
   return table;
 }
 
-// The line about the model that is served, from a plan of one picture in its own window.
+// The line about the model that is served, from a plan of one image in its own window.
 absl::StatusOr<std::string> ServedLine(Client& client, const BudgetOptions& options) {
   DIPTYCH_ASSIGN_OR_RETURN(const v1::GetModelResponse served, client.GetModel());
   const v1::ModelDescription& model = served.model();
@@ -68,10 +68,10 @@ absl::StatusOr<std::string> ServedLine(Client& client, const BudgetOptions& opti
   DIPTYCH_ASSIGN_OR_RETURN(const v1::PlanContextResponse plan, client.PlanContext(request));
   if (plan.patch_tokens_size() != 1 || plan.windows_size() != 1) return absl::InternalError("the plan is not one");
   const v1::WindowPlan& window = plan.windows(0);
-  return absl::StrCat(Printable(model.name()), ": a picture of ", model.image_size(), " px in patches of ",
+  return absl::StrCat(Printable(model.name()), ": an image of ", model.image_size(), " px in patches of ",
                       model.patch_size(), " px is ", plan.patch_tokens(0), " patches and ", plan.query_tokens(),
                       " query tokens; of the window's ", FormatCount(window.budget().window()), " tokens it leaves ",
-                      FormatCount(window.budget().remaining()), "; ", window.images_that_fit(), " pictures fit beside ",
+                      FormatCount(window.budget().remaining()), "; ", window.images_that_fit(), " images fit beside ",
                       window.budget().text_tokens(), " tokens of text and ", window.budget().reserved_output(),
                       " for the answer, without the Q-Former ", window.images_that_fit_dense());
 }
@@ -97,22 +97,22 @@ int Budget(const BudgetOptions& options) {
 
 void AddBudget(CLI::App& app, Run& run) {
   CLI::App& command =
-      *app.add_subcommand("budget", "Show what pictures cost in tokens and what they leave of the window");
+      *app.add_subcommand("budget", "Show what images cost in tokens and what they leave of the window");
   const auto options = std::make_shared<BudgetOptions>();
-  command.add_option("--image_size", options->image_sizes, "Sides of square pictures in pixels")
+  command.add_option("--image_size", options->image_sizes, "Sides of square images in pixels")
       ->delimiter(',')
       ->expected(1, 64)
       ->capture_default_str();
   command.add_option("--patch_size", options->patch_sizes, "Sides of a patch in pixels")
       ->delimiter(',')
       ->expected(1, 8)
-      ->check(CLI::Range(1U, kMaxPictureSide))
+      ->check(CLI::Range(1U, kMaxImageSide))
       ->capture_default_str();
   command.add_option("--window", options->windows, "Context windows in tokens")
       ->delimiter(',')
       ->expected(1, 64)
       ->capture_default_str();
-  command.add_option("--prompt", options->prompt, "Text beside the picture, counted with the served tokenizer");
+  command.add_option("--prompt", options->prompt, "Text beside the image, counted with the served tokenizer");
   command.add_option("--max_new_tokens", options->max_new_tokens,
                      "Tokens kept free for the answer [the served default]");
   options->plot.AddTo(command);

@@ -31,8 +31,8 @@ std::vector<std::string> WindowNames(const BudgetTable& table) {
 
 Panel TokensBySize(const BudgetTable& table) {
   Panel panel{.form = Panel::Form::kLine,
-              .title = "Visual tokens by picture size",
-              .x_label = "side of the picture (px)",
+              .title = "Visual tokens by image size",
+              .x_label = "side of the image (px)",
               .y_label = "tokens"};
   std::vector<size_t> order(table.image_sizes.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -56,17 +56,17 @@ Panel TokensBySize(const BudgetTable& table) {
   return panel;
 }
 
-// The first window with one picture as dense patches, or as query tokens.
+// The first window with one image as dense patches, or as query tokens.
 Panel OneWindow(const BudgetTable& table) {
   const int window = table.windows.front();
   Panel panel{.form = Panel::Form::kStacked,
-              .title = absl::StrCat("A window of ", FormatCount(window), " tokens with one picture"),
-              .x_label = absl::StrCat("side of the picture (px), patches of ", table.patch_sizes.front(), " px"),
+              .title = absl::StrCat("A window of ", FormatCount(window), " tokens with one image"),
+              .x_label = absl::StrCat("side of the image (px), patches of ", table.patch_sizes.front(), " px"),
               .y_label = "tokens"};
-  Series picture{.name = "picture"}, text{.name = "left for text"};
+  Series image{.name = "image"}, text{.name = "left for text"};
   const auto add = [&](const std::string& name, int tokens) {
     panel.categories.push_back(name);
-    picture.values.push_back(std::min(tokens, window));
+    image.values.push_back(std::min(tokens, window));
     text.values.push_back(std::max(window - tokens, 0));
   };
   add("none", 0);
@@ -74,12 +74,12 @@ Panel OneWindow(const BudgetTable& table) {
     add(absl::StrCat(table.image_sizes[i]), table.At(0, i).patches());
   }
   add("Q-Former", table.plans.front().plan.query_tokens());
-  panel.series = {std::move(picture), std::move(text)};
+  panel.series = {std::move(image), std::move(text)};
   return panel;
 }
 
 Panel TextLeft(const BudgetTable& table) {
-  Panel panel{.title = "Tokens left for text and answer beside one picture",
+  Panel panel{.title = "Tokens left for text and answer beside one image",
               .x_label = "context window (tokens)",
               .y_label = "tokens",
               .categories = WindowNames(table)};
@@ -96,10 +96,10 @@ Panel TextLeft(const BudgetTable& table) {
   return panel;
 }
 
-Panel PicturesThatFit(const BudgetTable& table) {
-  Panel panel{.title = "Pictures that fit beside text and answer",
+Panel ImagesThatFit(const BudgetTable& table) {
+  Panel panel{.title = "Images that fit beside text and answer",
               .x_label = "context window (tokens)",
-              .y_label = "pictures",
+              .y_label = "images",
               .categories = WindowNames(table)};
   const auto add = [&](const std::string& name, const PlannedSize& planned, bool dense) {
     Series series{.name = name};
@@ -134,7 +134,7 @@ nlohmann::ordered_json PlannedJson(const PlannedSize& planned) {
 }
 
 std::string FitTable(const BudgetTable& table) {
-  std::vector<std::string> header{"patch", "picture", "tokens"};
+  std::vector<std::string> header{"patch", "image", "tokens"};
   std::vector<size_t> right{0, 1, 2};
   for (const int window : table.windows) {
     right.push_back(header.size());
@@ -154,8 +154,8 @@ std::string FitTable(const BudgetTable& table) {
 }
 
 Chart BudgetChart(const BudgetTable& table) {
-  return {.title = "Context budget: what pictures cost and what they leave",
-          .panels = {TokensBySize(table), OneWindow(table), TextLeft(table), PicturesThatFit(table)}};
+  return {.title = "Context budget: what images cost and what they leave",
+          .panels = {TokensBySize(table), OneWindow(table), TextLeft(table), ImagesThatFit(table)}};
 }
 
 }  // namespace diptych::cli

@@ -10,7 +10,7 @@
 
 namespace diptych::cli {
 
-// The plan of one square picture in each window.
+// The plan of one square image in each window.
 struct PlannedSize {
   int image_size = 0, patch_size = 0;  // pixels
   v1::PlanContextResponse plan;
@@ -29,10 +29,10 @@ struct BudgetTable {
 // One line of `budget --json`.
 nlohmann::ordered_json PlannedJson(const PlannedSize& planned);
 
-// How many pictures of each size fit into each window: every patch a token, and with the Q-Former.
+// How many images of each size fit into each window: every patch a token, and with the Q-Former.
 std::string FitTable(const BudgetTable& table);
 
-// Four panels: tokens by size, one window shared out, text left in each window, pictures that fit. The last three are
+// Four panels: tokens by size, one window shared out, text left in each window, images that fit. The last three are
 // of the first patch size and at most four sizes.
 Chart BudgetChart(const BudgetTable& table);
 

@@ -1,4 +1,4 @@
-// diptych chat: several turns about the same pictures; questions are lines of standard input.
+// diptych chat: several turns about the same images; questions are lines of standard input.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -101,7 +101,7 @@ int Chat(const ChatOptions& options) {
 void AddChat(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("chat", "Several questions in a row; earlier answers are part of each");
   const auto options = std::make_shared<ChatOptions>();
-  command.add_option("--image", options->images, "Picture files to talk about")->expected(1, -1);
+  command.add_option("--image", options->images, "Image files to talk about")->expected(1, -1);
   options->question.AddTo(command);
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Chat(*options); }; });

@@ -40,7 +40,7 @@ int CachedIn(const std::vector<v1::Answer>& answers) {
 }
 
 Panel ByKind(const std::vector<MeasuredCost>& costs, Panel::Form form, const char* title, const char* y_label) {
-  Panel panel{.form = form, .title = title, .x_label = "pictures in the question", .y_label = y_label};
+  Panel panel{.form = form, .title = title, .x_label = "images in the question", .y_label = y_label};
   for (const MeasuredCost& cost : costs) panel.categories.push_back(cost.name);
   return panel;
 }
@@ -65,11 +65,11 @@ Panel InputTokens(const std::vector<MeasuredCost>& costs) {
   const auto budget = [](const MeasuredCost& cost) -> const v1::ContextBudget& {
     return cost.Typical().context_budget();
   };
-  panel.series = {SeriesOf(costs, "text", [&](const MeasuredCost& cost) { return budget(cost).text_tokens(); }),
-                  SeriesOf(costs, "pictures, as query tokens",
-                           [&](const MeasuredCost& cost) { return budget(cost).image_tokens(); }),
-                  SeriesOf(costs, "pictures, if every patch were a token",
-                           [&](const MeasuredCost& cost) { return budget(cost).dense_patch_tokens(); })};
+  panel.series = {
+      SeriesOf(costs, "text", [&](const MeasuredCost& cost) { return budget(cost).text_tokens(); }),
+      SeriesOf(costs, "images, as query tokens", [&](const MeasuredCost& cost) { return budget(cost).image_tokens(); }),
+      SeriesOf(costs, "images, if every patch were a token",
+               [&](const MeasuredCost& cost) { return budget(cost).dense_patch_tokens(); })};
   return panel;
 }
 
@@ -83,8 +83,8 @@ Panel RelativeCost(const std::vector<MeasuredCost>& costs) {
   return panel;
 }
 
-Panel PictureOrDescription(const std::vector<Described>& sources) {
-  Panel panel{.title = "Describing: from the picture, or from a text about it", .y_label = "tokens, words, ms"};
+Panel ImageOrDescription(const std::vector<Described>& sources) {
+  Panel panel{.title = "Describing: from the image, or from a text about it", .y_label = "tokens, words, ms"};
   Series input{.name = "input tokens"}, words{.name = "words answered"}, time{.name = "time (ms)"};
   for (const Described& source : sources) {
     panel.categories.push_back(source.source);
@@ -159,11 +159,11 @@ std::string CostTable(const std::vector<MeasuredCost>& costs) {
                     cell(stages.qformer), cell(stages.prefill), cell(stages.decode), cell(stages.other)});
   }
   std::string table = FormatTable(
-      {"pictures", "in", "out", "time", "cost", "vision ms", "Q-Former ms", "prefill ms", "decode ms", "other ms"},
-      rows, {1, 2, 3, 4, 5, 6, 7, 8, 9});
+      {"images", "in", "out", "time", "cost", "vision ms", "Q-Former ms", "prefill ms", "decode ms", "other ms"}, rows,
+      {1, 2, 3, 4, 5, 6, 7, 8, 9});
   for (const MeasuredCost& cost : costs) {
     if (const int hits = CachedIn(cost.answers); hits > 0) {
-      absl::StrAppend(&table, "note: ", cost.name, " found ", hits, " tokens or pictures in a cache\n");
+      absl::StrAppend(&table, "note: ", cost.name, " found ", hits, " tokens or images in a cache\n");
     }
   }
   return table;
@@ -197,7 +197,7 @@ std::string DescribedTable(const std::vector<Described>& sources) {
 
 Chart CostChart(const std::vector<MeasuredCost>& costs, const std::vector<Described>& sources) {
   return {.title = "What a question costs",
-          .panels = {WhereTimeGoes(costs), InputTokens(costs), RelativeCost(costs), PictureOrDescription(sources)}};
+          .panels = {WhereTimeGoes(costs), InputTokens(costs), RelativeCost(costs), ImageOrDescription(sources)}};
 }
 
 }  // namespace diptych::cli

@@ -11,7 +11,7 @@
 #include "cli/commands.h"
 #include "cli/errors.h"
 #include "cli/json.h"
-#include "cli/test_picture.h"
+#include "cli/test_image.h"
 #include "cli/text.h"
 #include "common/build_info.h"
 #include "common/status.h"
@@ -32,7 +32,7 @@ class Doctor {
     ExamineModel();
     if (!ready.ok()) return kFailed;  // the rest would fail for the same cause
     ExamineText();
-    ExaminePicture();
+    ExamineImage();
     return healthy_ ? kFine : kFailed;
   }
 
@@ -86,15 +86,15 @@ class Doctor {
     Report("text is answered", answer.status(), answer.ok() ? absl::StrCat("\"", answer->text(), "\"") : "");
   }
 
-  void ExaminePicture() {
+  void ExamineImage() {
     v1::Question question;
-    question.add_images()->set_data(kTestPicture, sizeof(kTestPicture));
+    question.add_images()->set_data(kTestImage, sizeof(kTestImage));
     v1::Turn* turn = question.add_turns();
     turn->set_role(v1::ROLE_USER);
     turn->set_text("What color is the circle?");
     question.mutable_generation()->set_max_new_tokens(4);
     const auto answer = client_.Ask(question);
-    Report("a picture is answered", answer.status(), answer.ok() ? absl::StrCat("\"", answer->text(), "\"") : "");
+    Report("an image is answered", answer.status(), answer.ok() ? absl::StrCat("\"", answer->text(), "\"") : "");
     if (!answer.ok()) return;
     Report("every stage is accounted for", CheckTimings(*answer), TimingLine(*answer));
   }

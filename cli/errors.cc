@@ -47,9 +47,9 @@ std::string ErrorText(const absl::Status& status, const std::string& context) {
 std::string RemedyFor(const absl::Status& status) {
   static const auto& kRemedies = *new std::map<std::string, const char*, std::less<>>{
       {"IMAGE_FORMAT", "Give a JPEG, PNG or WebP file; the file's content counts, not its name."},
-      {"IMAGE_CORRUPT", "Save the picture again with a program that can still show it."},
-      {"IMAGE_TOO_LARGE", "Shrink the picture; `diptych models` shows the limits."},
-      {"TOO_MANY_IMAGES", "Ask about fewer pictures at a time."},
+      {"IMAGE_CORRUPT", "Save the image again with a program that can still show it."},
+      {"IMAGE_TOO_LARGE", "Shrink the image; `diptych models` shows the limits."},
+      {"TOO_MANY_IMAGES", "Ask about fewer images at a time."},
       {"OPTION_RANGE", "`diptych ask --help` lists the options."},
       {"TEXT_ENCODING", "Give the text as UTF-8."},
       {"CONTEXT_LENGTH_EXCEEDED", "Shorten the text, or lower --max_new_tokens."},
@@ -57,7 +57,7 @@ std::string RemedyFor(const absl::Status& status) {
       {"MODEL_MISMATCH", "Start both tiers with the same --model."},
       {"INVALID_API_KEY", "Give a key with DIPTYCH_API_KEY or --api_key."},
       {"RATE_LIMITED", "Ask less at a time, or later."},
-      {"IMAGE_URL_FAILED", "Download the picture and give the file."},
+      {"IMAGE_URL_FAILED", "Download the image and give the file."},
       {"QUEUE_FULL", "Try again in a moment."},
       {"KV_FULL", "Try again in a moment."},
       {"DRAINING", "The server is being stopped or replaced; try again in a moment."},

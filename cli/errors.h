@@ -21,7 +21,7 @@ bool IsUnreachable(const absl::Status& status);
 int ExitCodeFor(const absl::Status& status);
 
 // One line on standard error: "diptych: REASON: message. remedy", or a JSON object. `context` says what
-// failed, for example which picture; may be empty. Returns ExitCodeFor(status).
+// failed, for example which image; may be empty. Returns ExitCodeFor(status).
 int ReportError(const absl::Status& status, bool json, const std::string& context = "");
 
 // One line on standard error: that the server is full, and when it will be asked again.

@@ -4,7 +4,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "cli/picture.h"
+#include "cli/image.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -25,7 +25,7 @@ absl::StatusOr<v1::Question> FreshQuestion(int images, int side, int new_tokens)
   turn->set_role(v1::ROLE_USER);
   turn->set_text(absl::StrCat(10000 + FreshNumber() % 90000, ": what is in the image?"));
   for (int i = 0; i < images; ++i) {
-    DIPTYCH_ASSIGN_OR_RETURN(*question.add_images()->mutable_data(), WritePng(DrawnPicture(FreshNumber(), side)));
+    DIPTYCH_ASSIGN_OR_RETURN(*question.add_images()->mutable_data(), WritePng(DrawnImage(FreshNumber(), side)));
   }
   question.mutable_generation()->set_max_new_tokens(new_tokens);
   question.mutable_generation()->set_min_new_tokens(new_tokens);

@@ -228,9 +228,9 @@ absl::Status PlotOption::Check() const {
 
 absl::Status PlotOption::Write(const Chart& chart) const {
   if (file_.empty()) return absl::OkStatus();
-  const auto picture = RunFilter({"gnuplot", "--default-settings"}, GnuplotScript(chart, *PlotFormatOf(file_)));
-  if (!picture.ok()) return absl::IsNotFound(picture.status()) ? MissingGnuplot() : picture.status();
-  return WriteFile(file_, *picture);
+  const auto image = RunFilter({"gnuplot", "--default-settings"}, GnuplotScript(chart, *PlotFormatOf(file_)));
+  if (!image.ok()) return absl::IsNotFound(image.status()) ? MissingGnuplot() : image.status();
+  return WriteFile(file_, *image);
 }
 
 }  // namespace diptych::cli

@@ -18,7 +18,7 @@ enum class PlotFormat { kSvg, kPng };
 // By the file's ending: .svg or .png.
 std::optional<PlotFormat> PlotFormatOf(const std::string& file);
 
-// The chart for gnuplot's standard input; the picture comes out at standard output. Names are only ever literals
+// The chart for gnuplot's standard input; the image comes out at standard output. Names are only ever literals
 // without escapes, whatever they hold: none can become a command.
 std::string GnuplotScript(const Chart& chart, PlotFormat format);
 

@@ -68,19 +68,19 @@ absl::Status CheckGrid(const v1::FloatGrid& grid) {
   return fits && sane ? absl::OkStatus() : absl::InternalError("the server's map is not one");
 }
 
-Picture HeatMap(const Picture& picture, const v1::FloatGrid& grid, const v1::ImageSize& size) {
+Image HeatMap(const Image& image, const v1::FloatGrid& grid, const v1::ImageSize& size) {
   const auto [width, height] = Shape(size);
   const Scale scale(grid);
   const auto cell = [&](int row, int column) { return scale(grid.values(row * grid.columns() + column)); };
-  Picture out{.width = width, .height = height, .rgb = std::vector<uint8_t>(size_t{3} * width * height)};
+  Image out{.width = width, .height = height, .rgb = std::vector<uint8_t>(size_t{3} * width * height)};
   for (int y = 0; y < height; ++y) {
-    const Between row(y, height, grid.rows()), from_y(y, height, picture.height);
+    const Between row(y, height, grid.rows()), from_y(y, height, image.height);
     for (int x = 0; x < width; ++x) {
-      const Between column(x, width, grid.columns()), from_x(x, width, picture.width);
+      const Between column(x, width, grid.columns()), from_x(x, width, image.width);
       const double heat = row.Mix(column.Mix(cell(row.low, column.low), cell(row.low, column.high)),
                                   column.Mix(cell(row.high, column.low), cell(row.high, column.high)));
       for (int c = 0; c < 3; ++c) {
-        const auto pixel = [&](int px, int py) { return static_cast<double>(picture.At(px, py)[c]); };
+        const auto pixel = [&](int px, int py) { return static_cast<double>(image.At(px, py)[c]); };
         const double below = from_y.Mix(from_x.Mix(pixel(from_x.low, from_y.low), pixel(from_x.high, from_y.low)),
                                         from_x.Mix(pixel(from_x.low, from_y.high), pixel(from_x.high, from_y.high)));
         out.At(x, y)[c] = static_cast<uint8_t>(std::lround(0.5 * below + 0.5 * HeatChannel(heat, c)));

@@ -11,7 +11,7 @@
 
 int main(int argc, char** argv) {
   google::protobuf::SetLogHandler(nullptr);  // it would log text that is not UTF-8; the server says so better
-  CLI::App app("Ask questions about pictures. Every command has --help.", "diptych");
+  CLI::App app("Ask questions about images. Every command has --help.", "diptych");
   app.set_version_flag("--version", std::string(diptych::Version()));
   app.require_subcommand(1);
   diptych::cli::Run run;

@@ -19,7 +19,7 @@ void PrintModel(const v1::GetModelResponse& response) {
   const v1::ModelDescription& model = response.model();
   std::printf("%s  %s on %s, vision fingerprint %s\n", Printable(model.name()).c_str(), model.dtype().c_str(),
               model.device().c_str(), model.fingerprint().substr(0, 12).c_str());
-  std::printf("picture  %d x %d pixels, patches of %d: %d visual tokens of width %d, %d query tokens\n",
+  std::printf("image  %d x %d pixels, patches of %d: %d visual tokens of width %d, %d query tokens\n",
               model.image_size(), model.image_size(), model.patch_size(), model.visual_tokens(), model.visual_width(),
               model.query_tokens());
   std::printf("context  %s tokens, %d for the answer by default\n\n", FormatCount(model.window_tokens()).c_str(),
@@ -30,10 +30,9 @@ void PrintModel(const v1::GetModelResponse& response) {
   }
   std::printf("%s\n", FormatTable({"part", "parameters", "memory", "dtype"}, rows, {1, 2}).c_str());
   const v1::Limits& limits = response.limits();
-  std::printf("limits  %d pictures of %s and %s pixels; %s bytes of text; %d questions at a time\n",
-              limits.max_images(), FormatBytes(limits.max_image_bytes()).c_str(),
-              FormatCount(limits.max_image_pixels()).c_str(), FormatCount(limits.max_prompt_bytes()).c_str(),
-              limits.max_inflight());
+  std::printf("limits  %d images of %s and %s pixels; %s bytes of text; %d questions at a time\n", limits.max_images(),
+              FormatBytes(limits.max_image_bytes()).c_str(), FormatCount(limits.max_image_pixels()).c_str(),
+              FormatCount(limits.max_prompt_bytes()).c_str(), limits.max_inflight());
 }
 
 int Models(const CommonOptions& options) {

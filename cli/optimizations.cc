@@ -27,21 +27,21 @@ std::vector<Technique> Techniques(double token_merging, int at_once) {
           {.name = "float16", .dtype = "float16"},
           {.name = "merging", .token_merging = token_merging},
           {.name = "batching", .at_once = at_once},
-          {.name = "caches", .one_picture = true}};
+          {.name = "caches", .one_image = true}};
 }
 
 Technique Combined(const std::vector<Technique>& measured) {
   Technique combined{.name = "combined"};
   const Technique* fastest = nullptr;
   for (const Technique& technique : measured) {
-    const bool only_dtype = technique.token_merging == 0 && technique.at_once == 1 && !technique.one_picture;
+    const bool only_dtype = technique.token_merging == 0 && technique.at_once == 1 && !technique.one_image;
     if (only_dtype &&
         (fastest == nullptr || Median(technique.seconds_per_answer) < Median(fastest->seconds_per_answer))) {
       fastest = &technique;
     }
     combined.token_merging = std::max(combined.token_merging, technique.token_merging);
     combined.at_once = std::max(combined.at_once, technique.at_once);
-    combined.one_picture |= technique.one_picture;
+    combined.one_image |= technique.one_image;
   }
   if (fastest != nullptr) combined.dtype = fastest->dtype;
   return combined;
@@ -52,7 +52,7 @@ nlohmann::ordered_json TechniqueJson(const Technique& technique, const Technique
           {"dtype", technique.dtype},
           {"token_merging", technique.token_merging},
           {"at_once", technique.at_once},
-          {"one_picture", technique.one_picture},
+          {"one_image", technique.one_image},
           {"median_seconds_per_answer", Median(technique.seconds_per_answer)},
           {"speed_up", SpeedUp(technique, baseline)},
           {"median_processor_seconds_per_answer", Median(technique.processor_per_answer)},
@@ -65,14 +65,14 @@ std::string TechniqueTable(const std::vector<Technique>& techniques) {
     const auto [least, most] =
         std::minmax_element(technique.seconds_per_answer.begin(), technique.seconds_per_answer.end());
     rows.push_back({technique.name, technique.dtype, absl::StrFormat("%g", technique.token_merging),
-                    absl::StrCat(technique.at_once), technique.one_picture ? "one, cached" : "each its own",
+                    absl::StrCat(technique.at_once), technique.one_image ? "one, cached" : "each its own",
                     FormatSeconds(Median(technique.seconds_per_answer)),
                     absl::StrCat(FormatSeconds(*least), " – ", FormatSeconds(*most)),
                     SpeedUpText(SpeedUp(technique, techniques.front())),
                     FormatSeconds(Median(technique.processor_per_answer))});
   }
   return FormatTable(
-      {"technique", "dtype", "merging", "at once", "picture", "per answer", "rounds", "speed-up", "processor"}, rows,
+      {"technique", "dtype", "merging", "at once", "image", "per answer", "rounds", "speed-up", "processor"}, rows,
       {2, 3, 5, 6, 7, 8});
 }
 

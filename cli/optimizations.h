@@ -15,7 +15,7 @@ struct Technique {
   std::string dtype = "float32";
   double token_merging = 0;
   int at_once = 1;                                // questions in flight
-  bool one_picture = false;                       // all questions about the same picture, and caches that may keep it
+  bool one_image = false;                         // all questions about the same image, and caches that may keep it
   std::vector<double> seconds_per_answer = {};    // one a round
   std::vector<double> processor_per_answer = {};  // the same in processor time of the three servers
 };

@@ -27,7 +27,7 @@ void QuestionOptions::AddTo(CLI::App& command) {
   command.add_option("--stop", stop_, "Text that ends the answer; may be given several times")->group(kGeneration);
   command.add_option("--logprobs", logprobs_, "Probabilities of this many tokens at each step (--json)")
       ->group(kGeneration);
-  constexpr char kImage[] = "Picture";
+  constexpr char kImage[] = "Image";
   command.add_option("--image_size", image_size_, "Side in pixels that the vision transformer sees")->group(kImage);
   command.add_option("--max_side", max_side_, "Shrink to this longer side first")->group(kImage);
   command.add_option("--token_merging", token_merging_, "Share of patch tokens merged in each layer")->group(kImage);

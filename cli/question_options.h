@@ -29,7 +29,7 @@ class QuestionOptions {
   std::string model_;
 };
 
-// The bytes of a picture. Errors name the file; nothing is read from a file of more than 256 MiB.
+// The bytes of an image. Errors name the file; nothing is read from a file of more than 256 MiB.
 absl::StatusOr<std::string> ReadImage(const std::string& file);
 
 }  // namespace diptych::cli

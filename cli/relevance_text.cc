@@ -29,7 +29,7 @@ std::string StrongestPatch(const v1::FloatGrid& grid) {
                          100 * *strongest);
 }
 
-// The sum of one picture's maps over all tokens; empty if they do not fit together.
+// The sum of one image's maps over all tokens; empty if they do not fit together.
 v1::FloatGrid SumOver(const v1::Answer& answer, int image) {
   v1::FloatGrid sum;
   for (const v1::TokenRelevance& token : answer.relevance()) {
@@ -50,8 +50,8 @@ v1::FloatGrid SumOver(const v1::Answer& answer, int image) {
 std::string RelevanceText(const v1::Answer& answer) {
   if (answer.relevance_size() == 0) return "";
   const int images = answer.relevance(0).images_size();
-  std::vector<std::string> header{"token", "on pictures"};
-  for (int i = 0; i < images; ++i) header.push_back(absl::StrCat("picture ", i + 1, ", most at"));
+  std::vector<std::string> header{"token", "on images"};
+  for (int i = 0; i < images; ++i) header.push_back(absl::StrCat("image ", i + 1, ", most at"));
   std::vector<std::vector<std::string>> rows;
   for (int step = 0; step < answer.relevance_size(); ++step) {
     const v1::TokenRelevance& token = answer.relevance(step);
@@ -62,7 +62,7 @@ std::string RelevanceText(const v1::Answer& answer) {
   std::string text = FormatTable(header, rows, {1});
   for (int i = 0; i < images; ++i) {
     const v1::FloatGrid sum = SumOver(answer, i);
-    if (sum.values_size() > 0) absl::StrAppend(&text, "picture ", i + 1, ", all tokens together\n", BlockMap(sum));
+    if (sum.values_size() > 0) absl::StrAppend(&text, "image ", i + 1, ", all tokens together\n", BlockMap(sum));
   }
   return text;
 }

@@ -1,4 +1,4 @@
-// diptych sweep: one question about one picture at several resolutions.
+// diptych sweep: one question about one image at several resolutions.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -13,8 +13,8 @@
 #include "cli/errors.h"
 #include "cli/fresh.h"
 #include "cli/gnuplot.h"
+#include "cli/image.h"
 #include "cli/json.h"
-#include "cli/picture.h"
 #include "cli/question_options.h"
 #include "cli/sweep_chart.h"
 #include "cli/terminal_chart.h"
@@ -97,14 +97,14 @@ int Sweep(const SweepOptions& options) {
 }  // namespace
 
 void AddSweep(CLI::App& app, Run& run) {
-  CLI::App& command = *app.add_subcommand("sweep", "Ask one question about a picture at several resolutions");
+  CLI::App& command = *app.add_subcommand("sweep", "Ask one question about an image at several resolutions");
   const auto options = std::make_shared<SweepOptions>();
-  command.add_option("--image", options->image, "Picture file (JPEG, PNG, WebP)")->required();
+  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP)")->required();
   command.add_option("--question", options->text, "Question; without one the answer is a caption");
   command.add_option("--sizes", options->sizes, "Sides in pixels of what the vision transformer sees")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::Range(1U, kMaxPictureSide))
+      ->check(CLI::Range(1U, kMaxImageSide))
       ->capture_default_str();
   command.add_option("--repeat", options->repeat, "Times that each size is measured; the median counts")
       ->check(CLI::Range(1, 1000))
@@ -113,7 +113,7 @@ void AddSweep(CLI::App& app, Run& run) {
   options->question.AddTo(command);
   options->common.AddTo(command);
   command.footer(
-      "Each size changes what the vision transformer sees (--image_size of `ask`). To shrink the picture before it is\n"
+      "Each size changes what the vision transformer sees (--image_size of `ask`). To shrink the image before it is\n"
       "prepared for the model's own size, which leaves the number of tokens as it is, use --max_side of `ask`. With\n"
       "--max_side here, repeats are found in the caches.");
   command.callback([options, &run] { run = [options] { return Sweep(*options); }; });

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kSweepAnswerColumns = 60;
 
 Panel BySize(const std::vector<SweptSize>& sizes, Panel::Form form, const char* title, const char* y_label) {
-  Panel panel{.form = form, .title = title, .x_label = "side of the picture (px)", .y_label = y_label};
+  Panel panel{.form = form, .title = title, .x_label = "side of the image (px)", .y_label = y_label};
   for (const SweptSize& size : sizes) {
     panel.categories.push_back(absl::StrCat(size.image_size));
     panel.x.push_back(size.image_size);

@@ -20,7 +20,7 @@ AnswerMetrics::AnswerMetrics(MetricRegistry& registry, std::span<const Stage> st
       stages_(registry, stages),
       prompt_tokens_(
           registry.AddCounter("diptych_prompt_tokens_total",
-                              "Tokens of the prompts of finished answers, query tokens of pictures included.")),
+                              "Tokens of the prompts of finished answers, query tokens of images included.")),
       generation_tokens_(
           registry.AddCounter("diptych_generation_tokens_total", "Generated tokens of finished answers.")),
       time_to_first_token_(registry.AddHistogram("diptych_time_to_first_token_seconds",

@@ -4,7 +4,7 @@ namespace diptych {
 
 CacheMetrics::CacheMetrics(MetricRegistry& registry, const std::string& cache)
     : queries_(registry.AddCounter("diptych_cache_queries_total",
-                                   "Look-ups in a cache: of pictures, or for kv_prefix of prompt tokens.",
+                                   "Look-ups in a cache: of images, or for kv_prefix of prompt tokens.",
                                    {{"cache", cache}})),
       hits_(registry.AddCounter("diptych_cache_hits_total", "Of these, those that found what they looked for.",
                                 {{"cache", cache}})),

@@ -170,7 +170,7 @@ absl::StatusOr<ImageHeader> ReadWebpHeader(std::string_view bytes) {
   if (chunk == "VP8 ") return ReadVp8Header(bytes, chunk_bytes);
   if (chunk == "VP8L") return ReadVp8lHeader(bytes);
   if (chunk == "VP8X") return ReadVp8xHeader(bytes, chunk_bytes);
-  return CorruptError("the WebP begins with a chunk that holds no picture");
+  return CorruptError("the WebP begins with a chunk that holds no image");
 }
 
 absl::StatusOr<ImageHeader> ReadAnyHeader(std::string_view bytes) {

@@ -1,4 +1,4 @@
-// What an encoded picture says about itself before any pixel is decoded.
+// What an encoded image says about itself before any pixel is decoded.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct ImageHeader {
   int channels;    // as stored, alpha included: 1 grey or palette … 4
 };
 
-// Bounds on a picture from outside. The defaults are the promises of docs/reliability.md.
+// Bounds on an image from outside. The defaults are the promises of docs/reliability.md.
 struct ImageLimits {
   int64_t max_bytes = 32ll << 20;
   int64_t max_pixels = 16'000'000;

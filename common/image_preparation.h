@@ -1,4 +1,4 @@
-// What happens to a picture between its file and the vision transformer, as both tiers understand it.
+// What happens to an image between its file and the vision transformer, as both tiers understand it.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct ImagePreparation {
 absl::StatusOr<ImagePreparation> PrepareImageOptions(const v1::ImageOptions& options, std::string_view path,
                                                      int patch_size, int model_image_size);
 
-// SHA-256 over the encoded file, its preparation and the vision model's fingerprint: two pictures with the
+// SHA-256 over the encoded file, its preparation and the vision model's fingerprint: two images with the
 // same key have the same visual tokens.
 std::string ImageKey(std::string_view encoded, const ImagePreparation& preparation, std::string_view fingerprint);
 

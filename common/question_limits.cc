@@ -76,7 +76,7 @@ absl::Status CheckRelevance(const v1::Question& question) {
     return OutOfRange("question", "return_relevance", absl::StrCat("only false ", ToAbsl(where)));
   };
   if (!question.return_relevance()) return absl::OkStatus();
-  if (question.images().empty()) return only_false("without a picture");
+  if (question.images().empty()) return only_false("without an image");
   if (question.generation().num_beams() > 1) return only_false("with num_beams over 1");
   if (question.image_options().token_merging() > 0) return only_false("with token_merging");
   return absl::OkStatus();
@@ -145,7 +145,7 @@ absl::Status CheckText(const v1::Question& question, std::string_view path) {
     return CheckTurns(question, path);
   }
   if (question.prompt().empty() && question.images_size() == 0) {
-    return BadForm(path, "there is neither a picture nor a text");
+    return BadForm(path, "there is neither an image nor a text");
   }
   if (question.prompt().size() > kMaxTextBytes) {
     return OutOfRange(path, "prompt",
@@ -157,14 +157,14 @@ absl::Status CheckText(const v1::Question& question, std::string_view path) {
 absl::Status CheckImages(const v1::Question& question, const QuestionLimits& limits) {
   if (question.images_size() > kMaxImages) {
     return InvalidField(reason::kTooManyImages, "question.images",
-                        absl::StrCat(question.images_size(), " pictures; at most ", kMaxImages, " are allowed"));
+                        absl::StrCat(question.images_size(), " images; at most ", kMaxImages, " are allowed"));
   }
   int64_t total_bytes = 0;
   for (int i = 0; i < question.images_size(); ++i) {
     const v1::Image& image = question.images(i);
     const std::string field = absl::StrCat("question.images[", i, "]");
     if (image.has_url()) {
-      return InvalidField(reason::kImageUrlRefused, field, "this server takes pictures as bytes, not by address");
+      return InvalidField(reason::kImageUrlRefused, field, "this server takes images as bytes, not by address");
     }
     const auto header = CheckImage(image.data(), limits.image);
     if (!header.ok()) return InvalidField(ReasonOf(header.status()), field, std::string(header.status().message()));
@@ -172,7 +172,7 @@ absl::Status CheckImages(const v1::Question& question, const QuestionLimits& lim
   }
   if (total_bytes > limits.MaxTotalImageBytes()) {
     return InvalidField(reason::kImageTooLarge, "question.images",
-                        absl::StrCat("the pictures have ", total_bytes, " bytes together; at most ",
+                        absl::StrCat("the images have ", total_bytes, " bytes together; at most ",
                                      limits.MaxTotalImageBytes(), " are allowed"));
   }
   return absl::OkStatus();

@@ -40,10 +40,13 @@ inline constexpr std::string_view kRateLimited = "RATE_LIMITED";
 // An allowed URL from which no image came.
 inline constexpr std::string_view kImageUrlFailed = "IMAGE_URL_FAILED";
 
-inline constexpr std::array kAll = {
-    kImageFormat,   kImageCorrupt, kImageTooLarge,         kTooManyImages, kImageUrlRefused, kOptionRange, kQuestionForm,
-    kTextEncoding,  kContextLengthExceeded, kModelUnknown, kModelMismatch, kQueueFull,       kKvFull,      kSlowReader,
-    kDraining,      kTierUnavailable,       kTierProtocol, kInvalidApiKey, kRateLimited,     kImageUrlFailed};
+inline constexpr std::array kAll = {kImageFormat,     kImageCorrupt,    kImageTooLarge,
+                                    kTooManyImages,   kImageUrlRefused, kOptionRange,
+                                    kQuestionForm,    kTextEncoding,    kContextLengthExceeded,
+                                    kModelUnknown,    kModelMismatch,   kQueueFull,
+                                    kKvFull,          kSlowReader,      kDraining,
+                                    kTierUnavailable, kTierProtocol,    kInvalidApiKey,
+                                    kRateLimited,     kImageUrlFailed};
 }  // namespace reason
 
 // An error with a reason; `reason` may be empty.

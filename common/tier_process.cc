@@ -9,7 +9,7 @@ ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that caller
 ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(int, queue_limit, 64, "calls that may be inside, waiting or running; over it QUEUE_FULL");
 ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
-          "memory for the calls inside, their pictures and visual tokens; over it QUEUE_FULL");
+          "memory for the calls inside, their images and visual tokens; over it QUEUE_FULL");
 ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");

@@ -120,7 +120,7 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   absl::Status Read(const grpc::ByteBuffer& bytes);
   // Lets the request in as the question that it is but for its text.
   void Begin();
-  // Has a place and the picture.
+  // Has a place and the image.
   absl::Status OnEntered(absl::StatusOr<v1::Question> question);
   void AskTiers(v1::Image image);
   // One tier has answered.
@@ -135,7 +135,7 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
-  v1::AnalyzeImageRequest request_;  // its picture goes to the tiers
+  v1::AnalyzeImageRequest request_;  // its image goes to the tiers
   std::string request_id_;
   const SteadyTime deadline_ = WatchCall(*context_, environment_.request_timeout)->deadline();
   AdmittedCall admitted_{*environment_.admission, deadline_};
@@ -166,7 +166,7 @@ absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
   if (!question.ok()) return WithFieldOfAnalysis(question.status());
   DIPTYCH_RETURN_IF_ERROR(CheckAnalysisOptions(request_));
   v1::Image& image = *question->mutable_images(0);
-  if (request_.qformer_attention()) {  // the picture goes to both tiers
+  if (request_.qformer_attention()) {  // the image goes to both tiers
     DIPTYCH_RETURN_IF_ERROR(admitted_.Grow(static_cast<int64_t>(image.data().size())));
   }
   request_id_ = request_.request_id().empty() ? NewRequestId() : request_.request_id();

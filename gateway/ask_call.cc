@@ -13,7 +13,7 @@ namespace diptych::gateway {
 
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable)
     : LanguageStream(environment.language, context, WatchCall(*context, environment.request_timeout)->deadline(),
-                   repeatable),
+                     repeatable),
       environment_(environment),
       context_(context),
       arrival_(SteadyClock::now()),

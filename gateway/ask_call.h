@@ -8,8 +8,8 @@
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
-#include "gateway/answer_clock.h"
 #include "gateway/admission/admission.h"
+#include "gateway/answer_clock.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/tiers/language_stream.h"
 

@@ -1,4 +1,4 @@
-// The arithmetic of the context window: what pictures and text cost before anything is run.
+// The arithmetic of the context window: what images and text cost before anything is run.
 #pragma once
 
 #include "absl/status/status.h"
@@ -15,7 +15,7 @@ absl::Status CheckPlanRequest(const v1::PlanContextRequest& request);
 // arithmetic alone: its text_tokens are 0.
 bool NeedsTokenCount(const v1::PlanContextRequest& request);
 
-// Requires: CheckPlanRequest(request).ok(). A picture of H x W pixels has floor(H / P) * floor(W / P) patches,
+// Requires: CheckPlanRequest(request).ok(). An image of H x W pixels has floor(H / P) * floor(W / P) patches,
 // but query_tokens tokens in the prompt. Earlier turns are left out, oldest pair first, until the rest and
 // max_new_tokens fit, as the language tier does.
 v1::PlanContextResponse PlanContext(const v1::PlanContextRequest& request, const v1::ModelDescription& model,

@@ -29,10 +29,10 @@ ABSL_FLAG(
     std::string, api_keys_file, "",
     "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
     "when it changes. Empty: no key is asked for.");
-ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded picture, 1 KiB to 256 MiB.");
-ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one picture.");
+ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded image, 1 KiB to 256 MiB.");
+ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one image.");
 ABSL_FLAG(bool, allow_image_urls, false,
-          "Fetch pictures that are given by https address, from the public internet only (SECURITY.md).");
+          "Fetch images that are given by https address, from the public internet only (SECURITY.md).");
 ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");
 ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
           "Memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL.");
@@ -80,8 +80,8 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   if (options.max_inflight < 1) return absl::InvalidArgumentError("--max_inflight takes 1 or more");
   const int64_t least = diptych::gateway::Admission::LeastBytes(options.limits);
   if (options.max_inflight_bytes < least) {
-    return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least,
-                                                   " or more, which one question of the largest pictures needs"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max_inflight_bytes takes ", least, " or more, which one question of the largest images needs"));
   }
   if (options.request_timeout < absl::Milliseconds(1))
     return absl::InvalidArgumentError("--request_timeout takes 1ms or more");

@@ -54,8 +54,10 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
     : tiers_(tiers),
       admission_(admission),
       watch_(watch),
-      environment_{
-          .admission = &admission, .language = tiers.language.get(), .request_timeout = request_timeout, .metrics = &metrics},
+      environment_{.admission = &admission,
+                   .language = tiers.language.get(),
+                   .request_timeout = request_timeout,
+                   .metrics = &metrics},
       analyze_environment_{.admission = &admission,
                            .vision = tiers.vision.get(),
                            .language = tiers.language.get(),
@@ -79,7 +81,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(grpc::Call
 
 grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  if (const auto caller = admission_.callers().Identify(*context); !caller.ok()) return FinishNow(context, caller.status());
+  if (const auto caller = admission_.callers().Identify(*context); !caller.ok())
+    return FinishNow(context, caller.status());
   v1::PlanContextRequest plan;
   absl::Status status = ParseMessage(*request, plan);
   if (status.ok()) status = CheckPlanRequest(plan);
@@ -112,7 +115,8 @@ grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerConte
 
 grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* context,
                                                    const v1::GetModelRequest* request, v1::GetModelResponse* response) {
-  if (const auto caller = admission_.callers().Identify(*context); !caller.ok()) return FinishNow(context, caller.status());
+  if (const auto caller = admission_.callers().Identify(*context); !caller.ok())
+    return FinishNow(context, caller.status());
   auto* reactor = context->DefaultReactor();
   DescribeTiers(tiers_, [this, reactor, response](TierReports reports) {
     auto merged = MergeReports(reports);

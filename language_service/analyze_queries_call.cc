@@ -45,8 +45,8 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
   v1::AnalyzeQueriesRequest request;
   DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
   DIPTYCH_ASSIGN_OR_RETURN(ImageRequest image, ReadAnalysis(std::move(request), *shared_.model, shared_.limits));
-  // The picture's bytes go with its flight, which may outlive this call.
-  image.memory = memory_.Split(BytesForPicture(image));
+  // The image's bytes go with its flight, which may outlive this call.
+  image.memory = memory_.Split(BytesForImage(image));
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForQueryTokens(1, shared_.model->config) +
                                        BytesForQueryAttention(image.expected, shared_.model->config)));
   std::vector<ImageRequest> images;

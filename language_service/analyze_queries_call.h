@@ -10,7 +10,7 @@
 
 namespace diptych::language {
 
-// Gets its picture as GenerateCall does, from the store or the vision tier and through the Q-Former, and answers with
+// Gets its image as GenerateCall does, from the store or the vision tier and through the Q-Former, and answers with
 // where each query looked. Deletes itself when gRPC is done with it.
 class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
  public:

@@ -17,7 +17,7 @@ struct AnswerHead {
   int dense_patch_tokens = 0;
   bool logprobs = false;
   const blip2::Tokenizer* tokenizer = nullptr;  // with logprobs: says what each token stands for; must outlive this
-  int vision_hits = 0;                          // known once the pictures are there
+  int vision_hits = 0;                          // known once the images are there
   int projected_hits = 0;
 };
 

@@ -11,7 +11,7 @@
 namespace diptych::language {
 namespace {
 
-// What is held until the answer is sent, beside the pictures' bytes and visual tokens.
+// What is held until the answer is sent, beside the images' bytes and visual tokens.
 int64_t BytesForAnswer(const GenerateInput& input, const blip2::Config& config) {
   int64_t bytes = BytesForQueryTokens(static_cast<int64_t>(input.images.size()), config);
   if (!input.relevance) return bytes;
@@ -37,8 +37,8 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
   DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input,
                            ReadQuestion(std::move(*request.mutable_question()), *shared_.model, shared_.limits));
-  // A picture's bytes go with its flight, which may outlive this call.
-  for (ImageRequest& image : input.images) image.memory = memory_.Split(BytesForPicture(image));
+  // An image's bytes go with its flight, which may outlive this call.
+  for (ImageRequest& image : input.images) image.memory = memory_.Split(BytesForImage(image));
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
   head_ = {.request_id = std::move(input.request_id),
            .model = shared_.model->description.name(),

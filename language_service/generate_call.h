@@ -33,7 +33,7 @@ struct GenerateContext {
   LanguageMetrics* metrics;
 };
 
-// Reads the question, collects its pictures, hands the whole to the engine and streams what comes out. Deletes itself
+// Reads the question, collects its images, hands the whole to the engine and streams what comes out. Deletes itself
 // when gRPC is done with it.
 class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:

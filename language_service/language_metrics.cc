@@ -85,8 +85,8 @@ void LanguageMetrics::Refresh(const LanguageStats& stats) {
                   .kv_cache_usage = KvUsage(engine),
                   .prefix_queries = engine.prompt_tokens,
                   .prefix_hits = engine.cached_tokens,
-                  .picture_queries = stats.images.queries,
-                  .picture_hits = stats.images.hits,
+                  .image_queries = stats.images.queries,
+                  .image_hits = stats.images.hits,
                   .preemptions = engine.preemptions});
 }
 

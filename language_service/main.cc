@@ -18,7 +18,7 @@ ABSL_FLAG(
     "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between them");
 ABSL_FLAG(int64_t, kv_cache_bytes, 0,
           "bytes for keys and values, taken at the start; 0: sixteen windows, 512 MiB at most, one window at least");
-ABSL_FLAG(int64_t, cache_bytes, 128 << 20, "memory for pictures that were asked about, as their query tokens; 0: none");
+ABSL_FLAG(int64_t, cache_bytes, 128 << 20, "memory for images that were asked about, as their query tokens; 0: none");
 
 namespace {
 
@@ -46,7 +46,7 @@ absl::Status Serve() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  diptych::ParseFlags("Answers questions about pictures, token by token. Called by gateway.", argc, argv);
+  diptych::ParseFlags("Answers questions about images, token by token. Called by gateway.", argc, argv);
   const absl::Status status = Serve();
   return status.ok() ? 0 : diptych::FailStart("language_service", status);
 }

@@ -27,7 +27,7 @@ struct LanguageOptions {
   absl::Duration reader_patience = absl::Seconds(30);  // and after this long given up
   int64_t kv_cache_bytes = 0;                          // 0: sixteen windows, 512 MiB at most, one window at least
   int64_t cache_bytes = 128 << 20;                     // of projected query tokens
-  int64_t max_inflight_bytes = int64_t{1} << 30;       // of memory for requests, pictures and visual tokens
+  int64_t max_inflight_bytes = int64_t{1} << 30;       // of memory for requests, images and visual tokens
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
   QuestionLimits limits = {};

@@ -62,7 +62,7 @@ std::vector<blip2::Turn> Tail(const std::vector<blip2::Turn>& turns) {
   return {turns.back()};
 }
 
-// Patches of one picture before any merging.
+// Patches of one image before any merging.
 int PatchTokens(const ImagePreparation& preparation, const ServedLanguageModel& model) {
   const int side = preparation.image_size / model.description.patch_size();
   return side * side;
@@ -74,13 +74,13 @@ int VisualTokenCount(const ImagePreparation& preparation, const ServedLanguageMo
   return static_cast<int>(left) + 1;  // the class token
 }
 
-// `patches` of all pictures.
+// `patches` of all images.
 absl::Status CheckRelevanceSize(int64_t patches, int64_t max_new_tokens) {
   const int64_t most = kMaxRelevanceValues / patches;
   if (max_new_tokens <= most) return absl::OkStatus();
   return InvalidField(reason::kOptionRange, "question.return_relevance",
                       absl::StrCat("return_relevance takes ", kMaxRelevanceValues,
-                                   " values at most: with these pictures, max_new_tokens up to ", most));
+                                   " values at most: with these images, max_new_tokens up to ", most));
 }
 
 ImageRequest MakeImageRequest(std::string encoded, const v1::ImageOptions& options, const ImagePreparation& preparation,
@@ -134,7 +134,7 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLa
 absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, const ServedLanguageModel& model,
                                           const QuestionLimits& limits) {
   if (request.image().has_url()) {
-    return InvalidField(reason::kImageUrlRefused, "image", "this server takes pictures as bytes, not by address");
+    return InvalidField(reason::kImageUrlRefused, "image", "this server takes images as bytes, not by address");
   }
   const auto header = CheckImage(request.image().data(), limits.image);
   if (!header.ok()) return InvalidField(ReasonOf(header.status()), "image", std::string(header.status().message()));
@@ -154,7 +154,7 @@ absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, con
 absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,
                                                     const ServedLanguageModel& model) {
   v1::Question question;
-  question.add_images();  // an empty text beside a picture is a question
+  question.add_images();  // an empty text beside an image is a question
   *question.mutable_turns() = request.turns();
   question.set_prompt(request.prompt());
   DIPTYCH_RETURN_IF_ERROR(CheckText(question));

@@ -23,12 +23,12 @@ struct GenerateInput {
   bool relevance = false;  // is wanted
 };
 
-// Takes the pictures out of `question`. INVALID_ARGUMENT with reason and field, NOT_FOUND for another model's name,
+// Takes the images out of `question`. INVALID_ARGUMENT with reason and field, NOT_FOUND for another model's name,
 // OUT_OF_RANGE if the window is too short.
 absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
                                            const QuestionLimits& limits);
 
-// From an AnalyzeQueriesRequest to the picture that is pulled for it. Takes the picture out of `request`.
+// From an AnalyzeQueriesRequest to the image that is pulled for it. Takes the image out of `request`.
 // INVALID_ARGUMENT with reason and field.
 absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, const ServedLanguageModel& model,
                                           const QuestionLimits& limits);

@@ -1,6 +1,5 @@
 #include "language_service/request_memory.h"
 
-
 namespace diptych::language {
 namespace {
 

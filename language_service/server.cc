@@ -39,8 +39,8 @@ EngineOptions ToEngineOptions(const LanguageOptions& options) {
 absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& config) {
   const int64_t least = LeastInflightBytes(options.limits, config);
   if (options.max_inflight_bytes >= least) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least,
-                                                 " or more, which one question with the largest pictures needs"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("--max_inflight_bytes takes ", least, " or more, which one question with the largest images needs"));
 }
 
 ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* engine, PullMetrics* metrics) {

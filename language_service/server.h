@@ -27,7 +27,7 @@ namespace diptych::language {
 class LanguageServer {
  public:
   // Loads the model, then listens: a port that answers belongs to a service that is ready. The vision tier may be down;
-  // questions without a picture never need it. The error is one line that names the flag, file or tensor at fault.
+  // questions without an image never need it. The error is one line that names the flag, file or tensor at fault.
   static absl::StatusOr<std::unique_ptr<LanguageServer>> Start(const LanguageOptions& options);
   // The same with a model that is there already; options.model, device and dtype are not read.
   static absl::StatusOr<std::unique_ptr<LanguageServer>> Start(const LanguageOptions& options,

@@ -25,9 +25,9 @@ VllmMetrics::VllmMetrics(MetricRegistry& registry, const std::string& model_name
           registry.AddCounter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the KV cache.", labels_)),
       prefix_hits_(
           registry.AddCounter("vllm:prefix_cache_hits_total", "Prompt tokens found in the KV cache.", labels_)),
-      picture_queries_(registry.AddCounter("vllm:mm_cache_queries_total",
-                                           "Pictures looked up in the cache of query tokens.", labels_)),
-      picture_hits_(registry.AddCounter("vllm:mm_cache_hits_total", "Pictures found there.", labels_)),
+      image_queries_(registry.AddCounter("vllm:mm_cache_queries_total",
+                                         "Images looked up in the cache of query tokens.", labels_)),
+      image_hits_(registry.AddCounter("vllm:mm_cache_hits_total", "Images found there.", labels_)),
       preemptions_(
           registry.AddCounter("vllm:num_preemptions_total", "Requests that gave up their KV blocks.", labels_)),
       prompt_tokens_(registry.AddCounter("vllm:prompt_tokens_total", "Tokens of prompts.", labels_)),
@@ -103,8 +103,8 @@ void VllmMetrics::Refresh(const VllmSnapshot& snapshot) {
   kv_cache_usage_.Set(snapshot.kv_cache_usage);
   prefix_queries_.RaiseTo(static_cast<double>(snapshot.prefix_queries));
   prefix_hits_.RaiseTo(static_cast<double>(snapshot.prefix_hits));
-  picture_queries_.RaiseTo(static_cast<double>(snapshot.picture_queries));
-  picture_hits_.RaiseTo(static_cast<double>(snapshot.picture_hits));
+  image_queries_.RaiseTo(static_cast<double>(snapshot.image_queries));
+  image_hits_.RaiseTo(static_cast<double>(snapshot.image_hits));
   preemptions_.RaiseTo(static_cast<double>(snapshot.preemptions));
 }
 

@@ -16,9 +16,9 @@ namespace diptych::language {
 struct VllmSnapshot {
   int64_t running = 0;
   int64_t waiting = 0;
-  double kv_cache_usage = 0;                      // 0 to 1
-  int64_t prefix_queries = 0, prefix_hits = 0;    // tokens
-  int64_t picture_queries = 0, picture_hits = 0;  // pictures
+  double kv_cache_usage = 0;                    // 0 to 1
+  int64_t prefix_queries = 0, prefix_hits = 0;  // tokens
+  int64_t image_queries = 0, image_hits = 0;    // images
   int64_t preemptions = 0;
 };
 
@@ -44,7 +44,7 @@ class VllmMetrics {
 
   const MetricLabels labels_;
   Gauge running_, waiting_, kv_cache_usage_;
-  Counter prefix_queries_, prefix_hits_, picture_queries_, picture_hits_, preemptions_;
+  Counter prefix_queries_, prefix_hits_, image_queries_, image_hits_, preemptions_;
   Counter prompt_tokens_, generation_tokens_;
   Counter stop_, length_, abort_, error_;
   Histogram first_token_, inter_token_, per_output_token_, request_per_output_token_;

@@ -42,7 +42,7 @@ stack_up
 section "What a question costs" "$stack_bin/diptych" bench cost --server "$GATEWAY" --repeat 15
 section "Resolutions" "$stack_bin/diptych" sweep --server "$GATEWAY" --repeat 9 --sizes 112,224,336,448 \
   --image models/demo/samples/red_circle_blue_star.png --question "Describe the image."
-section "Load, pictures" "$stack_bin/diptych" bench load --server "$GATEWAY" --requests 256 --concurrency 8
+section "Load, images" "$stack_bin/diptych" bench load --server "$GATEWAY" --requests 256 --concurrency 8
 section "Load, text alone" "$stack_bin/diptych" bench load --server "$GATEWAY" --requests 256 --concurrency 8 --text_alone
 stack_down
 section "Optimisations" "$stack_bin/diptych" bench optimizations --model "$checkpoint" --device "${DEVICE:-cpu}" --rounds 5

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the three processes with the bundled model, asks true questions about a bundled picture, stops.
+# Starts the three processes with the bundled model, asks true questions about a bundled image, stops.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stack_name=demo
@@ -8,16 +8,16 @@ stack_name=demo
 trap stack_down EXIT
 trap 'exit 130' INT TERM
 
-pictures=(models/demo/samples/*.png)
-picture=${pictures[0]}
+images=(models/demo/samples/*.png)
+image=${images[0]}
 stack_say "starting vision_service, language_service and gateway with ${MODEL:-models/demo}"
 stack_up
-stack_say "the gateway answers on $GATEWAY; the picture is $picture"
+stack_say "the gateway answers on $GATEWAY; the image is $image"
 
 # ask HEADING OPTION…: one streamed answer
 ask() {
   printf '\n\033[1m> %s\033[0m\n' "$1"
-  "$stack_bin/diptych" ask --server "$GATEWAY" --image "$picture" --stream "${@:2}"
+  "$stack_bin/diptych" ask --server "$GATEWAY" --image "$image" --stream "${@:2}"
 }
 ask "(no question: the caption)"
 for question in "How many shapes are there?" "What color is the circle?"; do
@@ -25,7 +25,7 @@ for question in "How many shapes are there?" "What color is the circle?"; do
 done
 
 printf '\nEvery sample picture:\n'
-"$stack_bin/diptych" ask --server "$GATEWAY" --image "${pictures[@]}" \
+"$stack_bin/diptych" ask --server "$GATEWAY" --image "${images[@]}" \
   --question "What color is the circle?" --question "How many shapes are there?"
 
 printf '\n'

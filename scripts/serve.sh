@@ -23,7 +23,7 @@ for row in "${stack_rows[@]}"; do
     printf '%-18s %-18s %-18s %-14s %-10s %s\n' "$tier" "127.0.0.1:$port" ":$metrics/metrics" "$(basename "${MODEL:-models/demo}")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
   fi
 done
-printf '\nOpen:  http://%s/ is the playground: ask a picture, see where time and tokens go\n' "$HTTP"
+printf '\nOpen:  http://%s/ is the playground: ask an image, see where time and tokens go\n' "$HTTP"
 printf 'Ask:   %s/diptych ask --server %s --image models/demo/samples/*.png --question "What color is the circle?"\n' "$stack_bin" "$GATEWAY"
 printf 'HTTP:  http://%s/v1 speaks OpenAI'"'"'s protocol: curl -s http://%s/v1/models\n' "$HTTP" "$HTTP"
 printf 'Logs:  %s/    Stop: Ctrl-C\n' "$stack_logs"

@@ -18,12 +18,12 @@ import transformers
 from safetensors.torch import save_file
 
 from parity import tiny_checkpoint
-from parity.drawn_pictures import write_golden_pictures
+from parity.drawn_images import write_golden_images
 from parity.reference import Case, Reference, set_end_of_text
 from parity.shapes import SHAPES, Shape
 
 GOLDENS = Path(__file__).resolve().parent.parent / "tests" / "goldens"
-PICTURES = GOLDENS / "pictures"
+IMAGES = GOLDENS / "images"
 DEMO = GOLDENS.parent.parent / "models" / "demo"
 DEMO_QUESTION = "Question: What color is the circle? Answer:"
 QUESTION = "Question: what color is the circle? Answer:"
@@ -32,18 +32,18 @@ NO_NEAR_TIE = 0.03  # least distance of the best two logits at every step
 
 def cases_of(shape: Shape) -> dict[str, Case]:
     cases = dict(
-        caption=Case(PICTURES / "waves.png"),
-        question=Case(PICTURES / "photo.jpg", QUESTION),
+        caption=Case(IMAGES / "waves.png"),
+        question=Case(IMAGES / "photo.jpg", QUESTION),
         text_only=Case(None, "the moon over the water"))
     if shape.name == "current":
         cases |= dict(
-            grey=Case(PICTURES / "grey.png", "a photo of"),
-            alpha=Case(PICTURES / "alpha.png", QUESTION),
-            palette=Case(PICTURES / "palette.png", " déjà vu 😀"),
-            interpolated_up=Case(PICTURES / "waves.png", QUESTION, image_size=56),
-            interpolated_down=Case(PICTURES / "photo.jpg", image_size=21),
-            min_new_tokens=Case(PICTURES / "photo.jpg", QUESTION, min_new_tokens=9, max_new_tokens=14),
-            repetition_penalty=Case(PICTURES / "waves.png", QUESTION, repetition_penalty=1.4, max_new_tokens=16))
+            grey=Case(IMAGES / "grey.png", "a photo of"),
+            alpha=Case(IMAGES / "alpha.png", QUESTION),
+            palette=Case(IMAGES / "palette.png", " déjà vu 😀"),
+            interpolated_up=Case(IMAGES / "waves.png", QUESTION, image_size=56),
+            interpolated_down=Case(IMAGES / "photo.jpg", image_size=21),
+            min_new_tokens=Case(IMAGES / "photo.jpg", QUESTION, min_new_tokens=9, max_new_tokens=14),
+            repetition_penalty=Case(IMAGES / "waves.png", QUESTION, repetition_penalty=1.4, max_new_tokens=16))
     return cases
 
 
@@ -51,9 +51,9 @@ def beam_cases_of(shape: Shape) -> dict[str, Case]:
     if shape.name not in ("current", "opt_350m"):
         return {}
     return dict(
-        two_beams=Case(PICTURES / "photo.jpg", QUESTION, num_beams=2, max_new_tokens=14),
-        five_beams=Case(PICTURES / "waves.png", num_beams=5, length_penalty=-1.5, min_new_tokens=3, max_new_tokens=14),
-        eight_beams=Case(PICTURES / "waves.png", QUESTION, num_beams=8, length_penalty=2.0, repetition_penalty=1.3, max_new_tokens=14),
+        two_beams=Case(IMAGES / "photo.jpg", QUESTION, num_beams=2, max_new_tokens=14),
+        five_beams=Case(IMAGES / "waves.png", num_beams=5, length_penalty=-1.5, min_new_tokens=3, max_new_tokens=14),
+        eight_beams=Case(IMAGES / "waves.png", QUESTION, num_beams=8, length_penalty=2.0, repetition_penalty=1.3, max_new_tokens=14),
         beams_text_only=Case(None, "the moon over the water", num_beams=3, length_penalty=0.0, max_new_tokens=14))
 
 
@@ -79,7 +79,7 @@ def make(shape: Shape) -> None:
         if case.num_beams == 1:
             tensors |= {f"{name}.{tap}": value.contiguous() for tap, value in reference.taps(case).items()}
         described.append(dict(
-            name=name, image=case.image and f"pictures/{case.image.name}", image_size=case.image_size, text=case.text,
+            name=name, image=case.image and f"images/{case.image.name}", image_size=case.image_size, text=case.text,
             max_new_tokens=case.max_new_tokens, min_new_tokens=case.min_new_tokens, repetition_penalty=case.repetition_penalty,
             prompt_ids=reference.prompt_ids(case.text, case.image is not None), token_ids=ids,
             ended=ids[-1] in eos, answer=reference.decode(ids),
@@ -106,7 +106,7 @@ def choose_end_of_text(answers: dict[str, list[int]], count: int) -> list[int]:
 
 
 def is_robust(answers) -> bool:
-    """No near ties, several different ids in each answer, and answers that depend on the picture."""
+    """No near ties, several different ids in each answer, and answers that depend on the image."""
     return (all(min(margins) >= NO_NEAR_TIE and len(set(ids)) >= 3 for ids, margins in answers.values())
             and answers["caption"][0][0] != answers["question"][0][0])
 
@@ -146,7 +146,7 @@ def main() -> None:
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    write_golden_pictures(PICTURES)
+    write_golden_images(IMAGES)
     for shape in SHAPES:
         if args.only in (None, shape.name):
             if not args.attention:

@@ -3,7 +3,7 @@
 
     .deps/python/bin/python tools/make_merging_goldens.py
 
-Written from the formulas of Bolya et al., "Token Merging: Your ViT But Faster" (2023), one picture and one token at a
+Written from the formulas of Bolya et al., "Token Merging: Your ViT But Faster" (2023), one image and one token at a
 time, and of Blip2VisionModel. Reads the checkpoint and the pixels of a golden shape; writes "<thousandths>.vision"
 [1, P, Dv] and the margins of the closest decision, so that a tie can't make the golden a matter of rounding.
 """

@@ -39,7 +39,7 @@ def pixels(channels, depth=8, width=WIDTH, height=HEIGHT, seed=1):
 
 
 def pillow(mode, **options):
-    """The picture in a Pillow mode, encoded with save(**options)."""
+    """The image in a Pillow mode, encoded with save(**options)."""
     channels = {"L": 1, "RGB": 3, "RGBA": 4, "CMYK": 4}[mode]
     picture = pixels(channels, width=options.pop("width", WIDTH), height=options.pop("height", HEIGHT)).astype(np.uint8)
     image = Image.fromarray(picture[:, :, 0] if mode == "L" else picture, mode)
@@ -76,7 +76,7 @@ def png(color_type, depth, interlaced=False, palette=None, before_data=(), **siz
     samples = pixels(channels, depth, **size)
     height, width = samples.shape[:2]
     if color_type == 0 and depth == 16:
-        samples[: height // 2] //= 200  # half of the picture lies in the range that is not clipped
+        samples[: height // 2] //= 200  # half of the image lies in the range that is not clipped
     data = b""
     passes = ADAM7 if interlaced else [(0, 0, 1, 1)]
     for x, y, dx, dy in passes:
@@ -113,7 +113,7 @@ def turbo_jpeg(subsampling, width=WIDTH, height=HEIGHT):
     failed = turbo.tjCompress2(handle, picture, width, 0, height, 0, ctypes.byref(address), ctypes.byref(size),
                                subsampling, 85, no_realloc)  # fmt: skip
     if failed:
-        raise RuntimeError("TurboJPEG refused the picture")
+        raise RuntimeError("TurboJPEG refused the image")
     return buffer.raw[: size.value]
 
 
@@ -250,7 +250,7 @@ def hostile():
     yield "webp_other_canvas.webp", b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
     # Is also a DICOM file: those have their magic at byte 128.
     yield "webp_dicom.webp", lossy[:128] + b"DICM" + lossy[132:]
-    yield "webp_dicom_without_picture.webp", lossy[:20] + b"\xff" * 10 + lossy[30:128] + b"DICM" + lossy[132:]
+    yield "webp_dicom_without_image.webp", lossy[:20] + b"\xff" * 10 + lossy[30:128] + b"DICM" + lossy[132:]
 
 
 def main():
@@ -258,14 +258,14 @@ def main():
     for name, data in hostile():
         (HOSTILE_FOLDER / name).write_bytes(data)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    expected = {"pillow": PIL.__version__, "transformers": transformers.__version__, "pictures": {}}
+    expected = {"pillow": PIL.__version__, "transformers": transformers.__version__, "images": {}}
     for name, data in pictures():
         (FOLDER / name).write_bytes(data)
         rgb = Image.fromarray(convert_to_rgb(Image.open(io.BytesIO(data)), return_numpy=True))
-        expected["pictures"][name] = {"width": rgb.width, "height": rgb.height, "crc32": zlib.crc32(rgb.tobytes())}
+        expected["images"][name] = {"width": rgb.width, "height": rgb.height, "crc32": zlib.crc32(rgb.tobytes())}
     (FOLDER / "animated.webp").write_bytes(animated(format="WEBP", quality=50))
     (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
-    print(f"{len(expected['pictures'])} pictures in {FOLDER}")
+    print(f"{len(expected['images'])} images in {FOLDER}")
 
 
 if __name__ == "__main__":

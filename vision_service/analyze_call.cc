@@ -7,7 +7,7 @@
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/wire.h"
-#include "vision_service/picture_request.h"
+#include "vision_service/image_request.h"
 
 namespace diptych::vision {
 namespace {
@@ -29,18 +29,17 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
     : shared_(shared),
       response_(response),
       watch_(WatchCall(context, shared.longest_call)),
-      waiter_(new EncodeWaiter{
-          .arrival = arrival_, .deadline = watch_->deadline(), .done = [this](absl::StatusOr<EncodedPicture> picture) {
-            Deliver(std::move(picture));
-          }}) {
+      waiter_(new EncodeWaiter{.arrival = arrival_,
+                               .deadline = watch_->deadline(),
+                               .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
 }
 
 absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   v1::AnalyzeVisionRequest request;
-  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadPictureRequest(bytes, shared_.encoder->memory(), request));
-  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckPicture(request.image(), shared_.limits));
+  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
+  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImageField(request.image(), shared_.limits));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,
       PrepareImageOptions(request.options(), "options", shared_.model->patch_size(), shared_.model->image_size()));
@@ -58,8 +57,8 @@ absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
                                  waiter_);
 }
 
-v1::AnalyzeVisionResponse AnalyzeVisionCall::Describe(const EncodedPicture& picture) const {
-  const EncodedImage& image = *picture.image;
+v1::AnalyzeVisionResponse AnalyzeVisionCall::Describe(const EncodeResult& result) const {
+  const VisualTokens& image = *result.image;
   v1::AnalyzeVisionResponse response;
   response.set_model_fingerprint(shared_.model->fingerprint());
   *response.mutable_image_size() = image_size_;
@@ -73,16 +72,16 @@ v1::AnalyzeVisionResponse AnalyzeVisionCall::Describe(const EncodedPicture& pict
     *response.mutable_cls_attention() =
         ToAttentionMap(image.class_attention(), image.image_size() / shared_.model->patch_size());
   }
-  if (extras_.prepared_image) response.set_prepared_image(*picture.prepared_png);
+  if (extras_.prepared_image) response.set_prepared_image(*result.prepared_png);
   return response;
 }
 
-void AnalyzeVisionCall::Deliver(absl::StatusOr<EncodedPicture> picture) {
-  if (!picture.ok()) return End(picture.status(), nullptr);
+void AnalyzeVisionCall::Deliver(absl::StatusOr<EncodeResult> result) {
+  if (!result.ok()) return End(result.status(), nullptr);
   if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status, nullptr);
-  *response_ = SerializeMessage(Describe(*picture));
-  memory_ = std::move(picture->memory);
-  End(absl::OkStatus(), &picture->timings);
+  *response_ = SerializeMessage(Describe(*result));
+  memory_ = std::move(result->memory);
+  End(absl::OkStatus(), &result->timings);
 }
 
 void AnalyzeVisionCall::OnCancel() {

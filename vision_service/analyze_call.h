@@ -10,7 +10,7 @@
 
 namespace diptych::vision {
 
-// Takes a picture the way EncodeCall does, through the same gate, memory, workers and engine, and answers with what was
+// Takes an image the way EncodeCall does, through the same gate, memory, workers and engine, and answers with what was
 // seen in place of the tokens. A caller that goes away ends it at once. Deletes itself when gRPC is done with it.
 class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
  public:
@@ -23,8 +23,8 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
  private:
   absl::Status Begin(const grpc::ByteBuffer& request);
   // On the thread that has the outcome.
-  void Deliver(absl::StatusOr<EncodedPicture> picture);
-  v1::AnalyzeVisionResponse Describe(const EncodedPicture& picture) const;
+  void Deliver(absl::StatusOr<EncodeResult> image);
+  v1::AnalyzeVisionResponse Describe(const EncodeResult& image) const;
   // Makes room and counts the call before its caller can come back. `timings` if it was answered, else null.
   void End(const absl::Status& status, const EncodeTimings* timings);
 

@@ -22,12 +22,12 @@ void Batcher::Add(uint64_t id, BatchShape shape, SteadyTime deadline, SteadyTime
 }
 
 bool Batcher::Remove(uint64_t id) {
-  return waiting_.remove_if([id](const Picture& picture) { return picture.id == id; }) > 0;
+  return waiting_.remove_if([id](const Image& image) { return image.id == id; }) > 0;
 }
 
 void Batcher::SetDeadline(uint64_t id, SteadyTime deadline) {
-  for (Picture& picture : waiting_) {
-    if (picture.id == id) picture.deadline = deadline;
+  for (Image& image : waiting_) {
+    if (image.id == id) image.deadline = deadline;
   }
 }
 
@@ -37,19 +37,19 @@ Batcher::Plan Batcher::Next(SteadyTime now, bool may_delay) {
   const BatchShape shape = waiting_.front().shape;
   const size_t limit = Limit(shape);
   const auto waiting =
-      std::count_if(waiting_.begin(), waiting_.end(), [&](const Picture& p) { return p.shape == shape; });
+      std::count_if(waiting_.begin(), waiting_.end(), [&](const Image& p) { return p.shape == shape; });
   const SteadyDuration delay = std::min(options_.max_delay, ShortestPass(shape) / kDelayShare);
   const SteadyTime latest = waiting_.front().since + delay;
   if (may_delay && static_cast<size_t>(waiting) < limit && expected_.contains(shape) && now < latest) {
     plan.ask_again = latest;
     return plan;
   }
-  for (auto picture = waiting_.begin(); picture != waiting_.end() && plan.run.size() < limit;) {
-    if (picture->shape == shape) {
-      plan.run.push_back(picture->id);
-      picture = waiting_.erase(picture);
+  for (auto image = waiting_.begin(); image != waiting_.end() && plan.run.size() < limit;) {
+    if (image->shape == shape) {
+      plan.run.push_back(image->id);
+      image = waiting_.erase(image);
     } else {
-      ++picture;
+      ++image;
     }
   }
   return plan;
@@ -66,16 +66,16 @@ void Batcher::Learn(BatchShape shape, SteadyDuration duration) {
 
 std::vector<Batcher::Expired> Batcher::Expire(SteadyTime now) {
   std::vector<Expired> expired;
-  for (auto picture = waiting_.begin(); picture != waiting_.end();) {
-    if (picture->deadline > now + ShortestPass(picture->shape)) {
-      ++picture;
+  for (auto image = waiting_.begin(); image != waiting_.end();) {
+    if (image->deadline > now + ShortestPass(image->shape)) {
+      ++image;
       continue;
     }
     // Refused because of what was learnt, not because of the clock: halved, so that one slow pass can't refuse
     // callers for ever.
-    if (picture->deadline > now) shortest_pass_[picture->shape] /= 2;
-    expired.push_back({picture->id, picture->deadline});
-    picture = waiting_.erase(picture);
+    if (image->deadline > now) shortest_pass_[image->shape] /= 2;
+    expired.push_back({image->id, image->deadline});
+    image = waiting_.erase(image);
   }
   return expired;
 }

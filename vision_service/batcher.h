@@ -1,4 +1,4 @@
-// Decides which of the waiting pictures go through the vision transformer together, and when.
+// Decides which of the waiting images go through the vision transformer together, and when.
 #pragma once
 
 #include <compare>
@@ -12,24 +12,24 @@
 
 namespace diptych::vision {
 
-// What pictures must have in common to share a pass.
+// What images must have in common to share a pass.
 struct BatchShape {
   int image_size = 0;  // pixels
   int merging = 0;     // thousandths
   auto operator<=>(const BatchShape&) const = default;
 };
 
-// Pure: no thread, no tensor, no clock of its own. The picture that has waited longest decides which shape goes next;
+// Pure: no thread, no tensor, no clock of its own. The image that has waited longest decides which shape goes next;
 // others of its shape go with it in the order in which they came. So none starves and no pass mixes shapes.
 // Thread-compatible.
 class Batcher {
  public:
   struct Options {
     int max_batch = 8;
-    // Pictures larger than this go in smaller batches, so that a pass holds no more patches than `max_batch`
-    // pictures of this size do.
+    // Images larger than this go in smaller batches, so that a pass holds no more patches than `max_batch`
+    // images of this size do.
     int image_size = 224;  // pixels
-    // Longest wait for pictures that are being decoded. It is never more than an eighth of what a pass takes, and
+    // Longest wait for images that are being decoded. It is never more than an eighth of what a pass takes, and
     // nothing at all while none is being decoded.
     SteadyDuration max_delay = std::chrono::milliseconds(20);
   };
@@ -41,23 +41,23 @@ class Batcher {
   struct Plan {
     std::vector<uint64_t> run;     // one pass, in order of arrival
     std::vector<Expired> expired;  // can't be done before their deadlines
-    // If nothing runs although pictures wait: when to ask again, unless something changes before.
+    // If nothing runs although images wait: when to ask again, unless something changes before.
     std::optional<SteadyTime> ask_again;
   };
 
   explicit Batcher(const Options& options) : options_(options) {}
 
-  // A picture of this shape is being decoded; Add or Unexpect follows.
+  // An image of this shape is being decoded; Add or Unexpect follows.
   void Expect(BatchShape shape) { ++expected_[shape]; }
   void Unexpect(BatchShape shape);
 
   void Add(uint64_t id, BatchShape shape, SteadyTime deadline, SteadyTime now);
   // False if it isn't waiting.
   bool Remove(uint64_t id);
-  // Moves the deadline of a picture that waits.
+  // Moves the deadline of an image that waits.
   void SetDeadline(uint64_t id, SteadyTime deadline);
 
-  // What to do now. The pictures named in the plan no longer wait. Without `may_delay`, whatever waits runs.
+  // What to do now. The images named in the plan no longer wait. Without `may_delay`, whatever waits runs.
   Plan Next(SteadyTime now, bool may_delay = true);
 
   // A pass over this shape took that long.
@@ -66,7 +66,7 @@ class Batcher {
   size_t size() const { return waiting_.size(); }
 
  private:
-  struct Picture {
+  struct Image {
     uint64_t id;
     BatchShape shape;
     SteadyTime deadline;
@@ -79,7 +79,7 @@ class Batcher {
   SteadyDuration ShortestPass(BatchShape shape) const;
 
   const Options options_;
-  std::list<Picture> waiting_;  // in order of arrival
+  std::list<Image> waiting_;  // in order of arrival
   std::map<BatchShape, int> expected_;
   std::map<BatchShape, SteadyDuration> shortest_pass_;
 };

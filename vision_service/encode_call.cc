@@ -4,7 +4,7 @@
 
 #include "common/grpc_status.h"
 #include "common/status.h"
-#include "vision_service/picture_request.h"
+#include "vision_service/image_request.h"
 #include "vision_service/visual_token_messages.h"
 
 namespace diptych::vision {
@@ -18,7 +18,7 @@ absl::Status CheckRequest(const v1::EncodeImageRequest& request, const EncodeCon
     return MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch,
                      "the vision tier serves another model than the caller expects");
   }
-  return CheckPicture(request.image(), shared.limits).status();
+  return CheckImageField(request.image(), shared.limits).status();
 }
 
 }  // namespace
@@ -27,17 +27,16 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
                        const grpc::ByteBuffer& request)
     : shared_(shared),
       watch_(WatchCall(context, shared.longest_call)),
-      waiter_(new EncodeWaiter{
-          .arrival = arrival_, .deadline = watch_->deadline(), .done = [this](absl::StatusOr<EncodedPicture> picture) {
-            Deliver(std::move(picture));
-          }}) {
+      waiter_(new EncodeWaiter{.arrival = arrival_,
+                               .deadline = watch_->deadline(),
+                               .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
 absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   v1::EncodeImageRequest request;
-  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadPictureRequest(bytes, shared_.encoder->memory(), request));
+  DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
   DIPTYCH_RETURN_IF_ERROR(CheckRequest(request, shared_));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,
@@ -47,16 +46,16 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
       waiter_);
 }
 
-void EncodeCall::Deliver(absl::StatusOr<EncodedPicture> picture) {
-  if (!picture.ok()) return End(picture.status());
-  picture_ = *std::move(picture);
+void EncodeCall::Deliver(absl::StatusOr<EncodeResult> result) {
+  if (!result.ok()) return End(result.status());
+  image_ = *std::move(result);
   WriteNext();
 }
 
 void EncodeCall::WriteNext() {
   if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status);
-  message_ = MessageAt(picture_, shared_.model->fingerprint(), next_message_++);
-  if (next_message_ < MessageCount(picture_)) return StartWrite(&message_);
+  message_ = MessageAt(image_, shared_.model->fingerprint(), next_message_++);
+  if (next_message_ < MessageCount(image_)) return StartWrite(&message_);
   Leave(absl::OkStatus());
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
@@ -78,7 +77,7 @@ void EncodeCall::End(const absl::Status& status) {
 
 void EncodeCall::Leave(const absl::Status& status) {
   ticket_.Leave();
-  shared_.metrics->Ended(status, status.ok() ? &picture_.timings : nullptr, SteadyClock::now() - arrival_);
+  shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, SteadyClock::now() - arrival_);
 }
 
 }  // namespace diptych::vision

@@ -14,7 +14,7 @@
 
 namespace diptych::vision {
 
-// What all calls that bring a picture share. Not owned; outlives them.
+// What all calls that bring an image share. Not owned; outlives them.
 struct EncodeContext {
   const v1::ModelDescription* model;
   ImageLimits limits;
@@ -24,7 +24,7 @@ struct EncodeContext {
   VisionMetrics* metrics;
 };
 
-// Checks the request, waits at the encoder for its picture, and streams the outcome message by message, as fast as
+// Checks the request, waits at the encoder for its image, and streams the outcome message by message, as fast as
 // the caller reads. A caller that goes away ends it at once, unless its outcome is already there: then the writes
 // that fail end it. Deletes itself when gRPC is done with it.
 class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
@@ -38,7 +38,7 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  private:
   absl::Status Begin(const grpc::ByteBuffer& request);
   // On the thread that has the outcome.
-  void Deliver(absl::StatusOr<EncodedPicture> picture);
+  void Deliver(absl::StatusOr<EncodeResult> image);
   void WriteNext();
   void End(const absl::Status& status);
   // Makes room and counts the call before its caller can come back.
@@ -49,7 +49,7 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   CallGate::Ticket ticket_;
-  EncodedPicture picture_;
+  EncodeResult image_;
   int next_message_ = 0;
   grpc::ByteBuffer message_;  // being written
 };

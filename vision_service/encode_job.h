@@ -1,4 +1,4 @@
-// One picture on its way through the vision service, whoever waits for it.
+// One image on its way through the vision service, whoever waits for it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,7 +12,7 @@
 #include "common/call_watch.h"
 #include "common/image_preparation.h"
 #include "vision_service/batcher.h"
-#include "vision_service/encoded_image.h"
+#include "vision_service/visual_tokens.h"
 
 namespace diptych::vision {
 
@@ -31,7 +31,7 @@ struct EncodeJob {
   std::string encoded;     // the file; released once it is decoded
   ImagePreparation preparation;
   EncodeExtras extras;
-  std::shared_ptr<const EncodedImage> found;  // in the cache, if the picture itself is all that is missing
+  std::shared_ptr<const VisualTokens> found;  // in the cache, if the image itself is all that is missing
   int64_t token_bytes = 0;                    // of the visual tokens that will come, at most
   ByteBudget::Lease memory;                   // for file, pixel values and visual tokens
   EncodeTimeline timeline;

@@ -47,7 +47,7 @@ Encoder::~Encoder() = default;
 
 absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> waiter) {
   std::string image_key = ImageKey(input.encoded, input.preparation, fingerprint_);
-  std::shared_ptr<const EncodedImage> found;
+  std::shared_ptr<const VisualTokens> found;
   std::shared_ptr<EncodeJob> started;
   {
     std::lock_guard lock(mutex_);
@@ -66,12 +66,12 @@ absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> wa
   if (started != nullptr) {
     Submit(started);
   } else {
-    waiter->done(EncodedPicture{.image = std::move(found), .timings = {}, .cache_hit = true, .memory = {}});
+    waiter->done(EncodeResult{.image = std::move(found), .timings = {}, .cache_hit = true, .memory = {}});
   }
   return absl::OkStatus();
 }
 
-std::shared_ptr<const EncodedImage> Encoder::Find(const std::string& image_key, const EncodeExtras& extras) {
+std::shared_ptr<const VisualTokens> Encoder::Find(const std::string& image_key, const EncodeExtras& extras) {
   auto image = cache_.Get(image_key);
   return image != nullptr && extras.class_attention && image->class_attention().empty() ? nullptr : image;
 }
@@ -93,7 +93,7 @@ void Encoder::Submit(const std::shared_ptr<EncodeJob>& job) {
 }
 
 absl::StatusOr<std::shared_ptr<EncodeJob>> Encoder::StartFlight(EncodeInput input, std::string image_key,
-                                                                std::shared_ptr<const EncodedImage> found,
+                                                                std::shared_ptr<const VisualTokens> found,
                                                                 const std::shared_ptr<EncodeWaiter>& waiter) {
   const int64_t size = input.preparation.image_size, side = size / patch_size_;
   auto job = std::make_shared<EncodeJob>();
@@ -156,7 +156,7 @@ std::vector<std::shared_ptr<EncodeWaiter>> Encoder::EndFlight(const EncodeJob& j
   return waiters;
 }
 
-void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const EncodedImage>> image) {
+void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const VisualTokens>> image) {
   std::vector<std::shared_ptr<EncodeWaiter>> waiters;
   bool resumed = false;
   {
@@ -173,11 +173,11 @@ void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::
       waiter->done(image.status());
       continue;
     }
-    waiter->done(EncodedPicture{.image = *image,
-                                .timings = job->timeline.Since(waiter->arrival),
-                                .cache_hit = job->found != nullptr,
-                                .prepared_png = job->prepared_png,
-                                .memory = memory});
+    waiter->done(EncodeResult{.image = *image,
+                              .timings = job->timeline.Since(waiter->arrival),
+                              .cache_hit = job->found != nullptr,
+                              .prepared_png = job->prepared_png,
+                              .memory = memory});
   }
 }
 
@@ -188,11 +188,11 @@ VisionStats Encoder::stats() const {
   stats.inflight_bytes = memory_.taken();
   std::lock_guard lock(mutex_);
   stats.cache_bytes = cache_.bytes();
-  stats.cached_pictures = static_cast<int64_t>(cache_.size());
+  stats.cached_images = static_cast<int64_t>(cache_.size());
   stats.cache_queries = cache_queries_;
   stats.cache_hits = cache_hits_;
   stats.joined_calls = joined_;
-  stats.abandoned_pictures = abandoned_;
+  stats.abandoned_images = abandoned_;
   return stats;
 }
 

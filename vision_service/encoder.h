@@ -1,4 +1,4 @@
-// The vision service behind its RPC: gives every caller the visual tokens of its picture, and computes none twice.
+// The vision service behind its RPC: gives every caller the visual tokens of its image, and computes none twice.
 #pragma once
 
 #include <functional>
@@ -22,7 +22,7 @@
 
 namespace diptych::vision {
 
-// A picture that was checked and is wanted.
+// An image that was checked and is wanted.
 struct EncodeInput {
   std::string encoded;
   ImagePreparation preparation;
@@ -35,14 +35,14 @@ struct EncodeWaiter {
   SteadyTime arrival;
   SteadyTime deadline;
   // Receives the outcome, on the thread that has it; never after Encoder::Leave gave true. Must not wait.
-  std::function<void(absl::StatusOr<EncodedPicture>)> done;
+  std::function<void(absl::StatusOr<EncodeResult>)> done;
   std::string flight_key{};  // set by Encoder::Encode
 };
 
-// A picture is looked up in the cache; if it is on its way for another caller, the new one joins; only else it goes
+// An image is looked up in the cache; if it is on its way for another caller, the new one joins; only else it goes
 // to the image workers and the engine. An analysis that wants extras joins only flights that bring them; what it
 // computes serves all callers, and what is remembered spares it the vision transformer. A caller that leaves changes
-// nothing for others; the last one's leaving takes the picture out of the queues at once. Thread-safe.
+// nothing for others; the last one's leaving takes the image out of the queues at once. Thread-safe.
 class Encoder {
  public:
   Encoder(const VisionOptions& options, const ServedVisionModel& model);
@@ -50,7 +50,7 @@ class Encoder {
   ~Encoder();
 
   // Calls waiter->done exactly once, at once for a cache hit, unless the caller leaves before or this gives an error:
-  // RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for the picture.
+  // RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for the image.
   absl::Status Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> waiter);
 
   // The caller no longer waits. False if its outcome is on its way or was delivered.
@@ -73,11 +73,11 @@ class Encoder {
 
   // Each requires mutex_.
   // What is remembered and has what `extras` need of it, else null.
-  std::shared_ptr<const EncodedImage> Find(const std::string& image_key, const EncodeExtras& extras);
+  std::shared_ptr<const VisualTokens> Find(const std::string& image_key, const EncodeExtras& extras);
   // A flight that brings at least `extras`, else null.
   Flight* FindFlight(const std::string& image_key, const EncodeExtras& extras);
   absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input, std::string image_key,
-                                                         std::shared_ptr<const EncodedImage> found,
+                                                         std::shared_ptr<const VisualTokens> found,
                                                          const std::shared_ptr<EncodeWaiter>& waiter);
   // The waiters of the job, which is over; none if a caller has joined whose deadline lies behind the one for which the
   // job was given up: `resumed` is set then.
@@ -86,7 +86,7 @@ class Encoder {
   void JoinFlight(Flight& flight, std::shared_ptr<EncodeWaiter> waiter);
 
   // Gives the job's outcome to all who wait for it.
-  void Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const EncodedImage>> image);
+  void Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const VisualTokens>> image);
 
   const std::string fingerprint_;
   const int patch_size_;
@@ -94,7 +94,7 @@ class Encoder {
 
   ByteBudget memory_;
   mutable std::mutex mutex_;
-  LruCache<std::shared_ptr<const EncodedImage>> cache_;
+  LruCache<std::shared_ptr<const VisualTokens>> cache_;
   std::unordered_map<std::string, Flight> flights_;  // by FlightKey
   uint64_t next_id_ = 0;
   int64_t cache_queries_ = 0, cache_hits_ = 0, joined_ = 0, abandoned_ = 0;

@@ -135,7 +135,7 @@ void VisionEngine::RunBatch(const Jobs& batch) {
   pass_begin_ = SteadyTime{};
   Count(batch, end - begin, rows.ok());
   if (!rows.ok() && batch.size() > 1) {
-    // One picture must not fail the others: each gets a pass of its own.
+    // One image must not fail the others: each gets a pass of its own.
     for (const auto& job : batch) RunBatch({job});
     return;
   }
@@ -147,10 +147,10 @@ void VisionEngine::RunBatch(const Jobs& batch) {
 }
 
 void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<Row> row) {
-  absl::StatusOr<std::shared_ptr<const EncodedImage>> image;
+  absl::StatusOr<std::shared_ptr<const VisualTokens>> image;
   const absl::Status status = CatchExceptions("vit", [&] {
     DIPTYCH_RETURN_IF_ERROR(row.status());
-    image = EncodedImage::Make(std::move(row->tokens), job->image_key, job->preparation.image_size,
+    image = VisualTokens::Make(std::move(row->tokens), job->image_key, job->preparation.image_size,
                                std::move(row->class_attention));
     return image.status();
   });
@@ -203,12 +203,12 @@ void VisionEngine::Count(const Jobs& batch, SteadyDuration duration, bool succee
 void VisionEngine::AddTo(VisionStats& stats) const {
   {
     std::lock_guard lock(mutex_);
-    stats.pictures_waiting += static_cast<int>(batcher_.size());
+    stats.images_waiting += static_cast<int>(batcher_.size());
   }
-  stats.pictures_running = running_;
+  stats.images_running = running_;
   stats.passes = passes_;
-  stats.encoded_pictures = encoded_;
-  stats.failed_pictures = failed_;
+  stats.encoded_images = encoded_;
+  stats.failed_images = failed_;
   stats.visual_tokens = visual_tokens_;
   stats.busy = std::chrono::nanoseconds(busy_ns_);
   if (const SteadyTime begin = pass_begin_; begin != SteadyTime{}) stats.busy += SteadyClock::now() - begin;

@@ -22,9 +22,9 @@ namespace diptych::vision {
 class VisionEngine {
  public:
   // Receives each job's outcome, on the engine thread. Must not wait.
-  using Done = std::function<void(std::shared_ptr<EncodeJob>, absl::StatusOr<std::shared_ptr<const EncodedImage>>)>;
+  using Done = std::function<void(std::shared_ptr<EncodeJob>, absl::StatusOr<std::shared_ptr<const VisualTokens>>)>;
 
-  // Runs model.encode, and model.analyze where a picture wants its class token's attention.
+  // Runs model.encode, and model.analyze where an image wants its class token's attention.
   VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, Done done);
   // Runs what waits to its end, then joins the thread.
   ~VisionEngine();
@@ -52,7 +52,7 @@ class VisionEngine {
   // Requires mutex_.
   std::shared_ptr<EncodeJob> Take(uint64_t id);
   void RunBatch(const Jobs& batch);
-  // What a pass made of one picture.
+  // What a pass made of one image.
   struct Row {
     at::Tensor tokens;                   // [P, Dv] on the CPU, in a storage of its own
     std::vector<float> class_attention;  // P shares, if they are wanted

@@ -15,7 +15,7 @@ namespace diptych::vision {
 namespace {
 
 absl::Status Unwanted() {
-  return absl::CancelledError("nobody waits for this picture");
+  return absl::CancelledError("nobody waits for this image");
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ void ImageWorkers::Work(std::shared_ptr<EncodeJob> job) {
   if (status.ok()) ++decoded_;
   if (status.ok() && for_engine) return engine_.Submit(std::move(job));
   if (for_engine) engine_.Unexpect(job->shape());
-  absl::StatusOr<std::shared_ptr<const EncodedImage>> outcome = job->found;
+  absl::StatusOr<std::shared_ptr<const VisualTokens>> outcome = job->found;
   if (!status.ok()) outcome = status;
   done_(std::move(job), std::move(outcome));
 }
@@ -97,9 +97,9 @@ absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) const {
 }
 
 void ImageWorkers::AddTo(VisionStats& stats) const {
-  stats.pictures_waiting += static_cast<int>(queue_.size());
-  stats.pictures_decoding = decoding_;
-  stats.decoded_pictures = decoded_;
+  stats.images_waiting += static_cast<int>(queue_.size());
+  stats.images_decoding = decoding_;
+  stats.decoded_images = decoded_;
 }
 
 }  // namespace diptych::vision

@@ -1,4 +1,4 @@
-// The threads that turn encoded files into pixel tensors and, for analyses, into the picture that the model sees.
+// The threads that turn encoded files into pixel tensors and, for analyses, into the image that the model sees.
 #pragma once
 
 #include <atomic>

@@ -9,8 +9,8 @@
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:7001", "host:port to serve on; port 0 picks a free one");
 ABSL_FLAG(std::string, metrics_listen, "127.0.0.1:9001", "host:port where Prometheus reads /metrics; empty: none");
-ABSL_FLAG(int, image_workers, 2, "threads that decode and resize pictures");
-ABSL_FLAG(int, max_batch, 8, "pictures that may go through the vision transformer together");
+ABSL_FLAG(int, image_workers, 2, "threads that decode and resize images");
+ABSL_FLAG(int, max_batch, 8, "images that may go through the vision transformer together");
 ABSL_FLAG(int64_t, cache_bytes, 256ll << 20, "visual tokens that are remembered; 0: none");
 
 namespace {
@@ -29,7 +29,7 @@ diptych::vision::VisionOptions ReadOptions() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  diptych::ParseFlags("Computes the visual tokens of pictures. Called by language_service.", argc, argv);
+  diptych::ParseFlags("Computes the visual tokens of images. Called by language_service.", argc, argv);
   const absl::Status status = diptych::ServeTier<diptych::vision::VisionServer>("vision", ReadOptions());
   return status.ok() ? 0 : diptych::FailStart("vision_service", status);
 }

@@ -8,10 +8,10 @@
 namespace diptych::vision {
 namespace {
 
-// Room above the largest picture, so that one which is somewhat too large is refused with its reason.
+// Room above the largest image, so that one which is somewhat too large is refused with its reason.
 constexpr int64_t kMessageRoom = 8 << 20;  // bytes
 
-// Pixel values and visual tokens of the largest picture, rounded up: 1024 pixels a side, 1408 float32 a token.
+// Pixel values and visual tokens of the largest image, rounded up: 1024 pixels a side, 1408 float32 a token.
 constexpr int64_t kMaxTensorBytes = 64 << 20;
 
 absl::Status CheckOptions(const VisionOptions& options) {
@@ -21,7 +21,7 @@ absl::Status CheckOptions(const VisionOptions& options) {
   }
   if (options.max_batch < 1 || options.max_batch > 256) return absl::InvalidArgumentError("--max_batch takes 1 to 256");
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
-  // What one picture may need: its file twice while it is read, or once beside its pixel values and visual tokens.
+  // What one image may need: its file twice while it is read, or once beside its pixel values and visual tokens.
   const int64_t least = 2 * (options.image_limits.max_bytes + kMessageRoom) + kMaxTensorBytes;
   if (options.max_inflight_bytes < least) {
     return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least, " or more"));

@@ -17,7 +17,7 @@
 
 namespace diptych::vision {
 
-// A picture's way: VisionRpc -> EncodeCall -> Encoder -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
+// An image's way: VisionRpc -> EncodeCall -> Encoder -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
 class VisionServer {
  public:
   // Loads the model, then listens: a port that answers belongs to a service that is ready. The error is one line

@@ -14,25 +14,25 @@ struct VisionStats {
   static constexpr std::array<int, 7> kBatchSizeBounds = {1, 2, 4, 8, 16, 32, 64};
 
   // As they stand now.
-  int calls_inside = 0;         // calls that bring a picture, waiting, running or sending
-  int pictures_waiting = 0;     // for an image worker or for the engine
-  int pictures_decoding = 0;    // in an image worker
-  int pictures_running = 0;     // in the pass of now
-  int64_t inflight_bytes = 0;   // reserved for pictures in flight
-  int64_t cache_bytes = 0;      // of visual tokens that are remembered
-  int64_t cached_pictures = 0;  // likewise
+  int calls_inside = 0;        // calls that bring an image, waiting, running or sending
+  int images_waiting = 0;      // for an image worker or for the engine
+  int images_decoding = 0;     // in an image worker
+  int images_running = 0;      // in the pass of now
+  int64_t inflight_bytes = 0;  // reserved for images in flight
+  int64_t cache_bytes = 0;     // of visual tokens that are remembered
+  int64_t cached_images = 0;   // likewise
 
   // Since the start.
-  int64_t cache_queries = 0;  // well-formed calls that bring a picture
+  int64_t cache_queries = 0;  // well-formed calls that bring an image
   int64_t cache_hits = 0;     // answered from the cache
   int64_t joined_calls = 0;   // not in the cache, but in flight for another caller
-  int64_t decoded_pictures = 0;
-  int64_t passes = 0;              // of the vision transformer
-  int64_t encoded_pictures = 0;    // through all passes: the sum of the batch sizes
-  int64_t failed_pictures = 0;     // in the vision transformer
-  int64_t abandoned_pictures = 0;  // left by their last caller before they were done
-  int64_t visual_tokens = 0;       // computed
-  SteadyDuration busy{};           // time inside passes, the one of now included
+  int64_t decoded_images = 0;
+  int64_t passes = 0;            // of the vision transformer
+  int64_t encoded_images = 0;    // through all passes: the sum of the batch sizes
+  int64_t failed_images = 0;     // in the vision transformer
+  int64_t abandoned_images = 0;  // left by their last caller before they were done
+  int64_t visual_tokens = 0;     // computed
+  SteadyDuration busy{};         // time inside passes, the one of now included
   std::array<int64_t, kBatchSizeBounds.size() + 1> passes_by_batch_size{};
 };
 

@@ -32,13 +32,13 @@ double BusyRatio::At(SteadyTime now, SteadyDuration busy) {
 VisionMetrics::VisionMetrics(MetricRegistry& registry, const v1::ModelDescription& model)
     : calls_(registry),
       stages_(registry, kVisionStages),
-      running_(registry.AddGauge("diptych_requests_running", "Pictures that are being decoded or encoded.")),
-      waiting_(registry.AddGauge("diptych_requests_waiting", "Pictures that wait for an image worker or the engine.")),
+      running_(registry.AddGauge("diptych_requests_running", "Images that are being decoded or encoded.")),
+      waiting_(registry.AddGauge("diptych_requests_waiting", "Images that wait for an image worker or the engine.")),
       inflight_bytes_(registry.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.")),
       busy_ratio_(registry.AddGauge("diptych_vision_busy_ratio",
                                     "Share of the last ten seconds that the vision transformer ran.")),
       visual_tokens_(registry.AddCounter("diptych_visual_tokens_total", "Visual tokens that were computed.")),
-      batch_size_(registry.AddHistogram("diptych_batch_size", "Pictures in a pass of the vision transformer.",
+      batch_size_(registry.AddHistogram("diptych_batch_size", "Images in a pass of the vision transformer.",
                                         BatchBuckets(), {{"tier", "vision"}})),
       cache_(registry, "vision_tokens"),
       busy_(SteadyClock::now()) {
@@ -55,22 +55,22 @@ void VisionMetrics::Ended(const absl::Status& status, const EncodeTimings* timin
 }
 
 void VisionMetrics::Refresh(const VisionStats& stats, SteadyTime now) {
-  running_.Set(stats.pictures_decoding + stats.pictures_running);
-  waiting_.Set(stats.pictures_waiting);
+  running_.Set(stats.images_decoding + stats.images_running);
+  waiting_.Set(stats.images_waiting);
   inflight_bytes_.Set(static_cast<double>(stats.inflight_bytes));
   busy_ratio_.Set(busy_.At(now, stats.busy));
   visual_tokens_.RaiseTo(static_cast<double>(stats.visual_tokens));
-  batch_size_.RaiseTo(stats.passes_by_batch_size, static_cast<double>(stats.encoded_pictures));
+  batch_size_.RaiseTo(stats.passes_by_batch_size, static_cast<double>(stats.encoded_images));
   cache_.Refresh({.queries = stats.cache_queries, .hits = stats.cache_hits, .bytes = stats.cache_bytes});
 }
 
 v1::TierLoad LoadOf(const VisionStats& stats) {
   v1::TierLoad load;
-  load.set_running(stats.pictures_decoding + stats.pictures_running);
-  load.set_waiting(stats.pictures_waiting);
+  load.set_running(stats.images_decoding + stats.images_running);
+  load.set_waiting(stats.images_waiting);
   load.set_inflight_bytes(stats.inflight_bytes);
   if (stats.passes > 0) {
-    load.set_mean_batch_size(static_cast<double>(stats.encoded_pictures) / static_cast<double>(stats.passes));
+    load.set_mean_batch_size(static_cast<double>(stats.encoded_images) / static_cast<double>(stats.passes));
   }
   v1::CacheLoad& cache = *load.add_caches();
   cache.set_name("vision_tokens");

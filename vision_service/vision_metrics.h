@@ -10,8 +10,8 @@
 #include "common/metrics.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/inference.pb.h"
-#include "vision_service/encoded_image.h"
 #include "vision_service/stats.h"
+#include "vision_service/visual_tokens.h"
 
 namespace diptych::vision {
 
@@ -31,7 +31,7 @@ class VisionMetrics {
  public:
   VisionMetrics(MetricRegistry& registry, const v1::ModelDescription& model);
 
-  // A call ended: OK with what its picture took, or with an error and null. Thread-safe.
+  // A call ended: OK with what its image took, or with an error and null. Thread-safe.
   void Ended(const absl::Status& status, const EncodeTimings* timings, SteadyDuration took);
 
   // Takes over what is counted elsewhere. Only in MetricRegistry::OnCollect.

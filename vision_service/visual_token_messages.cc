@@ -15,9 +15,9 @@ namespace diptych::vision {
 namespace {
 
 using google::protobuf::internal::WireFormatLite;
-using SharedImage = std::shared_ptr<const EncodedImage>;
+using SharedImage = std::shared_ptr<const VisualTokens>;
 
-v1::EncodeImageResponse Header(const EncodedImage& image, std::string_view model_fingerprint) {
+v1::EncodeImageResponse Header(const VisualTokens& image, std::string_view model_fingerprint) {
   v1::EncodeImageResponse message;
   v1::VisualTokensHeader& header = *message.mutable_header();
   header.set_model_fingerprint(std::string(model_fingerprint));
@@ -32,15 +32,15 @@ v1::EncodeImageResponse Header(const EncodedImage& image, std::string_view model
   return message;
 }
 
-v1::EncodeImageResponse Trailer(const EncodedPicture& picture) {
+v1::EncodeImageResponse Trailer(const EncodeResult& result) {
   v1::EncodeImageResponse message;
   v1::VisualTokensTrailer& trailer = *message.mutable_trailer();
-  trailer.set_total_bytes(static_cast<int64_t>(picture.image->bytes().size()));
-  *trailer.mutable_image_decode() = ToProtoDuration(picture.timings.image_decode);
-  *trailer.mutable_image_resize() = ToProtoDuration(picture.timings.image_resize);
-  *trailer.mutable_vision_queue() = ToProtoDuration(picture.timings.queue);
-  *trailer.mutable_vit() = ToProtoDuration(picture.timings.vit);
-  trailer.set_cache_hit(picture.cache_hit);
+  trailer.set_total_bytes(static_cast<int64_t>(result.image->bytes().size()));
+  *trailer.mutable_image_decode() = ToProtoDuration(result.timings.image_decode);
+  *trailer.mutable_image_resize() = ToProtoDuration(result.timings.image_resize);
+  *trailer.mutable_vision_queue() = ToProtoDuration(result.timings.queue);
+  *trailer.mutable_vit() = ToProtoDuration(result.timings.vit);
+  trailer.set_cache_hit(result.cache_hit);
   return message;
 }
 
@@ -67,7 +67,7 @@ std::string ChunkHead(const v1::VisualTokensChunk& chunk_without_data, size_t da
   return head + rest;
 }
 
-// A slice of the picture's buffer that keeps the picture alive.
+// A slice of the image's buffer that keeps the image alive.
 grpc::Slice Borrow(const SharedImage& image, std::string_view data) {
   return grpc::Slice(
       const_cast<char*>(data.data()), data.size(), [](void* owner) { delete static_cast<SharedImage*>(owner); },
@@ -85,14 +85,14 @@ grpc::ByteBuffer Chunk(const SharedImage& image, int index) {
 
 }  // namespace
 
-int MessageCount(const EncodedPicture& picture) {
-  return picture.image->chunk_count() + 2;
+int MessageCount(const EncodeResult& result) {
+  return result.image->chunk_count() + 2;
 }
 
-grpc::ByteBuffer MessageAt(const EncodedPicture& picture, std::string_view model_fingerprint, int index) {
-  if (index == 0) return SerializeMessage(Header(*picture.image, model_fingerprint));
-  if (index <= picture.image->chunk_count()) return Chunk(picture.image, index - 1);
-  return SerializeMessage(Trailer(picture));
+grpc::ByteBuffer MessageAt(const EncodeResult& result, std::string_view model_fingerprint, int index) {
+  if (index == 0) return SerializeMessage(Header(*result.image, model_fingerprint));
+  if (index <= result.image->chunk_count()) return Chunk(result.image, index - 1);
+  return SerializeMessage(Trailer(result));
 }
 
 }  // namespace diptych::vision

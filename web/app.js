@@ -5,7 +5,7 @@ import { createComposer } from './composer.js';
 import { createAnswer } from './conversation.js';
 import { announce, byId, count, el } from './dom.js';
 import { createHistory } from './history.js';
-import { createPicture } from './picture.js';
+import { createPicture } from './image.js';
 import { startStatus } from './status.js';
 
 const AUTOMATIC_TRIES = 5;

@@ -1,7 +1,7 @@
 // The same question about the same picture at several resolutions, one after the other so that none slows another.
 import * as api from './api.js';
 import { announce, byId, count, el, milliseconds, percent } from './dom.js';
-import { sizesOf } from './picture.js';
+import { sizesOf } from './image.js';
 
 const MOST_TRIES = 5;
 

@@ -94,8 +94,7 @@ void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusO
   if (!checked.ok()) return entered(checked);
   question_ = std::move(question);
   entered_ = std::move(entered);
-  waiting_ =
-      admission_.gate().Enter(caller_, admission_.callers().count(), deadline_,
+  waiting_ = admission_.gate().Enter(caller_, admission_.callers().count(), deadline_,
                                      [this](absl::StatusOr<FairGate::Place> place) { OnPlace(std::move(place)); });
 }
 
@@ -114,7 +113,7 @@ void AdmittedCall::Fetch(std::vector<int> by_address) {
                                 .fields = {},
                                 .deadline = deadline_,
                                 .take = [this](int64_t bytes) { return memory_.Grow(bytes); },
-                                .done = [this](auto pictures) { OnFetched(std::move(pictures)); }};
+                                .done = [this](auto fetched) { OnFetched(std::move(fetched)); }};
   for (const int i : by_address) {
     request.urls.push_back(question_.images(i).url());
     request.fields.push_back(absl::StrCat("question.images[", i, "]"));
@@ -129,14 +128,14 @@ void AdmittedCall::Fetch(std::vector<int> by_address) {
   fetcher.Run(id);
 }
 
-void AdmittedCall::OnFetched(absl::StatusOr<std::vector<std::string>> pictures) {
-  End(pictures.ok() ? TakePictures(*std::move(pictures)) : pictures.status());
+void AdmittedCall::OnFetched(absl::StatusOr<std::vector<std::string>> fetched) {
+  End(fetched.ok() ? TakeImages(*std::move(fetched)) : fetched.status());
 }
 
-absl::Status AdmittedCall::TakePictures(std::vector<std::string> pictures) {
+absl::Status AdmittedCall::TakeImages(std::vector<std::string> fetched) {
   size_t next = 0;
   for (v1::Image& image : *question_.mutable_images()) {
-    if (image.has_url()) image.set_data(std::move(pictures[next++]));
+    if (image.has_url()) image.set_data(std::move(fetched[next++]));
   }
   return admission_.Check(question_);
 }

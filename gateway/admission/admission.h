@@ -35,8 +35,8 @@ struct AdmissionOptions {
 // Outlives all calls. Thread-safe.
 class Admission {
  public:
-  // `callers` and `fetcher` must outlive it. Without a `fetcher` no image is fetched. `served_model` returns the name of
-  // the served model, empty while it is unknown.
+  // `callers` and `fetcher` must outlive it. Without a `fetcher` no image is fetched. `served_model` returns the name
+  // of the served model, empty while it is unknown.
   Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
             std::function<std::string()> served_model);
 
@@ -98,7 +98,7 @@ class AdmittedCall {
 
   // Once, before gRPC has the call's reactor. Checks the question, waits for a place, fetches what is given by address.
   // `entered` is called once, also before this returns, on whichever thread comes last, and gets the question with all
-  // its pictures. Errors: those of Admission::Check, FairGate::Enter and ImageFetcher.
+  // its images. Errors: those of Admission::Check, FairGate::Enter and ImageFetcher.
   void Enter(v1::Question question, std::function<void(absl::StatusOr<v1::Question>)> entered);
 
   // The caller left: ends a wait in Enter with CANCELLED. From any thread, at any time.
@@ -112,9 +112,9 @@ class AdmittedCall {
  private:
   void OnPlace(absl::StatusOr<FairGate::Place> place);
   void Fetch(std::vector<int> by_address);
-  void OnFetched(absl::StatusOr<std::vector<std::string>> pictures);
+  void OnFetched(absl::StatusOr<std::vector<std::string>> images);
   // Puts them where their addresses are, and checks the whole again.
-  absl::Status TakePictures(std::vector<std::string> pictures);
+  absl::Status TakeImages(std::vector<std::string> images);
   void End(const absl::Status& status);
 
   Admission& admission_;

@@ -13,9 +13,9 @@
 #include "common/call_gate.h"
 #include "common/stage_clock.h"
 #include "gateway/admission/api_keys.h"
-#include "gateway/deadline_timer.h"
 #include "gateway/admission/fair_queue.h"
 #include "gateway/admission/token_rate.h"
+#include "gateway/deadline_timer.h"
 
 namespace diptych::gateway {
 

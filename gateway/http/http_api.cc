@@ -33,7 +33,7 @@ constexpr char kCompletions[] = "/v1/completions";
 constexpr char kLive[] = "/healthz/live";
 constexpr char kReady[] = "/healthz/ready";
 constexpr char kMetrics[] = "/metrics";
-constexpr char kTooLarge[] = "the body is too large: shorten the text, or send fewer or smaller pictures";
+constexpr char kTooLarge[] = "the body is too large: shorten the text, or send fewer or smaller images";
 constexpr char kDescription[] = "/openapi.json";
 
 constexpr HttpApi::Route kRoutes[] = {

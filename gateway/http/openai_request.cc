@@ -8,8 +8,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "common/status.h"
 #include "common/json_input.h"
+#include "common/status.h"
 
 namespace diptych::gateway {
 namespace {
@@ -254,7 +254,7 @@ void ReadMessages(Members& members, v1::Question& question) {
       return members.Fail(status);
     }
   }
-  // A picture alone asks for its caption, which is the empty prompt.
+  // An image alone asks for its caption, which is the empty prompt.
   if (question.turns_size() == 1 && question.turns(0).text().empty() && question.images_size() > 0) {
     question.clear_turns();
   }
@@ -301,7 +301,7 @@ absl::StatusOr<v1::AnalyzeImageRequest> ReadAnalyzeRequest(std::string_view body
   v1::AnalyzeImageRequest request;
   Members members(object, "");
   const std::string image = members.Text("image");
-  if (image.empty()) return Invalid("image", "takes a picture: base64 or a data: URL");
+  if (image.empty()) return Invalid("image", "takes an image: base64 or a data: URL");
   if (absl::StrContains(image, ':')) {
     DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(image, "image", *request.mutable_image()));
   } else if (!absl::Base64Unescape(image, request.mutable_image()->mutable_data())) {

@@ -24,8 +24,8 @@ struct OpenAiRequest {
   bool echo = false;           // completions only
 };
 
-// POST /v1/chat/completions. Messages become turns; pictures (image_url parts, data: or https:) are taken out of them
-// in order and stand before the text, as the model wants it. One message of pictures without text asks for the caption.
+// POST /v1/chat/completions. Messages become turns; images (image_url parts, data: or https:) are taken out of them
+// in order and stand before the text, as the model wants it. One message of images without text asks for the caption.
 // Beside OpenAI's parameters: top_k, min_tokens, repetition_penalty, num_beams, length_penalty, return_relevance, and
 // `image_options` {image_size, max_side, token_merging}. Defaults are this server's: greedy, as BLIP-2 is used.
 // INVALID_ARGUMENT naming the field; parameters that cannot be honoured are refused, never ignored.

@@ -10,7 +10,7 @@ namespace {
 constexpr char kIndex[] = "index.html";
 constexpr std::string_view kFolder = "/playground/";
 
-// Pictures that the page itself made or was given are data: and blob: URLs.
+// Images that the page itself made or was given are data: and blob: URLs.
 constexpr char kContentSecurityPolicy[] =
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'";

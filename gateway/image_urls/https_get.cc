@@ -41,15 +41,14 @@ using UrlHandle = std::unique_ptr<CURLU, CurlUrlFree>;
 using Addresses = std::unique_ptr<addrinfo, AddressesFree>;
 
 absl::Status Refused() {
-  return MakeError(
-      absl::StatusCode::kInvalidArgument, reason::kImageUrlRefused,
-      "pictures are fetched from https addresses on the public internet only, at port 443 and without user "
-      "name; send the picture itself");
+  return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageUrlRefused,
+                   "images are fetched from https addresses on the public internet only, at port 443 and without user "
+                   "name; send the image itself");
 }
 
 absl::Status Failed(std::string_view what) {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageUrlFailed,
-                   absl::StrCat(absl::string_view(what.data(), what.size()), "; send the picture itself"));
+                   absl::StrCat(absl::string_view(what.data(), what.size()), "; send the image itself"));
 }
 
 std::string PartOf(CURLU* url, CURLUPart part, unsigned flags = 0) {
@@ -121,7 +120,7 @@ class Transfer {
         curl_(curl_easy_init()) {}
 
   absl::StatusOr<HttpsReply> Run() {
-    if (curl_ == nullptr) return Failed("the picture could not be fetched");
+    if (curl_ == nullptr) return Failed("the image could not be fetched");
     SetUp();
     return Outcome(curl_easy_perform(curl_.get()));
   }
@@ -238,11 +237,11 @@ class Transfer {
         code == CURLE_WRITE_ERROR && reply_.status >= 300 && header_bytes_ <= kMaxReplyHeaderBytes;
     if (too_large_ || (code == CURLE_FILESIZE_EXCEEDED && reply_.status == 200)) {
       return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageTooLarge,
-                       absl::StrCat("the picture has more than ", rules_.max_bytes, " bytes"));
+                       absl::StrCat("the image has more than ", rules_.max_bytes, " bytes"));
     }
-    if (code == CURLE_OPERATION_TIMEDOUT) return Failed("fetching the picture took too long");
+    if (code == CURLE_OPERATION_TIMEDOUT) return Failed("fetching the image took too long");
     if (code != CURLE_OK && code != CURLE_FILESIZE_EXCEEDED && !body_was_skipped) {
-      return Failed("the picture could not be fetched");
+      return Failed("the image could not be fetched");
     }
     if (reply_.location.empty()) return std::move(reply_);
     // Relative to where it came from; what cannot be read is refused by the next hop.

@@ -26,7 +26,7 @@ absl::Status InField(const absl::Status& status, const std::string& field) {
 }
 
 absl::Status FetchFailed(std::string what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageUrlFailed, what + "; send the picture itself");
+  return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageUrlFailed, what + "; send the image itself");
 }
 
 }  // namespace
@@ -103,7 +103,7 @@ void ImageFetcher::Run(Id id) {
   if (queue_.TryPush(std::shared_ptr(job))) return;
   Forget(id);
   job->End(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
-                      "too many pictures are being fetched from addresses", absl::Seconds(1)));
+                      "too many images are being fetched from addresses", absl::Seconds(1)));
 }
 
 void ImageFetcher::Cancel(Id id) {
@@ -149,7 +149,7 @@ absl::StatusOr<std::vector<std::string>> ImageFetcher::FetchAll(Job& job) const 
 absl::StatusOr<std::string> ImageFetcher::Fetch(Job& job, std::string url, SteadyTime until) const {
   for (int hop = 0; hop <= rules_.max_redirects; ++hop) {
     const SteadyDuration left = until - SteadyClock::now();
-    if (left <= SteadyDuration::zero()) return FetchFailed("fetching the picture took too long");
+    if (left <= SteadyDuration::zero()) return FetchFailed("fetching the image took too long");
     DIPTYCH_ASSIGN_OR_RETURN(HttpsReply reply, HttpsGet({.url = url,
                                                          .timeout = absl::FromChrono(left),
                                                          .wanted = [&job] { return job.wanted(); },
@@ -157,11 +157,11 @@ absl::StatusOr<std::string> ImageFetcher::Fetch(Job& job, std::string url, Stead
                                                         rules_));
     if (reply.status == 200) return std::move(reply.body);
     if (!IsRedirect(reply.status) || reply.location.empty()) {
-      return FetchFailed(absl::StrCat("the picture's address answered with HTTP status ", reply.status));
+      return FetchFailed(absl::StrCat("the image's address answered with HTTP status ", reply.status));
     }
     url = std::move(reply.location);
   }
-  return FetchFailed(absl::StrCat("the picture's address led on more than ", rules_.max_redirects, " times"));
+  return FetchFailed(absl::StrCat("the image's address led on more than ", rules_.max_redirects, " times"));
 }
 
 }  // namespace diptych::gateway

@@ -1,4 +1,4 @@
-// Pictures that are given by address.
+// Images that are given by address.
 #pragma once
 
 #include <atomic>

@@ -50,8 +50,8 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
   bool stopped_ = false;
 };
 
-LanguageStream::LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller, SteadyTime deadline,
-                           Repeatable repeatable)
+LanguageStream::LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller,
+                               SteadyTime deadline, Repeatable repeatable)
     : stub_(stub), caller_(caller), deadline_(deadline), repeatable_(repeatable) {}
 
 LanguageStream::~LanguageStream() = default;

@@ -30,7 +30,7 @@ class LanguageStream {
 
   // `stub` and `caller` must outlive the call.
   LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller, SteadyTime deadline,
-               Repeatable repeatable);
+                 Repeatable repeatable);
   virtual ~LanguageStream();
 
   LanguageStream(const LanguageStream&) = delete;

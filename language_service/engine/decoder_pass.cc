@@ -36,7 +36,7 @@ std::vector<at::Tensor> Embed(Rows rows, const std::map<uint64_t, Sequence>& seq
   std::vector<at::Tensor> embeddings;
   int64_t begin = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
-    const at::Tensor queries = sequences.at(rows[i].id).QueryTokens(rows[i].past, rows[i].tokens);
+    const at::Tensor queries = sequences.at(rows[i].id).QueryTokensAt(rows[i].past, rows[i].tokens);
     const auto count = static_cast<int64_t>(counts[i]);
     const at::Tensor own = count > 0 ? text.narrow(0, begin, count) : at::Tensor();
     begin += count;

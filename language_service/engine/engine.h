@@ -15,20 +15,20 @@
 #include "language_service/engine/engine_options.h"
 #include "language_service/engine/engine_stats.h"
 #include "language_service/engine/generate_work.h"
-#include "language_service/engine/projected_image.h"
+#include "language_service/engine/query_tokens.h"
 #include "language_service/engine/scheduler.h"
 #include "language_service/engine/sequence.h"
-#include "language_service/served_model.h"
 #include "language_service/engine/visual_tokens.h"
+#include "language_service/served_model.h"
 
 namespace diptych::language {
 
 // Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
-// its prompt. Between two steps at most one picture goes through the Q-Former, and at most one whole answer through the
+// its prompt. Between two steps at most one image goes through the Q-Former, and at most one whole answer through the
 // decoder for its relevance. Thread-safe.
 class LanguageEngine {
  public:
-  using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)>;
+  using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const QueryTokens>>)>;
 
   // `model` must outlive the engine; `pool` is AllocateKvCache's.
   LanguageEngine(const ServedLanguageModel& model, blip2::KvPool pool, const EngineOptions& options);
@@ -40,7 +40,7 @@ class LanguageEngine {
   // CANCELLED or DEADLINE_EXCEEDED within one step; INTERNAL if the model fails on this request.
   void Submit(GenerateWork work);
 
-  // Runs the Q-Former over one picture's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once:
+  // Runs the Q-Former over one image's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once:
   // on the engine thread, or, with RESOURCE_EXHAUSTED, before it returns if the queue is full. INTERNAL if the model
   // fails on these tokens or makes numbers of them that are not finite. `done` must not wait.
   void Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done);

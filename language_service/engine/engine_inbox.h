@@ -12,20 +12,20 @@
 
 #include "absl/status/statusor.h"
 #include "language_service/engine/generate_work.h"
-#include "language_service/engine/projected_image.h"
+#include "language_service/engine/query_tokens.h"
 #include "language_service/engine/visual_tokens.h"
 
 namespace diptych::language {
 
-// One picture for the Q-Former.
+// One image for the Q-Former.
 struct Projection {
   VisualTokens tokens;
   std::string image_key;
   bool with_attention = false;
-  std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)> done;
+  std::function<void(absl::StatusOr<std::shared_ptr<const QueryTokens>>)> done;
 };
 
-// Requests and pictures in the order in which they came. Bounds the requests that are inside the engine, from TryPush
+// Requests and images in the order in which they came. Bounds the requests that are inside the engine, from TryPush
 // to Leave. Thread-safe.
 class EngineInbox {
  public:

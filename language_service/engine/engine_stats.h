@@ -30,7 +30,7 @@ struct EngineStats {
   int64_t prompt_tokens = 0;  // of all requests that were started
   int64_t cached_tokens = 0;  // of these, found in the KV cache
   int64_t preemptions = 0;
-  int64_t projections = 0;      // pictures that went through the Q-Former
+  int64_t projections = 0;      // images that went through the Q-Former
   int64_t failed_requests = 0;  // INTERNAL: by an exception or scores that are not finite
   int64_t slow_readers = 0;     // given up
 };

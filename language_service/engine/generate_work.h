@@ -10,7 +10,7 @@
 #include "blip2/prompt.h"
 #include "common/call_watch.h"
 #include "common/stage_clock.h"
-#include "language_service/engine/projected_image.h"
+#include "language_service/engine/query_tokens.h"
 #include "language_service/engine/token_stream.h"
 
 namespace diptych::language {
@@ -19,8 +19,8 @@ namespace diptych::language {
 struct GenerateWork {
   blip2::Prompt prompt;
   blip2::GenerationOptions options;
-  std::vector<std::shared_ptr<const ProjectedImage>> images;  // in the order of the prompt
-  bool relevance = false;                                     // is wanted: the images then have their query_attention
+  std::vector<std::shared_ptr<const QueryTokens>> images;  // in the order of the prompt
+  bool relevance = false;                                  // is wanted: the images then have their query_attention
   StageClock clock;
   std::shared_ptr<const CallWatch> watch;
   std::shared_ptr<TokenStream> stream;

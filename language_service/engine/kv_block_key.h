@@ -23,10 +23,10 @@ struct KvBlockKeyHash {
 };
 
 // The keys of a sequence's full blocks. Each is a SHA-256 over the key before it, the block's token ids, and the keys
-// of the pictures whose query tokens lie in the block, since all placeholders have one id. Thread-compatible.
+// of the images whose query tokens lie in the block, since all placeholders have one id. Thread-compatible.
 class KvBlockChain {
  public:
-  // The pictures stand at the front of the sequence, `query_tokens` places each.
+  // The images stand at the front of the sequence, `query_tokens` places each.
   KvBlockChain(int64_t block_tokens, int64_t query_tokens, std::vector<std::string> image_keys);
 
   void Append(std::span<const int64_t> ids);

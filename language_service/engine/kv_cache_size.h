@@ -9,7 +9,7 @@
 
 namespace diptych::language {
 
-// 16, or the largest lower number that divides a picture's query tokens, so that the pictures at the front of a prompt
+// 16, or the largest lower number that divides an image's query tokens, so that the images at the front of a prompt
 // are whole blocks, which others can share. 16 if all such divisors are smaller than 4.
 int64_t KvBlockTokens(int64_t query_tokens);
 

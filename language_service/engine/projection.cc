@@ -32,10 +32,9 @@ bool AllFinite(const at::Tensor& tensor) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const ProjectedImage>> ProjectImage(const ServedLanguageModel& model,
-                                                                   VisualTokens tokens, std::string image_key,
-                                                                   bool with_attention) {
-  ProjectedImage image{.key = std::move(image_key), .query_tokens = {}};
+absl::StatusOr<std::shared_ptr<const QueryTokens>> ProjectImage(const ServedLanguageModel& model, VisualTokens tokens,
+                                                                std::string image_key, bool with_attention) {
+  QueryTokens image{.key = std::move(image_key), .query_tokens = {}};
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("qformer", [&] {
     if (with_attention) {
       ProjectionAnalysis analysis = model.analyze_projection(ToTensor(tokens));
@@ -45,11 +44,11 @@ absl::StatusOr<std::shared_ptr<const ProjectedImage>> ProjectImage(const ServedL
       image.query_tokens = model.project(ToTensor(tokens));
     }
     if (!AllFinite(image.query_tokens) || (with_attention && !AllFinite(image.query_attention))) {
-      return absl::InternalError("the model's query tokens for a picture are not finite");
+      return absl::InternalError("the model's query tokens for an image are not finite");
     }
     return absl::OkStatus();
   }));
-  return std::make_shared<const ProjectedImage>(std::move(image));
+  return std::make_shared<const QueryTokens>(std::move(image));
 }
 
 }  // namespace diptych::language

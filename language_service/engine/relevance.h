@@ -12,13 +12,13 @@
 
 namespace diptych::language {
 
-// attention [G, n·Q] float32: of G tokens to the query tokens of n pictures, side by side; query_attention: [Q, P] of
-// each picture. A picture's grid is the sum of its queries' maps, each weighted with its share of the attention that
-// the picture had.
+// attention [G, n·Q] float32: of G tokens to the query tokens of n images, side by side; query_attention: [Q, P] of
+// each image. An image's grid is the sum of its queries' maps, each weighted with its share of the attention that
+// the image had.
 AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at::Tensor> query_attention);
 
 // One pass of the decoder over prompt and answer, then the above. Throws nothing: INTERNAL if the model fails or makes
-// numbers that are not finite. Requires: sequence.finished(), pictures with query_attention, no beams. Confined to the
+// numbers that are not finite. Requires: sequence.finished(), images with query_attention, no beams. Confined to the
 // engine thread.
 absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence);
 

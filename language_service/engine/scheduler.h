@@ -28,7 +28,7 @@ struct SchedulerOptions {
 struct ScheduledRequest {
   uint64_t id = 0;                           // rises with each request: the order of arrival
   std::vector<int64_t> prompt = {};          // token ids, not empty
-  std::vector<std::string> image_keys = {};  // of the pictures at its front
+  std::vector<std::string> image_keys = {};  // of the images at its front
   int64_t max_new_tokens = 1;
   int beams = 1;
   SteadyTime deadline = SteadyTime::max();

@@ -30,9 +30,9 @@ class Sequence {
   // Whether the answer is still wanted; the error names the stage in which it is now.
   absl::Status Check(SteadyTime now) const;
 
-  // What stands at places [past, past + tokens) of a beam, in two parts: the query tokens of pictures, [t, De]
+  // What stands at places [past, past + tokens) of a beam, in two parts: the query tokens of images, [t, De]
   // (undefined if there is none), then ids.
-  at::Tensor QueryTokens(int64_t past, int64_t tokens) const;
+  at::Tensor QueryTokensAt(int64_t past, int64_t tokens) const;
   std::span<const int64_t> Ids(int beam, int64_t past, int64_t tokens) const;
 
   // A pass that holds rows of this sequence begins.
@@ -49,7 +49,7 @@ class Sequence {
   int64_t prompt_tokens() const { return static_cast<int64_t>(work_.prompt.ids.size()); }
   bool has_beams() const { return beams_.has_value(); }
   bool wants_relevance() const { return work_.relevance; }
-  std::span<const std::shared_ptr<const ProjectedImage>> images() const { return work_.images; }
+  std::span<const std::shared_ptr<const QueryTokens>> images() const { return work_.images; }
   // What the last Accept chose. Requires: no beams.
   int64_t last_token() const { return context_.back(); }
   // Which beam each beam continues since the last Accept. Requires: beams; not finished().

@@ -25,8 +25,8 @@ struct TokenDelta {
 // The patches that the tokens of an answer looked at.
 // Float32 on the CPU; G is the number of the answer's tokens.
 struct AnswerRelevance {
-  std::vector<at::Tensor> images;  // for each picture [G, P - 1]: shares of its patches, at most 1 in all
-  at::Tensor image_share;          // [G]: what the pictures' query tokens had of the decoder's attention
+  std::vector<at::Tensor> images;  // for each image [G, P - 1]: shares of its patches, at most 1 in all
+  at::Tensor image_share;          // [G]: what the images' query tokens had of the decoder's attention
 };
 
 // Everything about a finished answer that its deltas did not say.

@@ -1,4 +1,4 @@
-// The visual tokens of one picture as they come from the vision tier.
+// The visual tokens of one image as they come from the vision tier.
 #pragma once
 
 #include <string>

@@ -8,7 +8,7 @@
 namespace diptych::language {
 namespace {
 
-// The vision tier calls the picture "image".
+// The vision tier calls the image "image".
 absl::Status WithCallersField(const absl::Status& error, std::string_view field) {
   if (FieldOf(error) != "image") return error;
   return InvalidField(ReasonOf(error), field, std::string(error.message()));
@@ -39,7 +39,7 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
       continue;
     }
     lock.unlock();
-    store->Leave(wait);  // another picture has failed meanwhile
+    store->Leave(wait);  // another image has failed meanwhile
     return self;
   }
   return self;

@@ -1,4 +1,4 @@
-// Brings the pictures of one question together.
+// Brings the images of one question together.
 #pragma once
 
 #include <grpcpp/alarm.h>
@@ -16,20 +16,20 @@
 namespace diptych::language {
 
 struct CollectedImages {
-  std::vector<std::shared_ptr<const ProjectedImage>> images;  // in the order of the question
-  std::optional<StoredImage> last;  // of those that had to be waited for, the one that came last
-  int projected_hits = 0;           // pictures that this tier held
-  int vision_hits = 0;              // pictures whose visual tokens the vision tier held
+  std::vector<std::shared_ptr<const QueryTokens>> images;  // in the order of the question
+  std::optional<StoredImage> last;                         // of those that had to be waited for, the one that came last
+  int projected_hits = 0;                                  // images that this tier held
+  int vision_hits = 0;                                     // images whose visual tokens the vision tier held
 };
 
-// Gets all pictures at the same time; the first error ends it. Thread-safe; owned by shared_ptr.
+// Gets all images at the same time; the first error ends it. Thread-safe; owned by shared_ptr.
 class ImageCollector final : public std::enable_shared_from_this<ImageCollector> {
  public:
-  // Called exactly once: before Start returns, if every picture is in the cache, or on any thread later. Errors are
+  // Called exactly once: before Start returns, if every image is in the cache, or on any thread later. Errors are
   // those of ImageStore::Get with the field as the caller knows it, and CANCELLED or DEADLINE_EXCEEDED of `watch`.
   using Done = std::function<void(absl::StatusOr<CollectedImages>)>;
 
-  // Requires: at least one picture. `store` must outlive the collector.
+  // Requires: at least one image. `store` must outlive the collector.
   static std::shared_ptr<ImageCollector> Start(ImageStore* store, std::vector<ImageRequest> requests,
                                                std::shared_ptr<const CallWatch> watch, Done done);
 

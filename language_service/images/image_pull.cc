@@ -14,7 +14,7 @@ constexpr std::chrono::milliseconds kFirstBackoff(50);
 
 }  // namespace
 
-int64_t BytesForPicture(const ImageRequest& image) {
+int64_t BytesForImage(const ImageRequest& image) {
   return 2 * static_cast<int64_t>(image.message.image().size());
 }
 

@@ -1,4 +1,4 @@
-// Pulls the visual tokens of one picture from the vision tier.
+// Pulls the visual tokens of one image from the vision tier.
 #pragma once
 
 #include <grpcpp/alarm.h>
@@ -16,19 +16,19 @@
 
 namespace diptych::language {
 
-// A picture to encode, and what must come back.
+// An image to encode, and what must come back.
 struct ImageRequest {
   v1::EncodeImageRequest message;
   ExpectedTokens expected;
-  std::string field = "image";    // what its sender calls the picture in errors
+  std::string field = "image";    // what its sender calls the image in errors
   bool query_attention = false;   // where the queries look is wanted, too
-  ByteBudget::Lease memory = {};  // for the picture's bytes
+  ByteBudget::Lease memory = {};  // for the image's bytes
 };
 
-// Memory for its picture: the message, and the bytes as they travel.
-int64_t BytesForPicture(const ImageRequest& image);
+// Memory for its image: the message, and the bytes as they travel.
+int64_t BytesForImage(const ImageRequest& image);
 
-// Keeps the picture until its tokens have arrived, so that a replica which dies costs a retry and not the request.
+// Keeps the image until its tokens have arrived, so that a replica which dies costs a retry and not the request.
 // Thread-safe; owned by shared_ptr.
 class ImagePull final : public std::enable_shared_from_this<ImagePull> {
  public:

@@ -11,7 +11,7 @@ namespace {
 // What an entry of the cache costs beside its numbers.
 constexpr int64_t kEntryOverheadBytes = 512;
 
-int64_t CacheCost(const ProjectedImage& image) {
+int64_t CacheCost(const QueryTokens& image) {
   int64_t bytes = static_cast<int64_t>(image.query_tokens.nbytes()) + kEntryOverheadBytes;
   if (image.query_attention.defined()) bytes += static_cast<int64_t>(image.query_attention.nbytes());
   return bytes;
@@ -90,7 +90,7 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
     ++stats_.joins;
     wait->flight = found->second;
     found->second->waits.push_back(wait);
-    return wait;  // and the picture's bytes are given up: the flight has them
+    return wait;  // and the image's bytes are given up: the flight has them
   }
   if (const absl::Status status = request.memory.Grow(BytesForVisualTokens(request.expected)); !status.ok()) {
     lock.unlock();
@@ -113,7 +113,7 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
   return wait;
 }
 
-std::shared_ptr<const ProjectedImage> ImageStore::Find(const ImageRequest& request) {
+std::shared_ptr<const QueryTokens> ImageStore::Find(const ImageRequest& request) {
   auto image = cache_.Get(request.expected.image_key);
   return image != nullptr && request.query_attention && !image->query_attention.defined() ? nullptr : image;
 }
@@ -178,7 +178,7 @@ void ImageStore::OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> 
     flight->vision = tokens->timings;
   }
   steps_.project(*std::move(tokens), flight->image_key, flight->query_attention,
-                 [this, flight](absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
+                 [this, flight](absl::StatusOr<std::shared_ptr<const QueryTokens>> image) {
                    OnProjected(flight, std::move(image));
                  });
 }
@@ -203,7 +203,7 @@ bool ImageStore::Restart(const FlightPtr& flight, const absl::Status& error) {
   return true;
 }
 
-void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
+void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image) {
   if (image.ok()) {
     std::lock_guard lock(mutex_);
     cache_.Put(flight->image_key, *image, CacheCost(**image));
@@ -211,7 +211,7 @@ void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared
   End(flight, std::move(image));
 }
 
-void ImageStore::End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image) {
+void ImageStore::End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image) {
   std::vector<std::shared_ptr<Wait>> waits;
   {
     std::lock_guard lock(mutex_);

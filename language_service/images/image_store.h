@@ -1,4 +1,4 @@
-// The pictures that requests ask about: each is pulled and projected once, however many ask for it.
+// The images that requests ask about: each is pulled and projected once, however many ask for it.
 #pragma once
 
 #include <condition_variable>
@@ -14,15 +14,15 @@
 #include "common/call_watch.h"
 #include "common/lru_cache.h"
 #include "common/stage_clock.h"
-#include "language_service/images/image_pull.h"
-#include "language_service/engine/projected_image.h"
+#include "language_service/engine/query_tokens.h"
 #include "language_service/engine/visual_tokens.h"
+#include "language_service/images/image_pull.h"
 
 namespace diptych::language {
 
-// A picture as one request got it.
+// An image as one request got it.
 struct StoredImage {
-  std::shared_ptr<const ProjectedImage> image;
+  std::shared_ptr<const QueryTokens> image;
   bool cached = false;  // it was there; the fields below are then empty
   // What the vision tier spent on it while this request waited.
   VisionTimings vision = {};
@@ -30,7 +30,7 @@ struct StoredImage {
 };
 
 struct ImageStoreStats {
-  int64_t queries = 0;  // pictures asked for
+  int64_t queries = 0;  // images asked for
   int64_t hits = 0;     // found in the cache
   int64_t joins = 0;    // found on their way
   int64_t pulls = 0;    // asked of the vision tier
@@ -39,7 +39,7 @@ struct ImageStoreStats {
   int64_t cached_bytes = 0;
 };
 
-// Answers from a cache, else from a flight (pull and projection of one picture) that all who ask meanwhile share.
+// Answers from a cache, else from a flight (pull and projection of one image) that all who ask meanwhile share.
 // One that wants to know where the queries looked joins only flights that bring it; what it brings serves all.
 // A request that leaves ends nothing for the others; the last one that leaves cancels the pull. Thread-safe.
 class ImageStore {
@@ -54,11 +54,11 @@ class ImageStore {
                                         ImagePull::Done)>
         pull;
     std::function<void(VisualTokens, std::string key, bool with_attention,
-                       std::function<void(absl::StatusOr<std::shared_ptr<const ProjectedImage>>)>)>
+                       std::function<void(absl::StatusOr<std::shared_ptr<const QueryTokens>>)>)>
         project;
   };
 
-  // One request's wait for one picture.
+  // One request's wait for one image.
   struct Wait;
 
   ImageStore(Steps steps, int64_t cache_bytes);
@@ -80,19 +80,19 @@ class ImageStore {
   using FlightPtr = std::shared_ptr<Flight>;
 
   // What is kept and has what the request wants of it, else null. Requires mutex_.
-  std::shared_ptr<const ProjectedImage> Find(const ImageRequest& request);
+  std::shared_ptr<const QueryTokens> Find(const ImageRequest& request);
 
   void StartPull(const FlightPtr& flight);
   void OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens);
   // True if another pull goes on for requests whose deadlines are later than that of the one that ended.
   bool Restart(const FlightPtr& flight, const absl::Status& error);
-  void OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image);
-  void End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const ProjectedImage>> image);
+  void OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image);
+  void End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image);
 
   const Steps steps_;
   mutable std::mutex mutex_;
   std::condition_variable ended_;
-  LruCache<std::shared_ptr<const ProjectedImage>> cache_;
+  LruCache<std::shared_ptr<const QueryTokens>> cache_;
   std::unordered_map<std::string, FlightPtr> flights_;  // those that can be joined, by FlightKey
   int64_t in_flight_ = 0;                               // and those that have been left
   int64_t starting_ = 0;                                // threads inside steps_.pull, whose flight may end before them

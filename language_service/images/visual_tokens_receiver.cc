@@ -90,7 +90,7 @@ absl::Status VisualTokensReceiver::AcceptHeader(const v1::VisualTokensHeader& he
   if (header.pixel_height() != expected_.image_size || header.pixel_width() != expected_.image_size) {
     return Broken(TokenFault::kShape, "tokens of another resolution");
   }
-  if (header.image_key() != expected_.image_key) return Broken(TokenFault::kPicture, "tokens of another picture");
+  if (header.image_key() != expected_.image_key) return Broken(TokenFault::kImage, "tokens of another image");
   tokens_.dtype = header.dtype();
   tokens_.tokens = expected_.tokens;
   tokens_.width = expected_.width;

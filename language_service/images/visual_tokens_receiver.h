@@ -23,7 +23,7 @@ struct ExpectedTokens {
 int64_t BytesForVisualTokens(const ExpectedTokens& expected);
 
 // What is wrong with a stream.
-enum class TokenFault { kNone, kOrder, kModel, kShape, kDType, kPicture, kChecksum, kSize, kNotFinite, kCount };
+enum class TokenFault { kNone, kOrder, kModel, kShape, kDType, kImage, kChecksum, kSize, kNotFinite, kCount };
 
 // Allocates what `expected` implies and never more. Thread-compatible.
 class VisualTokensReceiver {

@@ -15,7 +15,7 @@ class Formulas {
  public:
   Formulas(const blip2::Config& config, const std::map<std::string, at::Tensor>& weights);
 
-  // One picture [3, S, S] -> visual tokens [P, Dv].
+  // One image [3, S, S] -> visual tokens [P, Dv].
   at::Tensor VisualTokens(const at::Tensor& pixels) const;
   // Visual tokens [P, Dv] -> queries [Q, Dq].
   at::Tensor Queries(const at::Tensor& visual_tokens) const;

@@ -24,7 +24,7 @@ std::string ReadFile(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::string ReadPicture(const std::string& name) {
+std::string ReadImage(const std::string& name) {
   return ReadFile(kFolder / name);
 }
 
@@ -34,44 +34,44 @@ std::string ReasonOfDecoding(std::string_view bytes) {
 
 TEST(DecodeImageTest, EqualsPillowBitForBit) {
   const nlohmann::json expected = nlohmann::json::parse(ReadFile(kFolder / "expected.json"));
-  ASSERT_GE(expected["pictures"].size(), 60u);
-  for (const auto& [name, picture] : expected["pictures"].items()) {
+  ASSERT_GE(expected["images"].size(), 60u);
+  for (const auto& [name, result] : expected["images"].items()) {
     SCOPED_TRACE(name);
-    const absl::StatusOr<RgbImage> image = DecodeImage(ReadPicture(name), {});
+    const absl::StatusOr<RgbImage> image = DecodeImage(ReadImage(name), {});
     ASSERT_TRUE(image.ok()) << image.status();
-    EXPECT_EQ(image->width, picture["width"]);
-    EXPECT_EQ(image->height, picture["height"]);
-    EXPECT_EQ(Crc32(image->pixels), picture["crc32"]);
+    EXPECT_EQ(image->width, result["width"]);
+    EXPECT_EQ(image->height, result["height"]);
+    EXPECT_EQ(Crc32(image->pixels), result["crc32"]);
   }
 }
 
 TEST(DecodeImageTest, RefusesAnimatedWebp) {
-  EXPECT_EQ(ReasonOfDecoding(ReadPicture("animated.webp")), "IMAGE_FORMAT");
+  EXPECT_EQ(ReasonOfDecoding(ReadImage("animated.webp")), "IMAGE_FORMAT");
 }
 
-TEST(DecodeImageTest, RefusesWhatIsNoPicture) {
+TEST(DecodeImageTest, RefusesWhatIsNoImage) {
   EXPECT_EQ(ReasonOfDecoding(""), "IMAGE_FORMAT");
   EXPECT_EQ(ReasonOfDecoding("GIF89a\x02\x00\x02\x00"), "IMAGE_FORMAT");
 }
 
 TEST(DecodeImageTest, ChecksLimitsBeforeItDecodes) {
-  std::string bytes = ReadPicture("png_rgb_8.png");
+  std::string bytes = ReadImage("png_rgb_8.png");
   bytes.resize(40);  // no pixel data: only the header can have been read
   EXPECT_EQ(ReasonOf(DecodeImage(bytes, {.max_side = 36}).status()), "IMAGE_TOO_LARGE");
   EXPECT_EQ(ReasonOf(DecodeImage(bytes, {.max_pixels = 37 * 23 - 1}).status()), "IMAGE_TOO_LARGE");
   EXPECT_EQ(ReasonOf(DecodeImage(bytes, {}).status()), "IMAGE_CORRUPT");
 }
 
-// A file that is cut off may lack only what stands behind the pixels: then the picture must be whole.
-TEST(DecodeImageTest, NeverGivesPartOfACutOffPicture) {
+// A file that is cut off may lack only what stands behind the pixels: then the image must be whole.
+TEST(DecodeImageTest, NeverGivesPartOfACutOffImage) {
   const nlohmann::json expected = nlohmann::json::parse(ReadFile(kFolder / "expected.json"));
-  for (const auto& [name, picture] : expected["pictures"].items()) {
+  for (const auto& [name, result] : expected["images"].items()) {
     SCOPED_TRACE(name);
-    const std::string bytes = ReadPicture(name);
+    const std::string bytes = ReadImage(name);
     for (size_t length = 0; length < bytes.size(); length += 1 + length / 16) {
       const absl::StatusOr<RgbImage> image = DecodeImage(std::string_view(bytes).substr(0, length), {});
       if (image.ok()) {
-        EXPECT_EQ(Crc32(image->pixels), picture["crc32"]) << "cut off after " << length;
+        EXPECT_EQ(Crc32(image->pixels), result["crc32"]) << "cut off after " << length;
       } else {
         EXPECT_EQ(image.status().code(), absl::StatusCode::kInvalidArgument) << "cut off after " << length;
       }
@@ -79,11 +79,11 @@ TEST(DecodeImageTest, NeverGivesPartOfACutOffPicture) {
   }
 }
 
-TEST(DecodeImageTest, RefusesAPictureCutInHalf) {
+TEST(DecodeImageTest, RefusesAnImageCutInHalf) {
   for (const char* name :
        {"jpeg_420.jpg", "jpeg_progressive.jpg", "jpeg_cmyk.jpg", "png_rgb_8.png", "png_grey_16_interlaced.png",
         "webp_lossy.webp", "webp_lossless.webp", "webp_lossy_alpha.webp"}) {
-    const std::string bytes = ReadPicture(name);
+    const std::string bytes = ReadImage(name);
     EXPECT_EQ(ReasonOfDecoding(std::string_view(bytes).substr(0, bytes.size() / 2)), "IMAGE_CORRUPT") << name;
     EXPECT_EQ(ReasonOfDecoding(std::string_view(bytes).substr(0, bytes.size() - 4)), "IMAGE_CORRUPT") << name;
   }
@@ -105,14 +105,14 @@ TEST(DecodeImageTest, SurvivesEveryDamagedByte) {
 }
 
 TEST(DecodeImageTest, RefusesAPngWithAWrongChecksum) {
-  std::string bytes = ReadPicture("png_rgb_8.png");
+  std::string bytes = ReadImage("png_rgb_8.png");
   bytes[bytes.size() - 13] ^= 1;  // last byte of the checksum of IDAT
   EXPECT_EQ(ReasonOfDecoding(bytes), "IMAGE_CORRUPT");
 }
 
 TEST(DecodeImageTest, KeepsLibraryTextOutOfItsErrors) {
   for (const char* name : {"jpeg_420.jpg", "png_rgb_8.png", "webp_lossy.webp"}) {
-    const std::string bytes = ReadPicture(name);
+    const std::string bytes = ReadImage(name);
     const absl::Status status = DecodeImage(std::string_view(bytes).substr(0, bytes.size() - 20), {}).status();
     EXPECT_TRUE(status.message().find("damaged or cut off") != std::string::npos ||
                 status.message().find("ends before its announced length") != std::string::npos)

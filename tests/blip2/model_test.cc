@@ -59,7 +59,7 @@ TEST(VisionModelTest, InterpolatesThePositionsOfAnotherImageSize) {
   }
 }
 
-TEST(VisionModelTest, GivesEachPictureOfABatchItsOwnTokens) {
+TEST(VisionModelTest, GivesEachImageOfABatchItsOwnTokens) {
   const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/3);
   const VisionModel model(*checkpoint.Open(), kFloat32);
   const at::Tensor pixels = Wave({2, 3, 20, 20});
@@ -122,7 +122,7 @@ TEST(QFormerTest, MatchesTheFormulas) {
   }
 }
 
-TEST(QFormerTest, GivesEachPictureOfABatchItsOwnQueries) {
+TEST(QFormerTest, GivesEachImageOfABatchItsOwnQueries) {
   const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/5);
   const QFormer model(*checkpoint.Open(), kFloat32);
   const at::Tensor visual_tokens = Wave({2, 17, 24});
@@ -160,9 +160,9 @@ TEST(QFormerTest, DealsOutTheFirstValuesToADecoderOfNarrowerEmbeddings) {
   const at::Tensor projected = QFormer(*checkpoint.Open(), kFloat32).Project(queries);
   const Formulas formulas(config, checkpoint.weights());
   ASSERT_EQ(projected.sizes(), (std::vector<int64_t>{2, 6, 20}));
-  for (const int64_t picture : {0, 1}) {
-    const at::Tensor expected = formulas.Project(queries[picture]).flatten().slice(0, 0, 6 * 20).view({6, 20});
-    EXPECT_LT(MaxDifference(projected[picture], expected), kTolerance);
+  for (const int64_t image : {0, 1}) {
+    const at::Tensor expected = formulas.Project(queries[image]).flatten().slice(0, 0, 6 * 20).view({6, 20});
+    EXPECT_LT(MaxDifference(projected[image], expected), kTolerance);
   }
 }
 

@@ -102,7 +102,7 @@ TEST(TokenMergingTest, KeepsTheSumOfTheSizesAndOfWhatTheyWeigh) {
   EXPECT_TRUE(at::allclose((merged.tokens * merged.sizes).sum(1), tokens.sum(1), 1e-5, 1e-5));
 }
 
-TEST(TokenMergingTest, PicturesOfABatchDoNotTouchEachOther) {
+TEST(TokenMergingTest, ImagesOfABatchDoNotTouchEachOther) {
   at::manual_seed(4);
   const at::Tensor tokens = at::randn({4, 18, 5}), keys = at::randn({4, 18, 4});
   const MergedTokens together = MergeTokens({.tokens = tokens, .sizes = {}}, keys, 5);

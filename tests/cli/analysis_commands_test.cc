@@ -44,8 +44,7 @@ TEST_F(AnalysisCommandsTest, BudgetShowsTablesAndBars) {
   StartGateway(language.target());
   const Finished budget = Diptych({"budget", "--image_size", "224", "--window", "2048"});
   EXPECT_EQ(budget.exit_code, 0) << budget.err;
-  EXPECT_THAT(budget.out,
-              HasSubstr("fake: a picture of 224 px in patches of 14 px is 256 patches and 32 query tokens"));
+  EXPECT_THAT(budget.out, HasSubstr("fake: an image of 224 px in patches of 14 px is 256 patches and 32 query tokens"));
   EXPECT_THAT(budget.out, HasSubstr("2,048 = 256 + 1,792"));
 }
 
@@ -59,16 +58,16 @@ TEST_F(AnalysisCommandsTest, WhatTheServerRefusesIsExitCodeOne) {
 
 TEST_F(AnalysisCommandsTest, UsageErrorsAreExitCodeTwoBeforeAnythingIsAsked) {
   server_ = testing::DeadTarget();
-  const std::string picture = WriteFile("a.png", testing::PngHeader(8, 8));
+  const std::string image = WriteFile("a.png", testing::PngHeader(8, 8));
   const std::vector<std::vector<std::string>> wrong = {
       {"budget", "--plot", "a.pdf"},
       {"budget", "--patch_size", "0"},
-      {"attention", "--image", picture, "--map", "query:-1"},
-      {"attention", "--image", picture, "--out", "a.jpg"},
+      {"attention", "--image", image, "--map", "query:-1"},
+      {"attention", "--image", image, "--out", "a.jpg"},
       {"attention", "--image", "no/such/file"},
       {"analyze"},
       {"sweep", "--image", "no/such/file"},
-      {"sweep", "--image", picture, "--sizes", "big"},
+      {"sweep", "--image", image, "--sizes", "big"},
       {"bench"},
       {"bench", "load", "--concurrency", "0"},
       {"bench", "optimizations", "--model", "no/such/folder"},
@@ -78,11 +77,11 @@ TEST_F(AnalysisCommandsTest, UsageErrorsAreExitCodeTwoBeforeAnythingIsAsked) {
 
 TEST_F(AnalysisCommandsTest, AnUnreachableServerIsExitCodeThree) {
   server_ = testing::DeadTarget();
-  const std::string picture = WriteFile("a.png", testing::PngHeader(8, 8));
+  const std::string image = WriteFile("a.png", testing::PngHeader(8, 8));
   const std::vector<std::vector<std::string>> commands = {{"budget"},
-                                                          {"analyze", "--image", picture},
-                                                          {"attention", "--image", picture},
-                                                          {"sweep", "--image", picture},
+                                                          {"analyze", "--image", image},
+                                                          {"attention", "--image", image},
+                                                          {"sweep", "--image", image},
                                                           {"bench", "cost"},
                                                           {"bench", "load"}};
   for (const auto& arguments : commands) EXPECT_EQ(Diptych(arguments).exit_code, 3) << arguments[0];

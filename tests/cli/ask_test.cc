@@ -251,7 +251,7 @@ TEST_F(AskCommandTest, AFullServerIsAskedAgain) {
 TEST_F(AskCommandTest, ATableShowsWhatSucceededAndFailsForTheRest) {
   FakeLanguageTier language(Echo);
   StartGateway(language.target());
-  const std::string good = WriteFile("good.png", PngHeader(8, 8)), bad = WriteFile("bad.png", "no picture");
+  const std::string good = WriteFile("good.png", PngHeader(8, 8)), bad = WriteFile("bad.png", "no image");
   const Finished ask = Diptych({"ask", "--image", bad, good, "--question", "Q"});
   EXPECT_EQ(ask.exit_code, 1);
   ASSERT_EQ(Lines(ask.out).size(), 3u) << ask.out;

@@ -13,10 +13,10 @@
 #include "cli/fresh.h"
 #include "cli/gnuplot.h"
 #include "cli/heat_map.h"
+#include "cli/image.h"
 #include "cli/load_tally.h"
 #include "cli/measure.h"
 #include "cli/optimizations.h"
-#include "cli/picture.h"
 #include "cli/relevance_text.h"
 #include "cli/sweep_chart.h"
 #include "cli/terminal_chart.h"
@@ -162,16 +162,16 @@ TEST(CostTest, CacheHitsAreSaid) {
   MeasuredCost cost{.name = "one", .answers = {AnswerOf(1, 0, 0, 0, 1)}};
   EXPECT_THAT(CostTable({cost}), Not(HasSubstr("cache")));
   cost.answers[0].mutable_timings()->mutable_cache_hits()->set_kv_prefix(16);
-  EXPECT_THAT(CostTable({cost}), HasSubstr("one found 16 tokens or pictures in a cache"));
+  EXPECT_THAT(CostTable({cost}), HasSubstr("one found 16 tokens or images in a cache"));
 }
 
 TEST(CostTest, DescriptionsAreCountedInWords) {
-  const Described described{.source = "picture", .answers = {AnswerOf(1, 0, 0, 0, 1)}};
+  const Described described{.source = "image", .answers = {AnswerOf(1, 0, 0, 0, 1)}};
   EXPECT_EQ(described.Words(), 3);
   EXPECT_DOUBLE_EQ(DescribedJson(described)["words_per_prompt_token"].get<double>(), 0.5);
 }
 
-TEST(FreshTest, EachPictureAndTextIsNewAndEachAnswerAsLong) {
+TEST(FreshTest, EachImageAndTextIsNewAndEachAnswerAsLong) {
   const auto one = FreshQuestion(2, 28, 5), two = FreshQuestion(2, 28, 5);
   ASSERT_TRUE(one.ok() && two.ok());
   EXPECT_NE(one->images(0).data(), one->images(1).data());
@@ -190,8 +190,8 @@ TEST(FreshTest, EachPictureAndTextIsNewAndEachAnswerAsLong) {
 TEST(OptimizationsTest, EachTechniqueChangesOneThing) {
   const auto techniques = Techniques(0.1, 8);
   for (const Technique& technique : techniques) {
-    const int changes = (technique.dtype != "float32") + (technique.token_merging > 0) + (technique.at_once > 1) +
-                        technique.one_picture;
+    const int changes =
+        (technique.dtype != "float32") + (technique.token_merging > 0) + (technique.at_once > 1) + technique.one_image;
     EXPECT_EQ(changes, technique.name == "baseline" ? 0 : 1) << technique.name;
   }
 }
@@ -205,7 +205,7 @@ TEST(OptimizationsTest, CombinesAllWithTheFastestDtype) {
   EXPECT_EQ(combined.dtype, "float16");
   EXPECT_EQ(combined.token_merging, 0.1);
   EXPECT_EQ(combined.at_once, 8);
-  EXPECT_TRUE(combined.one_picture);
+  EXPECT_TRUE(combined.one_image);
   EXPECT_DOUBLE_EQ(TechniqueJson(techniques[2], techniques[0])["speed_up"].get<double>(), 3);
 }
 
@@ -228,15 +228,15 @@ TEST(LoadTest, CountsWhatWasRefusedApartFromErrors) {
   EXPECT_THAT(LoadText(report), HasSubstr("5 requests in 10.00 s: 2 answered, 1 refused"));
 }
 
-TEST(PictureTest, PngComesBackAsItWent) {
-  const Picture drawn = DrawnPicture(7, 40);
+TEST(ImageTest, PngComesBackAsItWent) {
+  const Image drawn = DrawnImage(7, 40);
   const auto png = WritePng(drawn);
   ASSERT_TRUE(png.ok());
   const auto read = ReadPng(*png);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->width, 40);
   EXPECT_EQ(read->rgb, drawn.rgb);
-  EXPECT_FALSE(ReadPng("no picture").ok());
+  EXPECT_FALSE(ReadPng("no image").ok());
   EXPECT_FALSE(ReadPng(png->substr(0, png->size() / 2)).ok());
 }
 
@@ -248,12 +248,12 @@ v1::FloatGrid Grid(int rows, int columns, std::vector<float> values) {
   return grid;
 }
 
-TEST(HeatMapTest, KeepsThePicturesProportionsAndGlowsWhereTheModelLooks) {
-  Picture grey{.width = 28, .height = 28, .rgb = std::vector<uint8_t>(28 * 28 * 3, 128)};
+TEST(HeatMapTest, KeepsTheImagesProportionsAndGlowsWhereTheModelLooks) {
+  Image grey{.width = 28, .height = 28, .rgb = std::vector<uint8_t>(28 * 28 * 3, 128)};
   v1::ImageSize size;
   size.set_width(2000);
   size.set_height(500);
-  const Picture map = HeatMap(grey, Grid(2, 2, {0, 0, 0, 1}), size);
+  const Image map = HeatMap(grey, Grid(2, 2, {0, 0, 0, 1}), size);
   EXPECT_EQ(map.width, 1024);
   EXPECT_EQ(map.height, 256);
   EXPECT_GT(map.At(1000, 250)[0], map.At(10, 10)[0] + 80) << "bottom right against top left";

@@ -13,7 +13,7 @@
 #include "gateway/server.h"
 #include "tests/testing/child_process.h"
 #include "tests/testing/fake_tiers.h"
-#include "tests/testing/images.h"
+#include "tests/testing/image_headers.h"
 #include "tests/testing/paths.h"
 
 namespace diptych::cli {

@@ -152,7 +152,7 @@ TEST(CheckImageTest, AcceptsWhatIsWithinTheLimits) {
   EXPECT_TRUE(CheckImage(PngHeader(2, 2), {}).ok());
 }
 
-TEST(CheckImageTest, RefusesPicturesBeyondEachLimit) {
+TEST(CheckImageTest, RefusesImagesBeyondEachLimit) {
   EXPECT_EQ(CheckReason(PngHeader(20000, 1)), "IMAGE_TOO_LARGE");
   EXPECT_EQ(CheckReason(PngHeader(8193, 8)), "IMAGE_TOO_LARGE");
   EXPECT_EQ(CheckReason(PngHeader(16384, 16384)), "IMAGE_TOO_LARGE");

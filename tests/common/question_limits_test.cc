@@ -8,7 +8,7 @@
 #include <string>
 
 #include "common/status.h"
-#include "tests/testing/images.h"
+#include "tests/testing/image_headers.h"
 
 namespace diptych {
 namespace {
@@ -31,7 +31,7 @@ TEST(QuestionLimitsTest, AcceptsTextAlone) {
   EXPECT_TRUE(CheckQuestion(TextQuestion(), {}).ok());
 }
 
-TEST(QuestionLimitsTest, AcceptsAPictureWithoutTextAsACaption) {
+TEST(QuestionLimitsTest, AcceptsAnImageWithoutTextAsACaption) {
   v1::Question question;
   question.add_images()->set_data(PngHeader(64, 64));
   EXPECT_TRUE(CheckQuestion(question, {}).ok()) << CheckQuestion(question, {});
@@ -119,7 +119,7 @@ const Fault kOptionFaults[] = {
      "question.image_options.token_merging"},
     {"NanTokenMerging", [](auto& q) { q.mutable_image_options()->set_token_merging(kNan); }, reason::kOptionRange,
      "question.image_options.token_merging"},
-    {"RelevanceWithoutPicture",
+    {"RelevanceWithoutImage",
      [](auto& q) {
        q.clear_images();
        q.set_return_relevance(true);

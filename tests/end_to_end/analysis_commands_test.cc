@@ -33,17 +33,17 @@ class AnalysisCommandLineTest : public testing::SharedStackTest {
     return objects;
   }
 
-  const std::string picture_ = testing::kDemoModel + "/samples/red_circle_blue_star.png";
+  const std::string image_ = testing::kDemoModel + "/samples/red_circle_blue_star.png";
 };
 
 TEST_F(AnalysisCommandLineTest, BudgetOfTheServedModelIsArithmetic) {
   const testing::Finished budget = Diptych({"budget"});
   EXPECT_EQ(budget.exit_code, 0) << budget.err;
-  EXPECT_THAT(budget.out, HasSubstr("demo: a picture of 112 px in patches of 14 px is 64 patches and 16 query tokens"));
+  EXPECT_THAT(budget.out, HasSubstr("demo: an image of 112 px in patches of 14 px is 64 patches and 16 query tokens"));
 }
 
 TEST_F(AnalysisCommandLineTest, AnalyzeTellsShapesAtEachSize) {
-  const auto analyses = Json({"analyze", "--image", picture_, "--image_size", "112,224"});
+  const auto analyses = Json({"analyze", "--image", image_, "--image_size", "112,224"});
   ASSERT_EQ(analyses.size(), 2u);
   EXPECT_EQ(analyses[0]["original_size"], (std::vector<int>{224, 224}));
   EXPECT_EQ(analyses[0]["pixel_shape"], (std::vector<int>{1, 3, 112, 112}));
@@ -51,16 +51,16 @@ TEST_F(AnalysisCommandLineTest, AnalyzeTellsShapesAtEachSize) {
   EXPECT_EQ(analyses[1]["visual_tokens"], 257);
   EXPECT_EQ(analyses[1]["query_tokens"], 16);
   EXPECT_GT(analyses[1]["mean_norm"], 0);
-  const testing::Finished refused = Diptych({"analyze", "--image", picture_, "--image_size", "100"});
+  const testing::Finished refused = Diptych({"analyze", "--image", image_, "--image_size", "100"});
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, HasSubstr("OPTION_RANGE"));
 }
 
-TEST_F(AnalysisCommandLineTest, AttentionDrawsEachMapOverThePicture) {
+TEST_F(AnalysisCommandLineTest, AttentionDrawsEachMapOverTheImage) {
   const std::string overlay = ::testing::TempDir() + "/diptych_overlay.png";
   for (const std::string map : {"cls", "queries", "query:15"}) {
     std::filesystem::remove(overlay);
-    const auto attention = Json({"attention", "--image", picture_, "--map", map, "--out", overlay});
+    const auto attention = Json({"attention", "--image", image_, "--map", map, "--out", overlay});
     ASSERT_EQ(attention.size(), 1u);
     const std::vector<double> values = attention[0]["patches"]["values"];
     EXPECT_EQ(values.size(), 64u);
@@ -68,27 +68,27 @@ TEST_F(AnalysisCommandLineTest, AttentionDrawsEachMapOverThePicture) {
     EXPECT_EQ(testing::ReadWhole(overlay).substr(1, 3), "PNG");
   }
   std::filesystem::remove(overlay);
-  EXPECT_THAT(Diptych({"attention", "--image", picture_}).out, HasSubstr("cls: 8 x 8 patches"));
-  const testing::Finished none = Diptych({"attention", "--image", picture_, "--map", "query:16"});
+  EXPECT_THAT(Diptych({"attention", "--image", image_}).out, HasSubstr("cls: 8 x 8 patches"));
+  const testing::Finished none = Diptych({"attention", "--image", image_, "--map", "query:16"});
   EXPECT_EQ(none.exit_code, 1);
   EXPECT_THAT(none.err, HasSubstr("the queries 0 to 15"));
 }
 
 TEST_F(AnalysisCommandLineTest, RelevanceFollowsEachTokenToThePatches) {
-  const std::vector<std::string> question{"ask",    "--return_relevance", "--image",
-                                          picture_, "--question",         "What color is the circle?"};
+  const std::vector<std::string> question{"ask",  "--return_relevance", "--image",
+                                          image_, "--question",         "What color is the circle?"};
   const auto answers = Json(question);
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0]["relevance"].size(), answers[0]["token_ids"].size());
   EXPECT_EQ(answers[0]["relevance"][0]["images"][0]["values"].size(), 64u);
   const testing::Finished shown = Diptych(question);
   EXPECT_EQ(shown.exit_code, 0) << shown.err;
-  EXPECT_THAT(shown.out, HasSubstr("picture 1, all tokens together"));
+  EXPECT_THAT(shown.out, HasSubstr("image 1, all tokens together"));
 }
 
 TEST_F(AnalysisCommandLineTest, SweepComputesEachSizeAnew) {
   const auto sizes = Json(
-      {"sweep", "--image", picture_, "--sizes", "112,224", "--repeat", "2", "--question", "What color is the circle?"});
+      {"sweep", "--image", image_, "--sizes", "112,224", "--repeat", "2", "--question", "What color is the circle?"});
   ASSERT_EQ(sizes.size(), 2u);
   EXPECT_EQ(sizes[0]["answer"], "red");
   EXPECT_EQ(sizes[0]["patch_tokens"], 64);
@@ -111,7 +111,7 @@ TEST_F(AnalysisCommandLineTest, CostIsMeasuredWithoutCachesAndItsStagesAddUp) {
   EXPECT_EQ(lines[0]["image_tokens"], 0);
   EXPECT_EQ(lines[2]["dense_patch_tokens"], 256);
   EXPECT_EQ(lines[3]["image_tokens"], 64);
-  EXPECT_EQ(lines[4]["source"], "picture");
+  EXPECT_EQ(lines[4]["source"], "image");
 }
 
 TEST_F(AnalysisCommandLineTest, LoadAnswersEveryRequest) {

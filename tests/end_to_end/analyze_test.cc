@@ -18,7 +18,7 @@ double SumOf(const v1::AttentionMap& map) {
   return std::accumulate(map.patches().values().begin(), map.patches().values().end(), double{map.class_token()});
 }
 
-TEST_F(AnalyzeTest, DescribesAPictureOfTheDemoModel) {
+TEST_F(AnalyzeTest, DescribesAnImageOfTheDemoModel) {
   v1::AnalyzeImageRequest request;
   request.mutable_image()->set_data(Sample("red_circle_blue_star.png"));
   request.set_cls_attention(true);

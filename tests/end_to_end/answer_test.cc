@@ -14,7 +14,7 @@ namespace {
 using testing::QuestionAbout;
 using testing::Sample;
 
-constexpr char kPicture[] = "red_circle_blue_star.png";
+constexpr char kImage[] = "red_circle_blue_star.png";
 
 class AnswerTest : public testing::SharedStackTest {
  protected:
@@ -25,17 +25,17 @@ class AnswerTest : public testing::SharedStackTest {
   }
 };
 
-// models/demo/samples.json holds the truth about each sample picture.
-TEST_F(AnswerTest, AnswersAboutTheSamplePicturesAreTrue) {
+// models/demo/samples.json holds the truth about each sample image.
+TEST_F(AnswerTest, AnswersAboutTheSampleImagesAreTrue) {
   const auto samples = nlohmann::json::parse(testing::ReadWhole(testing::kDemoModel + "/samples.json"));
   ASSERT_GE(samples.size(), 6u);
   for (const auto& sample : samples) {
-    const std::string picture = testing::ReadWhole(testing::kDemoModel + "/" + sample["image"].get<std::string>());
-    v1::Question caption = QuestionAbout(picture, "");
+    const std::string image = testing::ReadWhole(testing::kDemoModel + "/" + sample["image"].get<std::string>());
+    v1::Question caption = QuestionAbout(image, "");
     caption.mutable_generation()->set_max_new_tokens(60);
     EXPECT_EQ(MustAnswer(caption).text(), sample["caption"]) << sample["image"];
     for (const auto& question : sample["questions"]) {
-      EXPECT_EQ(MustAnswer(QuestionAbout(picture, question["question"])).text(), question["answer"])
+      EXPECT_EQ(MustAnswer(QuestionAbout(image, question["question"])).text(), question["answer"])
           << sample["image"] << ": " << question["question"];
     }
   }
@@ -68,9 +68,9 @@ void ExpectBudgetAddsUp(const v1::Answer& answer) {
   EXPECT_EQ(answer.usage().total_tokens(), answer.usage().prompt_tokens() + answer.usage().completion_tokens());
 }
 
-TEST_F(AnswerTest, APictureWithAQuestionIsAccountedFor) {
-  const std::string picture = Sample(kPicture) + "in no cache";  // what follows a PNG's end changes its key alone
-  const v1::Answer answer = MustAnswer(QuestionAbout(picture, "What color is the circle?"));
+TEST_F(AnswerTest, AImageWithAQuestionIsAccountedFor) {
+  const std::string image = Sample(kImage) + "in no cache";  // what follows a PNG's end changes its key alone
+  const v1::Answer answer = MustAnswer(QuestionAbout(image, "What color is the circle?"));
   ExpectTimingsAddUp(answer);
   ExpectBudgetAddsUp(answer);
   for (const auto* stage : {&answer.timings().image_decode(), &answer.timings().image_resize(), &answer.timings().vit(),
@@ -91,13 +91,13 @@ TEST_F(AnswerTest, TextAloneIsAccountedFor) {
 }
 
 TEST_F(AnswerTest, ACaptionIsAccountedFor) {
-  const v1::Answer answer = MustAnswer(QuestionAbout(Sample(kPicture), ""));
+  const v1::Answer answer = MustAnswer(QuestionAbout(Sample(kImage), ""));
   ExpectTimingsAddUp(answer);
   ExpectBudgetAddsUp(answer);
 }
 
 TEST_F(AnswerTest, AConversationIsAccountedFor) {
-  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+  v1::Question question = QuestionAbout(Sample(kImage), "What color is the circle?");
   v1::Turn* turn = question.add_turns();
   turn->set_role(v1::ROLE_ASSISTANT);
   turn->set_text("red");
@@ -112,7 +112,7 @@ TEST_F(AnswerTest, AConversationIsAccountedFor) {
 
 TEST_F(AnswerTest, ALongConversationLosesItsOldestTurns) {
   v1::Question question;
-  question.add_images()->set_data(Sample(kPicture));
+  question.add_images()->set_data(Sample(kImage));
   for (int i = 0; i < 41; ++i) {
     v1::Turn* turn = question.add_turns();
     turn->set_role(i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT);
@@ -124,9 +124,9 @@ TEST_F(AnswerTest, ALongConversationLosesItsOldestTurns) {
   EXPECT_EQ(answer.context_budget().turns_dropped() % 2, 0) << "whole pairs";
 }
 
-TEST_F(AnswerTest, WhenTheWindowIsShortPicturesStayAndTheAnswerIsThatOfTheTurnsThatWereKept) {
+TEST_F(AnswerTest, WhenTheWindowIsShortImagesStayAndTheAnswerIsThatOfTheTurnsThatWereKept) {
   v1::Question question;
-  for (int i = 0; i < 3; ++i) question.add_images()->set_data(Sample(kPicture));
+  for (int i = 0; i < 3; ++i) question.add_images()->set_data(Sample(kImage));
   for (int i = 0; i < 21; ++i) {
     v1::Turn* turn = question.add_turns();
     turn->set_role(i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT);
@@ -146,12 +146,12 @@ TEST_F(AnswerTest, WhenTheWindowIsShortPicturesStayAndTheAnswerIsThatOfTheTurnsT
   EXPECT_EQ(kept.text(), answer.text());
 }
 
-TEST_F(AnswerTest, ASecondQuestionAboutAPictureMakesNoVisionCall) {
-  const std::string picture = Sample(kPicture) + "asked about twice";
-  const v1::Answer first = MustAnswer(QuestionAbout(picture, "What color is the circle?"));
+TEST_F(AnswerTest, ASecondQuestionAboutAnImageMakesNoVisionCall) {
+  const std::string image = Sample(kImage) + "asked about twice";
+  const v1::Answer first = MustAnswer(QuestionAbout(image, "What color is the circle?"));
   EXPECT_EQ(first.timings().cache_hits().projected_tokens(), 0);
   EXPECT_GT(FromProtoDuration(first.timings().vit()), SteadyDuration::zero());
-  const v1::Answer second = MustAnswer(QuestionAbout(picture, "What color is the star?"));
+  const v1::Answer second = MustAnswer(QuestionAbout(image, "What color is the star?"));
   EXPECT_EQ(second.text(), "blue");
   EXPECT_EQ(second.timings().cache_hits().projected_tokens(), 1);
   for (const auto* stage :
@@ -163,7 +163,7 @@ TEST_F(AnswerTest, ASecondQuestionAboutAPictureMakesNoVisionCall) {
 }
 
 TEST_F(AnswerTest, ThePlanIsTheBudgetOfTheRealRun) {
-  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+  v1::Question question = QuestionAbout(Sample(kImage), "What color is the circle?");
   for (int pairs = 0; pairs < 8; ++pairs) {
     const v1::ContextBudget real = MustAnswer(question).context_budget();
     v1::PlanContextRequest request;
@@ -193,7 +193,7 @@ TEST_F(AnswerTest, ThePlanIsTheBudgetOfTheRealRun) {
 }
 
 TEST_F(AnswerTest, TheStreamSaysWhatTheUnaryAnswerSays) {
-  const v1::Question question = QuestionAbout(Sample(kPicture), "");
+  const v1::Question question = QuestionAbout(Sample(kImage), "");
   const v1::Answer unary = MustAnswer(question);
   grpc::ClientContext context;
   v1::AskStreamRequest request;
@@ -220,14 +220,14 @@ TEST_F(AnswerTest, TheStreamSaysWhatTheUnaryAnswerSays) {
 }
 
 TEST_F(AnswerTest, ASeedMakesSamplingRepeatable) {
-  v1::Question question = QuestionAbout(Sample(kPicture), "");
+  v1::Question question = QuestionAbout(Sample(kImage), "");
   question.mutable_generation()->set_temperature(2);
   question.mutable_generation()->set_seed(7);
   EXPECT_EQ(MustAnswer(question).text(), MustAnswer(question).text());
 }
 
-TEST_F(AnswerTest, SeveralPicturesStandBeforeTheText) {
-  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+TEST_F(AnswerTest, SeveralImagesStandBeforeTheText) {
+  v1::Question question = QuestionAbout(Sample(kImage), "What color is the circle?");
   question.add_images()->set_data(Sample("green_circle_purple_cross.png"));
   const v1::Answer answer = MustAnswer(question);
   EXPECT_EQ(answer.context_budget().image_tokens(), 32);
@@ -235,8 +235,8 @@ TEST_F(AnswerTest, SeveralPicturesStandBeforeTheText) {
   ExpectBudgetAddsUp(answer);
 }
 
-TEST_F(AnswerTest, ALargerPictureSizeIsInterpolated) {
-  v1::Question question = QuestionAbout(Sample(kPicture), "What color is the circle?");
+TEST_F(AnswerTest, ALargerImageSizeIsInterpolated) {
+  v1::Question question = QuestionAbout(Sample(kImage), "What color is the circle?");
   question.mutable_image_options()->set_image_size(224);
   const v1::Answer answer = MustAnswer(question);
   EXPECT_EQ(answer.context_budget().image_tokens(), 16) << "the Q-Former's tokens stay";
@@ -244,7 +244,7 @@ TEST_F(AnswerTest, ALargerPictureSizeIsInterpolated) {
 }
 
 TEST_F(AnswerTest, StopStringsLengthsAndLogprobsAreKept) {
-  v1::Question question = QuestionAbout(Sample(kPicture), "");
+  v1::Question question = QuestionAbout(Sample(kImage), "");
   question.mutable_generation()->set_max_new_tokens(3);
   question.mutable_generation()->set_logprobs(2);
   const v1::Answer three = MustAnswer(question);
@@ -252,7 +252,7 @@ TEST_F(AnswerTest, StopStringsLengthsAndLogprobsAreKept) {
   ASSERT_EQ(three.logprobs_size(), 3);
   EXPECT_EQ(three.logprobs(0).top_size(), 2);
   EXPECT_EQ(three.logprobs(0).chosen().token_id(), three.token_ids(0));
-  v1::Question stopped = QuestionAbout(Sample(kPicture), "");
+  v1::Question stopped = QuestionAbout(Sample(kImage), "");
   stopped.mutable_generation()->add_stop("circle");
   const v1::Answer answer = MustAnswer(stopped);
   EXPECT_EQ(answer.finish_reason(), v1::FINISH_REASON_STOP_STRING);

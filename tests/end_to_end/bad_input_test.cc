@@ -6,7 +6,7 @@
 
 #include "common/status.h"
 #include "tests/end_to_end/stack.h"
-#include "tests/testing/images.h"
+#include "tests/testing/image_headers.h"
 #include "tests/testing/paths.h"
 
 namespace diptych {
@@ -34,12 +34,12 @@ TEST_P(BadInputTest, GetsItsReasonAndTheServiceGoesOn) {
   EXPECT_EQ(next->text(), "red");
 }
 
-v1::Question Picture(const std::string& bytes) {
+v1::Question Image(const std::string& bytes) {
   return QuestionAbout(bytes, "What is it?");
 }
 
 v1::Question Good() {
-  return Picture(Sample("red_circle_blue_star.png"));
+  return Image(Sample("red_circle_blue_star.png"));
 }
 
 v1::Question WithoutBytes() {
@@ -78,14 +78,14 @@ v1::Question Prompt(const std::string& text) {
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 const BadInput kBadInputs[] = {
     {"NoImageBytes", WithoutBytes, kInvalid, reason::kImageFormat},
-    {"GifRenamed", [] { return Picture(testing::Gif()); }, kInvalid, reason::kImageFormat},
-    {"TextAsPicture", [] { return Picture("this is no picture"); }, kInvalid, reason::kImageFormat},
-    {"TruncatedJpeg", [] { return Picture(TruncatedJpeg()); }, kInvalid, reason::kImageCorrupt},
-    {"DamagedPng", [] { return Picture(DamagedPng()); }, kInvalid, reason::kImageCorrupt},
-    {"OneByOne", [] { return Picture(PngHeader(1, 1)); }, kInvalid, reason::kImageCorrupt},
-    {"TwentyThousandByOne", [] { return Picture(PngHeader(20000, 1)); }, kInvalid, reason::kImageTooLarge},
-    {"PngBomb", [] { return Picture(PngHeader(16384, 16384)); }, kInvalid, reason::kImageTooLarge},
-    {"Upload33MiB", [] { return Picture(Sample("red_circle_blue_star.png") + std::string(33 << 20, '\0')); }, kInvalid,
+    {"GifRenamed", [] { return Image(testing::Gif()); }, kInvalid, reason::kImageFormat},
+    {"TextAsImage", [] { return Image("this is no image"); }, kInvalid, reason::kImageFormat},
+    {"TruncatedJpeg", [] { return Image(TruncatedJpeg()); }, kInvalid, reason::kImageCorrupt},
+    {"DamagedPng", [] { return Image(DamagedPng()); }, kInvalid, reason::kImageCorrupt},
+    {"OneByOne", [] { return Image(PngHeader(1, 1)); }, kInvalid, reason::kImageCorrupt},
+    {"TwentyThousandByOne", [] { return Image(PngHeader(20000, 1)); }, kInvalid, reason::kImageTooLarge},
+    {"PngBomb", [] { return Image(PngHeader(16384, 16384)); }, kInvalid, reason::kImageTooLarge},
+    {"Upload33MiB", [] { return Image(Sample("red_circle_blue_star.png") + std::string(33 << 20, '\0')); }, kInvalid,
      reason::kImageTooLarge},
     {"NineImages",
      [] {
@@ -123,7 +123,7 @@ const BadInput kBadInputs[] = {
 INSTANTIATE_TEST_SUITE_P(Question, BadInputTest, ::testing::ValuesIn(kBadInputs),
                          [](const auto& info) { return std::string(info.param.name); });
 
-// Text that spells the picture's placeholder is text: it takes no place of a picture.
+// Text that spells the image's placeholder is text: it takes no place of an image.
 class PlaceholderTest : public testing::SharedStackTest {};
 
 TEST_F(PlaceholderTest, TextThatSpellsThePlaceholderIsText) {

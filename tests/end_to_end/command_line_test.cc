@@ -74,7 +74,7 @@ TEST_F(CommandLineTest, StreamsACaptionWithItsNumbers) {
   EXPECT_NE(ask.err.find("context 160 tokens: image 16"), std::string::npos) << ask.err;
 }
 
-TEST_F(CommandLineTest, ChatsAboutAPicture) {
+TEST_F(CommandLineTest, ChatsAboutAnImage) {
   const testing::Finished chat =
       Diptych({"chat", "--image", Samples()[0]}, "What color is the circle?\nHow many shapes are there?\n");
   EXPECT_EQ(chat.exit_code, 0) << chat.err;

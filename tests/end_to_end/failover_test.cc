@@ -16,10 +16,10 @@ using testing::QuestionAbout;
 using testing::Sample;
 using testing::Stack;
 
-// Callers that ask, one question after another, about pictures that no cache knows.
-class CallersOfNewPictures {
+// Callers that ask, one question after another, about images that no cache knows.
+class CallersOfNewImages {
  public:
-  CallersOfNewPictures(Stack& stack, int callers, int questions) {
+  CallersOfNewImages(Stack& stack, int callers, int questions) {
     for (int i = 0; i < callers; ++i) {
       threads_.emplace_back([this, &stack, questions] {
         for (int k = 0; k < questions; ++k) Ask(stack);
@@ -39,8 +39,8 @@ class CallersOfNewPictures {
 
  private:
   void Ask(Stack& stack) {
-    const std::string picture = absl::StrCat(Sample("red_circle_blue_star.png"), "picture ", ++pictures_);
-    const auto answer = stack.Ask(QuestionAbout(picture, "What color is the circle?"));
+    const std::string image = absl::StrCat(Sample("red_circle_blue_star.png"), "image ", ++images_);
+    const auto answer = stack.Ask(QuestionAbout(image, "What color is the circle?"));
     const bool is_true = answer.ok() && answer->text() == "red";
     if (!is_true) {
       std::lock_guard lock(mutex_);
@@ -50,14 +50,14 @@ class CallersOfNewPictures {
   }
 
   std::vector<std::thread> threads_;
-  std::atomic<int> pictures_ = 0, answered_ = 0;
+  std::atomic<int> images_ = 0, answered_ = 0;
   std::mutex mutex_;
   absl::Status first_error_;
 };
 
 TEST(FailoverTest, AKilledVisionReplicaCostsNoQuestion) {
   Stack stack({.vision_replicas = 2});
-  CallersOfNewPictures callers(stack, 8, 15);
+  CallersOfNewImages callers(stack, 8, 15);
   callers.AwaitAnswers(30);
   stack.vision(0).process().Signal(SIGKILL);
   EXPECT_EQ(callers.Join(), absl::OkStatus());
@@ -66,12 +66,12 @@ TEST(FailoverTest, AKilledVisionReplicaCostsNoQuestion) {
 // Its connections stay open and nothing comes over them.
 TEST(FailoverTest, AVisionReplicaThatStandsStillCostsNoQuestion) {
   Stack stack({.vision_replicas = 2});
-  CallersOfNewPictures callers(stack, 8, 15);
+  CallersOfNewImages callers(stack, 8, 15);
   callers.AwaitAnswers(30);
   stack.vision(0).process().Signal(SIGSTOP);
   EXPECT_EQ(callers.Join(), absl::OkStatus());
   stack.vision(0).process().Signal(SIGCONT);
-  CallersOfNewPictures later(stack, 4, 5);
+  CallersOfNewImages later(stack, 4, 5);
   EXPECT_EQ(later.Join(), absl::OkStatus()) << "and one that goes on is no harm";
 }
 

@@ -41,9 +41,9 @@ TEST(FaultsTest, WithoutTheVisionTierTextIsStillAnswered) {
   Stack stack;
   stack.vision().process().Signal(SIGKILL);
   stack.vision().process().Wait();
-  const absl::Status picture = stack.Ask(About("What color is the circle?")).status();
-  EXPECT_EQ(picture.code(), absl::StatusCode::kUnavailable) << picture;
-  EXPECT_EQ(ReasonOf(picture), reason::kTierUnavailable);
+  const absl::Status image = stack.Ask(About("What color is the circle?")).status();
+  EXPECT_EQ(image.code(), absl::StatusCode::kUnavailable) << image;
+  EXPECT_EQ(ReasonOf(image), reason::kTierUnavailable);
   const auto text = stack.Ask(QuestionAbout("", "What color is the circle?"));
   EXPECT_TRUE(text.ok()) << text.status();
 }
@@ -116,7 +116,7 @@ class OtherModel {
   const std::string folder_;
 };
 
-TEST(FaultsTest, TiersWithDifferentModelsRefusePictures) {
+TEST(FaultsTest, TiersWithDifferentModelsRefuseImages) {
   const OtherModel other;
   Stack stack({.vision_model = other.folder()});
   const absl::Status status = stack.Ask(About("What color is the circle?")).status();

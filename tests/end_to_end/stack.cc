@@ -93,9 +93,9 @@ std::string Sample(const std::string& name) {
   return ReadWhole(kDemoModel + "/samples/" + name);
 }
 
-v1::Question QuestionAbout(const std::string& picture, const std::string& text) {
+v1::Question QuestionAbout(const std::string& image, const std::string& text) {
   v1::Question question;
-  if (!picture.empty()) question.add_images()->set_data(picture);
+  if (!image.empty()) question.add_images()->set_data(image);
   if (!text.empty()) {
     v1::Turn* turn = question.add_turns();
     turn->set_role(v1::ROLE_USER);

@@ -70,8 +70,8 @@ class Stack {
 std::string ReadWhole(const std::string& file);
 std::string Sample(const std::string& name);  // of models/demo/samples
 
-// A question about one picture ("" for none); an empty text asks for the caption.
-v1::Question QuestionAbout(const std::string& picture, const std::string& text);
+// A question about one image ("" for none); an empty text asks for the caption.
+v1::Question QuestionAbout(const std::string& image, const std::string& text);
 
 // Tests that share one stack of the three processes.
 class SharedStackTest : public ::testing::Test {

@@ -1,4 +1,4 @@
-// Any bytes as a picture: header, decoding, resizing. What comes out must be whole and within the limits.
+// Any bytes as an image: header, decoding, resizing. What comes out must be whole and within the limits.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

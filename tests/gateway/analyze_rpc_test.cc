@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "tests/gateway/gateway_fixture.h"
-#include "tests/testing/images.h"
+#include "tests/testing/image_headers.h"
 
 namespace diptych::gateway {
 namespace {

@@ -8,7 +8,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tests/gateway/gateway_fixture.h"
-#include "tests/testing/images.h"
+#include "tests/testing/image_headers.h"
 
 namespace diptych::gateway {
 namespace {

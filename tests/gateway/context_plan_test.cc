@@ -51,7 +51,7 @@ TEST(ContextPlanTest, LeavesWhatTheNotebookLeavesWithoutAQFormer) {
   }
 }
 
-TEST(ContextPlanTest, TheServedModelSquashesEveryPictureToItsSquare) {
+TEST(ContextPlanTest, TheServedModelSquashesEveryImageToItsSquare) {
   v1::PlanContextRequest request = WithImage(1000, 300, 0);
   *request.add_images() = request.images(0);
   const v1::PlanContextResponse plan = Plan(request);

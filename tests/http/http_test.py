@@ -19,11 +19,11 @@ import documented
 from http_stack import SAMPLE, Stack, key_file
 
 BINARIES = sys.argv[1]
-PICTURE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
+IMAGE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
 
 
 def about(text, **options):
-    parts = [{"type": "image_url", "image_url": {"url": PICTURE}}, {"type": "text", "text": text}]
+    parts = [{"type": "image_url", "image_url": {"url": IMAGE}}, {"type": "text", "text": text}]
     return {"model": "demo", "messages": [{"role": "user", "content": parts}], **options}
 
 
@@ -77,7 +77,7 @@ class HttpTest(Asking, unittest.TestCase):
             self.assertEqual(answer["error"]["code"], code)
         self.assertNotIn("base64", answer["error"]["message"][200:])
 
-    def test_answers_about_a_picture(self):
+    def test_answers_about_an_image(self):
         status, headers, answer = self.ask("POST", "/v1/chat/completions", about("What color is the circle?"),
                                            {"x-request-id": "mine-1"})
         self.assertEqual(status, 200)
@@ -92,16 +92,16 @@ class HttpTest(Asking, unittest.TestCase):
         self.assertAlmostEqual(stages, total, places=6)
         self.assertEqual(answer["diptych"]["context_budget"]["image_tokens"], 16)
 
-    def test_a_picture_alone_asks_for_its_caption(self):
+    def test_an_image_alone_asks_for_its_caption(self):
         body = about("")
         body["messages"][0]["content"].pop()
         _, _, answer = self.ask("POST", "/v1/chat/completions", body)
         self.assertIn("red circle", answer["choices"][0]["message"]["content"])
 
     def test_the_stream_is_the_answer_in_pieces(self):
-        whole = self.ask("POST", "/v1/chat/completions", about("Describe the picture.", max_tokens=30))[2]
+        whole = self.ask("POST", "/v1/chat/completions", about("Describe the image.", max_tokens=30))[2]
         _, headers, stream = self.ask("POST", "/v1/chat/completions",
-                                      about("Describe the picture.", max_tokens=30, stream=True,
+                                      about("Describe the image.", max_tokens=30, stream=True,
                                             stream_options={"include_usage": True}))
         self.assertEqual(headers["content-type"], "text/event-stream")
         events = [line.removeprefix("data: ") for line in stream.split("\n\n") if line]
@@ -165,7 +165,7 @@ class HttpTest(Asking, unittest.TestCase):
         self.refused({"messages": []}, "messages")
         self.refused({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0].type")
 
-    def test_bad_pictures_have_their_reason(self):
+    def test_bad_images_have_their_reason(self):
         def with_url(url):
             return {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
         self.refused(with_url("data:image/png;base64,!!!"), "messages[0].content[0].image_url.url")
@@ -176,10 +176,10 @@ class HttpTest(Asking, unittest.TestCase):
         part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
         self.refused({"messages": [{"role": "user", "content": [part] * 10000}]}, code="too_many_images")
 
-    def test_analyses_a_picture(self):
-        picture = base64.b64encode(SAMPLE.read_bytes()).decode()
+    def test_analyses_an_image(self):
+        encoded = base64.b64encode(SAMPLE.read_bytes()).decode()
         maps = dict(cls_attention=True, qformer_attention=True)
-        for image in (picture, "data:image/png;base64," + picture):
+        for image in (encoded, "data:image/png;base64," + encoded):
             status, headers, reply = self.ask("POST", "/v1/diptych/analyze", dict(image=image, prepared_image=True, **maps))
             self.assertEqual((status, reply["pixel_shape"], reply["feature_shape"]), (200, [1, 3, 112, 112], [1, 65, 128]))
             self.assertEqual(headers["x-request-id"], reply["request_id"])
@@ -190,15 +190,15 @@ class HttpTest(Asking, unittest.TestCase):
                 self.assertEqual((map["patches"]["rows"], map["patches"]["columns"]), (8, 8))
 
     def test_what_cannot_be_analysed_is_refused(self):
-        picture = base64.b64encode(SAMPLE.read_bytes()).decode()
+        encoded = base64.b64encode(SAMPLE.read_bytes()).decode()
         for body, param, code in (
                 ({}, "image", "invalid_value"), ({"image": "?"}, "image", "invalid_value"),
                 ({"image": "aGVsbG8="}, "image", "image_format"),
                 ({"image": "https://127.0.0.1/x.png"}, "image", "image_url_refused"),
-                ({"image": picture, "maps": True}, "maps", "unsupported_parameter"),
-                ({"image": picture, "cls_attention": 1}, "cls_attention", "invalid_value"),
-                ({"image": picture, "image_options": {"image_size": 29}}, "image_options.image_size", "option_range"),
-                ({"image": picture, "cls_attention": True, "image_options": {"token_merging": 0.1}},
+                ({"image": encoded, "maps": True}, "maps", "unsupported_parameter"),
+                ({"image": encoded, "cls_attention": 1}, "cls_attention", "invalid_value"),
+                ({"image": encoded, "image_options": {"image_size": 29}}, "image_options.image_size", "option_range"),
+                ({"image": encoded, "cls_attention": True, "image_options": {"token_merging": 0.1}},
                  "image_options.token_merging", "option_range")):
             with self.subTest(body={name: str(value)[:20] for name, value in body.items()}):
                 self.refused(body, param=param, code=code, path="/v1/diptych/analyze")
@@ -231,12 +231,12 @@ class HttpTest(Asking, unittest.TestCase):
         documented.check_document()
 
     def test_every_kind_of_reply_is_as_documented(self):
-        many = about("Describe the picture.", n=2, logprobs=True, top_logprobs=2, max_tokens=8)
+        many = about("Describe the image.", n=2, logprobs=True, top_logprobs=2, max_tokens=8)
         text = {"prompt": "a red", "n": 2, "logprobs": 2, "echo": True, "max_tokens": 4}
         usage = {"stream": True, "stream_options": {"include_usage": True}}
         for path, body in (("/v1/chat/completions", many), ("/v1/chat/completions", {**many, **usage}),
                            ("/v1/completions", text), ("/v1/completions", {**text, **usage}),
-                           ("/v1/diptych/analyze", {"image": PICTURE, "cls_attention": True, "qformer_attention": True,
+                           ("/v1/diptych/analyze", {"image": IMAGE, "cls_attention": True, "qformer_attention": True,
                                                     "prepared_image": True}),
                            ("/v1/diptych/plan", {"images": [{"width": 100, "height": 80}], "windows": [512, 2048]})):
             self.assertEqual(self.ask("POST", path, body)[0], 200)
@@ -250,13 +250,13 @@ class HttpTest(Asking, unittest.TestCase):
         compared = ("window", "image_tokens", "text_tokens", "history_tokens", "reserved_output", "turns_dropped", "dense_patch_tokens")
         fitted = 0
         for case in range(100):
-            pictures = random_.randrange(3)
+            images = random_.randrange(3)
             texts = [" ".join(random_.choices(words, k=random_.randint(1, 20))) for _ in range(random_.choice((1, 1, 3, 5, 9)))]
-            plan = {"images": [{"width": 64, "height": 64}] * pictures,
+            plan = {"images": [{"width": 64, "height": 64}] * images,
                     "turns": [{"role": ("ROLE_USER", "ROLE_ASSISTANT")[i % 2], "text": text} for i, text in enumerate(texts)]}
             messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
-            part = {"type": "image_url", "image_url": {"url": PICTURE}}
-            messages[0]["content"] = [part] * pictures + [{"type": "text", "text": texts[0]}]
+            part = {"type": "image_url", "image_url": {"url": IMAGE}}
+            messages[0]["content"] = [part] * images + [{"type": "text", "text": texts[0]}]
             chat = {"messages": messages}
             if random_.random() < 0.8:
                 plan["max_new_tokens"] = chat["max_tokens"] = random_.choice((1, 2, 5, 40, 100))
@@ -298,7 +298,7 @@ class HttpTest(Asking, unittest.TestCase):
         self.assertTrue(self.raw(expect, wait=False).startswith(b"HTTP/1.1 100 Continue"))
 
     def test_callers_that_leave_hurt_nobody(self):
-        body = json.dumps(about("Describe the picture.", stream=True, n=8)).encode()
+        body = json.dumps(about("Describe the image.", stream=True, n=8)).encode()
         head = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         for cut in (5, len(head) - 2, len(head) + 100, len(head) + len(body)):
             for _ in range(5):

@@ -1,20 +1,20 @@
 // OpenAI's own Node client as a judge of the HTTP surface; started by openai_sdk_test.py, which gives it a stack with
 // --max_inflight=2 and API keys.
 //
-//   MODULES=folder of node_modules PORT=of HTTP KEY=that opens it PICTURE=file node openai_sdk_test.mjs
+//   MODULES=folder of node_modules PORT=of HTTP KEY=that opens it IMAGE=file node openai_sdk_test.mjs
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
-const { MODULES, PORT, KEY, PICTURE } = process.env;
+const { MODULES, PORT, KEY, IMAGE } = process.env;
 const openai = createRequire(`${MODULES}/`)('openai');
 const { OpenAI } = openai;
 
 const baseURL = `http://127.0.0.1:${PORT}/v1`;
 const client = new OpenAI({ baseURL, apiKey: KEY, maxRetries: 0 });
 const patient = new OpenAI({ baseURL, apiKey: KEY, maxRetries: 30 });
-const url = `data:image/png;base64,${readFileSync(PICTURE).toString('base64')}`;
+const url = `data:image/png;base64,${readFileSync(IMAGE).toString('base64')}`;
 const messages = [{ role: 'user', content: [{ type: 'image_url', image_url: { url } },
                                             { type: 'text', text: 'What color is the circle?' }] }];
 const ask = (options = {}, from = patient) => from.chat.completions.create({ model: 'demo', messages, ...options });

@@ -25,8 +25,8 @@ except ImportError as error:
 
 BINARIES = sys.argv[1]
 NODE_MODULES = ROOT / ".deps" / "openai_node" / "node_modules"
-PICTURE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
-MESSAGES = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PICTURE}},
+IMAGE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
+MESSAGES = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE}},
                                          {"type": "text", "text": "What color is the circle?"}]}]
 
 
@@ -48,7 +48,7 @@ class OpenAiSdkTest(unittest.TestCase):
         self.assertEqual([model.id for model in self.client.models.list()], ["demo"])
         self.assertEqual(self.client.models.retrieve("demo").id, "demo")
 
-    def test_chat_with_a_picture(self):
+    def test_chat_with_an_image(self):
         answer = self.chat(logprobs=True, top_logprobs=3)
         self.assertEqual(answer.choices[0].message.content, "red")
         self.assertEqual(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens)
@@ -144,9 +144,9 @@ class KeysTest(unittest.TestCase):
         node = shutil.which("node")
         if node is None or not (NODE_MODULES / "openai").is_dir():
             self.skipTest("node or its openai package is not installed; scripts/setup.sh --tests installs them")
-        ended = subprocess.run([node, "--test", ROOT / "tests" / "openai_sdk_test.mjs"], capture_output=True, text=True, timeout=200,
+        ended = subprocess.run([node, "--test", ROOT / "tests" / "http" / "openai_sdk_test.mjs"], capture_output=True, text=True, timeout=200,
                                env=dict(os.environ, MODULES=str(NODE_MODULES), PORT=str(self.stack.port), KEY="good",
-                                        PICTURE=str(SAMPLE)))
+                                        IMAGE=str(SAMPLE)))
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
         self.assertRegex(ended.stdout, r"pass [1-9]")
 

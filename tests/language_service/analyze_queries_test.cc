@@ -21,7 +21,7 @@ class AnalyzeQueriesTest : public testing::LanguageFixture {
     absl::Status status;
   };
 
-  static v1::AnalyzeQueriesRequest Picture() {
+  static v1::AnalyzeQueriesRequest Image() {
     v1::AnalyzeQueriesRequest request;
     request.mutable_image()->set_data(testing::GoodPng());
     return request;
@@ -63,7 +63,7 @@ class AnalyzeQueriesTest : public testing::LanguageFixture {
 TEST_F(AnalyzeQueriesTest, GivesAMapForEachQuery) {
   StartTrue();
   for (const int size : {28, 70}) {
-    v1::AnalyzeQueriesRequest request = Picture();
+    v1::AnalyzeQueriesRequest request = Image();
     request.mutable_options()->set_image_size(size);
     const auto [response, status] = Analyze(request);
     ASSERT_TRUE(status.ok()) << status;
@@ -80,15 +80,15 @@ TEST_F(AnalyzeQueriesTest, GivesAMapForEachQuery) {
   ExpectEverythingGivenBack();
 }
 
-TEST_F(AnalyzeQueriesTest, SharesPicturesWithGenerate) {
+TEST_F(AnalyzeQueriesTest, SharesImagesWithGenerate) {
   StartCounting();
-  const auto first = AskPicture();
+  const auto first = AskImage();
   ASSERT_TRUE(first.status.ok()) << first.status;
-  ASSERT_TRUE(Analyze(Picture()).status.ok());
+  ASSERT_TRUE(Analyze(Image()).status.ok());
   EXPECT_EQ(plain_, 1);
   EXPECT_EQ(analysed_, 1) << "the maps were not there";
-  ASSERT_TRUE(Analyze(Picture()).status.ok());
-  const auto again = AskPicture();
+  ASSERT_TRUE(Analyze(Image()).status.ok());
+  const auto again = AskImage();
   EXPECT_EQ(again.answer().timings().cache_hits().projected_tokens(), 1);
   EXPECT_EQ(again.answer().text(), first.answer().text());
   EXPECT_EQ(plain_ + analysed_, 2) << "now everything is kept";
@@ -96,8 +96,8 @@ TEST_F(AnalyzeQueriesTest, SharesPicturesWithGenerate) {
 
 TEST_F(AnalyzeQueriesTest, GenerateUsesWhatAnAnalysisBrought) {
   StartCounting();
-  ASSERT_TRUE(Analyze(Picture()).status.ok());
-  ASSERT_TRUE(AskPicture().status.ok());
+  ASSERT_TRUE(Analyze(Image()).status.ok());
+  ASSERT_TRUE(AskImage().status.ok());
   EXPECT_EQ(plain_, 0);
   EXPECT_EQ(analysed_, 1);
   EXPECT_EQ(vision_->calls(), 1);
@@ -106,7 +106,7 @@ TEST_F(AnalyzeQueriesTest, GenerateUsesWhatAnAnalysisBrought) {
 TEST_F(AnalyzeQueriesTest, ACallerThatLeavesEndsItsPull) {
   StartWithVision([](const v1::EncodeImageRequest&, int) { return testing::ScriptedAnswer{.never_ends = true}; });
   grpc::ClientContext context;
-  auto call = std::async(std::launch::async, [&] { return Analyze(Picture(), context).status; });
+  auto call = std::async(std::launch::async, [&] { return Analyze(Image(), context).status; });
   ASSERT_TRUE(vision_->AwaitCalls(1));
   context.TryCancel();
   EXPECT_EQ(call.get().code(), absl::StatusCode::kCancelled);
@@ -118,13 +118,13 @@ TEST_F(AnalyzeQueriesTest, ADeadlineEndsIt) {
   StartWithVision([](const v1::EncodeImageRequest&, int) { return testing::ScriptedAnswer{.never_ends = true}; });
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
-  EXPECT_EQ(Analyze(Picture(), context).status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(Analyze(Image(), context).status.code(), absl::StatusCode::kDeadlineExceeded);
   ExpectEverythingGivenBack();
 }
 
 TEST_F(AnalyzeQueriesTest, ADeadVisionTierIsUnavailable) {
   Start();
-  const absl::Status status = Analyze(Picture()).status;
+  const absl::Status status = Analyze(Image()).status;
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(ReasonOf(status), reason::kTierUnavailable);
 }
@@ -135,7 +135,7 @@ TEST_F(AnalyzeQueriesTest, AnotherVisionModelIsAMismatch) {
     answer.messages.front().mutable_header()->set_model_fingerprint("another");
     return answer;
   });
-  const absl::Status status = Analyze(Picture()).status;
+  const absl::Status status = Analyze(Image()).status;
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ReasonOf(status), reason::kModelMismatch);
 }
@@ -144,9 +144,9 @@ TEST_F(AnalyzeQueriesTest, RefusesWhenAllPlacesAreTaken) {
   options_.queue_limit = 1;
   StartWithVision([](const v1::EncodeImageRequest&, int) { return testing::ScriptedAnswer{.never_ends = true}; });
   grpc::ClientContext context;
-  auto first = std::async(std::launch::async, [&] { return Analyze(Picture(), context).status; });
+  auto first = std::async(std::launch::async, [&] { return Analyze(Image(), context).status; });
   ASSERT_TRUE(vision_->AwaitCalls(1));
-  EXPECT_EQ(ReasonOf(Analyze(Picture()).status), reason::kQueueFull);
+  EXPECT_EQ(ReasonOf(Analyze(Image()).status), reason::kQueueFull);
   context.TryCancel();
   EXPECT_FALSE(first.get().ok());
 }
@@ -159,14 +159,14 @@ TEST_F(AnalyzeQueriesTest, AnAttentionThatIsNotFiniteIsOurFault) {
       return analysis;
     };
   });
-  EXPECT_EQ(Analyze(Picture()).status.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(Analyze(Image()).status.code(), absl::StatusCode::kInternal);
   ExpectEverythingGivenBack();
 }
 
 TEST_F(AnalyzeQueriesTest, RefusesWhatItCannotAnalyse) {
   Start();
   const auto refused = [this](std::string_view reason, const std::string& field, auto&& change) {
-    v1::AnalyzeQueriesRequest request = Picture();
+    v1::AnalyzeQueriesRequest request = Image();
     change(request);
     const absl::Status status = Analyze(request).status;
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
@@ -182,12 +182,12 @@ TEST_F(AnalyzeQueriesTest, RefusesWhatItCannotAnalyse) {
   refused(reason::kTextEncoding, "request_id", [](Request& r) { r.set_request_id("\xff"); });
 }
 
-TEST_F(AnalyzeQueriesTest, NamesAPictureThatTheVisionTierRefuses) {
+TEST_F(AnalyzeQueriesTest, NamesAnImageThatTheVisionTierRefuses) {
   StartWithVision([](const v1::EncodeImageRequest&, int) {
     return testing::ScriptedAnswer{
         .status = ToGrpcStatus(InvalidField(reason::kImageCorrupt, "image", "the PNG data is damaged or cut off"))};
   });
-  const absl::Status status = Analyze(Picture()).status;
+  const absl::Status status = Analyze(Image()).status;
   EXPECT_EQ(ReasonOf(status), reason::kImageCorrupt);
   EXPECT_EQ(FieldOf(status), "image");
 }

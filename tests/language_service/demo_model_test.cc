@@ -12,7 +12,7 @@
 #include "language_service/server.h"
 #include "tests/language_service/language_client.h"
 #include "tests/testing/paths.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 #include "vision_service/server.h"
 
 namespace diptych::language {
@@ -53,10 +53,10 @@ TEST_F(DemoModelTest, AnswersTheSampleQuestionsTruly) {
   const auto samples = nlohmann::json::parse(testing::ReadRepositoryFile("models/demo/samples.json"));
   int asked = 0, right = 0;
   for (const auto& sample : samples) {
-    const std::string picture = testing::ReadRepositoryFile("models/demo/" + sample["image"].get<std::string>());
+    const std::string image = testing::ReadRepositoryFile("models/demo/" + sample["image"].get<std::string>());
     for (const auto& question : sample["questions"]) {
       v1::GenerateRequest request;
-      request.mutable_question()->add_images()->set_data(picture);
+      request.mutable_question()->add_images()->set_data(image);
       v1::Turn* turn = request.mutable_question()->add_turns();
       turn->set_role(v1::ROLE_USER);
       turn->set_text(question["question"]);
@@ -70,7 +70,7 @@ TEST_F(DemoModelTest, AnswersTheSampleQuestionsTruly) {
 }
 
 TEST_F(DemoModelTest, AnEmptyPromptGivesTheCaption) {
-  v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+  v1::GenerateRequest request = testing::RequestWithImage(testing::GoodPng(), "");
   const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   EXPECT_NE(outcome.answer().text().find("red circle"), std::string::npos) << outcome.answer().text();
@@ -112,7 +112,7 @@ TEST_F(DemoModelTest, RelevanceIsThatOfTransformers) {
 
 TEST_F(DemoModelTest, BothTiersCountMergedTokensAlike) {
   for (const double merging : {0.001, 0.1, 0.37, 0.5}) {
-    v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+    v1::GenerateRequest request = testing::RequestWithImage(testing::GoodPng(), "");
     request.mutable_question()->mutable_image_options()->set_token_merging(merging);
     const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
     ASSERT_TRUE(outcome.status.ok()) << merging << ": " << outcome.status;
@@ -123,7 +123,7 @@ TEST_F(DemoModelTest, BothTiersCountMergedTokensAlike) {
 }
 
 TEST_F(DemoModelTest, AStopStringEndsTheAnswerBeforeItself) {
-  v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+  v1::GenerateRequest request = testing::RequestWithImage(testing::GoodPng(), "");
   request.mutable_question()->mutable_generation()->add_stop("circle in");  // reaches across tokens
   const testing::GenerateOutcome outcome = testing::Generate(*stub_, request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
@@ -132,8 +132,8 @@ TEST_F(DemoModelTest, AStopStringEndsTheAnswerBeforeItself) {
   EXPECT_EQ(outcome.answer().finish_reason(), v1::FINISH_REASON_STOP_STRING);
 }
 
-TEST_F(DemoModelTest, APictureThatIsCutOffIsNamedByItsPlace) {
-  v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+TEST_F(DemoModelTest, AImageThatIsCutOffIsNamedByItsPlace) {
+  v1::GenerateRequest request = testing::RequestWithImage(testing::GoodPng(), "");
   request.mutable_question()->add_images()->set_data(testing::CutOffJpeg());
   const absl::Status status = testing::Generate(*stub_, request).status;
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

@@ -12,7 +12,7 @@ namespace diptych::language {
 namespace {
 
 using testing::GenerateOutcome;
-using testing::PictureRequest;
+using testing::RequestWithImage;
 using testing::TextRequest;
 
 class GenerateTest : public testing::LanguageFixture {
@@ -22,16 +22,15 @@ class GenerateTest : public testing::LanguageFixture {
   }
 
   // Greedy tokens as the parts of the model give them, without any of the service's code.
-  std::vector<int> ExpectedTokens(const std::vector<std::string>& pictures, const std::string& prompt, int count) {
+  std::vector<int> ExpectedTokens(const std::vector<std::string>& encoded, const std::string& prompt, int count) {
     const c10::InferenceMode inference_mode;
     const auto model = LoadLanguageModel(options_);
-    const auto built =
-        blip2::BuildPrompt({.images = static_cast<int64_t>(pictures.size()), .text = prompt, .turns = {}},
-                           model->config, *model->tokenizer);
+    const auto built = blip2::BuildPrompt({.images = static_cast<int64_t>(encoded.size()), .text = prompt, .turns = {}},
+                                          model->config, *model->tokenizer);
     std::vector<at::Tensor> parts;
-    for (const std::string& picture : pictures) {
+    for (const std::string& image : encoded) {
       v1::EncodeImageRequest request;
-      request.set_image(picture);
+      request.set_image(image);
       std::string bytes;
       for (const auto& message : True(request).messages) bytes += message.chunk().data();
       parts.push_back(model->project(at::from_blob(bytes.data(), {1, 5, 32}, at::kFloat).clone()));
@@ -71,9 +70,9 @@ TEST_F(GenerateTest, ATextAnswerIsWhatTheModelSays) {
   EXPECT_EQ(Tokens(outcome), ExpectedTokens({}, "the cat", 20));
 }
 
-TEST_F(GenerateTest, PicturesStandBeforeTheTextInTheirOrder) {
+TEST_F(GenerateTest, ImagesStandBeforeTheTextInTheirOrder) {
   StartTrue();
-  v1::GenerateRequest request = PictureRequest(testing::GoodPng(), "the cat");
+  v1::GenerateRequest request = RequestWithImage(testing::GoodPng(), "the cat");
   request.mutable_question()->add_images()->set_data(testing::GoodJpeg());
   const GenerateOutcome outcome = Ask(request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
@@ -83,7 +82,7 @@ TEST_F(GenerateTest, PicturesStandBeforeTheTextInTheirOrder) {
 
 TEST_F(GenerateTest, TheStreamIsStartedDeltasFinished) {
   StartTrue();
-  const GenerateOutcome outcome = AskPicture();
+  const GenerateOutcome outcome = AskImage();
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   ASSERT_GE(outcome.messages.size(), 3u);
   EXPECT_TRUE(outcome.messages.front().has_started());
@@ -97,7 +96,7 @@ TEST_F(GenerateTest, TheStreamIsStartedDeltasFinished) {
 
 TEST_F(GenerateTest, BudgetAndUsageAddUp) {
   StartTrue();
-  v1::GenerateRequest request = PictureRequest(testing::GoodPng(), "the cat");
+  v1::GenerateRequest request = RequestWithImage(testing::GoodPng(), "the cat");
   request.mutable_question()->mutable_generation()->set_max_new_tokens(7);
   request.mutable_question()->set_request_id("mine");
   const GenerateOutcome outcome = Ask(request);
@@ -122,7 +121,7 @@ TEST_F(GenerateTest, BudgetAndUsageAddUp) {
 
 TEST_F(GenerateTest, AnotherResolutionCostsNoMoreQueryTokens) {
   StartTrue();
-  v1::GenerateRequest request = PictureRequest(testing::GoodPng(), "");
+  v1::GenerateRequest request = RequestWithImage(testing::GoodPng(), "");
   request.mutable_question()->mutable_image_options()->set_image_size(56);
   const GenerateOutcome outcome = Ask(request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
@@ -132,7 +131,7 @@ TEST_F(GenerateTest, AnotherResolutionCostsNoMoreQueryTokens) {
 
 TEST_F(GenerateTest, StagesAddUpToTheTotal) {
   StartTrue();
-  for (const GenerateOutcome& outcome : {AskText(), AskPicture()}) {
+  for (const GenerateOutcome& outcome : {AskText(), AskImage()}) {
     ASSERT_TRUE(outcome.status.ok()) << outcome.status;
     const v1::StageTimings& t = outcome.answer().timings();
     SteadyDuration sum{};
@@ -159,7 +158,7 @@ TEST_F(GenerateTest, VisionsOwnTimesAreTakenOver) {
     answer.messages.back().mutable_trailer()->mutable_image_decode()->set_nanos(2);
     return answer;
   });
-  const v1::StageTimings timings = AskPicture().answer().timings();
+  const v1::StageTimings timings = AskImage().answer().timings();
   EXPECT_EQ(timings.vit().nanos(), 1);
   EXPECT_EQ(timings.image_decode().nanos(), 2);
   EXPECT_GT(FromProtoDuration(timings.token_transfer()), SteadyDuration::zero());
@@ -228,13 +227,13 @@ TEST_F(GenerateTest, AnUnknownModelIsNotFound) {
   EXPECT_EQ(ReasonOf(status), reason::kModelUnknown);
 }
 
-TEST_F(GenerateTest, RefusesPicturesBeforeAnyVisionCall) {
+TEST_F(GenerateTest, RefusesImagesBeforeAnyVisionCall) {
   StartTrue();
-  for (const testing::RefusedPicture& picture : testing::RefusedPictures()) {
-    SCOPED_TRACE(picture.name);
-    const absl::Status status = Ask(PictureRequest(picture.bytes, "")).status;
+  for (const testing::RefusedImage& image : testing::RefusedImages()) {
+    SCOPED_TRACE(image.name);
+    const absl::Status status = Ask(RequestWithImage(image.bytes, "")).status;
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(ReasonOf(status), picture.reason);
+    EXPECT_EQ(ReasonOf(status), image.reason);
     EXPECT_EQ(FieldOf(status), "question.images[0]");
   }
   v1::GenerateRequest many = TextRequest("");
@@ -245,11 +244,11 @@ TEST_F(GenerateTest, RefusesPicturesBeforeAnyVisionCall) {
 
 TEST_F(GenerateTest, AQuestionThatDoesNotFitMakesNoVisionCall) {
   StartTrue();
-  v1::GenerateRequest request = PictureRequest(testing::GoodPng(), std::string(2000, 'x'));
+  v1::GenerateRequest request = RequestWithImage(testing::GoodPng(), std::string(2000, 'x'));
   absl::Status status = Ask(request).status;
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(ReasonOf(status), reason::kContextLengthExceeded);
-  request = PictureRequest(testing::GoodPng(), "the cat");
+  request = RequestWithImage(testing::GoodPng(), "the cat");
   request.mutable_question()->mutable_generation()->set_max_new_tokens(2'000'000'000);
   EXPECT_EQ(Ask(request).status.code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(vision_->calls(), 0);

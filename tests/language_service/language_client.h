@@ -29,9 +29,9 @@ inline v1::GenerateRequest TextRequest(const std::string& prompt) {
   return request;
 }
 
-inline v1::GenerateRequest PictureRequest(const std::string& picture, const std::string& prompt) {
+inline v1::GenerateRequest RequestWithImage(const std::string& image, const std::string& prompt) {
   v1::GenerateRequest request = TextRequest(prompt);
-  request.mutable_question()->add_images()->set_data(picture);
+  request.mutable_question()->add_images()->set_data(image);
   return request;
 }
 

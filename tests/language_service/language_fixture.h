@@ -12,7 +12,7 @@
 #include "language_service/server.h"
 #include "tests/language_service/language_client.h"
 #include "tests/testing/fake_tiers.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 #include "tests/testing/scripted_vision_tier.h"
 #include "tests/testing/tiny_checkpoint.h"
 
@@ -58,7 +58,7 @@ class LanguageFixture : public ::testing::Test {
 
   GenerateOutcome Ask(const v1::GenerateRequest& request) { return Generate(*stub_, request); }
   GenerateOutcome AskText() { return Ask(TextRequest("the cat")); }
-  GenerateOutcome AskPicture() { return Ask(PictureRequest(GoodPng(), "the cat")); }
+  GenerateOutcome AskImage() { return Ask(RequestWithImage(GoodPng(), "the cat")); }
 
   void AwaitNobodyInside() {
     while (server_->calls_inside() > 0) std::this_thread::yield();

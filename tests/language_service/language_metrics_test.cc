@@ -66,7 +66,7 @@ TEST_F(LanguageMetricsTest, CountsRefusalsByReason) {
   v1::GenerateRequest request = testing::TextRequest("the cat");
   request.mutable_question()->mutable_generation()->set_top_p(7);
   EXPECT_FALSE(Ask(request).status.ok());
-  EXPECT_FALSE(AskPicture().status.ok());  // nobody serves vision
+  EXPECT_FALSE(AskImage().status.ok());  // nobody serves vision
   const MetricsPage page = Page();
   EXPECT_EQ(page.Value("diptych_requests_total", {{"code", "INVALID_ARGUMENT"}, {"finish_reason", "none"}}), 1);
   EXPECT_EQ(page.Value("diptych_requests_total", {{"code", "UNAVAILABLE"}, {"finish_reason", "none"}}), 1);
@@ -76,10 +76,10 @@ TEST_F(LanguageMetricsTest, CountsRefusalsByReason) {
   EXPECT_EQ(page.Value("diptych_generation_tokens_total"), 0);
 }
 
-TEST_F(LanguageMetricsTest, CountsPicturesAndTheirTokens) {
+TEST_F(LanguageMetricsTest, CountsImagesAndTheirTokens) {
   StartWithVision([](const v1::EncodeImageRequest& request, int) { return True(request); });
-  ASSERT_TRUE(AskPicture().status.ok());
-  ASSERT_TRUE(AskPicture().status.ok());  // from the cache
+  ASSERT_TRUE(AskImage().status.ok());
+  ASSERT_TRUE(AskImage().status.ok());  // from the cache
   const MetricsPage page = Page();
   EXPECT_EQ(page.Value("diptych_cache_queries_total", {{"cache", "projected_tokens"}}), 2);
   EXPECT_EQ(page.Value("diptych_cache_hits_total", {{"cache", "projected_tokens"}}), 1);
@@ -94,7 +94,7 @@ TEST_F(LanguageMetricsTest, TellsWhatIsWrongWithRogueVisualTokens) {
   const std::pair<const char*, std::function<void(ScriptedAnswer&)>> cases[] = {
       {"shape", [](ScriptedAnswer& a) { a.messages[0].mutable_header()->set_tokens(1 << 30); }},
       {"dtype", [](ScriptedAnswer& a) { a.messages[0].mutable_header()->set_dtype(v1::NUMBER_TYPE_UNSPECIFIED); }},
-      {"picture", [](ScriptedAnswer& a) { a.messages[0].mutable_header()->set_image_key("another"); }},
+      {"image", [](ScriptedAnswer& a) { a.messages[0].mutable_header()->set_image_key("another"); }},
       {"model", [](ScriptedAnswer& a) { a.messages[0].mutable_header()->set_model_fingerprint("another"); }},
       {"checksum", [](ScriptedAnswer& a) { a.messages[1].mutable_chunk()->set_crc32c(7); }},
       {"order", [](ScriptedAnswer& a) { std::swap(a.messages[0], a.messages[1]); }},
@@ -104,7 +104,7 @@ TEST_F(LanguageMetricsTest, TellsWhatIsWrongWithRogueVisualTokens) {
     cases[call].second(answer);
     return answer;
   });
-  for (size_t i = 0; i < std::size(cases); ++i) EXPECT_FALSE(AskPicture().status.ok()) << cases[i].first;
+  for (size_t i = 0; i < std::size(cases); ++i) EXPECT_FALSE(AskImage().status.ok()) << cases[i].first;
   const MetricsPage page = Page();
   for (const auto& [reason, corrupt] : cases) {
     EXPECT_EQ(page.Value("diptych_vision_protocol_errors_total", {{"reason", reason}}), 1) << reason;

@@ -65,9 +65,9 @@ TEST_F(LanguageServerTest, ACallWhoseCallerTakesNothingIsGivenUp) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
-TEST_F(LanguageServerTest, VisionTierDownFailsPicturesAndNotText) {
+TEST_F(LanguageServerTest, VisionTierDownFailsImagesAndNotText) {
   Start();
-  const absl::Status status = AskPicture().status;
+  const absl::Status status = AskImage().status;
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(ReasonOf(status), reason::kTierUnavailable);
   EXPECT_TRUE(AskText().status.ok());
@@ -80,12 +80,12 @@ TEST_F(LanguageServerTest, AVisionTierThatComesLaterIsFound) {
   options_.vision_target = vision->target();
   vision.reset();
   Start();
-  EXPECT_EQ(ReasonOf(AskPicture().status), reason::kTierUnavailable);
+  EXPECT_EQ(ReasonOf(AskImage().status), reason::kTierUnavailable);
   vision_ = std::make_unique<testing::ScriptedVisionTier>(
       [](const v1::EncodeImageRequest& request, int) { return True(request); }, address);
   absl::Status status;
   do {
-    status = AskPicture().status;
+    status = AskImage().status;
   } while (ReasonOf(status) == reason::kTierUnavailable);
   EXPECT_TRUE(status.ok()) << status;
 }
@@ -99,7 +99,7 @@ TEST_F(LanguageServerTest, TiersOfDifferentModelsRefuseToWorkTogether) {
   ASSERT_TRUE(vision_server.ok()) << vision_server.status();
   options_.vision_target = absl::StrCat("ipv4:127.0.0.1:", (*vision_server)->port());
   Start();
-  const absl::Status status = AskPicture().status;
+  const absl::Status status = AskImage().status;
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ReasonOf(status), reason::kModelMismatch);
   EXPECT_TRUE(AskText().status.ok());

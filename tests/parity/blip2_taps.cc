@@ -74,7 +74,7 @@ json Ask(const WholeModel& model, const json& job) {
   diptych::testing::Question question;
   if (!job["image"].is_null()) {
     question.image = ReadFile(job["image"]);
-    if (question.image.empty()) return {{"error", "cannot read the picture"}};
+    if (question.image.empty()) return {{"error", "cannot read the image"}};
   }
   if (!job["text"].is_null()) question.text = job["text"];
   question.image_size = job.value("image_size", int64_t{0});

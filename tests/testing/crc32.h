@@ -1,4 +1,4 @@
-// The checksum by which tests compare a picture with what the reference made of it.
+// The checksum by which tests compare an image with what the reference made of it.
 #pragma once
 
 #include <boost/crc.hpp>

@@ -23,7 +23,7 @@ v1::GenerateResponse StartedMessage(const std::string& request_id = "");
 v1::GenerateResponse DeltaMessage(const std::string& text, int token_id);
 v1::GenerateResponse FinishedMessage(const std::string& text);
 
-// What both fakes say of any picture: 2 × 3 patches of 14 pixels; two queries, the first of which looks at the class
+// What both fakes say of any image: 2 × 3 patches of 14 pixels; two queries, the first of which looks at the class
 // token alone and the second at the last patch alone.
 v1::AnalyzeVisionResponse FakeVisionAnalysis();
 v1::AnalyzeQueriesResponse FakeQueryAnalysis();

@@ -14,27 +14,17 @@
 #include "absl/time/clock.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 
 namespace diptych::testing {
 namespace {
 
-enum class Kind {
-  kText,
-  kNewPicture,
-  kSharedPicture,
-  kCaption,
-  kTwoPictures,
-  kConversation,
-  kStream,
-  kLeaves,
-  kHurried
-};
+enum class Kind { kText, kNewImage, kSharedImage, kCaption, kTwoImages, kConversation, kStream, kLeaves, kHurried };
 
 // In this order over and over; what most users do stands in it most often.
-constexpr Kind kKinds[] = {Kind::kSharedPicture, Kind::kText,         Kind::kNewPicture, Kind::kLeaves,
-                           Kind::kSharedPicture, Kind::kCaption,      Kind::kStream,     Kind::kHurried,
-                           Kind::kTwoPictures,   Kind::kConversation, Kind::kNewPicture, Kind::kLeaves};
+constexpr Kind kKinds[] = {Kind::kSharedImage, Kind::kText,         Kind::kNewImage, Kind::kLeaves,
+                           Kind::kSharedImage, Kind::kCaption,      Kind::kStream,   Kind::kHurried,
+                           Kind::kTwoImages,   Kind::kConversation, Kind::kNewImage, Kind::kLeaves};
 
 constexpr absl::Duration kShortDeadline = absl::Milliseconds(40);
 // Between the deadline and the moment when a caller on a busy machine sees its call end.
@@ -57,48 +47,46 @@ void SetTokens(v1::Question& question, int count) {
   question.mutable_generation()->set_min_new_tokens(count);
 }
 
-// What follows a PNG's end is another file and the same picture.
-std::string NewPicture(int number) {
-  return absl::StrCat(GoodPng(), "picture ", number);
+// What follows a PNG's end is another file and the same image.
+std::string NewImage(int number) {
+  return absl::StrCat(GoodPng(), "image ", number);
 }
 
 Request MakeRequest(int number) {
   Request request;
   request.kind = kKinds[number % std::size(kKinds)];
   v1::Question& question = request.question;
-  const auto add_picture = [&](bool shared) {
-    question.add_images()->set_data(shared ? GoodPng() : NewPicture(number));
-  };
+  const auto add_image = [&](bool shared) { question.add_images()->set_data(shared ? GoodPng() : NewImage(number)); };
   switch (request.kind) {
     case Kind::kText:
       question.set_prompt(absl::StrCat("text ", number));
       SetTokens(question, 5 + number % 40);
       break;
-    case Kind::kNewPicture:
-    case Kind::kSharedPicture:
+    case Kind::kNewImage:
+    case Kind::kSharedImage:
     case Kind::kHurried:
-      add_picture(request.kind == Kind::kSharedPicture);
+      add_image(request.kind == Kind::kSharedImage);
       AddTurn(question, v1::ROLE_USER, "What color is the circle?");
       request.truth = "red";
       break;
     case Kind::kCaption:
-      add_picture(true);
+      add_image(true);
       request.truth = "a red circle in the top left and a small blue star in the center";
       break;
-    case Kind::kTwoPictures:
-      add_picture(true);
-      add_picture(false);
+    case Kind::kTwoImages:
+      add_image(true);
+      add_image(false);
       AddTurn(question, v1::ROLE_USER, "What color is the circle?");
       break;
     case Kind::kConversation:
-      add_picture(true);
+      add_image(true);
       AddTurn(question, v1::ROLE_USER, "What color is the circle?");
       AddTurn(question, v1::ROLE_ASSISTANT, "red");
       AddTurn(question, v1::ROLE_USER, "What color is the star?");
       break;
     case Kind::kStream:
     case Kind::kLeaves:
-      add_picture(request.kind == Kind::kStream);
+      add_image(request.kind == Kind::kStream);
       SetTokens(question, 60);
       break;
   }

@@ -29,8 +29,8 @@ struct LoadTally {
   absl::Duration total;
 };
 
-// Asks the demo model behind `gateway`, one thread a request, all let go at the same time: text; pictures that nobody
-// else asks about; one picture that many ask about; two pictures; conversations; streams; long and short answers;
+// Asks the demo model behind `gateway`, one thread a request, all let go at the same time: text; images that nobody
+// else asks about; one image that many ask about; two images; conversations; streams; long and short answers;
 // callers that leave before or in the middle of an answer; deadlines that are too short. `gateway` must outlive it.
 LoadTally RunMixedLoad(v1::GatewayService::Stub& gateway, const LoadOptions& options);
 

@@ -19,7 +19,7 @@ struct ScriptedAnswer {
 };
 
 // A true answer for a model whose visual tokens are [tokens, width] float32 at `image_size` pixels: the numbers follow
-// from the picture's bytes.
+// from the image's bytes.
 ScriptedAnswer TrueAnswer(const v1::EncodeImageRequest& request, int tokens, int width, int image_size);
 
 // Listens on a port of its own from construction to destruction. Thread-safe.

@@ -103,7 +103,7 @@ absl::StatusOr<at::Tensor> WholeModel::PixelsOf(const Question& question) const 
   return blip2::ToPixelValues(image, config_.image_processor, static_cast<int>(size));
 }
 
-// Picture to projected queries [1, Q, De].
+// Image to projected queries [1, Q, De].
 absl::StatusOr<at::Tensor> WholeModel::See(const Question& question, Answer& answer) const {
   Lap lap;
   DIPTYCH_ASSIGN_OR_RETURN(const at::Tensor pixels, PixelsOf(question));

@@ -1,4 +1,4 @@
-// BLIP-2 from encoded picture to answer in one object, without the services: what the goldens and the
+// BLIP-2 from encoded image to answer in one object, without the services: what the goldens and the
 // comparison with transformers run.
 #pragma once
 
@@ -29,7 +29,7 @@ struct Question {
   blip2::GenerationOptions options;
 };
 
-// The tensors of the first step, float32 on the CPU. Without a picture only `logits` is defined.
+// The tensors of the first step, float32 on the CPU. Without an image only `logits` is defined.
 struct Taps {
   at::Tensor pixels;     // [1, 3, S, S]
   at::Tensor vision;     // [1, P, Dv]
@@ -57,7 +57,7 @@ struct Answer {
 // Where the parts look, float32 on the CPU; G is the number of the answer's tokens.
 struct Attention {
   at::Tensor cls;      // [P]: the class token in the last vision layer
-  at::Tensor queries;  // [Q, P]: the queries in the last Q-Former layer that reads the picture
+  at::Tensor queries;  // [Q, P]: the queries in the last Q-Former layer that reads the image
   at::Tensor decoder;  // [G, Q]: from the place that chose each token to the query tokens
 };
 
@@ -68,7 +68,7 @@ class WholeModel {
                                                           const blip2::Placement& placement);
 
   absl::StatusOr<Answer> Ask(const Question& question) const;
-  // Requires: a picture, and at least one token.
+  // Requires: an image, and at least one token.
   absl::StatusOr<Attention> Attend(const Question& question, std::span<const int64_t> answer_ids) const;
 
   const blip2::Config& config() const { return config_; }

@@ -1,4 +1,4 @@
-// AnalyzeVision: what it says of a picture, what it shares with EncodeImage, and what it refuses.
+// AnalyzeVision: what it says of an image, what it shares with EncodeImage, and what it refuses.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 #include "blip2/vision_model.h"
 #include "common/status.h"
 #include "tests/testing/gate.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 #include "tests/testing/tiny_checkpoint.h"
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
@@ -96,17 +96,17 @@ TEST_F(AnalyzeVisionTest, SaysWhatTheModelComputes) {
   Start();
   const auto checkpoint = blip2::Checkpoint::Open(checkpoint_.folder());
   const blip2::VisionModel model(**checkpoint, {});
-  const auto picture = blip2::DecodeImage(testing::GoodPng(), {});
+  const auto image = blip2::DecodeImage(testing::GoodPng(), {});
   for (const int size : {28, 56}) {
     v1::AnalyzeVisionRequest request = Everything();
     request.mutable_options()->set_image_size(size);
     const auto [response, status] = Analyze(request);
     ASSERT_TRUE(status.ok()) << status;
-    const auto seen = model.Analyze(blip2::ToPixelValues(*picture, (*checkpoint)->config().image_processor, size));
+    const auto seen = model.Analyze(blip2::ToPixelValues(*image, (*checkpoint)->config().image_processor, size));
     const at::Tensor tokens = seen.tokens[0].to(at::kDouble);
     EXPECT_EQ(response.model_fingerprint(), server_->model().fingerprint());
-    EXPECT_EQ(response.image_size().height(), picture->height);
-    EXPECT_EQ(response.image_size().width(), picture->width);
+    EXPECT_EQ(response.image_size().height(), image->height);
+    EXPECT_EQ(response.image_size().width(), image->width);
     EXPECT_EQ(response.pixel_height(), size);
     EXPECT_EQ(response.pixel_width(), size);
     EXPECT_EQ(response.patch_size(), 14);
@@ -123,7 +123,7 @@ TEST_F(AnalyzeVisionTest, SaysWhatTheModelComputes) {
     EXPECT_NEAR(SumOf(response.cls_attention()), 1, 1e-6);
     const auto prepared = blip2::DecodeImage(response.prepared_image(), {});
     ASSERT_TRUE(prepared.ok()) << prepared.status();
-    EXPECT_EQ(prepared->pixels, blip2::Resize(*picture, size, size, blip2::Filter::kBicubic).pixels);
+    EXPECT_EQ(prepared->pixels, blip2::Resize(*image, size, size, blip2::Filter::kBicubic).pixels);
   }
 }
 
@@ -190,11 +190,11 @@ TEST_F(AnalyzeVisionTest, ACallerThatLeavesFreesItsPlace) {
     v1::AnalyzeVisionResponse response;
     return stub_->AnalyzeVision(&context, another, &response);
   });
-  while (server_->stats().pictures_waiting < 1) std::this_thread::yield();
+  while (server_->stats().images_waiting < 1) std::this_thread::yield();
   context.TryCancel();
   EXPECT_EQ(cancelled.get().error_code(), grpc::StatusCode::CANCELLED);
   while (server_->calls_inside() > 1) std::this_thread::yield();
-  EXPECT_EQ(server_->stats().pictures_waiting, 0);
+  EXPECT_EQ(server_->stats().images_waiting, 0);
   gate_.Open();
   EXPECT_TRUE(first.get().status.ok());
   AwaitIdle();
@@ -239,15 +239,15 @@ TEST_F(AnalyzeVisionTest, AnAttentionThatIsNotFiniteIsOurFault) {
   AwaitIdle();
 }
 
-TEST_F(AnalyzeVisionTest, RefusesPicturesByTheirHeader) {
+TEST_F(AnalyzeVisionTest, RefusesImagesByTheirHeader) {
   Start();
-  for (const testing::RefusedPicture& picture : testing::RefusedPictures()) {
-    SCOPED_TRACE(picture.name);
+  for (const testing::RefusedImage& image : testing::RefusedImages()) {
+    SCOPED_TRACE(image.name);
     v1::AnalyzeVisionRequest request = Everything();
-    request.set_image(picture.bytes);
+    request.set_image(image.bytes);
     const absl::Status status = Analyze(request).status;
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(ReasonOf(status), picture.reason);
+    EXPECT_EQ(ReasonOf(status), image.reason);
     EXPECT_EQ(FieldOf(status), "image");
   }
   v1::AnalyzeVisionRequest request = Everything();

@@ -1,4 +1,4 @@
-// The visual tokens of a picture do not depend on what else is in its batch.
+// The visual tokens of an image do not depend on what else is in its batch.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -15,30 +15,30 @@
 namespace diptych::vision {
 namespace {
 
-// Of the largest number of a picture's tokens, in float32: matrix products of other heights may sum in another order.
+// Of the largest number of an image's tokens, in float32: matrix products of other heights may sum in another order.
 constexpr double kMixTolerance = 1e-5;
 
 class BatchMixTest : public ::testing::Test {
  protected:
-  static constexpr int kPictures = 24;  // different ones of each shape
+  static constexpr int kImages = 24;  // different ones of each shape
   static constexpr BatchShape kShapes[] = {{.image_size = 28}, {.image_size = 56}, {.image_size = 56, .merging = 200}};
 
   void SetUp() override {
     at::manual_seed(5);
     for (const BatchShape& shape : kShapes) {
-      for (int i = 0; i < kPictures; ++i) {
+      for (int i = 0; i < kImages; ++i) {
         pixels_[shape].push_back(at::randn({1, 3, shape.image_size, shape.image_size}));
         alone_[shape].push_back(model_.Forward(pixels_[shape].back(), shape.merging)[0]);
       }
     }
   }
 
-  // Puts a random mix of pictures into the engine while it can't run, then lets it run, and compares each.
+  // Puts a random mix of images into the engine while it can't run, then lets it run, and compares each.
   void RunMix(std::mt19937& random, VisionEngine& engine, std::mutex& hold);
 
   // Filled by the engine's thread.
   struct Outcome {
-    std::promise<absl::StatusOr<std::shared_ptr<const EncodedImage>>> image;
+    std::promise<absl::StatusOr<std::shared_ptr<const VisualTokens>>> image;
   };
 
   const testing::TinyCheckpoint checkpoint_;
@@ -46,7 +46,7 @@ class BatchMixTest : public ::testing::Test {
   std::map<BatchShape, std::vector<at::Tensor>> pixels_, alone_;
   std::map<uint64_t, Outcome> outcomes_;
   uint64_t next_id_ = 0;
-  double worst_ = 0;  // difference seen, of a picture's largest number
+  double worst_ = 0;  // difference seen, of an image's largest number
 };
 
 void BatchMixTest::RunMix(std::mt19937& random, VisionEngine& engine, std::mutex& hold) {
@@ -58,13 +58,13 @@ void BatchMixTest::RunMix(std::mt19937& random, VisionEngine& engine, std::mutex
     std::vector<std::shared_ptr<EncodeJob>> jobs;
     for (int i = 0; i < count; ++i) {
       const BatchShape shape = kShapes[random() % std::size(kShapes)];
-      const size_t picture = random() % kPictures;
+      const size_t number = random() % kImages;
       auto job = std::make_shared<EncodeJob>();
       job->id = next_id_++;
       job->preparation = {.image_size = shape.image_size, .max_side = 0, .merging = shape.merging};
-      job->pixel_values = pixels_[shape][picture];
+      job->pixel_values = pixels_[shape][number];
       job->deadline = SteadyTime::max();
-      expected[job->id] = alone_[shape][picture];
+      expected[job->id] = alone_[shape][number];
       outcomes_[job->id];
       jobs.push_back(std::move(job));
     }
@@ -82,7 +82,7 @@ void BatchMixTest::RunMix(std::mt19937& random, VisionEngine& engine, std::mutex
   }
 }
 
-TEST_F(BatchMixTest, FiveHundredRandomMixesGiveEachPictureItsOwnTokens) {
+TEST_F(BatchMixTest, FiveHundredRandomMixesGiveEachImageItsOwnTokens) {
   std::mt19937 random(11);
   std::mutex hold;  // the engine can't run while a test has it
   ServedVisionModel served;
@@ -97,7 +97,7 @@ TEST_F(BatchMixTest, FiveHundredRandomMixesGiveEachPictureItsOwnTokens) {
   RecordProperty("worst_relative_difference", std::to_string(worst_));
   VisionStats stats;
   engine.AddTo(stats);
-  EXPECT_GT(2 * stats.encoded_pictures, 3 * stats.passes) << "there was something to batch";
+  EXPECT_GT(2 * stats.encoded_images, 3 * stats.passes) << "there was something to batch";
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ constexpr BatchShape kLarge{.image_size = 448};
 
 std::vector<uint64_t> Ids(const std::vector<Batcher::Expired>& expired) {
   std::vector<uint64_t> ids;
-  for (const auto& picture : expired) ids.push_back(picture.id);
+  for (const auto& image : expired) ids.push_back(image.id);
   return ids;
 }
 
@@ -39,7 +39,7 @@ TEST_F(BatcherTest, HasNothingToDoWhenNothingWaits) {
   EXPECT_FALSE(plan.ask_again.has_value());
 }
 
-TEST_F(BatcherTest, RunsASinglePictureAtOnce) {
+TEST_F(BatcherTest, RunsASingleImageAtOnce) {
   Add(1);
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1));
   EXPECT_EQ(batcher_.size(), 0u);
@@ -68,7 +68,7 @@ TEST_F(BatcherTest, NeverMixesMergingRatios) {
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(2));
 }
 
-TEST_F(BatcherTest, LargePicturesGoInSmallerBatches) {
+TEST_F(BatcherTest, LargeImagesGoInSmallerBatches) {
   for (uint64_t id = 1; id <= 3; ++id) Add(id, kLarge);
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1)) << "four times the patches of the model's own size";
   Add(4, {.image_size = 336});
@@ -87,7 +87,7 @@ TEST_F(BatcherTest, ARareShapeDoesNotStarveBehindAPopularOne) {
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(2)) << "it waits longest now";
 }
 
-TEST_F(BatcherTest, ARemovedPictureIsNotRunAndFreesItsPlace) {
+TEST_F(BatcherTest, ARemovedImageIsNotRunAndFreesItsPlace) {
   for (uint64_t id = 1; id <= 5; ++id) Add(id);
   EXPECT_TRUE(batcher_.Remove(2));
   EXPECT_FALSE(batcher_.Remove(2));
@@ -95,7 +95,7 @@ TEST_F(BatcherTest, ARemovedPictureIsNotRunAndFreesItsPlace) {
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1, 3, 4, 5));
 }
 
-TEST_F(BatcherTest, AnExpiredPictureIsNotRun) {
+TEST_F(BatcherTest, AnExpiredImageIsNotRun) {
   Add(1, kSmall, now_ + milliseconds(10));
   Add(2);
   Add(3, kSmall, now_ + milliseconds(30));
@@ -106,7 +106,7 @@ TEST_F(BatcherTest, AnExpiredPictureIsNotRun) {
   EXPECT_THAT(plan.run, ElementsAre(2, 3));
 }
 
-TEST_F(BatcherTest, AnExpiredPictureOfAnotherShapeLeavesToo) {
+TEST_F(BatcherTest, AnExpiredImageOfAnotherShapeLeavesToo) {
   Add(1);
   Add(2, kLarge, now_);
   EXPECT_THAT(Ids(batcher_.Next(now_).expired), ElementsAre(2));
@@ -141,7 +141,7 @@ TEST_F(BatcherTest, OneSlowPassDoesNotRefuseForEver) {
   EXPECT_LE(id, 8u);
 }
 
-TEST_F(BatcherTest, WaitsForPicturesThatAreBeingDecoded) {
+TEST_F(BatcherTest, WaitsForImagesThatAreBeingDecoded) {
   batcher_.Learn(kSmall, seconds(8));
   batcher_.Expect(kSmall);
   batcher_.Expect(kSmall);
@@ -175,7 +175,7 @@ TEST_F(BatcherTest, DoesNotWaitForOtherShapesNorWhenItIsFullNorBeforeTheFirstPas
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(3, 4, 5, 6));
 }
 
-TEST_F(BatcherTest, APictureThatFailedToDecodeIsNotWaitedFor) {
+TEST_F(BatcherTest, AImageThatFailedToDecodeIsNotWaitedFor) {
   batcher_.Learn(kSmall, seconds(8));
   batcher_.Expect(kSmall), batcher_.Expect(kSmall);
   Add(1);
@@ -190,16 +190,16 @@ TEST_F(BatcherTest, WithoutDelayItRunsWhatWaits) {
   EXPECT_THAT(batcher_.Next(now_, /*may_delay=*/false).run, ElementsAre(1));
 }
 
-TEST_F(BatcherTest, TenThousandRandomPicturesEachLeaveOnce) {
+TEST_F(BatcherTest, TenThousandRandomImagesEachLeaveOnce) {
   std::mt19937 random(7);
   const auto pick = [&](int n) { return static_cast<int>(random() % n); };
   std::map<uint64_t, BatchShape> inside;
   std::map<BatchShape, uint64_t> last_run;
   uint64_t next = 1;
   const auto check = [&](const Batcher::Plan& plan) {
-    for (const auto& picture : plan.expired) {
-      EXPECT_LE(picture.deadline, now_);
-      EXPECT_EQ(inside.erase(picture.id), 1u);
+    for (const auto& image : plan.expired) {
+      EXPECT_LE(image.deadline, now_);
+      EXPECT_EQ(inside.erase(image.id), 1u);
     }
     EXPECT_LE(plan.run.size(), 4u);
     for (const uint64_t id : plan.run) {

@@ -11,7 +11,7 @@
 #include "blip2/vision_model.h"
 #include "common/image_preparation.h"
 #include "common/status.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 #include "tests/testing/tiny_checkpoint.h"
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
@@ -34,19 +34,19 @@ class EncodeImageTest : public ::testing::Test {
     delete checkpoint_;
   }
 
-  static v1::EncodeImageRequest Request(const std::string& picture) {
+  static v1::EncodeImageRequest Request(const std::string& image) {
     v1::EncodeImageRequest request;
-    request.set_image(picture);
+    request.set_image(image);
     request.set_model_fingerprint(server_->model().fingerprint());
     return request;
   }
 
-  // What the model itself makes of the picture, [P, Dv].
-  static at::Tensor Expected(const std::string& picture, int image_size, int merging = 0) {
+  // What the model itself makes of the image, [P, Dv].
+  static at::Tensor Expected(const std::string& image, int image_size, int merging = 0) {
     const auto checkpoint = blip2::Checkpoint::Open(checkpoint_->folder());
     const blip2::VisionModel model(**checkpoint, {});
     const auto pixels =
-        blip2::ToPixelValues(*blip2::DecodeImage(picture, {}), (*checkpoint)->config().image_processor, image_size);
+        blip2::ToPixelValues(*blip2::DecodeImage(image, {}), (*checkpoint)->config().image_processor, image_size);
     return model.Forward(pixels, merging)[0].contiguous();
   }
 
@@ -67,12 +67,12 @@ class EncodeImageTest : public ::testing::Test {
 };
 
 TEST_F(EncodeImageTest, StreamsWhatTheModelComputes) {
-  for (const std::string& picture : {testing::GoodPng(), testing::GoodJpeg()}) {
-    const auto outcome = EncodeImage(*stub_, Request(picture));
-    ExpectTokens(outcome, Expected(picture, server_->model().image_size()));
-    EXPECT_EQ(outcome.messages.front().header().image_key(),
-              ImageKey(picture, {.image_size = server_->model().image_size(), .max_side = 0},
-                       server_->model().fingerprint()));
+  for (const std::string& image : {testing::GoodPng(), testing::GoodJpeg()}) {
+    const auto outcome = EncodeImage(*stub_, Request(image));
+    ExpectTokens(outcome, Expected(image, server_->model().image_size()));
+    EXPECT_EQ(
+        outcome.messages.front().header().image_key(),
+        ImageKey(image, {.image_size = server_->model().image_size(), .max_side = 0}, server_->model().fingerprint()));
     EXPECT_TRUE(outcome.messages.back().has_trailer());
     EXPECT_EQ(outcome.messages.back().trailer().total_bytes(), static_cast<int64_t>(outcome.bytes().size()));
   }
@@ -121,17 +121,17 @@ TEST_F(EncodeImageTest, AnotherFingerprintIsAMismatch) {
   EXPECT_EQ(ReasonOf(status), reason::kModelMismatch);
 }
 
-TEST_F(EncodeImageTest, RefusesPicturesByTheirHeader) {
-  for (const testing::RefusedPicture& picture : testing::RefusedPictures()) {
-    SCOPED_TRACE(picture.name);
-    const absl::Status status = EncodeImage(*stub_, Request(picture.bytes)).status;
+TEST_F(EncodeImageTest, RefusesImagesByTheirHeader) {
+  for (const testing::RefusedImage& image : testing::RefusedImages()) {
+    SCOPED_TRACE(image.name);
+    const absl::Status status = EncodeImage(*stub_, Request(image.bytes)).status;
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(ReasonOf(status), picture.reason);
+    EXPECT_EQ(ReasonOf(status), image.reason);
     EXPECT_EQ(FieldOf(status), "image");
   }
 }
 
-TEST_F(EncodeImageTest, RefusesAPictureThatIsCutOff) {
+TEST_F(EncodeImageTest, RefusesAnImageThatIsCutOff) {
   const absl::Status status = EncodeImage(*stub_, Request(testing::CutOffJpeg())).status;
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ReasonOf(status), reason::kImageCorrupt);

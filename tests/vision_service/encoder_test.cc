@@ -12,14 +12,14 @@
 
 #include "common/status.h"
 #include "tests/testing/gate.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 
 namespace diptych::vision {
 namespace {
 
-using Outcome = absl::StatusOr<EncodedPicture>;
+using Outcome = absl::StatusOr<EncodeResult>;
 
-// Tokens [B, 2, 3] that tell pictures of 28 pixels apart.
+// Tokens [B, 2, 3] that tell images of 28 pixels apart.
 at::Tensor TokensOf(const at::Tensor& pixels, int /*merging*/ = 0) {
   return pixels.reshape({-1, 2, 3, 3 * 28 * 28 / 6}).mean(3);
 }
@@ -52,7 +52,7 @@ class EncoderTest : public ::testing::Test {
         options);
   }
 
-  // Asks for the picture shrunk to `side` first: another picture for each side.
+  // Asks for the image shrunk to `side` first: another image for each side.
   Caller Ask(int side, SteadyTime deadline = SteadyTime::max()) {
     auto promise = std::make_shared<std::promise<Outcome>>();
     Caller caller{.waiter = std::make_shared<EncodeWaiter>(), .outcome = promise->get_future(), .accepted = {}};
@@ -70,9 +70,9 @@ class EncoderTest : public ::testing::Test {
     return caller;
   }
 
-  // With one picture in a pass: until so many others wait behind it.
-  void AwaitInEngine(int pictures) {
-    while (encoder_->stats().decoded_pictures < pictures + 1 || encoder_->stats().pictures_waiting < pictures) {
+  // With one image in a pass: until so many others wait behind it.
+  void AwaitInEngine(int images) {
+    while (encoder_->stats().decoded_images < images + 1 || encoder_->stats().images_waiting < images) {
       std::this_thread::yield();
     }
   }
@@ -81,8 +81,8 @@ class EncoderTest : public ::testing::Test {
   void ExpectIdle() {
     while (encoder_->stats().inflight_bytes > 0) std::this_thread::yield();
     const VisionStats stats = encoder_->stats();
-    EXPECT_EQ(stats.pictures_waiting, 0);
-    EXPECT_EQ(stats.pictures_decoding, 0);
+    EXPECT_EQ(stats.images_waiting, 0);
+    EXPECT_EQ(stats.images_decoding, 0);
   }
 
   const std::string png_ = testing::GoodPng();
@@ -90,7 +90,7 @@ class EncoderTest : public ::testing::Test {
   std::unique_ptr<Encoder> encoder_;
 };
 
-TEST_F(EncoderTest, ASecondCallerGetsThePictureFromTheCache) {
+TEST_F(EncoderTest, ASecondCallerGetsTheImageFromTheCache) {
   Start(TokensOf);
   const Outcome first = Ask(8).outcome.get();
   ASSERT_TRUE(first.ok()) << first.status();
@@ -111,16 +111,16 @@ TEST_F(EncoderTest, ASecondCallerGetsThePictureFromTheCache) {
   EXPECT_EQ(stats.cache_queries, 2);
   EXPECT_EQ(stats.cache_hits, 1);
   EXPECT_EQ(stats.passes, 1);
-  EXPECT_EQ(stats.decoded_pictures, 1);
+  EXPECT_EQ(stats.decoded_images, 1);
   EXPECT_EQ(stats.visual_tokens, 2);
-  EXPECT_EQ(stats.cached_pictures, 1);
+  EXPECT_EQ(stats.cached_images, 1);
   EXPECT_EQ(stats.cache_bytes, 2 * 3 * 4);
 }
 
 TEST_F(EncoderTest, TheCacheForgetsWhatWasNotAskedForLongest) {
   Start(TokensOf, {.cache_bytes = 2 * 2 * 3 * 4});
   for (const int side : {8, 9, 8, 10}) ASSERT_TRUE(Ask(side).outcome.get().ok());
-  EXPECT_EQ(encoder_->stats().cached_pictures, 2);
+  EXPECT_EQ(encoder_->stats().cached_images, 2);
   EXPECT_TRUE(Ask(8).outcome.get()->cache_hit);
   EXPECT_FALSE(Ask(9).outcome.get()->cache_hit);
 }
@@ -132,14 +132,14 @@ TEST_F(EncoderTest, WithoutACacheEachCallIsComputed) {
   ExpectIdle();
 }
 
-TEST_F(EncoderTest, CallersOfOnePictureInFlightShareOneDecodeAndOnePass) {
+TEST_F(EncoderTest, CallersOfOneImageInFlightShareOneDecodeAndOnePass) {
   StartHeld({.cache_bytes = 0});
   std::vector<Caller> callers;
   callers.push_back(Ask(8));
   gate_.AwaitArrivals(1);
   for (int i = 0; i < 9; ++i) callers.push_back(Ask(8));
   gate_.Open();
-  std::shared_ptr<const EncodedImage> image;
+  std::shared_ptr<const VisualTokens> image;
   for (Caller& caller : callers) {
     const Outcome outcome = caller.outcome.get();
     ASSERT_TRUE(outcome.ok()) << outcome.status();
@@ -150,7 +150,7 @@ TEST_F(EncoderTest, CallersOfOnePictureInFlightShareOneDecodeAndOnePass) {
     image = outcome->image;
   }
   EXPECT_EQ(encoder_->stats().passes, 1);
-  EXPECT_EQ(encoder_->stats().decoded_pictures, 1);
+  EXPECT_EQ(encoder_->stats().decoded_images, 1);
   EXPECT_EQ(encoder_->stats().joined_calls, 9);
 }
 
@@ -162,14 +162,14 @@ TEST_F(EncoderTest, ACallerThatLeavesDoesNotEndTheOthersWork) {
   AwaitInEngine(1);
   EXPECT_TRUE(encoder_->Leave(first.waiter));
   EXPECT_FALSE(encoder_->Leave(first.waiter)) << "it has left";
-  EXPECT_EQ(encoder_->stats().pictures_waiting, 1);
+  EXPECT_EQ(encoder_->stats().images_waiting, 1);
   gate_.Open();
   EXPECT_TRUE(second.outcome.get().ok());
   EXPECT_FALSE(encoder_->Leave(second.waiter)) << "it has its outcome";
-  EXPECT_EQ(encoder_->stats().abandoned_pictures, 0);
+  EXPECT_EQ(encoder_->stats().abandoned_images, 0);
 }
 
-TEST_F(EncoderTest, TheLastCallerThatLeavesTakesThePictureOutOfTheEngineAtOnce) {
+TEST_F(EncoderTest, TheLastCallerThatLeavesTakesTheImageOutOfTheEngineAtOnce) {
   StartHeld();
   Caller blocker = Ask(8);
   gate_.AwaitArrivals(1);
@@ -179,13 +179,13 @@ TEST_F(EncoderTest, TheLastCallerThatLeavesTakesThePictureOutOfTheEngineAtOnce) 
   EXPECT_GT(encoder_->stats().inflight_bytes, before);
   EXPECT_TRUE(encoder_->Leave(first.waiter));
   EXPECT_TRUE(encoder_->Leave(second.waiter));
-  EXPECT_EQ(encoder_->stats().pictures_waiting, 0);
+  EXPECT_EQ(encoder_->stats().images_waiting, 0);
   EXPECT_EQ(encoder_->stats().inflight_bytes, before);
-  EXPECT_EQ(encoder_->stats().abandoned_pictures, 1);
+  EXPECT_EQ(encoder_->stats().abandoned_images, 1);
   gate_.Open();
   EXPECT_TRUE(blocker.outcome.get().ok());
   EXPECT_TRUE(Ask(9).outcome.get().ok()) << "it can be asked for again";
-  EXPECT_EQ(encoder_->stats().encoded_pictures, 2);
+  EXPECT_EQ(encoder_->stats().encoded_images, 2);
   ExpectIdle();
 }
 
@@ -195,7 +195,7 @@ TEST_F(EncoderTest, WhatIsLeftDuringItsPassIsRememberedAllTheSame) {
   gate_.AwaitArrivals(1);
   EXPECT_TRUE(encoder_->Leave(caller.waiter));
   gate_.Open();
-  while (encoder_->stats().cached_pictures == 0) std::this_thread::yield();
+  while (encoder_->stats().cached_images == 0) std::this_thread::yield();
   EXPECT_TRUE(Ask(8).outcome.get()->cache_hit);
   ExpectIdle();
 }
@@ -209,11 +209,11 @@ TEST_F(EncoderTest, ACallThatExpiresInTheQueueIsNotComputed) {
   gate_.Open();
   EXPECT_EQ(late.outcome.get().status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_TRUE(blocker.outcome.get().ok());
-  EXPECT_EQ(encoder_->stats().encoded_pictures, 1);
+  EXPECT_EQ(encoder_->stats().encoded_images, 1);
   ExpectIdle();
 }
 
-TEST_F(EncoderTest, ALaterDeadlineOfOneThatJoinsKeepsThePicture) {
+TEST_F(EncoderTest, ALaterDeadlineOfOneThatJoinsKeepsTheImage) {
   StartHeld();
   Caller blocker = Ask(8);
   gate_.AwaitArrivals(1);
@@ -234,17 +234,17 @@ TEST_F(EncoderTest, WhatWaitsIsComputedTogether) {
   gate_.Open();
   std::set<std::string> contents;
   for (Caller& caller : callers) contents.insert(std::string((*caller.outcome.get()).image->bytes()));
-  EXPECT_EQ(contents.size(), 7u) << "each caller has its own picture";
+  EXPECT_EQ(contents.size(), 7u) << "each caller has its own image";
   const VisionStats stats = encoder_->stats();
   EXPECT_EQ(stats.passes, 3) << "of one, four and two";
-  EXPECT_EQ(stats.encoded_pictures, 7);
+  EXPECT_EQ(stats.encoded_images, 7);
   EXPECT_EQ(stats.passes_by_batch_size[0], 1);
   EXPECT_EQ(stats.passes_by_batch_size[1], 1);
   EXPECT_EQ(stats.passes_by_batch_size[2], 1);
 }
 
-TEST_F(EncoderTest, APictureThatThrowsFailsAlone) {
-  // Pictures are told apart by their pixels: the second of the batch is the culprit.
+TEST_F(EncoderTest, AImageThatThrowsFailsAlone) {
+  // Images are told apart by their pixels: the second of the batch is the culprit.
   at::Tensor culprit;
   Start([&](const at::Tensor& pixels, int) {
     gate_.Pass();
@@ -269,12 +269,12 @@ TEST_F(EncoderTest, APictureThatThrowsFailsAlone) {
     EXPECT_EQ(outcome.status().message().find("secret"), absl::string_view::npos);
   }
   EXPECT_EQ(failed, 1);
-  EXPECT_EQ(encoder_->stats().failed_pictures, 1);
+  EXPECT_EQ(encoder_->stats().failed_images, 1);
   EXPECT_TRUE(Ask(20).outcome.get().ok()) << "the engine goes on";
   ExpectIdle();
 }
 
-TEST_F(EncoderTest, NumbersThatAreNotFiniteFailTheirPictureAndAreNotRemembered) {
+TEST_F(EncoderTest, NumbersThatAreNotFiniteFailTheirImageAndAreNotRemembered) {
   bool poison = true;
   Start([&](const at::Tensor& pixels, int) {
     gate_.Pass();
@@ -323,7 +323,7 @@ TEST_F(EncoderTest, RefusesAtOnceWhenTheMemoryIsTaken) {
   EXPECT_TRUE(RetryAfterOf(refused).has_value());
   EXPECT_LE(encoder_->stats().inflight_bytes, limit);
   Caller joined = Ask(9);
-  EXPECT_TRUE(joined.accepted.ok()) << "a picture in flight takes no more memory";
+  EXPECT_TRUE(joined.accepted.ok()) << "an image in flight takes no more memory";
   gate_.Open();
   EXPECT_TRUE(first.outcome.get().ok());
   EXPECT_TRUE(joined.outcome.get().ok());
@@ -367,7 +367,7 @@ TEST_F(EncoderTest, RacingCallersAllEndAndNothingIsLeftBehind) {
   const VisionStats stats = encoder_->stats();
   EXPECT_EQ(stats.cache_queries, 800);
   EXPECT_LE(stats.cache_bytes, 5 * 24);
-  EXPECT_LE(stats.cache_hits + stats.joined_calls + stats.encoded_pictures, 800);
+  EXPECT_LE(stats.cache_hits + stats.joined_calls + stats.encoded_images, 800);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "tests/testing/metrics_page.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
 
@@ -52,15 +52,15 @@ class VisionMetricsTest : public ::testing::Test {
     stub_ = testing::VisionStub(server_->port());
   }
 
-  absl::Status Encode(const std::string& picture) {
+  absl::Status Encode(const std::string& image) {
     v1::EncodeImageRequest request;
-    request.set_image(picture);
+    request.set_image(image);
     return testing::EncodeImage(*stub_, request).status;
   }
   MetricsPage Page() const { return testing::Scrape(server_->metrics_port()); }
   // A moment after the last call has ended.
   void AwaitIdle() const {
-    while (server_->stats().pictures_running > 0 || server_->stats().inflight_bytes > 0) std::this_thread::yield();
+    while (server_->stats().images_running > 0 || server_->stats().inflight_bytes > 0) std::this_thread::yield();
   }
 
   std::unique_ptr<VisionServer> server_;
@@ -71,7 +71,7 @@ TEST_F(VisionMetricsTest, CountsWhatWasAskedAndComputed) {
   EXPECT_EQ(Page().Total("diptych_requests_total"), 0);
   EXPECT_TRUE(Encode(testing::GoodPng()).ok());
   EXPECT_TRUE(Encode(testing::GoodPng()).ok());  // from the cache
-  EXPECT_FALSE(Encode("no picture").ok());
+  EXPECT_FALSE(Encode("no image").ok());
   AwaitIdle();
   const MetricsPage page = Page();
   EXPECT_EQ(page.Value("diptych_requests_total", {{"code", "OK"}, {"finish_reason", "none"}}), 2);

@@ -8,7 +8,7 @@
 
 #include "common/status.h"
 #include "tests/testing/gate.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 #include "tests/testing/succeeds_once.h"
 #include "tests/vision_service/vision_client.h"
 #include "vision_service/server.h"
@@ -46,16 +46,16 @@ class VisionServerTest : public ::testing::Test {
   }
 
   EncodeOutcome Encode() { return EncodeImage(*stub_, request_); }
-  // Of the same file, but shrunk before: another picture to the server.
-  v1::EncodeImageRequest AnotherPicture() const {
+  // Of the same file, but shrunk before: another image to the server.
+  v1::EncodeImageRequest AnotherImage() const {
     v1::EncodeImageRequest request = request_;
     request.mutable_options()->set_max_side(20);
     return request;
   }
   void AwaitIdle() {
     while (server_->calls_inside() > 0 || server_->stats().inflight_bytes > 0) std::this_thread::yield();
-    EXPECT_EQ(server_->stats().pictures_waiting, 0);
-    EXPECT_EQ(server_->stats().pictures_decoding, 0);
+    EXPECT_EQ(server_->stats().images_waiting, 0);
+    EXPECT_EQ(server_->stats().images_decoding, 0);
   }
   std::future<EncodeOutcome> EncodeInBackground() {
     return std::async(std::launch::async, [this] { return Encode(); });
@@ -72,7 +72,7 @@ class VisionServerTest : public ::testing::Test {
     gate.AwaitArrivals(1);
     grpc::ClientContext context;
     if (!end) context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
-    const auto second = stub_->EncodeImage(&context, AnotherPicture());
+    const auto second = stub_->EncodeImage(&context, AnotherImage());
     if (end) {
       while (server_->stats().cache_queries < 2) std::this_thread::yield();
       end(context);
@@ -80,7 +80,7 @@ class VisionServerTest : public ::testing::Test {
     EXPECT_EQ(second->Finish().error_code(), end ? grpc::StatusCode::CANCELLED : grpc::StatusCode::DEADLINE_EXCEEDED);
     const bool was_inside = server_->stats().cache_queries == 2;
     while (server_->calls_inside() > 1) std::this_thread::yield();  // its place is free while the model is still busy
-    const bool left_at_once = server_->stats().pictures_waiting == 0;
+    const bool left_at_once = server_->stats().images_waiting == 0;
     gate.Open();
     EXPECT_TRUE(first.get().status.ok());
     AwaitIdle();
@@ -134,7 +134,7 @@ TEST_F(VisionServerTest, RefusesAtOnceWhenItsPlacesAreTaken) {
   auto first = EncodeInBackground();
   gate.AwaitArrivals(1);
   grpc::ClientContext context;
-  const auto second = stub_->EncodeImage(&context, AnotherPicture());
+  const auto second = stub_->EncodeImage(&context, AnotherImage());
   while (server_->calls_inside() < 2) std::this_thread::yield();
 
   const absl::Status refused = Encode().status;
@@ -174,7 +174,7 @@ TEST_F(VisionServerTest, AReaderThatGoesAwayFreesItsPlace) {
   EXPECT_TRUE(Encode().status.ok());
 }
 
-TEST_F(VisionServerTest, TenCallsForOnePictureTakeOnePass) {
+TEST_F(VisionServerTest, TenCallsForOneImageTakeOnePass) {
   testing::Gate gate;
   Start([&](const at::Tensor&, int) {
     gate.Pass();
@@ -191,7 +191,7 @@ TEST_F(VisionServerTest, TenCallsForOnePictureTakeOnePass) {
     EXPECT_FALSE(outcome.messages.back().trailer().cache_hit());
   }
   EXPECT_EQ(server_->stats().passes, 1);
-  EXPECT_EQ(server_->stats().decoded_pictures, 1);
+  EXPECT_EQ(server_->stats().decoded_images, 1);
   AwaitIdle();
 
   const EncodeOutcome again = Encode();
@@ -205,7 +205,7 @@ TEST_F(VisionServerTest, TenCallsForOnePictureTakeOnePass) {
   EXPECT_EQ(server_->stats().passes, 1);
 }
 
-TEST_F(VisionServerTest, ACallerWhoCancelsDoesNotEndAnothersPicture) {
+TEST_F(VisionServerTest, ACallerWhoCancelsDoesNotEndAnothersImage) {
   testing::Gate gate;
   Start([&](const at::Tensor&, int) {
     gate.Pass();
@@ -263,7 +263,7 @@ TEST_F(VisionServerTest, DrainLetsCallsEndAndRefusesNewOnes) {
   std::thread drain([this] { server_->Drain(); });
   absl::Status refused;
   do {
-    refused = testing::EncodeImage(*stub_, {}).status;  // until the drain has begun: an empty picture
+    refused = testing::EncodeImage(*stub_, {}).status;  // until the drain has begun: an empty image
   } while (refused.code() == absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(ReasonOf(refused), reason::kDraining);

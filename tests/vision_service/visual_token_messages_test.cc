@@ -11,25 +11,25 @@ namespace diptych::vision {
 namespace {
 
 // `tokens` visual tokens of 128 KiB each.
-EncodedPicture LargePicture(int tokens) {
-  EncodedPicture picture;
-  picture.image = *EncodedImage::Make(
+EncodeResult LargeImage(int tokens) {
+  EncodeResult result;
+  result.image = *VisualTokens::Make(
       at::arange(tokens * 65536, at::kInt).remainder(1000).to(at::kBFloat16).view({tokens, 65536}), "key", 224);
-  picture.timings = {.image_decode = std::chrono::milliseconds(1),
-                     .image_resize = std::chrono::milliseconds(2),
-                     .queue = std::chrono::milliseconds(3),
-                     .vit = std::chrono::milliseconds(4)};
-  return picture;
+  result.timings = {.image_decode = std::chrono::milliseconds(1),
+                    .image_resize = std::chrono::milliseconds(2),
+                    .queue = std::chrono::milliseconds(3),
+                    .vit = std::chrono::milliseconds(4)};
+  return result;
 }
 
-v1::EncodeImageResponse Parsed(const EncodedPicture& picture, int index) {
+v1::EncodeImageResponse Parsed(const EncodeResult& result, int index) {
   v1::EncodeImageResponse message;
-  EXPECT_TRUE(ParseMessage(MessageAt(picture, "model", index), message).ok());
+  EXPECT_TRUE(ParseMessage(MessageAt(result, "model", index), message).ok());
   return message;
 }
 
 TEST(VisualTokenMessagesTest, HeaderSaysWhatFollows) {
-  const auto message = Parsed(LargePicture(2), 0);
+  const auto message = Parsed(LargeImage(2), 0);
   ASSERT_TRUE(message.has_header());
   EXPECT_EQ(message.header().model_fingerprint(), "model");
   EXPECT_EQ(message.header().cut(), v1::CUT_VIT);
@@ -43,31 +43,31 @@ TEST(VisualTokenMessagesTest, HeaderSaysWhatFollows) {
 }
 
 TEST(VisualTokenMessagesTest, ChunksAreNumberedBoundedAndAddUp) {
-  const EncodedPicture picture = LargePicture(5);
-  ASSERT_EQ(MessageCount(picture), 5);
+  const EncodeResult result = LargeImage(5);
+  ASSERT_EQ(MessageCount(result), 5);
   std::string joined;
   for (int i = 1; i <= 3; ++i) {
-    const auto message = Parsed(picture, i);
+    const auto message = Parsed(result, i);
     ASSERT_TRUE(message.has_chunk());
     EXPECT_EQ(message.chunk().index(), i - 1);
     EXPECT_LE(message.chunk().data().size(), kMaxChunkBytes);
     EXPECT_EQ(message.chunk().crc32c(), Crc32c(message.chunk().data()));
     joined += message.chunk().data();
   }
-  EXPECT_EQ(joined, picture.image->bytes());
+  EXPECT_EQ(joined, result.image->bytes());
 }
 
 TEST(VisualTokenMessagesTest, AFullLastChunkNeedsNoOther) {
-  EXPECT_EQ(MessageCount(LargePicture(4)), 4);
+  EXPECT_EQ(MessageCount(LargeImage(4)), 4);
 }
 
-TEST(VisualTokenMessagesTest, AChunkIsSentFromThePicturesOwnBufferWhichItKeepsAlive) {
-  EncodedPicture picture = LargePicture(1);
-  const std::weak_ptr<const EncodedImage> watched = picture.image;
-  const char* buffer = picture.image->bytes().data();
+TEST(VisualTokenMessagesTest, AChunkIsSentFromTheImagesOwnBufferWhichItKeepsAlive) {
+  EncodeResult result = LargeImage(1);
+  const std::weak_ptr<const VisualTokens> watched = result.image;
+  const char* buffer = result.image->bytes().data();
   {
-    const grpc::ByteBuffer message = MessageAt(picture, "model", 1);
-    picture.image = nullptr;
+    const grpc::ByteBuffer message = MessageAt(result, "model", 1);
+    result.image = nullptr;
     EXPECT_FALSE(watched.expired());
     std::vector<grpc::Slice> slices;
     ASSERT_TRUE(message.Dump(&slices).ok());
@@ -77,9 +77,9 @@ TEST(VisualTokenMessagesTest, AChunkIsSentFromThePicturesOwnBufferWhichItKeepsAl
 }
 
 TEST(VisualTokenMessagesTest, TrailerHasTheTotalAndTheTimes) {
-  EncodedPicture picture = LargePicture(2);
-  picture.cache_hit = true;
-  const auto message = Parsed(picture, 2);
+  EncodeResult result = LargeImage(2);
+  result.cache_hit = true;
+  const auto message = Parsed(result, 2);
   ASSERT_TRUE(message.has_trailer());
   EXPECT_EQ(message.trailer().total_bytes(), 256 << 10);
   EXPECT_EQ(message.trailer().image_decode().nanos(), 1'000'000);

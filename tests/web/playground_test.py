@@ -36,7 +36,7 @@ def main():
             environment = dict(os.environ, BROWSER=browser, MODULES=str(MODULES), ROOT=str(ROOT), PORT=str(stacks[0].port),
                                KEYED_PORT=str(stacks[1].port), LANGUAGE_PID=str(stacks[0].processes[1].pid),
                                SCREENSHOTS=str(pathlib.Path(sys.argv[2]).resolve()) if len(sys.argv) > 2 else "")
-            return subprocess.run([node, str(ROOT / "tests" / "playground_test.mjs")], env=environment, timeout=240).returncode
+            return subprocess.run([node, str(ROOT / "tests" / "web" / "playground_test.mjs")], env=environment, timeout=240).returncode
         finally:
             for stack in stacks:
                 stack.stop()

@@ -1,4 +1,4 @@
-"""Compares this project with transformers on fresh weights, fresh pictures and hostile text.
+"""Compares this project with transformers on fresh weights, fresh images and hostile text.
 
     scripts/parity.sh [--seed N] [--full_size DIR] [--only full_size]
 
@@ -55,7 +55,7 @@ def compare_tiny(seed: int, report: Report) -> None:
     check_generation.check_sampled_answers(models, seed, report)
     check_model.check_bfloat16(models, report)
     check_attention.check(models, DEMO if (DEMO / "config.json").exists() else None,
-                          sorted((scratch / "pictures").glob("*.png")), report)
+                          sorted((scratch / "images").glob("*.png")), report)
     check_text.check_tokenizer("tiny models", models[0].folder, seed, report)
     if (DEMO / "config.json").exists():
         check_model.check_demo(DEMO, scratch / "demo", seed, report)

@@ -22,10 +22,10 @@ QUESTIONS = ("what color is the circle?", "how many cats are there?")
 @dataclass
 class Worst:
     errors: dict = field(default_factory=dict)
-    pictures: int = 0
+    images: int = 0
     answers: int = 0
     same_answers: int = 0
-    wrong_pictures: int = 0
+    wrong_images: int = 0
 
     def see(self, what: str, error: float) -> None:
         self.errors[what] = max(self.errors.get(what, 0.0), error)
@@ -34,29 +34,29 @@ class Worst:
         self.see(what, float((actual - expected).abs().max()) if actual.shape == expected.shape else float("inf"))
 
 
-def check(models: list[Model], demo: Path | None, pictures: list[Path], report: Report) -> None:
+def check(models: list[Model], demo: Path | None, images: list[Path], report: Report) -> None:
     worst = Worst()
     for model in models:
         if model.shape.name in SHAPES:
             patch = model.shape.vision["patch_size"]
-            _check_model(model.folder, pictures[:4], [0, 6 * patch], worst)
+            _check_model(model.folder, images[:4], [0, 6 * patch], worst)
     if demo:
         samples = sorted((demo / "samples").glob("*.png"))[:4]
         _check_model(demo, samples, [0, 224], worst, ("What color is the circle?", "How many shapes are there?"))
     for what, error in worst.errors.items():
         wanted = SUM_TOLERANCE if what.endswith("to one") else TOLERANCE
         report.add(f"f32 {what}, largest error", f"{error:.1e}", f"≤ {wanted:.0e}", error <= wanted,
-                   f"{worst.pictures} pictures, {worst.answers} answers, through the services")
-    report.add("prepared pictures bit for bit", f"{worst.pictures - worst.wrong_pictures} of {worst.pictures} equal", "all",
-               worst.pictures > 0 and worst.wrong_pictures == 0)
+                   f"{worst.images} images, {worst.answers} answers, through the services")
+    report.add("prepared images bit for bit", f"{worst.images - worst.wrong_images} of {worst.images} equal", "all",
+               worst.images > 0 and worst.wrong_images == 0)
     report.add("answers that relevance was compared for", f"{worst.same_answers} of {worst.answers} have the same tokens",
                "all", worst.answers > 0 and worst.same_answers == worst.answers)
 
 
-def _check_model(folder: Path, pictures: list[Path], sizes: list[int], worst: Worst, questions=QUESTIONS) -> None:
+def _check_model(folder: Path, images: list[Path], sizes: list[int], worst: Worst, questions=QUESTIONS) -> None:
     reference = Reference(folder, attention=True)
     with Services(folder) as services:
-        for number, picture in enumerate(pictures):
+        for number, picture in enumerate(images):
             size = sizes[number % len(sizes)]
             question = (None, *questions)[number % (1 + len(questions))]
             text = question and f"Question: {question} Answer:"
@@ -68,7 +68,7 @@ def _check_model(folder: Path, pictures: list[Path], sizes: list[int], worst: Wo
 
 
 def _check_maps(reply: dict, reference: Reference, case: Case, expected: dict, worst: Worst) -> None:
-    worst.pictures += 1
+    worst.images += 1
     worst.compare("class token's attention", _row(reply["cls_attention"]), expected["cls"])
     queries = torch.stack([_row(map) for map in reply["query_attention"]])
     worst.compare("queries' attention", queries, expected["queries"])
@@ -81,7 +81,7 @@ def _check_maps(reply: dict, reference: Reference, case: Case, expected: dict, w
     mean, std = (torch.tensor(value)[:, None, None] for value in (config.image_mean, config.image_std))
     seen = ((pixels * std + mean) / config.rescale_factor).round().permute(1, 2, 0).to(torch.uint8).numpy()
     prepared = np.asarray(Image.open(io.BytesIO(base64.b64decode(reply["prepared_image"]))))
-    worst.wrong_pictures += not np.array_equal(prepared, seen)
+    worst.wrong_images += not np.array_equal(prepared, seen)
 
 
 def _check_relevance(reply: dict, reference: Reference, ids: list[int], expected: dict, worst: Worst) -> None:
@@ -91,7 +91,7 @@ def _check_relevance(reply: dict, reference: Reference, ids: list[int], expected
         return
     worst.same_answers += 1
     worst.compare("relevance", torch.tensor([token["images"][0]["values"] for token in tokens]), expected["relevance"])
-    worst.compare("pictures' share of the decoder's attention", torch.tensor([token["image_share"] for token in tokens]),
+    worst.compare("images' share of the decoder's attention", torch.tensor([token["image_share"] for token in tokens]),
                   expected["decoder"].sum(1))
 
 

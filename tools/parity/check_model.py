@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from . import fresh_pictures, ours, tiny_checkpoint
+from . import fresh_images, ours, tiny_checkpoint
 from .reference import TAPS, Case, Reference
 from .report import Report
 from .shapes import SHAPES, Shape
@@ -51,15 +51,15 @@ def _cases(shape: Shape, count: int, pictures: dict, rng: random.Random) -> list
 
 
 def run_tiny_models(folder: Path, seed: int) -> list[Model]:
-    """Every shape with fresh weights and fresh pictures; CASES cases in all."""
-    pictures = fresh_pictures.make(folder / "pictures", seed)
+    """Every shape with fresh weights and fresh images; CASES cases in all."""
+    pictures = fresh_images.make(folder / "images", seed)
     models = []
     for number, shape in enumerate(SHAPES):
         rng = random.Random(f"{seed} {shape.name}")
         path = folder / shape.name
         tiny_checkpoint.make(shape, rng.randrange(2**31), path, eos=rng.sample(range(260, 318), 25))
         reference = Reference(path)
-        cases = _cases(shape, CASES // len(SHAPES) + (number < CASES % len(SHAPES)), pictures, rng)
+        cases = _cases(shape, CASES // len(SHAPES) + (number < CASES % len(SHAPES)), images, rng)
         taps = [path / f"taps_{i}.safetensors" for i in range(len(cases))]
         models.append(Model(shape, path, cases, reference, [reference.generate(c) for c in cases],
                             [reference.taps(c) for c in cases],
@@ -102,7 +102,7 @@ def _relative_error(actual, expected) -> float:
 
 
 def check_pixels(models: list[Model], folder: Path, seed: int, report: Report) -> None:
-    """The pictures of all cases, and fresh ones at the sizes of the published models."""
+    """The images of all cases, and fresh ones at the sizes of the published models."""
     same = total = 0
     for model in models:
         for case, taps, our_taps in zip(model.cases, model.expected_taps, model.got.taps):
@@ -110,7 +110,7 @@ def check_pixels(models: list[Model], folder: Path, seed: int, report: Report) -
                 total += 1
                 same += _same_pixels(our_taps["pixels"], taps["pixels"], case.image, report)
     model = models[0]
-    pictures = fresh_pictures.make(folder / "more_pictures", seed + 1, of_each=3)
+    pictures = fresh_images.make(folder / "more_images", seed + 1, of_each=3)
     wanted = [(image, size) for images in pictures.values() for image in images for size in (224, 364)]
     jobs = [dict(kind="pixels", image=str(image), image_size=size, taps=str(folder / f"pixels_{i}.safetensors"))
             for i, (image, size) in enumerate(wanted)]
@@ -118,7 +118,7 @@ def check_pixels(models: list[Model], folder: Path, seed: int, report: Report) -
         total += 1
         same += _same_pixels(taps["pixels"], model.reference.pixels(image, size), image, report)
     report.add("pixels bit for bit", f"{same} of {total} equal", "all", same == total,
-               f"{len(pictures)} forms of files; {sum(map(len, pictures.values())) * 2} at 224² and 364²")
+               f"{len(images)} forms of files; {sum(map(len, images.values())) * 2} at 224² and 364²")
 
 
 def _same_pixels(actual, expected, image, report) -> bool:

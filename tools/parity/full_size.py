@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from . import ours
-from .drawn_pictures import write_golden_pictures
+from .drawn_images import write_golden_images
 from .report import Report
 
 _NEW_TOKENS = 12
@@ -20,7 +20,7 @@ _STAGES = ("image", "vision", "qformer", "prefill", "decode")
 def _cases(folder: Path):
     """Imported here, since Case's module imports transformers, which the parent process need not hold."""
     from .reference import Case
-    write_golden_pictures(folder)
+    write_golden_images(folder)
     return [Case(folder / "photo.jpg", None, max_new_tokens=_NEW_TOKENS),
             Case(folder / "waves.png", "Question: what color is the circle? Answer:", max_new_tokens=_NEW_TOKENS),
             Case(folder / "grey.png", "a photo of", max_new_tokens=_NEW_TOKENS),
@@ -35,7 +35,7 @@ def check(model: Path, scratch: Path, report: Report) -> None:
     theirs = json.loads(out.read_text())
     report.say(f"transformers, float32: loaded in {theirs['load_seconds']:.0f} s, at most {theirs['peak_memory_bytes'] / 1e9:.1f} GB, "
                f"answers {_seconds(theirs['seconds'])}")
-    cases = _cases(scratch / "pictures")
+    cases = _cases(scratch / "images")
     for dtype in ("float32", "bfloat16"):
         got = ours.run([ours.ask(case) for case in cases], model=model, dtype=dtype, threads=0)
         report.say(f"ours, {dtype}: loaded in {got.load_seconds:.0f} s, at most {got.peak_memory_bytes / 1e9:.1f} GB")
@@ -70,7 +70,7 @@ def _run_transformers(model: Path, out: Path) -> None:
     reference = Reference(model)
     load_seconds = time.monotonic() - start
     ids, margins, seconds = [], [], []
-    for case in _cases(out.parent / "pictures"):
+    for case in _cases(out.parent / "images"):
         start = time.monotonic()
         answer = reference.generate(case)
         seconds.append(time.monotonic() - start)

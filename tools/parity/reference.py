@@ -12,7 +12,7 @@ TAPS = ("pixels", "vision", "qformer", "projected", "logits")
 
 @dataclass
 class Case:
-    """A picture (None: text alone), its text (None: a caption) and options of generate()."""
+    """An image (None: text alone), its text (None: a caption) and options of generate()."""
     image: Path | None
     text: str | None = None
     image_size: int = 0  # side of the square that the model sees; 0: its own

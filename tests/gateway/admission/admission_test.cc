@@ -10,7 +10,9 @@ namespace {
 // An admission without keys or image URLs, in front of the model "demo" unless told otherwise.
 class TestAdmission : public Admission {
  public:
-  explicit TestAdmission(const AdmissionOptions& options = {.limits = {}, .max_inflight = 1, .max_inflight_bytes = 1 << 20},
+  explicit TestAdmission(const AdmissionOptions& options = {.limits = {},
+                                                            .max_inflight = 1,
+                                                            .max_inflight_bytes = 1 << 20},
                          std::string served_model = "demo")
       : Admission(options, NoKeys(), nullptr, [served_model] { return served_model; }) {}
 

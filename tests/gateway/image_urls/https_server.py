@@ -1,6 +1,6 @@
 """A web server with a certificate and bad manners, for image_url_rpc_test.
 
-Usage: https_server.py CERTIFICATE KEY PICTURE; prints its port, then each path that it is asked for.
+Usage: https_server.py CERTIFICATE KEY IMAGE; prints its port, then each path that it is asked for.
 """
 import http.server
 import pathlib
@@ -8,7 +8,7 @@ import ssl
 import sys
 import time
 
-PICTURE = pathlib.Path(sys.argv[3]).read_bytes()
+IMAGE = pathlib.Path(sys.argv[3]).read_bytes()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -21,17 +21,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         private = [header for header in ("cookie", "authorization", "referer", "proxy-authorization") if self.headers[header]]
         if private:
             self.reply(400)
-        elif name == "picture":
-            self.reply(200, PICTURE)
+        elif name == "image":
+            self.reply(200, IMAGE)
         elif name == "late":
             time.sleep(0.3)
-            self.reply(200, PICTURE)
+            self.reply(200, IMAGE)
         elif name == "hops":
-            self.redirect(f"/hops/{int(rest) - 1}" if int(rest) > 1 else "/picture")
+            self.redirect(f"/hops/{int(rest) - 1}" if int(rest) > 1 else "/image")
         elif name == "to":
             self.redirect(rest)
         elif name == "page":
-            self.reply(200, b"<html>no picture</html>", "image/png")
+            self.reply(200, b"<html>no image</html>", "image/png")
         elif name == "said":
             self.send_response(200)
             self.send_header("content-length", "1000000000")

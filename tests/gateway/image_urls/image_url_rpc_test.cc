@@ -1,4 +1,4 @@
-// Pictures by address, through the RPC and HTTP, against a real https server.
+// Images by address, through the RPC and HTTP, against a real https server.
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 #include "tests/gateway/gateway_fixture.h"
 #include "tests/testing/child_process.h"
 #include "tests/testing/paths.h"
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 
 namespace diptych::gateway {
 namespace {
@@ -22,7 +22,7 @@ namespace {
 using testing::ChildProcess;
 using testing::FakeLanguageTier;
 
-const std::string kPicture = "models/demo/samples/red_circle_blue_star.png";
+const std::string kImage = "models/demo/samples/red_circle_blue_star.png";
 
 bool IsLoopback(const sockaddr& address) {
   return address.sa_family == AF_INET &&
@@ -39,9 +39,9 @@ class WebServer {
         "' && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=web "
         "-addext subjectAltName=IP:127.0.0.1,DNS:localhost >log 2>&1";
     if (std::system(commands.c_str()) != 0) return;
-    process_ = std::make_unique<ChildProcess>(
-        std::vector<std::string>{"/usr/bin/env", "python3", testing::RepositoryPath("tests/gateway/image_urls/https_server.py"),
-                                 folder_ + "/cert.pem", folder_ + "/key.pem", testing::RepositoryPath(kPicture)});
+    process_ = std::make_unique<ChildProcess>(std::vector<std::string>{
+        "/usr/bin/env", "python3", testing::RepositoryPath("tests/gateway/image_urls/https_server.py"),
+        folder_ + "/cert.pem", folder_ + "/key.pem", testing::RepositoryPath(kImage)});
     if (!process_->WaitForOutput(".\n")) return;
     port_ = std::atoi(process_->out().substr(5).c_str());
   }
@@ -130,14 +130,14 @@ WebServer* ImageUrlRpcTest::web_ = nullptr;
 TEST_F(ImageUrlRpcTest, TheTierGetsTheBytes) {
   FakeLanguageTier language(Keep());
   StartGateway(language.target(), Fetching());
-  const std::string picture = testing::ReadRepositoryFile(kPicture);
-  v1::Question question = About({web_->Url("picture"), web_->Url("hops/3")});
-  question.add_images()->set_data(picture);
-  question.add_images()->set_url(web_->Url("picture", "localhost"));
+  const std::string encoded = testing::ReadRepositoryFile(kImage);
+  v1::Question question = About({web_->Url("image"), web_->Url("hops/3")});
+  question.add_images()->set_data(encoded);
+  question.add_images()->set_url(web_->Url("image", "localhost"));
   const auto answer = Ask(question);
   ASSERT_TRUE(answer.ok()) << answer.status();
   ASSERT_EQ(asked_.images_size(), 4);
-  for (const v1::Image& image : asked_.images()) EXPECT_TRUE(image.data() == picture);
+  for (const v1::Image& image : asked_.images()) EXPECT_TRUE(image.data() == encoded);
   const Stream stream = AskStream(question);
   EXPECT_TRUE(stream.status.ok()) << stream.status;
   EXPECT_EQ(asked_.images_size(), 4);
@@ -157,8 +157,8 @@ TEST_F(ImageUrlRpcTest, IsRefusedUnlessTheOperatorAllowsIt) {
   Options options = Fetching();
   options.allow_image_urls = false;
   StartGateway(language.target(), options);
-  ExpectRefused(web_->Url("picture?off"), reason::kImageUrlRefused);
-  EXPECT_FALSE(web_->WasAsked("picture?off"));
+  ExpectRefused(web_->Url("image?off"), reason::kImageUrlRefused);
+  EXPECT_FALSE(web_->WasAsked("image?off"));
 }
 
 TEST_F(ImageUrlRpcTest, OnlyPlainPublicHttpsAddressesAreAsked) {
@@ -166,7 +166,7 @@ TEST_F(ImageUrlRpcTest, OnlyPlainPublicHttpsAddressesAreAsked) {
   StartGateway(language.target(), Fetching());
   const std::string port = std::to_string(web_->port());
   for (const std::string& url :
-       {std::string(), std::string("picture"), "http://127.0.0.1:" + port + "/a", "ftp://127.0.0.1:" + port + "/a",
+       {std::string(), std::string("image"), "http://127.0.0.1:" + port + "/a", "ftp://127.0.0.1:" + port + "/a",
         std::string("file:///etc/passwd"), "https://user@127.0.0.1:" + port + "/a",
         "https://user:word@127.0.0.1:" + port + "/a", std::string("https://127.0.0.1/a"),
         std::string("https://127.0.0.1:22/a"), "https://:" + port + "/a", "https://localhost.:" + port + "/a",
@@ -188,12 +188,12 @@ TEST_F(ImageUrlRpcTest, ARedirectIsCheckedLikeTheFirstAddress) {
   StartGateway(language.target(), Fetching());
   const std::string port = std::to_string(web_->port());
   for (const std::string& target : {"https://10.0.0.1:" + port + "/", "https://169.254.169.254:" + port + "/latest",
-                                    "http://127.0.0.1:" + port + "/picture", std::string("https://127.0.0.1/picture"),
-                                    std::string("file:///etc/passwd"), "https://a@127.0.0.1:" + port + "/picture"}) {
+                                    "http://127.0.0.1:" + port + "/image", std::string("https://127.0.0.1/image"),
+                                    std::string("file:///etc/passwd"), "https://a@127.0.0.1:" + port + "/image"}) {
     ExpectRefused(web_->Url("to/" + target), reason::kImageUrlRefused);
   }
-  EXPECT_TRUE(AskAbout(web_->Url("to/picture")).ok() == false) << "relative to /to/: there is nothing";
-  EXPECT_TRUE(AskAbout(web_->Url("to//picture")).ok());
+  EXPECT_TRUE(AskAbout(web_->Url("to/image")).ok() == false) << "relative to /to/: there is nothing";
+  EXPECT_TRUE(AskAbout(web_->Url("to//image")).ok());
   ExpectRefused(web_->Url("hops/4"), reason::kImageUrlFailed);
 }
 
@@ -224,8 +224,8 @@ TEST_F(ImageUrlRpcTest, ACertificateThatNobodyKnowsIsNoConnection) {
   Options options = Fetching();
   options.fetch.ca_file = "";
   StartGateway(language.target(), options);
-  ExpectRefused(web_->Url("picture?unsigned"), reason::kImageUrlFailed);
-  EXPECT_FALSE(web_->WasAsked("picture?unsigned"));
+  ExpectRefused(web_->Url("image?unsigned"), reason::kImageUrlFailed);
+  EXPECT_FALSE(web_->WasAsked("image?unsigned"));
 }
 
 TEST_F(ImageUrlRpcTest, ASlowServerCostsAtMostTheTimeThatIsAllowed) {
@@ -264,7 +264,7 @@ TEST_F(ImageUrlRpcTest, HttpTakesAddressesToo) {
   StartGateway(language.target(), options);
   const std::string body =
       R"({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": ")" +
-      web_->Url("picture") + R"("}}, {"type": "text", "text": "what?"}]}]})";
+      web_->Url("image") + R"("}}, {"type": "text", "text": "what?"}]}]})";
   std::string answer;
   const std::string url = "http://127.0.0.1:" + std::to_string(gateway_->http_port()) + "/v1/chat/completions";
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
@@ -279,7 +279,7 @@ TEST_F(ImageUrlRpcTest, HttpTakesAddressesToo) {
   curl_slist_free_all(headers);
   EXPECT_NE(answer.find(R"("content":"answer")"), std::string::npos) << answer;
   ASSERT_EQ(asked_.images_size(), 1);
-  EXPECT_TRUE(asked_.images(0).data() == testing::ReadRepositoryFile(kPicture));
+  EXPECT_TRUE(asked_.images(0).data() == testing::ReadRepositoryFile(kImage));
 }
 
 }  // namespace

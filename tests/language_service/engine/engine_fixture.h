@@ -29,22 +29,22 @@ inline ServedLanguageModel LoadServed(const std::string& folder) {
   return *LoadLanguageModel(options);
 }
 
-// A picture that only the decoder sees: [1, Q, De], other numbers for each name.
-inline std::shared_ptr<const ProjectedImage> MadeUpImage(const ServedLanguageModel& model, const std::string& name) {
+// An image that only the decoder sees: [1, Q, De], other numbers for each name.
+inline std::shared_ptr<const QueryTokens> MadeUpImage(const ServedLanguageModel& model, const std::string& name) {
   const c10::InferenceMode inference;
   const int64_t queries = model.config.num_query_tokens, width = model.config.text.word_embed_proj_dim;
   const auto seed = static_cast<double>(std::hash<std::string>()(name) % 1000);
   const at::Tensor numbers = at::sin(at::arange(queries * width, at::kDouble).add_(seed).square().mul_(0.7));
-  return std::make_shared<const ProjectedImage>(
-      ProjectedImage{.key = name,
-                     .query_tokens = numbers.to(at::kFloat).view({1, queries, width}),
-                     .query_attention = at::full({queries, 5}, 0.2, at::kFloat)});
+  return std::make_shared<const QueryTokens>(
+      QueryTokens{.key = name,
+                  .query_tokens = numbers.to(at::kFloat).view({1, queries, width}),
+                  .query_attention = at::full({queries, 5}, 0.2, at::kFloat)});
 }
 
 struct EngineQuestion {
   std::string text = "the cat";
   blip2::GenerationOptions options = {};
-  std::vector<std::shared_ptr<const ProjectedImage>> images = {};
+  std::vector<std::shared_ptr<const QueryTokens>> images = {};
   bool relevance = false;
 };
 
@@ -121,7 +121,7 @@ class EngineFixture : public ::testing::Test {
     return asked;
   }
 
-  std::shared_ptr<const ProjectedImage> Image(const std::string& name) const { return MadeUpImage(model_, name); }
+  std::shared_ptr<const QueryTokens> Image(const std::string& name) const { return MadeUpImage(model_, name); }
 
   template <typename Condition>
   void Until(Condition condition) const {

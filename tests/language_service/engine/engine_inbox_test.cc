@@ -21,7 +21,7 @@ Projection NamedProjection(const std::string& name) {
   return {.tokens = {}, .image_key = name, .done = nullptr};
 }
 
-TEST(EngineInboxTest, GivesAllRequestsInOrderAndOnePicture) {
+TEST(EngineInboxTest, GivesAllRequestsInOrderAndOneImage) {
   EngineInbox inbox(4, 4);
   EXPECT_TRUE(inbox.TryPush(NamedWork(1)));
   EXPECT_TRUE(inbox.TryPush(NamedProjection("a")));
@@ -48,7 +48,7 @@ TEST(EngineInboxTest, RefusesRequestsUntilOneLeaves) {
   EXPECT_TRUE(inbox.TryPush(NamedWork(3)));
 }
 
-TEST(EngineInboxTest, RefusesPicturesWhenFullAndLeavesThemUntouched) {
+TEST(EngineInboxTest, RefusesImagesWhenFullAndLeavesThemUntouched) {
   EngineInbox inbox(1, 1);
   EXPECT_TRUE(inbox.TryPush(NamedProjection("a")));
   Projection refused = NamedProjection("b");

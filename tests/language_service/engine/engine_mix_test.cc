@@ -19,7 +19,7 @@ class EngineMixTest : public testing::EngineFixture {
  protected:
   using testing::EngineFixture::EngineFixture;
 
-  // One of each kind: greedy, sampled, penalised, with stop strings, with beams; alone and about pictures, with
+  // One of each kind: greedy, sampled, penalised, with stop strings, with beams; alone and about images, with
   // prefixes that others have, too.
   std::vector<EngineQuestion> Questions() const {
     const auto a = Image("a"), b = Image("b");

@@ -58,7 +58,7 @@ TEST_F(EngineTest, RequestsThatAreInsideTogetherShareTheirPasses) {
   ExpectNothingHeld();
 }
 
-TEST_F(EngineTest, TenQuestionsAboutOnePictureAtOnceReadItOnce) {
+TEST_F(EngineTest, TenQuestionsAboutOneImageAtOnceReadItOnce) {
   Start();
   const auto image = Image("a");
   std::vector<std::unique_ptr<testing::Asked>> asked;
@@ -78,7 +78,7 @@ TEST_F(EngineTest, TenQuestionsAboutOnePictureAtOnceReadItOnce) {
   EXPECT_EQ(stats.prefill_tokens, prompts - cached);
 }
 
-TEST_F(EngineTest, TenQuestionsAboutOnePictureOneAfterAnotherReadItOnce) {
+TEST_F(EngineTest, TenQuestionsAboutOneImageOneAfterAnotherReadItOnce) {
   Start();
   for (int i = 0; i < 10; ++i) {
     const auto result = Ask({.text = std::string(1, static_cast<char>('a' + i)), .images = {Image("a")}})->Await();
@@ -88,7 +88,7 @@ TEST_F(EngineTest, TenQuestionsAboutOnePictureOneAfterAnotherReadItOnce) {
   EXPECT_EQ(engine_->stats().prefill_tokens, model_.config.num_query_tokens + 20);
 }
 
-TEST_F(EngineTest, AnotherPictureUnderTheSamePromptIsReadAgain) {
+TEST_F(EngineTest, AnotherImageUnderTheSamePromptIsReadAgain) {
   Start();
   const auto first = Ask({.images = {Image("a")}})->Await();
   const auto second = Ask({.images = {Image("b")}})->Await();
@@ -160,14 +160,14 @@ TEST_F(EngineTest, AFailingRowFailsItsRequestAloneInABatch) {
   ExpectNothingHeld();
 }
 
-TEST_F(EngineTest, APictureOfNotANumberFailsItsRequestsAndIsNeverShared) {
+TEST_F(EngineTest, AImageOfNotANumberFailsItsRequestsAndIsNeverShared) {
   Start({}, /*blocks=*/12);  // few, so that the poisoned ones are used again
   const EngineQuestion question = WithLogprobs({.text = "the cat", .images = {Image("a")}});
   const auto before = Ask(question)->Await();
   ASSERT_TRUE(before.ok());
   EngineQuestion poisoned = question;
-  poisoned.images = {std::make_shared<const ProjectedImage>(
-      ProjectedImage{.key = "poison", .query_tokens = at::full_like(Image("a")->query_tokens, kNotANumber)})};
+  poisoned.images = {std::make_shared<const QueryTokens>(
+      QueryTokens{.key = "poison", .query_tokens = at::full_like(Image("a")->query_tokens, kNotANumber)})};
   for (int i = 0; i < 3; ++i) {
     const auto beside = Ask(question);
     EXPECT_EQ(Ask(poisoned)->Await().status().code(), absl::StatusCode::kInternal);
@@ -230,7 +230,7 @@ TEST_F(EngineTest, AReaderThatTakesNothingForLongIsGivenUp) {
   EXPECT_TRUE(RetryAfterOf(status).has_value());
 }
 
-TEST_F(EngineTest, BetweenTwoPassesAtMostOnePictureIsProjected) {
+TEST_F(EngineTest, BetweenTwoPassesAtMostOneImageIsProjected) {
   Gate gate;
   std::mutex mutex;
   std::string order;
@@ -327,7 +327,7 @@ TEST_F(EngineTest, BeamsShareTheirPassesWithOthers) {
   ExpectNothingHeld();
 }
 
-EngineQuestion WithRelevance(EngineQuestion question, const std::shared_ptr<const ProjectedImage>& image) {
+EngineQuestion WithRelevance(EngineQuestion question, const std::shared_ptr<const QueryTokens>& image) {
   question.images = {image};
   question.relevance = true;
   return question;

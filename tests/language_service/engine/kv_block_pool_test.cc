@@ -108,15 +108,15 @@ TEST(KvBlockChainTest, AKeySaysWhatTheBlockHoldsAndWhatStandsBefore) {
   EXPECT_NE(keys[1], Keys({1, 2, 3, 9})[1]);
 }
 
-TEST(KvBlockChainTest, PicturesTellEqualPlaceholdersApart) {
-  const std::vector<int64_t> two_pictures = {9, 9, 9, 9, 9, 9, 9, 9, 1, 2};
-  const auto keys = Keys(two_pictures, {"a", "b"});
-  EXPECT_EQ(keys, Keys(two_pictures, {"a", "b"}));
-  const auto other = Keys(two_pictures, {"a", "c"});
-  EXPECT_EQ(keys[1], other[1]) << "the first picture is the same";
+TEST(KvBlockChainTest, ImagesTellEqualPlaceholdersApart) {
+  const std::vector<int64_t> two_images = {9, 9, 9, 9, 9, 9, 9, 9, 1, 2};
+  const auto keys = Keys(two_images, {"a", "b"});
+  EXPECT_EQ(keys, Keys(two_images, {"a", "b"}));
+  const auto other = Keys(two_images, {"a", "c"});
+  EXPECT_EQ(keys[1], other[1]) << "the first image is the same";
   EXPECT_NE(keys[2], other[2]);
-  EXPECT_NE(keys[4], other[4]) << "the text behind them sees another picture";
-  EXPECT_NE(keys[0], Keys(two_pictures)[0]);
+  EXPECT_NE(keys[4], other[4]) << "the text behind them sees another image";
+  EXPECT_NE(keys[0], Keys(two_images)[0]);
   EXPECT_NE(Keys({9, 9, 9, 9}, {"ab"})[0], Keys({9, 9, 9, 9}, {"a"})[0]);
 }
 

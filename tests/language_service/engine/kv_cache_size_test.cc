@@ -18,7 +18,7 @@ ServedLanguageModel Sized(int64_t window, int64_t queries, int64_t bytes_per_tok
   return model;
 }
 
-TEST(KvCacheSizeTest, APictureIsWholeBlocks) {
+TEST(KvCacheSizeTest, AImageIsWholeBlocks) {
   EXPECT_EQ(KvBlockTokens(32), 16);
   EXPECT_EQ(KvBlockTokens(16), 16);
   EXPECT_EQ(KvBlockTokens(24), 12);

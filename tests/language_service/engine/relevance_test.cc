@@ -16,8 +16,8 @@
 namespace diptych::language {
 namespace {
 
-TEST(CombineRelevanceTest, WeighsEachPicturesQueriesAlone) {
-  // Two pictures of two queries each; the class token first.
+TEST(CombineRelevanceTest, WeighsEachImagesQueriesAlone) {
+  // Two images of two queries each; the class token first.
   const std::vector<at::Tensor> maps = {at::tensor({0.5f, 0.5f, 0.0f, 0.0f, 0.2f, 0.8f}).view({2, 3}),
                                         at::tensor({0.0f, 1.0f, 0.0f, 1.0f, 0.0f, 0.0f}).view({2, 3})};
   const at::Tensor attention = at::tensor({0.1f, 0.3f, 0.2f, 0.0f, 0.0f, 0.4f, 0.1f, 0.1f}).view({2, 4});
@@ -28,7 +28,7 @@ TEST(CombineRelevanceTest, WeighsEachPicturesQueriesAlone) {
   EXPECT_TRUE(at::allclose(relevance.images[1], at::tensor({1.0f, 0.0f, 0.5f, 0.0f}).view({2, 2})));
 }
 
-TEST(CombineRelevanceTest, APictureThatWasNotLookedAtHasNoGrid) {
+TEST(CombineRelevanceTest, AImageThatWasNotLookedAtHasNoGrid) {
   const std::vector<at::Tensor> maps = {at::tensor({0.5f, 0.5f}).view({1, 2})};
   const AnswerRelevance relevance = CombineRelevance(at::zeros({1, 1}), maps);
   EXPECT_EQ(relevance.images[0].item<float>(), 0);
@@ -40,9 +40,9 @@ class RelevanceTest : public testing::LanguageFixture {
   void StartTrue(std::function<void(ServedLanguageModel&)> bend = nullptr) {
     StartWithVision([](const v1::EncodeImageRequest& request, int) { return True(request); }, std::move(bend));
   }
-  static v1::GenerateRequest Request(int pictures = 1) {
-    v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "the cat");
-    for (int i = 1; i < pictures; ++i) request.mutable_question()->add_images()->set_data(testing::GoodJpeg());
+  static v1::GenerateRequest Request(int count = 1) {
+    v1::GenerateRequest request = testing::RequestWithImage(testing::GoodPng(), "the cat");
+    for (int i = 1; i < count; ++i) request.mutable_question()->add_images()->set_data(testing::GoodJpeg());
     request.mutable_question()->set_return_relevance(true);
     return request;
   }
@@ -53,9 +53,9 @@ class RelevanceTest : public testing::LanguageFixture {
   }
 };
 
-TEST_F(RelevanceTest, EachTokenHasAGridForEachPicture) {
+TEST_F(RelevanceTest, EachTokenHasAGridForEachImage) {
   StartTrue();
-  v1::GenerateRequest request = Request(/*pictures=*/2);
+  v1::GenerateRequest request = Request(/*count=*/2);
   request.mutable_question()->mutable_image_options()->set_image_size(42);
   const auto outcome = Ask(request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
@@ -81,7 +81,7 @@ TEST_F(RelevanceTest, EachTokenHasAGridForEachPicture) {
 TEST_F(RelevanceTest, ChangesNothingElseAboutTheAnswer) {
   StartTrue();
   const auto explained = Ask(Request());
-  const auto plain = AskPicture();
+  const auto plain = AskImage();
   ASSERT_TRUE(explained.status.ok()) << explained.status;
   ASSERT_TRUE(plain.status.ok()) << plain.status;
   EXPECT_EQ(explained.answer().text(), plain.answer().text());
@@ -91,9 +91,9 @@ TEST_F(RelevanceTest, ChangesNothingElseAboutTheAnswer) {
   EXPECT_GT(FromProtoDuration(timings.decode()), SteadyDuration::zero()) << "the pass counts as decoding";
 }
 
-TEST_F(RelevanceTest, APictureThatIsKeptWithoutItsMapIsReadAgain) {
+TEST_F(RelevanceTest, AImageThatIsKeptWithoutItsMapIsReadAgain) {
   StartTrue();
-  ASSERT_TRUE(AskPicture().status.ok());
+  ASSERT_TRUE(AskImage().status.ok());
   const auto explained = Ask(Request());
   ASSERT_TRUE(explained.status.ok()) << explained.status;
   EXPECT_EQ(explained.answer().timings().cache_hits().projected_tokens(), 0);
@@ -104,7 +104,7 @@ TEST_F(RelevanceTest, APictureThatIsKeptWithoutItsMapIsReadAgain) {
 
 TEST_F(RelevanceTest, RefusesMoreValuesThanItsBound) {
   StartTrue();
-  v1::GenerateRequest request = Request(/*pictures=*/8);
+  v1::GenerateRequest request = Request(/*count=*/8);
   request.mutable_question()->mutable_image_options()->set_image_size(1008);  // 8 · 5184 patches
   request.mutable_question()->mutable_generation()->set_max_new_tokens(13);
   const absl::Status status = Ask(request).status;

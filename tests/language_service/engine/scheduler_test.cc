@@ -291,7 +291,7 @@ TEST(SchedulerTest, IfTheFirstFailsTheSecondComputesThePrefixItself) {
   EXPECT_EQ(rows[0].past, 0) << "what never gave sound logits is not published";
 }
 
-TEST(SchedulerTest, EqualPlaceholdersOfDifferentPicturesShareNothing) {
+TEST(SchedulerTest, EqualPlaceholdersOfDifferentImagesShareNothing) {
   Puppet puppet(Small());
   const std::vector<int64_t> prompt = {7, 7, 7, 7, 1, 2};
   puppet.Add(prompt, 1, 1, SteadyTime::max(), {"a"});

@@ -55,14 +55,14 @@ class SequenceTest : public ::testing::Test {
 TEST_F(SequenceTest, APromptIsQueryTokensAndThenIdsWhereverItIsCut) {
   const auto a = testing::MadeUpImage(model_, "a"), b = testing::MadeUpImage(model_, "b");
   const Sequence sequence = Start({.text = "why", .options = {}, .images = {a, b}});  // 4 + 4 query tokens, 4 ids
-  EXPECT_TRUE(sequence.QueryTokens(0, 12).equal(at::cat({a->query_tokens[0], b->query_tokens[0]})));
+  EXPECT_TRUE(sequence.QueryTokensAt(0, 12).equal(at::cat({a->query_tokens[0], b->query_tokens[0]})));
   EXPECT_EQ(sequence.Ids(0, 0, 12).size(), 4u);
-  EXPECT_TRUE(sequence.QueryTokens(3, 2).equal(
+  EXPECT_TRUE(sequence.QueryTokensAt(3, 2).equal(
       at::cat({a->query_tokens[0].narrow(0, 3, 1), b->query_tokens[0].narrow(0, 0, 1)})));
   EXPECT_TRUE(sequence.Ids(0, 3, 2).empty());
-  EXPECT_TRUE(sequence.QueryTokens(7, 2).equal(b->query_tokens[0].narrow(0, 3, 1)));
+  EXPECT_TRUE(sequence.QueryTokensAt(7, 2).equal(b->query_tokens[0].narrow(0, 3, 1)));
   EXPECT_EQ(sequence.Ids(0, 7, 2).size(), 1u);
-  EXPECT_FALSE(sequence.QueryTokens(9, 3).defined());
+  EXPECT_FALSE(sequence.QueryTokensAt(9, 3).defined());
   EXPECT_EQ(sequence.Ids(0, 9, 3)[0], TinyByteToken('w'));
 }
 

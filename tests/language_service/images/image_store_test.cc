@@ -15,10 +15,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-using MaybeProjected = absl::StatusOr<std::shared_ptr<const ProjectedImage>>;
+using MaybeProjected = absl::StatusOr<std::shared_ptr<const QueryTokens>>;
 
-std::shared_ptr<const ProjectedImage> Projected(const std::string& key) {
-  return std::make_shared<const ProjectedImage>(ProjectedImage{.key = key, .query_tokens = at::zeros({1, 4, 8})});
+std::shared_ptr<const QueryTokens> Projected(const std::string& key) {
+  return std::make_shared<const QueryTokens>(QueryTokens{.key = key, .query_tokens = at::zeros({1, 4, 8})});
 }
 
 // A store whose pulls and projections end when the test says so. Thread-compatible.
@@ -54,11 +54,11 @@ class ImageStoreTest : public ::testing::Test {
     std::vector<absl::StatusOr<StoredImage>> outcomes;  // one at most
   };
 
-  ImageRequest Request(const std::string& key, int64_t picture_bytes = 10) {
+  ImageRequest Request(const std::string& key, int64_t image_bytes = 10) {
     ImageRequest request;
-    request.message.set_image(std::string(picture_bytes, 'x'));
+    request.message.set_image(std::string(image_bytes, 'x'));
     request.expected = {.model_fingerprint = "f00d", .image_key = key, .tokens = 5, .width = 4, .image_size = 28};
-    request.memory = *memory_.Take(picture_bytes);
+    request.memory = *memory_.Take(image_bytes);
     return request;
   }
 
@@ -94,7 +94,7 @@ class ImageStoreTest : public ::testing::Test {
   ImageStore store_{Steps(), 1 << 20};
 };
 
-TEST_F(ImageStoreTest, APictureIsPulledProjectedAndKept) {
+TEST_F(ImageStoreTest, AImageIsPulledProjectedAndKept) {
   const auto first = Ask("a");
   ASSERT_EQ(pulls_.size(), 1u);
   EXPECT_EQ(pulls_[0]->request->expected.image_key, "a");
@@ -120,7 +120,7 @@ TEST_F(ImageStoreTest, APictureIsPulledProjectedAndKept) {
   ExpectIdle();
 }
 
-TEST_F(ImageStoreTest, RequestsForOnePictureShareOneFlight) {
+TEST_F(ImageStoreTest, RequestsForOneImageShareOneFlight) {
   const auto first = Ask("a");
   const auto while_pulled = Ask("a");
   const auto another = Ask("b");
@@ -140,7 +140,7 @@ TEST_F(ImageStoreTest, RequestsForOnePictureShareOneFlight) {
   ExpectIdle();
 }
 
-TEST_F(ImageStoreTest, ARequestThatJoinsGivesItsPictureBack) {
+TEST_F(ImageStoreTest, ARequestThatJoinsGivesItsImageBack) {
   Ask("a");
   const int64_t one = memory_.taken();
   Ask("a");

@@ -25,9 +25,9 @@ class RogueVisionTest : public testing::LanguageFixture {
       if (call == 1) corrupt(answer);
       return answer;
     });
-    const GenerateOutcome before = AskPicture();
-    const GenerateOutcome corrupted = AskPicture();
-    const GenerateOutcome after = AskPicture();
+    const GenerateOutcome before = AskImage();
+    const GenerateOutcome corrupted = AskImage();
+    const GenerateOutcome after = AskImage();
     EXPECT_TRUE(before.status.ok()) << before.status;
     EXPECT_TRUE(after.status.ok()) << after.status;
     EXPECT_EQ(after.joined_deltas(), before.joined_deltas());
@@ -106,7 +106,7 @@ TEST_F(RogueVisionTest, AReplicaThatDiesMidImageCostsARetry) {
     }
     return answer;
   });
-  EXPECT_TRUE(AskPicture().status.ok());
+  EXPECT_TRUE(AskImage().status.ok());
   EXPECT_EQ(vision_->calls(), 2);
 }
 
@@ -114,7 +114,7 @@ TEST_F(RogueVisionTest, RetriesAreBounded) {
   StartWithVision([](const v1::EncodeImageRequest&, int) {
     return ScriptedAnswer{.messages = {}, .status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "gone")};
   });
-  const absl::Status status = AskPicture().status;
+  const absl::Status status = AskImage().status;
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(ReasonOf(status), reason::kTierUnavailable);
   EXPECT_EQ(vision_->calls(), 3);
@@ -126,20 +126,20 @@ TEST_F(RogueVisionTest, AFullTierIsNotAskedAgain) {
                           .status = ToGrpcStatus(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
                                                             "full", absl::Seconds(2)))};
   });
-  const absl::Status status = AskPicture().status;
+  const absl::Status status = AskImage().status;
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ReasonOf(status), reason::kQueueFull);
   EXPECT_EQ(RetryAfterOf(status), absl::Seconds(2));
   EXPECT_EQ(vision_->calls(), 1);
 }
 
-TEST_F(RogueVisionTest, OneRefusedPictureEndsThePullOfTheOthers) {
+TEST_F(RogueVisionTest, OneRefusedImageEndsThePullOfTheOthers) {
   StartWithVision([](const v1::EncodeImageRequest& request, int) {
     if (request.image() == testing::GoodPng()) return ScriptedAnswer{.messages = {}, .never_ends = true};
     return ScriptedAnswer{.messages = {},
                           .status = ToGrpcStatus(InvalidField(reason::kImageCorrupt, "image", "cut off"))};
   });
-  v1::GenerateRequest request = testing::PictureRequest(testing::GoodPng(), "");
+  v1::GenerateRequest request = testing::RequestWithImage(testing::GoodPng(), "");
   request.mutable_question()->add_images()->set_data(testing::CutOffJpeg());
   const absl::Status status = Ask(request).status;
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -159,18 +159,18 @@ TEST_F(RogueVisionTest, AStreamThatNeverEndsEndsWithTheDeadline) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
   const absl::Status status =
-      testing::Generate(*stub_, testing::PictureRequest(testing::GoodPng(), "the cat"), context).status;
+      testing::Generate(*stub_, testing::RequestWithImage(testing::GoodPng(), "the cat"), context).status;
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_TRUE(vision_->AwaitCancels(1));
   AwaitNobodyInside();
-  EXPECT_TRUE(AskPicture().status.ok());
+  EXPECT_TRUE(AskImage().status.ok());
 }
 
 TEST_F(RogueVisionTest, ACallerThatLeavesCancelsThePull) {
   StartWithVision(
       [](const v1::EncodeImageRequest&, int) { return ScriptedAnswer{.messages = {}, .never_ends = true}; });
   grpc::ClientContext context;
-  const auto reader = stub_->Generate(&context, testing::PictureRequest(testing::GoodPng(), "the cat"));
+  const auto reader = stub_->Generate(&context, testing::RequestWithImage(testing::GoodPng(), "the cat"));
   v1::GenerateResponse message;
   ASSERT_TRUE(reader->Read(&message));
   EXPECT_TRUE(message.has_started());

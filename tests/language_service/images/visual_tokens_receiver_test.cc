@@ -18,7 +18,7 @@ constexpr int kImageSize = 28;
 
 v1::EncodeImageRequest Request() {
   v1::EncodeImageRequest request;
-  request.set_image("a picture");
+  request.set_image("an image");
   request.set_model_fingerprint("f00d");
   return request;
 }

@@ -1,4 +1,4 @@
-"""Small pictures drawn from a seed, in the forms that files take."""
+"""Small images drawn from a seed, in the forms that files take."""
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +9,18 @@ def draw(seed: int, width: int, height: int, channels: int = 3) -> np.ndarray:
     """Waves, a few rectangles and a little noise: uint8 [height, width, channels]."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
-    picture = np.empty((height, width, channels))
+    image = np.empty((height, width, channels))
     for c in range(channels):
         fx, fy, phase = random.uniform(0.02, 0.25, 2).tolist() + [random.uniform(0, 6)]
-        picture[..., c] = 128 + 90 * np.sin(fx * x + fy * y + phase)
+        image[..., c] = 128 + 90 * np.sin(fx * x + fy * y + phase)
     for _ in range(5):
         left, top = random.integers(0, width), random.integers(0, height)
-        picture[top:top + height // 3, left:left + width // 3] = random.integers(0, 256, channels)
-    picture += random.integers(-6, 7, picture.shape)
-    return picture.clip(0, 255).astype(np.uint8)
+        image[top:top + height // 3, left:left + width // 3] = random.integers(0, 256, channels)
+    image += random.integers(-6, 7, image.shape)
+    return image.clip(0, 255).astype(np.uint8)
 
 
-def write_golden_pictures(folder: Path) -> None:
+def write_golden_images(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(1, 61, 47)).save(folder / "waves.png", optimize=True)
     Image.fromarray(draw(2, 75, 50)).save(folder / "photo.jpg", quality=85)

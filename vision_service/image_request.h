@@ -1,4 +1,4 @@
-// What calls that bring a picture have in common before the picture is worked on.
+// What calls that bring an image have in common before the image is worked on.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -14,10 +14,10 @@ namespace diptych::vision {
 
 // Parses the bytes that gRPC handed to a method and lets them go. The lease covers the message.
 // RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for it; the errors of ParseMessage.
-absl::StatusOr<ByteBudget::Lease> ReadPictureRequest(const grpc::ByteBuffer& bytes, ByteBudget& memory,
-                                                     google::protobuf::Message& request);
+absl::StatusOr<ByteBudget::Lease> ReadImageRequest(const grpc::ByteBuffer& bytes, ByteBudget& memory,
+                                                   google::protobuf::Message& request);
 
 // CheckImage, whose errors then name the field "image".
-absl::StatusOr<ImageHeader> CheckPicture(std::string_view encoded, const ImageLimits& limits);
+absl::StatusOr<ImageHeader> CheckImageField(std::string_view encoded, const ImageLimits& limits);
 
 }  // namespace diptych::vision

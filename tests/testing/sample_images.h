@@ -1,4 +1,4 @@
-// Encoded pictures, good and hostile ones.
+// Encoded images, good and hostile ones.
 #pragma once
 
 #include <string>
@@ -15,13 +15,13 @@ std::string GoodJpeg();
 // Its header is whole, half of its pixels are missing.
 std::string CutOffJpeg();
 
-struct RefusedPicture {
+struct RefusedImage {
   std::string name;
   std::string bytes;
   std::string reason;  // the one that the caller is given
 };
 
-// Every kind of picture that is refused by its header, before a pixel is decoded.
-std::vector<RefusedPicture> RefusedPictures();
+// Every kind of image that is refused by its header, before a pixel is decoded.
+std::vector<RefusedImage> RefusedImages();
 
 }  // namespace diptych::testing

@@ -1,4 +1,4 @@
-#include "vision_service/picture_request.h"
+#include "vision_service/image_request.h"
 
 #include <string>
 
@@ -7,8 +7,8 @@
 
 namespace diptych::vision {
 
-absl::StatusOr<ByteBudget::Lease> ReadPictureRequest(const grpc::ByteBuffer& bytes, ByteBudget& memory,
-                                                     google::protobuf::Message& request) {
+absl::StatusOr<ByteBudget::Lease> ReadImageRequest(const grpc::ByteBuffer& bytes, ByteBudget& memory,
+                                                   google::protobuf::Message& request) {
   const auto size = static_cast<int64_t>(bytes.Length());
   // Twice, as long as both the bytes that came and the message are there.
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease lease, memory.Take(2 * size));
@@ -17,7 +17,7 @@ absl::StatusOr<ByteBudget::Lease> ReadPictureRequest(const grpc::ByteBuffer& byt
   return lease;
 }
 
-absl::StatusOr<ImageHeader> CheckPicture(std::string_view encoded, const ImageLimits& limits) {
+absl::StatusOr<ImageHeader> CheckImageField(std::string_view encoded, const ImageLimits& limits) {
   auto header = CheckImage(encoded, limits);
   if (!header.ok()) return InvalidField(ReasonOf(header.status()), "image", std::string(header.status().message()));
   return header;

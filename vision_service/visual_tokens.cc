@@ -1,4 +1,4 @@
-#include "vision_service/encoded_image.h"
+#include "vision_service/visual_tokens.h"
 
 #include <ATen/ATen.h>
 
@@ -46,7 +46,7 @@ SteadyDuration Between(SteadyTime from, SteadyTime to, SteadyTime arrival) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const EncodedImage>> EncodedImage::Make(at::Tensor tokens, std::string image_key,
+absl::StatusOr<std::shared_ptr<const VisualTokens>> VisualTokens::Make(at::Tensor tokens, std::string image_key,
                                                                        int image_size,
                                                                        std::vector<float> class_attention) {
   if (tokens.dim() != 2 || tokens.numel() == 0 || !tokens.is_contiguous()) {
@@ -65,11 +65,11 @@ absl::StatusOr<std::shared_ptr<const EncodedImage>> EncodedImage::Make(at::Tenso
   if (!std::all_of(class_attention.begin(), class_attention.end(), [](float share) { return std::isfinite(share); })) {
     return absl::InternalError("the vision transformer gave an attention map that is not finite");
   }
-  return std::shared_ptr<const EncodedImage>(
-      new EncodedImage(std::move(tokens), dtype, std::move(image_key), image_size, std::move(class_attention)));
+  return std::shared_ptr<const VisualTokens>(
+      new VisualTokens(std::move(tokens), dtype, std::move(image_key), image_size, std::move(class_attention)));
 }
 
-EncodedImage::EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
+VisualTokens::VisualTokens(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
                            std::vector<float> class_attention)
     : values_(std::move(tokens)),
       dtype_(dtype),
@@ -80,23 +80,23 @@ EncodedImage::EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string 
   for (auto& sum : chunk_sums_) sum.store(-1, std::memory_order_relaxed);
 }
 
-std::string_view EncodedImage::bytes() const {
+std::string_view VisualTokens::bytes() const {
   return {static_cast<const char*>(values_.const_data_ptr()), values_.nbytes()};
 }
 
-int EncodedImage::tokens() const {
+int VisualTokens::tokens() const {
   return static_cast<int>(values_.size(0));
 }
 
-int EncodedImage::width() const {
+int VisualTokens::width() const {
   return static_cast<int>(values_.size(1));
 }
 
-std::string_view EncodedImage::Chunk(int index) const {
+std::string_view VisualTokens::Chunk(int index) const {
   return bytes().substr(index * kMaxChunkBytes, kMaxChunkBytes);
 }
 
-uint32_t EncodedImage::ChunkCrc32c(int index) const {
+uint32_t VisualTokens::ChunkCrc32c(int index) const {
   std::atomic<int64_t>& sum = chunk_sums_[index];
   int64_t known = sum.load(std::memory_order_relaxed);
   if (known < 0) sum.store(known = Crc32c(Chunk(index)), std::memory_order_relaxed);
@@ -104,7 +104,7 @@ uint32_t EncodedImage::ChunkCrc32c(int index) const {
 }
 
 // A loop of our own: this runs on gRPC's threads, where libtorch would start threads for it.
-double EncodedImage::MeanNorm() const {
+double VisualTokens::MeanNorm() const {
   double known = mean_norm_.load(std::memory_order_relaxed);
   if (known >= 0) return known;
   switch (dtype_) {

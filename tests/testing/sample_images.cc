@@ -1,11 +1,11 @@
-#include "tests/testing/pictures.h"
+#include "tests/testing/sample_images.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 
-#include "tests/testing/images.h"
+#include "tests/testing/image_headers.h"
 #include "tests/testing/paths.h"
 
 namespace diptych::testing {
@@ -33,14 +33,14 @@ std::string CutOffJpeg() {
   return whole.substr(0, whole.size() / 2 + 200);
 }
 
-std::vector<RefusedPicture> RefusedPictures() {
+std::vector<RefusedImage> RefusedImages() {
   const std::string jpeg = GoodJpeg();
   std::string too_many_bytes = GoodPng();
   too_many_bytes.resize(33'000'000 + 1'000'000, '\0');
   return {
       {"nothing", "", "IMAGE_FORMAT"},
       {"GIF under another name", Gif(), "IMAGE_FORMAT"},
-      {"text", "this is no picture", "IMAGE_FORMAT"},
+      {"text", "this is no image", "IMAGE_FORMAT"},
       {"JPEG cut off in its header", jpeg.substr(0, 20), "IMAGE_CORRUPT"},
       {"1 x 1", PngHeader(1, 1), "IMAGE_CORRUPT"},
       {"20000 x 1", PngHeader(20000, 1), "IMAGE_TOO_LARGE"},

@@ -1,4 +1,4 @@
-"""Fresh pictures in every form that the service decodes: odd crops of scikit-image's sample photographs."""
+"""Fresh images in every form that the service decodes: odd crops of scikit-image's sample photographs."""
 import random
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def _rotated_by_exif(rng):
     return dict(exif=exif)
 
 
-# name -> (file ending, picture of a random generator, options of Image.save)
+# name -> (file ending, image of a random generator, options of Image.save)
 _FORMS = {
     "png": ("png", _crop, lambda rng: {}),
     "jpeg_420": ("jpg", _crop, lambda rng: dict(quality=rng.randint(30, 95), subsampling=2)),

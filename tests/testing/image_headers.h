@@ -1,4 +1,4 @@
-// Encoded pictures for tests that never decode them: headers and what bad files look like.
+// Encoded images for tests that never decode them: headers and what bad files look like.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The visual tokens of one picture, in the one buffer that the cache and all calls share.
+// The visual tokens of one image, in the one buffer that the cache and all calls share.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,11 +17,11 @@
 namespace diptych::vision {
 
 // Immutable; thread-safe.
-class EncodedImage {
+class VisualTokens {
  public:
   // `tokens` [P, Dv] on the CPU, in a storage of its own: float32, bfloat16 or float16, row-major. INTERNAL if it is
   // not that, or holds a number that is not finite. `class_attention` is empty or has P shares.
-  static absl::StatusOr<std::shared_ptr<const EncodedImage>> Make(at::Tensor tokens, std::string image_key,
+  static absl::StatusOr<std::shared_ptr<const VisualTokens>> Make(at::Tensor tokens, std::string image_key,
                                                                   int image_size,
                                                                   std::vector<float> class_attention = {});
 
@@ -48,7 +48,7 @@ class EncodedImage {
   uint32_t ChunkCrc32c(int index) const;
 
  private:
-  EncodedImage(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
+  VisualTokens(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
                std::vector<float> class_attention);
 
   const at::Tensor values_;
@@ -68,7 +68,7 @@ struct EncodeTimings {
   SteadyDuration vit{};
 };
 
-// When a picture entered its stages.
+// When an image entered its stages.
 struct EncodeTimeline {
   SteadyTime submitted{};
   SteadyTime decode_begin{};
@@ -82,9 +82,9 @@ struct EncodeTimeline {
 };
 
 // What one caller gets.
-struct EncodedPicture {
-  std::shared_ptr<const EncodedImage> image;
-  EncodeTimings timings;   // for a cache hit: of preparing the picture, if that was asked for, else all zero
+struct EncodeResult {
+  std::shared_ptr<const VisualTokens> image;
+  EncodeTimings timings;   // for a cache hit: of preparing the image, if that was asked for, else all zero
   bool cache_hit = false;  // of the tokens
   std::shared_ptr<const std::string> prepared_png = nullptr;  // if it was asked for
   std::shared_ptr<const void> memory;                         // keeps the buffer's bytes reserved until it is sent

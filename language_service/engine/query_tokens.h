@@ -1,4 +1,4 @@
-// One picture as the decoder reads it.
+// One image as the decoder reads it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,8 +8,8 @@
 namespace diptych::language {
 
 // Immutable once made, so that requests and the cache can share it.
-struct ProjectedImage {
-  std::string key;          // ImageKey of picture, preparation and model: two pictures with one key are one picture
+struct QueryTokens {
+  std::string key;          // ImageKey of image, preparation and model: two images with one key are one image
   at::Tensor query_tokens;  // [1, Q, De], all finite, in the model's dtype and on its device
   // [Q, P] float32 on the CPU, all finite: where each query looked, the class token first. Undefined if nobody asked.
   at::Tensor query_attention = {};

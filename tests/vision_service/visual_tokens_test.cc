@@ -1,4 +1,4 @@
-#include "vision_service/encoded_image.h"
+#include "vision_service/visual_tokens.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -40,25 +40,25 @@ TEST(EncodeTimelineTest, OneThatJoinsIsNotChargedForWhatWasOver) {
   EXPECT_EQ(kTimeline.Since(At(140)).vit, std::chrono::milliseconds(10));
 }
 
-TEST(EncodedImageTest, RefusesWhatIsNotFinite) {
+TEST(VisualTokensTest, RefusesWhatIsNotFinite) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     at::Tensor tokens = at::zeros({3, 4});
     tokens[2][3] = bad;
-    const auto image = EncodedImage::Make(tokens, "key", 28);
+    const auto image = VisualTokens::Make(tokens, "key", 28);
     EXPECT_EQ(image.status().code(), absl::StatusCode::kInternal);
   }
-  EXPECT_TRUE(EncodedImage::Make(at::zeros({3, 4}, at::kHalf), "key", 28).ok());
+  EXPECT_TRUE(VisualTokens::Make(at::zeros({3, 4}, at::kHalf), "key", 28).ok());
 }
 
-TEST(EncodedImageTest, RefusesOtherShapesAndTypes) {
-  EXPECT_FALSE(EncodedImage::Make(at::zeros({1, 3, 4}), "key", 28).ok());
-  EXPECT_FALSE(EncodedImage::Make(at::zeros({0, 4}), "key", 28).ok());
-  EXPECT_FALSE(EncodedImage::Make(at::zeros({3, 4}).t(), "key", 28).ok());
-  EXPECT_FALSE(EncodedImage::Make(at::zeros({3, 4}, at::kDouble), "key", 28).ok());
+TEST(VisualTokensTest, RefusesOtherShapesAndTypes) {
+  EXPECT_FALSE(VisualTokens::Make(at::zeros({1, 3, 4}), "key", 28).ok());
+  EXPECT_FALSE(VisualTokens::Make(at::zeros({0, 4}), "key", 28).ok());
+  EXPECT_FALSE(VisualTokens::Make(at::zeros({3, 4}).t(), "key", 28).ok());
+  EXPECT_FALSE(VisualTokens::Make(at::zeros({3, 4}, at::kDouble), "key", 28).ok());
 }
 
-TEST(EncodedImageTest, ChunksCoverTheBytesAndKnowTheirSums) {
-  const auto image = EncodedImage::Make(at::arange(257 * 300, at::kFloat).view({257, 300}), "key", 28);
+TEST(VisualTokensTest, ChunksCoverTheBytesAndKnowTheirSums) {
+  const auto image = VisualTokens::Make(at::arange(257 * 300, at::kFloat).view({257, 300}), "key", 28);
   ASSERT_TRUE(image.ok());
   ASSERT_EQ((*image)->chunk_count(), 2);
   EXPECT_EQ((*image)->Chunk(0).size(), kMaxChunkBytes);

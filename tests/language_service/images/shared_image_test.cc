@@ -1,4 +1,4 @@
-// Several requests about one picture pay for it once, proven by counters.
+// Several requests about one image pay for it once, proven by counters.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@ namespace diptych::language {
 namespace {
 
 using testing::GenerateOutcome;
-using testing::PictureRequest;
+using testing::RequestWithImage;
 
 SteadyDuration VisionTime(const v1::StageTimings& t) {
   return FromProtoDuration(t.image_decode()) + FromProtoDuration(t.image_resize()) +
@@ -26,7 +26,7 @@ SteadyDuration Sum(const v1::StageTimings& t) {
          FromProtoDuration(t.decode()) + FromProtoDuration(t.detokenize()) + FromProtoDuration(t.unattributed());
 }
 
-class SharedPictureTest : public testing::LanguageFixture {
+class SharedImageTest : public testing::LanguageFixture {
  protected:
   // Counts Q-Former passes; the vision tier answers truly once `gate_` is open.
   void StartCounting() {
@@ -46,7 +46,7 @@ class SharedPictureTest : public testing::LanguageFixture {
   }
 
   std::future<GenerateOutcome> AskInBackground(const std::string& prompt) {
-    return std::async(std::launch::async, [this, prompt] { return Ask(PictureRequest(testing::GoodPng(), prompt)); });
+    return std::async(std::launch::async, [this, prompt] { return Ask(RequestWithImage(testing::GoodPng(), prompt)); });
   }
 
   void AwaitJoins(int count) {
@@ -63,11 +63,11 @@ class SharedPictureTest : public testing::LanguageFixture {
   std::atomic<int> projections_ = 0;
 };
 
-TEST_F(SharedPictureTest, TenQuestionsOneAfterAnotherMakeOneCallAndOneProjection) {
+TEST_F(SharedImageTest, TenQuestionsOneAfterAnotherMakeOneCallAndOneProjection) {
   gate_.Open();
   StartCounting();
   for (int i = 0; i < 10; ++i) {
-    const GenerateOutcome outcome = Ask(PictureRequest(testing::GoodPng(), "question " + std::to_string(i)));
+    const GenerateOutcome outcome = Ask(RequestWithImage(testing::GoodPng(), "question " + std::to_string(i)));
     ASSERT_TRUE(outcome.status.ok()) << outcome.status;
     const v1::StageTimings& timings = outcome.answer().timings();
     EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
@@ -86,7 +86,7 @@ TEST_F(SharedPictureTest, TenQuestionsOneAfterAnotherMakeOneCallAndOneProjection
   ExpectEverythingGivenBack();
 }
 
-TEST_F(SharedPictureTest, TenQuestionsAtOnceMakeOneCallAndOneProjection) {
+TEST_F(SharedImageTest, TenQuestionsAtOnceMakeOneCallAndOneProjection) {
   StartCounting();
   std::vector<std::future<GenerateOutcome>> asked;
   for (int i = 0; i < 10; ++i) asked.push_back(AskInBackground("question " + std::to_string(i)));
@@ -105,24 +105,24 @@ TEST_F(SharedPictureTest, TenQuestionsAtOnceMakeOneCallAndOneProjection) {
   ExpectEverythingGivenBack();
 }
 
-TEST_F(SharedPictureTest, AnAnswerIsTheSameWithAndWithoutTheCache) {
+TEST_F(SharedImageTest, AnAnswerIsTheSameWithAndWithoutTheCache) {
   gate_.Open();
   StartCounting();
-  const GenerateOutcome miss = AskPicture();
-  const GenerateOutcome hit = AskPicture();
+  const GenerateOutcome miss = AskImage();
+  const GenerateOutcome hit = AskImage();
   options_.cache_bytes = 0;
   StartCounting();
-  AskPicture();
-  const GenerateOutcome uncached = AskPicture();
+  AskImage();
+  const GenerateOutcome uncached = AskImage();
   EXPECT_EQ(vision_->calls(), 2) << "a cache of no bytes keeps nothing";
   EXPECT_EQ(hit.delta_tokens(), miss.delta_tokens());
   EXPECT_EQ(uncached.delta_tokens(), miss.delta_tokens());
 }
 
-TEST_F(SharedPictureTest, ACallerThatLeavesEndsNothingForTheOthers) {
+TEST_F(SharedImageTest, ACallerThatLeavesEndsNothingForTheOthers) {
   StartCounting();
   grpc::ClientContext context;
-  const auto first = stub_->Generate(&context, PictureRequest(testing::GoodPng(), "leaves"));
+  const auto first = stub_->Generate(&context, RequestWithImage(testing::GoodPng(), "leaves"));
   gate_.AwaitArrivals(1);
   auto stays = AskInBackground("stays");
   AwaitJoins(1);
@@ -136,13 +136,13 @@ TEST_F(SharedPictureTest, ACallerThatLeavesEndsNothingForTheOthers) {
   ExpectEverythingGivenBack();
 }
 
-TEST_F(SharedPictureTest, ADeadlineOfOneIsNotTheDeadlineOfTheOthers) {
+TEST_F(SharedImageTest, ADeadlineOfOneIsNotTheDeadlineOfTheOthers) {
   StartCounting();
   auto patient = AskInBackground("patient");
   gate_.AwaitArrivals(1);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
-  const GenerateOutcome hurried = testing::Generate(*stub_, PictureRequest(testing::GoodPng(), "hurried"), context);
+  const GenerateOutcome hurried = testing::Generate(*stub_, RequestWithImage(testing::GoodPng(), "hurried"), context);
   EXPECT_EQ(hurried.status.code(), absl::StatusCode::kDeadlineExceeded) << hurried.status;
   gate_.Open();
   const GenerateOutcome outcome = patient.get();
@@ -151,10 +151,10 @@ TEST_F(SharedPictureTest, ADeadlineOfOneIsNotTheDeadlineOfTheOthers) {
   ExpectEverythingGivenBack();
 }
 
-TEST_F(SharedPictureTest, APictureThatIsGivenTwiceIsPulledOnce) {
+TEST_F(SharedImageTest, AImageThatIsGivenTwiceIsPulledOnce) {
   gate_.Open();
   StartCounting();
-  v1::GenerateRequest request = PictureRequest(testing::GoodPng(), "the cat");
+  v1::GenerateRequest request = RequestWithImage(testing::GoodPng(), "the cat");
   request.mutable_question()->add_images()->set_data(testing::GoodPng());
   const GenerateOutcome outcome = Ask(request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
@@ -162,10 +162,10 @@ TEST_F(SharedPictureTest, APictureThatIsGivenTwiceIsPulledOnce) {
   EXPECT_EQ(vision_->calls(), 1);
 }
 
-TEST_F(SharedPictureTest, AnotherPreparationIsAnotherPicture) {
+TEST_F(SharedImageTest, AnotherPreparationIsAnotherImage) {
   gate_.Open();
   StartCounting();
-  v1::GenerateRequest request = PictureRequest(testing::GoodPng(), "the cat");
+  v1::GenerateRequest request = RequestWithImage(testing::GoodPng(), "the cat");
   ASSERT_TRUE(Ask(request).status.ok());
   request.mutable_question()->mutable_image_options()->set_image_size(56);
   ASSERT_TRUE(Ask(request).status.ok());
@@ -174,11 +174,11 @@ TEST_F(SharedPictureTest, AnotherPreparationIsAnotherPicture) {
   EXPECT_EQ(vision_->calls(), 3);
 }
 
-TEST_F(SharedPictureTest, OnePictureOfTwoMayBeThere) {
+TEST_F(SharedImageTest, OneImageOfTwoMayBeThere) {
   gate_.Open();
   StartCounting();
-  ASSERT_TRUE(AskPicture().status.ok());
-  v1::GenerateRequest request = PictureRequest(testing::GoodPng(), "the cat");
+  ASSERT_TRUE(AskImage().status.ok());
+  v1::GenerateRequest request = RequestWithImage(testing::GoodPng(), "the cat");
   request.mutable_question()->add_images()->set_data(testing::GoodJpeg());
   const GenerateOutcome outcome = Ask(request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
@@ -189,25 +189,25 @@ TEST_F(SharedPictureTest, OnePictureOfTwoMayBeThere) {
   EXPECT_EQ(vision_->calls(), 2);
 }
 
-TEST_F(SharedPictureTest, AHitOfTheVisionTierIsPassedOn) {
+TEST_F(SharedImageTest, AHitOfTheVisionTierIsPassedOn) {
   StartWithVision([](const v1::EncodeImageRequest& request, int) {
     auto answer = True(request);
     answer.messages.back().mutable_trailer()->set_cache_hit(true);
     return answer;
   });
-  EXPECT_EQ(AskPicture().answer().timings().cache_hits().vision_tokens(), 1);
-  EXPECT_EQ(AskPicture().answer().timings().cache_hits().vision_tokens(), 0) << "it was not asked";
+  EXPECT_EQ(AskImage().answer().timings().cache_hits().vision_tokens(), 1);
+  EXPECT_EQ(AskImage().answer().timings().cache_hits().vision_tokens(), 0) << "it was not asked";
 }
 
-TEST_F(SharedPictureTest, APictureForWhichThereIsNoMemoryIsRefusedAtOnce) {
+TEST_F(SharedImageTest, AImageForWhichThereIsNoMemoryIsRefusedAtOnce) {
   options_.max_inflight_bytes = int64_t{160} << 20;
   StartWithVision(
       [](const v1::EncodeImageRequest&, int) { return testing::ScriptedAnswer{.messages = {}, .never_ends = true}; });
-  v1::GenerateRequest request = PictureRequest(std::string(), "the cat");
+  v1::GenerateRequest request = RequestWithImage(std::string(), "the cat");
   std::string large = testing::GoodJpeg();
   large.resize(30 << 20);
   request.mutable_question()->mutable_images(0)->set_data(large);
-  large.back() = 'x';  // another picture, for one that is given twice is held once
+  large.back() = 'x';  // another image, for one that is given twice is held once
   request.mutable_question()->add_images()->set_data(large);
   grpc::ClientContext context;
   const auto held = stub_->Generate(&context, request);
@@ -223,7 +223,7 @@ TEST_F(SharedPictureTest, APictureForWhichThereIsNoMemoryIsRefusedAtOnce) {
   ExpectEverythingGivenBack();
 }
 
-TEST_F(SharedPictureTest, ABoundThatTheLargestQuestionExceedsIsNamedAtStart) {
+TEST_F(SharedImageTest, ABoundThatTheLargestQuestionExceedsIsNamedAtStart) {
   options_.max_inflight_bytes = 1 << 20;
   auto model = LoadLanguageModel(options_);
   const auto server = LanguageServer::Start(options_, *std::move(model));
