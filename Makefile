@@ -35,7 +35,7 @@ bench: build    ## measure for some minutes; writes a report into build/bench/
 parity: setup   ## compare live with a pinned transformers
 	@scripts/parity.sh
 
-lint: setup     ## formatting, clang-tidy, buf, shellcheck
+lint: setup     ## formatting, layering, protos, shell scripts, clang-tidy
 	@scripts/lint.sh
 
 asan: setup     ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer

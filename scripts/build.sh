@@ -2,11 +2,10 @@
 # Configures and builds one preset: scripts/build.sh [preset] [target …]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+script=build
+. scripts/say.sh
 preset=${1:-release}
 shift || true
-
-say() { printf '\033[1m[build]\033[0m %s\n' "$*"; }
-fail() { printf '\033[1;31m[build] %s\033[0m\n' "$*" >&2; exit 1; }
 
 # ccache must be told that precompiled headers may be cached.
 export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}

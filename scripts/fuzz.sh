@@ -3,8 +3,8 @@
 # What it finds is written to build/fuzz/findings/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-fail() { printf '\033[1;31m[fuzz] %s\033[0m\n' "$*" >&2; exit 1; }
+script=fuzz
+. scripts/say.sh
 
 command -v clang++ >/dev/null || fail "clang++ is missing; as root run:  apt-get install -y clang libclang-rt-14-dev"
 

@@ -1,25 +1,27 @@
 #!/usr/bin/env bash
-# Formatting, layering, protos, shell scripts and clang-tidy. `scripts/lint.sh --fix` formats in place.
+# Checks form: formatting, layering, protos, shell scripts, the API reference and clang-tidy. Installs what it needs.
+#
+#   scripts/lint.sh           everything (clang-tidy takes some minutes)
+#   scripts/lint.sh --quick   all but clang-tidy: seconds
+#   scripts/lint.sh --fix     formats in place
 set -euo pipefail
 cd "$(dirname "$0")/.."
+script=lint
+. scripts/say.sh
+mode=${1:-all}
 
-say() { printf '\033[1m[lint]\033[0m %s\n' "$*"; }
-fail() { printf '\033[1;31m[lint] %s\033[0m\n' "$*" >&2; exit 1; }
-
-for tool in clang-format:clang-format clang-tidy:clang-tidy shellcheck:shellcheck npm:npm; do
-  command -v "${tool%%:*}" >/dev/null || fail "${tool%%:*} is missing; as root run:  apt-get install -y ${tool##*:}"
-done
+if [ "$mode" = all ]; then scripts/setup.sh --lint; else scripts/setup.sh --lint-quick; fi
 
 mapfile -t sources < <(git ls-files '*.h' '*.cc')
 mapfile -t shells < <(git ls-files '*.sh' .ci/run)
 
-if [ "${1:-}" = --fix ]; then
+if [ "$mode" = --fix ]; then
   clang-format -i "${sources[@]}"
   exit
 fi
 
 say "clang-format: ${#sources[@]} files"
-clang-format --dry-run --Werror "${sources[@]}" || fail "formatting differs; scripts/lint.sh --fix mends it"
+clang-format --dry-run --Werror "${sources[@]}" || fail "formatting differs; scripts/lint.sh --fix corrects it"
 
 say "layering"
 python3 tests/layering_test.py
@@ -28,13 +30,11 @@ say "shellcheck: ${#shells[@]} files"
 shellcheck -x "${shells[@]}"
 
 say "buf lint"
-[ -x .deps/node/node_modules/.bin/buf ] || npm install --silent --no-audit --no-fund --prefix .deps/node @bufbuild/buf@1.75.0 >/dev/null
 (cd proto && ../.deps/node/node_modules/.bin/buf lint)
 
 say "docs/api.md"
-[ -d .deps/protobuf ] || python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check \
-  --break-system-packages --target .deps/protobuf protobuf==6.33.1 || fail "pip could not fetch protobuf: check the network"
 python3 tools/make_api_reference.py --check
+[ "$mode" = all ] || exit 0
 
 # The preset clang compiles each source by itself; of its build only the generated headers are needed.
 say "clang-tidy (some minutes)"

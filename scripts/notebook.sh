@@ -2,6 +2,8 @@
 # Runs every command of docs/notebook.md against the bundled model and writes what it prints, and the charts, into the page.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+script=notebook
+. scripts/say.sh
 stack_name=notebook
 . scripts/stack.sh
 

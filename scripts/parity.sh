@@ -3,9 +3,8 @@
 # Installs transformers into .deps/python if it is missing (7 GB with what it needs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-say() { printf '\033[1m[parity]\033[0m %s\n' "$*"; }
-fail() { printf '\033[1;31m[parity] %s\033[0m\n' "$*" >&2; exit 1; }
+script=parity
+. scripts/say.sh
 
 python=.deps/python/bin/python
 requirements=tools/parity/requirements.txt

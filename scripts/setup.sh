@@ -4,10 +4,13 @@
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
 #   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; Chromium and what drives it, into .deps/browser
+#   scripts/setup.sh --lint     what scripts/lint.sh needs, and nothing else; --lint-quick: without clang-tidy
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
 set -euo pipefail
 cd "$(dirname "$0")/.."
+script=setup
+. scripts/say.sh
 
 packages=(
   g++ cmake make ninja-build ccache pkg-config git ca-certificates python3 python3-pip
@@ -23,9 +26,6 @@ openapi_package='openapi-spec-validator==0.9.0'
 openai_node_package='openai@6.10.0'  # the newest majors ask for a Node that Debian 12 does not have
 browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
-
-say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
-fail() { printf '\033[1;31m[setup] %s\033[0m\n' "$*" >&2; exit 1; }
 
 # Prints the command that makes an unprivileged user root, or nothing for root itself.
 as_root() {
@@ -47,7 +47,7 @@ install_system_packages() {
   say "installing ${#missing[@]} packages: ${missing[*]}"
   $sudo apt-get update -qq || fail "apt-get update failed: check the network, then run this again"
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-    fail "apt-get install failed: mend what the message above names, then run this again"
+    fail "apt-get install failed: fix what the message above names, then run this again"
 }
 
 install_torch() {
@@ -103,7 +103,19 @@ install_browser() {
   fetch_for_tests browser "what drives the browser" "playground_test will be skipped" npm "${browser_packages[@]}"
 }
 
-[ "${1:-}" != --tests ] || packages+=(gnuplot-nox)
+install_lint_tools() {
+  packages=(git ca-certificates python3 python3-pip protobuf-compiler clang-format shellcheck)
+  command -v npm >/dev/null || packages+=(nodejs npm)
+  [ "$1" = --lint-quick ] || packages+=(clang clang-tidy)
+  install_system_packages
+  fetch_for_tests node "buf, which checks protos" "scripts/lint.sh stops there" npm @bufbuild/buf@1.75.0
+  fetch_for_tests protobuf "protobuf for Python" "docs/api.md cannot be checked" pip protobuf==6.33.1
+}
+
+case ${1:-} in
+  --lint*) install_lint_tools "$1"; exit ;;
+  --tests) packages+=(gnuplot-nox) ;;
+esac
 install_system_packages
 install_torch
 if [ "${1:-}" = --tests ]; then
