@@ -79,27 +79,27 @@ export async function streamChat(body, signal, onChunk) {
   if (!done) throw new ApiError(0, { message: 'the stream broke off before its end; ask again' });
 }
 
-// The flat body of a chat request. turns: [{role, text}], the last one the user's; the picture stands in the first.
-export function chatBody({ model, turns, pictureUrl, options, imageOptions }) {
+// The flat body of a chat request. turns: [{role, text}], the last one the user's; the image stands in the first.
+export function chatBody({ model, turns, imageUrl, options, imageOptions }) {
   const messages = turns.map(({ role, text }, index) => {
-    if (index > 0 || !pictureUrl) return { role, content: text };
-    const parts = [{ type: 'image_url', image_url: { url: pictureUrl } }];
+    if (index > 0 || !imageUrl) return { role, content: text };
+    const parts = [{ type: 'image_url', image_url: { url: imageUrl } }];
     if (text) parts.push({ type: 'text', text });
     return { role, content: parts };
   });
   const body = { model, messages, ...options };
-  if (pictureUrl && Object.keys(imageOptions).length > 0) body.image_options = imageOptions;
+  if (imageUrl && Object.keys(imageOptions).length > 0) body.image_options = imageOptions;
   return body;
 }
 
-// The same request for a shell. The picture is read from the file that it came from.
+// The same request for a shell. The image is read from the file that it came from.
 export function curlOf(body, fileName) {
   const address = new URL('v1/chat/completions', document.baseURI).href;
-  const mark = 'PICTURE_GOES_HERE';
+  const mark = 'IMAGE_GOES_HERE';
   const text = JSON.stringify(body, (name, value) =>
     name === 'url' && typeof value === 'string' && value.startsWith('data:') ? value.replace(/,.*$/s, `,${mark}`) : value, 1);
   const escaped = text.replace(/[\\$`]/g, '\\$&');
-  const quoted = `'${(fileName ?? 'picture').replaceAll("'", "'\\''")}'`;
+  const quoted = `'${(fileName ?? 'image').replaceAll("'", "'\\''")}'`;
   const filled = escaped.replace(mark, () => `$(base64 < ${quoted} | tr -d '\\n')`);
   const auth = hasKey() ? ' -H "authorization: Bearer $DIPTYCH_API_KEY"' : '';
   return `curl -sN '${address}' -H 'content-type: application/json'${auth} --data-binary @- <<JSON\n${filled}\nJSON`;

@@ -5,7 +5,7 @@ import { createComposer } from './composer.js';
 import { createAnswer } from './conversation.js';
 import { announce, byId, count, el } from './dom.js';
 import { createHistory } from './history.js';
-import { createPicture } from './image.js';
+import { createImage } from './image.js';
 import { startStatus } from './status.js';
 
 const AUTOMATIC_TRIES = 5;
@@ -15,13 +15,13 @@ let thread = [];       // turns of the conversation, if it is kept
 let asking = null;     // AbortController of the question that is under way
 let relevanceKnown = true;  // until the server says otherwise
 
-const picture = createPicture({ onChange: pictureChanged });
-const answer = createAnswer({ onToken: (map) => picture.showToken(map), paintToken: (canvas, map) => picture.paintToken(canvas, map) });
+const image = createImage({ onChange: imageChanged });
+const answer = createAnswer({ onToken: (map) => image.showToken(map), paintToken: (canvas, map) => image.paintToken(canvas, map) });
 const history = createHistory({ onShow: showAgain });
-const composer = createComposer({ picture, thread: () => thread, onAsk: ask, onStop: () => asking?.abort() });
-const compare = createCompare({ picture, request: (imageOptions) => bodyOf(composer.turns().slice(-1), imageOptions) });
+const composer = createComposer({ image, thread: () => thread, onAsk: ask, onStop: () => asking?.abort() });
+const compare = createCompare({ image, request: (imageOptions) => bodyOf(composer.turns().slice(-1), imageOptions) });
 
-function pictureChanged() {
+function imageChanged() {
   startAnew();
   compare.reset();
   composer.refresh();
@@ -33,21 +33,21 @@ function startAnew() {
 }
 
 function bodyOf(turns, imageOptions) {
-  return api.chatBody({ model: model?.name, turns: turns.length > 0 ? turns : [{ role: 'user', text: '' }], pictureUrl: picture.current?.url,
+  return api.chatBody({ model: model?.name, turns: turns.length > 0 ? turns : [{ role: 'user', text: '' }], imageUrl: image.current?.url,
                         options: composer.options(), imageOptions });
 }
 
 // ---- a question's way
 
 function newRecord(question) {
-  const imageOptions = picture.imageOptions();
+  const imageOptions = image.imageOptions();
   const turns = [...thread, { role: 'user', text: question }];
   const body = bodyOf(turns, imageOptions);
   body.logprobs = true;
   body.top_logprobs = 4;
-  if (picture.current && composer.wantsRelevance() && relevanceKnown && !(body.num_beams > 1) && !(imageOptions.token_merging > 0)) body.return_relevance = true;
+  if (image.current && composer.wantsRelevance() && relevanceKnown && !(body.num_beams > 1) && !(imageOptions.token_merging > 0)) body.return_relevance = true;
   return { at: new Date().toISOString(), question, earlier: thread, body, text: '', entries: [], finish: null, usage: null, diptych: null,
-           pictureName: picture.current?.name, pictureUrl: picture.current?.url, picture: picture.current };
+           imageName: image.current?.name, imageUrl: image.current?.url, image: image.current };
 }
 
 function take(record, chunk) {
@@ -107,8 +107,8 @@ function finish(record) {
   answer.showWhole(record);
   if (!record.diptych) return undefined;
   history.add(record);
-  if (byId('follow').checked && record.picture === picture.current) {
-    thread = [...record.earlier, { role: 'user', text: record.question || 'What is in the picture?' }, { role: 'assistant', text: record.text }];
+  if (byId('follow').checked && record.image === image.current) {
+    thread = [...record.earlier, { role: 'user', text: record.question || 'What is in the image?' }, { role: 'assistant', text: record.text }];
     byId('restart').hidden = false;
     composer.clear();
   }
@@ -116,7 +116,7 @@ function finish(record) {
 }
 
 function showAgain(record) {
-  if (record.picture !== picture.current) picture.put(record.picture ?? null);
+  if (record.image !== image.current) image.put(record.image ?? null);
   answer.showWhole(record, { silent: true });
   byId('answer').scrollIntoView({ block: 'nearest' });
 }
@@ -129,7 +129,7 @@ byId('restart').addEventListener('click', () => { startAnew(); composer.refresh(
 function modelArrived({ model: described, limits }) {
   const changed = model === null || model.name !== described.name;
   model = described;
-  picture.setModel(described, limits);
+  image.setModel(described, limits);
   compare.setModel(described);
   const parameters = (described.parts ?? []).reduce((sum, part) => sum + Number(part.parameters), 0);
   byId('model-line').replaceChildren(el('strong', {}, described.name), ` ${size(parameters)} parameters \u00b7 ${described.dtype} on ${described.device} \u00b7 window ${count(described.window_tokens)}`);

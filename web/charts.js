@@ -5,7 +5,7 @@ import { count, el, milliseconds, percent, plural, svg } from './dom.js';
 export const STAGES = [
   ['gateway', 'Gateway', 'wire', 'Checks, relay and transport'],
   ['tokenize', 'Tokenise', 'language', 'Text to token ids'],
-  ['token_transfer', 'Transfer', 'wire', 'The picture to the vision tier, its visual tokens back'],
+  ['token_transfer', 'Transfer', 'wire', 'The image to the vision tier, its visual tokens back'],
   ['image_decode', 'Decode file', 'vision', 'The encoded file to pixels'],
   ['image_resize', 'Resize', 'vision', 'To the model\u2019s square, normalised'],
   ['vision_queue', 'Vision queue', 'wait', 'Waiting for the vision tier'],
@@ -41,7 +41,7 @@ export function waterfall(timings) {
       el('th', { scope: 'col' }, 'Time'))),
     el('tbody', {}, rows),
     el('tfoot', {}, el('tr', {}, el('th', { scope: 'row' }, 'Total'), el('td', { class: 'track' }), el('td', { class: 'number' }, milliseconds(timings.total))),
-      known ? el('tr', { class: 'lap-note' }, el('td', { colspan: '3' }, 'The picture was known already, so its stages cost nothing or little.')) : null));
+      known ? el('tr', { class: 'lap-note' }, el('td', { colspan: '3' }, 'The image was known already, so its stages cost nothing or little.')) : null));
 }
 
 const key = (kind, text) => el('span', { class: `key key-${kind}` }, text);
@@ -51,7 +51,7 @@ export function budgetBar(budget, { before = false, denseRemaining } = {}) {
   const answer = before ? budget.reserved_output : budget.generated;
   const left = budget.remaining - (before ? budget.reserved_output : 0);
   const parts = [
-    ['image', budget.image_tokens, 'picture'], ['text', budget.text_tokens, 'text'], ['history', budget.history_tokens, 'earlier turns'],
+    ['image', budget.image_tokens, 'image'], ['text', budget.text_tokens, 'text'], ['history', budget.history_tokens, 'earlier turns'],
     ['answer', answer, before ? 'kept for the answer' : 'answer'],
   ].filter(([, tokens]) => tokens > 0);
   const used = budget.window - left;
@@ -63,7 +63,7 @@ export function budgetBar(budget, { before = false, denseRemaining } = {}) {
   const dense = budget.dense_patch_tokens > budget.image_tokens
     ? el('p', { class: 'dense' }, el('span', { class: 'dense-track', 'aria-hidden': 'true' },
         el('span', { class: 'dense-bar', vars: { size: share(Math.min(budget.dense_patch_tokens, scale)) } })),
-        el('span', {}, `without the Q-Former, ${count(budget.dense_patch_tokens)} for the picture alone`, left >= 0 && denseRemaining !== undefined && denseRemaining < (before ? budget.reserved_output : 0)
+        el('span', {}, `without the Q-Former, ${count(budget.dense_patch_tokens)} for the image alone`, left >= 0 && denseRemaining !== undefined && denseRemaining < (before ? budget.reserved_output : 0)
           ? ', which would not fit' : ''))
     : null;
   return el('div', { class: `budget budget-${state}` },

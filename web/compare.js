@@ -1,19 +1,19 @@
-// The same question about the same picture at several resolutions, one after the other so that none slows another.
+// The same question about the same image at several resolutions, one after the other so that none slows another.
 import * as api from './api.js';
 import { announce, byId, count, el, milliseconds, percent } from './dom.js';
 import { sizesOf } from './image.js';
 
 const MOST_TRIES = 5;
 
-// picture: createPicture's. request(imageOptions): the chat body of the question that stands in the composer.
-export function createCompare({ picture, request }) {
+// image: createImage's. request(imageOptions): the chat body of the question that stands in the composer.
+export function createCompare({ image, request }) {
   let model = null, running = null;
 
   const chosen = () => [...byId('compare-sizes').querySelectorAll('input:checked')].map((input) => Number(input.value));
 
   function ready() {
-    byId('compare-run').disabled = running !== null || !picture.current || !model || chosen().length === 0;
-    byId('compare-hint').textContent = !picture.current ? 'needs a picture' : running ? 'asking, one size after the other \u2026' : 'asks the question above; an empty one asks for the caption';
+    byId('compare-run').disabled = running !== null || !image.current || !model || chosen().length === 0;
+    byId('compare-hint').textContent = !image.current ? 'needs an image' : running ? 'asking, one size after the other \u2026' : 'asks the question above; an empty one asks for the caption';
   }
 
   function setModel(described) {
@@ -41,21 +41,21 @@ export function createCompare({ picture, request }) {
 
   function emptyCard(size) {
     return el('li', { class: 'compare-card', 'aria-busy': 'true' },
-      el('div', { class: 'compare-picture' }),
+      el('div', { class: 'compare-image' }),
       el('h3', {}, `${size} px`, size === model.image_size ? el('span', { class: 'muted' }, ' the model\u2019s own') : null),
       el('p', { class: 'compare-answer' }, '\u2026'), el('dl', { class: 'compare-facts' }));
   }
 
   async function one(size, card, signal) {
-    const options = { ...picture.imageOptions(), image_size: size };
+    const options = { ...image.imageOptions(), image_size: size };
     const reply = await patiently(() => api.chat(request(options), signal), card, signal);
-    const seen = await api.analyze({ image: picture.current.url, image_options: options, prepared_image: true }, signal).catch(() => null);
+    const seen = await api.analyze({ image: image.current.url, image_options: options, prepared_image: true }, signal).catch(() => null);
     return { size, text: reply.choices[0].message.content, timings: reply.diptych.timings, usage: reply.usage, seen };
   }
 
   function fill(card, result) {
-    const src = result.seen?.prepared_image ? `data:image/png;base64,${result.seen.prepared_image}` : picture.current.url;
-    card.querySelector('.compare-picture').replaceChildren(el('img', { src, alt: `The picture at ${result.size} px`, class: 'pixels' }));
+    const src = result.seen?.prepared_image ? `data:image/png;base64,${result.seen.prepared_image}` : image.current.url;
+    card.querySelector('.compare-image').replaceChildren(el('img', { src, alt: `The image at ${result.size} px`, class: 'pixels' }));
     card.querySelector('.compare-answer').textContent = result.text || '(nothing)';
     card.removeAttribute('aria-busy');
   }
@@ -112,7 +112,7 @@ export function createCompare({ picture, request }) {
   byId('compare-sizes').addEventListener('change', ready);
   return {
     setModel,
-    // The picture is another.
+    // The image is another.
     reset() {
       running?.abort();
       running = null;

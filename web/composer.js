@@ -11,8 +11,8 @@ const OPTIONS = [
   ['seed', 'seed', (v) => `seed ${v}`], ['repetition_penalty', 'repetition', (v) => `repetition ${v}`],
 ];
 
-// picture: createPicture's. thread(): the turns so far. onAsk(question), onStop().
-export function createComposer({ picture, thread, onAsk, onStop }) {
+// image: createImage's. thread(): the turns so far. onAsk(question), onStop().
+export function createComposer({ image, thread, onAsk, onStop }) {
   const question = byId('question');
   let planning = null, state = '', known = false;
 
@@ -42,7 +42,7 @@ export function createComposer({ picture, thread, onAsk, onStop }) {
     const { max_tokens: most } = options();
     // Nothing typed yet after earlier turns: planned with the shortest question, so that what they take is seen.
     const body = { turns: turns().map(({ role, text }) => ({ role: role === 'user' ? 'ROLE_USER' : 'ROLE_ASSISTANT', text: text || '?' })) };
-    if (picture.current) body.images = [{ height: Math.min(picture.current.height, 8192), width: Math.min(picture.current.width, 8192) }];
+    if (image.current) body.images = [{ height: Math.min(image.current.height, 8192), width: Math.min(image.current.width, 8192) }];
     if (Number.isInteger(most) && most > 0) body.max_new_tokens = most;
     try {
       show((await api.plan(body, own.signal)).windows[0]);
@@ -81,8 +81,8 @@ export function createComposer({ picture, thread, onAsk, onStop }) {
   const planSoon = debounced(200, plan);
 
   function suggest() {
-    const sample = samples.find(({ file }) => file === picture.current?.sample);
-    const questions = picture.current ? (sample?.questions ?? generalQuestions) : [];
+    const sample = samples.find(({ file }) => file === image.current?.sample);
+    const questions = image.current ? (sample?.questions ?? generalQuestions) : [];
     byId('suggestions').replaceChildren(...questions.map((text) =>
       el('button', { type: 'button', class: 'suggestion', onclick: () => { question.value = text; planSoon(); submit(); } }, text)));
   }
@@ -90,9 +90,9 @@ export function createComposer({ picture, thread, onAsk, onStop }) {
   function submit() {
     const text = question.value.trim();
     if (byId('send').disabled) return;
-    if (text === '' && (!picture.current || thread().length > 0)) {
+    if (text === '' && (!image.current || thread().length > 0)) {
       announce('Type a question first');
-      question.placeholder = thread().length > 0 ? 'A follow-up needs words' : 'Type a question, or take a picture first';
+      question.placeholder = thread().length > 0 ? 'A follow-up needs words' : 'Type a question, or take an image first';
       question.focus();
       return;
     }

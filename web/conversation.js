@@ -22,13 +22,13 @@ export function wholeTokens(entries) {
   return tokens;
 }
 
-// What a record exports: the request without the picture's bytes, and the reply.
+// What a record exports: the request without the image's bytes, and the reply.
 export function exported(record) {
   const request = JSON.parse(JSON.stringify(record.body, (name, value) =>
-    name === 'url' && typeof value === 'string' && value.startsWith('data:') ? `file:${record.pictureName}` : value));
+    name === 'url' && typeof value === 'string' && value.startsWith('data:') ? `file:${record.imageName}` : value));
   const { at, question, text, finish, usage, requestId, model } = record;
   const { timings, context_budget, relevance } = record.diptych ?? {};
-  return { at, request_id: requestId, model, picture: record.pictureName ?? null, question, answer: text, finish_reason: finish, usage,
+  return { at, request_id: requestId, model, image: record.imageName ?? null, question, answer: text, finish_reason: finish, usage,
            timings, context_budget, ...(relevance ? { relevance } : {}), request };
 }
 
@@ -94,7 +94,7 @@ export function createAnswer({ onToken, paintToken }) {
       const ends = token.text === '' || token.text === '</s>';
       const words = ends ? 'end' : i === 0 ? token.text.trimStart() : token.text;
       const name = `${ends ? 'end of the answer' : token.text.trim() || 'space'}: probability ${percent(Math.exp(token.logprob), 1)}`
-        + (map ? `, ${percent(map.share)} of its attention on the picture` : '');
+        + (map ? `, ${percent(map.share)} of its attention on the image` : '');
       const span = el('span', { class: ends ? 'token token-end' : 'token', role: 'button', tabindex: '-1', 'data-item': '', 'aria-label': name, 'aria-pressed': 'false',
         vars: { share: map ? map.share.toFixed(3) : '0' },
         onpointerenter: () => look(token, map), onpointerleave: () => look(pinned?.token ?? null, pinned?.map ?? null),
@@ -128,7 +128,7 @@ export function createAnswer({ onToken, paintToken }) {
     if (small) paintToken(small, map);
     return [small, el('code', {}, token.text === '' ? 'end' : token.text.replace(/^ /, '\u2423')), ` p ${percent(Math.exp(token.logprob), 1)}`,
       others.length > 0 ? ` \u00b7 else ${others.map((other) => `${other.token.replace(/^ /, '\u2423') || 'end'} ${percent(Math.exp(other.logprob), 1)}`).join(', ')}` : '',
-      map ? ` \u00b7 ${percent(map.share)} of its attention on the picture` : ''];
+      map ? ` \u00b7 ${percent(map.share)} of its attention on the image` : ''];
   }
 
   function figures(record) {
@@ -157,7 +157,7 @@ export function createAnswer({ onToken, paintToken }) {
         el('button', { type: 'button', class: 'quiet copy', onclick: (click) => copy(code, click.currentTarget) }, 'Copy'));
     } }, name);
     return [el('div', { class: 'card-actions' },
-      toggle('As curl', () => curlOf(record.body, record.pictureName)),
+      toggle('As curl', () => curlOf(record.body, record.imageName)),
       toggle('As JSON', () => JSON.stringify(exported(record), null, 2))), out];
   }
 

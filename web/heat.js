@@ -26,7 +26,7 @@ export function paintTile(canvas, grid) {
   context.putImageData(image, 0, 0);
 }
 
-// Over a picture that fills size x size pixels of the context.
+// Over an image that fills size x size pixels of the context.
 export function paintOverlay(context, grid, size) {
   const width = size / grid.columns, height = size / grid.rows;
   grid.values.forEach((value, i) => {

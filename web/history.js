@@ -12,7 +12,7 @@ export function createHistory({ onShow }) {
     const { timings } = record.diptych;
     const time = new Date(record.at).toLocaleTimeString([], { hour12: false });
     return el('tr', { class: record === chosen ? 'chosen' : null },
-      el('td', { class: 'cell-picture' }, record.pictureUrl ? el('img', { src: record.pictureUrl, alt: record.pictureName, width: 36, height: 36 }) : el('span', { class: 'muted' }, 'text')),
+      el('td', { class: 'cell-image' }, record.imageUrl ? el('img', { src: record.imageUrl, alt: record.imageName, width: 36, height: 36 }) : el('span', { class: 'muted' }, 'text')),
       el('td', { class: 'cell-question' }, el('button', { type: 'button', class: 'link', 'aria-current': record === chosen ? 'true' : null, onclick: () => { choose(record); onShow(record); } },
         record.question || 'caption'), el('span', { class: 'muted when' }, time)),
       el('td', { class: 'cell-answer' }, record.text || '(nothing)'),
@@ -28,7 +28,7 @@ export function createHistory({ onShow }) {
       return;
     }
     const slowest = Math.max(...records.map((record) => record.diptych.timings.total), 1e-9);
-    const heads = ['Picture', 'Question', 'Answer', 'Tokens', 'First token', 'Total'];
+    const heads = ['Image', 'Question', 'Answer', 'Tokens', 'First token', 'Total'];
     byId('history-body').replaceChildren(el('table', { class: 'history' },
       el('thead', {}, el('tr', {}, heads.map((head, i) => el('th', { scope: 'col', class: i > 2 ? 'number' : null }, head)))),
       el('tbody', {}, records.map((record) => row(record, slowest)))));

@@ -1,4 +1,4 @@
-// The left panel: the picture, the pixels that the model gets, and where it looks.
+// The left panel: the image, the pixels that the model gets, and where it looks.
 import * as api from './api.js';
 import { announce, byId, byteSize, count, debounced, el, notice, percent, roving } from './dom.js';
 import { describe, gridOf, paintOverlay, paintTile, rampCss } from './heat.js';
@@ -22,36 +22,36 @@ export async function loadImage(url) {
   return image;
 }
 
-// onChange: called when the picture or its preparation is another.
-export function createPicture({ onChange }) {
+// onChange: called when the image or its preparation is another.
+export function createImage({ onChange }) {
   const canvas = byId('canvas'), stage = byId('stage');
   let limits = {}, model = null;
-  let picture = null;    // {name, blob, url, image, width, height}
-  let analysis = null;   // AnalyzeImageResponse with .image
+  let image = null;    // {name, blob, url, bitmap, width, height}
+  let analysis = null;   // AnalyzeImageResponse with .bitmap
   let pending = null;    // AbortController of the analysis that is awaited
   let kept = null, passing = null, token = null;  // maps {label, grid}: chosen, under the pointer, of an answer's token
 
   // ---- what is drawn
 
   const shown = () => passing ?? token ?? kept;
-  const seen = () => byId('picture').querySelector('input[name=view]:checked').value === 'seen';
+  const seen = () => byId('image').querySelector('input[name=view]:checked').value === 'seen';
 
   function draw() {
     const box = stage.clientWidth;
-    if (!picture || box === 0) return;
+    if (!image || box === 0) return;
     const size = Math.round(box * (window.devicePixelRatio || 1));
     const map = shown();
     canvas.width = canvas.height = size;
     const context = canvas.getContext('2d');
-    const prepared = analysis?.image && (seen() || map);
+    const prepared = analysis?.bitmap && (seen() || map);
     if (prepared) {
       context.imageSmoothingEnabled = false;
-      context.drawImage(analysis.image, 0, 0, size, size);
+      context.drawImage(analysis.bitmap, 0, 0, size, size);
     } else {
-      const scale = Math.min(size / picture.width, size / picture.height);
-      const width = picture.width * scale, height = picture.height * scale;
+      const scale = Math.min(size / image.width, size / image.height);
+      const width = image.width * scale, height = image.height * scale;
       context.imageSmoothingQuality = 'high';
-      context.drawImage(picture.image, (size - width) / 2, (size - height) / 2, width, height);
+      context.drawImage(image.bitmap, (size - width) / 2, (size - height) / 2, width, height);
     }
     if (map) paintOverlay(context, map.grid, size);
     if (byId('grid').checked && prepared) drawGrid(context, size);
@@ -68,7 +68,7 @@ export function createPicture({ onChange }) {
   }
 
   function label(map, prepared) {
-    const what = prepared ? `${picture.name} as the model sees it` : `${picture.name} as sent`;
+    const what = prepared ? `${image.name} as the model sees it` : `${image.name} as sent`;
     canvas.setAttribute('aria-label', map ? `${what}, with the heat map of ${map.label}: ${describe(map.grid)}` : what);
     const legend = byId('legend');
     legend.hidden = !map;
@@ -87,7 +87,7 @@ export function createPicture({ onChange }) {
     const rows = map?.grid.rows ?? analysis?.patch_rows, columns = map?.grid.columns ?? analysis?.patch_columns;
     const box = canvas.getBoundingClientRect();
     const column = Math.floor(((event.clientX - box.left) / box.width) * columns), row = Math.floor(((event.clientY - box.top) / box.height) * rows);
-    const inside = rows > 0 && picture && row >= 0 && row < rows && column >= 0 && column < columns && (map || seen());
+    const inside = rows > 0 && image && row >= 0 && row < rows && column >= 0 && column < columns && (map || seen());
     out.hidden = !inside;
     if (!inside) return;
     const share = map ? `: ${percent(map.grid.values[row * columns + column], 2)}` : '';
@@ -97,7 +97,7 @@ export function createPicture({ onChange }) {
   // ---- maps
 
   function showMaps() {
-    byId('view').disabled = byId('grid').disabled = !analysis?.image;
+    byId('view').disabled = byId('grid').disabled = !analysis?.bitmap;
     const box = byId('maps');
     const maps = [];
     if (analysis?.cls_attention) maps.push(['CLS', 'CLS, the class token in the last vision layer', analysis.cls_attention]);
@@ -130,16 +130,16 @@ export function createPicture({ onChange }) {
 
   function showPath() {
     const steps = [];
-    if (picture) {
-      const type = TYPES[picture.blob.type.split('/')[1]] ?? 'file';
-      steps.push(['sent', `${picture.width} × ${picture.height}`, `${type}, ${byteSize(picture.blob.size)}`]);
+    if (image) {
+      const type = TYPES[image.blob.type.split('/')[1]] ?? 'file';
+      steps.push(['sent', `${image.width} × ${image.height}`, `${type}, ${byteSize(image.blob.size)}`]);
     }
     if (analysis) {
       steps.push(['seen', `${analysis.pixel_shape[3]} × ${analysis.pixel_shape[2]}`, 'pixels'],
         ['patches', `${analysis.patch_rows} × ${analysis.patch_columns}`, model ? `patches of ${model.patch_size} px` : 'patches'],
         ['vision', `${count(analysis.visual_tokens)} × ${count(analysis.visual_width)}`, 'visual tokens']);
       if (model) steps.push(['qformer', count(model.query_tokens), 'query tokens']);
-    } else if (picture && model) {
+    } else if (image && model) {
       steps.push(['qformer', count(model.query_tokens), 'query tokens']);
     }
     byId('path').replaceChildren(...steps.map(([kind, value, what]) =>
@@ -160,22 +160,22 @@ export function createPicture({ onChange }) {
 
   async function analyze() {
     pending?.abort();
-    if (!picture) return;
+    if (!image) return;
     const own = pending = new AbortController();
     const options = imageOptions(), merged = options.token_merging > 0;
     stage.classList.add('busy');
-    byId('picture-notice').replaceChildren();
+    byId('image-notice').replaceChildren();
     try {
-      const reply = await api.analyze({ image: picture.url, image_options: options, cls_attention: !merged, qformer_attention: !merged,
+      const reply = await api.analyze({ image: image.url, image_options: options, cls_attention: !merged, qformer_attention: !merged,
                                         prepared_image: true }, own.signal);
-      const image = reply.prepared_image ? await loadImage(`data:image/png;base64,${reply.prepared_image}`) : null;
+      const bitmap = reply.prepared_image ? await loadImage(`data:image/png;base64,${reply.prepared_image}`) : null;
       if (own.signal.aborted) return;
-      analysis = { ...reply, image };
-      if (merged) byId('picture-notice').append(notice('info', 'No maps with token merging:', 'a merged token has no one place in the picture.'));
+      analysis = { ...reply, bitmap };
+      if (merged) byId('image-notice').append(notice('info', 'No maps with token merging:', 'a merged token has no one place in the image.'));
     } catch (error) {
       if (own.signal.aborted) return;
       analysis = null;
-      byId('picture-notice').append(analysisNotice(error));
+      byId('image-notice').append(analysisNotice(error));
     } finally {
       if (pending === own) stage.classList.remove('busy');
     }
@@ -184,12 +184,12 @@ export function createPicture({ onChange }) {
 
   function analysisNotice(error) {
     if (error.status === 404 || error.status === 501) {
-      return notice('info', 'This server does not analyse pictures.', 'Questions are answered all the same.');
+      return notice('info', 'This server does not analyse images.', 'Questions are answered all the same.');
     }
     if (error.status === 429 || error.status === 503 || error.status === 0) {
       return notice('warning', 'Not analysed:', error.message, el('button', { type: 'button', onclick: analyze }, 'Try again'));
     }
-    return notice('error', 'This picture is refused:', error.message);
+    return notice('error', 'This image is refused:', error.message);
   }
 
   function afterAnalysis() {
@@ -207,38 +207,38 @@ export function createPicture({ onChange }) {
   // ---- sources
 
   async function take(blob, name, sample = null) {
-    let image;
+    let bitmap;
     const address = URL.createObjectURL(blob);
     try {
-      image = await loadImage(address);
+      bitmap = await loadImage(address);
     } catch {
       URL.revokeObjectURL(address);
-      byId('picture-notice').replaceChildren(notice('error', `${name} is not a picture that can be shown.`, 'Take a PNG, JPEG or WebP file.'));
-      announce('This file is not a picture that can be shown');
+      byId('image-notice').replaceChildren(notice('error', `${name} is not an image that can be shown.`, 'Take a PNG, JPEG or WebP file.'));
+      announce('This file is not an image that can be shown');
       return;
     }
     const most = Number(limits.max_image_bytes ?? Infinity);
     if (blob.size > most) {
-      byId('picture-notice').replaceChildren(notice('error', `${name} is too large:`, `${byteSize(blob.size)}; this server takes ${byteSize(most)} at most. Save it smaller or as JPEG.`));
+      byId('image-notice').replaceChildren(notice('error', `${name} is too large:`, `${byteSize(blob.size)}; this server takes ${byteSize(most)} at most. Save it smaller or as JPEG.`));
       return;
     }
-    put({ name, blob, url: await dataUrl(blob), image, width: image.naturalWidth, height: image.naturalHeight, sample });
+    put({ name, blob, url: await dataUrl(blob), bitmap, width: bitmap.naturalWidth, height: bitmap.naturalHeight, sample });
   }
 
   function put(next) {
-    picture = next;
+    image = next;
     analysis = kept = passing = token = null;
-    byId('picture-notice').replaceChildren();
-    byId('stage-empty').hidden = picture !== null;
-    byId('picture-tools').hidden = picture === null;
-    for (const button of byId('samples').children) button.setAttribute('aria-pressed', String(picture?.sample === button.dataset.file));
-    if (picture) {
-      announce(`${picture.name}, ${picture.width} by ${picture.height} pixels`);
+    byId('image-notice').replaceChildren();
+    byId('stage-empty').hidden = image !== null;
+    byId('image-tools').hidden = image === null;
+    for (const button of byId('samples').children) button.setAttribute('aria-pressed', String(image?.sample === button.dataset.file));
+    if (image) {
+      announce(`${image.name}, ${image.width} by ${image.height} pixels`);
     } else {
       pending?.abort();
       stage.classList.remove('busy');
       canvas.width = canvas.height = 1;
-      canvas.setAttribute('aria-label', 'No picture yet');
+      canvas.setAttribute('aria-label', 'No image yet');
       byId('legend').hidden = true;
     }
     showMaps();
@@ -255,7 +255,7 @@ export function createPicture({ onChange }) {
 
   function takeFiles(files) {
     const file = [...files].find((one) => one.type.startsWith('image/')) ?? files[0];
-    if (file) take(file, file.name || 'pasted picture');
+    if (file) take(file, file.name || 'pasted image');
   }
 
   byId('samples').append(...samples.map((sample) =>
@@ -289,15 +289,15 @@ export function createPicture({ onChange }) {
   }
 
   return {
-    get current() { return picture; },
+    get current() { return image; },
     imageOptions,
     // {label, grid} of an answer's token, or null.
     showToken(map) { token = map; draw(); },
     // The same in small, where the panel itself is out of sight.
     paintToken(small, map) {
       const size = small.width, context = small.getContext('2d');
-      const image = analysis?.image ?? picture?.image;
-      if (image) context.drawImage(image, 0, 0, size, size);
+      const bitmap = analysis?.bitmap ?? image?.bitmap;
+      if (bitmap) context.drawImage(bitmap, 0, 0, size, size);
       paintOverlay(context, map.grid, size);
     },
     put,
@@ -312,7 +312,7 @@ export function createPicture({ onChange }) {
         ...sizes.filter((size) => size !== model.image_size).map((size) => el('option', { value: size }, String(size))));
       byId('token-merging').max = '0.5';
       showPath();
-      if (picture) analyze();
+      if (image) analyze();
     },
   };
 }

@@ -1,4 +1,4 @@
-// The bundled pictures and questions that the demo model was made for.
+// The bundled images and questions that the demo model was made for.
 export const samples = [
   { file: 'red_circle_blue_star.webp', name: 'Red circle, blue star',
     questions: ['What color is the circle?', 'Where is the star?', 'Which is bigger, the red circle or the blue star?'] },

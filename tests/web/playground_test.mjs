@@ -119,7 +119,7 @@ test('the first load is small, complete and closed to other origins', async (t) 
   assert.equal((await fetch(`${ORIGIN}/`, { method: 'POST' })).status, 405);
 });
 
-test('a picture is asked about by keyboard alone, and the answer streams', async (t) => {
+test('an image is asked about by keyboard alone, and the answer streams', async (t) => {
   const page = await open(t);
   await audit(page, 'empty page');
   await page.keyboard.press('Tab');
@@ -128,7 +128,7 @@ test('a picture is asked about by keyboard alone, and the answer streams', async
   await page.keyboard.press('/');
   assert.equal(await page.evaluate(() => document.activeElement.id), 'question');
   await page.keyboard.type('What color is the circle?');
-  await page.waitForFunction(() => document.querySelector('#budget .budget-words')?.textContent.includes('picture'));
+  await page.waitForFunction(() => document.querySelector('#budget .budget-words')?.textContent.includes('image'));
   await page.keyboard.press('Enter');
   await answered(page);
   assert.equal(await said(page), 'red');
@@ -149,7 +149,7 @@ test('a picture is asked about by keyboard alone, and the answer streams', async
   const stages = await page.locator('.waterfall tbody tr').count();
   assert.equal(stages, 13);
   assert.match(await page.locator('.waterfall tfoot').textContent(), /Total\s*[\d.]+ m?s/);
-  assert.match(await page.locator('.card .budget-words').textContent(), /16 picture \+ \d+ text \+ \d+ answer of 160 tokens, \d+ left/);
+  assert.match(await page.locator('.card .budget-words').textContent(), /16 image \+ \d+ text \+ \d+ answer of 160 tokens, \d+ left/);
 
   await tabTo(page, '.said .token');  // one stop for the whole answer
   await page.keyboard.press('ArrowRight');
@@ -199,7 +199,7 @@ test('the pixels that the model got, and where it looks, are shown', async (t) =
   await page.waitForFunction(() => document.getElementById('path')?.textContent.includes('168 × 168'));
   assert.match(await page.locator('#path').textContent(), /12 × 12.*145 × 128/);
   await page.locator('#token-merging').fill('0.1');
-  await page.waitForFunction(() => document.getElementById('picture-notice')?.textContent.includes('No maps'));
+  await page.waitForFunction(() => document.getElementById('image-notice')?.textContent.includes('No maps'));
   assert.equal(await page.locator('.map').count(), 0);
 });
 
@@ -213,7 +213,7 @@ test('each word of an answer shows where it looked', async (t) => {
   await tabTo(page, '.said .token');
   await page.keyboard.press('ArrowRight');
   await page.keyboard.press('ArrowRight');
-  assert.match(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), /^circle: probability .*, \d+ % of its attention on the picture$/);
+  assert.match(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), /^circle: probability .*, \d+ % of its attention on the image$/);
   assert.match(await label(page), /heat map of the token “circle”: most in row/);
   assert.notEqual(await pixels(page), bare);
   await page.keyboard.press('Enter');
@@ -300,11 +300,11 @@ test('a question that does not fit is warned of before it is sent, and its refus
   await audit(page, 'refused question');
 });
 
-test('a file that is no picture is refused with what to do', async (t) => {
+test('a file that is no image is refused with what to do', async (t) => {
   const page = await open(t);
-  await page.locator('#file').setInputFiles({ name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('no picture') });
-  await page.waitForSelector('#picture-notice .notice-error');
-  assert.match(await page.locator('#picture-notice').textContent(), /notes\.png is not a picture that can be shown.*PNG, JPEG or WebP/s);
+  await page.locator('#file').setInputFiles({ name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('no image') });
+  await page.waitForSelector('#image-notice .notice-error');
+  assert.match(await page.locator('#image-notice').textContent(), /notes\.png is not an image that can be shown.*PNG, JPEG or WebP/s);
   const gif = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
   await page.locator('#file').setInputFiles({ name: 'still.gif', mimeType: 'image/gif', buffer: gif });
   await page.waitForSelector('#stage-empty', { state: 'hidden' });
