@@ -10,11 +10,6 @@ namespace diptych::gateway {
 
 inline constexpr int kMaxChoices = 8;
 
-// The reason (ErrorInfo) of parameters that exist at OpenAI and not here.
-inline constexpr std::string_view kUnsupportedParameter = "UNSUPPORTED_PARAMETER";
-// The reason of values of a wrong type or form.
-inline constexpr std::string_view kInvalidValue = "INVALID_VALUE";
-
 struct OpenAiRequest {
   v1::Question question;  // request_id and model as given; not checked against any limit
   int top_logprobs = 0;   // alternatives to show of each token

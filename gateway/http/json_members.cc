@@ -1,0 +1,94 @@
+#include "gateway/http/json_members.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+
+using nlohmann::json;
+
+absl::Status Invalid(std::string_view field, std::string_view message) {
+  return InvalidField(kInvalidValue, field, message);
+}
+
+absl::Status Unsupported(std::string_view field) {
+  const absl::string_view name(field.data(), field.size());
+  return InvalidField(kUnsupportedParameter, field, absl::StrCat("\"", name, "\" is not something this model can do"));
+}
+
+Members::Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
+  if (!object.is_object()) Fail(Invalid(path_, "takes an object"));
+}
+
+const json* Members::Take(const char* name) {
+  taken_.insert(name);
+  if (!object_.is_object()) return nullptr;
+  const auto found = object_.find(name);
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::optional<int32_t> Members::TakeInteger(const char* name) {
+  const json* value = Take(name);
+  if (value == nullptr) return std::nullopt;
+  const bool whole =
+      value->is_number_integer() && (!value->is_number_unsigned() || value->get<uint64_t>() <= INT32_MAX);
+  if (!whole || value->get<int64_t>() > INT32_MAX || value->get<int64_t>() < INT32_MIN) {
+    Fail(Invalid(Path(name), "takes a whole number"));
+    return std::nullopt;
+  }
+  return static_cast<int32_t>(value->get<int64_t>());
+}
+
+std::optional<double> Members::TakeNumber(const char* name) {
+  const json* value = Take(name);
+  if (value == nullptr) return std::nullopt;
+  if (value->is_number()) return value->get<double>();
+  Fail(Invalid(Path(name), "takes a number"));
+  return std::nullopt;
+}
+
+bool Members::Flag(const char* name) {
+  const json* value = Take(name);
+  if (value == nullptr) return false;
+  if (!value->is_boolean()) Fail(Invalid(Path(name), "takes true or false"));
+  return value->is_boolean() && value->get<bool>();
+}
+
+std::string Members::Text(const char* name) {
+  const json* value = Take(name);
+  if (value == nullptr) return "";
+  if (!value->is_string()) Fail(Invalid(Path(name), "takes a string"));
+  return value->is_string() ? value->get<std::string>() : "";
+}
+
+void Members::Ignore(std::initializer_list<const char*> names) {
+  taken_.insert(names.begin(), names.end());
+}
+
+void Members::Neutral(const char* name, const json& neutral) {
+  const json* value = Take(name);
+  if (value == nullptr || *value == neutral || *value == false || *value == 0) return;
+  if ((value->is_string() || value->is_structured()) && value->empty()) return;
+  Fail(Unsupported(Path(name)));
+}
+
+void Members::Fail(absl::Status status) {
+  if (status_.ok()) status_ = std::move(status);
+}
+
+std::string Members::Path(std::string_view name) const {
+  const absl::string_view member(name.data(), name.size());
+  return path_.empty() ? std::string(member) : absl::StrCat(path_, ".", member);
+}
+
+absl::Status Members::Finish() {
+  if (!status_.ok() || !object_.is_object()) return status_;
+  for (const auto& [name, value] : object_.items()) {
+    if (!taken_.contains(name) && !value.is_null()) return Unsupported(Path(name.substr(0, 64)));
+  }
+  return status_;
+}
+
+}  // namespace diptych::gateway

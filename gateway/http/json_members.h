@@ -1,0 +1,75 @@
+// The members of a JSON object, taken one by one.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace diptych::gateway {
+
+// The reason (ErrorInfo) of parameters that exist at OpenAI and not here.
+inline constexpr std::string_view kUnsupportedParameter = "UNSUPPORTED_PARAMETER";
+// The reason of values of a wrong type or form.
+inline constexpr std::string_view kInvalidValue = "INVALID_VALUE";
+
+// INVALID_ARGUMENT for `field`, with the reasons above.
+absl::Status Invalid(std::string_view field, std::string_view message);
+absl::Status Unsupported(std::string_view field);
+
+// Takes an object's members one by one; what nobody took is unsupported. The first fault is kept. null counts as
+// absent. Outlived by the object.
+class Members {
+ public:
+  // `path` names the object in faults; empty for the whole body.
+  Members(const nlohmann::json& object, std::string path);
+
+  // nullptr if the member is absent.
+  const nlohmann::json* Take(const char* name);
+
+  // Calls `set` with an int32_t if the member is there.
+  template <typename Set>
+  void Integer(const char* name, Set&& set) {
+    if (const std::optional<int32_t> value = TakeInteger(name)) set(*value);
+  }
+
+  // Calls `set` with a double if the member is there.
+  template <typename Set>
+  void Number(const char* name, Set&& set) {
+    if (const std::optional<double> value = TakeNumber(name)) set(*value);
+  }
+
+  // false if the member is absent.
+  bool Flag(const char* name);
+  // Empty if the member is absent.
+  std::string Text(const char* name);
+
+  // Takes what has no meaning here and changes no answer, whatever it says.
+  void Ignore(std::initializer_list<const char*> names);
+
+  // Takes what may be there as long as it asks for nothing: null, false, 0, `neutral`, "", [] or {}.
+  void Neutral(const char* name, const nlohmann::json& neutral = nullptr);
+
+  void Fail(absl::Status status);
+
+  std::string Path(std::string_view name) const;
+
+  // The first fault; UNSUPPORTED_PARAMETER if there is a member that nobody took.
+  absl::Status Finish();
+
+ private:
+  std::optional<int32_t> TakeInteger(const char* name);
+  std::optional<double> TakeNumber(const char* name);
+
+  const nlohmann::json& object_;
+  const std::string path_;
+  std::set<std::string, std::less<>> taken_;
+  absl::Status status_;
+};
+
+}  // namespace diptych::gateway
