@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <string>
 
-#include "cli/client.h"
-#include "cli/commands.h"
+#include "cli/commands/commands.h"
+#include "cli/connection/client.h"
 #include "common/build_info.h"
 
 int main(int argc, char** argv) {

@@ -35,6 +35,16 @@ ROOMS = {
         "tiers": {"gateway/options.h"},
         "http": {"gateway/deadline_timer.h"},
     },
+    "cli": {
+        "": {"commands", "connection"},
+        "commands": {"charts", "connection", "images", "measurements", "questions", "terminal"},
+        "measurements": {"charts", "images", "terminal"},
+        "questions": {"connection", "images", "terminal"},
+        "charts": {"connection", "terminal"},
+        "connection": {"terminal"},
+        "images": set(),
+        "terminal": set(),
+    },
 }
 # Libraries that only blip2 and what is built on it may include.
 TENSOR_HEADERS = re.compile(r"^(ATen|torch|c10|opencv2)/")

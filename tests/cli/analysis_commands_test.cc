@@ -4,7 +4,7 @@
 
 #include <mutex>
 
-#include "cli/filter_program.h"
+#include "cli/charts/filter_program.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "tests/cli/cli_fixture.h"

@@ -3,7 +3,7 @@
 
 #include <mutex>
 
-#include "cli/client.h"
+#include "cli/connection/client.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "tests/cli/cli_fixture.h"

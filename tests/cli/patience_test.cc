@@ -1,4 +1,4 @@
-#include "cli/patience.h"
+#include "cli/connection/patience.h"
 
 #include <gtest/gtest.h>
 

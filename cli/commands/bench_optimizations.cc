@@ -1,0 +1,179 @@
+// diptych bench optimizations: each against float32 without any, on servers of its own.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "cli/charts/gnuplot.h"
+#include "cli/charts/terminal_chart.h"
+#include "cli/commands/bench.h"
+#include "cli/connection/client.h"
+#include "cli/connection/errors.h"
+#include "cli/measurements/fresh.h"
+#include "cli/measurements/in_order.h"
+#include "cli/measurements/optimizations.h"
+#include "cli/measurements/own_stack.h"
+#include "cli/questions/json.h"
+#include "cli/terminal/text.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+struct OptimizationsOptions {
+  std::string model, device = "cpu";
+  int threads = 0;
+  int requests = 24, rounds = 3, at_once = 8, new_tokens = 16;
+  double token_merging = 0.1;
+  std::vector<std::string> techniques;  // empty: all
+  absl::Duration deadline = absl::Minutes(10);
+  bool json = false;
+  PlotOption plot;
+};
+
+// Asks `count` questions, `technique.at_once` in flight. All are made beforehand: drawing images is not measured.
+absl::Status AskMany(Client& client, const Technique& technique, const std::vector<v1::Question>& questions) {
+  absl::Status first_error;
+  ForEachInOrder<absl::Status>(
+      questions.size(), technique.at_once, [&](size_t i) { return client.Ask(questions[i]).status(); },
+      [&](size_t, const absl::Status& status) { first_error.Update(status); });
+  return first_error;
+}
+
+absl::StatusOr<std::vector<v1::Question>> MakeQuestions(const Technique& technique, int count, int side,
+                                                        int new_tokens) {
+  std::vector<v1::Question> questions;
+  for (int i = 0; i < count; ++i) {
+    DIPTYCH_ASSIGN_OR_RETURN(v1::Question question, FreshQuestion(1, side, new_tokens));
+    if (technique.one_image && i > 0) *question.mutable_images() = questions.front().images();
+    if (technique.token_merging > 0) question.mutable_image_options()->set_token_merging(technique.token_merging);
+    questions.push_back(std::move(question));
+  }
+  return questions;
+}
+
+OwnStackOptions StackFor(const OptimizationsOptions& options, const Technique& technique) {
+  OwnStackOptions stack{
+      .model = options.model, .device = options.device, .dtype = technique.dtype, .threads = options.threads};
+  if (technique.one_image) return stack;
+  stack.vision_flags.push_back("--cache_bytes=0");
+  stack.language_flags.push_back("--cache_bytes=0");
+  return stack;
+}
+
+// One round: servers of their own, a warm-up, then the questions. Adds the seconds for one answer.
+absl::Status MeasureRound(const OptimizationsOptions& options, Technique& technique) {
+  DIPTYCH_ASSIGN_OR_RETURN(const auto stack, OwnStack::Start(StackFor(options, technique)));
+  CommonOptions common;
+  common.server = stack->address();
+  common.deadline = options.deadline;
+  DIPTYCH_ASSIGN_OR_RETURN(Client client, Client::Open(common));
+  DIPTYCH_ASSIGN_OR_RETURN(const v1::GetModelResponse served, client.GetModel());
+  const int side = std::max(served.model().image_size(), 1);
+  DIPTYCH_ASSIGN_OR_RETURN(const auto warm_up, MakeQuestions(technique, technique.at_once, side, options.new_tokens));
+  DIPTYCH_RETURN_IF_ERROR(AskMany(client, technique, warm_up));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto questions, MakeQuestions(technique, options.requests, side, options.new_tokens));
+  const double processor_before = stack->ProcessorSeconds();
+  const absl::Time begin = absl::Now();
+  DIPTYCH_RETURN_IF_ERROR(AskMany(client, technique, questions));
+  technique.seconds_per_answer.push_back(absl::ToDoubleSeconds(absl::Now() - begin) / options.requests);
+  technique.processor_per_answer.push_back((stack->ProcessorSeconds() - processor_before) / options.requests);
+  return absl::OkStatus();
+}
+
+absl::Status MeasureAndTell(const OptimizationsOptions& options, int round, Technique& technique) {
+  const absl::Status status = MeasureRound(options, technique);
+  if (!status.ok()) return Annotate(status, technique.name);
+  std::fprintf(stderr, "round %d of %d  %-9s  %s an answer\n", round, options.rounds, technique.name.c_str(),
+               FormatSeconds(technique.seconds_per_answer.back()).c_str());
+  return absl::OkStatus();
+}
+
+bool Wanted(const OptimizationsOptions& options, const std::string& name) {
+  const auto& names = options.techniques;
+  return names.empty() || name == "baseline" || std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// The techniques take turns, so that a machine's moods meet all of them.
+absl::StatusOr<std::vector<Technique>> MeasureTechniques(const OptimizationsOptions& options) {
+  std::vector<Technique> techniques = Techniques(options.token_merging, options.at_once);
+  std::erase_if(techniques, [&](const Technique& technique) { return !Wanted(options, technique.name); });
+  for (int round = 1; round <= options.rounds; ++round) {
+    for (Technique& technique : techniques) DIPTYCH_RETURN_IF_ERROR(MeasureAndTell(options, round, technique));
+    if (round == 1 && Wanted(options, "combined")) {
+      techniques.push_back(Combined(techniques));
+      DIPTYCH_RETURN_IF_ERROR(MeasureAndTell(options, round, techniques.back()));
+    }
+  }
+  return techniques;
+}
+
+int BenchOptimizations(const OptimizationsOptions& options) {
+  if (const absl::Status status = options.plot.Check(); !status.ok()) return ReportError(status, options.json);
+  std::error_code error;
+  if (!std::filesystem::is_directory(options.model, error)) {
+    std::fprintf(stderr, "diptych: --model %s: there is no such folder\n", options.model.c_str());
+    return kUsage;
+  }
+  const auto techniques = MeasureTechniques(options);
+  if (!techniques.ok()) return ReportError(techniques.status(), options.json);
+  const Chart chart = TechniqueChart(*techniques);
+  if (options.json) {
+    for (const Technique& technique : *techniques) PrintJson(TechniqueJson(technique, techniques->front()));
+  } else {
+    std::printf("%s\n%s", TechniqueTable(*techniques).c_str(), TerminalChart(chart).c_str());
+  }
+  const absl::Status written = options.plot.Write(chart);
+  return written.ok() ? kFine : ReportError(written, options.json, "--plot");
+}
+
+}  // namespace
+
+void AddBenchOptimizations(CLI::App& bench, Run& run) {
+  CLI::App& command = *bench.add_subcommand("optimizations",
+                                            "Measure dtypes, token merging, batching and caches on servers of its own");
+  const auto options = std::make_shared<OptimizationsOptions>();
+  command.add_option("--model", options->model, "Checkpoint folder")->required();
+  command.add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
+  command.add_option("--threads", options->threads, "Threads of one operator; 0: one for each core")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--requests", options->requests, "Questions that each technique answers in a round")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command.add_option("--rounds", options->rounds, "Rounds; the median counts")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  command.add_option("--at_once", options->at_once, "Questions in flight of `batching` and `combined`")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command.add_option("--new_tokens", options->new_tokens, "Tokens that each answer has")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command.add_option("--token_merging", options->token_merging, "Share of patch tokens merged in each layer")
+      ->check(CLI::Range(0.0, 0.5))
+      ->capture_default_str();
+  command
+      .add_option("--techniques", options->techniques,
+                  "Only these, beside the baseline: bfloat16, float16, merging, batching, caches, combined")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"baseline", "bfloat16", "float16", "merging", "batching", "caches", "combined"}));
+  command.add_flag("--json", options->json, "One JSON object a line");
+  options->plot.AddTo(command);
+  command.footer(
+      "Starts vision_service, language_service and gateway from the folder of this program, on free ports, once for "
+      "each\n"
+      "technique and round, and stops them. The baseline is the notebook's way: float32, one question at a time, "
+      "every\n"
+      "image computed. `caches` and `combined` ask all their questions about one image. int8 and int4 are not "
+      "built.");
+  command.callback([options, &run] { run = [options] { return BenchOptimizations(*options); }; });
+}
+
+}  // namespace diptych::cli

@@ -1,0 +1,122 @@
+// diptych sweep: one question about one image at several resolutions.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "cli/charts/gnuplot.h"
+#include "cli/charts/terminal_chart.h"
+#include "cli/commands/commands.h"
+#include "cli/connection/client.h"
+#include "cli/connection/errors.h"
+#include "cli/images/image.h"
+#include "cli/measurements/fresh.h"
+#include "cli/measurements/sweep_chart.h"
+#include "cli/questions/json.h"
+#include "cli/questions/question_options.h"
+#include "common/question_limits.h"
+#include "common/stage_clock.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+struct SweepOptions {
+  CommonOptions common;
+  QuestionOptions question;
+  PlotOption plot;
+  std::string image, text;
+  std::vector<int> sizes = {128, 224, 336, 448};
+  int repeat = 3;
+};
+
+absl::StatusOr<v1::Question> SweepQuestion(const SweepOptions& options) {
+  v1::Question question;
+  options.question.Apply(question);
+  DIPTYCH_ASSIGN_OR_RETURN(*question.add_images()->mutable_data(), ReadImage(options.image));
+  if (options.text.empty()) return question;
+  v1::Turn* turn = question.add_turns();
+  turn->set_role(v1::ROLE_USER);
+  turn->set_text(options.text);
+  return question;
+}
+
+absl::Status MeasureSize(Client& client, v1::Question question, SweptSize& swept) {
+  question.mutable_image_options()->set_image_size(swept.image_size);
+  KeepFromCaches(*question.mutable_image_options());
+  DIPTYCH_ASSIGN_OR_RETURN(swept.answer, client.Ask(question));
+  swept.seconds.push_back(ToSeconds(FromProtoDuration(swept.answer.timings().total())));
+  swept.vit_seconds.push_back(ToSeconds(FromProtoDuration(swept.answer.timings().vit())));
+  swept.cache_hits += CacheHitsOf(swept.answer);
+  return absl::OkStatus();
+}
+
+// The sizes take turns, so that a machine's moods meet all of them.
+absl::StatusOr<std::vector<SweptSize>> Measure(Client& client, const SweepOptions& options) {
+  DIPTYCH_ASSIGN_OR_RETURN(const v1::GetModelResponse served, client.GetModel());
+  DIPTYCH_ASSIGN_OR_RETURN(const v1::Question question, SweepQuestion(options));
+  std::vector<SweptSize> sizes = AllowedSizes(options.sizes, served.model().patch_size());
+  for (const SweptSize& size : sizes) {
+    if (size.image_size == size.requested) continue;
+    std::fprintf(stderr, "diptych: %d is no multiple of the patch size %d (at most %d); %d is measured instead\n",
+                 size.requested, served.model().patch_size(), kMaxImageSize, size.image_size);
+  }
+  for (int i = 0; i < options.repeat; ++i) {
+    for (SweptSize& size : sizes) {
+      DIPTYCH_RETURN_IF_ERROR(MeasureSize(client, question, size));
+    }
+  }
+  return sizes;
+}
+
+int Sweep(const SweepOptions& options) {
+  if (const absl::Status status = options.plot.Check(); !status.ok()) return ReportError(status, options.common.json);
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(options.image, error)) {
+    std::fprintf(stderr, "diptych: --image %s: there is no such file\n", options.image.c_str());
+    return kUsage;
+  }
+  auto client = Client::Open(options.common);
+  if (!client.ok()) return ReportError(client.status(), options.common.json);
+  const auto sizes = Measure(*client, options);
+  if (!sizes.ok()) return ReportError(sizes.status(), options.common.json);
+  const Chart chart = SweepChart(*sizes);
+  if (options.common.json) {
+    for (const SweptSize& size : *sizes) PrintJson(SweptJson(size));
+  } else {
+    std::printf("%s\n%s", SweepTable(*sizes).c_str(), TerminalChart(chart).c_str());
+  }
+  const absl::Status written = options.plot.Write(chart);
+  return written.ok() ? kFine : ReportError(written, options.common.json, "--plot");
+}
+
+}  // namespace
+
+void AddSweep(CLI::App& app, Run& run) {
+  CLI::App& command = *app.add_subcommand("sweep", "Ask one question about an image at several resolutions");
+  const auto options = std::make_shared<SweepOptions>();
+  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP)")->required();
+  command.add_option("--question", options->text, "Question; without one the answer is a caption");
+  command.add_option("--sizes", options->sizes, "Sides in pixels of what the vision transformer sees")
+      ->delimiter(',')
+      ->expected(1, 64)
+      ->check(CLI::Range(1U, kMaxImageSide))
+      ->capture_default_str();
+  command.add_option("--repeat", options->repeat, "Times that each size is measured; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  options->plot.AddTo(command);
+  options->question.AddTo(command);
+  options->common.AddTo(command);
+  command.footer(
+      "Each size changes what the vision transformer sees (--image_size of `ask`). To shrink the image before it is\n"
+      "prepared for the model's own size, which leaves the number of tokens as it is, use --max_side of `ask`. With\n"
+      "--max_side here, repeats are found in the caches.");
+  command.callback([options, &run] { run = [options] { return Sweep(*options); }; });
+}
+
+}  // namespace diptych::cli

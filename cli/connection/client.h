@@ -1,0 +1,116 @@
+// The connection to a gateway, and what is the same for every command.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "cli/connection/patience.h"
+#include "diptych/v1/gateway.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace CLI {
+class App;
+}
+
+namespace diptych::cli {
+
+// Process exit codes.
+inline constexpr int kFine = 0;
+inline constexpr int kFailed = 1;  // refused by the server, or failed
+inline constexpr int kUsage = 2;
+inline constexpr int kUnreachable = 3;
+
+// Options that every command takes.
+struct CommonOptions {
+  std::string server = "127.0.0.1:7000";
+  std::string tls_ca;   // PEM file; empty: no TLS
+  std::string api_key;  // empty: none is sent
+  absl::Duration deadline = absl::Minutes(2);
+  bool json = false;
+
+  void AddTo(CLI::App& command);
+};
+
+// Thread-safe.
+class Client {
+ public:
+  // Does not connect yet. An error if tls_ca cannot be read.
+  static absl::StatusOr<Client> Open(const CommonOptions& options);
+
+  // Both ask again, within the deadline and a few times, while the server is full, and say so on standard error.
+  absl::StatusOr<v1::Answer> Ask(const v1::Question& question);
+  // Calls `on_delta` with each piece of text.
+  template <typename OnDelta>
+  absl::StatusOr<v1::Answer> AskStream(const v1::Question& question, OnDelta&& on_delta);
+  // Asks once, also if the server is full.
+  template <typename OnDelta>
+  absl::StatusOr<v1::Answer> AskStreamImpatiently(const v1::Question& question, OnDelta&& on_delta) {
+    return AskStreamOnce(question, Deadline(), on_delta);
+  }
+  absl::StatusOr<v1::AnalyzeImageResponse> AnalyzeImage(const v1::AnalyzeImageRequest& request);
+  absl::StatusOr<v1::PlanContextResponse> PlanContext(const v1::PlanContextRequest& request);
+  absl::StatusOr<v1::GetModelResponse> GetModel();
+  // OK if the gateway reports `service` as serving; UNAVAILABLE with reason NOT_SERVING if it says it is not.
+  absl::Status CheckHealth(const std::string& service);
+
+ private:
+  Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options);
+  absl::Time Deadline() const;
+  void Prepare(grpc::ClientContext& context, absl::Time deadline) const;
+  // `once`, a function of the deadline, as often as it is worth it.
+  template <typename Once>
+  absl::StatusOr<v1::Answer> AskPatiently(Once&& once);
+  absl::StatusOr<v1::Answer> AskOnce(const v1::Question& question, absl::Time deadline);
+  template <typename OnDelta>
+  absl::StatusOr<v1::Answer> AskStreamOnce(const v1::Question& question, absl::Time deadline, OnDelta&& on_delta);
+  // True, after a wait, if the question is worth asking again.
+  bool MayAskAgain(const absl::Status& status, Patience& patience) const;
+  // Says "no gateway answers" instead of the transport's own words.
+  absl::Status ToStatus(const grpc::Status& status) const;
+
+  std::unique_ptr<v1::GatewayService::Stub> gateway_;
+  std::unique_ptr<grpc::health::v1::Health::Stub> health_;
+  std::string server_;
+  std::string authorization_;
+  absl::Duration deadline_;
+  bool json_;
+};
+
+template <typename OnDelta>
+absl::StatusOr<v1::Answer> Client::AskStream(const v1::Question& question, OnDelta&& on_delta) {
+  return AskPatiently([&](absl::Time deadline) { return AskStreamOnce(question, deadline, on_delta); });
+}
+
+template <typename Once>
+absl::StatusOr<v1::Answer> Client::AskPatiently(Once&& once) {
+  const absl::Time deadline = Deadline();
+  Patience patience(deadline);
+  for (;;) {
+    absl::StatusOr<v1::Answer> answer = once(deadline);
+    if (answer.ok() || !MayAskAgain(answer.status(), patience)) return answer;
+  }
+}
+
+template <typename OnDelta>
+absl::StatusOr<v1::Answer> Client::AskStreamOnce(const v1::Question& question, absl::Time deadline,
+                                                 OnDelta&& on_delta) {
+  grpc::ClientContext context;
+  Prepare(context, deadline);
+  v1::AskStreamRequest request;
+  *request.mutable_question() = question;
+  const auto reader = gateway_->AskStream(&context, request);
+  absl::StatusOr<v1::Answer> answer = absl::InternalError("the stream ended without an answer");
+  for (v1::AskStreamResponse event; reader->Read(&event);) {
+    if (event.has_delta()) on_delta(event.delta().text());
+    if (event.has_finished()) answer = std::move(*event.mutable_finished());
+  }
+  const absl::Status status = ToStatus(reader->Finish());
+  if (!status.ok()) return status;
+  return answer;
+}
+
+}  // namespace diptych::cli

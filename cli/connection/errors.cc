@@ -1,0 +1,102 @@
+#include "cli/connection/errors.h"
+
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "cli/connection/client.h"
+#include "cli/terminal/text.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+// The reason, or the code in words if there is none.
+std::string Word(const absl::Status& status) {
+  if (IsUnreachable(status)) return "UNREACHABLE";
+  const std::string reason = ReasonOf(status);
+  return reason.empty() ? absl::StatusCodeToString(status.code()) : reason;
+}
+
+nlohmann::ordered_json ErrorJson(const absl::Status& status, const std::string& context) {
+  nlohmann::ordered_json error{{"reason", Word(status)},
+                               {"code", absl::StatusCodeToString(status.code())},
+                               {"message", std::string(status.message())},
+                               {"remedy", RemedyFor(status)}};
+  if (const std::string field = FieldOf(status); !field.empty()) error["field"] = field;
+  if (const auto after = RetryAfterOf(status)) error["retry_after"] = absl::ToDoubleSeconds(*after);
+  if (!context.empty()) error["context"] = context;
+  return {{"error", error}};
+}
+
+std::string ErrorText(const absl::Status& status, const std::string& context) {
+  std::string text = "diptych: ";
+  if (!context.empty()) absl::StrAppend(&text, context, ": ");
+  absl::StrAppend(&text, Word(status), ": ", std::string(status.message()));
+  if (const std::string field = FieldOf(status); !field.empty()) absl::StrAppend(&text, " (", field, ")");
+  absl::StrAppend(&text, ".");
+  if (const std::string remedy = RemedyFor(status); !remedy.empty()) absl::StrAppend(&text, " ", remedy);
+  return Printable(text);
+}
+
+}  // namespace
+
+std::string RemedyFor(const absl::Status& status) {
+  static const auto& kRemedies = *new std::map<std::string, const char*, std::less<>>{
+      {"IMAGE_FORMAT", "Give a JPEG, PNG or WebP file; the file's content counts, not its name."},
+      {"IMAGE_CORRUPT", "Save the image again with a program that can still show it."},
+      {"IMAGE_TOO_LARGE", "Shrink the image; `diptych models` shows the limits."},
+      {"TOO_MANY_IMAGES", "Ask about fewer images at a time."},
+      {"OPTION_RANGE", "`diptych ask --help` lists the options."},
+      {"TEXT_ENCODING", "Give the text as UTF-8."},
+      {"CONTEXT_LENGTH_EXCEEDED", "Shorten the text, or lower --max_new_tokens."},
+      {"MODEL_UNKNOWN", "`diptych models` names the one that is served."},
+      {"MODEL_MISMATCH", "Start both tiers with the same --model."},
+      {"INVALID_API_KEY", "Give a key with DIPTYCH_API_KEY or --api_key."},
+      {"RATE_LIMITED", "Ask less at a time, or later."},
+      {"IMAGE_URL_FAILED", "Download the image and give the file."},
+      {"QUEUE_FULL", "Try again in a moment."},
+      {"KV_FULL", "Try again in a moment."},
+      {"DRAINING", "The server is being stopped or replaced; try again in a moment."},
+      {"TIER_UNAVAILABLE", "`diptych status` shows which tier is down."},
+      {kGnuplotMissing,
+       "As root: apt-get install -y gnuplot-nox (scripts/setup.sh --tests does it); without --plot the chart is drawn "
+       "here."},
+      {"NOT_SERVING", "Start language_service, or give the gateway its address with --language_target."},
+  };
+  if (IsUnreachable(status))
+    return "Is the gateway running there (make serve)? Choose another with --server; one with TLS needs --tls_ca.";
+  if (status.code() == absl::StatusCode::kDeadlineExceeded) return "Allow more time with --deadline.";
+  const auto found = kRemedies.find(ReasonOf(status));
+  return found == kRemedies.end() ? "" : found->second;
+}
+
+bool IsUnreachable(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kUnavailable && ReasonOf(status).empty();
+}
+
+int ExitCodeFor(const absl::Status& status) {
+  if (status.ok()) return kFine;
+  return IsUnreachable(status) ? kUnreachable : kFailed;
+}
+
+int ReportError(const absl::Status& status, bool json, const std::string& context) {
+  const std::string line =
+      json ? ErrorJson(status, context).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
+           : ErrorText(status, context);
+  std::fprintf(stderr, "%s\n", line.c_str());
+  return ExitCodeFor(status);
+}
+
+void ReportWait(absl::Duration wait, bool json) {
+  const double seconds = absl::ToDoubleSeconds(wait);
+  const nlohmann::ordered_json object{{"waiting", {{"reason", std::string(reason::kQueueFull)}, {"seconds", seconds}}}};
+  const std::string line =
+      json ? object.dump() : absl::StrCat("diptych: the server is full; asking again in ", FormatSeconds(seconds));
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+}  // namespace diptych::cli

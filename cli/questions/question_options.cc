@@ -1,0 +1,63 @@
+#include "cli/questions/question_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "common/files.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+constexpr int64_t kMaxFileBytes = 256 << 20;  // the most that a gateway can be told to take
+
+}  // namespace
+
+void QuestionOptions::AddTo(CLI::App& command) {
+  constexpr char kGeneration[] = "Generation";
+  command.add_option("--max_new_tokens", max_new_tokens_, "Most tokens to generate")->group(kGeneration);
+  command.add_option("--min_new_tokens", min_new_tokens_, "Tokens before the answer may end")->group(kGeneration);
+  command.add_option("--temperature", temperature_, "0 takes the most likely token, more samples")->group(kGeneration);
+  command.add_option("--top_k", top_k_, "Sample among the k most likely tokens")->group(kGeneration);
+  command.add_option("--top_p", top_p_, "Sample among the tokens that hold this probability")->group(kGeneration);
+  command.add_option("--repetition_penalty", repetition_penalty_, "Over 1 avoids repetition")->group(kGeneration);
+  command.add_option("--num_beams", num_beams_, "Beams of beam search")->group(kGeneration);
+  command.add_option("--length_penalty", length_penalty_, "Over 0, beam search favours long answers")
+      ->group(kGeneration);
+  command.add_option("--seed", seed_, "Makes sampling repeatable")->group(kGeneration);
+  command.add_option("--stop", stop_, "Text that ends the answer; may be given several times")->group(kGeneration);
+  command.add_option("--logprobs", logprobs_, "Probabilities of this many tokens at each step (--json)")
+      ->group(kGeneration);
+  constexpr char kImage[] = "Image";
+  command.add_option("--image_size", image_size_, "Side in pixels that the vision transformer sees")->group(kImage);
+  command.add_option("--max_side", max_side_, "Shrink to this longer side first")->group(kImage);
+  command.add_option("--token_merging", token_merging_, "Share of patch tokens merged in each layer")->group(kImage);
+  command.add_option("--model", model_, "Refuse to be answered by another model")->group("Common");
+}
+
+void QuestionOptions::Apply(v1::Question& question) const {
+  v1::GenerationOptions& generation = *question.mutable_generation();
+  if (max_new_tokens_) generation.set_max_new_tokens(*max_new_tokens_);
+  if (min_new_tokens_) generation.set_min_new_tokens(*min_new_tokens_);
+  if (temperature_) generation.set_temperature(*temperature_);
+  if (top_k_) generation.set_top_k(*top_k_);
+  if (top_p_) generation.set_top_p(*top_p_);
+  if (repetition_penalty_) generation.set_repetition_penalty(*repetition_penalty_);
+  if (num_beams_) generation.set_num_beams(*num_beams_);
+  if (length_penalty_) generation.set_length_penalty(*length_penalty_);
+  if (seed_) generation.set_seed(*seed_);
+  for (const std::string& stop : stop_) generation.add_stop(stop);
+  if (logprobs_) generation.set_logprobs(*logprobs_);
+  v1::ImageOptions& image = *question.mutable_image_options();
+  if (image_size_) image.set_image_size(*image_size_);
+  if (max_side_) image.set_max_side(*max_side_);
+  if (token_merging_) image.set_token_merging(*token_merging_);
+  question.set_model(model_);
+}
+
+absl::StatusOr<std::string> ReadImage(const std::string& file) {
+  auto bytes = ReadFile(file, kMaxFileBytes);
+  if (!bytes.ok()) return Annotate(bytes.status(), file);
+  return bytes;
+}
+
+}  // namespace diptych::cli
