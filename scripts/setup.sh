@@ -121,7 +121,7 @@ install_torch
 if [ "${1:-}" = --tests ]; then
   fetch_for_tests openai "OpenAI's Python client" "openai_sdk_test will be skipped" pip "$openai_package"
   fetch_for_tests openapi "a validator of OpenAPI documents" \
-    "http_test will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
+    "the tests of HTTP will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
   install_browser  # brings Node where it is missing
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package"

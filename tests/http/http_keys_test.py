@@ -1,0 +1,90 @@
+"""API keys over HTTP.
+
+Usage: http_keys_test.py FOLDER_OF_BINARIES; run by ctest as `http_keys_test`.
+"""
+import pathlib
+import tempfile
+import time
+import unittest
+
+import asking
+from asking import BINARIES, about
+from http_stack import Stack, key_file
+
+
+class KeysTest(asking.Asking, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.keys = pathlib.Path(cls.folder.name) / "keys.json"
+        key_file(cls.keys, alice={}, spender={"tokens_per_minute": 1})
+        cls.stack = Stack(BINARIES, [f"--api_keys_file={cls.keys}", "--log_level=trace"])
+
+    @classmethod
+    def tearDownClass(cls):
+        statuses, log = cls.stack.stop(), cls.stack.gateway_log()
+        cls.folder.cleanup()
+        assert statuses == [0, 0, 0]
+        for private in ("alice", "spender", "mallory", "newcomer", cls.folder.name):
+            assert private not in log, private
+
+    def with_key(self, method, path, key, body=None, **headers):
+        return self.ask(method, path, body, {"authorization": f"Bearer {key}", **headers})
+
+    def assert_unauthorised(self, status, headers, answer):
+        self.assertEqual(status, 401)
+        self.assertEqual(headers["www-authenticate"], "Bearer")
+        self.assertEqual(answer["error"]["code"], "invalid_api_key")
+        self.assertEqual(answer["error"]["type"], "invalid_request_error")
+        self.assertNotIn("mallory", answer["error"]["message"])
+
+    def test_a_key_opens_what_is_asked_and_nothing_else_does(self):
+        question = about("What color is the circle?")
+        for path, body in {"/v1/chat/completions": question, "/v1/completions": {"prompt": "x", "max_tokens": 1},
+                           "/v1/diptych/plan": {"prompt": "x"}}.items():
+            self.assertEqual(self.with_key("POST", path, "alice", body)[0], 200)
+            self.assert_unauthorised(*self.ask("POST", path, body))
+            self.assert_unauthorised(*self.with_key("POST", path, "mallory", body))
+            self.assert_unauthorised(*self.ask("POST", path, body, {"authorization": "alice"}))
+        for path in ("/v1/models", "/v1/models/demo", "/v1/diptych/status"):
+            self.assertEqual(self.with_key("GET", path, "alice")[0], 200)
+            self.assert_unauthorised(*self.ask("GET", path))
+        stream = self.with_key("POST", "/v1/chat/completions", "alice", {**question, "stream": True})[2]
+        self.assertTrue(stream.endswith("data: [DONE]\n\n"))
+        self.assert_unauthorised(*self.with_key("POST", "/v1/chat/completions", "\u00e9", question))
+
+    def test_health_and_metrics_stay_open(self):
+        for path in ("/healthz/live", "/healthz/ready", "/metrics", "/"):
+            status, _, text = self.ask("GET", path)
+            self.assertEqual(status, 200)
+            self.assertNotIn("alice", text)
+
+    def test_no_body_is_read_of_who_has_no_key(self):
+        head = (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\n"
+                b"content-length: 60000000\r\nexpect: 100-continue\r\n\r\n")
+        self.assertTrue(self.raw(head).startswith(b"HTTP/1.1 401 "))
+
+    def test_over_its_tokens_a_key_is_told_when_to_come_back(self):
+        body = {"prompt": "x", "max_tokens": 4}
+        self.assertEqual(self.with_key("POST", "/v1/completions", "spender", body)[0], 200)
+        status, headers, answer = self.with_key("POST", "/v1/completions", "spender", body)
+        self.assertEqual((status, answer["error"]["code"]), (429, "rate_limited"))
+        self.assertGreater(int(headers["retry-after"]), 60)
+
+    def test_the_file_is_followed(self):
+        def until(key, wanted):
+            while self.with_key("GET", "/v1/models", key)[0] != wanted:
+                time.sleep(0.05)
+        key_file(self.keys, alice={}, spender={"tokens_per_minute": 1}, newcomer={})
+        until("newcomer", 200)
+        self.keys.write_text("{")
+        while "the API keys stay as they were" not in self.stack.gateway_log():
+            time.sleep(0.05)
+        self.assertEqual(self.with_key("GET", "/v1/models", "newcomer")[0], 200)
+        key_file(self.keys, alice={}, spender={"tokens_per_minute": 1})
+        until("newcomer", 401)
+        self.assertEqual(self.with_key("GET", "/v1/models", "alice")[0], 200)
+
+
+if __name__ == "__main__":
+    asking.main()
