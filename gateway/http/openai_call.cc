@@ -22,6 +22,12 @@ v1::Question QuestionOf(const OpenAiRequest& request, int choice) {
   return question;
 }
 
+// A message that callers see: text or its end. Tokens whose text is still held back have none.
+bool IsShown(const v1::AskStreamResponse& message) {
+  return message.has_finished() ||
+         (message.has_delta() && !(message.delta().text().empty() && message.delta().logprobs().empty()));
+}
+
 std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& request_id) {
   return {{"x-request-id", request_id}};
 }
@@ -113,8 +119,11 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
  private:
   class Choice;
 
-  // The event for a message of choice `index`; empty if there is none. `done` follows the event.
+  // `done` follows the event of a message of choice `index`, or comes at once if the message has none.
   void OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done);
+  // Begins the event stream, and in it choice `index`. Until then a failure is a reply with its own status.
+  void BeginEvents(int index);
+  void TakeStarted(const v1::Started& started);
   void OnEnd(Choice* choice, const absl::Status& status);
   void Send(const nlohmann::ordered_json& event, std::function<void(bool)> done) {
     exchange_->SendEvent(Dump(event), std::move(done));
@@ -123,10 +132,12 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
 
   bool include_usage_ = false;
   std::mutex mutex_;
+  std::string request_id_;        // of the choice that started last before the stream began
   std::vector<Choice*> choices_;  // nullptr once ended
   int running_ = 0;
-  bool started_ = false;
+  bool begun_ = false;  // the event stream
   bool failed_ = false;
+  std::vector<bool> shown_;  // choices that the stream has begun with
   std::vector<v1::Answer> answers_;
 };
 
@@ -172,6 +183,7 @@ void StreamedCall::Start(const OpenAiRequest& request) {
   include_usage_ = request.include_usage;
   running_ = request.choices;
   answers_.resize(static_cast<size_t>(request.choices));
+  shown_.resize(static_cast<size_t>(request.choices));
   for (int i = 0; i < request.choices; ++i) {
     choices_.push_back(new Choice(shared_from_this(), i, QuestionOf(request, i)));
   }
@@ -183,22 +195,31 @@ void StreamedCall::Start(const OpenAiRequest& request) {
 }
 
 void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done) {
-  std::lock_guard lock(mutex_);
-  if (failed_) return done(false);
-  if (message.has_started()) {
-    if (!std::exchange(started_, true)) {
-      TakeId(message.started().request_id());
-      head_.model = message.started().model();
-      exchange_->StartEvents(IdHeader(message.started().request_id()));
-    }
-    Send(FirstChunk(head_, index), std::move(done));
-  } else if (message.has_delta()) {
-    Send(DeltaChunk(head_, index, message.delta()), std::move(done));
-  } else {
-    v1::Answer& answer = answers_[static_cast<size_t>(index)];
-    answer = std::move(*message.mutable_finished());
-    Send(LastChunk(head_, index, answer), std::move(done));
+  std::unique_lock lock(mutex_);
+  const bool goes_on = !failed_;
+  if (goes_on && message.has_started() && !begun_) TakeStarted(message.started());
+  if (!goes_on || !IsShown(message)) {
+    lock.unlock();
+    return done(goes_on);
   }
+  BeginEvents(index);
+  if (message.has_delta()) return Send(DeltaChunk(head_, index, message.delta()), std::move(done));
+  v1::Answer& answer = answers_[static_cast<size_t>(index)];
+  answer = std::move(*message.mutable_finished());
+  Send(LastChunk(head_, index, answer), std::move(done));
+}
+
+void StreamedCall::TakeStarted(const v1::Started& started) {
+  request_id_ = started.request_id();
+  TakeId(request_id_);
+  head_.model = started.model();
+}
+
+void StreamedCall::BeginEvents(int index) {
+  if (!std::exchange(begun_, true)) exchange_->StartEvents(IdHeader(request_id_));
+  const auto choice = static_cast<size_t>(index);
+  if (!shown_[choice]) Send(FirstChunk(head_, index), [](bool) {});
+  shown_[choice] = true;
 }
 
 void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
@@ -212,7 +233,7 @@ void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
     for (Choice* other : choices_) {
       if (other != nullptr) other->TryCancel();
     }
-    if (!started_) return exchange_->Reply(ErrorReply(status));
+    if (!begun_) return exchange_->Reply(ErrorReply(status));
     Send(ErrorBody(status), nothing);
     return exchange_->EndEvents();
   }

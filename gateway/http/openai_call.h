@@ -12,8 +12,9 @@
 namespace diptych::gateway {
 
 // Asks once for each choice and ends `exchange` in any case: with the whole reply, with a stream of chunks, or with an
-// error. Errors before the first chunk have their HTTP status; later ones are an event of their own, the last. Cancels
-// what runs when the caller leaves. Never waits. `authorization` is the RPCs' metadata of that name; empty: none.
+// error. A stream begins with the first text or the end: errors before have their HTTP status, later ones are an event
+// of their own, the last. Cancels what runs when the caller leaves. Never waits. `authorization` is the RPCs' metadata
+// of that name; empty: none.
 void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
                      const std::string& authorization, std::shared_ptr<HttpExchange> exchange);
 

@@ -21,7 +21,7 @@ def key_file(path, **limits_of_key):
 class Stack:
     """Started by the constructor; `port` is that of HTTP. Stop it in any case."""
 
-    def __init__(self, folder, gateway_flags=()):
+    def __init__(self, folder, gateway_flags=(), vision_flags=()):
         self._folder = pathlib.Path(folder)
         self.processes = []
         # A file: a pipe that nobody empties would stop the gateway once it is full.
@@ -29,7 +29,7 @@ class Stack:
         self._log_in_the_end = None
         model = [f"--model={DEMO}", "--threads=1", "--log_level=error"]
         try:
-            vision = self._port(self._start("vision_service", *model))
+            vision = self._port(self._start("vision_service", *model, *vision_flags))
             language = self._port(self._start("language_service", *model, f"--vision_target=ipv4:127.0.0.1:{vision}"))
             gateway = self._start("gateway", "--http_listen=127.0.0.1:0", f"--vision_target=ipv4:127.0.0.1:{vision}",
                                   f"--language_target=ipv4:127.0.0.1:{language}", *gateway_flags, stderr=self._log)
