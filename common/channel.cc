@@ -47,7 +47,15 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions&
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 4'000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // no limit: a call may wait for long
   arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  // gRPC looks a name up again when a connection ends, as each does at its greatest age, but by itself not within 30 s.
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
+  RefuseCompressedMessages(arguments);
   return grpc::CreateCustomChannel(options.target, credentials, arguments);
+}
+
+void RefuseCompressedMessages(grpc::ChannelArguments& arguments) {
+  arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+  arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
 }  // namespace diptych

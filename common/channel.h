@@ -2,6 +2,7 @@
 #pragma once
 
 #include <grpcpp/channel.h>
+#include <grpcpp/support/channel_arguments.h>
 
 #include <memory>
 #include <string>
@@ -20,8 +21,12 @@ struct ChannelOptions {
 
 // Spreads calls over the healthy replicas in turn. A dead target is known to be dead within a second, and one
 // that comes back is used again within two; calls to a replica that has stopped without closing its connections end
-// with UNAVAILABLE within six. INVALID_ARGUMENT if the target is empty or the TLS files are
+// with UNAVAILABLE within six. Names are looked up again, at most twice a second, whenever a connection ends or is
+// refused. Unpacks no compressed message. INVALID_ARGUMENT if the target is empty or the TLS files are
 // unusable.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options);
+
+// A channel with these arguments unpacks no message: a call whose answers are compressed ends with an error.
+void RefuseCompressedMessages(grpc::ChannelArguments& arguments);
 
 }  // namespace diptych

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <csignal>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -24,16 +25,20 @@ struct ServerOptions {
   std::string service_name;            // full proto name, under which health is reported too
   std::string listen = "127.0.0.1:0";  // host:port; port 0 picks a free one
   TlsOptions tls = {};
-  int max_receive_bytes = 4 << 20;                    // largest request message
-  absl::Duration drain_delay = absl::ZeroDuration();  // time between "not ready" and refusing new calls
-  absl::Duration drain_timeout = absl::Seconds(30);   // time that calls in flight get to end
+  int max_receive_bytes = 4 << 20;                          // largest request message
+  int64_t memory_bytes = int64_t{1} << 30;                  // of all that gRPC holds for callers; over it calls end
+  absl::Duration max_connection_age = absl::Minutes(5);     // after which a caller has to connect again,
+  absl::Duration max_connection_grace = absl::Minutes(15);  // and calls that still run on the old connection end
+  absl::Duration drain_delay = absl::ZeroDuration();        // time between "not ready" and refusing new calls
+  absl::Duration drain_timeout = absl::Seconds(30);         // time that calls in flight get to end
 };
 
 // Thread-safe.
 class GrpcServer {
  public:
   // Listens and serves `service` (not owned; must outlive the server), grpc.health.v1.Health and
-  // reflection. Readiness starts false. INVALID_ARGUMENT if the address or the TLS files are unusable.
+  // reflection. Readiness starts false. Compressed messages get UNIMPLEMENTED, unread: a few bytes could stand for any
+  // number. INVALID_ARGUMENT if the address or the TLS files are unusable.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const ServerOptions& options, grpc::Service* service);
 
   // Ends calls that are still running.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/connection/errors.h"
+#include "common/channel.h"
 #include "common/files.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
@@ -65,6 +66,7 @@ absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
   }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
+  RefuseCompressedMessages(arguments);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);  // also what one attempt to connect may take
   return Client(grpc::CreateCustomChannel(options.server, credentials, arguments), options);
 }
