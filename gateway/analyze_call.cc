@@ -239,7 +239,7 @@ void AnalyzeCall::End(const absl::Status& status) {
   status_ = status;
   environment_.metrics->answers.Ended(status, nullptr, SteadyClock::now() - arrival_);
   environment_.metrics->repeats.Add(language_.repeats());
-  admitted_.Leave();
+  admitted_.Leave(static_cast<int64_t>(response_->Length()));
   Finish(ToGrpcStatus(status));
 }
 

@@ -54,9 +54,15 @@ void AskCall::Observe(const v1::GenerateResponse& message) {
   if (since_last) environment_.metrics->answers.TokensArrived(message.delta().token_ids_size(), *since_last);
 }
 
+void AskCall::Leave(const v1::Answer* answer) {
+  Forget();
+  admitted_.Charge(answer == nullptr ? used_tokens_ : answer->usage().total_tokens());
+  admitted_.Leave(answer == nullptr ? 0 : static_cast<int64_t>(answer->ByteSizeLong()));
+}
+
 void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
   outcome_ = status.code();
-  admitted_.Charge(answer == nullptr ? used_tokens_ : answer->usage().total_tokens());
+  Leave(answer);
   environment_.metrics->answers.Ended(status, answer, SteadyClock::now() - arrival_);
   environment_.metrics->repeats.Add(repeats());
 }
@@ -121,6 +127,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
     } else {
       *event_.mutable_finished() = std::move(*message.mutable_finished());
       Complete(*event_.mutable_finished());
+      Leave(&event_.finished());
     }
     bytes_ = SerializeMessage(event_);
     StartWrite(&bytes_);

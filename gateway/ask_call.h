@@ -40,6 +40,9 @@ class AskCall : protected LanguageStream {
   void Observe(const v1::GenerateResponse& message);
   // Adds what the gateway knows to the final message.
   void Complete(v1::Answer& answer) const;
+  // Gives back what the call held. Call before its last message leaves: the answer, null where there is none.
+  // Idempotent.
+  void Leave(const v1::Answer* answer);
   // Call once, before the caller learns of the end. `answer` if the call has one, else null.
   void Ended(const absl::Status& status, const v1::Answer* answer);
 

@@ -12,13 +12,14 @@
 namespace diptych::gateway {
 namespace {
 
+constexpr int kFetchThreads = 8;
 constexpr absl::Duration kLastHttpWrites = absl::Seconds(5);
 
 std::unique_ptr<ImageFetcher> MakeFetcher(const Options& options) {
   if (!options.allow_image_urls) return nullptr;
   FetchRules rules = options.fetch;
   rules.max_bytes = options.limits.image.max_bytes;
-  return std::make_unique<ImageFetcher>(std::move(rules));
+  return std::make_unique<ImageFetcher>(std::move(rules), kFetchThreads, /*waiting=*/options.max_inflight);
 }
 
 }  // namespace

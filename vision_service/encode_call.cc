@@ -57,6 +57,7 @@ void EncodeCall::WriteNext() {
   message_ = MessageAt(image_, shared_.model->fingerprint(), next_message_++);
   if (next_message_ < MessageCount(image_)) return StartWrite(&message_);
   Leave(absl::OkStatus());
+  image_ = {};
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
 

@@ -47,6 +47,12 @@ absl::Status Admission::Memory::Grow(int64_t message_bytes) {
   return of_all_.Grow(bytes);
 }
 
+void Admission::Memory::KeepOnly(int64_t answer_bytes) {
+  const int64_t bytes = std::max<int64_t>(answer_bytes - kCallBytes, 0);
+  of_caller_.ShrinkTo(bytes);
+  of_all_.ShrinkTo(bytes);
+}
+
 std::shared_ptr<ByteBudget> Admission::BudgetOf(const Caller& caller) {
   std::lock_guard lock(mutex_);
   std::weak_ptr<ByteBudget>& kept = budgets_[caller->name];
@@ -87,6 +93,11 @@ absl::Status AdmittedCall::Reserve(const grpc::ServerContextBase& context, int64
   DIPTYCH_ASSIGN_OR_RETURN(caller_, admission_.callers().Identify(context));
   DIPTYCH_ASSIGN_OR_RETURN(memory_, admission_.Reserve(caller_, message_bytes));
   return absl::OkStatus();
+}
+
+void AdmittedCall::Leave(int64_t answer_bytes) {
+  memory_.KeepOnly(answer_bytes);
+  place_ = {};
 }
 
 void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusOr<v1::Question>)> entered) {

@@ -45,6 +45,8 @@ class Admission {
    public:
     // The errors of Reserve; what is held stays.
     absl::Status Grow(int64_t message_bytes);
+    // Gives back all but an answer of this many bytes, of which the first kCallBytes are not counted.
+    void KeepOnly(int64_t answer_bytes);
 
    private:
     friend class Admission;
@@ -104,10 +106,11 @@ class AdmittedCall {
   // The caller left: ends a wait in Enter with CANCELLED. From any thread, at any time.
   void Abandon();
 
-  // Counts tokens against the caller's limit.
+  // Counts tokens against the caller's limit. Nothing after Leave.
   void Charge(int64_t tokens) { place_.Charge(tokens); }
-  // Gives the place back. Idempotent.
-  void Leave() { place_ = {}; }
+  // Gives the slot back, and the memory but for an answer of this many bytes. Comes before the last message leaves, so
+  // that a caller who asks again at once finds them free. Idempotent.
+  void Leave(int64_t answer_bytes);
 
  private:
   void OnPlace(absl::StatusOr<FairGate::Place> place);

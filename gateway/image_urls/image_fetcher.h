@@ -34,7 +34,7 @@ class ImageFetcher {
     std::function<void(absl::StatusOr<std::vector<std::string>>)> done;
   };
 
-  explicit ImageFetcher(FetchRules rules, int threads = 8, int waiting = 256);
+  ImageFetcher(FetchRules rules, int threads, int waiting);
   // Ends what runs and waits; their `done` has been called afterwards.
   ~ImageFetcher();
 

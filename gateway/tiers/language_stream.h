@@ -49,6 +49,8 @@ class LanguageStream {
   // After each OnMessage one of the two: go on, or cancel what the tier does; OnEnd follows.
   void Next();
   void Stop();
+  // Lets go of the question, which can't be repeated from then on. Call after `finished` or in OnEnd.
+  void Forget() { request_.Clear(); }
 
   SteadyTime deadline() const { return deadline_; }
   // How often the question was sent to the tier again.
