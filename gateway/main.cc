@@ -26,6 +26,10 @@ ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked for its description and for analyses.");
 ABSL_FLAG(
+    std::string, system_prompt, "prepend",
+    "What becomes of system messages over HTTP, for which BLIP-2 has no place: prepend puts them before the first "
+    "question as text, refuse says no to those that are not empty.");
+ABSL_FLAG(
     std::string, api_keys_file, "",
     "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
     "when it changes. Empty: no key is asked for.");
@@ -61,6 +65,11 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.http_listen = absl::GetFlag(FLAGS_http_listen);
   options.language_target = absl::GetFlag(FLAGS_language_target);
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
+  if (const std::string rule = absl::GetFlag(FLAGS_system_prompt); rule == "refuse") {
+    options.system_prompt = diptych::gateway::SystemPrompt::kRefuse;
+  } else if (rule != "prepend") {
+    return absl::InvalidArgumentError("--system_prompt takes prepend or refuse");
+  }
   options.api_keys_file = absl::GetFlag(FLAGS_api_keys_file);
   options.limits.image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
   options.limits.image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "common/question_limits.h"
 #include "common/server.h"
+#include "gateway/http/conversation.h"
 #include "gateway/image_urls/https_get.h"
 
 namespace diptych::gateway {
@@ -16,8 +17,9 @@ struct Options {
   std::string metrics_listen = "";  // empty: none. The flag's default is 127.0.0.1:9000
   std::string http_listen = "";     // IP:port of the HTTP surface; empty: none
   std::string language_target = "127.0.0.1:7002";
-  std::string vision_target = "127.0.0.1:7001";  // asked for its description and for analyses
-  std::string api_keys_file = "";                // empty: no key is asked for
+  std::string vision_target = "127.0.0.1:7001";         // asked for its description and for analyses
+  SystemPrompt system_prompt = SystemPrompt::kPrepend;  // over HTTP
+  std::string api_keys_file = "";                       // empty: no key is asked for
   QuestionLimits limits = {};
   bool allow_image_urls = false;
   FetchRules fetch = {};  // max_bytes is limits.image.max_bytes

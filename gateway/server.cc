@@ -84,6 +84,7 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
       .gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
       .identify = [this](std::string_view authorization) { return callers_.Identify(authorization).status(); },
       .needs_keys = callers_.need_keys(),
+      .system_prompt = options.system_prompt,
       .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
       .model = [this] { return watch_->model(); },
       .ready = [this] { return ready_.load(); },

@@ -163,19 +163,20 @@ void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> 
   exchange->OnGone([weak = std::weak_ptr(call)] {
     if (const auto running = weak.lock()) running->context.TryCancel();
   });
-  environment_.gateway->async()->AnalyzeImage(&call->context, &call->request, &call->response,
-                                              [call, exchange = std::move(exchange)](const grpc::Status& status) {
-                                                if (!status.ok())
-                                                  return exchange->Reply(ErrorReply(FromGrpcStatus(status)));
-                                                HttpReply reply = ProtoReply(call->response);
-                                                reply.headers.emplace_back("x-request-id", call->response.request_id());
-                                                exchange->Reply(std::move(reply));
-                                              });
+  environment_.gateway->async()->AnalyzeImage(
+      &call->context, &call->request, &call->response,
+      [call, exchange = std::move(exchange)](const grpc::Status& status) {
+        if (!status.ok()) return exchange->Reply(ErrorReply(InCallersNames(FromGrpcStatus(status), {})));
+        HttpReply reply = ProtoReply(call->response);
+        reply.headers.emplace_back("x-request-id", call->response.request_id());
+        exchange->Reply(std::move(reply));
+      });
 }
 
 void HttpApi::Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
-  absl::StatusOr<OpenAiRequest> read =
-      kind == OpenAiKind::kChat ? ReadChatRequest(request.body) : ReadCompletionRequest(request.body);
+  absl::StatusOr<OpenAiRequest> read = kind == OpenAiKind::kChat
+                                           ? ReadChatRequest(request.body, environment_.system_prompt)
+                                           : ReadCompletionRequest(request.body);
   if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
   read->question.set_request_id(request.request_id);
   if (!Fits(read->question)) return exchange->Reply(PlainErrorReply(413, kTooLarge));

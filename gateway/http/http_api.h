@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "diptych/v1/gateway.grpc.pb.h"
+#include "gateway/http/conversation.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_reply.h"
 
@@ -24,6 +25,7 @@ class HttpApi {
     // What is wrong with a request's authorization header. Also what the gateway's own RPCs say of it.
     std::function<absl::Status(std::string_view authorization)> identify;
     bool needs_keys = false;
+    SystemPrompt system_prompt = SystemPrompt::kPrepend;
     size_t max_message_bytes = 0;                                // what the RPCs take
     std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
     std::function<bool()> ready;

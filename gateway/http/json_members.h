@@ -56,6 +56,8 @@ class Members {
   void Neutral(const char* name, const nlohmann::json& neutral = nullptr);
 
   void Fail(absl::Status status);
+  // The first fault until now; OK if there is none.
+  const absl::Status& fault() const { return status_; }
 
   std::string Path(std::string_view name) const;
 

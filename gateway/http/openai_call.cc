@@ -35,10 +35,11 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 // What all choices of one call share. Each of them holds it until it has ended.
 class CallBase {
  public:
-  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, ReplyHead head, const std::string& authorization,
-           std::shared_ptr<HttpExchange> exchange)
+  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, ReplyHead head, FieldNames names,
+           const std::string& authorization, std::shared_ptr<HttpExchange> exchange)
       : gateway_(std::move(gateway)),
         head_(std::move(head)),
+        names_(std::move(names)),
         authorization_(authorization),
         exchange_(std::move(exchange)) {}
 
@@ -46,12 +47,14 @@ class CallBase {
   void Authorize(grpc::ClientContext& context) const {
     if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
   }
+  absl::Status Outcome(const grpc::Status& status) const { return InCallersNames(FromGrpcStatus(status), names_); }
   void TakeId(const std::string& request_id) {
     head_.id = absl::StrCat(head_.kind == OpenAiKind::kChat ? "chatcmpl-" : "cmpl-", request_id);
   }
 
   const std::shared_ptr<v1::GatewayService::StubInterface> gateway_;
   ReplyHead head_;
+  const FieldNames names_;
   const std::string authorization_;
   const std::shared_ptr<HttpExchange> exchange_;
 };
@@ -87,7 +90,7 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     {
       std::lock_guard lock(mutex_);
       failed_first = !status.ok() && status_.ok();
-      if (failed_first) status_ = FromGrpcStatus(status);
+      if (failed_first) status_ = Outcome(status);
       last = --running_ == 0;
     }
     if (failed_first) CancelAll();
@@ -169,7 +172,7 @@ class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamR
     });
   }
   void OnDone(const grpc::Status& status) override {
-    call_->OnEnd(this, FromGrpcStatus(status));
+    call_->OnEnd(this, call_->Outcome(status));
     delete this;
   }
 
@@ -255,10 +258,11 @@ void StreamedCall::CancelAll() {
 void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
                      const std::string& authorization, std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
-    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))
+    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), request.names, authorization,
+                                   std::move(exchange))
         ->Start(request);
   } else {
-    std::make_shared<WholeCall>(std::move(gateway), std::move(head), authorization, std::move(exchange))
+    std::make_shared<WholeCall>(std::move(gateway), std::move(head), request.names, authorization, std::move(exchange))
         ->Start(request);
   }
 }

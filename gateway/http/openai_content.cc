@@ -3,107 +3,133 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "gateway/http/image_source.h"
 
 namespace diptych::gateway {
+namespace {
 
 using nlohmann::json;
+using Speaker = Message::Speaker;
 
-absl::Status ReadImageUrl(const std::string& url, const std::string& path, v1::Image& image) {
-  if (!absl::StartsWithIgnoreCase(url, "data:")) {
-    image.set_url(url);
+// The model has one resolution of its own, whatever is asked for.
+absl::Status CheckDetail(std::string_view detail, const std::string& field) {
+  for (const std::string_view known : {"", "auto", "low", "high", "original"}) {
+    if (detail == known) return absl::OkStatus();
+  }
+  return Invalid(field, "takes auto, low, high or original; all mean the model's own resolution");
+}
+
+// {"url": ..., "detail": ...} or the URL alone.
+absl::Status ReadImageUrl(const json& value, const std::string& field, Message& message) {
+  v1::Image image;
+  if (value.is_string()) {
+    DIPTYCH_RETURN_IF_ERROR(ReadImageSource(value.get<std::string>(), field, image));
+    message.image_fields.push_back(field);
+  } else {
+    Members members(value, field);
+    std::string url = members.Text("url");
+    members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
+    members.Ignore({"format"});
+    DIPTYCH_RETURN_IF_ERROR(members.Finish());
+    DIPTYCH_RETURN_IF_ERROR(ReadImageSource(std::move(url), members.Path("url"), image));
+    message.image_fields.push_back(members.Path("url"));
+  }
+  message.images.push_back(std::move(image));
+  return absl::OkStatus();
+}
+
+// "text" or "refusal", whose member has the same name.
+absl::Status ReadTextPart(Members& members, const std::string& type, Message& message) {
+  const json* value = members.Take(type.c_str());
+  if (value == nullptr || !value->is_string()) return Invalid(members.Path(type), "takes a string");
+  if (!message.text.empty()) message.text += '\n';
+  message.text += value->get<std::string>();
+  return members.Finish();
+}
+
+absl::Status ReadPart(const json& part, const std::string& path, Message& message) {
+  Members members(part, path);
+  members.Ignore({"cache_control"});
+  const std::string type = members.Text("type");
+  if (type == "text" || (type == "refusal" && message.speaker == Speaker::kAssistant)) {
+    return ReadTextPart(members, type, message);
+  }
+  if (type == "image_url" && message.speaker == Speaker::kUser) {
+    const json* value = members.Take("image_url");
+    if (value == nullptr) return Invalid(members.Path("image_url"), "is missing");
+    DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(*value, members.Path("image_url"), message));
+    return members.Finish();
+  }
+  return InvalidField(kUnsupportedParameter, members.Path("type"),
+                      message.speaker == Speaker::kUser ? "a part is \"text\" or \"image_url\""
+                                                        : "only the user's messages hold anything but text");
+}
+
+absl::Status ReadContent(const json& content, const std::string& path, Message& message) {
+  if (content.is_string()) {
+    message.text = content.get<std::string>();
     return absl::OkStatus();
   }
-  const size_t comma = url.find(',');
-  const size_t head_end = comma == std::string::npos ? 0 : comma;
-  if (!absl::EndsWithIgnoreCase(absl::string_view(url).substr(0, head_end), ";base64")) {
-    return Invalid(path, "a data: URL takes the form data:image/...;base64,...");
-  }
-  if (!absl::Base64Unescape(absl::string_view(url).substr(comma + 1), image.mutable_data())) {
-    return Invalid(path, "the data: URL is not base64");
+  if (!content.is_array()) return Invalid(path, "takes a string or a list of parts");
+  for (size_t i = 0; i < content.size(); ++i) {
+    DIPTYCH_RETURN_IF_ERROR(ReadPart(content[i], absl::StrCat(path, "[", i, "]"), message));
   }
   return absl::OkStatus();
 }
 
-namespace {
-
-absl::Status ReadPart(const json& part, const std::string& path, bool images_allowed, std::string& text,
-                      v1::Question& question) {
-  Members members(part, path);
-  const std::string type = members.Text("type");
-  if (type == "text") {
-    const json* value = members.Take("text");
-    if (value == nullptr || !value->is_string()) return Invalid(members.Path("text"), "takes a string");
-    if (!text.empty()) text += '\n';
-    text += value->get<std::string>();
-  } else if (type == "image_url" && images_allowed) {
-    const json* object = members.Take("image_url");
-    if (object == nullptr) return Invalid(members.Path("image_url"), "is missing");
-    Members inner(*object, members.Path("image_url"));
-    const std::string url = inner.Text("url");
-    const std::string detail = inner.Text("detail");
-    if (!detail.empty() && detail != "auto" && detail != "low" && detail != "high") {
-      inner.Fail(Invalid(inner.Path("detail"), "takes auto, low or high; all mean the model's own resolution"));
-    }
-    DIPTYCH_RETURN_IF_ERROR(inner.Finish());
-    DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(url, inner.Path("url"), *question.add_images()));
-  } else {
-    return InvalidField(
-        kUnsupportedParameter, members.Path("type"),
-        images_allowed ? "a part is \"text\" or \"image_url\"" : "an assistant's message holds text only");
+absl::StatusOr<Speaker> ReadRole(const std::string& role, const std::string& field) {
+  if (role == "user") return Speaker::kUser;
+  if (role == "assistant") return Speaker::kAssistant;
+  if (role == "system" || role == "developer") return Speaker::kSystem;
+  if (role == "tool" || role == "function") {
+    return InvalidField(kUnsupportedParameter, field,
+                        absl::StrCat("a \"", role, "\" message has no place here: this model calls no tools"));
   }
-  return members.Finish();
+  return InvalidField(kUnsupportedParameter, field, "a message's role is user, assistant, system or developer");
 }
 
-absl::Status ReadMessage(const json& message, const std::string& path, v1::Question& question) {
-  Members members(message, path);
+absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path) {
+  Members members(object, path);
+  Message message;
+  message.field = members.Path("content");
   const std::string role = members.Text("role");
-  v1::Turn turn;
-  if (role == "user") {
-    turn.set_role(v1::ROLE_USER);
-  } else if (role == "assistant") {
-    turn.set_role(v1::ROLE_ASSISTANT);
-  } else {
-    return InvalidField(kUnsupportedParameter, members.Path("role"),
-                        "a message's role is \"user\" or \"assistant\": BLIP-2 knows no other");
+  DIPTYCH_RETURN_IF_ERROR(members.fault());
+  DIPTYCH_ASSIGN_OR_RETURN(message.speaker, ReadRole(role, members.Path("role")));
+  if (const json* content = members.Take("content"); content != nullptr) {
+    DIPTYCH_RETURN_IF_ERROR(ReadContent(*content, message.field, message));
   }
-  const json* content = members.Take("content");
-  if (content != nullptr && content->is_string()) {
-    turn.set_text(content->get<std::string>());
-  } else if (content != nullptr && content->is_array()) {
-    std::string text;
-    for (size_t i = 0; i < content->size(); ++i) {
-      DIPTYCH_RETURN_IF_ERROR(ReadPart((*content)[i], absl::StrCat(members.Path("content"), "[", i, "]"),
-                                       turn.role() == v1::ROLE_USER, text, question));
-    }
-    turn.set_text(std::move(text));
+  if (message.speaker == Speaker::kAssistant) {
+    const std::string refusal = members.Text("refusal");
+    if (message.text.empty()) message.text = refusal;
   } else {
-    return Invalid(members.Path("content"), "takes a string or a list of parts");
+    members.Neutral("refusal");
   }
-  for (const char* name : {"refusal", "tool_calls", "function_call", "audio"}) members.Neutral(name);
-  *question.add_turns() = std::move(turn);
-  return members.Finish();
+  members.Ignore({"name", "id", "cache_control", "reasoning", "reasoning_content"});
+  for (const char* name : {"tool_calls", "function_call", "audio", "annotations"}) members.Neutral(name);
+  DIPTYCH_RETURN_IF_ERROR(members.Finish());
+  return message;
+}
+
+absl::StatusOr<std::vector<Message>> ReadAll(const json* list) {
+  if (list == nullptr || !list->is_array() || list->empty()) {
+    return Invalid("messages", "takes a list of at least one message");
+  }
+  std::vector<Message> messages;
+  for (size_t i = 0; i < list->size(); ++i) {
+    DIPTYCH_ASSIGN_OR_RETURN(Message message, ReadMessage((*list)[i], absl::StrCat("messages[", i, "]")));
+    messages.push_back(std::move(message));
+  }
+  return messages;
 }
 
 }  // namespace
 
-void ReadMessages(Members& members, v1::Question& question) {
-  const json* messages = members.Take("messages");
-  if (messages == nullptr || !messages->is_array() || messages->empty()) {
-    return members.Fail(Invalid("messages", "takes a list of at least one message"));
-  }
-  for (size_t i = 0; i < messages->size(); ++i) {
-    if (const auto status = ReadMessage((*messages)[i], absl::StrCat("messages[", i, "]"), question); !status.ok()) {
-      return members.Fail(status);
-    }
-  }
-  // An image alone asks for its caption, which is the empty prompt.
-  if (question.turns_size() == 1 && question.turns(0).text().empty() && question.images_size() > 0) {
-    question.clear_turns();
-  }
+void ReadMessages(Members& members, SystemPrompt system_prompt, OpenAiRequest& request) {
+  absl::StatusOr<std::vector<Message>> messages = ReadAll(members.Take("messages"));
+  members.Fail(messages.ok() ? SetConversation(*std::move(messages), system_prompt, request.question, request.names)
+                             : messages.status());
 }
 
 }  // namespace diptych::gateway

@@ -5,9 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/message_json.h"
 #include "common/status.h"
 
@@ -144,15 +142,10 @@ const char* ErrorType(int http_status) {
   }
 }
 
-// question.generation.max_new_tokens -> max_tokens, options.image_size -> image_options.image_size
-std::string ParameterName(std::string field) {
-  field = std::string(absl::StripPrefix(absl::StripPrefix(field, "question."), "generation."));
-  if (field == "max_new_tokens") return "max_tokens";
-  if (field == "min_new_tokens") return "min_tokens";
-  if (absl::StartsWith(field, "options.")) return absl::StrCat("image_", field);
-  if (absl::StartsWith(field, "images") || absl::StartsWith(field, "turns"))
-    return absl::StrCat("messages (", field, ")");
-  return field;
+// The word that OpenAI has for the reason, else our own.
+std::string CodeOf(const absl::Status& status) {
+  const std::string reason = ReasonOf(status);
+  return reason == reason::kModelUnknown ? "model_not_found" : absl::AsciiStrToLower(reason);
 }
 
 ordered_json ErrorObject(std::string_view message, int http_status, std::string_view param, std::string_view code) {
@@ -213,7 +206,7 @@ ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& an
 ordered_json ErrorBody(const absl::Status& status) {
   const bool ours = status.code() == absl::StatusCode::kInternal || status.code() == absl::StatusCode::kUnknown;
   return ErrorObject(ours ? "the server failed" : std::string_view(status.message().data(), status.message().size()),
-                     HttpStatusOf(status), ParameterName(FieldOf(status)), absl::AsciiStrToLower(ReasonOf(status)));
+                     HttpStatusOf(status), FieldOf(status), CodeOf(status));
 }
 
 HttpReply ErrorReply(const absl::Status& status) {

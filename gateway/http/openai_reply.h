@@ -37,7 +37,7 @@ nlohmann::ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::D
 nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer);
 nlohmann::ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 
-// {"error": {message, type, param, code}}. Fields of our own protocol are named as OpenAI's clients know them.
+// {"error": {message, type, param, code}}. `status` is in the caller's names (field_names.h).
 nlohmann::ordered_json ErrorBody(const absl::Status& status);
 // The same as a reply with its HTTP status and, where waiting helps, retry-after.
 HttpReply ErrorReply(const absl::Status& status);

@@ -3,10 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "common/json_input.h"
 #include "common/status.h"
+#include "gateway/http/image_source.h"
 #include "gateway/http/json_members.h"
 #include "gateway/http/openai_content.h"
 #include "gateway/http/openai_options.h"
@@ -15,13 +14,14 @@ namespace diptych::gateway {
 
 using nlohmann::json;
 
-absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body) {
+absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body, SystemPrompt system_prompt) {
   DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
   OpenAiRequest request;
   Members members(object, "");
   ReadOptions(members, request);
-  ReadMessages(members, request.question);
+  ReadMessages(members, system_prompt, request);
   ReadChatOptions(members, request);
+  if (members.Take("max_completion_tokens") != nullptr) request.names.max_tokens = "max_completion_tokens";
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   return request;
 }
@@ -31,6 +31,7 @@ absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body) {
   OpenAiRequest request;
   Members members(object, "");
   ReadOptions(members, request);
+  request.names.content = "prompt";
   const json* prompt = members.Take("prompt");
   if (prompt != nullptr && prompt->is_array() && prompt->size() == 1) prompt = &(*prompt)[0];
   if (prompt != nullptr && prompt->is_string()) {
@@ -47,13 +48,7 @@ absl::StatusOr<v1::AnalyzeImageRequest> ReadAnalyzeRequest(std::string_view body
   DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
   v1::AnalyzeImageRequest request;
   Members members(object, "");
-  const std::string image = members.Text("image");
-  if (image.empty()) return Invalid("image", "takes an image: base64 or a data: URL");
-  if (absl::StrContains(image, ':')) {
-    DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(image, "image", *request.mutable_image()));
-  } else if (!absl::Base64Unescape(image, request.mutable_image()->mutable_data())) {
-    return Invalid("image", "is neither base64 nor a data: URL");
-  }
+  DIPTYCH_RETURN_IF_ERROR(ReadImageSource(members.Text("image"), "image", *request.mutable_image()));
   ReadImageOptions(members, *request.mutable_options());
   request.set_cls_attention(members.Flag("cls_attention"));
   request.set_qformer_attention(members.Flag("qformer_attention"));

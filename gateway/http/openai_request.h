@@ -5,6 +5,8 @@
 
 #include "absl/status/statusor.h"
 #include "diptych/v1/gateway.pb.h"
+#include "gateway/http/conversation.h"
+#include "gateway/http/field_names.h"
 
 namespace diptych::gateway {
 
@@ -12,6 +14,7 @@ inline constexpr int kMaxChoices = 8;
 
 struct OpenAiRequest {
   v1::Question question;  // request_id and model as given; not checked against any limit
+  FieldNames names;       // for faults that are found later
   int top_logprobs = 0;   // alternatives to show of each token
   int choices = 1;        // n, 1 to kMaxChoices
   bool stream = false;
@@ -19,12 +22,12 @@ struct OpenAiRequest {
   bool echo = false;           // completions only
 };
 
-// POST /v1/chat/completions. Messages become turns; images (image_url parts, data: or https:) are taken out of them
-// in order and stand before the text, as the model wants it. One message of images without text asks for the caption.
+// POST /v1/chat/completions. Messages become turns and images (conversation.h).
 // Beside OpenAI's parameters: top_k, min_tokens, repetition_penalty, num_beams, length_penalty, return_relevance, and
 // `image_options` {image_size, max_side, token_merging}. Defaults are this server's: greedy, as BLIP-2 is used.
 // INVALID_ARGUMENT naming the field; parameters that cannot be honoured are refused, never ignored.
-absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body);
+absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body,
+                                              SystemPrompt system_prompt = SystemPrompt::kPrepend);
 
 // POST /v1/completions: one prompt string, text alone, not wrapped in any template.
 absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body);

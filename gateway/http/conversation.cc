@@ -1,0 +1,79 @@
+#include "gateway/http/conversation.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "common/status.h"
+#include "gateway/http/json_members.h"
+
+namespace diptych::gateway {
+namespace {
+
+using Speaker = Message::Speaker;
+
+bool IsBlank(absl::string_view text) {
+  return absl::StripAsciiWhitespace(text).empty();
+}
+
+// Appends a line; a blank one adds nothing.
+void AddLine(std::string_view line, std::string& text) {
+  if (IsBlank(absl::string_view(line.data(), line.size()))) return;
+  if (!text.empty()) text += '\n';
+  text += line;
+}
+
+void AddImages(Message& message, v1::Question& question, FieldNames& names) {
+  for (size_t i = 0; i < message.images.size(); ++i) {
+    *question.add_images() = std::move(message.images[i]);
+    names.images.push_back(std::move(message.image_fields[i]));
+  }
+}
+
+void AddTurn(Message& message, v1::Question& question, FieldNames& names) {
+  const v1::Role role = message.speaker == Speaker::kUser ? v1::ROLE_USER : v1::ROLE_ASSISTANT;
+  if (question.turns().empty() || question.turns().rbegin()->role() != role) {
+    question.add_turns()->set_role(role);
+    names.turns.push_back(message.field);
+  }
+  AddLine(message.text, *question.mutable_turns()->rbegin()->mutable_text());
+  AddImages(message, question, names);
+}
+
+// Puts `text` before the first question that has words; before the first one if none has.
+void Prepend(std::string text, v1::Question& question) {
+  v1::Turn* first = question.mutable_turns(0);
+  for (int i = 0; i < question.turns_size(); i += 2) {
+    if (question.turns(i).text().empty()) continue;
+    first = question.mutable_turns(i);
+    break;
+  }
+  AddLine(first->text(), text);
+  first->set_text(std::move(text));
+}
+
+}  // namespace
+
+absl::Status SetConversation(std::vector<Message> messages, SystemPrompt system_prompt, v1::Question& question,
+                             FieldNames& names) {
+  std::string before;
+  for (Message& message : messages) {
+    const bool system = message.speaker == Speaker::kSystem;
+    if (system && system_prompt == SystemPrompt::kRefuse && !IsBlank(message.text)) {
+      return InvalidField(kUnsupportedParameter, message.field, "this server takes no system message");
+    }
+    if (system || (message.speaker == Speaker::kAssistant && question.turns().empty())) {
+      AddLine(message.text, before);
+    } else {
+      AddTurn(message, question, names);
+    }
+  }
+  if (question.turns().empty()) return Invalid(names.content, "takes at least one message of the user");
+  if (question.turns_size() % 2 == 0) return Invalid(names.turns.back(), "the last message must be the user's");
+  if (!before.empty()) Prepend(std::move(before), question);
+  if (question.turns_size() == 1 && question.turns(0).text().empty() && question.images_size() > 0) {
+    question.clear_turns();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,67 @@
+#include "gateway/http/field_names.h"
+
+#include <string_view>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+bool IsWordByte(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+// `text` with each whole word `from` replaced.
+std::string ReplaceWord(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = text.find(from); at != text.npos; at = text.find(from, at)) {
+    const size_t end = at + from.size();
+    if ((at > 0 && IsWordByte(text[at - 1])) || (end < text.size() && IsWordByte(text[end]))) {
+      at = end;
+      continue;
+    }
+    text.replace(at, from.size(), to);
+    at += to.size();
+  }
+  return text;
+}
+
+// What stands for "turns[3].text" or "images[0]": the member's own place, or all content if there is none.
+std::string Place(absl::string_view index, const std::vector<std::string>& places, const std::string& content) {
+  size_t i = 0;
+  const bool known = absl::ConsumePrefix(&index, "[") && absl::SimpleAtoi(index.substr(0, index.find(']')), &i);
+  return known && i < places.size() ? places[i] : content;
+}
+
+std::string FieldName(absl::string_view field, const FieldNames& names) {
+  absl::ConsumePrefix(&field, "question.");
+  absl::ConsumePrefix(&field, "generation.");
+  if (field == "max_new_tokens") return names.max_tokens;
+  if (field == "min_new_tokens") return "min_tokens";
+  if (field == "question" || field == "prompt") return names.content;
+  if (absl::StartsWith(field, "options.")) return absl::StrCat("image_", field);
+  if (absl::ConsumePrefix(&field, "turns")) return Place(field, names.turns, names.content);
+  if (absl::ConsumePrefix(&field, "images")) return Place(field, names.images, names.content);
+  return std::string(field);
+}
+
+}  // namespace
+
+absl::Status InCallersNames(const absl::Status& status, const FieldNames& names) {
+  if (status.ok()) return status;
+  std::string message = ReplaceWord(std::string(status.message()), "max_new_tokens", names.max_tokens);
+  message = ReplaceWord(std::move(message), "min_new_tokens", "min_tokens");
+  message = ReplaceWord(std::move(message), "turns", names.content);
+  if (const std::string field = FieldOf(status); !field.empty()) {
+    return InvalidField(ReasonOf(status), FieldName(field, names), message);
+  }
+  absl::Status named(status.code(), message);
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) { named.SetPayload(url, payload); });
+  return named;
+}
+
+}  // namespace diptych::gateway

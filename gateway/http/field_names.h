@@ -1,0 +1,23 @@
+// The names that an HTTP caller knows the fields of a question by.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace diptych::gateway {
+
+// Where the parts of a question stood in the caller's JSON.
+struct FieldNames {
+  std::string content = "messages";       // the member that holds texts and images
+  std::string max_tokens = "max_tokens";  // the member that bounds the answer
+  std::vector<std::string> turns;         // of each turn, for example "messages[2].content"
+  std::vector<std::string> images;        // of each image, for example "messages[0].content[1].image_url"
+};
+
+// The same error with field and message in the caller's names: question.generation.max_new_tokens becomes max_tokens,
+// question.turns[0].text becomes messages[0].content. OK stays OK.
+absl::Status InCallersNames(const absl::Status& status, const FieldNames& names);
+
+}  // namespace diptych::gateway

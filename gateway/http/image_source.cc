@@ -1,0 +1,74 @@
+#include "gateway/http/image_source.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "gateway/http/json_members.h"
+
+namespace diptych::gateway {
+namespace {
+
+// The value of a hexadecimal digit; -1 for any other byte.
+int HexValue(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = absl::ascii_tolower(static_cast<unsigned char>(c));
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+// Decodes %41 in place; what is no such escape stays as it is.
+void DecodePercent(std::string& text) {
+  size_t to = 0;
+  for (size_t from = 0; from < text.size(); ++from, ++to) {
+    const bool escape = text[from] == '%' && from + 2 < text.size();
+    const int high = escape ? HexValue(text[from + 1]) : -1;
+    const int low = escape ? HexValue(text[from + 2]) : -1;
+    text[to] = high >= 0 && low >= 0 ? static_cast<char>(high * 16 + low) : text[from];
+    if (high >= 0 && low >= 0) from += 2;
+  }
+  text.resize(to);
+}
+
+// False if `text` is not base64 of any kind.
+bool DecodeBase64(std::string text, std::string* bytes) {
+  if (absl::StrContains(text, '%')) DecodePercent(text);
+  std::replace(text.begin(), text.end(), '-', '+');
+  std::replace(text.begin(), text.end(), '_', '/');
+  text.erase(std::remove_if(text.begin(), text.end(), [](unsigned char c) { return absl::ascii_isspace(c); }),
+             text.end());
+  return absl::Base64Unescape(text, bytes);
+}
+
+}  // namespace
+
+absl::Status ReadImageSource(std::string source, const std::string& field, v1::Image& image) {
+  absl::StripAsciiWhitespace(&source);
+  if (source.empty()) return Invalid(field, "takes an image: a data: URL, base64 or an address");
+  if (!absl::StrContains(source, ':')) {
+    if (DecodeBase64(std::move(source), image.mutable_data())) return absl::OkStatus();
+    return Invalid(field, "is neither base64 nor a URL");
+  }
+  if (!absl::StartsWithIgnoreCase(source, "data:")) {
+    image.set_url(std::move(source));
+    return absl::OkStatus();
+  }
+  const size_t comma = source.find(',');
+  if (comma == source.npos) return Invalid(field, "a data: URL takes the form data:image/...;base64,...");
+  std::string head = source.substr(0, comma);
+  absl::StripTrailingAsciiWhitespace(&head);
+  source.erase(0, comma + 1);
+  if (!absl::EndsWithIgnoreCase(head, "base64")) {
+    DecodePercent(source);
+    image.set_data(std::move(source));
+    return absl::OkStatus();
+  }
+  if (DecodeBase64(std::move(source), image.mutable_data())) return absl::OkStatus();
+  return Invalid(field, "the data: URL is not base64");
+}
+
+}  // namespace diptych::gateway
