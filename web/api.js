@@ -3,19 +3,33 @@
 let key = '';
 let onKeyWanted = async () => false;
 
-export const setKey = (value) => { key = value; };
+export const setKey = (value) => {
+  key = value;
+};
 export const hasKey = () => key !== '';
 // `ask` resolves to true once there is another key to try.
-export const whenKeyWanted = (ask) => { onKeyWanted = ask; };
+export const whenKeyWanted = (ask) => {
+  onKeyWanted = ask;
+};
+export const addressOf = (path) => new URL(path, document.baseURI).href;
+
+export const UNREACHED = 0; // the status of an ApiError without a reply
+const RETRY_SECONDS = 2; // when the server does not say
+// Codes of refusals that pass. In a stream that has begun there is no status and no retry-after to tell them by.
+const PASSING = new Set(['queue_full', 'kv_full', 'rate_limited', 'draining', 'tier_unavailable', 'slow_reader']);
 
 // What the server, or the way to it, said instead of an answer.
 export class ApiError extends Error {
   constructor(status, { message, code, param }, retryAfter) {
     super(message);
-    this.status = status;  // 0: the server was not reached
+    this.status = status; // UNREACHED, an HTTP status of 400 and up, or undefined for the error of a stream
     this.code = code ?? '';
     this.param = param ?? '';
-    this.retryAfter = retryAfter;  // seconds; undefined if asking again is pointless
+    this.retryAfter = retryAfter; // seconds; undefined if asking again is pointless
+  }
+  // The request itself is at fault.
+  get refused() {
+    return this.status >= 400 && this.status < 500 && this.retryAfter === undefined;
   }
 }
 
@@ -28,79 +42,86 @@ function retryAfterOf(headers) {
 
 async function errorOf(response) {
   let error = {};
-  try { error = (await response.json()).error ?? {}; } catch { /* not ours: a proxy's page */ }
+  try {
+    error = (await response.json()).error ?? {};
+  } catch {
+    /* not ours: a proxy's page */
+  }
   error.message ??= `the server answered with status ${response.status}`;
-  const retryAfter = retryAfterOf(response.headers);
-  return new ApiError(response.status, error, retryAfter ?? (response.status === 503 ? 2 : undefined));
+  const passing = response.status === 503 || PASSING.has(error.code) ? RETRY_SECONDS : undefined;
+  return new ApiError(response.status, error, retryAfterOf(response.headers) ?? passing);
+}
+
+const errorOfStream = (error) => new ApiError(undefined, error, PASSING.has(error.code) ? RETRY_SECONDS : undefined);
+
+function send(path, body, signal) {
+  const headers = key ? { authorization: `Bearer ${key}` } : {};
+  if (body === undefined) return fetch(path, { headers, signal, cache: 'no-store' });
+  headers['content-type'] = 'application/json';
+  return fetch(path, { method: 'POST', headers, signal, cache: 'no-store', body: JSON.stringify(body) });
 }
 
 async function request(path, { body, signal, quiet = false } = {}) {
   for (;;) {
-    const headers = key ? { authorization: `Bearer ${key}` } : {};
-    if (body !== undefined) headers['content-type'] = 'application/json';
     let response;
     try {
-      response = await fetch(path, { method: body === undefined ? 'GET' : 'POST', headers, signal, cache: 'no-store',
-                                     body: body === undefined ? undefined : JSON.stringify(body) });
+      response = await send(path, body, signal);
     } catch (error) {
       if (error.name === 'AbortError') throw error;
-      throw new ApiError(0, { message: 'the server cannot be reached; is the gateway running?' }, 3);
+      throw new ApiError(UNREACHED, { message: 'the server cannot be reached; is the gateway running?' }, 3);
     }
     if (response.ok) return response;
-    if (response.status === 401 && !quiet && await onKeyWanted()) continue;
+    if (response.status === 401 && !quiet && (await onKeyWanted())) continue;
     throw await errorOf(response);
   }
 }
 
-export const status = (signal) => request('v1/diptych/status', { signal, quiet: true }).then((r) => r.json());
-export const plan = (body, signal) => request('v1/diptych/plan', { body, signal, quiet: true }).then((r) => r.json());
-export const analyze = (body, signal) => request('v1/diptych/analyze', { body, signal }).then((r) => r.json());
-export const chat = (body, signal) => request('v1/chat/completions', { body, signal }).then((r) => r.json());
+const json = (response) => response.json();
+export const status = (signal) => request('v1/diptych/status', { signal, quiet: true }).then(json);
+export const plan = (body, signal) => request('v1/diptych/plan', { body, signal, quiet: true }).then(json);
+export const analyze = (body, signal) => request('v1/diptych/analyze', { body, signal }).then(json);
+export const chat = (body, signal) => request('v1/chat/completions', { body, signal }).then(json);
 
-// Calls onChunk with each chunk of the stream. Resolves at its end.
-export async function streamChat(body, signal, onChunk) {
-  const response = await request('v1/chat/completions', { body: { ...body, stream: true, stream_options: { include_usage: true } }, signal });
+// The data of each server-sent event of `response`, as text.
+async function* eventsOf(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let pending = '', done = false;
+  let pending = '';
   for (;;) {
-    const piece = await reader.read();
-    if (piece.done) break;
+    const piece = await reader.read().catch((error) => {
+      if (error.name === 'AbortError') throw error;
+      return { done: true };
+    });
+    if (piece.done) return;
     pending += piece.value;
     const events = pending.split('\n\n');
     pending = events.pop();
-    for (const event of events) {
-      if (!event.startsWith('data: ')) continue;  // a ping
-      if (event === 'data: [DONE]') { done = true; continue; }
-      const chunk = JSON.parse(event.slice(6));
-      if (chunk.error) throw new ApiError(200, chunk.error);
-      onChunk(chunk);
-    }
+    for (const event of events) if (event.startsWith('data: ')) yield event.slice(6); // the others are pings
   }
-  if (!done) throw new ApiError(0, { message: 'the stream broke off before its end; ask again' });
 }
 
-// The flat body of a chat request. turns: [{role, text}], the last one the user's; the image stands in the first.
-export function chatBody({ model, turns, imageUrl, options, imageOptions }) {
-  const messages = turns.map(({ role, text }, index) => {
-    if (index > 0 || !imageUrl) return { role, content: text };
-    const parts = [{ type: 'image_url', image_url: { url: imageUrl } }];
+// Calls onChunk with each chunk of the stream. Resolves at its end.
+export async function streamChat(body, signal, onChunk) {
+  const streamed = { ...body, stream: true, stream_options: { include_usage: true } };
+  const response = await request('v1/chat/completions', { body: streamed, signal });
+  for await (const event of eventsOf(response)) {
+    if (event === '[DONE]') return;
+    const chunk = JSON.parse(event);
+    if (chunk.error) throw errorOfStream(chunk.error);
+    onChunk(chunk);
+  }
+  throw new ApiError(UNREACHED, { message: 'the stream broke off before its end; ask again' });
+}
+
+// The body of a chat request. turns: [{role, text, images}], the last one the user's; images: [{url}].
+export function chatBody({ model, turns, options, imageOptions }) {
+  const messages = turns.map(({ role, text, images = [] }) => {
+    if (images.length === 0) return { role, content: text };
+    const parts = images.map(({ url }) => ({ type: 'image_url', image_url: { url } }));
     if (text) parts.push({ type: 'text', text });
     return { role, content: parts };
   });
   const body = { model, messages, ...options };
-  if (imageUrl && Object.keys(imageOptions).length > 0) body.image_options = imageOptions;
+  const shown = turns.some(({ images = [] }) => images.length > 0);
+  if (shown && Object.keys(imageOptions).length > 0) body.image_options = imageOptions;
   return body;
-}
-
-// The same request for a shell. The image is read from the file that it came from.
-export function curlOf(body, fileName) {
-  const address = new URL('v1/chat/completions', document.baseURI).href;
-  const mark = 'IMAGE_GOES_HERE';
-  const text = JSON.stringify(body, (name, value) =>
-    name === 'url' && typeof value === 'string' && value.startsWith('data:') ? value.replace(/,.*$/s, `,${mark}`) : value, 1);
-  const escaped = text.replace(/[\\$`]/g, '\\$&');
-  const quoted = `'${(fileName ?? 'image').replaceAll("'", "'\\''")}'`;
-  const filled = escaped.replace(mark, () => `$(base64 < ${quoted} | tr -d '\\n')`);
-  const auth = hasKey() ? ' -H "authorization: Bearer $DIPTYCH_API_KEY"' : '';
-  return `curl -sN '${address}' -H 'content-type: application/json'${auth} --data-binary @- <<JSON\n${filled}\nJSON`;
 }

@@ -1,191 +1,186 @@
 // Joins the parts of the page. Nothing here, and nothing that it loads, asks another origin.
+import { createAnswer } from './answer/answer.js';
+import { ask as askServer } from './answer/asking.js';
+import { newRecord, turnsOf } from './answer/record.js';
 import * as api from './api.js';
 import { createCompare } from './compare.js';
 import { createComposer } from './composer.js';
-import { createAnswer } from './conversation.js';
-import { announce, byId, count, el } from './dom.js';
+import { createConversation } from './conversation.js';
+import { announce, byId, el } from './dom.js';
+import { count, parameters } from './format.js';
 import { createHistory } from './history.js';
-import { createImage } from './image.js';
-import { startStatus } from './status.js';
+import { createImagePanel } from './image/panel.js';
+import { createKeyDialog } from './key.js';
+import { startLayout } from './layout.js';
+import { startStatus, tiers } from './status.js';
+import { startTheme } from './theme.js';
 
-const AUTOMATIC_TRIES = 5;
+startLayout();
+startTheme();
 
-let model = null;      // ModelDescription, once known
-let thread = [];       // turns of the conversation, if it is kept
-let asking = null;     // AbortController of the question that is under way
-let relevanceKnown = true;  // until the server says otherwise
+let model = null; // ModelDescription, once known
+let asking = null; // AbortController of the question that is under way
 
-const image = createImage({ onChange: imageChanged });
-const answer = createAnswer({ onToken: (map) => image.showToken(map), paintToken: (canvas, map) => image.paintToken(canvas, map) });
+const panel = createImagePanel({ onChange: imagesChanged });
+const { images } = panel;
+const stage = { selected: () => images.selected, show: panel.showToken, paintSmall: panel.paintSmall };
+const answer = createAnswer({ stage, on: { again: askAgain, edit } });
+const conversation = createConversation({ onChange: () => composer.refresh() });
+const composer = createComposer({
+  images,
+  earlier: conversation.earlier,
+  onAsk: (question) => ask(question),
+  onStop: () => asking?.abort(),
+});
 const history = createHistory({ onShow: showAgain });
-const composer = createComposer({ image, thread: () => thread, onAsk: ask, onStop: () => asking?.abort() });
-const compare = createCompare({ image, request: (imageOptions) => bodyOf(composer.turns().slice(-1), imageOptions) });
+const compare = createCompare({ panel, request: compared });
 
-function imageChanged() {
-  startAnew();
-  compare.reset();
+// A conversation goes on with more images, not without those that it is about.
+function imagesChanged() {
+  const lost = conversation.records.some((record) => !record.images.every(images.has));
+  if (lost) beginAnew();
   composer.refresh();
 }
 
-function startAnew() {
-  thread = [];
-  byId('restart').hidden = true;
+function beginAnew() {
+  conversation.begin();
+  answer.setThread(conversation.kept() ? [] : null);
 }
 
-function bodyOf(turns, imageOptions) {
-  return api.chatBody({ model: model?.name, turns: turns.length > 0 ? turns : [{ role: 'user', text: '' }], imageUrl: image.current?.url,
-                        options: composer.options(), imageOptions });
+function compared(image, imageOptions) {
+  const turns = turnsOf({ question: composer.text(), images: [image], earlier: [] });
+  return api.chatBody({ model: model?.name, turns, options: composer.options(), imageOptions });
 }
 
 // ---- a question's way
 
-function newRecord(question) {
-  const imageOptions = image.imageOptions();
-  const turns = [...thread, { role: 'user', text: question }];
-  const body = bodyOf(turns, imageOptions);
-  body.logprobs = true;
-  body.top_logprobs = 4;
-  if (image.current && composer.wantsRelevance() && relevanceKnown && !(body.num_beams > 1) && !(imageOptions.token_merging > 0)) body.return_relevance = true;
-  return { at: new Date().toISOString(), question, earlier: thread, body, text: '', entries: [], finish: null, usage: null, diptych: null,
-           imageName: image.current?.name, imageUrl: image.current?.url, image: image.current };
+const aborted = (signal) =>
+  new Promise((resolve) => {
+    signal.addEventListener('abort', resolve);
+  });
+
+// Waits until the server has seen the images. Resolves to false if one turned out to be refused, or `signal` aborts.
+async function imagesAccepted(signal) {
+  const before = images.all.length;
+  await Promise.race([panel.settled(), aborted(signal)]);
+  if (signal.aborted) return false;
+  if (images.all.length >= before) return true;
+  announce('Not asked: the image was refused');
+  return false;
 }
 
-function take(record, chunk) {
-  record.requestId ??= chunk.id?.replace(/^chatcmpl-/, '');
-  record.model ??= chunk.model;
-  record.usage = chunk.usage ?? record.usage;
-  record.diptych = chunk.diptych ?? record.diptych;
-  const choice = chunk.choices?.[0];
-  if (!choice) return;
-  record.finish = choice.finish_reason ?? record.finish;
-  record.entries.push(...(choice.logprobs?.content ?? []));
-  if (!choice.delta?.content) return;
-  record.text += choice.delta.content;
-  answer.showPiece(record);
+function recordOf(question, earlier) {
+  const options = composer.options(),
+    imageOptions = panel.options();
+  const explained = images.all.length > 0 && composer.wantsRelevance();
+  const relevance = explained && !(options.num_beams > 1) && !(imageOptions.token_merging > 0);
+  return newRecord({
+    question,
+    images: [...images.all],
+    earlier: [...earlier],
+    options,
+    imageOptions,
+    relevance,
+    model: model?.name,
+  });
 }
 
-// One try. Resolves to true if there is to be another.
-async function attempt(record, tries, signal) {
-  Object.assign(record, { text: '', entries: [] });
-  answer.showWaiting(record);
-  try {
-    await api.streamChat(record.body, signal, (chunk) => take(record, chunk));
-    return false;
-  } catch (error) {
-    if (signal.aborted) { record.stopped = true; return false; }
-    if (!(error instanceof api.ApiError)) throw error;
-    if (record.body.return_relevance && error.param === 'return_relevance') {  // an older server
-      relevanceKnown = false;
-      delete record.body.return_relevance;
-      return true;
-    }
-    const later = error.retryAfter !== undefined && record.text === '';
-    if (later && await answer.showRefused(record, error, { automatic: tries < AUTOMATIC_TRIES, signal })) return true;
-    record.error = error;
-    return false;
-  }
-}
-
-async function ask(question) {
+async function ask(question, earlier = conversation.earlier()) {
   if (asking) return;
-  const own = asking = new AbortController();
+  const own = (asking = new AbortController());
   composer.setBusy(true);
-  const record = newRecord(question);
   try {
-    for (let tries = 0; await attempt(record, tries, own.signal); ++tries);
-    finish(record);
-  } catch (error) {
-    answer.showError(record, { status: 0, message: `the page failed: ${error.message}`, code: '', param: '' });
+    if (await imagesAccepted(own.signal)) await answerTo(recordOf(question, earlier), own.signal);
   } finally {
     asking = null;
     composer.setBusy(false);
   }
 }
 
-function finish(record) {
-  if (record.error) return answer.showError(record, record.error);
-  answer.showWhole(record);
-  if (!record.diptych) return undefined;
-  history.add(record);
-  if (byId('follow').checked && record.image === image.current) {
-    thread = [...record.earlier, { role: 'user', text: record.question || 'What is in the image?' }, { role: 'assistant', text: record.text }];
-    byId('restart').hidden = false;
-    composer.clear();
-  }
-  return undefined;
+async function answerTo(record, signal) {
+  const chat = conversation.kept();
+  if (chat) composer.put('');
+  await askServer(record, { answer, signal });
+  if (record.error) answer.showError(record, record.error);
+  else answer.showWhole(record);
+  const whole = record.diptych !== null && !record.error;
+  if (whole) history.add(record);
+  if (whole && chat && record.images.every(images.has)) conversation.add(record);
+  else if (chat && composer.text() === '') composer.put(record.question);
+}
+
+function askAgain(record) {
+  if (asking) return;
+  panel.put(record.images);
+  ask(record.question, conversation.before(record));
+}
+
+function edit(record) {
+  panel.put(record.images);
+  conversation.edit(record);
+  composer.put(record.question, { focus: true });
 }
 
 function showAgain(record) {
-  if (record.image !== image.current) image.put(record.image ?? null);
-  answer.showWhole(record, { silent: true });
+  panel.put(record.images);
+  if (!conversation.kept()) answer.showWhole(record, { silent: true });
+  else resume([...record.earlier, record]);
   byId('answer').scrollIntoView({ block: 'nearest' });
 }
 
-byId('follow').addEventListener('change', () => { startAnew(); composer.refresh(); });
-byId('restart').addEventListener('click', () => { startAnew(); composer.refresh(); byId('question').focus(); announce('A new conversation'); });
+// ---- the conversation
+
+function resume(records) {
+  conversation.resume(records);
+  answer.setThread(records);
+}
+
+byId('follow').addEventListener('change', () => {
+  beginAnew();
+  composer.refresh();
+});
+byId('restart').addEventListener('click', () => {
+  beginAnew();
+  byId('question').focus();
+  announce('A new conversation');
+});
+byId('editing-cancel').addEventListener('click', () => {
+  conversation.edit(null);
+  composer.put('', { focus: true });
+});
+
+async function restore() {
+  if (!(await conversation.restore())) return;
+  const { records } = conversation;
+  panel.put([...new Set(records.flatMap((record) => record.images))]);
+  answer.setThread(records);
+}
 
 // ---- what is served
 
 function modelArrived({ model: described, limits }) {
-  const changed = model === null || model.name !== described.name;
+  const changed = model?.name !== described.name;
   model = described;
-  image.setModel(described, limits);
+  panel.setModel(described, limits);
   compare.setModel(described);
-  const parameters = (described.parts ?? []).reduce((sum, part) => sum + Number(part.parameters), 0);
-  byId('model-line').replaceChildren(el('strong', {}, described.name), ` ${size(parameters)} parameters \u00b7 ${described.dtype} on ${described.device} \u00b7 window ${count(described.window_tokens)}`);
+  const size = parameters((described.parts ?? []).reduce((sum, part) => sum + Number(part.parameters), 0));
+  const words = ` ${size} \u00b7 ${described.dtype} on ${described.device} \u00b7 window ${count(described.window_tokens)}`;
+  byId('model-line').replaceChildren(el('strong', {}, described.name), words);
   if (changed) composer.refresh();
 }
 
-function size(parameters) {
-  if (parameters >= 1e9) return `${(parameters / 1e9).toFixed(1)} billion`;
-  return parameters >= 1e6 ? `${(parameters / 1e6).toFixed(1)} million` : count(parameters);
-}
-
-const live = startStatus({ onModel: modelArrived, onKeyWanted() {
+function keyWanted() {
   byId('key-button').hidden = false;
   byId('model-line').textContent = 'this server asks for a key';
-} });
-
-// ---- key
-
-let keyAsked = null;  // the promise of the dialog that is open
-
-function wantKey() {
-  keyAsked ??= new Promise((resolve) => {
-    byId('key-button').hidden = false;
-    const dialog = byId('key-dialog');
-    byId('key-title').textContent = api.hasKey() ? 'Another key' : 'This server asks for a key';
-    byId('key').value = dialog.returnValue = '';
-    dialog.showModal();
-    dialog.addEventListener('close', () => {
-      keyAsked = null;
-      const used = dialog.returnValue === 'use' && byId('key').value.trim() !== '';
-      if (used) { api.setKey(byId('key').value.trim()); live.now(); composer.refresh(); }
-      resolve(used);
-    }, { once: true });
-  });
-  return keyAsked;
 }
-api.whenKeyWanted(wantKey);
-byId('key-button').addEventListener('click', wantKey);
-byId('key-cancel').addEventListener('click', () => byId('key-dialog').close(''));
 
-// ---- colours
-
-function applyTheme(theme) {
-  if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
-  else delete document.documentElement.dataset.theme;
-}
-const stored = (() => { try { return localStorage.getItem('theme'); } catch { return null; } })();
-if (stored) {
-  applyTheme(stored);
-  const input = document.querySelector(`input[name=theme][value="${stored === 'dark' || stored === 'light' ? stored : 'system'}"]`);
-  input.checked = true;
-}
-byId('theme').addEventListener('change', (event) => {
-  applyTheme(event.target.value);
-  try { localStorage.setItem('theme', event.target.value); } catch { /* kept for this page only */ }
+const live = startStatus({ onModel: modelArrived, onKeyWanted: keyWanted });
+createKeyDialog({
+  onKey() {
+    live.now();
+    composer.refresh();
+  },
 });
-
-byId('base-url').textContent = new URL('v1', document.baseURI).href;
-composer.refresh();
+tiers.addEventListener('back', panel.retry);
+byId('base-url').textContent = api.addressOf('v1');
+restore().then(composer.refresh);

@@ -1,123 +1,198 @@
-// The same question about the same image at several resolutions, one after the other so that none slows another.
+// The same question about the image on the stage at several resolutions: each size asked twice about a copy that no cache knows, one
+// request after the other, so that none slows another.
 import * as api from './api.js';
-import { announce, byId, count, el, milliseconds, percent } from './dom.js';
-import { sizesOf } from './image.js';
+import { announce, byId, el } from './dom.js';
+import { count, cssPercent, milliseconds } from './format.js';
+import { sizesOf } from './image/preparation.js';
+import { dataUrl } from './image/reading.js';
+import { unseenCopy } from './image/unseen.js';
 
+const ROUNDS = 2;
 const MOST_TRIES = 5;
 
-// image: createImage's. request(imageOptions): the chat body of the question that stands in the composer.
-export function createCompare({ image, request }) {
-  let model = null, running = null;
+const pause = (seconds, signal) =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 
+// Calls `call` until it is not refused for now; `tell` hears why and for how long.
+async function patiently(call, tell, signal) {
+  for (let tries = 1; ; ++tries) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error.retryAfter >= 0) || tries >= MOST_TRIES || signal.aborted) throw error;
+      tell(`${error.message}; asks again in ${Math.ceil(error.retryAfter)} s`);
+      await pause(error.retryAfter, signal);
+    }
+  }
+}
+
+class Card {
+  constructor(size, own) {
+    this.size = size;
+    this.face = el('div', { class: 'compare-image' });
+    this.head = el(
+      'h3',
+      {},
+      `${size} px`,
+      size === own ? el('span', { class: 'muted' }, ' the model\u2019s own') : null,
+    );
+    this.answer = el('p', { class: 'compare-answer' }, '\u2026');
+    this.facts = el('dl', { class: 'compare-facts' });
+    this.node = el('li', { class: 'compare-card', 'aria-busy': 'true' }, this.face, this.head, this.answer, this.facts);
+  }
+  say(text) {
+    this.answer.textContent = text;
+  }
+  show({ text, seen }, url) {
+    const src = seen?.prepared_image ? `data:image/png;base64,${seen.prepared_image}` : url;
+    this.face.replaceChildren(el('img', { src, alt: `The image at ${this.size} px`, class: 'pixels' }));
+    this.say(text || '(nothing)');
+    this.node.removeAttribute('aria-busy');
+  }
+  fail(message) {
+    this.node.removeAttribute('aria-busy');
+    this.answer.replaceChildren(el('span', { class: 'failed' }, message));
+  }
+  // Both measurements of each, and bars on the scale of `slowest` seconds.
+  measure({ runs, seen, known }, slowest) {
+    const both = (name) => runs.map((timings) => milliseconds(timings[name])).join(' \u00b7 ');
+    const least = (name) => Math.min(...runs.map((timings) => timings[name]));
+    const fact = (name, value) => [el('dt', {}, name), el('dd', {}, value)];
+    const tokens = seen ? fact('visual tokens', count(seen.visual_tokens)) : [];
+    const vit = fact('vision transformer', known ? 'from a cache' : both('vit'));
+    this.facts.replaceChildren(...tokens, ...vit, ...fact('total', both('total')));
+    const bar = (kind, seconds) => el('span', { class: kind, vars: { size: cssPercent(seconds / slowest) } });
+    const bars = [bar('compare-bar', least('total')), bar('compare-bar bar-vision', least('vit'))];
+    this.node.append(el('div', { class: 'compare-track', 'aria-hidden': 'true' }, bars));
+  }
+  judge(same) {
+    this.head.append(
+      el('span', { class: `verdict verdict-${same ? 'same' : 'other'}` }, same ? 'same answer' : 'another answer'),
+    );
+  }
+}
+
+// panel: createImagePanel's. request(image, imageOptions): the body of the question that stands in the composer.
+export function createCompare({ panel, request }) {
+  let model = null,
+    running = null;
+  const image = () => panel.images.selected;
   const chosen = () => [...byId('compare-sizes').querySelectorAll('input:checked')].map((input) => Number(input.value));
 
   function ready() {
-    byId('compare-run').disabled = running !== null || !image.current || !model || chosen().length === 0;
-    byId('compare-hint').textContent = !image.current ? 'needs an image' : running ? 'asking, one size after the other \u2026' : 'asks the question above; an empty one asks for the caption';
+    byId('compare-run').disabled = running !== null || !image() || !model || chosen().length === 0;
+    const rest = 'asks the question above, or for the caption, twice a size and past all caches';
+    byId('compare-hint').textContent = !image()
+      ? 'needs an image'
+      : running
+        ? 'asking, one size after the other \u2026'
+        : rest;
+  }
+
+  function chip(size) {
+    const own = size === model.image_size;
+    const box = el('input', { type: 'checkbox', value: size, checked: size >= model.image_size * 0.7 });
+    return el('label', { class: 'chip' }, box, el('span', {}, `${size} px${own ? ', own' : ''}`));
   }
 
   function setModel(described) {
     if (model?.fingerprint === described.fingerprint && model.image_size === described.image_size) return;
     model = described;
-    byId('compare-sizes').replaceChildren(el('legend', { class: 'sr-only' }, 'Sizes to compare'), ...sizesOf(model).map((size) => {
-      const own = size === model.image_size;
-      return el('label', { class: 'chip' }, el('input', { type: 'checkbox', value: size, checked: size >= model.image_size * 0.7 }),
-        el('span', {}, `${size} px${own ? ', own' : ''}`));
-    }));
+    const legend = el('legend', { class: 'sr-only' }, 'Sizes to compare');
+    byId('compare-sizes').replaceChildren(legend, ...sizesOf(model).map(chip));
     ready();
   }
 
-  async function patiently(call, card, signal) {
-    for (let tries = 1; ; ++tries) {
-      try {
-        return await call();
-      } catch (error) {
-        if (!(error.retryAfter >= 0) || tries >= MOST_TRIES || signal.aborted) throw error;
-        card.querySelector('.compare-answer').textContent = `${error.message}; asks again in ${Math.ceil(error.retryAfter)} s`;
-        await new Promise((resolve) => { setTimeout(resolve, error.retryAfter * 1000); });
-      }
-    }
+  // One run at one size. The image of an address cannot be copied: it may come from a cache.
+  async function ask(asked, options, card, signal) {
+    const copy = await unseenCopy(asked.blob);
+    const body = request(copy ? { url: await dataUrl(copy) } : asked, options);
+    return patiently(
+      () => api.chat(body, signal),
+      (words) => card.say(words),
+      signal,
+    );
   }
 
-  function emptyCard(size) {
-    return el('li', { class: 'compare-card', 'aria-busy': 'true' },
-      el('div', { class: 'compare-image' }),
-      el('h3', {}, `${size} px`, size === model.image_size ? el('span', { class: 'muted' }, ' the model\u2019s own') : null),
-      el('p', { class: 'compare-answer' }, '\u2026'), el('dl', { class: 'compare-facts' }));
-  }
-
-  async function one(size, card, signal) {
-    const options = { ...image.imageOptions(), image_size: size };
-    const reply = await patiently(() => api.chat(request(options), signal), card, signal);
-    const seen = await api.analyze({ image: image.current.url, image_options: options, prepared_image: true }, signal).catch(() => null);
-    return { size, text: reply.choices[0].message.content, timings: reply.diptych.timings, usage: reply.usage, seen };
-  }
-
-  function fill(card, result) {
-    const src = result.seen?.prepared_image ? `data:image/png;base64,${result.seen.prepared_image}` : image.current.url;
-    card.querySelector('.compare-image').replaceChildren(el('img', { src, alt: `The image at ${result.size} px`, class: 'pixels' }));
-    card.querySelector('.compare-answer').textContent = result.text || '(nothing)';
-    card.removeAttribute('aria-busy');
+  async function measure(asked, card, result, signal) {
+    const options = { ...panel.options(), image_size: card.size };
+    const reply = await ask(asked, options, card, signal);
+    const { timings } = reply.diptych;
+    result.runs.push(timings);
+    result.known ||= timings.cache_hits?.vision_tokens > 0 || timings.cache_hits?.projected_tokens > 0;
+    result.text = reply.choices[0].message.content;
+    result.seen ??= await api
+      .analyze({ image: asked.url, image_options: options, prepared_image: true }, signal)
+      .catch(() => null);
+    card.show(result, asked.url);
   }
 
   // Once all are there: bars on one scale, and whether the answers agree.
-  function judge(results, cards) {
-    const own = results.find(({ size }) => size === model.image_size) ?? results[0];
-    const slowest = Math.max(...results.map(({ timings }) => timings.total), 1e-9);
-    results.forEach((result, i) => {
-      const patches = (result.size / model.patch_size) ** 2, cached = result.timings.cache_hits;
-      const share = (seconds) => percent(seconds / slowest, 2).replace(' ', '');
-      const known = cached?.vision_tokens > 0 || cached?.projected_tokens > 0;
-      const same = result.text === own.text;
-      cards[i].querySelector('.compare-facts').replaceChildren(
-        el('dt', {}, 'visual tokens'), el('dd', {}, count(result.seen?.visual_tokens ?? patches + 1)),
-        el('dt', {}, 'vision transformer'), el('dd', {}, known ? 'cached' : milliseconds(result.timings.vit)),
-        el('dt', {}, 'total'), el('dd', {}, milliseconds(result.timings.total)));
-      cards[i].append(el('div', { class: 'compare-track', 'aria-hidden': 'true' },
-        el('span', { class: 'compare-bar', vars: { size: share(result.timings.total) } }),
-        el('span', { class: 'compare-bar bar-vision', vars: { size: share(result.timings.vit) } })));
-      if (result !== own) cards[i].querySelector('h3').append(el('span', { class: `verdict verdict-${same ? 'same' : 'other'}` }, same ? 'same answer' : 'another answer'));
+  function judge(cards, results) {
+    const own = Math.max(
+      0,
+      cards.findIndex(({ size }) => size === model.image_size),
+    );
+    const slowest = Math.max(...results.flatMap(({ runs }) => runs.map(({ total }) => total)), 1e-9);
+    const same = results.map(({ text }) => text === results[own].text);
+    cards.forEach((card, i) => {
+      card.measure(results[i], slowest);
+      if (i !== own) card.judge(same[i]);
     });
-    const agree = results.filter((result) => result.text === own.text).length;
-    announce(`Compared ${results.length} sizes; ${agree} of them give the answer \u201c${own.text}\u201d`);
+    announce(
+      `Compared ${cards.length} sizes; ${same.filter(Boolean).length} of them give the answer \u201c${results[own].text}\u201d`,
+    );
+  }
+
+  async function rounds(cards, signal) {
+    const asked = image(),
+      results = cards.map(() => ({ runs: [], text: '', seen: null, known: false }));
+    let at = 0;
+    try {
+      for (let i = 0; i < ROUNDS * cards.length; ++i) {
+        at = i % cards.length;
+        await measure(asked, cards[at], results[at], signal);
+      }
+      judge(cards, results);
+    } catch (error) {
+      if (signal.aborted) return;
+      cards[at].fail(error.message);
+      cards.filter((_, i) => results[i].runs.length === 0 && i !== at).forEach(({ node }) => node.remove());
+      announce(`Error: ${error.message}`);
+    }
   }
 
   async function run() {
-    const sizes = chosen(), cards = sizes.map(emptyCard);
-    running = new AbortController();
-    byId('compare-results').replaceChildren(...cards);
+    const cards = chosen().map((size) => new Card(size, model.image_size)),
+      own = new AbortController();
+    running = own;
+    byId('compare-results').replaceChildren(...cards.map(({ node }) => node));
     ready();
-    announce(`Asking at ${sizes.length} sizes`);
-    const results = [];
-    try {
-      for (const [i, size] of sizes.entries()) {
-        results.push(await one(size, cards[i], running.signal));
-        fill(cards[i], results[i]);
-      }
-      judge(results, cards);
-    } catch (error) {
-      if (!running.signal.aborted) {
-        const card = cards[results.length];
-        card.removeAttribute('aria-busy');
-        card.querySelector('.compare-answer').replaceChildren(el('span', { class: 'failed' }, error.message));
-        cards.slice(results.length + 1).forEach((other) => other.remove());
-        announce(`Error: ${error.message}`);
-      }
-    }
-    running = null;
+    announce(`Asking at ${cards.length} sizes`);
+    await rounds(cards, own.signal);
+    if (running === own) running = null;
     ready();
   }
 
   byId('compare-run').addEventListener('click', run);
   byId('compare-sizes').addEventListener('change', ready);
-  return {
-    setModel,
-    // The image is another.
-    reset() {
-      running?.abort();
-      running = null;
-      byId('compare-results').replaceChildren();
-      ready();
-    },
-  };
+  panel.images.addEventListener('select', reset);
+
+  // Another image.
+  let shown = null;
+  function reset() {
+    if (shown === image()) return;
+    shown = image();
+    running?.abort();
+    running = null;
+    byId('compare-results').replaceChildren();
+    ready();
+  }
+  return { setModel };
 }

@@ -1,105 +1,139 @@
 // The question, how it is to be answered, and what it will cost of the context window before it is sent.
+import { budgetBar, leftOf } from './answer/budget_bar.js';
+import { turnsOf } from './answer/record.js';
 import * as api from './api.js';
-import { budgetBar } from './charts.js';
-import { announce, byId, count, debounced, el, plural } from './dom.js';
-import { generalQuestions, samples } from './samples.js';
+import { announce, byId, debounced, el, keepHeight } from './dom.js';
+import { count, plural } from './format.js';
+import { generalQuestions, samples } from './image/samples.js';
 
 // Request name, field, and what its summary says.
 const OPTIONS = [
-  ['max_tokens', 'max-tokens', (v) => `at most ${v} tokens`], ['temperature', 'temperature', (v) => `temperature ${v}`],
-  ['top_k', 'top-k', (v) => `top-k ${v}`], ['top_p', 'top-p', (v) => `top-p ${v}`], ['num_beams', 'beams', (v) => `${v} beams`],
-  ['seed', 'seed', (v) => `seed ${v}`], ['repetition_penalty', 'repetition', (v) => `repetition ${v}`],
+  ['max_tokens', 'max-tokens', (v) => `at most ${v} tokens`],
+  ['temperature', 'temperature', (v) => `temperature ${v}`],
+  ['top_k', 'top-k', (v) => `top-k ${v}`],
+  ['top_p', 'top-p', (v) => `top-p ${v}`],
+  ['num_beams', 'beams', (v) => `${v} beams`],
+  ['seed', 'seed', (v) => `seed ${v}`],
+  ['repetition_penalty', 'repetition', (v) => `repetition ${v}`],
 ];
+const MOST_PLANNED_SIDE = 8192;
 
-// image: createImage's. thread(): the turns so far. onAsk(question), onStop().
-export function createComposer({ image, thread, onAsk, onStop }) {
-  const question = byId('question');
-  let planning = null, state = '', known = false;
-
-  function options() {
-    const chosen = {};
-    for (const [name, id] of OPTIONS) {
-      const text = byId(id).value.trim();
-      if (text !== '' && Number.isFinite(Number(text))) chosen[name] = Number(text);
-    }
-    if (byId('stop-text').value !== '') chosen.stop = [byId('stop-text').value];
-    return chosen;
+function chosenOptions() {
+  const chosen = {};
+  for (const [name, id] of OPTIONS) {
+    const text = byId(id).value.trim();
+    if (text !== '' && Number.isFinite(Number(text))) chosen[name] = Number(text);
   }
+  if (byId('stop-text').value !== '') chosen.stop = [byId('stop-text').value];
+  return chosen;
+}
+
+function advice(budget) {
+  const { left, state } = leftOf(budget, { before: true });
+  if (state === 'fine') return '';
+  if (state === 'tight') return `Nearly full: ${plural(left, 'token')} left.`;
+  const possible = budget.reserved_output + left;
+  const words =
+    possible > 0
+      ? `Shorten the question, or lower \u201cMax tokens\u201d to ${count(possible)}.`
+      : 'Shorten the question.';
+  return `Does not fit: ${plural(-left, 'token')} too many. ${words}`;
+}
+
+// images: Images. earlier(): the records before the question. onAsk(question), onStop().
+export function createComposer({ images, earlier, onAsk, onStop }) {
+  const question = byId('question');
+  let planning = null,
+    state = '',
+    known = false;
 
   function summarise() {
-    const chosen = options();
-    byId('generation-summary').textContent = OPTIONS.filter(([name]) => name in chosen).map(([name, , words]) => words(chosen[name])).join(', ');
+    const chosen = chosenOptions();
+    byId('generation-summary').textContent = OPTIONS.filter(([name]) => name in chosen)
+      .map(([name, , words]) => words(chosen[name]))
+      .join(', ');
   }
 
-  function turns() {
-    const text = question.value.trim();
-    return text === '' && thread().length === 0 ? [] : [...thread(), { role: 'user', text }];
+  // ---- the plan
+
+  function planBody() {
+    const turns = turnsOf({ question: question.value.trim(), images: images.all, earlier: earlier() });
+    const planned = turns.filter(({ text }) => text !== '');
+    const shown = [...new Set(turns.flatMap((turn) => turn.images))].filter(({ width }) => width > 0);
+    const side = (pixels) => Math.min(pixels, MOST_PLANNED_SIDE);
+    const body = {
+      turns: planned.map(({ role, text }) => ({ role: role === 'user' ? 'ROLE_USER' : 'ROLE_ASSISTANT', text })),
+    };
+    if (shown.length > 0)
+      body.images = shown.map(({ width, height }) => ({ width: side(width), height: side(height) }));
+    const { max_tokens: most } = chosenOptions();
+    if (Number.isInteger(most) && most > 0) body.max_new_tokens = most;
+    return body;
   }
 
   async function plan() {
     planning?.abort();
-    const own = planning = new AbortController();
-    const { max_tokens: most } = options();
-    // Nothing typed yet after earlier turns: planned with the shortest question, so that what they take is seen.
-    const body = { turns: turns().map(({ role, text }) => ({ role: role === 'user' ? 'ROLE_USER' : 'ROLE_ASSISTANT', text: text || '?' })) };
-    if (image.current) body.images = [{ height: Math.min(image.current.height, 8192), width: Math.min(image.current.width, 8192) }];
-    if (Number.isInteger(most) && most > 0) body.max_new_tokens = most;
+    const own = (planning = new AbortController());
     try {
-      show((await api.plan(body, own.signal)).windows[0]);
+      const { windows } = await api.plan(planBody(), own.signal);
+      if (!own.signal.aborted) show(windows[0]);
     } catch (error) {
       if (!own.signal.aborted) hide(error);
     }
   }
 
-  function show(window) {
-    const { budget } = window, left = budget.remaining - budget.reserved_output;
-    const next = left < 0 ? 'over' : left < budget.window * 0.1 ? 'tight' : 'fine';
-    const block = byId('budget');
-    block.replaceChildren(el('p', { id: 'budget-text', class: 'sr-only' }, advice(next, budget, left) || 'Fits the context window.'),
-      budgetBar(budget, { before: true, denseRemaining: window.remaining_dense }));
-    if (next !== 'fine') block.append(el('p', { class: `budget-advice advice-${next}`, 'aria-hidden': 'true' }, advice(next, budget, left)));
-    if (next !== state && next !== 'fine') announce(advice(next, budget, left));
+  function show({ budget, remaining_dense: denseRemaining }) {
+    const next = leftOf(budget, { before: true }).state,
+      words = advice(budget);
+    const spoken = el('p', { id: 'budget-text', class: 'sr-only' }, words || 'Fits the context window.');
+    const seen = words === '' ? [] : [el('p', { class: `budget-advice advice-${next}`, 'aria-hidden': 'true' }, words)];
+    byId('budget').replaceChildren(spoken, budgetBar(budget, { before: true, denseRemaining }), ...seen);
+    if (next !== state && words !== '') announce(words);
     state = next;
     known = true;
   }
 
-  function advice(next, budget, left) {
-    if (next === 'fine') return '';
-    if (next === 'tight') return `Nearly full: ${plural(left, 'token')} left.`;
-    const possible = budget.reserved_output + left;
-    return `Does not fit: ${plural(-left, 'token')} too many. ` + (possible > 0
-      ? `Shorten the question, or lower \u201cMost tokens\u201d to ${count(possible)}.` : 'Shorten the question.');
-  }
-
   function hide(error) {
-    if (known && (error.status === 0 || error.status >= 429)) return;  // the last plan is good enough until the server is back
-    byId('budget').replaceChildren(el('p', { id: 'budget-text', class: 'muted' },
-      error.status === 400 ? error.message : 'The context budget is not known yet.'));
+    if (known && !error.refused) return; // the last plan is good enough until the server is back
+    const words = error.refused && error.status === 400 ? error.message : 'The context budget is not known yet.';
+    byId('budget').replaceChildren(el('p', { id: 'budget-text', class: 'muted' }, words));
     state = '';
   }
 
   const planSoon = debounced(200, plan);
 
+  // ---- asking
+
   function suggest() {
-    const sample = samples.find(({ file }) => file === image.current?.sample);
-    const questions = image.current ? (sample?.questions ?? generalQuestions) : [];
-    byId('suggestions').replaceChildren(...questions.map((text) =>
-      el('button', { type: 'button', class: 'suggestion', onclick: () => { question.value = text; planSoon(); submit(); } }, text)));
+    const sample = samples.find(({ file }) => file === images.selected?.sample);
+    const questions = images.all.length > 0 ? (sample?.questions ?? generalQuestions) : [];
+    const put = (text) => {
+      question.value = text;
+      planSoon();
+      submit();
+    };
+    const button = (text) => el('button', { type: 'button', class: 'suggestion', onclick: () => put(text) }, text);
+    byId('suggestions').replaceChildren(...questions.map(button));
   }
 
   function submit() {
-    const text = question.value.trim();
+    const text = question.value.trim(),
+      follows = earlier().length > 0;
     if (byId('send').disabled) return;
-    if (text === '' && (!image.current || thread().length > 0)) {
-      announce('Type a question first');
-      question.placeholder = thread().length > 0 ? 'A follow-up needs words' : 'Type a question, or take an image first';
-      question.focus();
+    const shown = turnsOf({ question: text, images: images.all, earlier: earlier() }).at(-1).images;
+    if (text !== '' || shown.length > 0) {
+      onAsk(text);
       return;
     }
-    onAsk(text);
+    announce('Type a question first');
+    question.placeholder = follows ? 'A follow-up needs words' : 'Type a question, or take an image first';
+    question.focus();
   }
 
-  byId('composer').addEventListener('submit', (event) => { event.preventDefault(); submit(); });
+  byId('composer').addEventListener('submit', (event) => {
+    event.preventDefault();
+    submit();
+  });
   question.addEventListener('keydown', (event) => {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
     event.preventDefault();
@@ -111,18 +145,29 @@ export function createComposer({ image, thread, onAsk, onStop }) {
     event.preventDefault();
     question.focus();
   });
-  byId('composer').addEventListener('input', () => { summarise(); planSoon(); });
+  byId('composer').addEventListener('input', () => {
+    summarise();
+    planSoon();
+  });
   byId('stop').addEventListener('click', onStop);
+  keepHeight(byId('budget'));
 
   return {
-    options,
-    turns,
+    options: chosenOptions,
+    text: () => question.value.trim(),
     wantsRelevance: () => byId('relevance').checked,
-    refresh() { suggest(); planSoon(); },
-    clear() { question.value = ''; planSoon(); },
+    refresh() {
+      suggest();
+      planSoon();
+    },
+    put(text, { focus = false } = {}) {
+      question.value = text;
+      if (focus) question.focus();
+      planSoon();
+    },
     setBusy(busy) {
       byId('send').disabled = busy;
-      byId('stop').hidden = !busy;
+      byId('stop').disabled = !busy;
     },
   };
 }

@@ -23,45 +23,37 @@ export const svg = (name, attributes, ...children) => fill(document.createElemen
 export function announce(text) {
   const region = byId('announcer');
   region.textContent = '';
-  requestAnimationFrame(() => { region.textContent = text; });
+  requestAnimationFrame(() => {
+    region.textContent = text;
+  });
 }
-
-export function milliseconds(seconds) {
-  const ms = seconds * 1000;
-  if (ms >= 10000) return `${(ms / 1000).toFixed(1)} s`;
-  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
-  return ms >= 100 ? `${ms.toFixed(0)} ms` : ms >= 0.05 || ms === 0 ? `${ms.toFixed(ms === 0 ? 0 : 1)} ms` : '<0.1 ms';
-}
-
-const plain = new Intl.NumberFormat('en-GB');
-export const count = (number) => plain.format(number);
-
-export function byteSize(bytes) {
-  if (bytes < 1000) return `${bytes} B`;
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0)} kB`;
-  return `${(bytes / 1e6).toFixed(1)} MB`;
-}
-
-export const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
-export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
 // Calls `action` once, `wait` milliseconds after the last call.
 export function debounced(wait, action) {
   let timer = 0;
-  return () => { clearTimeout(timer); timer = setTimeout(action, wait); };
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(action, wait);
+  };
 }
 
 // Arrow keys go through the buttons of `box`; Tab leaves it. Call again after its children changed.
 export function roving(box) {
   const items = () => [...box.querySelectorAll('[data-item]')];
-  const only = (chosen) => items().forEach((item) => { item.tabIndex = item === chosen ? 0 : -1; });
+  const only = (chosen) =>
+    items().forEach((item) => {
+      item.tabIndex = item === chosen ? 0 : -1;
+    });
   const first = items();
   if (first.length > 0 && !first.some((item) => item.tabIndex === 0)) only(first[0]);
   if (box.dataset.roving) return;
   box.dataset.roving = 'yes';
-  box.addEventListener('focusin', (event) => { if (event.target.dataset.item !== undefined) only(event.target); });
+  box.addEventListener('focusin', (event) => {
+    if (event.target.dataset.item !== undefined) only(event.target);
+  });
   box.addEventListener('keydown', (event) => {
-    const all = items(), at = all.indexOf(event.target);
+    const all = items(),
+      at = all.indexOf(event.target);
     if (at < 0) return;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: perRow(all), ArrowUp: -perRow(all) }[event.key];
     let next = event.key === 'Home' ? 0 : event.key === 'End' ? all.length - 1 : step === undefined ? -1 : at + step;
@@ -73,23 +65,57 @@ export function roving(box) {
 }
 
 function perRow(items) {
-  const top = items[0].offsetTop, next = items.findIndex((item) => item.offsetTop > top);
+  const top = items[0].offsetTop,
+    next = items.findIndex((item) => item.offsetTop > top);
   return next < 0 ? items.length : next;
 }
 
+// Pages that came by plain http from another machine have no clipboard of their own.
+async function toClipboard(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = el('textarea', { class: 'sr-only', 'aria-hidden': 'true' });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand('copy');
+  area.remove();
+  if (!copied) throw new Error('not copied');
+  return undefined;
+}
+
+// Copies `text`, and says so on `button`.
 export async function copy(text, button) {
   const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = 'Copied';
-    announce('Copied');
-  } catch {
-    button.textContent = 'Not allowed';
-    announce('The browser does not allow copying here');
-  }
-  setTimeout(() => { button.textContent = label; }, 1500);
+  const words = await toClipboard(text).then(
+    () => 'Copied',
+    () => 'Not allowed',
+  );
+  button.style.setProperty('min-width', `${button.offsetWidth}px`);
+  button.textContent = words;
+  button.focus();
+  announce(words === 'Copied' ? words : 'The browser does not allow copying here');
+  setTimeout(() => {
+    button.textContent = label;
+  }, 1500);
 }
 
 // One message of a kind: 'error', 'warning' or 'info'.
 export const notice = (kind, title, text, ...more) =>
   el('div', { class: `notice notice-${kind}` }, el('p', {}, el('strong', {}, title), text ? ` ${text}` : ''), ...more);
+
+// Keeps `box` as high as it has been at its present width, so that what lies below stays under the pointer.
+export function keepHeight(box) {
+  let width = 0;
+  new ResizeObserver(() => {
+    if (box.offsetWidth !== width) box.style.removeProperty('min-height');
+    width = box.offsetWidth;
+    if (box.childElementCount > 0) box.style.setProperty('min-height', `${box.getBoundingClientRect().height}px`);
+  }).observe(box);
+}
+
+// Downloads `blob` under `name`.
+export function save(blob, name) {
+  const address = URL.createObjectURL(blob);
+  el('a', { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}

@@ -1,79 +1,134 @@
 // The live strip: what each tier does now.
 import * as api from './api.js';
-import { sparkline } from './charts.js';
-import { announce, byId, count, el, milliseconds, percent } from './dom.js';
+import { announce, byId, el, keepHeight } from './dom.js';
+import { count, milliseconds, percent } from './format.js';
+import { sparkline } from './sparkline.js';
 
-const EVERY = 2000;   // milliseconds between two looks
-const KEPT = 60;      // looks in a sparkline
+const EVERY = 2000; // milliseconds between two looks
+const KEPT = 60; // looks in a sparkline
 const PATIENCE = 5000;
 
 const TITLES = { vision: 'Vision', language: 'Language' };
 const CACHES = { vision_tokens: 'visual tokens', projected_tokens: 'query tokens', kv_prefix: 'KV prefix' };
 
+// Fires 'back' when all tiers serve again.
+export const tiers = new EventTarget();
+
 // onModel: called with the GetModelResponse whenever it comes. onKeyWanted: called when the server asks for a key; no look follows
 // until now() is called.
 export function startStatus({ onModel, onKeyWanted }) {
   const busy = { vision: [], language: [] };
-  let health = '';
+  let health = '',
+    serving = null;
 
-  const fact = (name, value, extra) => el('div', { class: 'fact' }, el('dt', {}, name), el('dd', {}, value, extra ?? null));
+  const fact = (name, value, extra) =>
+    el('div', { class: 'fact' }, el('dt', {}, name), el('dd', {}, value, extra ?? null));
 
   function tierCard(name, state, words, facts, chart) {
-    return el('article', { class: `tier tier-${name} tier-${state}`, 'aria-label': `${name} tier: ${words}` },
-      el('div', { class: 'tier-head' }, el('span', { class: 'dot', 'aria-hidden': 'true' }), el('h3', {}, TITLES[name] ?? 'Gateway'),
-        el('span', { class: 'tier-words' }, words), chart ?? null),
-      el('dl', { class: 'facts' }, facts));
+    return el(
+      'article',
+      { class: `tier tier-${name} tier-${state}`, 'aria-label': `${name} tier: ${words}` },
+      el(
+        'div',
+        { class: 'tier-head' },
+        el('span', { class: 'dot', 'aria-hidden': 'true' }),
+        el('h3', {}, TITLES[name] ?? 'Gateway'),
+        el('span', { class: 'tier-words' }, words),
+        chart ?? null,
+      ),
+      el('dl', { class: 'facts' }, facts),
+    );
   }
 
   function kvMeter(share) {
-    return el('span', { class: 'meter', 'aria-hidden': 'true' }, el('span', { class: 'meter-fill', vars: { size: `${Math.min(share * 100, 100).toFixed(1)}%` } }));
+    return el(
+      'span',
+      { class: 'meter', 'aria-hidden': 'true' },
+      el('span', { class: 'meter-fill', vars: { size: `${Math.min(share * 100, 100).toFixed(1)}%` } }),
+    );
   }
 
   function factsOf(tier) {
     const load = tier.load ?? {};
-    const facts = [fact('running', count(load.running ?? 0)), fact('queue', count(load.waiting ?? 0)),
-      fact('mean batch', (load.mean_batch_size ?? 0).toFixed(1))];
-    if (tier.name === 'language') facts.push(fact('KV cache', percent(load.kv_cache_usage ?? 0), kvMeter(load.kv_cache_usage ?? 0)));
+    const facts = [
+      fact('running', count(load.running ?? 0)),
+      fact('queue', count(load.waiting ?? 0)),
+      fact('mean batch', (load.mean_batch_size ?? 0).toFixed(1)),
+    ];
+    if (tier.name === 'language')
+      facts.push(fact('KV cache', percent(load.kv_cache_usage ?? 0), kvMeter(load.kv_cache_usage ?? 0)));
     for (const cache of load.caches ?? []) {
-      const queries = Number(cache.queries), hits = Number(cache.hits);
+      const queries = Number(cache.queries),
+        hits = Number(cache.hits);
       facts.push(fact(`${CACHES[cache.name] ?? cache.name} hits`, queries > 0 ? percent(hits / queries) : '\u2013'));
     }
     return facts;
   }
 
   function show(answer, seconds) {
-    const cards = [tierCard('gateway', 'good', 'serving', [
-      fact('answers in', milliseconds(seconds)), fact('version', answer.version || '\u2013'),
-      fact('most in flight', count(answer.limits?.max_inflight ?? 0))])];
+    const cards = [
+      tierCard('gateway', 'good', 'serving', [
+        fact('answers in', milliseconds(seconds)),
+        fact('version', answer.version || '\u2013'),
+        fact('max in flight', count(answer.limits?.max_inflight ?? 0)),
+      ]),
+    ];
     for (const tier of [...(answer.tiers ?? [])].reverse()) {
       const series = busy[tier.name] ?? [];
       series.push(tier.serving ? (tier.load?.running ?? 0) + (tier.load?.waiting ?? 0) : 0);
       if (series.length > KEPT) series.shift();
-      cards.push(tier.serving ? tierCard(tier.name, 'good', 'serving', factsOf(tier), sparkline(series, KEPT))
-                              : tierCard(tier.name, 'bad', tier.error || 'does not answer', []));
+      cards.push(
+        tier.serving
+          ? tierCard(tier.name, 'good', 'serving', factsOf(tier), sparkline(series, KEPT))
+          : tierCard(tier.name, 'bad', tier.error || 'does not answer', []),
+      );
     }
     byId('tiers').replaceChildren(...cards);
-    tell((answer.tiers ?? []).every((tier) => tier.serving) ? 'All tiers serve' : 'A tier does not answer');
+    const all = answer.tiers ?? [],
+      good = all.every((tier) => tier.serving);
+    const sum = (name) => all.reduce((total, { load }) => total + (load?.[name] ?? 0), 0);
+    summarise(good, good ? `${count(sum('running'))} running, ${count(sum('waiting'))} waiting` : '');
+    tell(good ? 'All tiers serve' : 'A tier does not answer', good);
+  }
+
+  function summarise(good, load) {
+    byId('strip-words').textContent = good ? 'All tiers serve' : 'Not all tiers serve';
+    byId('strip-load').textContent = load;
+    byId('strip').classList.toggle('strip-bad', !good);
   }
 
   function showError(error) {
     const refused = error.status === 401 || error.status === 403;
-    const cards = [tierCard('gateway', error.status === 0 ? 'bad' : refused ? 'unknown' : 'good',
-      error.status === 0 ? 'not reachable' : refused ? 'asks for a key' : 'serving', [])];
-    if (error.status === 503) {  // the gateway answers for all of them through the language tier
-      cards.push(tierCard('vision', 'unknown', 'not known meanwhile', []), tierCard('language', 'bad', 'does not answer', []));
+    const cards = [
+      tierCard(
+        'gateway',
+        error.status === 0 ? 'bad' : refused ? 'unknown' : 'good',
+        error.status === 0 ? 'not reachable' : refused ? 'asks for a key' : 'serving',
+        [],
+      ),
+    ];
+    if (error.status === 503) {
+      // the gateway answers for all of them through the language tier
+      cards.push(
+        tierCard('vision', 'unknown', 'not known meanwhile', []),
+        tierCard('language', 'bad', 'does not answer', []),
+      );
     }
     byId('tiers').replaceChildren(...cards);
-    tell(error.status === 0 ? 'The gateway is not reachable' : error.message);
+    summarise(false, '');
+    tell(error.status === 0 ? 'The gateway is not reachable' : error.message, false);
   }
 
-  function tell(words) {
+  function tell(words, good) {
     if (health !== '' && health !== words) announce(words);
+    if (good && serving === false) tiers.dispatchEvent(new Event('back'));
     health = words;
+    serving = good;
   }
 
   async function look() {
-    const began = performance.now(), limit = new AbortController();
+    const began = performance.now(),
+      limit = new AbortController();
     const timer = setTimeout(() => limit.abort(), PATIENCE);
     try {
       const answer = await api.status(limit.signal);
@@ -81,13 +136,18 @@ export function startStatus({ onModel, onKeyWanted }) {
       onModel(answer);
     } catch (error) {
       showError(error instanceof api.ApiError ? error : new api.ApiError(0, { message: 'no answer' }));
-      if (error.status === 401) { waiting = true; onKeyWanted(); }
+      if (error.status === 401) {
+        waiting = true;
+        onKeyWanted();
+      }
     } finally {
       clearTimeout(timer);
     }
   }
 
-  let timer = 0, looking = false, waiting = false;
+  let timer = 0,
+    looking = false,
+    waiting = false;
   async function loop() {
     if (looking || waiting) return;
     looking = true;
@@ -96,7 +156,15 @@ export function startStatus({ onModel, onKeyWanted }) {
     looking = false;
     timer = setTimeout(loop, EVERY);
   }
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) loop(); });
+  keepHeight(byId('tiers'));
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) loop();
+  });
   loop();
-  return { now() { waiting = false; loop(); } };
+  return {
+    now() {
+      waiting = false;
+      loop();
+    },
+  };
 }

@@ -34,9 +34,10 @@ def main():
             for flag in ("--max_inflight=4", f"--api_keys_file={keys}"):
                 stacks.append(Stack(sys.argv[1], [flag]))
             environment = dict(os.environ, BROWSER=browser, MODULES=str(MODULES), ROOT=str(ROOT), PORT=str(stacks[0].port),
-                               KEYED_PORT=str(stacks[1].port), LANGUAGE_PID=str(stacks[0].processes[1].pid),
+                               KEYED_PORT=str(stacks[1].port), LANGUAGE_PID=str(stacks[0].processes[1].pid), OPENAI=str(ROOT / ".deps" / "openai"),
+                               PYTHON=sys.executable,
                                SCREENSHOTS=str(pathlib.Path(sys.argv[2]).resolve()) if len(sys.argv) > 2 else "")
-            return subprocess.run([node, str(ROOT / "tests" / "web" / "playground_test.mjs")], env=environment, timeout=240).returncode
+            return subprocess.run([node, str(ROOT / "tests" / "web" / "playground_test.mjs")], env=environment, timeout=540).returncode
         finally:
             for stack in stacks:
                 stack.stop()

@@ -1,10 +1,18 @@
 // Grids of numbers as colour. The same ramp in both colour schemes: dark to light is little to much.
 
-const STOPS = [[12, 7, 38], [84, 18, 109], [170, 45, 94], [229, 92, 48], [251, 164, 26], [252, 250, 170]];
+const STOPS = [
+  [12, 7, 38],
+  [84, 18, 109],
+  [170, 45, 94],
+  [229, 92, 48],
+  [251, 164, 26],
+  [252, 250, 170],
+];
 
 export function ramp(value) {
   const at = Math.min(Math.max(value, 0), 1) * (STOPS.length - 1);
-  const low = Math.min(Math.floor(at), STOPS.length - 2), part = at - low;
+  const low = Math.min(Math.floor(at), STOPS.length - 2),
+    part = at - low;
   return STOPS[low].map((channel, i) => Math.round(channel + (STOPS[low + 1][i] - channel) * part));
 }
 
@@ -28,10 +36,14 @@ export function paintTile(canvas, grid) {
 
 // Over an image that fills size x size pixels of the context.
 export function paintOverlay(context, grid, size) {
-  const width = size / grid.columns, height = size / grid.rows;
+  const width = size / grid.columns,
+    height = size / grid.rows;
   grid.values.forEach((value, i) => {
-    const share = value / grid.max, column = i % grid.columns, row = Math.floor(i / grid.columns);
-    const x = Math.round(column * width), y = Math.round(row * height);
+    const share = value / grid.max,
+      column = i % grid.columns,
+      row = Math.floor(i / grid.columns);
+    const x = Math.round(column * width),
+      y = Math.round(row * height);
     context.fillStyle = `rgb(${ramp(share).join(' ')} / ${0.78 - 0.2 * share})`;
     context.fillRect(x, y, Math.round((column + 1) * width) - x, Math.round((row + 1) * height) - y);
   });
