@@ -14,14 +14,20 @@ if [ "$mode" = all ]; then scripts/setup.sh --lint; else scripts/setup.sh --lint
 
 mapfile -t sources < <(git ls-files '*.h' '*.cc')
 mapfile -t shells < <(git ls-files '*.sh' .ci/run)
+mapfile -t scripts < <(git ls-files 'web/*.js' 'tests/web/*.mjs')
+prettier=.deps/prettier/node_modules/.bin/prettier
 
 if [ "$mode" = --fix ]; then
   clang-format -i "${sources[@]}"
+  "$prettier" --log-level warn --write "${scripts[@]}"
   exit
 fi
 
 say "clang-format: ${#sources[@]} files"
 clang-format --dry-run --Werror "${sources[@]}" || fail "formatting differs; scripts/lint.sh --fix corrects it"
+
+say "prettier: ${#scripts[@]} files"
+"$prettier" --log-level warn --check "${scripts[@]}" || fail "formatting differs; scripts/lint.sh --fix corrects it"
 
 say "layering"
 python3 tests/layering_test.py

@@ -109,6 +109,7 @@ install_lint_tools() {
   [ "$1" = --lint-quick ] || packages+=(clang clang-tidy)
   install_system_packages
   fetch_for_tests node "buf, which checks protos" "scripts/lint.sh stops there" npm @bufbuild/buf@1.75.0
+  fetch_for_tests prettier "prettier, which formats the page" "scripts/lint.sh stops there" npm prettier@3.10.1
   fetch_for_tests protobuf "protobuf for Python" "docs/api.md cannot be checked" pip protobuf==6.33.1
 }
 
