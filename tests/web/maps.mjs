@@ -34,6 +34,7 @@ test('the pixels that the model got, and where it looks, are shown', async (t) =
   await page.locator('#view input[value=seen]').check();
   assert.equal(await pixels(page), bare);
 
+  await page.mouse.move(0, 0);
   await tabTo(page, '.map');
   assert.match(await stageLabel(page), /heat map of CLS, the class token.*: most in row \d, column \d \(\d/);
   await page.keyboard.press('ArrowRight');

@@ -2,75 +2,88 @@
 import { el } from '../dom.js';
 import { cssPercent, milliseconds } from '../format.js';
 
-// In the order of the pipeline: the tier that the time was spent in, and when: 'once' in this order, from the arrival to the first
-// token; 'after' it, between the others of its kind; or 'spread' over moments that are not known.
+// In the order of the pipeline: the tier that the time was spent in, and when. 'before' the first token, in this order; 'parts' is the
+// same of a sum of several pieces between which others lie; 'after' the first token, taking turns with the others of its kind; 'then', once
+// these are over; 'around', before and after all others; 'rest', anywhere.
 const STAGES = {
-  gateway: ['Gateway', 'wire', 'spread', 'Checks, relay and transport, there and back'],
-  tokenize: ['Tokenise', 'language', 'once', 'Text to token ids'],
-  token_transfer: ['Transfer', 'wire', 'once', 'The image to the vision tier, its visual tokens back'],
-  image_decode: ['Decode file', 'vision', 'once', 'The encoded file to pixels'],
-  image_resize: ['Resize', 'vision', 'once', 'To the model\u2019s square, normalised'],
-  vision_queue: ['Vision queue', 'wait', 'once', 'Waiting for the vision tier'],
-  vit: ['Vision transformer', 'vision', 'once', 'Pixels to visual tokens'],
-  qformer: ['Q-Former', 'qformer', 'once', 'Visual tokens to query tokens, projected'],
-  language_queue: [
-    'Language queue',
-    'wait',
-    'spread',
-    'Waiting for the language engine, before the first token and between the others',
-  ],
-  prefill: ['Prefill', 'language', 'once', 'The decoder reads the prompt, up to the first token'],
+  gateway: ['Gateway', 'wire', 'around', 'Checks, relay and transport, there and back'],
+  tokenize: ['Tokenise', 'language', 'before', 'Text to token ids'],
+  token_transfer: ['Transfer', 'wire', 'parts', 'The image to the vision tier, its visual tokens back'],
+  image_decode: ['Decode file', 'vision', 'before', 'The encoded file to pixels'],
+  image_resize: ['Resize', 'vision', 'before', 'To the model\u2019s square, normalised'],
+  vision_queue: ['Vision queue', 'wait', 'parts', 'Waiting for the vision tier'],
+  vit: ['Vision transformer', 'vision', 'before', 'Pixels to visual tokens'],
+  qformer: ['Q-Former', 'qformer', 'before', 'Visual tokens to query tokens, projected'],
+  language_queue: ['Language queue', 'wait', 'parts', 'Waiting for the language engine'],
+  prefill: ['Prefill', 'language', 'before', 'The decoder reads the prompt, up to the first token'],
   decode: ['Decode tokens', 'language', 'after', 'The tokens after the first'],
-  detokenize: ['Detokenise', 'language', 'spread', 'Token ids to text, and handing it on'],
-  unattributed: ['Unattributed', 'wait', 'spread', 'What none of the stages covers'],
+  decode_queue: ['Decode queue', 'wait', 'after', 'Waiting for the language engine between tokens'],
+  detokenize: ['Detokenise', 'language', 'after', 'Token ids to text'],
+  delivery: ['Delivery', 'wire', 'after', 'Tokens to the stream that carries them'],
+  relevance: ['Relevance', 'language', 'then', 'One more pass over the whole: where each token looked'],
+  unattributed: ['Unattributed', 'wait', 'rest', 'What none of the stages covers'],
 };
-// Numbers of the timings that are no stage.
-const NOT_STAGES = new Set(['total', 'time_to_first_token', 'decode_tokens_per_second']);
+const LATER_STAGES = new Set(['decode_queue', 'delivery', 'relevance']); // that not every server tells
+const NOT_STAGES = new Set(['total', 'first_token', 'time_to_first_token', 'decode_tokens_per_second']);
 
 // "relay_wait" -> "Relay wait"
 const humanise = (key) => (key[0].toUpperCase() + key.slice(1)).replaceAll('_', ' ');
 
-// The stages of `timings` in order; those that this page does not know yet stand before the remainder.
+// The stages of `timings` in order; those that this page does not know stand before the remainder.
 function stagesOf(timings) {
-  const known = Object.keys(STAGES).filter((key) => key in timings || key !== 'unattributed');
-  const isStage = ([key, value]) => typeof value === 'number' && !(key in STAGES) && !NOT_STAGES.has(key);
-  const others = Object.entries(timings)
-    .filter(isStage)
-    .map(([key]) => key);
-  const at = known.indexOf('unattributed');
-  if (at < 0) known.push(...others);
-  else known.splice(at, 0, ...others);
-  return known.map((key) => [
-    key,
-    ...(STAGES[key] ?? [humanise(key), 'wait', 'spread', 'A stage that this page has no words for']),
-  ]);
+  const known = Object.keys(STAGES).filter((key) => key in timings || !LATER_STAGES.has(key));
+  const isUnknown = ([key, value]) => typeof value === 'number' && !(key in STAGES) && !NOT_STAGES.has(key);
+  const unknown = Object.entries(timings).filter(isUnknown);
+  known.splice(known.indexOf('unattributed'), 0, ...unknown.map(([key]) => key));
+  const unnamed = (key) => [humanise(key), 'wait', 'rest', 'A stage that this page has no words for'];
+  return known.map((key) => [key, ...(STAGES[key] ?? unnamed(key)), timings[key] ?? 0]);
 }
 
-// timings: as in the reply, seconds. Returns [{key, name, tier, explains, seconds, from, summed}]: `from` is the second at which the bar
-// begins. Of a `summed` stage only the length is known; its bar lies where its moments do, as one piece.
+// The moment of the first token: seconds from the request's arrival.
+export const firstToken = (timings) => timings.first_token ?? timings.time_to_first_token ?? 0;
+
+// timings: as in the reply, seconds. Returns [{key, name, tier, explains, seconds, pieces, summed}]: `pieces` are [from, seconds]. Of a
+// `summed` stage only the length is known; its piece lies where its moments do.
 export function layOut(timings) {
-  const first = timings.time_to_first_token ?? 0;
-  const within = (from, seconds) => Math.max(0, Math.min(from, timings.total - seconds));
-  let before = 0,
-    after = first;
-  return stagesOf(timings).map(([key, name, tier, when, explains]) => {
-    const seconds = timings[key] ?? 0;
-    const from = within(when === 'after' ? after : before, seconds);
-    if (when === 'once') before += seconds;
-    if (when === 'after') after += seconds;
-    return { key, name, tier, explains, seconds, from, summed: when !== 'once' };
+  const stages = stagesOf(timings),
+    { total } = timings,
+    first = Math.min(firstToken(timings), total);
+  const sum = (...kinds) =>
+    stages.reduce((all, [, , , when, , seconds]) => all + (kinds.includes(when) ? seconds : 0), 0);
+  const gateway = timings.gateway ?? 0;
+  const head = Math.min(gateway, Math.max(0, first - sum('before', 'parts'))); // the part of `around` that came first
+  const next = { before: head, after: first, then: Math.max(first, first + sum('after')) };
+
+  function piecesOf(when, seconds) {
+    if (when === 'around')
+      return [
+        [0, head],
+        [total - (seconds - head), seconds - head],
+      ];
+    const line = when === 'parts' ? 'before' : when;
+    const from = line in next ? next[line] : total;
+    if (line in next) next[line] += seconds;
+    return [[Math.max(0, Math.min(from, total - seconds)), seconds]];
+  }
+
+  const summed = new Set(['parts', 'after', 'rest']);
+  return stages.map(([key, name, tier, when, explains, seconds]) => {
+    const pieces = piecesOf(when, seconds).filter(([, length]) => length > 0);
+    return { key, name, tier, explains, seconds, pieces, summed: summed.has(when) };
   });
 }
 
-function row({ name, tier, explains, seconds, from, summed }, total) {
+function row({ name, tier, explains, seconds, pieces, summed }, total) {
   const kind = seconds > 0 ? `lap lap-${tier}${summed ? ' lap-summed' : ''}` : 'lap lap-none';
-  const bar = el('span', { class: 'bar', vars: { from: cssPercent(from / total), size: cssPercent(seconds / total) } });
+  const bar = ([from, length]) =>
+    el('span', { class: 'bar', vars: { from: cssPercent(from / total), size: cssPercent(length / total) } });
   const number = seconds > 0 ? milliseconds(seconds) : '\u2013';
+  const head = el('th', { scope: 'row', title: explains }, name);
   return el(
     'tr',
     { class: kind },
-    el('th', { scope: 'row', title: explains }, name),
-    el('td', { class: 'track' }, bar),
+    head,
+    el('td', { class: 'track' }, pieces.map(bar)),
     el('td', { class: 'number' }, number),
   );
 }
@@ -104,7 +117,7 @@ export function waterfall(timings) {
   );
   return el(
     'table',
-    { class: 'waterfall', vars: { first: cssPercent(Math.min(1, (timings.time_to_first_token ?? 0) / total)) } },
+    { class: 'waterfall', vars: { first: cssPercent(Math.min(1, firstToken(timings) / total)) } },
     el(
       'caption',
       {},
