@@ -152,7 +152,7 @@ int main(int argc, char** argv) {
   NullLanguage language;
   testing::FakeVisionTier vision;
   auto tier = GrpcServer::Start(
-      {.service_name = v1::LanguageService::service_full_name(), .max_receive_bytes = 64 << 20}, &language);
+      {.service_name = v1::LanguageService::service_full_name(), .max_receive_bytes = 64 << 20}, {&language});
   if (!tier.ok()) return 1;
   (*tier)->SetReady(true);
   gateway::Options options;

@@ -69,7 +69,8 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options, grpc::Service* service) {
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options,
+                                                              std::initializer_list<grpc::Service*> services) {
   static const bool plugins_enabled = [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -84,7 +85,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   BoundConnections(options, builder);
   RefuseCompression(builder);
-  builder.RegisterService(service);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr || self->port_ == 0) {
     return absl::InvalidArgumentError(absl::StrCat(

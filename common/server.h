@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 
@@ -36,10 +37,11 @@ struct ServerOptions {
 // Thread-safe.
 class GrpcServer {
  public:
-  // Listens and serves `service` (not owned; must outlive the server), grpc.health.v1.Health and
+  // Listens and serves `services` (not owned; must outlive the server), grpc.health.v1.Health and
   // reflection. Readiness starts false. Compressed messages get UNIMPLEMENTED, unread: a few bytes could stand for any
   // number. INVALID_ARGUMENT if the address or the TLS files are unusable.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const ServerOptions& options, grpc::Service* service);
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const ServerOptions& options,
+                                                           std::initializer_list<grpc::Service*> services);
 
   // Ends calls that are still running.
   ~GrpcServer();

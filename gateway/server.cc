@@ -58,13 +58,20 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   self->watch_ = std::make_unique<TierWatch>(self->tiers_);
   self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_, self->metrics_,
                                                     absl::ToChronoNanoseconds(options.request_timeout));
+  self->infer_service_ = std::make_unique<InferService>(InferEnvironment{
+      .identify = [gateway = self.get()](
+                      const grpc::ServerContextBase& context) { return gateway->callers_.Identify(context).status(); },
+      .model = [gateway = self.get()] { return gateway->watch_->model(); },
+      .ready = [gateway = self.get()] { return gateway->ready_.load(); }});
   const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
                              .listen = options.listen,
                              .tls = options.tls,
                              .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
-  DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, self->service_.get()));
+  DIPTYCH_ASSIGN_OR_RETURN(self->server_,
+                           GrpcServer::Start(server, {self->service_.get(), self->infer_service_.get()}));
+  self->infer_service_->Connect(self->server_->InProcessChannel());
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
   }

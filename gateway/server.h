@@ -15,6 +15,7 @@
 #include "gateway/gateway_metrics.h"
 #include "gateway/http/http_server.h"
 #include "gateway/image_urls/image_fetcher.h"
+#include "gateway/kserve/infer_service.h"
 #include "gateway/options.h"
 #include "gateway/service.h"
 #include "gateway/tiers/tier_watch.h"
@@ -58,10 +59,11 @@ class GatewayServer {
   std::unique_ptr<ImageFetcher> fetcher_;  // null: no image is fetched
   Admission admission_;
   std::unique_ptr<TierWatch> watch_;
+  std::atomic<bool> ready_ = false;
   std::unique_ptr<GatewayService> service_;
+  std::unique_ptr<InferService> infer_service_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<MetricsServer> metrics_server_;
-  std::atomic<bool> ready_ = false;
   std::unique_ptr<HttpServer> http_;
 };
 

@@ -82,7 +82,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                              .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
-  DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, &self->rpc_));
+  DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, {&self->rpc_}));
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
   }

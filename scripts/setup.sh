@@ -23,6 +23,7 @@ packages=(
 if grep -q bookworm /etc/os-release 2>/dev/null; then packages+=(libboost1.81-dev); else packages+=(libboost-dev); fi
 openai_package='openai==3.57.0'
 openapi_package='openapi-spec-validator==0.9.0'
+triton_packages=('tritonclient==2.73.0' 'grpcio==1.85.3' 'protobuf==7.36.2' 'numpy==2.4.6' 'python-rapidjson==1.25')
 openai_node_package='openai@6.10.0'  # the newest majors ask for a Node that Debian 12 does not have
 browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
@@ -123,6 +124,7 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests openai "OpenAI's Python client" "openai_sdk_test will be skipped" pip "$openai_package"
   fetch_for_tests openapi "a validator of OpenAPI documents" \
     "the tests of HTTP will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
+  fetch_for_tests triton "Triton's Python client" "triton_client_test will be skipped" pip "${triton_packages[@]}"
   install_browser  # brings Node where it is missing
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package"

@@ -9,8 +9,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # What each folder may include from the project, beside itself. A trailing .h names one header.
-# Generated headers of proto/ are "diptych", "google" and "grpc".
-PROTO = {"diptych", "google", "grpc"}
+# Generated headers of proto/ are "diptych", "google", "grpc" and "inference".
+PROTO = {"diptych", "google", "grpc", "inference"}
 LAYERS = {
     "common": PROTO,
     # The headers of diptych_status, which knows neither gRPC nor Protobuf.
@@ -29,11 +29,12 @@ ROOMS = {
         "engine": {"language_service/served_model.h"},
     },
     "gateway": {
-        "": {"admission", "image_urls", "tiers", "http"},
+        "": {"admission", "image_urls", "tiers", "http", "kserve"},
         "admission": {"image_urls", "gateway/deadline_timer.h"},
         "image_urls": {"gateway/deadline_timer.h"},
         "tiers": {"gateway/options.h"},
         "http": {"gateway/deadline_timer.h"},
+        "kserve": set(),
     },
     "cli": {
         "": {"commands", "connection"},
@@ -78,7 +79,7 @@ def include_errors(folder, allowed):
                 yield f"{where} includes {header}: {folder}/ holds no tensor"
             if top in {"tests", "bench"}:
                 yield f"{where} includes {header}: nothing may depend on {top}/"
-            ours = (top in LAYERS or top == "diptych" or header.startswith("google/rpc/")) and "/" in header
+            ours = (top in LAYERS or top == "diptych" or header.startswith(("google/rpc/", "inference/"))) and "/" in header
             if ours and top != folder and top not in allowed and header not in allowed:
                 yield f"{where} includes {header}: {folder}/ may not use it"
 

@@ -11,7 +11,7 @@ namespace {
 
 std::unique_ptr<GrpcServer> Serve(grpc::Service* service, const char* name) {
   auto server = GrpcServer::Start(
-      {.service_name = name, .max_receive_bytes = 128 << 20, .drain_timeout = absl::ZeroDuration()}, service);
+      {.service_name = name, .max_receive_bytes = 128 << 20, .drain_timeout = absl::ZeroDuration()}, {service});
   if (!server.ok()) {
     std::fprintf(stderr, "%s\n", server.status().ToString().c_str());
     std::abort();

@@ -114,7 +114,7 @@ ScriptedVisionTier::ScriptedVisionTier(Answer answer, const std::string& address
                                    .listen = address,
                                    .tls = {},
                                    .max_receive_bytes = 64 << 20},
-                                  service_.get());
+                                  {service_.get()});
   if (!server.ok()) {
     std::fprintf(stderr, "ScriptedVisionTier: %s\n", server.status().ToString().c_str());
     std::abort();

@@ -1,0 +1,181 @@
+#include "gateway/kserve/infer_call.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/grpc_status.h"
+#include "common/question_limits.h"
+#include "common/status.h"
+#include "common/wire.h"
+#include "gateway/kserve/infer_outputs.h"
+#include "gateway/kserve/infer_request.h"
+
+namespace diptych::gateway {
+namespace {
+
+// The context of a call to the gateway's own service, with the caller's deadline and key. A key with bytes that gRPC
+// does not send is left out: the service then says that there is none.
+std::unique_ptr<grpc::ClientContext> InnerContext(const grpc::CallbackServerContext& caller) {
+  auto context = grpc::ClientContext::FromCallbackServerContext(caller);
+  const auto [begin, end] = caller.client_metadata().equal_range("authorization");
+  if (begin == end || std::next(begin) != end) return context;
+  const std::string key(begin->second.data(), begin->second.size());
+  if (std::all_of(key.begin(), key.end(), [](char c) { return c >= 0x20 && c <= 0x7e; })) {
+    context->AddMetadata("authorization", key);
+  }
+  return context;
+}
+
+absl::StatusOr<InferRequest> Read(const grpc::ByteBuffer& bytes, std::string* id = nullptr) {
+  inference::ModelInferRequest message;
+  DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, message));
+  if (id != nullptr) *id = message.id();
+  return ReadInferRequest(std::move(message));
+}
+
+// Says in a stream that a request failed.
+inference::ModelStreamInferResponse FailureOf(const absl::Status& status, const std::string& id) {
+  inference::ModelStreamInferResponse response;
+  const std::string reason = ReasonOf(status);
+  response.set_error_message(absl::StrCat(reason, reason.empty() ? "" : ": ", std::string(status.message())));
+  response.mutable_infer_response()->set_id(id.size() <= kMaxRequestIdBytes ? id : "");
+  (*response.mutable_infer_response()->mutable_parameters())["triton_final_response"].set_bool_param(true);
+  return response;
+}
+
+class InferCall final : public grpc::ServerUnaryReactor {
+ public:
+  InferCall(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
+            grpc::ByteBuffer* response)
+      : response_(response), inner_(InnerContext(*context)) {
+    auto read = Read(bytes);
+    read.ok() ? Ask(gateway, *std::move(read)) : Finish(ToGrpcStatus(read.status()));
+  }
+
+ private:
+  void Ask(v1::GatewayService::Stub* gateway, InferRequest request) {
+    request_ = std::move(request);
+    *ask_.mutable_question() = std::move(request_.question);
+    gateway->async()->Ask(inner_.get(), &ask_, &answer_, [this](const grpc::Status& status) { OnAnswer(status); });
+  }
+  void OnAnswer(const grpc::Status& status) {
+    if (status.ok()) *response_ = SerializeMessage(ToInferResponse(request_, answer_.answer()));
+    Finish(status);
+  }
+  void OnCancel() override {}  // reaches the inner call by its context
+  void OnDone() override { delete this; }
+
+  grpc::ByteBuffer* const response_;
+  const std::unique_ptr<grpc::ClientContext> inner_;
+  InferRequest request_;  // its question goes to ask_
+  v1::AskRequest ask_;
+  v1::AskResponse answer_;
+};
+
+// Callbacks come strictly one after the other: a request is read when the one before is answered, and the inner stream
+// goes on when the last response is written.
+class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  StreamedInferCall(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context)
+      : gateway_(gateway), context_(context) {
+    StartRead(&request_bytes_);
+  }
+
+ private:
+  // One request on its way through AskStream. Destroyed by its call after OnDone.
+  class Inner final : public grpc::ClientReadReactor<v1::AskStreamResponse> {
+   public:
+    Inner(StreamedInferCall* call, v1::Question question) : call_(call), context_(InnerContext(*call->context_)) {
+      *request_.mutable_question() = std::move(question);
+      call->gateway_->async()->AskStream(context_.get(), &request_, this);
+    }
+    void Start() {
+      AddHold();  // until the last read, so that OnDone never comes while a response is being written
+      StartRead(&event_);
+      StartCall();
+    }
+    void Next() { StartRead(&event_); }
+    void Stop() {
+      context_->TryCancel();
+      RemoveHold();
+    }
+
+   private:
+    void OnReadDone(bool ok) override { ok ? call_->OnEvent(std::move(event_)) : RemoveHold(); }
+    void OnDone(const grpc::Status& status) override { call_->OnInnerDone(status); }
+
+    StreamedInferCall* const call_;
+    const std::unique_ptr<grpc::ClientContext> context_;
+    v1::AskStreamRequest request_;
+    v1::AskStreamResponse event_;
+  };
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return Finish(grpc::Status::OK);
+    std::string id;
+    auto read = Read(request_bytes_, &id);
+    if (!read.ok()) return Write(FailureOf(read.status(), id));
+    request_ = *std::move(read);
+    text_begun_ = false;
+    inner_ = std::make_unique<Inner>(this, std::move(request_.question));
+    inner_->Start();
+  }
+
+  void OnEvent(v1::AskStreamResponse event) {
+    if (event.has_started()) return inner_->Next();
+    inference::ModelStreamInferResponse response;
+    *response.mutable_infer_response() = event.has_finished()
+                                             ? ToFinalResponse(request_, event.finished(), !text_begun_)
+                                             : ToInferResponse(request_, event.delta(), !text_begun_);
+    text_begun_ = true;
+    Write(response);
+  }
+
+  void OnInnerDone(const grpc::Status& status) {
+    inner_.reset();
+    if (gone_) return Finish(grpc::Status::CANCELLED);
+    if (status.ok()) return StartRead(&request_bytes_);
+    if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) return Finish(status);
+    Write(FailureOf(FromGrpcStatus(status), request_.id));
+  }
+
+  void Write(const inference::ModelStreamInferResponse& response) {
+    response_bytes_ = SerializeMessage(response);
+    StartWrite(&response_bytes_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    gone_ = !ok;
+    if (inner_ != nullptr) return ok ? inner_->Next() : inner_->Stop();
+    ok ? StartRead(&request_bytes_) : Finish(grpc::Status::CANCELLED);
+  }
+
+  void OnCancel() override {}  // reaches the inner call by its context; reads and writes then fail
+  void OnDone() override { delete this; }
+
+  v1::GatewayService::Stub* const gateway_;
+  grpc::CallbackServerContext* const context_;
+  grpc::ByteBuffer request_bytes_;
+  grpc::ByteBuffer response_bytes_;
+  InferRequest request_;          // the one being answered; its question goes to inner_
+  std::unique_ptr<Inner> inner_;  // null between requests
+  bool text_begun_ = false;
+  bool gone_ = false;  // the caller takes no more
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartModelInfer(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+  return new InferCall(gateway, context, request, response);
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(
+    v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context) {
+  return new StreamedInferCall(gateway, context);
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,19 @@
+// The life of one ModelInfer or ModelStreamInfer: read, ask the gateway's own service, translate.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "diptych/v1/gateway.grpc.pb.h"
+
+namespace diptych::gateway {
+
+// Each starts the call and returns its reactor, which deletes itself. `gateway` must outlive it.
+grpc::ServerUnaryReactor* StartModelInfer(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
+
+// Answers the requests of the stream one after the other. A request that fails gets a response with error_message, and
+// the stream goes on; without a good key it ends.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(
+    v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context);
+
+}  // namespace diptych::gateway

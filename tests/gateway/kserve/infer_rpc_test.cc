@@ -1,0 +1,227 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "absl/strings/escaping.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "inference/grpc_service.grpc.pb.h"
+#include "tests/gateway/gateway_fixture.h"
+#include "tests/testing/sample_images.h"
+
+namespace diptych::gateway {
+namespace {
+
+class InferRpcTest : public GatewayFixture {
+ protected:
+  void SetUp() override {
+    language_ = std::make_unique<testing::FakeLanguageTier>(
+        [this](int, grpc::ServerContext*, const v1::GenerateRequest& request, auto* writer) {
+          question_ = request.question();
+          writer->Write(testing::StartedMessage());
+          writer->Write(testing::DeltaMessage("a red", 5));
+          writer->Write(testing::DeltaMessage(" circle", 6));
+          writer->Write(testing::FinishedMessage("a red circle"));
+          return grpc::Status::OK;
+        });
+    StartGateway(language_->target());
+    infer_ = inference::GRPCInferenceService::NewStub(channel_);
+  }
+
+  static void AddBytes(inference::ModelInferRequest& request, const std::string& name, const std::string& value) {
+    auto& input = *request.add_inputs();
+    input.set_name(name);
+    input.set_datatype("BYTES");
+    input.add_shape(1);
+    input.mutable_contents()->add_bytes_contents(value);
+  }
+
+  // An input without a shape of its own: of raw elements.
+  static void AddRaw(inference::ModelInferRequest& request, const std::string& name, const std::string& type,
+                     std::initializer_list<int64_t> shape, const std::string& raw) {
+    auto& input = *request.add_inputs();
+    input.set_name(name);
+    input.set_datatype(type);
+    for (const int64_t size : shape) input.add_shape(size);
+    request.add_raw_input_contents(raw);
+  }
+
+  absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest& request) {
+    grpc::ClientContext context;
+    inference::ModelInferResponse response;
+    const grpc::Status status = infer_->ModelInfer(&context, request, &response);
+    if (!status.ok()) return FromGrpcStatus(status);
+    return response;
+  }
+
+  // The raw elements of an output; of BYTES without the length.
+  static std::string Output(const inference::ModelInferResponse& response, const std::string& name) {
+    for (int i = 0; i < response.outputs_size(); ++i) {
+      if (response.outputs(i).name() != name) continue;
+      const std::string& raw = response.raw_output_contents(i);
+      return response.outputs(i).datatype() == "BYTES" ? raw.substr(4) : raw;
+    }
+    return "no output " + name;
+  }
+
+  std::unique_ptr<testing::FakeLanguageTier> language_;
+  std::unique_ptr<inference::GRPCInferenceService::Stub> infer_;
+  v1::Question question_;  // that the tier got
+};
+
+TEST_F(InferRpcTest, AnImageAndAPromptBecomeAQuestion) {
+  inference::ModelInferRequest request;
+  request.set_id("seven");
+  AddBytes(request, "image", testing::GoodPng());
+  AddBytes(request, "prompt", "Question: what? Answer:");
+  const auto response = Infer(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(question_.images(0).data(), testing::GoodPng());
+  EXPECT_EQ(question_.prompt(), "Question: what? Answer:");
+  EXPECT_EQ(question_.request_id(), "seven");
+  EXPECT_EQ(response->id(), "seven");
+  EXPECT_EQ(Output(*response, "text_output"), "a red circle");
+  EXPECT_TRUE(nlohmann::json::parse(Output(*response, "timings")).contains("vit"));
+  EXPECT_TRUE(nlohmann::json::parse(Output(*response, "context_budget")).contains("remaining"));
+}
+
+TEST_F(InferRpcTest, TritonsNamesMeanTheSame) {
+  inference::ModelInferRequest request;
+  const std::string png = testing::GoodPng();
+  const auto sized = [](const std::string& bytes) {
+    const auto size = static_cast<uint32_t>(bytes.size());
+    return std::string(reinterpret_cast<const char*>(&size), sizeof(size)) + bytes;
+  };
+  AddRaw(request, "image_bytes", "BYTES", {1, 1}, sized(absl::Base64Escape(png)));
+  AddRaw(request, "text_input", "BYTES", {1, 1}, sized("why"));
+  AddRaw(request, "max_tokens", "INT32", {1, 1}, std::string("\x07\0\0\0", 4));
+  AddRaw(request, "exclude_input_in_output", "BOOL", {1}, std::string(1, '\0'));
+  AddRaw(request, "sampling_parameters", "BYTES", {1}, sized(R"({"temperature": 0.5, "seed": 9007199254740993})"));
+  const auto response = Infer(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(question_.images(0).data(), png);
+  EXPECT_EQ(question_.generation().max_new_tokens(), 7);
+  EXPECT_EQ(question_.generation().temperature(), 0.5);
+  EXPECT_EQ(question_.generation().seed(), 9007199254740993u);
+  EXPECT_EQ(Output(*response, "text_output"), "whya red circle");
+}
+
+TEST_F(InferRpcTest, OptionsMayBeParametersAndOutputsChosen) {
+  inference::ModelInferRequest request;
+  AddBytes(request, "question", "what is it?");
+  (*request.mutable_parameters())["num_beams"].set_int64_param(3);
+  (*request.mutable_parameters())["stop"].set_string_param(".");
+  (*request.mutable_parameters())["image_size"].set_int64_param(28);
+  request.add_outputs()->set_name("text_output");
+  const auto response = Infer(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(question_.turns(0).text(), "what is it?");
+  EXPECT_EQ(question_.generation().num_beams(), 3);
+  EXPECT_EQ(question_.generation().stop(0), ".");
+  EXPECT_EQ(question_.image_options().image_size(), 28);
+  EXPECT_EQ(response->outputs_size(), 1);
+}
+
+TEST_F(InferRpcTest, FaultyTensorsAreRefusedByName) {
+  const auto reason_of = [this](auto change) {
+    inference::ModelInferRequest request;
+    AddBytes(request, "prompt", "a");
+    change(request);
+    const absl::Status status = Infer(request).status();
+    return std::pair(status.code(), ReasonOf(status));
+  };
+  const auto refused = std::pair(absl::StatusCode::kInvalidArgument, std::string(reason::kOptionRange));
+  EXPECT_EQ(reason_of([](auto& r) { r.mutable_inputs(0)->set_shape(0, 2); }), refused) << "fewer elements";
+  EXPECT_EQ(reason_of([](auto& r) { r.mutable_inputs(0)->set_shape(0, int64_t{1} << 62); }), refused) << "huge";
+  EXPECT_EQ(reason_of([](auto& r) { r.mutable_inputs(0)->set_shape(0, -1); }), refused) << "negative";
+  EXPECT_EQ(reason_of([](auto& r) { r.mutable_inputs(0)->set_datatype("FP16"); }), refused);
+  EXPECT_EQ(reason_of([](auto& r) { r.add_raw_input_contents("xxxxxxx"); }), refused) << "length beyond the end";
+  EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "prompt", "b"); }), refused) << "twice";
+  EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "bad_words", "b"); }), refused) << "unknown";
+  EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "question", "b"); }), refused) << "beside prompt";
+  EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "max_tokens", "many"); }), refused);
+  EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "sampling_parameters", "[1]"); }).first, refused.first);
+  EXPECT_EQ(reason_of([](auto& r) { r.add_outputs()->set_name("logits"); }), refused);
+  EXPECT_EQ(reason_of([](auto& r) { (*r.mutable_parameters())["top_k"].set_double_param(1.5); }), refused);
+  EXPECT_EQ(reason_of([](auto& r) { r.set_model_name("other"); }).first, absl::StatusCode::kNotFound);
+  EXPECT_EQ(reason_of([](auto& r) { r.set_model_version("2"); }).first, absl::StatusCode::kNotFound);
+  EXPECT_EQ(language_->calls(), 0);
+}
+
+TEST_F(InferRpcTest, AStreamAnswersOneRequestAfterTheOtherAndOutlivesAFailure) {
+  grpc::ClientContext context;
+  const auto stream = infer_->ModelStreamInfer(&context);
+  inference::ModelInferRequest request;
+  AddBytes(request, "prompt", "a");
+  request.set_id("first");
+  stream->Write(request);
+  request.set_id("faulty");
+  request.mutable_inputs(0)->set_name("nothing");
+  stream->Write(request);
+  request.set_id("last");
+  request.mutable_inputs(0)->set_name("prompt");
+  stream->Write(request);
+  stream->WritesDone();
+  std::string text, order;
+  inference::ModelStreamInferResponse response;
+  while (stream->Read(&response)) {
+    const auto& answer = response.infer_response();
+    if (response.error_message().empty()) text += Output(answer, "text_output");
+    if (answer.parameters().at("triton_final_response").bool_param()) order += answer.id() + " ";
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(text, "a red circlea red circle");
+  EXPECT_EQ(order, "first faulty last ");
+}
+
+TEST_F(InferRpcTest, ACancelledStreamGivesItsSlotBack) {
+  testing::FakeLanguageTier endless([](int, grpc::ServerContext* context, const auto&, auto* writer) {
+    writer->Write(testing::StartedMessage());
+    writer->Write(testing::DeltaMessage("a", 5));
+    while (!context->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return grpc::Status::CANCELLED;
+  });
+  StartGateway(endless.target());
+  infer_ = inference::GRPCInferenceService::NewStub(channel_);
+  const auto running = [this] { return gateway_->Metrics().find("diptych_requests_running 0\n") == std::string::npos; };
+  grpc::ClientContext context;
+  const auto stream = infer_->ModelStreamInfer(&context);
+  inference::ModelInferRequest request;
+  AddBytes(request, "prompt", "a");
+  stream->Write(request);
+  inference::ModelStreamInferResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(running());
+  context.TryCancel();
+  stream->Finish();
+  for (int i = 0; running() && i < 5000; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_FALSE(running());
+}
+
+TEST_F(InferRpcTest, SaysWhatIsServed) {
+  grpc::ClientContext live_context, ready_context, model_context, other_context, metadata_context;
+  inference::ServerLiveResponse live;
+  EXPECT_TRUE(infer_->ServerLive(&live_context, {}, &live).ok());
+  EXPECT_TRUE(live.live());
+  inference::ServerReadyResponse ready;
+  EXPECT_TRUE(infer_->ServerReady(&ready_context, {}, &ready).ok());
+  EXPECT_TRUE(ready.ready());
+  inference::ModelReadyRequest model;
+  model.set_name(testing::FakeLanguageModel().name());
+  inference::ModelReadyResponse model_ready;
+  EXPECT_TRUE(infer_->ModelReady(&model_context, model, &model_ready).ok());
+  EXPECT_TRUE(model_ready.ready());
+  model.set_name("other");
+  EXPECT_TRUE(infer_->ModelReady(&other_context, model, &model_ready).ok());
+  EXPECT_FALSE(model_ready.ready());
+  inference::ModelMetadataRequest request;
+  request.set_name(testing::FakeLanguageModel().name());
+  inference::ModelMetadataResponse metadata;
+  EXPECT_TRUE(infer_->ModelMetadata(&metadata_context, request, &metadata).ok());
+  EXPECT_EQ(metadata.inputs(0).name(), "image");
+}
+
+}  // namespace
+}  // namespace diptych::gateway

@@ -1,0 +1,96 @@
+"""Triton's own Python client as the judge of the Open Inference Protocol. Skipped where it is not installed."""
+import json
+import os
+import pathlib
+import queue
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / ".deps" / "triton"))
+sys.path.insert(0, str(ROOT / "tests" / "http"))
+try:
+    import numpy
+    import tritonclient.grpc as triton
+except ImportError as error:
+    print(f"skipped: tritonclient is not installed ({error}); scripts/setup.sh --tests fetches it")
+    sys.exit(77)
+
+from http_stack import SAMPLE, Stack, key_file  # noqa: E402
+
+QUESTION = "Question: What color is the circle? Answer:"
+BINARIES = pathlib.Path(sys.argv.pop(1))
+
+
+def tensor(name, values, datatype="BYTES"):
+    array = numpy.array(values, dtype={"BYTES": object, "INT32": numpy.int32}[datatype])
+    result = triton.InferInput(name, list(array.shape), datatype)
+    result.set_data_from_numpy(array)
+    return result
+
+
+def inputs(**options):
+    given = [tensor("image", [SAMPLE.read_bytes()]), tensor("prompt", [QUESTION.encode()])]
+    return given + [tensor(name, [value], "INT32") for name, value in options.items()]
+
+
+class TritonClientTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        keys = pathlib.Path(cls.folder.name) / "keys.json"
+        key_file(keys, alice={})
+        cls.stack = Stack(BINARIES, gateway_flags=[f"--api_keys_file={keys}"])
+        cls.client = triton.InferenceServerClient(f"127.0.0.1:{cls.stack.grpc_port}")
+        cls.headers = {"authorization": "Bearer alice"}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        cls.stack.stop()
+        cls.folder.cleanup()
+
+    def test_says_that_it_is_ready(self):
+        self.assertTrue(self.client.is_server_live())
+        self.assertTrue(self.client.is_server_ready())
+        self.assertTrue(self.client.is_model_ready("demo"))
+        self.assertFalse(self.client.is_model_ready("other"))
+        metadata = self.client.get_model_metadata("demo", headers=self.headers)
+        self.assertIn("text_output", [output.name for output in metadata.outputs])
+
+    def test_answers_about_an_image(self):
+        result = self.client.infer("demo", inputs(max_tokens=10), request_id="one", headers=self.headers)
+        self.assertEqual(result.as_numpy("text_output")[0].decode(), "red")
+        self.assertGreater(json.loads(result.as_numpy("timings")[0])["total"], 0)
+        self.assertGreater(result.as_numpy("prompt_tokens")[0], 16)
+        self.assertEqual(result.get_response().id, "one")
+
+    def test_streams(self):
+        answers = queue.Queue()
+        self.client.start_stream(lambda result, error: answers.put((result, error)), headers=self.headers)
+        self.client.async_stream_infer("demo", inputs())
+        self.client.async_stream_infer("demo", [tensor("nothing", [b"x"])])
+        text = ""
+        while True:
+            result, error = answers.get(timeout=60)
+            self.assertIsNone(error)
+            text += result.as_numpy("text_output")[0].decode()
+            if result.get_response().parameters["triton_final_response"].bool_param:
+                break
+        self.assertEqual(text.strip(), "red")
+        self.assertIn("is not known", str(answers.get(timeout=60)[1]))
+        self.client.stop_stream()
+
+    def test_errors_say_why(self):
+        with self.assertRaisesRegex(triton.InferenceServerException, "API key"):
+            self.client.infer("demo", inputs())
+        with self.assertRaisesRegex(triton.InferenceServerException, "model"):
+            self.client.infer("other", inputs(), headers=self.headers)
+        with self.assertRaisesRegex(triton.InferenceServerException, "image"):
+            self.client.infer("demo", [tensor("image", [b"no image"])], headers=self.headers)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    unittest.main()
