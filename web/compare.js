@@ -32,6 +32,13 @@ async function patiently(call, tell, signal) {
   }
 }
 
+// "12.1 ms", "12.4 ms" -> "12.1 \u00b7 12.4 ms"
+function joined(times) {
+  const units = new Set(times.map((time) => time.split(' ')[1]));
+  if (units.size > 1) return times.join(' \u00b7 ');
+  return `${times.map((time) => time.split(' ')[0]).join(' \u00b7 ')} ${[...units][0]}`;
+}
+
 class Card {
   constructor(size, own) {
     this.size = size;
@@ -61,7 +68,7 @@ class Card {
   }
   // Both measurements of each, and bars on the scale of `slowest` seconds.
   measure({ runs, seen, known }, slowest) {
-    const both = (name) => runs.map((timings) => milliseconds(timings[name])).join(' \u00b7 ');
+    const both = (name) => joined(runs.map((timings) => milliseconds(timings[name])));
     const least = (name) => Math.min(...runs.map((timings) => timings[name]));
     const fact = (name, value) => [el('dt', {}, name), el('dd', {}, value)];
     const tokens = seen ? fact('visual tokens', count(seen.visual_tokens)) : [];

@@ -1,15 +1,13 @@
 // The live strip: what each tier does now.
 import * as api from './api.js';
-import { announce, byId, el, keepHeight } from './dom.js';
-import { count, milliseconds, percent } from './format.js';
+import { announce, byId, keepHeight } from './dom.js';
+import { count, milliseconds } from './format.js';
 import { sparkline } from './sparkline.js';
+import { fact, factsOf, tierCard } from './tier_card.js';
 
 const EVERY = 2000; // milliseconds between two looks
 const KEPT = 60; // looks in a sparkline
 const PATIENCE = 5000;
-
-const TITLES = { vision: 'Vision', language: 'Language' };
-const CACHES = { vision_tokens: 'visual tokens', projected_tokens: 'query tokens', kv_prefix: 'KV prefix' };
 
 // Fires 'back' when all tiers serve again.
 export const tiers = new EventTarget();
@@ -20,50 +18,6 @@ export function startStatus({ onModel, onKeyWanted }) {
   const busy = { vision: [], language: [] };
   let health = '',
     serving = null;
-
-  const fact = (name, value, extra) =>
-    el('div', { class: 'fact' }, el('dt', {}, name), el('dd', {}, value, extra ?? null));
-
-  function tierCard(name, state, words, facts, chart) {
-    return el(
-      'article',
-      { class: `tier tier-${name} tier-${state}`, 'aria-label': `${name} tier: ${words}` },
-      el(
-        'div',
-        { class: 'tier-head' },
-        el('span', { class: 'dot', 'aria-hidden': 'true' }),
-        el('h3', {}, TITLES[name] ?? 'Gateway'),
-        el('span', { class: 'tier-words' }, words),
-        chart ?? null,
-      ),
-      el('dl', { class: 'facts' }, facts),
-    );
-  }
-
-  function kvMeter(share) {
-    return el(
-      'span',
-      { class: 'meter', 'aria-hidden': 'true' },
-      el('span', { class: 'meter-fill', vars: { size: `${Math.min(share * 100, 100).toFixed(1)}%` } }),
-    );
-  }
-
-  function factsOf(tier) {
-    const load = tier.load ?? {};
-    const facts = [
-      fact('running', count(load.running ?? 0)),
-      fact('queue', count(load.waiting ?? 0)),
-      fact('mean batch', (load.mean_batch_size ?? 0).toFixed(1)),
-    ];
-    if (tier.name === 'language')
-      facts.push(fact('KV cache', percent(load.kv_cache_usage ?? 0), kvMeter(load.kv_cache_usage ?? 0)));
-    for (const cache of load.caches ?? []) {
-      const queries = Number(cache.queries),
-        hits = Number(cache.hits);
-      facts.push(fact(`${CACHES[cache.name] ?? cache.name} hits`, queries > 0 ? percent(hits / queries) : '\u2013'));
-    }
-    return facts;
-  }
 
   function show(answer, seconds) {
     const cards = [

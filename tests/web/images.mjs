@@ -39,11 +39,11 @@ test('a file that is no image is refused with what to do', async (t) => {
   assert.match(await notice(page), /notes\.png is not an image that can be shown.*PNG, JPEG, WebP or GIF/s);
 });
 
-// Cuts images on their way, so that the server refuses what the browser could open.
-const damage = (page, wait = 0) =>
+// Cuts images on their way, once `until` resolves, so that the server refuses what the browser could open.
+const damage = (page, until = null) =>
   page.route('**/v1/diptych/analyze', async (route) => {
     const body = route.request().postDataJSON();
-    await new Promise((resolve) => setTimeout(resolve, wait));
+    await until;
     await route.continue({ postData: JSON.stringify({ ...body, image: body.image.slice(0, -400) }) });
   });
 const sample = (name) => ({ name, mimeType: 'image/webp', buffer: readFileSync(SAMPLE) });
@@ -65,12 +65,15 @@ test('an image that the server refuses is neither counted, shown nor sent', asyn
 test('a question that is asked before its image turns out to be refused is not sent, and kept', async (t) => {
   const page = await open(t),
     sent = [];
-  await damage(page, 300);
+  let release;
+  await damage(page, new Promise((resolve) => (release = resolve)));
   page.on('request', (request) => request.url().endsWith('/completions') && sent.push(request));
   await page.locator('#question').fill('What is this?');
   await page.locator('#file').setInputFiles(sample('half.webp'));
   await page.waitForSelector('#stage-empty', { state: 'hidden' });
   await page.locator('#question').press('Enter');
+  await page.waitForSelector('#stop:enabled');
+  release();
   await announced(page, 'Not asked');
   assert.deepEqual(sent, []);
   assert.equal(await page.locator('#question').inputValue(), 'What is this?');
@@ -105,6 +108,26 @@ test('a large photograph is turned as its EXIF says and shrunk, and the original
   await analysed(page);
 });
 
+test('a photograph is shrunk until a server with low limits takes it, or it is said that none fits', async (t) => {
+  const page = await open(t);
+  const read = (limits) =>
+    page.evaluate(async (given) => {
+      const { readImage } = await import('/playground/image/reading.js');
+      const canvas = new OffscreenCanvas(1600, 1200);
+      const noise = canvas.getContext('2d').createImageData(1600, 1200);
+      for (let i = 0; i < noise.data.length; ++i) noise.data[i] = i % 4 === 3 ? 255 : (i * i) % 251;
+      canvas.getContext('2d').putImageData(noise, 0, 0);
+      const blob = await canvas.convertToBlob({ type: 'image/jpeg', quality: 1 });
+      const image = await readImage(blob, 'x.jpg', { limits: given }).catch((error) => error);
+      return { title: image.title, size: image.blob?.size, width: image.width, original: image.original?.width };
+    }, limits);
+  const pixels = await read({ bytes: 1e9, pixels: 800_000, side: 8192 });
+  assert.deepEqual([pixels.width, pixels.original], [1024, 1600]);
+  const bytes = await read({ bytes: 150_000, pixels: 1e9, side: 8192 });
+  assert.ok(bytes.size <= 150_000 && bytes.width < 1600, JSON.stringify(bytes));
+  assert.match((await read({ bytes: 100, pixels: 1e9, side: 8192 })).title, /x\.jpg is too large/);
+});
+
 test('several images go with one question, are shown one by one, and can be removed', async (t) => {
   const page = await open(t);
   await page.locator('#file').setInputFiles([sample('one.webp'), sample('two.webp')]);
@@ -129,6 +152,15 @@ test('several images go with one question, are shown one by one, and can be remo
   await page.getByLabel('Several images').uncheck();
   await page.waitForSelector('#thumbnails', { state: 'hidden' });
   await planned(page, '16 image');
+});
+
+test('of several files, those that are images are taken, and the other is told', async (t) => {
+  const page = await open(t);
+  const broken = { name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('no image') };
+  await page.locator('#file').setInputFiles([sample('one.webp'), broken, sample('two.webp')]);
+  await page.waitForSelector('#image-notice .notice-error');
+  assert.match(await notice(page), /notes\.png is not an image/);
+  assert.equal(await page.locator('.thumbnail').count(), 2);
 });
 
 test('more images than a question takes are left out, and it is said', async (t) => {

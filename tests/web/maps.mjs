@@ -50,6 +50,7 @@ test('the pixels that the model got, and where it looks, are shown', async (t) =
   assert.match(await stageLabel(page), /Q-Former query 1/);
   if (SCREENSHOTS) await page.setViewportSize({ width: 1280, height: 1180 });
   await page.evaluate(() => window.scrollTo(0, 0));
+  await page.locator('#left').evaluate((left) => left.scrollTo(0, 0));
   await shoot(page, 'playground');
   await page.mouse.move(0, 0);
   await page.locator('.map[aria-pressed=true]').focus();

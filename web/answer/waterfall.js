@@ -36,8 +36,12 @@ function stagesOf(timings) {
   const unknown = Object.entries(timings).filter(isUnknown);
   known.splice(known.indexOf('unattributed'), 0, ...unknown.map(([key]) => key));
   const unnamed = (key) => [humanise(key), 'wait', 'rest', 'A stage that this page has no words for'];
-  return known.map((key) => [key, ...(STAGES[key] ?? unnamed(key)), timings[key] ?? 0]);
+  const stages = known.map((key) => [key, ...(STAGES[key] ?? unnamed(key)), timings[key] ?? 0]);
+  return 'first_token' in timings ? stages : stages.map(asBefore);
 }
+
+// A server that does not tell the moment of the first token counts in the language queue what was waited after it, too.
+const asBefore = (stage) => (stage[0] === 'language_queue' ? stage.with(3, 'rest') : stage);
 
 // The moment of the first token: seconds from the request's arrival.
 export const firstToken = (timings) => timings.first_token ?? timings.time_to_first_token ?? 0;

@@ -20,9 +20,10 @@ function refusalOf(image, error) {
   return notice('error', 'This server does not fetch images by address:', 'save the image and drop the file here.');
 }
 
-// images: Images. options(): the image_options to prepare with. tell(notice): shows a notice, or none. onDone(image): called after each
+// images: Images. options(): the image_options to prepare with. tell(notice): says what became of an
+// image; tellState(notice or null): says the state of the selected one's analysis. onDone(image): called after each
 // analysis, which then is image.analysis or null.
-export function createAnalyst({ images, options, tell, onDone }) {
+export function createAnalyst({ images, options, tell, tellState, onDone }) {
   const running = new Map(); // image -> {abort, ended}
   let queue = Promise.resolve(); // one image after the other: a page is not to fill a server
 
@@ -62,7 +63,7 @@ export function createAnalyst({ images, options, tell, onDone }) {
     }
     image.state = error.refused ? 'ready' : 'unchecked';
     if (error.status === 429) setTimeout(() => retry(image), error.retryAfter * 1000);
-    if (image === images.selected) tell(noticeOf(error, () => analyze(image)));
+    if (image === images.selected) tellState(noticeOf(error, () => analyze(image)));
   }
 
   async function run(image, signal) {
@@ -71,7 +72,7 @@ export function createAnalyst({ images, options, tell, onDone }) {
       const analysis = await ask(image, signal);
       if (signal.aborted) return;
       take(image, analysis);
-      if (image === images.selected) tell(options().token_merging > 0 ? MERGED() : null);
+      if (image === images.selected) tellState(options().token_merging > 0 ? MERGED() : null);
     } catch (error) {
       if (signal.aborted) return;
       fail(image, error instanceof api.ApiError ? error : new api.ApiError(undefined, { message: error.message }));

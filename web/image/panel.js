@@ -22,14 +22,16 @@ export function createImagePanel({ onChange }) {
   const maps = createMaps({ onChange: () => stage.draw() });
   const stage = createStage({ image: () => images.selected, map: () => maps.passing() ?? token ?? maps.current() });
   const preparation = createPreparation({ onChange: prepared });
-  const analyst = createAnalyst({ images, options: preparation.options, tell: tellResult, onDone: analysed });
+  const analyst = createAnalyst({ images, options: preparation.options, tell, tellState, onDone: analysed });
   createSources({ images, limits: () => limits, tell });
   createThumbnails({ images });
 
-  // What the last act had to say (an image was shrunk) outlives an analysis that has nothing to say.
-  function tellResult(notice) {
+  // The state of an analysis: shown until the next one. What an act had to say (an image was shrunk, or refused) outlives it.
+  let state = null;
+  function tellState(notice) {
+    state?.remove();
+    state = notice;
     if (notice) tell(notice);
-    else byId('image-notice').querySelector('.notice-warning:has(button), .notice-error')?.remove();
   }
 
   function prepared() {
@@ -69,6 +71,8 @@ export function createImagePanel({ onChange }) {
     images.remove(images.selected);
     if (images.all.length === 0) byId('choose').focus();
   });
+
+  show();
 
   return {
     images,

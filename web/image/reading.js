@@ -1,10 +1,10 @@
 // A file as an image that can be sent: opened as its EXIF says, and made smaller or converted where that helps.
-import { byteSize } from '../format.js';
+import { byteSize, count } from '../format.js';
 import { newImageId } from './collection.js';
 
 const SENT_AS_THEY_ARE = new Set(['image/png', 'image/jpeg', 'image/webp']);
 const LARGE = { bytes: 3e6, pixels: 8e6 }; // from here an image is shrunk before it is sent
-const SHRUNK_SIDE = 2048; // twice what any model here sees
+const SHRUNK_SIDES = [2048, 1024, 512, 256]; // the first is twice what any model here sees; the others are for servers with low limits
 const QUALITY = 0.92;
 const MOST_BYTES = 200e6; // of a file that the page opens at all
 
@@ -41,7 +41,8 @@ async function open(blob, name) {
   }
 }
 
-function encode(bitmap, side, type) {
+// A copy of `bitmap` whose longer side is at most `side`: {blob, width, height}.
+async function encode(bitmap, type, side) {
   const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement('canvas');
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
@@ -49,37 +50,35 @@ function encode(bitmap, side, type) {
   const context = canvas.getContext('2d');
   context.imageSmoothingQuality = 'high';
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => {
+  const blob = await new Promise((resolve) => {
     canvas.toBlob(resolve, type, QUALITY);
   });
+  return { blob, width: canvas.width, height: canvas.height };
 }
 
 // limits: the server's, numbers or Infinity.
-const within = (limits, blob, bitmap) =>
-  blob.size <= limits.bytes &&
-  bitmap.width * bitmap.height <= limits.pixels &&
-  Math.max(bitmap.width, bitmap.height) <= limits.side;
+const within = (limits, blob, { width, height }) =>
+  blob.size <= limits.bytes && width * height <= limits.pixels && Math.max(width, height) <= limits.side;
 
-// What is sent of `blob`: itself if it is small or wanted as it is, else a copy.
-async function sendable(blob, bitmap, limits, asIs) {
+// What is sent of `blob`: itself if it is small or wanted as it is, else the largest copy that the server takes.
+async function sendable(blob, name, bitmap, limits, asIs) {
   const known = SENT_AS_THEY_ARE.has(blob.type);
   const small = blob.size <= LARGE.bytes && bitmap.width * bitmap.height <= LARGE.pixels;
   if (known && (small || asIs) && within(limits, blob, bitmap)) return blob;
-  const lossless = blob.type !== 'image/jpeg' && small;
-  return encode(bitmap, small ? Infinity : SHRUNK_SIDE, lossless ? 'image/png' : 'image/jpeg');
+  const whole = small && blob.type !== 'image/jpeg' ? [['image/png', Infinity]] : [];
+  for (const [type, side] of [...whole, ...SHRUNK_SIDES.map((most) => ['image/jpeg', most])]) {
+    const copy = await encode(bitmap, type, side);
+    if (within(limits, copy.blob, copy)) return copy.blob;
+  }
+  const most = `this server takes ${byteSize(limits.bytes)} and ${count(limits.pixels)} pixels at most.`;
+  throw new Unreadable(`${name} is too large:`, `${byteSize(blob.size)}; ${most}`);
 }
 
 // Resolves to an image (see collection.js); `original` tells what it was if a copy is sent. Rejects with Unreadable.
 export async function readImage(blob, name, { limits, asIs = false, sample = null }) {
   const opened = await open(blob, name);
-  const sent = await sendable(blob, opened, limits, asIs);
+  const sent = await sendable(blob, name, opened, limits, asIs);
   const bitmap = sent === blob ? opened : await open(sent, name);
-  if (!within(limits, sent, bitmap)) {
-    throw new Unreadable(
-      `${name} is too large:`,
-      `${byteSize(sent.size)}; this server takes ${byteSize(limits.bytes)} at most.`,
-    );
-  }
   const original =
     sent === blob ? null : { blob, width: opened.width, height: opened.height, allowed: within(limits, blob, opened) };
   if (original) opened.close();
@@ -98,21 +97,6 @@ export async function readImage(blob, name, { limits, asIs = false, sample = nul
     analysis: null,
   };
 }
-
-// An image that the server is to fetch.
-export const imageByAddress = (url) => ({
-  id: newImageId(),
-  name: new URL(url).pathname.split('/').pop() || new URL(url).host,
-  blob: null,
-  url,
-  width: 0,
-  height: 0,
-  bitmap: null,
-  sample: null,
-  original: null,
-  state: 'checking',
-  analysis: null,
-});
 
 // A blob that was read before, once more.
 export async function loadBitmap(blob) {

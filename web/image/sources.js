@@ -1,101 +1,75 @@
 // Where images come from: samples, files, the clipboard, what is dropped, addresses.
 import { byId, el, notice } from '../dom.js';
 import { byteSize } from '../format.js';
-import { imageByAddress, readImage, Unreadable } from './reading.js';
+import { addressIn, imageAt } from './addresses.js';
+import { readImage, Unreadable } from './reading.js';
 import { samples } from './samples.js';
 
-const unknownFile = (file) => file.type !== '' && !file.type.startsWith('image/');
+const isOther = (file) => file.type !== '' && !file.type.startsWith('image/');
 
-// What a page lets go when one of its images is dragged: the image's address.
-function addressIn(transfer) {
-  const list = transfer.getData('text/uri-list') || transfer.getData('text/plain');
-  const html = new DOMParser().parseFromString(transfer.getData('text/html'), 'text/html');
-  const source = html.querySelector('img[src]')?.getAttribute('src');
-  return source ?? list.split('\n').find((line) => line !== '' && !line.startsWith('#')) ?? '';
+// Says that a copy of `image` is sent; `onOriginal` sends the original instead.
+function copyNotice(image, onOriginal) {
+  const { blob, width, height, allowed } = image.original;
+  const shrunk = image.width < width;
+  const words = (file, w, h) => `${w} × ${h}, ${byteSize(file.size)}`;
+  const text = `from ${words(blob, width, height)} to ${words(image.blob, image.width, image.height)}, before it is sent.`;
+  const button = el('button', { type: 'button', class: 'quiet', onclick: onOriginal }, 'Send the original');
+  const title = `${image.name} was ${shrunk ? 'shrunk' : 'converted'} here:`;
+  return notice('info', title, text, shrunk && allowed ? button : null);
 }
 
 // images: Images. limits(): the server's. tell(notice): shows a notice, or none.
 export function createSources({ images, limits, tell }) {
   const several = byId('several');
 
-  function take(taken, keep = several.checked) {
-    const left = images.add(taken, { keep });
-    const shrunk = taken.filter(({ original }) => original);
+  function take(taken) {
+    const left = images.add(taken, { keep: several.checked });
+    const copy = taken.find(({ original }) => original);
     if (left > 0) tell(notice('warning', `${images.most} images at most:`, `${left} left out.`));
-    else tell(shrunk.length > 0 ? copyNotice(shrunk[0]) : null);
+    else tell(copy ? copyNotice(copy, () => telling(() => sendOriginal(copy))) : null);
   }
 
-  function copyNotice(image) {
-    const { blob, width, height, allowed } = image.original;
-    const shrunk = image.width < width;
-    const from = `${width} × ${height}, ${byteSize(blob.size)}`,
-      to = `${image.width} × ${image.height}, ${byteSize(image.blob.size)}`;
-    const asItIs = async () =>
-      images.replace(image, await readImage(blob, image.name, { limits: limits(), asIs: true }));
-    const original =
-      shrunk && allowed
-        ? el(
-            'button',
-            { type: 'button', class: 'quiet', onclick: () => asItIs().then(() => tell(null)) },
-            'Send the original',
-          )
-        : null;
-    return notice(
-      'info',
-      shrunk ? `${image.name} was shrunk here:` : `${image.name} was converted here:`,
-      `from ${from} to ${to}, before it is sent.`,
-      original,
-    );
+  // Does `work`, and tells why an image cannot be used.
+  async function telling(work) {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      tell(notice('error', error.title, error.message));
+    }
   }
 
-  function fail(error) {
-    if (!(error instanceof Unreadable)) throw error;
-    tell(notice('error', error.title, error.message));
+  async function sendOriginal(image) {
+    const { original, name } = image;
+    images.replace(image, await readImage(original.blob, name, { limits: limits(), asIs: true }));
+    tell(null);
   }
 
+  // One after the other: each may take much memory while it is opened.
   async function takeFiles(files) {
-    const chosen = [...files].filter((file) => !unknownFile(file) || files.length === 1);
-    if (chosen.length > 1 && images.most > 1) several.checked = true;
-    try {
-      const read = chosen.map((file) => readImage(file, file.name || 'pasted image', { limits: limits() }));
-      take(await Promise.all(read));
-    } catch (error) {
-      fail(error);
+    const chosen = files.filter((file) => !isOther(file) || files.length === 1),
+      read = [];
+    let failed = null;
+    for (const file of chosen) {
+      await readImage(file, file.name || 'pasted image', { limits: limits() }).then(
+        (image) => read.push(image),
+        (error) => (failed = error),
+      );
     }
+    if (read.length > 1 && images.most > 1) several.checked = true;
+    if (read.length > 0) take(read);
+    if (failed) throw failed;
   }
 
-  async function takeBlobAt(address, name, sample = null) {
-    const blob = await (await fetch(address)).blob();
-    take([await readImage(blob, name, { limits: limits(), sample })]);
+  async function takeSample({ file }) {
+    const there = images.all.find((image) => image.sample === file);
+    if (there && several.checked) return images.remove(there);
+    const blob = await (await fetch(`playground/samples/${file}`)).blob();
+    return take([await readImage(blob, file, { limits: limits(), sample: file })]);
   }
 
-  async function takeAddress(text) {
-    const address = URL.canParse(text) ? new URL(text) : null;
-    if (address?.protocol === 'https:') return take([imageByAddress(address.href)]);
-    if (address?.protocol === 'data:') return takeData(text);
-    const http = address?.protocol === 'http:';
-    const title = http ? 'Only https addresses:' : 'This is not the address of an image:';
-    return tell(notice('error', title, 'save the image and drop the file here.'));
-  }
-
-  // The policy of the page lets it show data: addresses, not fetch them.
-  async function takeData(text) {
-    const [head, body] = [text.slice(5, text.indexOf(',')), text.slice(text.indexOf(',') + 1)];
-    try {
-      const bytes = head.endsWith(';base64')
-        ? Uint8Array.from(atob(body), (c) => c.charCodeAt(0))
-        : decodeURIComponent(body);
-      const blob = new Blob([bytes], { type: head.split(';')[0] });
-      take([await readImage(blob, 'dropped image', { limits: limits() })]);
-    } catch (error) {
-      fail(error instanceof Unreadable ? error : new Unreadable('This data: address is damaged.', ''));
-    }
-  }
-
-  function drop(transfer) {
-    if (transfer.files.length > 0) return takeFiles(transfer.files);
-    return takeAddress(addressIn(transfer));
-  }
+  const takeAddress = async (text) => take([await imageAt(text, { limits: limits() })]);
+  const drop = (files, address) => (files.length > 0 ? takeFiles(files) : takeAddress(address));
 
   // ---- what is on the page
 
@@ -109,16 +83,10 @@ export function createSources({ images, limits, tell }) {
         'aria-pressed': 'false',
         'aria-label': `Sample: ${sample.name}`,
         title: sample.name,
-        onclick: () => toggleSample(sample),
+        onclick: () => telling(() => takeSample(sample)),
       },
       el('img', { src: `playground/samples/${sample.file}`, alt: '', width: 48, height: 48 }),
     );
-
-  function toggleSample(sample) {
-    const there = images.all.find((image) => image.sample === sample.file);
-    if (there && several.checked) return images.remove(there);
-    return takeBlobAt(`playground/samples/${sample.file}`, sample.file, sample.file);
-  }
 
   images.addEventListener('change', () => {
     const there = new Set(images.all.map(({ sample }) => sample));
@@ -129,8 +97,9 @@ export function createSources({ images, limits, tell }) {
   byId('samples').append(...samples.map(sampleButton));
   byId('choose').addEventListener('click', () => byId('file').click());
   byId('file').addEventListener('change', (event) => {
-    takeFiles([...event.target.files]);
+    const files = [...event.target.files];
     event.target.value = '';
+    telling(() => takeFiles(files));
   });
   several.addEventListener('change', () => {
     if (!several.checked && images.all.length > 1) images.add([images.selected], { keep: false });
@@ -143,13 +112,14 @@ export function createSources({ images, limits, tell }) {
   });
   byId('address-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    takeAddress(byId('address').value.trim());
+    telling(() => takeAddress(byId('address').value.trim()));
     byId('address').select();
   });
   document.addEventListener('paste', (event) => {
     if (event.clipboardData.files.length === 0) return;
     event.preventDefault();
-    takeFiles([...event.clipboardData.files]);
+    const files = [...event.clipboardData.files];
+    telling(() => takeFiles(files));
   });
   const isOurs = (event) =>
     event.dataTransfer?.types.some((type) => type === 'Files' || type === 'text/uri-list' || type === 'text/html');
@@ -158,7 +128,10 @@ export function createSources({ images, limits, tell }) {
       if (!isOurs(event)) return;
       event.preventDefault();
       document.body.classList.toggle('dropping', type === 'dragover');
-      if (type === 'drop') drop(event.dataTransfer);
+      if (type !== 'drop') return;
+      const files = [...event.dataTransfer.files],
+        address = addressIn(event.dataTransfer);
+      telling(() => drop(files, address));
     });
   }
 }
