@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   diptych::cli::AddBudget(app, run);
   diptych::cli::AddSweep(app, run);
   diptych::cli::AddBench(app, run);
+  diptych::cli::AddServe(app, run);
   diptych::cli::AddModels(app, run);
   diptych::cli::AddStatus(app, run);
   diptych::cli::AddDoctor(app, run);

@@ -38,12 +38,13 @@ ROOMS = {
     },
     "cli": {
         "": {"commands", "connection"},
-        "commands": {"charts", "connection", "images", "measurements", "questions", "terminal"},
+        "commands": {"charts", "connection", "images", "measurements", "questions", "stack", "terminal"},
         "measurements": {"charts", "images", "terminal"},
         "questions": {"connection", "images", "terminal"},
         "charts": {"connection", "terminal"},
         "connection": {"terminal"},
         "images": set(),
+        "stack": set(),
         "terminal": set(),
     },
 }

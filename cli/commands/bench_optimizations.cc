@@ -18,8 +18,8 @@
 #include "cli/measurements/fresh.h"
 #include "cli/measurements/in_order.h"
 #include "cli/measurements/optimizations.h"
-#include "cli/measurements/own_stack.h"
 #include "cli/questions/json.h"
+#include "cli/stack/stack.h"
 #include "cli/terminal/text.h"
 #include "common/status.h"
 
@@ -58,9 +58,17 @@ absl::StatusOr<std::vector<v1::Question>> MakeQuestions(const Technique& techniq
   return questions;
 }
 
-OwnStackOptions StackFor(const OptimizationsOptions& options, const Technique& technique) {
-  OwnStackOptions stack{
-      .model = options.model, .device = options.device, .dtype = technique.dtype, .threads = options.threads};
+StackOptions StackFor(const OptimizationsOptions& options, const Technique& technique) {
+  StackOptions stack{.model = options.model,
+                     .device = options.device,
+                     .dtype = technique.dtype,
+                     .any_ports = true,
+                     .inherit_flags = false,
+                     .log_folder = ""};
+  for (auto* flags : {&stack.vision_flags, &stack.language_flags}) {
+    *flags = {absl::StrCat("--threads=", options.threads), "--log_level=error"};
+  }
+  stack.gateway_flags = {"--log_level=error"};
   if (technique.one_image) return stack;
   stack.vision_flags.push_back("--cache_bytes=0");
   stack.language_flags.push_back("--cache_bytes=0");
@@ -69,9 +77,10 @@ OwnStackOptions StackFor(const OptimizationsOptions& options, const Technique& t
 
 // One round: servers of their own, a warm-up, then the questions. Adds the seconds for one answer.
 absl::Status MeasureRound(const OptimizationsOptions& options, Technique& technique) {
-  DIPTYCH_ASSIGN_OR_RETURN(const auto stack, OwnStack::Start(StackFor(options, technique)));
+  Stack stack(StackFor(options, technique));
+  DIPTYCH_RETURN_IF_ERROR(stack.Start());
   CommonOptions common;
-  common.server = stack->address();
+  common.server = stack.grpc_address();
   common.deadline = options.deadline;
   DIPTYCH_ASSIGN_OR_RETURN(Client client, Client::Open(common));
   DIPTYCH_ASSIGN_OR_RETURN(const v1::GetModelResponse served, client.GetModel());
@@ -79,11 +88,11 @@ absl::Status MeasureRound(const OptimizationsOptions& options, Technique& techni
   DIPTYCH_ASSIGN_OR_RETURN(const auto warm_up, MakeQuestions(technique, technique.at_once, side, options.new_tokens));
   DIPTYCH_RETURN_IF_ERROR(AskMany(client, technique, warm_up));
   DIPTYCH_ASSIGN_OR_RETURN(const auto questions, MakeQuestions(technique, options.requests, side, options.new_tokens));
-  const double processor_before = stack->ProcessorSeconds();
+  const double processor_before = stack.ProcessorSeconds();
   const absl::Time begin = absl::Now();
   DIPTYCH_RETURN_IF_ERROR(AskMany(client, technique, questions));
   technique.seconds_per_answer.push_back(absl::ToDoubleSeconds(absl::Now() - begin) / options.requests);
-  technique.processor_per_answer.push_back((stack->ProcessorSeconds() - processor_before) / options.requests);
+  technique.processor_per_answer.push_back((stack.ProcessorSeconds() - processor_before) / options.requests);
   return absl::OkStatus();
 }
 

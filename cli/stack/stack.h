@@ -1,0 +1,89 @@
+// The three tiers on this host: started, watched, restarted, drained.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "cli/stack/server_process.h"
+
+namespace diptych::cli {
+
+struct StackOptions {
+  std::string model;   // what the tiers take as --model
+  std::string device;  // empty: the tiers' default
+  std::string dtype;   // empty: the tiers' default
+  int vision_replicas = 1;
+  int language_replicas = 1;
+  std::string host = "127.0.0.1";  // of the gateway; the tiers stay on 127.0.0.1
+  int port = 0;                    // of the gateway's gRPC; 0: 7000, or another if that is taken
+  int http_port = 0;               // of its HTTP; 0: 8080, or another if that is taken
+  bool any_ports = false;          // all ports are any free ones, and nothing else is listened on: no HTTP, no metrics
+  bool inherit_flags = true;       // DIPTYCH_… variables set flags of the servers
+  std::string log_folder;          // empty: logs are kept in memory, for the words of what cannot start
+  // Flags of the tiers' own, "--name=value".
+  std::vector<std::string> vision_flags = {}, language_flags = {}, gateway_flags = {};
+};
+
+// Confined to one thread.
+class Stack {
+ public:
+  // `say` gets a line for each thing that a person wants to know. `stopped` is asked often: true ends what goes on.
+  explicit Stack(
+      StackOptions options, std::function<void(const std::string&)> say = [](const std::string&) {},
+      std::function<bool()> stopped = [] { return false; });
+  // Drain, unless that was done.
+  ~Stack() { Drain(); }
+
+  // Starts everything, tiers before those that call them, and waits until all are ready. FAILED_PRECONDITION with the
+  // server's own words if one cannot start, or if a port that was asked for is taken; CANCELLED if `stopped` says so.
+  absl::Status Start();
+  // Restarts what ends, after 1 s, then 2, 4 … 30; returns when `stopped` says so.
+  void Watch();
+  // Ends the gateway, then the language and the vision replicas, each when it has answered what it had. If `stopped`
+  // says so again meanwhile, at once.
+  void Drain();
+
+  struct Row {
+    std::string tier, address, metrics, model, dtype, device;
+  };
+  // One for each server, as it said itself.
+  std::vector<Row> Rows() const;
+  // Processor time of all servers together, in seconds.
+  double ProcessorSeconds() const;
+  const std::string& grpc_address() const { return grpc_address_; }
+  const std::string& http_address() const { return http_address_; }
+
+ private:
+  struct Part {
+    std::string name;  // "vision_service 0"
+    ServerCommand command;
+    std::string address;
+    std::unique_ptr<ServerProcess> process = nullptr;
+    absl::Time started = {};
+    absl::Time next_start = absl::InfiniteFuture();
+    absl::Duration backoff = absl::ZeroDuration();
+    bool announced = true;
+  };
+
+  // A free port, `preferred` if that can be had.
+  absl::StatusOr<int> Port(int preferred) const;
+  // Adds a server and waits until it is ready. Its metrics are at `metrics_port` or, if that is taken, at another.
+  absl::Status Add(const std::string& binary, int number, const std::string& address, int metrics_port,
+                   std::vector<std::string> flags);
+  absl::Status AddTiers(const std::string& binary, int first_port, int replicas, const std::vector<std::string>& flags,
+                        std::string& target);
+  absl::Status WaitUntilReady(Part& part);
+  void Look(Part& part);
+
+  const StackOptions options_;
+  const std::function<void(const std::string&)> say_;
+  const std::function<bool()> stopped_;
+  std::vector<Part> parts_;  // in the order of their start
+  std::string grpc_address_, http_address_;
+};
+
+}  // namespace diptych::cli

@@ -1,0 +1,135 @@
+// diptych serve: the three tiers as one command.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "tests/end_to_end/stack.h"
+#include "tests/testing/paths.h"
+
+namespace diptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Waits up to a minute for what another process does.
+bool Eventually(const std::function<bool()>& condition) {
+  for (int i = 0; i < 600; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return false;
+}
+
+// Processes whose parent is `parent`, by name.
+std::multiset<std::pair<std::string, int>> ChildrenOf(int parent) {
+  std::multiset<std::pair<std::string, int>> children;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    std::ifstream stat(entry.path() / "stat");
+    int pid = 0, its_parent = 0;
+    std::string name, state;
+    if (stat >> pid >> name >> state >> its_parent && its_parent == parent) children.insert({name, pid});
+  }
+  return children;
+}
+
+class ServeTest : public ::testing::Test {
+ protected:
+  static std::vector<std::string> Command(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {testing::BinaryPath("diptych"), "serve"});
+    return arguments;
+  }
+
+  // Where the READY table says that the gateway is.
+  static std::string Address(const testing::ChildProcess& serve) {
+    std::istringstream lines(serve.out());
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string tier, address;
+      if (words >> tier >> address && tier == "gateway") return address;
+    }
+    return "";
+  }
+
+  static testing::Finished Ask(const testing::ChildProcess& serve) {
+    return testing::RunProgram({testing::BinaryPath("diptych"), "ask", "--server", Address(serve), "--image",
+                                testing::kDemoModel + "/samples/red_circle_blue_star.png", "--question",
+                                "What color is the circle?"});
+  }
+};
+
+TEST_F(ServeTest, ServesUntilItIsToldToStopAndLeavesNothingBehind) {
+  testing::ChildProcess serve(Command({testing::kDemoModel, "--vision_replicas=2", "--", "--language.max_batch=4"}));
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  EXPECT_NE(Ask(serve).out.find("red"), std::string::npos) << serve.err();
+  const auto children = ChildrenOf(serve.pid());
+  EXPECT_EQ(children.size(), 4u);
+  serve.Signal(SIGTERM);
+  EXPECT_EQ(serve.Wait(), 0) << serve.err();
+  for (const auto& [name, pid] : children) EXPECT_NE(kill(pid, 0), 0) << name << " still runs";
+}
+
+TEST_F(ServeTest, ATierThatDiesIsStartedAgain) {
+  testing::ChildProcess serve(Command({testing::kDemoModel}));
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  for (const auto& [name, pid] : ChildrenOf(serve.pid())) {
+    if (name == "(language_servic)") kill(pid, SIGKILL);
+  }
+  EXPECT_TRUE(Eventually([&] { return serve.err().find("language_service 0 is back") != std::string::npos; }))
+      << serve.err();
+  EXPECT_NE(serve.err().find("language_service 0 ended (signal 9)"), std::string::npos) << serve.err();
+  EXPECT_TRUE(Eventually([&] { return Ask(serve).out.find("red") != std::string::npos; }));
+}
+
+TEST_F(ServeTest, EndsWithItsParentEvenWhenThatIsKilled) {
+  testing::ChildProcess serve(Command({testing::kDemoModel}));
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  const auto children = ChildrenOf(serve.pid());
+  serve.Signal(SIGKILL);
+  serve.Wait();
+  for (const auto& [name, pid] : children) {
+    EXPECT_TRUE(Eventually([pid = pid] { return kill(pid, 0) != 0; })) << name << " still runs";
+  }
+}
+
+TEST_F(ServeTest, ATierThatCannotStartSaysWhyInItsOwnWords) {
+  const testing::Finished serve = testing::RunProgram(Command({"/no/such/folder"}));
+  EXPECT_EQ(serve.exit_code, 1);
+  EXPECT_NE(serve.err.find("vision_service: "), std::string::npos) << serve.err;
+}
+
+TEST_F(ServeTest, AFlagOfNoTierIsRefused) {
+  const testing::Finished serve = testing::RunProgram(Command({testing::kDemoModel, "--", "--max_batch=4"}));
+  EXPECT_EQ(serve.exit_code, 2);
+  EXPECT_NE(serve.err.find("--vision.NAME=VALUE"), std::string::npos) << serve.err;
+}
+
+TEST_F(ServeTest, APortThatIsTakenIsNamedWithItsFlag) {
+  const int taken = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(taken, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(taken, 1), 0);
+  getsockname(taken, reinterpret_cast<sockaddr*>(&address), &size);
+  const std::string port = std::to_string(ntohs(address.sin_port));
+  const testing::Finished serve = testing::RunProgram(Command({testing::kDemoModel, "--port", port}));
+  close(taken);
+  EXPECT_EQ(serve.exit_code, 1);
+  EXPECT_NE(serve.err.find("port " + port), std::string::npos) << serve.err;
+  EXPECT_NE(serve.err.find("--port"), std::string::npos) << serve.err;
+}
+
+}  // namespace
+}  // namespace diptych
