@@ -90,13 +90,8 @@ void PrintReady(const Stack& stack, const StackOptions& options) {
 }
 
 int Serve(StackOptions options, const std::vector<std::string>& words) {
-  std::vector<std::string> flags = words;
-  if (options.model.empty() && !flags.empty() && !absl::StartsWith(flags.front(), "-")) {
-    options.model = flags.front();
-    flags.erase(flags.begin());
-  }
   if (options.model.empty()) options.model = BundledModel();
-  absl::Status status = SortFlags(flags, options);
+  absl::Status status = SortFlags(words, options);
   if (!status.ok()) {
     std::fprintf(stderr, "diptych: %s\n", std::string(status.message()).c_str());
     return kUsage;
@@ -126,10 +121,9 @@ int Serve(StackOptions options, const std::vector<std::string>& words) {
 void AddServe(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("serve", "Serve a model: start the three tiers on this host");
   const auto options = std::make_shared<StackOptions>();
-  const auto words = std::make_shared<std::vector<std::string>>();
-  command.add_option("MODEL", *words,
-                     "Checkpoint folder [the bundled demo model]; after -- flags of a tier's own: --vision.NAME=VALUE, "
-                     "--language.NAME=VALUE, --gateway.NAME=VALUE");
+  command.add_option("MODEL", options->model, "Checkpoint folder [the bundled demo model]");
+  command.allow_extras();
+  command.footer("Flags of a tier's own: --vision.NAME=VALUE, --language.NAME=VALUE, --gateway.NAME=VALUE");
   command.add_option("--dtype", options->dtype, "float32, bfloat16, float16 …; `vision_service --help` lists them");
   command.add_option("--device", options->device, "cpu, cuda or cuda:N");
   command.add_option("--vision_replicas", options->vision_replicas, "Vision services")->check(CLI::Range(1, 64));
@@ -140,7 +134,11 @@ void AddServe(CLI::App& app, Run& run) {
   command.add_option("--http_port", options->http_port, "Port of HTTP [8080, or another if that is taken]")
       ->check(CLI::Range(1, 65535));
   command.add_option("--log_folder", options->log_folder, "Folder of the tiers' logs [a temporary one]");
-  command.callback([options, words, &run] { run = [options, words] { return Serve(*options, *words); }; });
+  command.callback([options, &command, &run] {
+    std::vector<std::string> words = command.remaining();
+    std::erase(words, "--");
+    run = [options, words] { return Serve(*options, words); };
+  });
 }
 
 }  // namespace diptych::cli
