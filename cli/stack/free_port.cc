@@ -34,11 +34,11 @@ absl::StatusOr<int> ChoosePort(const std::string& host, int asked, int preferred
     return absl::InvalidArgumentError("--host takes an IPv4 address, for example 127.0.0.1 or 0.0.0.0");
   }
   if (asked != 0) {
-    if (Bind(address, asked) != 0) return asked;
+    if (Bind(address, asked) == asked) return asked;
     return absl::FailedPreconditionError(
         absl::StrCat("port ", asked, " cannot be had: another process listens there; choose another with ", flag));
   }
-  if (Bind(address, preferred) != 0) return preferred;
+  if (const int port = Bind(address, preferred); port != 0) return port;
   const int other = Bind(address, 0);
   if (other == 0) return absl::FailedPreconditionError(absl::StrCat("no port can be had on ", host));
   if (say) say(absl::StrCat("port ", preferred, " is taken: ", other, " is used"));

@@ -8,8 +8,8 @@
 
 namespace diptych::cli {
 
-// `asked` if it is not 0: then FAILED_PRECONDITION, naming `flag`, if it is taken. Else `preferred`, or, if that is
-// taken, any free one, which `say` (may be null) is told. INVALID_ARGUMENT if `host` is no IPv4 address.
+// `asked` if it is not 0: then FAILED_PRECONDITION, naming `flag`, if it is taken. Else `preferred` (0: any), or, if
+// that is taken, any free one, which `say` (may be null) is told. INVALID_ARGUMENT if `host` is no IPv4 address.
 absl::StatusOr<int> ChoosePort(const std::string& host, int asked, int preferred, const std::string& flag,
                                const std::function<void(const std::string&)>& say);
 
