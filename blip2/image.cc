@@ -2,24 +2,38 @@
 
 #include <utility>
 
+#include "blip2/gif.h"
 #include "blip2/jpeg.h"
+#include "blip2/orientation.h"
 #include "blip2/png.h"
 #include "blip2/webp.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
 
-absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits) {
-  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(bytes, limits));
+namespace {
+
+absl::StatusOr<RgbImage> DecodePixels(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check) {
   switch (header.format) {
     case ImageFormat::kJpeg:
-      return DecodeJpeg(bytes, header);
+      return DecodeJpeg(bytes, header, check);
     case ImageFormat::kPng:
-      return DecodePng(bytes, header);
+      return DecodePng(bytes, header, check);
+    case ImageFormat::kGif:
+      return DecodeGif(bytes, header, check);
     case ImageFormat::kWebp:
-      return DecodeWebp(bytes, header);
+      return DecodeWebp(bytes, header, check);
   }
   return MakeError(absl::StatusCode::kInternal, "", "an image format has no decoder");
+}
+
+}  // namespace
+
+absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits, const DecodeCheck& check) {
+  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(bytes, limits));
+  DIPTYCH_RETURN_IF_ERROR(Ask(check));
+  DIPTYCH_ASSIGN_OR_RETURN(RgbImage image, DecodePixels(bytes, header, check));
+  return Turn(std::move(image), OrientationOf(bytes, header.format));
 }
 
 }  // namespace diptych::blip2

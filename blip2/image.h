@@ -1,10 +1,12 @@
-// An encoded file in, RGB pixels out, exactly as transformers' convert_to_rgb gives them with Pillow.
+// An encoded file in, upright RGB pixels out, exactly as transformers gives them with Pillow.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/image_header.h"
 
@@ -17,10 +19,19 @@ struct RgbImage {
   std::vector<uint8_t> pixels;  // 3 * width * height
 };
 
-// Checks `limits` on the header, then decodes. EXIF orientation is not applied, transparency shows white,
-// palettes are looked up, grey is replicated, 16-bit grey is clipped to 8 bits, CMYK follows Pillow.
-// INVALID_ARGUMENT with reason IMAGE_FORMAT, IMAGE_TOO_LARGE or IMAGE_CORRUPT (a truncated or damaged
-// file is an error, never a partly grey image).
-absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits);
+// Asked now and then while an image is decoded, at least once in a few rows of pixels. An error ends the decoding.
+using DecodeCheck = std::function<absl::Status()>;
+
+// What the check says; OK if there is none.
+inline absl::Status Ask(const DecodeCheck& check) {
+  return check ? check() : absl::OkStatus();
+}
+
+// Checks `limits` on the header, then decodes and turns as the file's EXIF or XMP says, so that the sides may be
+// swapped against the header's. Of an animation the first frame is shown. Transparency shows white, palettes are looked
+// up, grey is replicated, 16-bit grey is clipped to 8 bits, CMYK follows Pillow. Memory is at most 12 bytes a pixel.
+// INVALID_ARGUMENT with reason IMAGE_FORMAT, IMAGE_TOO_LARGE (over the limits, or a JPEG of too many scans) or
+// IMAGE_CORRUPT (a file that is cut off, or damaged so that Pillow refuses it); the error of `check`.
+absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits, const DecodeCheck& check = {});
 
 }  // namespace diptych::blip2

@@ -19,10 +19,12 @@ void ClipSamples(png_structp, png_row_infop row, png_bytep samples) {
   for (size_t i = 0; i < row->rowbytes / 2; ++i) samples[i] = samples[2 * i] == 0 ? samples[2 * i + 1] : 255;
 }
 
+constexpr size_t kDataBehindRows = 16 << 10;  // bytes
+
 // libpng reports errors by longjmp: the two methods that call it hold no object with a destructor.
 class PngReader {
  public:
-  explicit PngReader(std::string_view bytes) : rest_(bytes) {}
+  PngReader(std::string_view bytes, const DecodeCheck& check) : rest_(bytes), check_(check) {}
   PngReader(const PngReader&) = delete;
   PngReader& operator=(const PngReader&) = delete;
   ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
@@ -34,8 +36,11 @@ class PngReader {
   size_t channels() const { return channels_; }
 
   // Fills `pixels`, channels() · width · height bytes. False if the file is damaged, ends early or has
-  // other sides. Requires: Open() gave true.
+  // other sides, or the check says stop. Requires: Open() gave true.
   bool Read(uint8_t* pixels, int64_t width, int64_t height);
+
+  // The check's error, if that ended the reading.
+  const absl::Status& status() const { return status_; }
 
  private:
   static void Copy(png_structp png, png_bytep to, size_t count);
@@ -45,8 +50,15 @@ class PngReader {
   static void Ignore(png_structp, png_const_charp) {}
 
   void AskForRgb();
+  bool MayGoOn();
+  // libpng inflates what lies behind the last row for nothing: false if there is more than a little of it.
+  bool CountData(size_t count);
 
   std::string_view rest_;
+  const DecodeCheck& check_;
+  absl::Status status_;
+  bool at_last_row_ = false;
+  size_t data_left_ = 0;  // bytes that may come from the last row on
   std::jmp_buf on_error_;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
@@ -54,10 +66,24 @@ class PngReader {
 };
 
 void PngReader::Copy(png_structp png, png_bytep to, size_t count) {
-  std::string_view& rest = static_cast<PngReader*>(png_get_io_ptr(png))->rest_;
-  if (count > rest.size()) png_error(png, "");
+  PngReader& self = *static_cast<PngReader*>(png_get_io_ptr(png));
+  std::string_view& rest = self.rest_;
+  if (count > rest.size() || !self.CountData(count) || !self.MayGoOn()) png_error(png, "");
   std::memcpy(to, rest.data(), count);
   rest.remove_prefix(count);
+}
+
+bool PngReader::CountData(size_t count) {
+  constexpr png_uint_32 kDataChunk = 'I' << 24 | 'D' << 16 | 'A' << 8 | 'T';
+  if (!at_last_row_ || png_get_io_chunk_type(png_) != kDataChunk) return true;
+  const bool allowed = count <= data_left_;
+  if (allowed) data_left_ -= count;
+  return allowed;
+}
+
+bool PngReader::MayGoOn() {
+  status_ = Ask(check_);
+  return status_.ok();
 }
 
 // Gamma and background chunks are left unread, as Pillow leaves them unused.
@@ -100,24 +126,30 @@ bool PngReader::Read(uint8_t* pixels, int64_t width, int64_t height) {
   const size_t row_bytes = channels_ * static_cast<size_t>(width);
   if (png_get_rowbytes(png_, info_) != row_bytes) return false;
   if (png_get_image_height(png_, info_) != static_cast<png_uint_32>(height)) return false;
+  data_left_ = kDataBehindRows + 16 * static_cast<size_t>(width);  // twice a row of 8 bytes a pixel
   for (int pass = 0; pass < passes; ++pass) {
-    for (int64_t y = 0; y < height; ++y) png_read_row(png_, pixels + y * row_bytes, nullptr);
+    for (int64_t y = 0; y < height; ++y) {
+      if (!MayGoOn()) return false;
+      at_last_row_ = pass == passes - 1 && y == height - 1;
+      png_read_row(png_, pixels + y * row_bytes, nullptr);
+    }
   }
   png_read_end(png_, nullptr);
   return true;
 }
 
-absl::Status DamagedError() {
+absl::Status PngErrorOf(const PngReader& reader) {
+  if (!reader.status().ok()) return reader.status();
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageCorrupt, "the PNG data is damaged or cut off");
 }
 
 }  // namespace
 
-absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& header) {
-  PngReader reader(bytes);
-  if (!reader.Open()) return DamagedError();
+absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check) {
+  PngReader reader(bytes, check);
+  if (!reader.Open()) return PngErrorOf(reader);
   std::vector<uint8_t> pixels(reader.channels() * static_cast<size_t>(header.width * header.height));
-  if (!reader.Read(pixels.data(), header.width, header.height)) return DamagedError();
+  if (!reader.Read(pixels.data(), header.width, header.height)) return PngErrorOf(reader);
   if (reader.channels() == 4) pixels = OverWhite(std::move(pixels));
   return RgbImage{
       .width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = std::move(pixels)};

@@ -9,6 +9,6 @@
 namespace diptych::blip2 {
 
 // See DecodeImage. Requires: `header` is what CheckImage gave for `bytes`.
-absl::StatusOr<RgbImage> DecodeWebp(std::string_view bytes, const ImageHeader& header);
+absl::StatusOr<RgbImage> DecodeWebp(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check);
 
 }  // namespace diptych::blip2

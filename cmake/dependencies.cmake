@@ -11,8 +11,10 @@ find_package(spdlog CONFIG REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(GTest CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(TurboJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
+pkg_check_modules(LibJPEG REQUIRED IMPORTED_TARGET libjpeg)
 pkg_check_modules(LibPNG REQUIRED IMPORTED_TARGET libpng)
+pkg_check_modules(LibWebP REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
+find_package(ZLIB REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(Highway REQUIRED IMPORTED_TARGET libhwy)
 find_package(OpenMP COMPONENTS CXX)  # the compiler's own; at run time libtorch's library of the same name serves both
@@ -21,10 +23,8 @@ find_package(OpenMP COMPONENTS CXX)  # the compiler's own; at run time libtorch'
 find_path(OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
 add_library(diptych_opencv INTERFACE)
 target_include_directories(diptych_opencv SYSTEM INTERFACE ${OPENCV_INCLUDE})
-foreach(component IN ITEMS imgcodecs core)
-  find_library(OPENCV_${component} opencv_${component} REQUIRED)
-  target_link_libraries(diptych_opencv INTERFACE ${OPENCV_${component}})
-endforeach()
+find_library(OPENCV_CORE opencv_core REQUIRED)
+target_link_libraries(diptych_opencv INTERFACE ${OPENCV_CORE})
 
 # libtorch comes as the PyPI wheel. Its own CMake package demands a CUDA toolkit, so the few facts
 # that are needed stand here. The CUDA half, where it is installed, is opened at run time.

@@ -3,6 +3,8 @@
 #include <cstddef>
 
 #include "absl/strings/str_cat.h"
+#include "common/gif_frame.h"
+#include "common/jpeg_segments.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -10,7 +12,6 @@ namespace {
 
 constexpr std::string_view kJpegMagic = "\xff\xd8\xff";
 constexpr std::string_view kPngMagic = "\x89PNG\r\n\x1a\n";
-constexpr int kMaxJpegMarkers = 4096;  // a photo has 10 to 100; each stray 0xFF counts as one
 
 absl::Status FormatError(std::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageFormat, message);
@@ -28,16 +29,10 @@ absl::Status CutOff() {
   return CorruptError("the image ends inside its header");
 }
 
-// Little and big endian numbers of `count` bytes. Requires: offset + count <= bytes.size().
+// Little-endian number of `count` bytes. Requires: offset + count <= bytes.size().
 uint32_t LittleEndian(std::string_view bytes, size_t offset, int count) {
   uint32_t value = 0;
   for (int i = count - 1; i >= 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[offset + i]);
-  return value;
-}
-
-uint32_t BigEndian(std::string_view bytes, size_t offset, int count) {
-  uint32_t value = 0;
-  for (int i = 0; i < count; ++i) value = value << 8 | static_cast<uint8_t>(bytes[offset + i]);
   return value;
 }
 
@@ -45,17 +40,18 @@ bool IsFrameMarker(uint8_t marker) {
   return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
-// SOF segment: length 2, precision 1, height 2, width 2, components 1, three bytes each.
-absl::StatusOr<ImageHeader> ReadJpegFrame(uint8_t marker, std::string_view segment) {
+// SOF segment: precision 1, height 2, width 2, components 1, three bytes each.
+absl::StatusOr<ImageHeader> ReadJpegFrame(const JpegSegment& segment) {
   // Baseline, extended and progressive, with Huffman or arithmetic coding.
-  const bool served = marker <= 0xC2 || marker == 0xC9 || marker == 0xCA;
+  const bool served = segment.marker <= 0xC2 || segment.marker == 0xC9 || segment.marker == 0xCA;
   if (!served) return FormatError("lossless and hierarchical JPEG are not served");
-  if (segment.size() < 8) return CorruptError("the JPEG frame header is too short");
-  if (segment[2] != 8) return FormatError("only JPEG with 8 bits a sample is served");
+  const std::string_view frame = segment.payload;
+  if (frame.size() < 6) return CorruptError("the JPEG frame header is too short");
+  if (frame[0] != 8) return FormatError("only JPEG with 8 bits a sample is served");
   const ImageHeader header{.format = ImageFormat::kJpeg,
-                           .width = BigEndian(segment, 5, 2),
-                           .height = BigEndian(segment, 3, 2),
-                           .channels = static_cast<uint8_t>(segment[7])};
+                           .width = BigEndianNumber(frame, 3, 2),
+                           .height = BigEndianNumber(frame, 1, 2),
+                           .channels = static_cast<uint8_t>(frame[5])};
   if (header.channels != 1 && header.channels != 3 && header.channels != 4) {
     return FormatError("only JPEG with 1, 3 or 4 components is served");
   }
@@ -63,29 +59,13 @@ absl::StatusOr<ImageHeader> ReadJpegFrame(uint8_t marker, std::string_view segme
 }
 
 absl::StatusOr<ImageHeader> ReadJpegHeader(std::string_view bytes) {
-  size_t at = 2;
-  for (int i = 0; i < kMaxJpegMarkers; ++i) {
-    if (at + 2 > bytes.size()) return CutOff();
-    if (static_cast<uint8_t>(bytes[at]) != 0xFF)
-      return CorruptError("a JPEG marker is missing before the frame header");
-    const uint8_t marker = bytes[at + 1];
-    if (marker == 0xFF) {  // a fill byte
-      at += 1;
-      continue;
-    }
-    at += 2;
-    if (marker == 0x01 || (marker >= 0xD0 && marker <= 0xD7)) continue;  // these have no segment
-    if (marker == 0x00 || (marker >= 0xD8 && marker <= 0xDA)) {
-      return CorruptError("the JPEG has no frame header before its data");
-    }
-    if (at + 2 > bytes.size()) return CutOff();
-    const size_t length = BigEndian(bytes, at, 2);
-    if (length < 2) return CorruptError("a JPEG segment is shorter than its own length field");
-    if (length > bytes.size() - at) return CutOff();
-    if (IsFrameMarker(marker)) return ReadJpegFrame(marker, bytes.substr(at, length));
-    at += length;
+  constexpr uint8_t kStartOfScan = 0xDA;
+  JpegSegments segments(bytes);
+  while (const auto segment = segments.Next()) {
+    if (IsFrameMarker(segment->marker)) return ReadJpegFrame(*segment);
+    if (segment->marker == kStartOfScan) return CorruptError("the JPEG has no frame header before its data");
   }
-  return CorruptError(absl::StrCat("the JPEG has no frame header within ", kMaxJpegMarkers, " markers"));
+  return segments.cut_off() ? CutOff() : CorruptError("the JPEG has no frame header among its markers");
 }
 
 // Channels of a PNG colour type, 0 if type and bit depth do not go together.
@@ -112,12 +92,12 @@ int PngChannels(int color_type, int bit_depth) {
 // interlace, CRC 4.
 absl::StatusOr<ImageHeader> ReadPngHeader(std::string_view bytes) {
   if (bytes.size() < 33) return CutOff();
-  if (BigEndian(bytes, 8, 4) != 13 || bytes.substr(12, 4) != "IHDR") {
+  if (BigEndianNumber(bytes, 8, 4) != 13 || bytes.substr(12, 4) != "IHDR") {
     return CorruptError("the PNG does not begin with its header chunk");
   }
   const ImageHeader header{.format = ImageFormat::kPng,
-                           .width = BigEndian(bytes, 16, 4),
-                           .height = BigEndian(bytes, 20, 4),
+                           .width = BigEndianNumber(bytes, 16, 4),
+                           .height = BigEndianNumber(bytes, 20, 4),
                            .channels = PngChannels(bytes[25], bytes[24])};
   if (header.channels == 0 || bytes[26] != 0 || bytes[27] != 0 || static_cast<uint8_t>(bytes[28]) > 1) {
     return CorruptError("the PNG header holds a combination that PNG does not define");
@@ -148,18 +128,16 @@ absl::StatusOr<ImageHeader> ReadVp8lHeader(std::string_view bytes) {
 }
 
 absl::StatusOr<ImageHeader> ReadVp8xHeader(std::string_view bytes, uint32_t chunk_bytes) {
-  constexpr uint8_t kAnimation = 0x02, kAlpha = 0x10;
+  constexpr uint8_t kAlpha = 0x10;
   const uint8_t flags = bytes[20];
   if (chunk_bytes != 10) return CorruptError("the WebP has a VP8X header of the wrong length");
-  if (flags & kAnimation) return FormatError("animated WebP is not served");
   return ImageHeader{.format = ImageFormat::kWebp,
                      .width = LittleEndian(bytes, 24, 3) + 1,
                      .height = LittleEndian(bytes, 27, 3) + 1,
                      .channels = flags & kAlpha ? 4 : 3};
 }
 
-// RIFF container: "RIFF", size 4, "WEBP", then chunks of name 4, size 4, payload (padded to even). Checks
-// all that libwebp asks of the first 32 bytes, so that no other decoder is offered the file.
+// RIFF container: "RIFF", size 4, "WEBP", then chunks of name 4, size 4, payload (padded to even).
 absl::StatusOr<ImageHeader> ReadWebpHeader(std::string_view bytes) {
   if (bytes.size() < 32) return CutOff();
   const uint32_t riff_bytes = LittleEndian(bytes, 4, 4);
@@ -173,15 +151,30 @@ absl::StatusOr<ImageHeader> ReadWebpHeader(std::string_view bytes) {
   return CorruptError("the WebP begins with a chunk that holds no image");
 }
 
+absl::StatusOr<ImageHeader> ReadGifHeader(std::string_view bytes) {
+  DIPTYCH_ASSIGN_OR_RETURN(const GifFrame frame, ReadGifFrame(bytes));
+  return ImageHeader{
+      .format = ImageFormat::kGif, .width = frame.canvas_width, .height = frame.canvas_height, .channels = 1};
+}
+
 absl::StatusOr<ImageHeader> ReadAnyHeader(std::string_view bytes) {
   if (bytes.empty()) return FormatError("the image is empty");
   if (bytes.substr(0, kJpegMagic.size()) == kJpegMagic) return ReadJpegHeader(bytes);
   if (bytes.substr(0, kPngMagic.size()) == kPngMagic) return ReadPngHeader(bytes);
   if (bytes.substr(0, 4) == "RIFF" && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return ReadWebpHeader(bytes);
-  return FormatError("the image is neither JPEG, PNG nor WebP");
+  if (bytes.starts_with("GIF87a") || bytes.starts_with("GIF89a")) return ReadGifHeader(bytes);
+  return FormatError("the image is neither JPEG, PNG, WebP nor GIF");
 }
 
 }  // namespace
+
+absl::Status CheckLimits(const ImageLimits& limits) {
+  if (limits.max_bytes < (1 << 10) || limits.max_bytes > (256 << 20)) {
+    return absl::InvalidArgumentError("--max_image_bytes takes 1 KiB to 256 MiB");
+  }
+  if (limits.max_pixels < 1) return absl::InvalidArgumentError("--max_image_pixels takes 1 or more");
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ImageHeader> ReadImageHeader(std::string_view bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, ReadAnyHeader(bytes));

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "blip2/orientation.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -20,6 +21,15 @@ v1::AttentionMap ToAttentionMap(std::span<const float> shares, int side) {
   map.mutable_patches()->set_columns(side);
   map.mutable_patches()->mutable_values()->Add(shares.begin() + 1, shares.end());
   return map;
+}
+
+// The sides of the image once it is turned as its file says.
+v1::ImageSize ShownSize(std::string_view encoded, const ImageHeader& header) {
+  const bool on_its_side = blip2::SwapsSides(blip2::OrientationOf(encoded, header.format));
+  v1::ImageSize size;
+  size.set_height(static_cast<int>(on_its_side ? header.width : header.height));
+  size.set_width(static_cast<int>(on_its_side ? header.height : header.width));
+  return size;
 }
 
 }  // namespace
@@ -48,8 +58,7 @@ absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
                         "token_merging takes 0 with cls_attention: a merged token has no one place");
   }
   extras_ = {.class_attention = request.cls_attention(), .prepared_image = request.prepared_image()};
-  image_size_.set_height(static_cast<int>(header.height));
-  image_size_.set_width(static_cast<int>(header.width));
+  image_size_ = ShownSize(request.image(), header);
   return shared_.encoder->Encode({.encoded = std::move(*request.mutable_image()),
                                   .preparation = preparation,
                                   .memory = std::move(memory),

@@ -2,8 +2,10 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "blip2/image.h"
 #include "blip2/pixels.h"
 #include "blip2/png.h"
@@ -18,10 +20,32 @@ absl::Status Unwanted() {
   return absl::CancelledError("nobody waits for this image");
 }
 
+// Whether anybody still waits for the image, asked while it is decoded.
+absl::Status StillWanted(EncodeJob& job) {
+  if (!job.wanted) return Unwanted();
+  job.judged_deadline = job.deadline;
+  return SteadyClock::now() < job.judged_deadline ? absl::OkStatus() : DeadlinePassed("image_decode");
+}
+
+// An error of the decoder, naming the request's field; an error of StillWanted as it is.
+absl::Status NameImage(const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return InvalidField(ReasonOf(status), "image", std::string(status.message()));
+}
+
+// Pixels that are decoded at a time: as many as one image may have, and no fewer than two workers usually need.
+int64_t PixelsAtATime(const ImageLimits& limits) {
+  return std::max(limits.max_pixels, ImageLimits().max_pixels);
+}
+
 }  // namespace
 
 ImageWorkers::ImageWorkers(Options options, VisionEngine& engine, VisionEngine::Done done)
-    : options_(std::move(options)), engine_(engine), done_(std::move(done)), queue_(options_.queue_limit) {
+    : options_(std::move(options)),
+      engine_(engine),
+      done_(std::move(done)),
+      pixels_(PixelsAtATime(options_.limits)),
+      queue_(options_.queue_limit) {
   for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
@@ -64,7 +88,7 @@ void ImageWorkers::Work(std::shared_ptr<EncodeJob> job) {
   done_(std::move(job), std::move(outcome));
 }
 
-absl::Status ImageWorkers::Prepare(EncodeJob& job) const {
+absl::Status ImageWorkers::Prepare(EncodeJob& job) {
   const absl::Status status = CatchExceptions("image_decode", [&] { return DecodeAndResize(job); });
   if (!status.ok()) return status;
   int64_t bytes = job.token_bytes;
@@ -74,19 +98,17 @@ absl::Status ImageWorkers::Prepare(EncodeJob& job) const {
   return status;
 }
 
-absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) const {
+absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) {
   job.timeline.decode_begin = SteadyClock::now();
   job.judged_deadline = job.deadline;
   if (job.timeline.decode_begin >= job.judged_deadline) return DeadlinePassed("vision_queue");
   if (!job.wanted) return Unwanted();
-  auto image = blip2::DecodeImage(job.encoded, options_.limits);
-  if (!image.ok()) return InvalidField(ReasonOf(image.status()), "image", std::string(image.status().message()));
-  job.encoded = std::string();
-  job.timeline.resize_begin = SteadyClock::now();
-  if (!job.wanted) return Unwanted();
-  const blip2::RgbImage small = blip2::ShrinkToMaxSide(*std::move(image), job.preparation.max_side);
-  const int size = job.preparation.image_size;
-  const blip2::RgbImage square = blip2::Resize(small, size, size, blip2::Filter::kBicubic);
+  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(job.encoded, options_.limits));
+  const int64_t pixels = header.width * header.height;
+  DIPTYCH_RETURN_IF_ERROR(pixels_.Take(pixels, [&job] { return StillWanted(job); }));
+  const absl::Cleanup give_back = [this, pixels] { pixels_.GiveBack(pixels); };
+  job.timeline.decode_begin = SteadyClock::now();  // what came before was waiting
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::RgbImage square, DecodeToSquare(job));
   if (job.found == nullptr) job.pixel_values = blip2::NormalizePixels(square, options_.image_processor);
   if (job.extras.prepared_image) {
     DIPTYCH_ASSIGN_OR_RETURN(std::string png, blip2::EncodePng(square));
@@ -94,6 +116,17 @@ absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) const {
   }
   job.timeline.prepared = SteadyClock::now();
   return absl::OkStatus();
+}
+
+absl::StatusOr<blip2::RgbImage> ImageWorkers::DecodeToSquare(EncodeJob& job) {
+  auto image = blip2::DecodeImage(job.encoded, options_.limits, [&job] { return StillWanted(job); });
+  if (!image.ok()) return NameImage(image.status());
+  job.encoded = std::string();
+  job.timeline.resize_begin = SteadyClock::now();
+  if (!job.wanted) return Unwanted();
+  const blip2::RgbImage small = blip2::ShrinkToMaxSide(*std::move(image), job.preparation.max_side);
+  const int size = job.preparation.image_size;
+  return blip2::Resize(small, size, size, blip2::Filter::kBicubic);
 }
 
 void ImageWorkers::AddTo(VisionStats& stats) const {

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "blip2/config.h"
+#include "blip2/image.h"
 #include "common/bounded_queue.h"
 #include "common/image_header.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/engine.h"
+#include "vision_service/pixel_budget.h"
 
 namespace diptych::vision {
 
@@ -41,12 +43,15 @@ class ImageWorkers {
  private:
   void Run();
   void Work(std::shared_ptr<EncodeJob> job);
-  absl::Status Prepare(EncodeJob& job) const;
-  absl::Status DecodeAndResize(EncodeJob& job) const;
+  absl::Status Prepare(EncodeJob& job);
+  absl::Status DecodeAndResize(EncodeJob& job);
+  // The image in the size that the model sees.
+  absl::StatusOr<blip2::RgbImage> DecodeToSquare(EncodeJob& job);
 
   const Options options_;
   VisionEngine& engine_;
   const VisionEngine::Done done_;
+  PixelBudget pixels_;
   BoundedQueue<std::shared_ptr<EncodeJob>> queue_;
   std::atomic<int> decoding_ = 0;
   std::atomic<int64_t> decoded_ = 0;

@@ -107,7 +107,7 @@ int Analyze(const AnalyzeOptions& options) {
 void AddAnalyze(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("analyze", "Show shapes, token counts and norms of an image's visual tokens");
   const auto options = std::make_shared<AnalyzeOptions>();
-  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP)")->required()->expected(1, -1);
+  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP, GIF)")->required()->expected(1, -1);
   command
       .add_option("--image_size", options->image_sizes,
                   "Sides in pixels that the vision transformer sees [the model's]")

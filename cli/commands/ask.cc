@@ -180,7 +180,7 @@ int Ask(const AskOptions& options) {
 void AddAsk(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("ask", "Ask about images, or about text alone");
   const auto options = std::make_shared<AskOptions>();
-  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP). Several make a table")
+  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP, GIF). Several make a table")
       ->expected(1, -1);
   command
       .add_option("--question", options->questions,

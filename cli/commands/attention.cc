@@ -105,7 +105,7 @@ int Attention(const AttentionOptions& options) {
 void AddAttention(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("attention", "Show where the model looks, as a heat map over the image");
   const auto options = std::make_shared<AttentionOptions>();
-  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP)")->required();
+  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP, GIF)")->required();
   command.add_option("--out", options->out, "PNG file for the heat map over the image")
       ->check([](const std::string& file) {
         return PlotFormatOf(file) == PlotFormat::kPng ? std::string()

@@ -99,7 +99,7 @@ int Sweep(const SweepOptions& options) {
 void AddSweep(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("sweep", "Ask one question about an image at several resolutions");
   const auto options = std::make_shared<SweepOptions>();
-  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP)")->required();
+  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP, GIF)")->required();
   command.add_option("--question", options->text, "Question; without one the answer is a caption");
   command.add_option("--sizes", options->sizes, "Sides in pixels of what the vision transformer sees")
       ->delimiter(',')

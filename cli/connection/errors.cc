@@ -46,7 +46,7 @@ std::string ErrorText(const absl::Status& status, const std::string& context) {
 
 std::string RemedyFor(const absl::Status& status) {
   static const auto& kRemedies = *new std::map<std::string, const char*, std::less<>>{
-      {"IMAGE_FORMAT", "Give a JPEG, PNG or WebP file; the file's content counts, not its name."},
+      {"IMAGE_FORMAT", "Give a JPEG, PNG, WebP or GIF file; the file's content counts, not its name."},
       {"IMAGE_CORRUPT", "Save the image again with a program that can still show it."},
       {"IMAGE_TOO_LARGE", "Shrink the image; `diptych models` shows the limits."},
       {"TOO_MANY_IMAGES", "Ask about fewer images at a time."},

@@ -201,12 +201,12 @@ TEST_F(AskCommandTest, UnsetOptionsAreLeftToTheServer) {
 TEST_F(AskCommandTest, ARefusalIsOneLineWithReasonAndRemedyAndExitCodeOne) {
   FakeLanguageTier language;
   StartGateway(language.target());
-  const Finished ask = Diptych({"ask", "--image", WriteFile("cat.jpg", testing::Gif()), "--question", "Q"});
+  const Finished ask = Diptych({"ask", "--image", WriteFile("cat.jpg", testing::Bmp()), "--question", "Q"});
   EXPECT_EQ(ask.exit_code, 1);
   EXPECT_EQ(ask.out, "");
   ASSERT_EQ(Lines(ask.err).size(), 1u) << ask.err;
   EXPECT_EQ(ask.err.find("diptych: IMAGE_FORMAT: "), 0u) << ask.err;
-  EXPECT_NE(ask.err.find("Give a JPEG, PNG or WebP file"), std::string::npos);
+  EXPECT_NE(ask.err.find("Give a JPEG, PNG, WebP or GIF file"), std::string::npos);
 }
 
 TEST_F(AskCommandTest, WithJsonTheErrorIsAnObject) {

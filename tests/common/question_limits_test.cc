@@ -203,13 +203,13 @@ const Fault kImageFaults[] = {
      "question.images[0]"},
     {"ImageWithoutSource", [](auto& q) { q.add_images(); }, reason::kImageFormat, "question.images[0]"},
     {"EmptyImage", [](auto& q) { q.add_images()->set_data(""); }, reason::kImageFormat, "question.images[0]"},
-    {"GifInSecondPlace",
+    {"BitmapInSecondPlace",
      [](auto& q) {
        q.add_images()->set_data(PngHeader(8, 8));
-       q.add_images()->set_data(testing::Gif());
+       q.add_images()->set_data(testing::Bmp());
      },
      reason::kImageFormat, "question.images[1]"},
-    {"OnePixel", [](auto& q) { q.add_images()->set_data(PngHeader(1, 1)); }, reason::kImageCorrupt,
+    {"NoPixel", [](auto& q) { q.add_images()->set_data(PngHeader(1, 0)); }, reason::kImageCorrupt,
      "question.images[0]"},
     {"PixelBomb", [](auto& q) { q.add_images()->set_data(PngHeader(16384, 16384)); }, reason::kImageTooLarge,
      "question.images[0]"},

@@ -78,11 +78,11 @@ v1::Question Prompt(const std::string& text) {
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 const BadInput kBadInputs[] = {
     {"NoImageBytes", WithoutBytes, kInvalid, reason::kImageFormat},
-    {"GifRenamed", [] { return Image(testing::Gif()); }, kInvalid, reason::kImageFormat},
+    {"BitmapRenamed", [] { return Image(testing::Bmp()); }, kInvalid, reason::kImageFormat},
     {"TextAsImage", [] { return Image("this is no image"); }, kInvalid, reason::kImageFormat},
     {"TruncatedJpeg", [] { return Image(TruncatedJpeg()); }, kInvalid, reason::kImageCorrupt},
     {"DamagedPng", [] { return Image(DamagedPng()); }, kInvalid, reason::kImageCorrupt},
-    {"OneByOne", [] { return Image(PngHeader(1, 1)); }, kInvalid, reason::kImageCorrupt},
+    {"OneByNothing", [] { return Image(PngHeader(1, 0)); }, kInvalid, reason::kImageCorrupt},
     {"TwentyThousandByOne", [] { return Image(PngHeader(20000, 1)); }, kInvalid, reason::kImageTooLarge},
     {"PngBomb", [] { return Image(PngHeader(16384, 16384)); }, kInvalid, reason::kImageTooLarge},
     {"Upload33MiB", [] { return Image(Sample("red_circle_blue_star.png") + std::string(33 << 20, '\0')); }, kInvalid,

@@ -28,7 +28,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   Require(header.ok());
-  Require(image->width == header->width && image->height == header->height);
+  const bool upright = image->width == header->width && image->height == header->height;
+  const bool turned = image->width == header->height && image->height == header->width;
+  Require(upright || turned);
   Require(std::min(image->width, image->height) >= limits.min_side);
   Require(image->pixels.size() == 3 * static_cast<size_t>(image->width) * image->height);
   const blip2::RgbImage resized = blip2::Resize(*image, 28, 28, blip2::Filter::kBicubic);

@@ -136,7 +136,7 @@ TEST_F(AnalyzeRpcTest, RefusesBeforeATierSeesIt) {
   };
   using Request = v1::AnalyzeImageRequest;
   refused(reason::kImageFormat, "image", [](Request& r) { r.clear_image(); });
-  refused(reason::kImageFormat, "image", [](Request& r) { r.mutable_image()->set_data(testing::Gif()); });
+  refused(reason::kImageFormat, "image", [](Request& r) { r.mutable_image()->set_data(testing::Bmp()); });
   refused(reason::kImageTooLarge, "image", [](Request& r) { r.mutable_image()->set_data(PngHeader(20000, 1)); });
   refused(reason::kImageTooLarge, "image",
           [](Request& r) { r.mutable_image()->mutable_data()->append(std::string(33 << 20, '\0')); });

@@ -47,11 +47,11 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 const BadInput kBadInputs[] = {
     {"NoImageBytes", [](auto& q) { q.add_images()->set_data(""); }, kInvalid, reason::kImageFormat,
      "question.images[0]"},
-    {"GifRenamed", [](auto& q) { q.add_images()->set_data(testing::Gif()); }, kInvalid, reason::kImageFormat,
+    {"BitmapRenamed", [](auto& q) { q.add_images()->set_data(testing::Bmp()); }, kInvalid, reason::kImageFormat,
      "question.images[0]"},
     {"ImageByAddress", [](auto& q) { q.add_images()->set_url("https://example.com/cat.jpg"); }, kInvalid,
      reason::kImageUrlRefused, "question.images[0]"},
-    {"OneByOne", [](auto& q) { q.add_images()->set_data(PngHeader(1, 1)); }, kInvalid, reason::kImageCorrupt,
+    {"OneByNothing", [](auto& q) { q.add_images()->set_data(PngHeader(1, 0)); }, kInvalid, reason::kImageCorrupt,
      "question.images[0]"},
     {"TwentyThousandByOne", [](auto& q) { q.add_images()->set_data(PngHeader(20000, 1)); }, kInvalid,
      reason::kImageTooLarge, "question.images[0]"},

@@ -40,7 +40,7 @@ class RefusalsTest(asking.StackTest):
         self.refused(with_url("data:image/png;base64,!!!"), "messages[0].content[0].image_url.url")
         self.refused(with_url("data:image/png,abc"), "messages[0].content[0].image_url.url")
         self.refused(with_url("data:"), "messages[0].content[0].image_url.url")
-        self.refused(with_url("data:image/png;base64," + base64.b64encode(b"GIF89a").decode()), code="image_format")
+        self.refused(with_url("data:image/png;base64," + base64.b64encode(b"BM bitmap").decode()), code="image_format")
         self.refused(with_url("https://127.0.0.1/x.png"), code="image_url_refused")
         part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
         self.refused({"messages": [{"role": "user", "content": [part] * 10000}]}, code="too_many_images")

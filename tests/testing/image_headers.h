@@ -15,8 +15,9 @@ inline std::string PngHeader(uint32_t width, uint32_t height) {
   return png + std::string("\x08\x02\0\0\0\0\0\0\0", 9);
 }
 
-inline std::string Gif() {
-  return std::string("GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;", 35);
+// The beginning of a bitmap, a format that is not served.
+inline std::string Bmp() {
+  return "BM" + std::string(100, '\x01');
 }
 
 }  // namespace diptych::testing

@@ -39,10 +39,10 @@ std::vector<RefusedImage> RefusedImages() {
   too_many_bytes.resize(33'000'000 + 1'000'000, '\0');
   return {
       {"nothing", "", "IMAGE_FORMAT"},
-      {"GIF under another name", Gif(), "IMAGE_FORMAT"},
+      {"bitmap under another name", Bmp(), "IMAGE_FORMAT"},
       {"text", "this is no image", "IMAGE_FORMAT"},
       {"JPEG cut off in its header", jpeg.substr(0, 20), "IMAGE_CORRUPT"},
-      {"1 x 1", PngHeader(1, 1), "IMAGE_CORRUPT"},
+      {"1 x 0", PngHeader(1, 0), "IMAGE_CORRUPT"},
       {"20000 x 1", PngHeader(20000, 1), "IMAGE_TOO_LARGE"},
       {"16384 x 16384", PngHeader(16384, 16384), "IMAGE_TOO_LARGE"},
       {"34 MB", too_many_bytes, "IMAGE_TOO_LARGE"},

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <numeric>
 #include <thread>
 
@@ -14,6 +16,7 @@
 #include "blip2/vision_model.h"
 #include "common/status.h"
 #include "tests/testing/gate.h"
+#include "tests/testing/paths.h"
 #include "tests/testing/sample_images.h"
 #include "tests/testing/tiny_checkpoint.h"
 #include "tests/vision_service/vision_client.h"
@@ -125,6 +128,21 @@ TEST_F(AnalyzeVisionTest, SaysWhatTheModelComputes) {
     ASSERT_TRUE(prepared.ok()) << prepared.status();
     EXPECT_EQ(prepared->pixels, blip2::Resize(*image, size, size, blip2::Filter::kBicubic).pixels);
   }
+}
+
+TEST_F(AnalyzeVisionTest, SizeAndPreparedImageAreThoseOfTheTurnedImage) {
+  Start();
+  std::ifstream file(testing::RepositoryPath("tests/data/images/jpeg_exif_6.jpg"), std::ios::binary);
+  auto request = Everything();
+  request.set_image(std::string{std::istreambuf_iterator<char>(file), {}});
+  const AnalyzeOutcome outcome = AnalyzeOne(*stub_, request);
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.response.image_size().width(), 23);  // stored as 37 x 23
+  EXPECT_EQ(outcome.response.image_size().height(), 37);
+  const auto shown = blip2::DecodeImage(request.image(), {});
+  const auto prepared = blip2::DecodeImage(outcome.response.prepared_image(), {});
+  ASSERT_TRUE(shown.ok() && prepared.ok());
+  EXPECT_EQ(prepared->pixels, blip2::Resize(*shown, prepared->width, prepared->height, blip2::Filter::kBicubic).pixels);
 }
 
 TEST_F(AnalyzeVisionTest, GivesOnlyWhatIsAskedFor) {

@@ -32,7 +32,7 @@ def _grey_16_bit(rng):
 
 def _rotated_by_exif(rng):
     exif = Image.Exif()
-    exif[0x0112] = rng.choice((3, 6, 8))
+    exif[0x0112] = rng.randint(1, 8)
     return dict(exif=exif)
 
 
@@ -46,6 +46,10 @@ _FORMS = {
     "jpeg_grey": ("jpg", lambda rng: _crop(rng).convert("L"), lambda rng: {}),
     "jpeg_cmyk": ("jpg", lambda rng: _crop(rng).convert("CMYK"), lambda rng: dict(quality=90)),
     "jpeg_exif": ("jpg", _crop, _rotated_by_exif),
+    "png_exif": ("png", _crop, _rotated_by_exif),
+    "webp_exif": ("webp", _crop, _rotated_by_exif),
+    "gif": ("gif", lambda rng: _crop(rng).quantize(rng.choice((2, 60, 256))), lambda rng: dict(interlace=rng.randint(0, 1))),
+    "gif_clear": ("gif", lambda rng: _crop(rng).quantize(60), lambda rng: dict(transparency=3)),
     "webp": ("webp", _crop, lambda rng: dict(quality=rng.randint(30, 95))),
     "webp_lossless": ("webp", _crop, lambda rng: dict(lossless=True)),
     "webp_alpha": ("webp", lambda rng: _with_alpha(rng, _crop(rng)), lambda rng: dict(lossless=True, exact=True)),
@@ -56,8 +60,8 @@ _FORMS = {
     "png_palette_clear": ("png", lambda rng: _crop(rng).quantize(60), lambda rng: dict(transparency=3)),
     "png_16_bit": ("png", _grey_16_bit, lambda rng: {}),
     "png_1_bit": ("png", lambda rng: _crop(rng).convert("1"), lambda rng: {}),
-    "png_thin": ("png", lambda rng: _crop(rng).resize((rng.randint(2, 4), rng.randint(300, 900))), lambda rng: {}),
-    "jpeg_flat": ("jpg", lambda rng: _crop(rng).resize((rng.randint(300, 900), rng.randint(2, 4))), lambda rng: {}),
+    "png_thin": ("png", lambda rng: _crop(rng).resize((rng.randint(1, 4), rng.randint(300, 900))), lambda rng: {}),
+    "jpeg_flat": ("jpg", lambda rng: _crop(rng).resize((rng.randint(300, 900), rng.randint(1, 4))), lambda rng: {}),
 }
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoTokenizer, Blip2ForConditionalGeneration, BlipImageProcessorPil
+from transformers.image_utils import load_image
 
 TAPS = ("pixels", "vision", "qformer", "projected", "logits")
 
@@ -25,6 +26,14 @@ class Case:
     top_k: int = 50
     top_p: float = 1.0
     seed: int = 0
+
+
+def _load(path: Path) -> Image.Image:
+    """load_image(), which turns the image; but it drops transparency, which the processor lays over white if it sees it."""
+    with Image.open(path) as opened:
+        if "A" in opened.getbands() or "transparency" in opened.info:
+            return ImageOps.exif_transpose(opened)
+    return load_image(str(path))
 
 
 class Reference:
@@ -48,8 +57,7 @@ class Reference:
     def pixels(self, image: Path, size: int = 0) -> torch.Tensor:
         """-> [1, 3, S, S] float32."""
         override = dict(size=dict(height=size, width=size)) if size else {}
-        with Image.open(image) as opened:
-            return self.processor(opened, return_tensors="pt", **override).pixel_values
+        return self.processor(_load(image), return_tensors="pt", **override).pixel_values
 
     @torch.no_grad()
     def taps(self, case: Case) -> dict[str, torch.Tensor]:

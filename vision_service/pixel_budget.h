@@ -1,0 +1,33 @@
+// Pixels that may be in decoding at the same time, whatever the number of image workers.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <set>
+
+#include "absl/status/status.h"
+
+namespace diptych::vision {
+
+// Thread-safe.
+class PixelBudget {
+ public:
+  explicit PixelBudget(int64_t pixels) : pixels_(pixels) {}
+
+  // Waits until so many pixels are free and all who asked before have theirs; more than there are is taken alone. The
+  // error of `check`, which is asked every few milliseconds, ends the waiting.
+  absl::Status Take(int64_t pixels, const std::function<absl::Status()>& check);
+  void GiveBack(int64_t pixels);
+
+ private:
+  const int64_t pixels_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int64_t taken_ = 0;
+  uint64_t next_turn_ = 0;
+  std::set<uint64_t> turns_;  // of those who wait
+};
+
+}  // namespace diptych::vision
