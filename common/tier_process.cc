@@ -10,6 +10,10 @@ ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(int, queue_limit, 64, "calls that may be inside, waiting or running; over it QUEUE_FULL");
 ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
           "memory for the calls inside, their images and visual tokens; over it QUEUE_FULL");
+ABSL_FLAG(int64_t, max_image_bytes, diptych::ImageLimits().max_bytes,
+          "Most bytes of one encoded image, 1 KiB to 256 MiB.");
+ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
+          "Most pixels of one image; decoding takes up to 12 bytes for each.");
 ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");

@@ -9,6 +9,7 @@
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
+#include "common/image_header.h"
 #include "common/process.h"
 #include "common/server.h"
 #include "common/status.h"
@@ -22,6 +23,8 @@ ABSL_DECLARE_FLAG(std::string, tls_client_ca);
 ABSL_DECLARE_FLAG(int, threads);
 ABSL_DECLARE_FLAG(int, queue_limit);
 ABSL_DECLARE_FLAG(int64_t, max_inflight_bytes);
+ABSL_DECLARE_FLAG(int64_t, max_image_bytes);
+ABSL_DECLARE_FLAG(int64_t, max_image_pixels);
 ABSL_DECLARE_FLAG(absl::Duration, drain_delay);
 ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
 ABSL_DECLARE_FLAG(std::string, log_level);
@@ -40,6 +43,9 @@ void ReadTierFlags(Options& options) {
   options.threads = absl::GetFlag(FLAGS_threads);
   options.queue_limit = absl::GetFlag(FLAGS_queue_limit);
   options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);
+  ImageLimits& image = options.ImageBounds();
+  image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
+  image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
   options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
 }

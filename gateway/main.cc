@@ -33,8 +33,10 @@ ABSL_FLAG(
     std::string, api_keys_file, "",
     "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
     "when it changes. Empty: no key is asked for.");
-ABSL_FLAG(int64_t, max_image_bytes, 32ll << 20, "Most bytes of one encoded image, 1 KiB to 256 MiB.");
-ABSL_FLAG(int64_t, max_image_pixels, 16'000'000, "Most pixels of one image.");
+ABSL_FLAG(int64_t, max_image_bytes, diptych::ImageLimits().max_bytes,
+          "Most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own bounds hold, too.");
+ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
+          "Most pixels of one image; the tiers' own bounds hold, too.");
 ABSL_FLAG(bool, allow_image_urls, false,
           "Fetch images that are given by https address, from the public internet only (SECURITY.md).");
 ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");
@@ -82,10 +84,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   if (!tier_ca.empty()) options.tier_tls = {options.tls.cert_file, options.tls.key_file, tier_ca};
   options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
-  if (options.limits.image.max_bytes < (1 << 10) || options.limits.image.max_bytes > (256 << 20)) {
-    return absl::InvalidArgumentError("--max_image_bytes takes 1 KiB to 256 MiB");
-  }
-  if (options.limits.image.max_pixels < 4) return absl::InvalidArgumentError("--max_image_pixels takes 4 or more");
+  DIPTYCH_RETURN_IF_ERROR(diptych::CheckLimits(options.limits.image));
   if (options.max_inflight < 1) return absl::InvalidArgumentError("--max_inflight takes 1 or more");
   const int64_t least = diptych::gateway::Admission::LeastBytes(options.limits);
   if (options.max_inflight_bytes < least) {

@@ -30,14 +30,17 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
       callers_(std::move(keys)),
       fetcher_(MakeFetcher(options)),
       // Where all are one caller, waiting here would only hide from it that the server is full.
-      admission_({.limits = options.limits,
-                  .max_inflight = options.max_inflight,
-                  .max_inflight_bytes = options.max_inflight_bytes,
-                  .max_waiting = callers_.need_keys() ? options.max_inflight : 0},
-                 callers_, fetcher_.get(), [this] {
-                   const auto model = watch_->model();
-                   return model ? model->name() : std::string();
-                 }) {
+      admission_(
+          {.limits = options.limits,
+           .max_inflight = options.max_inflight,
+           .max_inflight_bytes = options.max_inflight_bytes,
+           .max_waiting = callers_.need_keys() ? options.max_inflight : 0},
+          callers_, fetcher_.get(),
+          [this] {
+            const auto model = watch_->model();
+            return model ? model->name() : std::string();
+          },
+          [this](ImageLimits& limits) { watch_->Narrow(limits); }) {
   auto running = registry_.AddGauge("diptych_requests_running", "Questions in flight.");
   auto waiting = registry_.AddGauge("diptych_requests_waiting", "Questions that wait for a place.");
   auto bytes = registry_.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.");

@@ -31,6 +31,7 @@ struct LanguageOptions {
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
   QuestionLimits limits = {};
+  ImageLimits& ImageBounds() { return limits.image; }
   absl::Duration longest_call = absl::Minutes(10);  // for callers that set no deadline
 };
 

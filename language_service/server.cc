@@ -22,6 +22,7 @@ absl::Status CheckOptions(const LanguageOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max_batched_tokens takes ", kMaxBeams, " or more, and at least --max_batch"));
   }
+  DIPTYCH_RETURN_IF_ERROR(CheckLimits(options.limits.image));
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
   return absl::OkStatus();
 }
@@ -55,6 +56,12 @@ ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* eng
               [engine](VisualTokens tokens, std::string key, bool with_attention, LanguageEngine::Projected done) {
                 engine->Project(std::move(tokens), std::move(key), with_attention, std::move(done));
               }};
+}
+
+ServedLanguageModel WithLimits(ServedLanguageModel model, const ImageLimits& limits) {
+  model.description.set_max_image_bytes(limits.max_bytes);
+  model.description.set_max_image_pixels(limits.max_pixels);
+  return model;
 }
 
 }  // namespace
@@ -92,7 +99,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
 
 LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
                                std::shared_ptr<grpc::Channel> vision)
-    : model_(std::move(model)),
+    : model_(WithLimits(std::move(model), options.limits.image)),
       metrics_(registry_, model_.description, {.blocks = pool.blocks, .block_tokens = pool.block_tokens},
                options.vllm_metric_names),
       gate_(options.queue_limit),

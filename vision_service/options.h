@@ -26,6 +26,7 @@ struct VisionOptions {
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
   ImageLimits image_limits = {};
+  ImageLimits& ImageBounds() { return image_limits; }
   absl::Duration longest_call = absl::Minutes(5);  // for callers that set no deadline
 };
 

@@ -20,6 +20,7 @@ absl::Status CheckOptions(const VisionOptions& options) {
     return absl::InvalidArgumentError("--image_workers takes 1 to 256");
   }
   if (options.max_batch < 1 || options.max_batch > 256) return absl::InvalidArgumentError("--max_batch takes 1 to 256");
+  DIPTYCH_RETURN_IF_ERROR(CheckLimits(options.image_limits));
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
   // What one image may need: its file twice while it is read, or once beside its pixel values and visual tokens.
   const int64_t least = 2 * (options.image_limits.max_bytes + kMessageRoom) + kMaxTensorBytes;
@@ -27,6 +28,12 @@ absl::Status CheckOptions(const VisionOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least, " or more"));
   }
   return absl::OkStatus();
+}
+
+ServedVisionModel WithLimits(ServedVisionModel model, const ImageLimits& limits) {
+  model.description.set_max_image_bytes(limits.max_bytes);
+  model.description.set_max_image_pixels(limits.max_pixels);
+  return model;
 }
 
 }  // namespace
@@ -56,7 +63,7 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
 }
 
 VisionServer::VisionServer(const VisionOptions& options, ServedVisionModel model)
-    : model_(std::move(model)),
+    : model_(WithLimits(std::move(model), options.image_limits)),
       metrics_(registry_, model_.description),
       gate_(options.queue_limit),
       encoder_(options, model_),

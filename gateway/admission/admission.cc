@@ -21,12 +21,13 @@ int64_t BytesFor(int64_t message_bytes) {
 }  // namespace
 
 Admission::Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
-                     std::function<std::string()> served_model)
+                     std::function<std::string()> served_model, std::function<void(ImageLimits&)> narrow)
     : limits_(options.limits),
       max_inflight_(options.max_inflight),
       callers_(callers),
       fetcher_(fetcher),
       served_model_(std::move(served_model)),
+      narrow_(std::move(narrow)),
       gate_(FairGate::Make(options.max_inflight, options.max_waiting)),
       memory_(options.max_inflight_bytes) {}
 
@@ -70,7 +71,7 @@ int64_t Admission::LeastBytes(const QuestionLimits& limits) {
 }
 
 absl::Status Admission::Check(const v1::Question& question) const {
-  const absl::Status checked = CheckQuestion(question, limits_);
+  const absl::Status checked = CheckQuestion(question, limits());
   const bool to_be_fetched = fetcher_ != nullptr && ReasonOf(checked) == reason::kImageUrlRefused;
   if (!checked.ok() && !to_be_fetched) return checked;
   const std::string served_model = served_model_();
@@ -79,10 +80,17 @@ absl::Status Admission::Check(const v1::Question& question) const {
                    "no such model is served here; GetModel tells the one that is");
 }
 
+QuestionLimits Admission::limits() const {
+  QuestionLimits limits = limits_;
+  if (narrow_) narrow_(limits.image);
+  return limits;
+}
+
 v1::Limits Admission::ToProto() const {
+  const QuestionLimits limits = this->limits();
   v1::Limits proto;
-  proto.set_max_image_bytes(limits_.image.max_bytes);
-  proto.set_max_image_pixels(limits_.image.max_pixels);
+  proto.set_max_image_bytes(limits.image.max_bytes);
+  proto.set_max_image_pixels(limits.image.max_pixels);
   proto.set_max_images(kMaxImages);
   proto.set_max_prompt_bytes(kMaxTextBytes);
   proto.set_max_inflight(max_inflight_);

@@ -36,9 +36,9 @@ struct AdmissionOptions {
 class Admission {
  public:
   // `callers` and `fetcher` must outlive it. Without a `fetcher` no image is fetched. `served_model` returns the name
-  // of the served model, empty while it is unknown.
+  // of the served model, empty while it is unknown; `narrow` lowers bounds on images to what the tiers take.
   Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
-            std::function<std::string()> served_model);
+            std::function<std::string()> served_model, std::function<void(ImageLimits&)> narrow = nullptr);
 
   // Memory that one request holds, counted for all and for its caller.
   class Memory {
@@ -75,12 +75,15 @@ class Admission {
 
  private:
   std::shared_ptr<ByteBudget> BudgetOf(const Caller& caller);
+  // The gateway's own limits or the tiers', whichever are less.
+  QuestionLimits limits() const;
 
   const QuestionLimits limits_;
   const int max_inflight_;
   const Callers& callers_;
   ImageFetcher* const fetcher_;
   const std::function<std::string()> served_model_;
+  const std::function<void(ImageLimits&)> narrow_;
   const std::shared_ptr<FairGate> gate_;
   ByteBudget memory_;
   std::mutex mutex_;

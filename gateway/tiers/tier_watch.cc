@@ -1,6 +1,8 @@
 #include "gateway/tiers/tier_watch.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <utility>
 
 namespace diptych::gateway {
@@ -9,6 +11,11 @@ namespace {
 constexpr auto kGlance = std::chrono::milliseconds(50);  // also the longest that Stop waits
 constexpr auto kRefresh = std::chrono::seconds(5);       // between two descriptions
 constexpr auto kWatchPatience = std::chrono::milliseconds(900);
+
+void NarrowTo(const v1::ModelDescription& tier, ImageLimits& limits) {
+  if (tier.max_image_bytes() > 0) limits.max_bytes = std::min(limits.max_bytes, int64_t{tier.max_image_bytes()});
+  if (tier.max_image_pixels() > 0) limits.max_pixels = std::min(limits.max_pixels, int64_t{tier.max_image_pixels()});
+}
 
 }  // namespace
 
@@ -28,6 +35,12 @@ void TierWatch::Stop() {
 std::optional<v1::ModelDescription> TierWatch::model() const {
   std::lock_guard lock(mutex_);
   return model_;
+}
+
+void TierWatch::Narrow(ImageLimits& limits) const {
+  std::lock_guard lock(mutex_);
+  if (model_) NarrowTo(*model_, limits);
+  NarrowTo(vision_, limits);
 }
 
 bool TierWatch::stopped() const {
@@ -53,6 +66,20 @@ void TierWatch::Run() {
 }
 
 void TierWatch::Ask() {
+  AskLanguage();
+  AskVision();
+}
+
+void TierWatch::AskVision() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
+  v1::GetVisionModelResponse response;
+  if (!tiers_.vision->GetVisionModel(&context, {}, &response).ok()) return;
+  std::lock_guard lock(mutex_);
+  vision_ = std::move(*response.mutable_model());
+}
+
+void TierWatch::AskLanguage() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetLanguageModelResponse response;

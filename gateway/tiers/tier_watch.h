@@ -1,4 +1,4 @@
-// Keeps an eye on the language tier: whether it answers, and as what.
+// Keeps an eye on the tiers: whether the language tier answers, and what both serve.
 #pragma once
 
 #include <functional>
@@ -6,6 +6,7 @@
 #include <optional>
 #include <thread>
 
+#include "common/image_header.h"
 #include "diptych/v1/inference.pb.h"
 #include "gateway/tiers/tiers.h"
 
@@ -27,10 +28,15 @@ class TierWatch {
   // What the tier last said it serves; nullopt before its first answer.
   std::optional<v1::ModelDescription> model() const;
 
+  // Lowers bounds to what both tiers last said that they take; a tier that has not answered yet says nothing.
+  void Narrow(ImageLimits& limits) const;
+
  private:
   void Run();
-  // Keeps the tier's description if it gives one.
+  // Keeps the description of each tier that gives one.
   void Ask();
+  void AskLanguage();
+  void AskVision();
   bool stopped() const;
 
   Tiers& tiers_;
@@ -38,6 +44,7 @@ class TierWatch {
   mutable std::mutex mutex_;
   bool stopped_ = false;
   std::optional<v1::ModelDescription> model_;
+  v1::ModelDescription vision_;  // empty before the first answer
   std::thread thread_;
 };
 

@@ -42,6 +42,25 @@ TEST_F(ModelRpcTest, DescribesBothTiersTogetherAndTheLimits) {
   EXPECT_TRUE(response->tiers(0).serving() && response->tiers(1).serving());
 }
 
+TEST_F(ModelRpcTest, AnnouncesAndEnforcesTheLeastOfAllImageLimits) {
+  FakeLanguageTier language;
+  language.model.set_max_image_bytes(1000);
+  language.model.set_max_image_pixels(1'000'000'000);
+  vision_.model.set_max_image_bytes(5000);
+  vision_.model.set_max_image_pixels(99);
+  StartGateway(language.target());
+  const auto response = GetModel();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->limits().max_image_bytes(), 1000);
+  EXPECT_EQ(response->limits().max_image_pixels(), 99);
+  v1::AskRequest request;
+  request.mutable_question()->add_images()->set_data(std::string(1001, 'x'));
+  grpc::ClientContext context;
+  v1::AskResponse answer;
+  EXPECT_EQ(ReasonOf(FromGrpcStatus(stub_->Ask(&context, request, &answer))), reason::kImageTooLarge);
+  EXPECT_EQ(language.calls(), 0);
+}
+
 TEST_F(ModelRpcTest, WithoutTheVisionTierItDescribesTheLanguageTierAlone) {
   FakeLanguageTier language;
   StartGateway(language.target());

@@ -183,7 +183,7 @@ grpc::Status FakeVisionTier::AnalyzeVision(grpc::ServerContext* context, const v
 
 grpc::Status FakeVisionTier::GetVisionModel(grpc::ServerContext*, const v1::GetVisionModelRequest*,
                                             v1::GetVisionModelResponse* response) {
-  *response->mutable_model() = FakeVisionModel();
+  *response->mutable_model() = model;
   return grpc::Status::OK;
 }
 

@@ -73,6 +73,7 @@ class FakeVisionTier final : public v1::VisionService::Service {
   std::string target() const { return "127.0.0.1:" + std::to_string(server_->port()); }
   void Kill() { server_.reset(); }
 
+  v1::ModelDescription model = FakeVisionModel();
   Analysis analysis;  // of AnalyzeVision; null: FakeVisionAnalysis
 
  private:

@@ -176,6 +176,18 @@ TEST_F(EncodeImageTest, DescribesItsModel) {
   EXPECT_EQ(model.visual_tokens(), 5);
   ASSERT_EQ(model.parts_size(), 1);
   EXPECT_EQ(model.parts(0).bytes(), 4 * model.parts(0).parameters());
+  EXPECT_EQ(model.max_image_bytes(), ImageLimits().max_bytes);
+  EXPECT_EQ(model.max_image_pixels(), ImageLimits().max_pixels);
+}
+
+TEST(VisionServerLimitsTest, TakesAndAnnouncesWhatItIsTold) {
+  const testing::TinyCheckpoint checkpoint;
+  const auto server = VisionServer::Start({.model = checkpoint.folder(),
+                                           .listen = "127.0.0.1:0",
+                                           .image_limits = {.max_bytes = 64 << 20, .max_pixels = 4'000}});
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_EQ((*server)->model().max_image_bytes(), 64 << 20);
+  EXPECT_EQ((*server)->model().max_image_pixels(), 4'000);
 }
 
 TEST(VisionServerStartTest, ABadCheckpointIsOneLineThatNamesTheTensor) {
@@ -200,6 +212,8 @@ TEST(VisionServerStartTest, NamesTheFlagAtFault) {
   EXPECT_NE(message({.max_batch = 0}).find("--max_batch"), std::string::npos);
   EXPECT_NE(message({.cache_bytes = -1}).find("--cache_bytes"), std::string::npos);
   EXPECT_NE(message({.max_inflight_bytes = 1 << 20}).find("--max_inflight_bytes"), std::string::npos);
+  EXPECT_NE(message({.image_limits = {.max_bytes = 5}}).find("--max_image_bytes"), std::string::npos);
+  EXPECT_NE(message({.image_limits = {.max_pixels = 0}}).find("--max_image_pixels"), std::string::npos);
   EXPECT_NE(message({.threads = -1}).find("--threads"), std::string::npos);
   EXPECT_NE(message({.listen = "nowhere"}).find("--listen"), std::string::npos);
 }
