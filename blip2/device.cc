@@ -4,7 +4,9 @@
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
 
 #include "absl/strings/numbers.h"
@@ -17,10 +19,14 @@ namespace {
 
 constexpr int kMaxDeviceIndex = 127;  // of c10::DeviceIndex
 
-std::optional<c10::ScalarType> ParseDType(std::string_view word) {
-  if (word == "float32") return c10::ScalarType::Float;
-  if (word == "bfloat16") return c10::ScalarType::BFloat16;
-  if (word == "float16") return c10::ScalarType::Half;
+std::optional<c10::ScalarType> ParseDType(std::string_view word, const c10::Device& device) {
+  const auto is = [word](std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), word) != names.end();
+  };
+  if (word == "auto") return device.is_cuda() ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+  if (is({"float32", "float", "fp32"})) return c10::ScalarType::Float;
+  if (is({"bfloat16", "bf16"})) return c10::ScalarType::BFloat16;
+  if (is({"float16", "half", "fp16"})) return c10::ScalarType::Half;
   return std::nullopt;
 }
 
@@ -74,14 +80,15 @@ absl::Status CheckCuda(c10::DeviceIndex index) {
 }  // namespace
 
 absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_view dtype) {
-  const std::optional<c10::ScalarType> parsed_dtype = ParseDType(dtype);
-  if (!parsed_dtype) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("dtype \"", Printable(dtype), "\" is none of float32, bfloat16, float16"));
-  }
   const std::optional<c10::Device> parsed_device = ParseDevice(device);
   if (!parsed_device) {
     return absl::InvalidArgumentError(absl::StrCat("device \"", Printable(device), "\" is none of cpu, cuda, cuda:N"));
+  }
+  const std::optional<c10::ScalarType> parsed_dtype = ParseDType(dtype, *parsed_device);
+  if (!parsed_dtype) {
+    return absl::InvalidArgumentError(absl::StrCat("dtype \"", Printable(dtype),
+                                                   "\" is none of float32 (float, fp32), bfloat16 (bf16), float16 "
+                                                   "(half, fp16), auto; int8 and int4 are not built"));
   }
   if (parsed_device->is_cuda()) DIPTYCH_RETURN_IF_ERROR(CheckCuda(parsed_device->index()));
   return Placement{.device = *parsed_device, .dtype = *parsed_dtype};

@@ -16,9 +16,10 @@ struct Placement {
   c10::ScalarType dtype = c10::ScalarType::Float;
 };
 
-// `device` is "cpu", "cuda" or "cuda:N"; `dtype` is "float32", "bfloat16" or "float16". For CUDA the
-// CUDA half of libtorch is opened at run time. INVALID_ARGUMENT for any other word;
-// FAILED_PRECONDITION, naming the remedy, if CUDA is asked for and there is no library or no device N.
+// `device` is "cpu", "cuda" or "cuda:N"; `dtype` is "float32" ("float", "fp32"), "bfloat16" ("bf16"), "float16"
+// ("half", "fp16") or "auto": bfloat16 on CUDA, else float32. For CUDA the CUDA half of libtorch is opened at run time.
+// INVALID_ARGUMENT for any other word; FAILED_PRECONDITION, naming the remedy, if CUDA is asked for and there is no
+// library or no device N.
 absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_view dtype);
 
 // "float32", "bfloat16" or "float16".

@@ -2,15 +2,16 @@
 
 ABSL_FLAG(std::string, model, "models/demo", "checkpoint folder in Hugging Face layout");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
-ABSL_FLAG(std::string, dtype, "float32", "float32, bfloat16 or float16");
+ABSL_FLAG(std::string, dtype, "float32",
+          "float32 (float, fp32), bfloat16 (bf16), float16 (half, fp16), or auto: bfloat16 on CUDA, else float32");
 ABSL_FLAG(std::string, tls_cert, "", "PEM file with this server's certificate; empty: no TLS");
 ABSL_FLAG(std::string, tls_key, "", "PEM file with its key");
 ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that callers' certificates must be signed by");
 ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(int, queue_limit, 64, "calls that may be inside, waiting or running; over it QUEUE_FULL");
-ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
+ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {int64_t{1} << 30},
           "memory for the calls inside, their images and visual tokens; over it QUEUE_FULL");
-ABSL_FLAG(int64_t, max_image_bytes, diptych::ImageLimits().max_bytes,
+ABSL_FLAG(diptych::ByteSize, max_image_bytes, {diptych::ImageLimits().max_bytes},
           "Most bytes of one encoded image, 1 KiB to 256 MiB.");
 ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
           "Most pixels of one image; decoding takes up to 12 bytes for each.");

@@ -9,6 +9,7 @@
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
+#include "common/byte_size.h"
 #include "common/image_header.h"
 #include "common/process.h"
 #include "common/server.h"
@@ -22,8 +23,8 @@ ABSL_DECLARE_FLAG(std::string, tls_key);
 ABSL_DECLARE_FLAG(std::string, tls_client_ca);
 ABSL_DECLARE_FLAG(int, threads);
 ABSL_DECLARE_FLAG(int, queue_limit);
-ABSL_DECLARE_FLAG(int64_t, max_inflight_bytes);
-ABSL_DECLARE_FLAG(int64_t, max_image_bytes);
+ABSL_DECLARE_FLAG(diptych::ByteSize, max_inflight_bytes);
+ABSL_DECLARE_FLAG(diptych::ByteSize, max_image_bytes);
 ABSL_DECLARE_FLAG(int64_t, max_image_pixels);
 ABSL_DECLARE_FLAG(absl::Duration, drain_delay);
 ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);

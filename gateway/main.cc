@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/byte_size.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/process.h"
@@ -33,14 +34,14 @@ ABSL_FLAG(
     std::string, api_keys_file, "",
     "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
     "when it changes. Empty: no key is asked for.");
-ABSL_FLAG(int64_t, max_image_bytes, diptych::ImageLimits().max_bytes,
+ABSL_FLAG(diptych::ByteSize, max_image_bytes, {diptych::ImageLimits().max_bytes},
           "Most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own bounds hold, too.");
 ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
           "Most pixels of one image; the tiers' own bounds hold, too.");
 ABSL_FLAG(bool, allow_image_urls, false,
           "Fetch images that are given by https address, from the public internet only (SECURITY.md).");
 ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");
-ABSL_FLAG(int64_t, max_inflight_bytes, int64_t{1} << 30,
+ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {int64_t{1} << 30},
           "Memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL.");
 ABSL_FLAG(absl::Duration, request_timeout, absl::Minutes(2),
           "Longest that a question may take, also when its caller sets a later deadline or none.");

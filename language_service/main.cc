@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/flags/flag.h"
+#include "common/byte_size.h"
 #include "common/flags.h"
 #include "common/tier_process.h"
 #include "language_service/server.h"
@@ -16,9 +17,10 @@ ABSL_FLAG(int, max_batch, 32, "sequences that are decoded at a time; each beam o
 ABSL_FLAG(
     int, max_batched_tokens, 256,
     "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between them");
-ABSL_FLAG(int64_t, kv_cache_bytes, 0,
+ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {0},
           "bytes for keys and values, taken at the start; 0: sixteen windows, 512 MiB at most, one window at least");
-ABSL_FLAG(int64_t, cache_bytes, 128 << 20, "memory for images that were asked about, as their query tokens; 0: none");
+ABSL_FLAG(diptych::ByteSize, cache_bytes, {128 << 20},
+          "memory for images that were asked about, as their query tokens; 0: none");
 
 namespace {
 

@@ -64,6 +64,16 @@ class StartUpTest(unittest.TestCase):
                 self.assertIn("--queue_limit", self.refused(binary, f"--model={DEMO}", "--queue_limit=0"))
                 self.assertIn("abacus", self.refused(binary, f"--model={DEMO}", "--device=abacus"))
 
+    def test_bytes_have_units_and_dtypes_their_usual_names(self):
+        for binary in BINARIES:
+            with self.subTest(binary.name):
+                process = start(binary, f"--model={DEMO}", "--cache_bytes=64MiB", "--max_inflight_bytes=2GiB", "--dtype=bf16")
+                self.assertIn("dtype=bfloat16", process.stdout.readline())
+                process.send_signal(signal.SIGTERM)
+                process.communicate(timeout=60)
+                _, err = start(binary, "--cache_bytes=64XB").communicate(timeout=60)
+                self.assertRegex(err, "cache_bytes.*64MiB|cache_bytes.*256MiB")
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/flags/flag.h"
+#include "common/byte_size.h"
 #include "common/flags.h"
 #include "common/tier_process.h"
 #include "vision_service/server.h"
@@ -11,7 +12,7 @@ ABSL_FLAG(std::string, listen, "127.0.0.1:7001", "host:port to serve on; port 0 
 ABSL_FLAG(std::string, metrics_listen, "127.0.0.1:9001", "host:port where Prometheus reads /metrics; empty: none");
 ABSL_FLAG(int, image_workers, 2, "threads that decode and resize images");
 ABSL_FLAG(int, max_batch, 8, "images that may go through the vision transformer together");
-ABSL_FLAG(int64_t, cache_bytes, 256ll << 20, "visual tokens that are remembered; 0: none");
+ABSL_FLAG(diptych::ByteSize, cache_bytes, {256ll << 20}, "visual tokens that are remembered; 0: none");
 
 namespace {
 

@@ -22,6 +22,19 @@ TEST(DeviceTest, ParsesEveryTypeOnTheCpu) {
   }
 }
 
+TEST(DeviceTest, DTypesHaveTheNamesThatOtherProgramsUse) {
+  for (const auto& [word, dtype] : {std::pair{"float", c10::ScalarType::Float},
+                                    {"fp32", c10::ScalarType::Float},
+                                    {"bf16", c10::ScalarType::BFloat16},
+                                    {"half", c10::ScalarType::Half},
+                                    {"fp16", c10::ScalarType::Half},
+                                    {"auto", c10::ScalarType::Float}}) {
+    const auto placement = ParsePlacement("cpu", word);
+    ASSERT_TRUE(placement.ok()) << word;
+    EXPECT_EQ(placement->dtype, dtype) << word;
+  }
+}
+
 TEST(DeviceTest, RefusesOtherWords) {
   for (const char* device : {"", "gpu", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda: 1", "cuda:128", "cuda0",
                              "cuda:99999999999999999999", "cuda\n"}) {
@@ -29,7 +42,7 @@ TEST(DeviceTest, RefusesOtherWords) {
     EXPECT_EQ(placement.status().code(), absl::StatusCode::kInvalidArgument) << device;
     EXPECT_EQ(placement.status().message().find('\n'), absl::string_view::npos);
   }
-  for (const char* dtype : {"", "fp16", "float64", "Float32"}) {
+  for (const char* dtype : {"", "fp8", "float64", "Float32", "int8", "int4", "autocast"}) {
     EXPECT_EQ(ParsePlacement("cpu", dtype).status().code(), absl::StatusCode::kInvalidArgument) << dtype;
   }
 }
