@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts vision service, language service and gateway, prints where they are, and stays until Ctrl-C.
 #
-#   MODEL=models/demo   checkpoint folder
-#   DTYPE=float32       float32, bfloat16 or float16
+#   MODEL=models/demo   checkpoint folder, or org/name of a model in Hugging Face's cache
+#   DTYPE=float32       float32, bfloat16, float16 or auto
 #   DEVICE=cpu          cpu, cuda or cuda:N
 #   VISION_REPLICAS=1   LANGUAGE_REPLICAS=1
 set -euo pipefail
@@ -20,7 +20,7 @@ for row in "${stack_rows[@]}"; do
   if [ "$tier" = gateway ]; then
     printf '%-18s %-18s %-18s\n' "$tier" "127.0.0.1:$port" ":$metrics/metrics"
   else
-    printf '%-18s %-18s %-18s %-14s %-10s %s\n' "$tier" "127.0.0.1:$port" ":$metrics/metrics" "$(basename "${MODEL:-models/demo}")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
+    printf '%-18s %-18s %-18s %-14s %-10s %s\n' "$tier" "127.0.0.1:$port" ":$metrics/metrics" "$(basename "$stack_model")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
   fi
 done
 printf '\nOpen:  http://%s/ is the playground: ask an image, see where time and tokens go\n' "$HTTP"
