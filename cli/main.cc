@@ -2,38 +2,83 @@
 #include <google/protobuf/stubs/logging.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "cli/command_line/arguments.h"
+#include "cli/command_line/help.h"
+#include "cli/command_line/option_table.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
+#include "cli/connection/errors.h"
+#include "cli/terminal/terminal.h"
 #include "common/build_info.h"
 
-int main(int argc, char** argv) {
-  google::protobuf::SetLogHandler(nullptr);  // it would log text that is not UTF-8; the server says so better
-  CLI::App app("Ask questions about images. Every command has --help.", "diptych");
-  app.set_version_flag("--version", std::string(diptych::Version()));
+namespace diptych::cli {
+namespace {
+
+// The last one counts where an option that takes one value is given several times.
+void LetTheLastWin(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (TakesValue(*option) && !IsList(*option)) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  }
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) LetTheLastWin(*command);
+}
+
+void AddCommands(CLI::App& app, Run& run) {
+  app.set_version_flag("--version", std::string(Version()));
   app.require_subcommand(1);
-  diptych::cli::Run run;
-  diptych::cli::AddAsk(app, run);
-  diptych::cli::AddChat(app, run);
-  diptych::cli::AddAnalyze(app, run);
-  diptych::cli::AddAttention(app, run);
-  diptych::cli::AddBudget(app, run);
-  diptych::cli::AddSweep(app, run);
-  diptych::cli::AddBench(app, run);
-  diptych::cli::AddServe(app, run);
-  diptych::cli::AddModels(app, run);
-  diptych::cli::AddStatus(app, run);
-  diptych::cli::AddDoctor(app, run);
+  AddAsk(app, run);
+  AddChat(app, run);
+  AddAnalyze(app, run);
+  AddAttention(app, run);
+  AddBudget(app, run);
+  AddSweep(app, run);
+  AddBench(app, run);
+  AddServe(app, run);
+  AddModels(app, run);
+  AddStatus(app, run);
+  AddDoctor(app, run);
+  AddCompletion(app, run);
+  AddMan(app, run);
+  LetTheLastWin(app);
+  UseHelpText(app);
+}
+
+int Misread(const std::string& message) {
+  ReportUsage(absl::InvalidArgumentError(message), false);
+  std::fprintf(stderr, "`diptych --help` and `diptych COMMAND --help` tell what there is.\n");
+  return kUsage;
+}
+
+int Main(const std::vector<std::string>& typed) {
+  CLI::App app("Ask questions about images. Every command has --help.", "diptych");
+  Run run;
+  AddCommands(app, run);
+  auto arguments = ArrangeArguments(app, typed);
+  if (!arguments.ok()) return Misread(std::string(arguments.status().message()));
+  if (arguments->empty()) return Misread("a command is missing, for example: diptych ask cat.jpg -q \"What is this?\"");
+  std::reverse(arguments->begin(), arguments->end());  // as CLI11 takes them
   try {
-    app.parse(argc, argv);
+    app.parse(*std::move(arguments));
   } catch (const CLI::Success& wish) {  // --help, --version
     return app.exit(wish);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "diptych: %s\n", error.what());
-    std::fprintf(stderr, "`diptych --help` and `diptych COMMAND --help` tell what there is.\n");
-    return diptych::cli::kUsage;
+    return Misread(error.what());
   }
   return run();
+}
+
+}  // namespace
+}  // namespace diptych::cli
+
+int main(int argc, char** argv) {
+  google::protobuf::SetLogHandler(nullptr);  // it would log text that is not UTF-8; the server says so better
+  setenv("GRPC_VERBOSITY", "NONE", 0);  // what it would log is said as an error
+  diptych::cli::UseUtf8();
+  return diptych::cli::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
 }

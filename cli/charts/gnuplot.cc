@@ -213,7 +213,7 @@ std::string GnuplotScript(const Chart& chart, PlotFormat format) {
 }
 
 void PlotOption::AddTo(CLI::App& app) {
-  app.add_option("--plot", file_, "Also draw the chart into this file, .svg or .png")
+  app.add_option("-o,--plot", file_, "Also draw the chart into this file, .svg or .png")
       ->check([](const std::string& file) {
         return PlotFormatOf(file) ? std::string()
                                   : std::string("--plot takes a file whose name ends with .svg or .png");

@@ -1,7 +1,6 @@
 // diptych analyze: what the vision transformer makes of an image.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,8 +13,11 @@
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
 #include "cli/images/image.h"
+#include "cli/images/image_source.h"
 #include "cli/questions/json.h"
 #include "cli/questions/question_options.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/progress.h"
 #include "cli/terminal/text.h"
 #include "common/status.h"
 
@@ -57,7 +59,7 @@ nlohmann::ordered_json AnalysisJson(const std::string& image, const v1::AnalyzeI
 
 std::vector<std::string> AnalysisRow(const std::string& image, const v1::AnalyzeImageResponse& analysis,
                                      int query_tokens) {
-  return {Printable(std::filesystem::path(image).filename().string()),
+  return {OneLine(NameOfImage(image)),
           absl::StrCat(analysis.image_size().width(), " x ", analysis.image_size().height()),
           ShapeText(analysis.pixel_shape()),
           absl::StrCat(analysis.patch_rows(), " x ", analysis.patch_columns()),
@@ -68,38 +70,63 @@ std::vector<std::string> AnalysisRow(const std::string& image, const v1::Analyze
           absl::StrCat(query_tokens)};
 }
 
+const std::vector<std::string> kColumns = {"image",         "as sent", "pixels",    "patches",     "features",
+                                           "visual tokens", "width",   "mean norm", "query tokens"};
+
+class Analyses {
+ public:
+  Analyses(Client& client, const AnalyzeOptions& options, int query_tokens)
+      : client_(client),
+        options_(options),
+        query_tokens_(query_tokens),
+        progress_("analyzed", options.images.size() * options.image_sizes.size(), options.common.json) {}
+
+  int Run() {
+    for (const std::string& image : options_.images) {
+      const auto bytes = ReadImage(image);
+      if (!bytes.ok()) {
+        exit_code_ = Interrupted() ? kInterrupted : ReportUsage(bytes.status(), options_.common.json);
+        break;
+      }
+      for (const int size : options_.image_sizes) Analyze(image, *bytes, size);
+    }
+    if (!rows_.empty()) {
+      progress_.Around([&] { std::printf("%s", FormatTable(kColumns, rows_, {5, 6, 7, 8}).c_str()); });
+    }
+    return Interrupted() ? ReportInterrupt(options_.common.json, progress_.Text()) : exit_code_;
+  }
+
+ private:
+  void Analyze(const std::string& image, const std::string& bytes, int size) {
+    if (Interrupted()) return;
+    const auto analysis = client_.AnalyzeImage(AnalysisOf(options_, bytes, size));
+    if (Interrupted()) return;
+    progress_.Step();
+    if (analysis.ok() && !options_.common.json) return rows_.push_back(AnalysisRow(image, *analysis, query_tokens_));
+    progress_.Around([&] {
+      if (analysis.ok()) return PrintJson(AnalysisJson(image, *analysis, query_tokens_));
+      exit_code_ = std::max(exit_code_, ReportError(analysis.status(), options_.common.json, image));
+    });
+  }
+
+  Client& client_;
+  const AnalyzeOptions& options_;
+  const int query_tokens_;
+  Progress progress_;
+  std::vector<std::vector<std::string>> rows_;
+  int exit_code_ = kFine;
+};
+
 int Analyze(const AnalyzeOptions& options) {
+  for (const std::string& image : options.images) {
+    if (const absl::Status status = CheckImageSource(image); !status.ok())
+      return ReportUsage(status, options.common.json);
+  }
   auto client = Client::Open(options.common);
   if (!client.ok()) return ReportError(client.status(), options.common.json);
   const auto served = client->GetModel();
   if (!served.ok()) return ReportError(served.status(), options.common.json);
-  const int query_tokens = served->model().query_tokens();
-  std::vector<std::vector<std::string>> rows;
-  int exit_code = kFine;
-  for (const std::string& image : options.images) {
-    const auto bytes = ReadImage(image);
-    if (!bytes.ok()) {
-      ReportError(bytes.status(), options.common.json, "--image");
-      return kUsage;
-    }
-    for (const int size : options.image_sizes) {
-      const auto analysis = client->AnalyzeImage(AnalysisOf(options, *bytes, size));
-      if (!analysis.ok()) {
-        exit_code = std::max(exit_code, ReportError(analysis.status(), options.common.json, image));
-      } else if (options.common.json) {
-        PrintJson(AnalysisJson(image, *analysis, query_tokens));
-      } else {
-        rows.push_back(AnalysisRow(image, *analysis, query_tokens));
-      }
-    }
-  }
-  if (!rows.empty()) {
-    std::printf("%s", FormatTable({"image", "as sent", "pixels", "patches", "features", "visual tokens", "width",
-                                   "mean norm", "query tokens"},
-                                  rows, {5, 6, 7, 8})
-                          .c_str());
-  }
-  return exit_code;
+  return Analyses(*client, options, served->model().query_tokens()).Run();
 }
 
 }  // namespace
@@ -107,7 +134,8 @@ int Analyze(const AnalyzeOptions& options) {
 void AddAnalyze(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("analyze", "Show shapes, token counts and norms of an image's visual tokens");
   const auto options = std::make_shared<AnalyzeOptions>();
-  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP, GIF)")->required()->expected(1, -1);
+  AddImages(command, options->images, "Images: files (JPEG, PNG, WebP, GIF), - for standard input, or https addresses")
+      ->required();
   command
       .add_option("--image_size", options->image_sizes,
                   "Sides in pixels that the vision transformer sees [the model's]")

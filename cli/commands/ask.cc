@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -13,11 +12,16 @@
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
+#include "cli/images/image_source.h"
 #include "cli/measurements/in_order.h"
+#include "cli/questions/answer_table.h"
 #include "cli/questions/json.h"
 #include "cli/questions/question_options.h"
 #include "cli/questions/relevance_text.h"
 #include "cli/questions/stream_printer.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/terminal.h"
 #include "cli/terminal/text.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
@@ -26,8 +30,6 @@ namespace diptych::cli {
 namespace {
 
 constexpr size_t kAtOnce = 4;
-constexpr size_t kQuestionColumns = 48;
-constexpr size_t kAnswerColumns = 60;
 
 struct AskOptions {
   CommonOptions common;
@@ -47,8 +49,8 @@ struct Row {
   bool is_prompt = false;
 
   std::string ImageText() const {
-    return images.empty() ? "-" : absl::StrJoin(images, " ", [](std::string* out, const std::string& file) {
-      absl::StrAppend(out, std::filesystem::path(file).filename().string());
+    return images.empty() ? "-" : absl::StrJoin(images, " ", [](std::string* out, const std::string& image) {
+      absl::StrAppend(out, NameOfImage(image));
     });
   }
   std::string QuestionText() const { return text.empty() ? "(caption)" : text; }
@@ -111,6 +113,7 @@ int StreamRows(Client& client, const AskOptions& options, const std::vector<Row>
     const auto answer = question.ok() ? StreamToTerminal(client, *question) : question.status();
     if (!answer.ok()) {
       exit_code = std::max(exit_code, ReportError(answer.status(), false, rows.size() > 1 ? NameOf(row) : ""));
+      if (exit_code >= kUnreachable) return exit_code;
       continue;
     }
     std::printf("%s", RelevanceText(*answer).c_str());
@@ -118,55 +121,92 @@ int StreamRows(Client& client, const AskOptions& options, const std::vector<Row>
   return exit_code;
 }
 
-std::vector<std::string> TableRow(const Row& row, const absl::StatusOr<v1::Answer>& answer) {
-  const std::string image = Printable(row.ImageText()),
-                    question = Printable(Shorten(row.QuestionText(), kQuestionColumns));
-  if (!answer.ok()) return {image, question, "(failed)", "-", "-"};
+AnswerRow TableRow(const Row& row, const absl::StatusOr<v1::Answer>& answer) {
+  if (!answer.ok()) return {row.ImageText(), row.QuestionText(), "(failed)", "-", "-"};
   const double seconds = std::chrono::duration<double>(FromProtoDuration(answer->timings().total())).count();
-  return {image, question, Printable(Shorten(answer->text(), kAnswerColumns)), absl::StrCat(answer->token_ids_size()),
+  return {row.ImageText(), row.QuestionText(), answer->text(), absl::StrCat(answer->token_ids_size()),
           FormatSeconds(seconds)};
 }
 
+AnswerTable TableFor(const std::vector<Row>& rows) {
+  size_t image = 0, question = 0;
+  for (const Row& row : rows) {
+    image = std::max(image, Columns(OneLine(row.ImageText())));
+    question = std::max(question, Columns(OneLine(row.QuestionText())));
+  }
+  return AnswerTable(image, question, IsTerminal(stdout) ? TerminalColumns() : 0);
+}
+
+// Shows answers in the order of their questions, each as soon as it can be.
+class Answers {
+ public:
+  Answers(const AskOptions& options, const std::vector<Row>& rows)
+      : json_(options.common.json),
+        rows_(rows),
+        table_(TableFor(rows)),
+        progress_("answered", rows.size(), options.common.json) {}
+
+  void CountOne() { progress_.Step(); }
+
+  void Show(size_t i, const absl::StatusOr<v1::Answer>& answer) {
+    if (!answer.ok() && (Interrupted() || exit_code_ == kUnreachable)) return;
+    progress_.Around([&] {
+      if (!answer.ok()) {
+        const std::string name = rows_.size() > 1 ? NameOf(rows_[i]) : "";
+        exit_code_ = std::max(exit_code_, ReportError(answer.status(), json_, name));
+      }
+      if (exit_code_ == kUnreachable) return;
+      json_ ? ShowJson(i, answer) : ShowRow(i, answer);
+    });
+  }
+
+  // Once nothing comes any more.
+  int Finish() { return Interrupted() ? ReportInterrupt(json_, progress_.Text()) : exit_code_; }
+
+ private:
+  void ShowJson(size_t i, const absl::StatusOr<v1::Answer>& answer) {
+    if (answer.ok()) PrintAnswerJson(rows_[i], *answer);
+  }
+
+  void ShowRow(size_t i, const absl::StatusOr<v1::Answer>& answer) {
+    if (!begun_) std::fputs(table_.Header().c_str(), stdout);
+    begun_ = true;
+    std::fputs(table_.Row(TableRow(rows_[i], answer)).c_str(), stdout);
+    std::fflush(stdout);
+  }
+
+  const bool json_;
+  const std::vector<Row>& rows_;
+  const AnswerTable table_;
+  Progress progress_;
+  bool begun_ = false;
+  int exit_code_ = kFine;
+};
+
 int AskAll(Client& client, const AskOptions& options, const std::vector<Row>& rows) {
-  int exit_code = kFine;
-  std::vector<std::vector<std::string>> table;
-  std::atomic<bool> unreachable = false;
   using Result = absl::StatusOr<v1::Answer>;
+  Answers answers(options, rows);
+  std::atomic<bool> unreachable = false;
   const auto work = [&](size_t i) -> Result {
     if (unreachable) return absl::UnavailableError("not asked");
     DIPTYCH_ASSIGN_OR_RETURN(const v1::Question question, MakeQuestion(options, rows[i]));
     Result answer = client.Ask(question);
     if (IsUnreachable(answer.status())) unreachable = true;
+    if (!Interrupted()) answers.CountOne();
     return answer;
   };
-  const auto emit = [&](size_t i, const Result& answer) {
-    if (!answer.ok() && exit_code != kUnreachable) {
-      exit_code = std::max(exit_code,
-                           ReportError(answer.status(), options.common.json, rows.size() > 1 ? NameOf(rows[i]) : ""));
-    }
-    if (options.common.json) {
-      if (answer.ok()) PrintAnswerJson(rows[i], *answer);
-    } else {
-      table.push_back(TableRow(rows[i], answer));
-    }
-  };
-  ForEachInOrder<Result>(rows.size(), kAtOnce, work, emit);
-  if (!table.empty() && exit_code != kUnreachable) {
-    std::printf("%s", FormatTable({"image", "question", "answer", "tokens", "time"}, table, {3, 4}).c_str());
-  }
-  return exit_code;
+  ForEachInOrder<Result>(rows.size(), kAtOnce, work, [&](size_t i, const Result& answer) { answers.Show(i, answer); });
+  return answers.Finish();
 }
 
 int Ask(const AskOptions& options) {
   if (options.images.empty() && options.questions.empty() && options.prompts.empty()) {
-    std::fprintf(stderr, "diptych: ask needs an image (--image) or a text (--question, --prompt)\n");
-    return kUsage;
+    return ReportUsage(absl::InvalidArgumentError("ask needs an image or a text (--question, --prompt)"),
+                       options.common.json);
   }
-  for (const std::string& file : options.images) {
-    std::error_code error;
-    if (std::filesystem::is_regular_file(file, error)) continue;
-    std::fprintf(stderr, "diptych: --image %s: there is no such file\n", file.c_str());
-    return kUsage;
+  for (const std::string& image : options.images) {
+    if (const absl::Status status = CheckImageSource(image); !status.ok())
+      return ReportUsage(status, options.common.json);
   }
   auto client = Client::Open(options.common);
   if (!client.ok()) return ReportError(client.status(), options.common.json);
@@ -180,15 +220,11 @@ int Ask(const AskOptions& options) {
 void AddAsk(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("ask", "Ask about images, or about text alone");
   const auto options = std::make_shared<AskOptions>();
-  command.add_option("--image", options->images, "Image files (JPEG, PNG, WebP, GIF). Several make a table")
-      ->expected(1, -1);
-  command
-      .add_option("--question", options->questions,
-                  "Question, put into BLIP-2's question form. May be given several times")
-      ->expected(1, -1);
-  command
-      .add_option("--prompt", options->prompts, "Text that the model continues as it is. May be given several times")
-      ->expected(1, -1);
+  AddImages(command, options->images,
+            "Images: files (JPEG, PNG, WebP, GIF), - for standard input, or https addresses. Several "
+            "make a table");
+  AddList(command, "-q,--question", options->questions, "Question, put into BLIP-2's question form");
+  AddList(command, "-p,--prompt", options->prompts, "Text that the model continues as it is");
   command.add_flag("--together", options->together, "All images in one question");
   command.add_flag("--stream", options->stream, "Show each answer as it comes, also where a table would be shown");
   command.add_flag("--return_relevance", options->return_relevance,

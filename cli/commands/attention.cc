@@ -17,8 +17,10 @@
 #include "cli/connection/errors.h"
 #include "cli/images/heat_map.h"
 #include "cli/images/image.h"
+#include "cli/images/image_source.h"
 #include "cli/questions/json.h"
 #include "cli/questions/question_options.h"
+#include "cli/terminal/interrupt.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -74,11 +76,10 @@ void PrintMap(const AttentionOptions& options, const v1::AttentionMap& map) {
 
 int Attention(const AttentionOptions& options) {
   const auto failed = [&](const absl::Status& status) { return ReportError(status, options.common.json); };
+  CatchInterrupts();
   const auto bytes = ReadImage(options.image);
-  if (!bytes.ok()) {
-    ReportError(bytes.status(), options.common.json, "--image");
-    return kUsage;
-  }
+  if (Interrupted()) return ReportInterrupt(options.common.json);
+  if (!bytes.ok()) return ReportUsage(bytes.status(), options.common.json);
   v1::AnalyzeImageRequest request;
   request.mutable_image()->set_data(*bytes);
   if (options.image_size > 0) request.mutable_options()->set_image_size(options.image_size);
@@ -105,8 +106,9 @@ int Attention(const AttentionOptions& options) {
 void AddAttention(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("attention", "Show where the model looks, as a heat map over the image");
   const auto options = std::make_shared<AttentionOptions>();
-  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP, GIF)")->required();
-  command.add_option("--out", options->out, "PNG file for the heat map over the image")
+  AddImage(command, options->image, "Image: a file (JPEG, PNG, WebP, GIF), - for standard input, or an https address")
+      ->required();
+  command.add_option("-o,--out", options->out, "PNG file for the heat map over the image")
       ->check([](const std::string& file) {
         return PlotFormatOf(file) == PlotFormat::kPng ? std::string()
                                                       : std::string("--out takes a file whose name ends with .png");

@@ -15,11 +15,14 @@
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
 #include "cli/images/image.h"
+#include "cli/images/image_source.h"
 #include "cli/measurements/cost_chart.h"
 #include "cli/measurements/fresh.h"
 #include "cli/measurements/sweep_chart.h"
 #include "cli/questions/json.h"
 #include "cli/questions/question_options.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/progress.h"
 #include "common/question_limits.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
@@ -62,10 +65,14 @@ absl::StatusOr<v1::Answer> AskFresh(Client& client, const MeasuredCost& kind, in
 
 // The kinds take turns; the first turn warms up and does not count.
 absl::Status MeasureCosts(Client& client, const CostOptions& options, std::vector<MeasuredCost>& kinds) {
+  Progress progress("measured", (options.repeat + 1) * kinds.size(), options.common.json);
   for (int i = -1; i < options.repeat; ++i) {
     for (MeasuredCost& kind : kinds) {
-      DIPTYCH_ASSIGN_OR_RETURN(v1::Answer answer, AskFresh(client, kind, options.new_tokens));
-      if (i >= 0) kind.answers.push_back(std::move(answer));
+      absl::StatusOr<v1::Answer> answer = AskFresh(client, kind, options.new_tokens);
+      if (Interrupted()) ReportInterrupt(options.common.json, progress.Text());
+      DIPTYCH_RETURN_IF_ERROR(answer.status());
+      if (i >= 0) kind.answers.push_back(*std::move(answer));
+      progress.Step();
     }
   }
   return absl::OkStatus();
@@ -100,7 +107,8 @@ absl::StatusOr<std::vector<Described>> MeasureDescriptions(Client& client, const
     description = caption.text();
   }
   std::vector<Described> sources{{.source = "image"}, {.source = "its description"}};
-  for (int i = 0; i < options.repeat; ++i) {
+  Progress progress("described", options.repeat, options.common.json);
+  for (int i = 0; i < options.repeat; ++i, progress.Step()) {
     DIPTYCH_ASSIGN_OR_RETURN(sources[0].answers.emplace_back(), AskTurn(client, options.question, encoded));
     DIPTYCH_ASSIGN_OR_RETURN(sources[1].answers.emplace_back(),
                              AskTurn(client, absl::StrCat(description, ". ", options.question), ""));
@@ -120,6 +128,18 @@ void ShowCosts(const CostOptions& options, const std::vector<MeasuredCost>& kind
               TerminalChart(CostChart(kinds, sources)).c_str());
 }
 
+// After Ctrl-C: what there is.
+int ShowPart(const CostOptions& options, std::vector<MeasuredCost> kinds) {
+  std::erase_if(kinds, [](const MeasuredCost& kind) { return kind.answers.empty(); });
+  if (!kinds.empty() && options.common.json) {
+    const double baseline = StagesOf(kinds.front().Typical()).total;
+    for (const MeasuredCost& kind : kinds) PrintJson(CostJson(kind, baseline));
+  } else if (!kinds.empty()) {
+    std::printf("%s", CostTable(kinds).c_str());
+  }
+  return ReportInterrupt(options.common.json);
+}
+
 int BenchCost(const CostOptions& options) {
   const auto failed = [&](const absl::Status& status) { return ReportError(status, options.common.json); };
   if (const absl::Status status = options.plot.Check(); !status.ok()) return failed(status);
@@ -128,8 +148,11 @@ int BenchCost(const CostOptions& options) {
   const auto served = client->GetModel();
   if (!served.ok()) return failed(served.status());
   std::vector<MeasuredCost> kinds = Configurations(*served, options);
-  if (const absl::Status status = MeasureCosts(*client, options, kinds); !status.ok()) return failed(status);
+  const absl::Status measured = MeasureCosts(*client, options, kinds);
+  if (Interrupted()) return ShowPart(options, kinds);
+  if (!measured.ok()) return failed(measured);
   const auto sources = MeasureDescriptions(*client, options);
+  if (Interrupted()) return ShowPart(options, kinds);
   if (!sources.ok()) return failed(sources.status());
   ShowCosts(options, kinds, *sources);
   const absl::Status written = options.plot.Write(CostChart(kinds, *sources));
@@ -153,10 +176,10 @@ void AddBenchCost(CLI::App& bench, Run& run) {
   command.add_option("--large", options->large, "Side of the large image in pixels [twice the model's]")
       ->check(CLI::Range(1, kMaxImageSize));
   constexpr char kExercise[] = "Image or description";
-  command.add_option("--image", options->image, "Image to describe [one is drawn]")->group(kExercise);
+  AddImage(command, options->image, "Image to describe [one is drawn]")->group(kExercise);
   command.add_option("--description", options->description, "Text about it [the model's own caption]")
       ->group(kExercise);
-  command.add_option("--question", options->question, "What is asked about both")
+  command.add_option("-q,--question", options->question, "What is asked about both")
       ->capture_default_str()
       ->group(kExercise);
   options->plot.AddTo(command);

@@ -14,11 +14,14 @@
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
 #include "cli/images/image.h"
+#include "cli/images/image_source.h"
 #include "cli/measurements/fresh.h"
 #include "cli/measurements/in_order.h"
 #include "cli/measurements/load_tally.h"
 #include "cli/questions/json.h"
 #include "cli/questions/question_options.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/progress.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -46,7 +49,9 @@ absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& optio
     DIPTYCH_ASSIGN_OR_RETURN(files.emplace_back(), ReadImage(image));
   }
   std::vector<v1::Question> questions(options.requests, common);
-  for (size_t i = 0; i < questions.size() && !options.text_alone; ++i) {
+  Progress progress("prepared", questions.size(), options.common.json);
+  for (size_t i = 0; i < questions.size() && !options.text_alone; ++i, progress.Step()) {
+    DIPTYCH_RETURN_IF_ERROR(CheckInterrupt());
     std::string& data = *questions[i].add_images()->mutable_data();
     if (files.empty()) {
       DIPTYCH_ASSIGN_OR_RETURN(data, WritePng(DrawnImage(FreshNumber(), side)));
@@ -75,10 +80,20 @@ LoadResult AskTimed(Client& client, const v1::Question& question) {
 
 LoadReport RunLoad(Client& client, const LoadOptions& options, const std::vector<v1::Question>& questions) {
   std::vector<LoadResult> results;
+  Progress progress("ended", questions.size(), options.common.json);
   const absl::Time begin = absl::Now();
-  ForEachInOrder<LoadResult>(
-      questions.size(), options.concurrency, [&](size_t i) { return AskTimed(client, questions[i]); },
-      [&](size_t, LoadResult result) { results.push_back(std::move(result)); });
+  const auto ask = [&](size_t i) {
+    LoadResult result = AskTimed(client, questions[i]);
+    if (!Interrupted()) progress.Step();
+    return result;
+  };
+  ForEachInOrder<LoadResult>(questions.size(), options.concurrency, ask, [&](size_t, LoadResult result) {
+    const bool was_cancelled = Interrupted() && !result.status.ok();
+    if (!was_cancelled) results.push_back(std::move(result));
+  });
+  if (Interrupted()) {
+    ReportInterrupt(options.common.json, progress.Text());
+  }
   return Tally(results, absl::ToDoubleSeconds(absl::Now() - begin));
 }
 
@@ -101,6 +116,7 @@ int BenchLoad(const LoadOptions& options) {
   if (report.answered > 0) {
     if (const absl::Status written = options.plot.Write(LoadChart(report)); !written.ok()) return failed(written);
   }
+  if (Interrupted()) return kInterrupted;
   return report.answered > 0 && report.errors.empty() ? kFine : kFailed;
 }
 
@@ -116,10 +132,9 @@ void AddBenchLoad(CLI::App& bench, Run& run) {
   command.add_option("--requests", options->requests, "Questions in all")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  command.add_option("--image", options->images, "Image files, in turn [each question has a drawn one of its own]")
-      ->expected(1, -1);
+  AddImages(command, options->images, "Images, in turn [each question has a drawn one of its own]");
   command.add_flag("--text_alone", options->text_alone, "No images");
-  command.add_option("--question", options->text, "What is asked")->capture_default_str();
+  command.add_option("-q,--question", options->text, "What is asked")->capture_default_str();
   options->plot.AddTo(command);
   options->question.AddTo(command);
   options->common.AddTo(command);

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "cli/charts/gnuplot.h"
 #include "cli/charts/terminal_chart.h"
+#include "cli/command_line/option_table.h"
 #include "cli/commands/bench.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
@@ -20,6 +21,7 @@
 #include "cli/measurements/optimizations.h"
 #include "cli/questions/json.h"
 #include "cli/stack/stack.h"
+#include "cli/terminal/interrupt.h"
 #include "cli/terminal/text.h"
 #include "common/status.h"
 
@@ -77,7 +79,8 @@ StackOptions StackFor(const OptimizationsOptions& options, const Technique& tech
 
 // One round: servers of their own, a warm-up, then the questions. Adds the seconds for one answer.
 absl::Status MeasureRound(const OptimizationsOptions& options, Technique& technique) {
-  Stack stack(StackFor(options, technique));
+  Stack stack(
+      StackFor(options, technique), [](const std::string&) {}, [] { return !CheckInterrupt().ok(); });
   DIPTYCH_RETURN_IF_ERROR(stack.Start());
   CommonOptions common;
   common.server = stack.grpc_address();
@@ -109,15 +112,25 @@ bool Wanted(const OptimizationsOptions& options, const std::string& name) {
   return names.empty() || name == "baseline" || std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// The techniques take turns, so that a machine's moods meet all of them.
+// The techniques take turns, so that a machine's moods meet all of them. After Ctrl-C those that were measured.
 absl::StatusOr<std::vector<Technique>> MeasureTechniques(const OptimizationsOptions& options) {
   std::vector<Technique> techniques = Techniques(options.token_merging, options.at_once);
   std::erase_if(techniques, [&](const Technique& technique) { return !Wanted(options, technique.name); });
+  const auto part = [&techniques] {
+    std::erase_if(techniques, [](const Technique& technique) { return technique.seconds_per_answer.empty(); });
+    return techniques;
+  };
   for (int round = 1; round <= options.rounds; ++round) {
-    for (Technique& technique : techniques) DIPTYCH_RETURN_IF_ERROR(MeasureAndTell(options, round, technique));
+    for (Technique& technique : techniques) {
+      const absl::Status status = MeasureAndTell(options, round, technique);
+      if (Interrupted()) return part();
+      DIPTYCH_RETURN_IF_ERROR(status);
+    }
     if (round == 1 && Wanted(options, "combined")) {
       techniques.push_back(Combined(techniques));
-      DIPTYCH_RETURN_IF_ERROR(MeasureAndTell(options, round, techniques.back()));
+      const absl::Status status = MeasureAndTell(options, round, techniques.back());
+      if (Interrupted()) return part();
+      DIPTYCH_RETURN_IF_ERROR(status);
     }
   }
   return techniques;
@@ -127,11 +140,13 @@ int BenchOptimizations(const OptimizationsOptions& options) {
   if (const absl::Status status = options.plot.Check(); !status.ok()) return ReportError(status, options.json);
   std::error_code error;
   if (!std::filesystem::is_directory(options.model, error)) {
-    std::fprintf(stderr, "diptych: --model %s: there is no such folder\n", options.model.c_str());
-    return kUsage;
+    return ReportUsage(absl::InvalidArgumentError(absl::StrCat("--model ", options.model, ": there is no such folder")),
+                       options.json);
   }
+  CatchInterrupts();
   const auto techniques = MeasureTechniques(options);
   if (!techniques.ok()) return ReportError(techniques.status(), options.json);
+  if (techniques->empty()) return ReportInterrupt(options.json);
   const Chart chart = TechniqueChart(*techniques);
   if (options.json) {
     for (const Technique& technique : *techniques) PrintJson(TechniqueJson(technique, techniques->front()));
@@ -139,6 +154,7 @@ int BenchOptimizations(const OptimizationsOptions& options) {
     std::printf("%s\n%s", TechniqueTable(*techniques).c_str(), TerminalChart(chart).c_str());
   }
   const absl::Status written = options.plot.Write(chart);
+  if (Interrupted()) return ReportInterrupt(options.json);
   return written.ok() ? kFine : ReportError(written, options.json, "--plot");
 }
 
@@ -148,7 +164,7 @@ void AddBenchOptimizations(CLI::App& bench, Run& run) {
   CLI::App& command = *bench.add_subcommand("optimizations",
                                             "Measure dtypes, token merging, batching and caches on servers of its own");
   const auto options = std::make_shared<OptimizationsOptions>();
-  command.add_option("--model", options->model, "Checkpoint folder")->required();
+  command.add_option("--model", options->model, "Checkpoint folder")->required()->type_name(kFolderType);
   command.add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
   command.add_option("--threads", options->threads, "Threads of one operator; 0: one for each core")
       ->check(CLI::NonNegativeNumber)
@@ -173,7 +189,8 @@ void AddBenchOptimizations(CLI::App& bench, Run& run) {
                   "Only these, beside the baseline: bfloat16, float16, merging, batching, caches, combined")
       ->delimiter(',')
       ->check(CLI::IsMember({"baseline", "bfloat16", "float16", "merging", "batching", "caches", "combined"}));
-  command.add_flag("--json", options->json, "One JSON object a line");
+  AddDeadline(command, options->deadline, "10m");
+  AddOutputOptions(command, options->json);
   options->plot.AddTo(command);
   command.footer(
       "Starts vision_service, language_service and gateway from the folder of this program, on free ports, once for "

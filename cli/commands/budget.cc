@@ -112,8 +112,8 @@ void AddBudget(CLI::App& app, Run& run) {
       ->delimiter(',')
       ->expected(1, 64)
       ->capture_default_str();
-  command.add_option("--prompt", options->prompt, "Text beside the image, counted with the served tokenizer");
-  command.add_option("--max_new_tokens", options->max_new_tokens,
+  command.add_option("-p,--prompt", options->prompt, "Text beside the image, counted with the served tokenizer");
+  command.add_option("-n,--max_new_tokens", options->max_new_tokens,
                      "Tokens kept free for the answer [the served default]");
   options->plot.AddTo(command);
   options->common.AddTo(command);

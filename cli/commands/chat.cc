@@ -1,24 +1,29 @@
 // diptych chat: several turns about the same images; questions are lines of standard input.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "cli/command_line/nearest_word.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
+#include "cli/images/image_source.h"
 #include "cli/questions/json.h"
 #include "cli/questions/question_options.h"
 #include "cli/questions/stream_printer.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/line_editor.h"
 #include "cli/terminal/text.h"
 #include "common/question_limits.h"
+#include "common/status.h"
 
 namespace diptych::cli {
 namespace {
@@ -48,52 +53,130 @@ void KeepWithinLimits(v1::Question& question) {
   }
 }
 
-absl::StatusOr<v1::Answer> AskOnce(Client& client, const ChatOptions& options, const v1::Question& question,
-                                   const std::string& line) {
-  if (!options.common.json) return StreamToTerminal(client, question);
-  auto answer = client.Ask(question);
-  if (answer.ok()) PrintJson(AnswerJson(absl::StrJoin(options.images, " "), line, *answer));
-  return answer;
+constexpr char kHelp[] =
+    "Ask about the images; earlier answers are part of each question.\n"
+    "  /image FILE…  talk about other images: files or https addresses; the conversation begins anew\n"
+    "  /clear        forget the conversation\n"
+    "  /help         this list\n"
+    "  /quit         leave, as Ctrl-D does\n"
+    "Ctrl-C ends an answer or drops the line. Arrow keys bring earlier lines back, Ctrl-R searches them.\n";
+
+// The whole text if there is such a file, else its words.
+std::vector<std::string> ImagesIn(const std::string& text) {
+  if (CheckImageSource(text).ok()) return {text};
+  return absl::StrSplit(text, ' ', absl::SkipEmpty());
 }
 
-int Chat(const ChatOptions& options) {
-  v1::Question question;
-  options.question.Apply(question);
-  for (const std::string& file : options.images) {
-    auto bytes = ReadImage(file);
-    if (!bytes.ok()) {
-      ReportError(bytes.status(), options.common.json, "--image");
-      return kUsage;
+class Conversation {
+ public:
+  Conversation(Client& client, const ChatOptions& options) : client_(client), options_(options) {
+    options.question.Apply(question_);
+  }
+
+  // All of them or, with an error, none.
+  absl::Status TakeImages(const std::vector<std::string>& sources) {
+    std::vector<std::string> images;
+    for (const std::string& source : sources) {
+      DIPTYCH_ASSIGN_OR_RETURN(images.emplace_back(), ReadImage(source));
     }
-    question.add_images()->set_data(*std::move(bytes));
+    question_.clear_turns();
+    question_.clear_images();
+    for (std::string& image : images) question_.add_images()->set_data(std::move(image));
+    images_ = sources;
+    return absl::OkStatus();
+  }
+
+  int Run() {
+    LineEditor editor("> ");
+    interactive_ = editor.interactive() && !options_.common.json;
+    if (interactive_) std::printf("Ask; /help lists what else there is.\n");
+    for (std::string line; !left_;) {
+      const LineEditor::Result result = editor.Read(line);
+      if (result == LineEditor::Result::kEnd) break;
+      if (result == LineEditor::Result::kLine) Take(std::string(absl::StripAsciiWhitespace(line)));
+    }
+    if (Interrupted()) return ReportInterrupt(options_.common.json);
+    return interactive_ ? kFine : exit_code_;
+  }
+
+ private:
+  void Take(const std::string& line) {
+    if (line.empty()) return;
+    line[0] == '/' ? Command(line) : Ask(line);
+  }
+
+  void Command(const std::string& line) {
+    const size_t end = std::min(line.find(' '), line.size());
+    const std::string name = line.substr(0, end), rest(absl::StripAsciiWhitespace(line.substr(end)));
+    if (name == "/quit" || name == "/exit") {
+      left_ = true;
+    } else if (name == "/clear" || name == "/reset") {
+      question_.clear_turns();
+    } else if (name == "/help") {
+      std::fputs(kHelp, stdout);
+    } else if (name == "/image") {
+      ChangeImages(rest);
+    } else {
+      const std::string near = NearestWord(name, {"/quit", "/clear", "/help", "/image"});
+      Refuse(absl::StrCat("there is no ", name, near.empty() ? "" : absl::StrCat("; did you mean ", near, "?"),
+                          " /help lists what there is"));
+    }
+  }
+
+  void ChangeImages(const std::string& text) {
+    if (text.empty()) return Refuse("/image takes the name of a file");
+    const absl::Status status = TakeImages(ImagesIn(text));
+    if (!status.ok()) return Refuse(std::string(status.message()));
+    if (interactive_) std::printf("Talking about %s.\n", Printable(text).c_str());
+  }
+
+  void Ask(const std::string& line) {
+    AddTurn(question_, v1::ROLE_USER, line);
+    KeepWithinLimits(question_);
+    const auto answer = Answer(line);
+    if (answer.ok()) return AddTurn(question_, v1::ROLE_ASSISTANT, answer->text());
+    question_.mutable_turns()->RemoveLast();
+    if (interactive_ && Interrupted()) {
+      std::fputs("\n", stdout);
+      return ForgetInterrupt();
+    }
+    exit_code_ = ReportError(answer.status(), options_.common.json);
+    left_ = !interactive_ && exit_code_ >= kUnreachable;
+  }
+
+  absl::StatusOr<v1::Answer> Answer(const std::string& line) {
+    if (!options_.common.json) return StreamToTerminal(client_, question_);
+    auto answer = client_.Ask(question_);
+    if (answer.ok()) PrintJson(AnswerJson(absl::StrJoin(images_, " "), line, *answer));
+    return answer;
+  }
+
+  void Refuse(const std::string& message) {
+    const int exit_code = ReportUsage(absl::InvalidArgumentError(message), options_.common.json);
+    if (!Interrupted()) exit_code_ = exit_code;
+    if (interactive_) ForgetInterrupt();
+  }
+
+  Client& client_;
+  const ChatOptions& options_;
+  v1::Question question_;
+  std::vector<std::string> images_;
+  bool interactive_ = false, left_ = false;
+  int exit_code_ = kFine;
+};
+
+int Chat(const ChatOptions& options) {
+  if (std::count(options.images.begin(), options.images.end(), "-") > 0) {
+    return ReportUsage(absl::InvalidArgumentError("chat reads the questions from standard input, so not the image"),
+                       options.common.json);
   }
   auto client = Client::Open(options.common);
   if (!client.ok()) return ReportError(client.status(), options.common.json);
-  const bool interactive = isatty(STDIN_FILENO) != 0 && !options.common.json;
-  if (interactive) std::printf("Ask; /reset forgets the conversation, /exit or Ctrl-D leaves.\n");
-  int exit_code = kFine;
-  for (std::string line;;) {
-    if (interactive) std::fputs("> ", stdout), std::fflush(stdout);
-    if (!std::getline(std::cin, line)) break;
-    line = std::string(absl::StripAsciiWhitespace(line));
-    if (line.empty()) continue;
-    if (line == "/exit") break;
-    if (line == "/reset") {
-      question.clear_turns();
-      continue;
-    }
-    AddTurn(question, v1::ROLE_USER, line);
-    KeepWithinLimits(question);
-    const auto answer = AskOnce(*client, options, question, line);
-    if (answer.ok()) {
-      AddTurn(question, v1::ROLE_ASSISTANT, answer->text());
-    } else {
-      question.mutable_turns()->RemoveLast();
-      exit_code = ReportError(answer.status(), options.common.json);
-      if (exit_code == kUnreachable && !interactive) break;
-    }
+  Conversation conversation(*client, options);
+  if (const absl::Status status = conversation.TakeImages(options.images); !status.ok()) {
+    return Interrupted() ? ReportInterrupt(options.common.json) : ReportUsage(status, options.common.json);
   }
-  return interactive ? kFine : exit_code;
+  return conversation.Run();
 }
 
 }  // namespace
@@ -101,7 +184,7 @@ int Chat(const ChatOptions& options) {
 void AddChat(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("chat", "Several questions in a row; earlier answers are part of each");
   const auto options = std::make_shared<ChatOptions>();
-  command.add_option("--image", options->images, "Image files to talk about")->expected(1, -1);
+  AddImages(command, options->images, "Images to talk about: files (JPEG, PNG, WebP) or https addresses");
   options->question.AddTo(command);
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Chat(*options); }; });

@@ -24,5 +24,8 @@ void AddServe(CLI::App& app, Run& run);
 void AddModels(CLI::App& app, Run& run);
 void AddStatus(CLI::App& app, Run& run);
 void AddDoctor(CLI::App& app, Run& run);
+// Both show what is declared in `app`, which outlives `run`.
+void AddCompletion(CLI::App& app, Run& run);
+void AddMan(CLI::App& app, Run& run);
 
 }  // namespace diptych::cli

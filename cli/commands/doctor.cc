@@ -12,6 +12,8 @@
 #include "cli/connection/errors.h"
 #include "cli/images/test_image.h"
 #include "cli/questions/json.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/terminal.h"
 #include "cli/terminal/text.h"
 #include "common/build_info.h"
 #include "common/status.h"
@@ -39,13 +41,16 @@ class Doctor {
  private:
   // One line: the check, how it went, and what was found or what to do.
   void Report(const std::string& check, const absl::Status& status, const std::string& found) {
+    if (Interrupted()) return;
     healthy_ &= status.ok();
     const std::string detail = status.ok() ? found : std::string(status.message());
     const std::string remedy = status.ok() ? "" : RemedyFor(status);
     if (options_.json) {
       PrintJson({{"check", check}, {"ok", status.ok()}, {"detail", detail}, {"remedy", remedy}});
     } else {
-      std::printf("%-4s  %-29s  %s%s%s\n", status.ok() ? "ok" : "FAIL", check.c_str(), Printable(detail).c_str(),
+      const std::string verdict =
+          Styled(status.ok() ? Style::kGood : Style::kBad, status.ok() ? "ok  " : "FAIL", stdout);
+      std::printf("%s  %-29s  %s%s%s\n", verdict.c_str(), check.c_str(), Printable(detail).c_str(),
                   remedy.empty() ? "" : ". ", remedy.c_str());
     }
   }
@@ -120,13 +125,14 @@ class Doctor {
 int Examine(const CommonOptions& options) {
   auto client = Client::Open(options);
   if (!client.ok()) return ReportError(client.status(), options.json);
-  return Doctor(*client, options).Examine();
+  const int exit_code = Doctor(*client, options).Examine();
+  return Interrupted() ? ReportInterrupt(options.json) : exit_code;
 }
 
 }  // namespace
 
 void AddDoctor(CLI::App& app, Run& run) {
-  CLI::App& command = *app.add_subcommand("doctor", "Check the whole way of a question and say what to mend");
+  CLI::App& command = *app.add_subcommand("doctor", "Check the whole way of a question and say what to fix");
   const auto options = std::make_shared<CommonOptions>();
   options->AddTo(command);
   command.callback([options, &run] { run = [options] { return Examine(*options); }; });

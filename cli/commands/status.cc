@@ -65,10 +65,15 @@ nlohmann::ordered_json LineJson(const Line& line) {
   return object;
 }
 
+// A key that is refused, for example, says nothing about the tiers.
+bool IsAboutTheTiers(const absl::Status& status) {
+  if (IsUnreachable(status)) return false;
+  return status.ok() || absl::IsUnavailable(status) || absl::IsFailedPrecondition(status);
+}
+
 // The gateway, then the tiers as far as the gateway could ask them.
-std::vector<Line> Inspect(Client& client, const absl::Status& health) {
+std::vector<Line> Inspect(const absl::Status& health, const absl::StatusOr<v1::GetModelResponse>& response) {
   std::vector<Line> lines{{"gateway", health.ok(), health.ok() ? "ready" : std::string(health.message())}};
-  const auto response = client.GetModel();
   if (!response.ok()) {
     lines.push_back({"language", false, std::string(response.status().message())});
     return lines;
@@ -87,9 +92,11 @@ int Status(const CommonOptions& options) {
   if (!client.ok()) return ReportError(client.status(), options.json);
   const absl::Status health = client->CheckHealth("readiness");
   if (IsUnreachable(health)) return ReportError(health, options.json);
+  const auto model = client->GetModel();
+  if (!IsAboutTheTiers(model.status())) return ReportError(model.status(), options.json);
   bool all_serving = true;
   std::vector<std::vector<std::string>> rows;
-  for (const Line& line : Inspect(*client, health)) {
+  for (const Line& line : Inspect(health, model)) {
     all_serving &= line.serving;
     rows.push_back({line.part, StateOf(line)});
     for (std::string& cell : LoadCells(line)) rows.back().push_back(std::move(cell));

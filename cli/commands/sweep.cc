@@ -1,7 +1,6 @@
 // diptych sweep: one question about one image at several resolutions.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,10 +13,13 @@
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
 #include "cli/images/image.h"
+#include "cli/images/image_source.h"
 #include "cli/measurements/fresh.h"
 #include "cli/measurements/sweep_chart.h"
 #include "cli/questions/json.h"
 #include "cli/questions/question_options.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/progress.h"
 #include "common/question_limits.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
@@ -55,6 +57,12 @@ absl::Status MeasureSize(Client& client, v1::Question question, SweptSize& swept
   return absl::OkStatus();
 }
 
+// After Ctrl-C: what there is.
+std::vector<SweptSize> Measured(std::vector<SweptSize> sizes) {
+  std::erase_if(sizes, [](const SweptSize& size) { return size.seconds.empty(); });
+  return sizes;
+}
+
 // The sizes take turns, so that a machine's moods meet all of them.
 absl::StatusOr<std::vector<SweptSize>> Measure(Client& client, const SweepOptions& options) {
   DIPTYCH_ASSIGN_OR_RETURN(const v1::GetModelResponse served, client.GetModel());
@@ -65,9 +73,16 @@ absl::StatusOr<std::vector<SweptSize>> Measure(Client& client, const SweepOption
     std::fprintf(stderr, "diptych: %d is no multiple of the patch size %d (at most %d); %d is measured instead\n",
                  size.requested, served.model().patch_size(), kMaxImageSize, size.image_size);
   }
+  Progress progress("measured", options.repeat * sizes.size(), options.common.json);
   for (int i = 0; i < options.repeat; ++i) {
     for (SweptSize& size : sizes) {
-      DIPTYCH_RETURN_IF_ERROR(MeasureSize(client, question, size));
+      const absl::Status status = MeasureSize(client, question, size);
+      if (Interrupted()) {
+        ReportInterrupt(options.common.json, progress.Text());
+        return Measured(std::move(sizes));
+      }
+      DIPTYCH_RETURN_IF_ERROR(status);
+      progress.Step();
     }
   }
   return sizes;
@@ -75,15 +90,14 @@ absl::StatusOr<std::vector<SweptSize>> Measure(Client& client, const SweepOption
 
 int Sweep(const SweepOptions& options) {
   if (const absl::Status status = options.plot.Check(); !status.ok()) return ReportError(status, options.common.json);
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(options.image, error)) {
-    std::fprintf(stderr, "diptych: --image %s: there is no such file\n", options.image.c_str());
-    return kUsage;
+  if (const absl::Status status = CheckImageSource(options.image); !status.ok()) {
+    return ReportUsage(status, options.common.json);
   }
   auto client = Client::Open(options.common);
   if (!client.ok()) return ReportError(client.status(), options.common.json);
   const auto sizes = Measure(*client, options);
   if (!sizes.ok()) return ReportError(sizes.status(), options.common.json);
+  if (sizes->empty()) return ReportInterrupt(options.common.json);
   const Chart chart = SweepChart(*sizes);
   if (options.common.json) {
     for (const SweptSize& size : *sizes) PrintJson(SweptJson(size));
@@ -91,7 +105,8 @@ int Sweep(const SweepOptions& options) {
     std::printf("%s\n%s", SweepTable(*sizes).c_str(), TerminalChart(chart).c_str());
   }
   const absl::Status written = options.plot.Write(chart);
-  return written.ok() ? kFine : ReportError(written, options.common.json, "--plot");
+  if (!written.ok()) return ReportError(written, options.common.json, "--plot");
+  return Interrupted() ? kInterrupted : kFine;
 }
 
 }  // namespace
@@ -99,8 +114,9 @@ int Sweep(const SweepOptions& options) {
 void AddSweep(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("sweep", "Ask one question about an image at several resolutions");
   const auto options = std::make_shared<SweepOptions>();
-  command.add_option("--image", options->image, "Image file (JPEG, PNG, WebP, GIF)")->required();
-  command.add_option("--question", options->text, "Question; without one the answer is a caption");
+  AddImage(command, options->image, "Image: a file (JPEG, PNG, WebP, GIF), - for standard input, or an https address")
+      ->required();
+  command.add_option("-q,--question", options->text, "Question; without one the answer is a caption");
   command.add_option("--sizes", options->sizes, "Sides in pixels of what the vision transformer sees")
       ->delimiter(',')
       ->expected(1, 64)

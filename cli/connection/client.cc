@@ -4,8 +4,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "cli/command_line/option_table.h"
+#include "cli/connection/diagnosis.h"
 #include "cli/connection/errors.h"
+#include "cli/terminal/terminal.h"
 #include "common/channel.h"
 #include "common/files.h"
 #include "common/grpc_status.h"
@@ -15,11 +19,16 @@ namespace diptych::cli {
 namespace {
 
 constexpr int64_t kMaxPemBytes = 1 << 20;
+constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
 constexpr int kMaxAnswerBytes = 64 << 20;
 
+// "30s", "2m", or seconds without a unit.
 std::string ParseDeadline(const std::string& text, absl::Duration& deadline) {
-  if (absl::ParseDuration(text, &deadline) && deadline > absl::ZeroDuration()) return "";
-  return "takes a time such as 30s or 2m";
+  double seconds = 0;
+  const bool parsed = absl::SimpleAtod(text, &seconds) ? (deadline = absl::Seconds(seconds), true)
+                                                       : absl::ParseDuration(text, &deadline);
+  if (parsed && deadline > absl::ZeroDuration() && deadline <= kLongestDeadline) return "";
+  return "takes a time such as 30s or 2m, or a number of seconds";
 }
 
 // gRPC refuses anything else as metadata, and its words for that would show the key.
@@ -30,34 +39,54 @@ bool IsHeaderText(const std::string& text) {
 }  // namespace
 
 void CommonOptions::AddTo(CLI::App& command) {
-  constexpr char kGroup[] = "Common";
-  command.add_option("--server", server, "Gateway, host:port")
+  command.add_option("-s,--server", server, "Gateway, host:port")
       ->envname("DIPTYCH_SERVER")
       ->capture_default_str()
-      ->group(kGroup);
+      ->group(kCommonGroup);
   command
       .add_option("--tls_ca", tls_ca, "PEM file of the authority that signed the gateway's certificate; turns TLS on")
       ->envname("DIPTYCH_TLS_CA")
-      ->group(kGroup);
+      ->type_name(kFileType)
+      ->group(kCommonGroup);
   command.add_option("--api_key", api_key, "Key for a gateway that asks for one; better in the environment than here")
       ->envname("DIPTYCH_API_KEY")
-      ->group(kGroup);
+      ->group(kCommonGroup);
+  AddDeadline(command, deadline, "2m");
+  AddOutputOptions(command, json);
+}
+
+void AddDeadline(CLI::App& command, absl::Duration& deadline, const std::string& default_text) {
   command
       .add_option_function<std::string>(
           "--deadline",
-          [this](const std::string& text) {
+          [&deadline](const std::string& text) {
             const std::string error = ParseDeadline(text, deadline);
             if (!error.empty()) throw CLI::ValidationError("--deadline", error);
           },
-          "Longest wait for one answer [2m]")
-      ->group(kGroup);
-  command.add_flag("--json", json, "One JSON object a line")->group(kGroup);
+          "Longest wait for one answer: 30s, 2m, or seconds")
+      ->default_str(default_text)
+      ->type_name("TIME")
+      ->group(kCommonGroup);
+}
+
+void AddOutputOptions(CLI::App& command, bool& json) {
+  command.add_flag("-j,--json", json, "One JSON object a line")->group(kCommonGroup);
+  const auto choose = [](const std::string& word) {
+    ChooseColor(word == "always" ? ColorChoice::kAlways : word == "never" ? ColorChoice::kNever : ColorChoice::kAuto);
+  };
+  command.add_option_function<std::string>("--color", choose, "Colors; auto: on a terminal, unless NO_COLOR is set")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->default_str("auto")
+      ->type_name("WHEN")
+      ->group(kCommonGroup);
 }
 
 absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
   if (!IsHeaderText(options.api_key)) {
     return absl::InvalidArgumentError("--api_key takes printable ASCII characters; was it copied with a line break?");
   }
+  DIPTYCH_RETURN_IF_ERROR(CheckServerAddress(options.server));
+  CatchInterrupts();
   auto credentials = grpc::InsecureChannelCredentials();
   if (!options.tls_ca.empty()) {
     const auto ca = ReadFile(options.tls_ca, kMaxPemBytes);
@@ -77,20 +106,24 @@ Client::Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& opti
       server_(options.server),
       authorization_(options.api_key.empty() ? "" : absl::StrCat("Bearer ", options.api_key)),
       deadline_(options.deadline),
+      tls_(!options.tls_ca.empty()),
       json_(options.json) {}
 
 absl::Time Client::Deadline() const {
   return absl::Now() + deadline_;
 }
 
-void Client::Prepare(grpc::ClientContext& context, absl::Time deadline) const {
+Client::Call::Call(const Client& client, absl::Time deadline) {
   context.set_deadline(absl::ToChronoTime(deadline));
-  if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
+  if (!client.authorization_.empty()) context.AddMetadata("authorization", client.authorization_);
 }
 
 absl::Status Client::ToStatus(const grpc::Status& status) const {
   const absl::Status converted = FromGrpcStatus(status);
-  return IsUnreachable(converted) ? absl::UnavailableError(absl::StrCat("no gateway answers at ", server_)) : converted;
+  if (!converted.ok()) DIPTYCH_RETURN_IF_ERROR(CheckInterrupt());
+  const bool has_reason = !ReasonOf(converted).empty();
+  if (converted.code() == absl::StatusCode::kUnimplemented && !has_reason) return NoGateway(server_);
+  return IsUnreachable(converted) ? WhyUnreachable(server_, tls_) : converted;
 }
 
 absl::StatusOr<v1::Answer> Client::Ask(const v1::Question& question) {
@@ -101,55 +134,49 @@ bool Client::MayAskAgain(const absl::Status& status, Patience& patience) const {
   const auto wait = patience.WaitAfter(status, absl::Now());
   if (!wait) return false;
   ReportWait(*wait, json_);
-  absl::SleepFor(*wait);
-  return true;
+  return SleepUnlessInterrupted(*wait);
 }
 
 absl::StatusOr<v1::Answer> Client::AskOnce(const v1::Question& question, absl::Time deadline) {
-  grpc::ClientContext context;
-  Prepare(context, deadline);
+  Call call(*this, deadline);
   v1::AskRequest request;
   *request.mutable_question() = question;
   v1::AskResponse response;
-  const grpc::Status status = gateway_->Ask(&context, request, &response);
+  const grpc::Status status = gateway_->Ask(&call.context, request, &response);
   if (!status.ok()) return ToStatus(status);
   return std::move(*response.mutable_answer());
 }
 
 absl::StatusOr<v1::AnalyzeImageResponse> Client::AnalyzeImage(const v1::AnalyzeImageRequest& request) {
-  grpc::ClientContext context;
-  Prepare(context, Deadline());
+  Call call(*this, Deadline());
   v1::AnalyzeImageResponse response;
-  const grpc::Status status = gateway_->AnalyzeImage(&context, request, &response);
+  const grpc::Status status = gateway_->AnalyzeImage(&call.context, request, &response);
   if (!status.ok()) return ToStatus(status);
   return response;
 }
 
 absl::StatusOr<v1::PlanContextResponse> Client::PlanContext(const v1::PlanContextRequest& request) {
-  grpc::ClientContext context;
-  Prepare(context, Deadline());
+  Call call(*this, Deadline());
   v1::PlanContextResponse response;
-  const grpc::Status status = gateway_->PlanContext(&context, request, &response);
+  const grpc::Status status = gateway_->PlanContext(&call.context, request, &response);
   if (!status.ok()) return ToStatus(status);
   return response;
 }
 
 absl::StatusOr<v1::GetModelResponse> Client::GetModel() {
-  grpc::ClientContext context;
-  Prepare(context, Deadline());
+  Call call(*this, Deadline());
   v1::GetModelResponse response;
-  const grpc::Status status = gateway_->GetModel(&context, {}, &response);
+  const grpc::Status status = gateway_->GetModel(&call.context, {}, &response);
   if (!status.ok()) return ToStatus(status);
   return response;
 }
 
 absl::Status Client::CheckHealth(const std::string& service) {
-  grpc::ClientContext context;
-  Prepare(context, Deadline());
+  Call call(*this, Deadline());
   grpc::health::v1::HealthCheckRequest request;
   request.set_service(service);
   grpc::health::v1::HealthCheckResponse response;
-  const grpc::Status status = health_->Check(&context, request, &response);
+  const grpc::Status status = health_->Check(&call.context, request, &response);
   if (!status.ok()) return ToStatus(status);
   if (response.status() == grpc::health::v1::HealthCheckResponse::SERVING) return absl::OkStatus();
   return MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "it does not reach the language tier");

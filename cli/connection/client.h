@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/connection/patience.h"
+#include "cli/terminal/interrupt.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -18,7 +19,7 @@ class App;
 
 namespace diptych::cli {
 
-// Process exit codes.
+// Process exit codes; kInterrupted is in interrupt.h.
 inline constexpr int kFine = 0;
 inline constexpr int kFailed = 1;  // refused by the server, or failed
 inline constexpr int kUsage = 2;
@@ -35,10 +36,17 @@ struct CommonOptions {
   void AddTo(CLI::App& command);
 };
 
+// --json and --color, of every command.
+void AddOutputOptions(CLI::App& command, bool& json);
+// --deadline; `deadline`, which outlives parsing, holds the default.
+void AddDeadline(CLI::App& command, absl::Duration& deadline, const std::string& default_text);
+
 // Thread-safe.
 class Client {
  public:
   // Does not connect yet. An error if tls_ca cannot be read.
+  // From here on Ctrl-C cancels the calls that run and is for the command to notice (interrupt.h). UNAVAILABLE for an
+  // address with a scheme.
   static absl::StatusOr<Client> Open(const CommonOptions& options);
 
   // Both ask again, within the deadline and a few times, while the server is full, and say so on standard error.
@@ -60,7 +68,12 @@ class Client {
  private:
   Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options);
   absl::Time Deadline() const;
-  void Prepare(grpc::ClientContext& context, absl::Time deadline) const;
+  // One call: cancelled by Ctrl-C.
+  struct Call {
+    Call(const Client& client, absl::Time deadline);
+    grpc::ClientContext context;
+    OnInterrupt cancel{[this] { context.TryCancel(); }};
+  };
   // `once`, a function of the deadline, as often as it is worth it.
   template <typename Once>
   absl::StatusOr<v1::Answer> AskPatiently(Once&& once);
@@ -69,7 +82,7 @@ class Client {
   absl::StatusOr<v1::Answer> AskStreamOnce(const v1::Question& question, absl::Time deadline, OnDelta&& on_delta);
   // True, after a wait, if the question is worth asking again.
   bool MayAskAgain(const absl::Status& status, Patience& patience) const;
-  // Says "no gateway answers" instead of the transport's own words.
+  // Says why nobody answers instead of the transport's own words; "interrupted" after Ctrl-C.
   absl::Status ToStatus(const grpc::Status& status) const;
 
   std::unique_ptr<v1::GatewayService::Stub> gateway_;
@@ -77,7 +90,7 @@ class Client {
   std::string server_;
   std::string authorization_;
   absl::Duration deadline_;
-  bool json_;
+  bool tls_, json_;
 };
 
 template <typename OnDelta>
@@ -98,11 +111,10 @@ absl::StatusOr<v1::Answer> Client::AskPatiently(Once&& once) {
 template <typename OnDelta>
 absl::StatusOr<v1::Answer> Client::AskStreamOnce(const v1::Question& question, absl::Time deadline,
                                                  OnDelta&& on_delta) {
-  grpc::ClientContext context;
-  Prepare(context, deadline);
+  Call call(*this, deadline);
   v1::AskStreamRequest request;
   *request.mutable_question() = question;
-  const auto reader = gateway_->AskStream(&context, request);
+  const auto reader = gateway_->AskStream(&call.context, request);
   absl::StatusOr<v1::Answer> answer = absl::InternalError("the stream ended without an answer");
   for (v1::AskStreamResponse event; reader->Read(&event);) {
     if (event.has_delta()) on_delta(event.delta().text());

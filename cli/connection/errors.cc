@@ -1,18 +1,24 @@
 #include "cli/connection/errors.h"
 
+#include <atomic>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "cli/connection/client.h"
+#include "cli/terminal/interrupt.h"
+#include "cli/terminal/terminal.h"
 #include "cli/terminal/text.h"
 #include "common/status.h"
 
 namespace diptych::cli {
 namespace {
+
+constexpr char kRemedyPayload[] = "diptych.cli/remedy";
 
 // The reason, or the code in words if there is none.
 std::string Word(const absl::Status& status) {
@@ -33,16 +39,20 @@ nlohmann::ordered_json ErrorJson(const absl::Status& status, const std::string& 
 }
 
 std::string ErrorText(const absl::Status& status, const std::string& context) {
-  std::string text = "diptych: ";
-  if (!context.empty()) absl::StrAppend(&text, context, ": ");
+  std::string text = context.empty() ? "" : absl::StrCat(context, ": ");
   absl::StrAppend(&text, Word(status), ": ", std::string(status.message()));
   if (const std::string field = FieldOf(status); !field.empty()) absl::StrAppend(&text, " (", field, ")");
   absl::StrAppend(&text, ".");
   if (const std::string remedy = RemedyFor(status); !remedy.empty()) absl::StrAppend(&text, " ", remedy);
-  return Printable(text);
+  return absl::StrCat(Styled(Style::kBad, "diptych:", stderr), " ", Printable(text));
 }
 
 }  // namespace
+
+absl::Status WithRemedy(absl::Status status, std::string_view remedy) {
+  status.SetPayload(kRemedyPayload, absl::Cord(absl::string_view(remedy.data(), remedy.size())));
+  return status;
+}
 
 std::string RemedyFor(const absl::Status& status) {
   static const auto& kRemedies = *new std::map<std::string, const char*, std::less<>>{
@@ -67,8 +77,8 @@ std::string RemedyFor(const absl::Status& status) {
        "here."},
       {"NOT_SERVING", "Start language_service, or give the gateway its address with --language_target."},
   };
-  if (IsUnreachable(status))
-    return "Is the gateway running there (make serve)? Choose another with --server; one with TLS needs --tls_ca.";
+  if (const auto remedy = status.GetPayload(kRemedyPayload)) return std::string(*remedy);
+  if (IsUnreachable(status)) return "Is the gateway running there (make serve)? Choose another with --server.";
   if (status.code() == absl::StatusCode::kDeadlineExceeded) return "Allow more time with --deadline.";
   const auto found = kRemedies.find(ReasonOf(status));
   return found == kRemedies.end() ? "" : found->second;
@@ -80,15 +90,35 @@ bool IsUnreachable(const absl::Status& status) {
 
 int ExitCodeFor(const absl::Status& status) {
   if (status.ok()) return kFine;
+  if (Interrupted()) return kInterrupted;
   return IsUnreachable(status) ? kUnreachable : kFailed;
 }
 
 int ReportError(const absl::Status& status, bool json, const std::string& context) {
+  if (Interrupted()) return ReportInterrupt(json);
   const std::string line =
       json ? ErrorJson(status, context).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
            : ErrorText(status, context);
   std::fprintf(stderr, "%s\n", line.c_str());
   return ExitCodeFor(status);
+}
+
+int ReportInterrupt(bool json, const std::string& done) {
+  static std::atomic<bool> said = false;
+  if (said.exchange(true)) return kInterrupted;
+  const std::string message = absl::StrCat("interrupted", done.empty() ? "" : "; ", done);
+  const nlohmann::ordered_json object{{"error", {{"reason", "INTERRUPTED"}, {"message", message}}}};
+  std::fprintf(stderr, "%s\n", json ? object.dump().c_str() : absl::StrCat("diptych: ", message).c_str());
+  return kInterrupted;
+}
+
+int ReportUsage(const absl::Status& status, bool json) {
+  const std::string message(status.message());
+  const nlohmann::ordered_json object{{"error", {{"reason", "USAGE"}, {"message", message}}}};
+  const std::string line = json ? object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
+                                : absl::StrCat(Styled(Style::kBad, "diptych:", stderr), " ", Printable(message));
+  std::fprintf(stderr, "%s\n", line.c_str());
+  return kUsage;
 }
 
 void ReportWait(absl::Duration wait, bool json) {

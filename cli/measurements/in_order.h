@@ -9,37 +9,37 @@
 #include <utility>
 #include <vector>
 
+#include "cli/terminal/interrupt.h"
+
 namespace diptych::cli {
 
 // Calls work(i) for 0 <= i < count on up to `workers` threads, and emit(i, result) on this thread in order,
-// each as soon as it and all before it are done.
+// each as soon as it and all before it are done. After Ctrl-C no work begins any more, and what is done is emitted.
 template <typename Result, typename Work, typename Emit>
 void ForEachInOrder(size_t count, size_t workers, Work&& work, Emit&& emit) {
   std::mutex mutex;
-  std::condition_variable done;
-  size_t next = 0;
+  std::condition_variable changed;
+  size_t next = 0, working = std::min(workers, count);
   std::vector<std::optional<Result>> results(count);
   const auto run = [&] {
-    for (;;) {
-      size_t mine;
-      {
-        std::lock_guard lock(mutex);
-        if (next == count) return;
-        mine = next++;
-      }
+    std::unique_lock lock(mutex);
+    while (next < count && !Interrupted()) {
+      const size_t mine = next++;
+      lock.unlock();
       Result result = work(mine);
-      {
-        std::lock_guard lock(mutex);
-        results[mine] = std::move(result);
-      }
-      done.notify_one();
+      lock.lock();
+      results[mine] = std::move(result);
+      changed.notify_one();
     }
+    --working;
+    changed.notify_one();
   };
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < std::min(workers, count); ++i) threads.emplace_back(run);
+  for (size_t i = 0, wanted = working; i < wanted; ++i) threads.emplace_back(run);
   for (size_t i = 0; i < count; ++i) {
     std::unique_lock lock(mutex);
-    done.wait(lock, [&] { return results[i].has_value(); });
+    changed.wait(lock, [&] { return results[i].has_value() || working == 0; });
+    if (!results[i]) continue;
     lock.unlock();
     emit(i, *std::move(results[i]));
   }

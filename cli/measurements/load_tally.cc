@@ -29,6 +29,17 @@ std::vector<std::string> PercentileRow(const char* name, const std::vector<doubl
   return row;
 }
 
+// Not so with RATE_LIMITED, which is the key's doing, and SLOW_READER, which is the caller's.
+bool IsFull(const absl::Status& status) {
+  const std::string reason = ReasonOf(status);
+  return reason == reason::kQueueFull || reason == reason::kKvFull;
+}
+
+// "RATE_LIMITED (over the rate of the key)"
+std::string ErrorText(const std::string& reason) {
+  return reason == reason::kRateLimited ? reason + " (over the rate of the key)" : Printable(reason);
+}
+
 }  // namespace
 
 LoadReport Tally(const std::vector<LoadResult>& results, double seconds) {
@@ -39,7 +50,7 @@ LoadReport Tally(const std::vector<LoadResult>& results, double seconds) {
       report.tokens += result.tokens;
       report.total.push_back(result.seconds);
       report.first_token.push_back(result.first_token_seconds);
-    } else if (result.status.code() == absl::StatusCode::kResourceExhausted) {
+    } else if (IsFull(result.status)) {
       ++report.refused;
     } else {
       const std::string reason = ReasonOf(result.status);
@@ -64,7 +75,7 @@ nlohmann::ordered_json LoadJson(const LoadReport& report) {
 std::string LoadText(const LoadReport& report) {
   std::string text = absl::StrFormat("%d requests in %s: %d answered, %d refused because the server was full",
                                      report.requests, FormatSeconds(report.seconds), report.answered, report.refused);
-  for (const auto& [reason, count] : report.errors) absl::StrAppend(&text, ", ", count, " ", Printable(reason));
+  for (const auto& [reason, count] : report.errors) absl::StrAppend(&text, ", ", count, " ", ErrorText(reason));
   absl::StrAppendFormat(&text, "\n%.1f answers/s, %.0f tokens/s\n", report.answered / report.seconds,
                         static_cast<double>(report.tokens) / report.seconds);
   if (report.total.empty()) return text;

@@ -2,21 +2,29 @@
 
 #include <CLI/CLI.hpp>
 
-#include "common/files.h"
-#include "common/status.h"
+#include "cli/command_line/option_table.h"
 
 namespace diptych::cli {
-namespace {
+CLI::Option* AddImages(CLI::App& command, std::vector<std::string>& images, const std::string& description) {
+  return AddList(command, "-i,--image", images, description)->type_name(kFileType);
+}
 
-constexpr int64_t kMaxFileBytes = 256 << 20;  // the most that a gateway can be told to take
+CLI::Option* AddImage(CLI::App& command, std::string& image, const std::string& description) {
+  return command.add_option("-i,--image", image, description)->type_name(kFileType);
+}
 
-}  // namespace
+CLI::Option* AddList(CLI::App& command, const std::string& names, std::vector<std::string>& values,
+                     const std::string& description) {
+  // Without extra arguments CLI11 takes each value as it is, also "[this]"; arguments.h gives each its flag.
+  return command.add_option(names, values, description)->expected(1, -1)->allow_extra_args(false);
+}
 
 void QuestionOptions::AddTo(CLI::App& command) {
   constexpr char kGeneration[] = "Generation";
-  command.add_option("--max_new_tokens", max_new_tokens_, "Most tokens to generate")->group(kGeneration);
+  command.add_option("-n,--max_new_tokens", max_new_tokens_, "Most tokens to generate")->group(kGeneration);
   command.add_option("--min_new_tokens", min_new_tokens_, "Tokens before the answer may end")->group(kGeneration);
-  command.add_option("--temperature", temperature_, "0 takes the most likely token, more samples")->group(kGeneration);
+  command.add_option("-t,--temperature", temperature_, "0 takes the most likely token, more samples")
+      ->group(kGeneration);
   command.add_option("--top_k", top_k_, "Sample among the k most likely tokens")->group(kGeneration);
   command.add_option("--top_p", top_p_, "Sample among the tokens that hold this probability")->group(kGeneration);
   command.add_option("--repetition_penalty", repetition_penalty_, "Over 1 avoids repetition")->group(kGeneration);
@@ -24,14 +32,14 @@ void QuestionOptions::AddTo(CLI::App& command) {
   command.add_option("--length_penalty", length_penalty_, "Over 0, beam search favours long answers")
       ->group(kGeneration);
   command.add_option("--seed", seed_, "Makes sampling repeatable")->group(kGeneration);
-  command.add_option("--stop", stop_, "Text that ends the answer; may be given several times")->group(kGeneration);
+  AddList(command, "--stop", stop_, "Text that ends the answer")->group(kGeneration);
   command.add_option("--logprobs", logprobs_, "Probabilities of this many tokens at each step (--json)")
       ->group(kGeneration);
   constexpr char kImage[] = "Image";
   command.add_option("--image_size", image_size_, "Side in pixels that the vision transformer sees")->group(kImage);
   command.add_option("--max_side", max_side_, "Shrink to this longer side first")->group(kImage);
   command.add_option("--token_merging", token_merging_, "Share of patch tokens merged in each layer")->group(kImage);
-  command.add_option("--model", model_, "Refuse to be answered by another model")->group("Common");
+  command.add_option("--model", model_, "Refuse to be answered by another model")->group(kCommonGroup);
 }
 
 void QuestionOptions::Apply(v1::Question& question) const {
@@ -52,12 +60,6 @@ void QuestionOptions::Apply(v1::Question& question) const {
   if (max_side_) image.set_max_side(*max_side_);
   if (token_merging_) image.set_token_merging(*token_merging_);
   question.set_model(model_);
-}
-
-absl::StatusOr<std::string> ReadImage(const std::string& file) {
-  auto bytes = ReadFile(file, kMaxFileBytes);
-  if (!bytes.ok()) return Annotate(bytes.status(), file);
-  return bytes;
 }
 
 }  // namespace diptych::cli

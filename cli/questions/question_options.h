@@ -5,14 +5,21 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace diptych::cli {
+
+// --image, also for arguments without a flag.
+CLI::Option* AddImages(CLI::App& command, std::vector<std::string>& images, const std::string& description);
+CLI::Option* AddImage(CLI::App& command, std::string& image, const std::string& description);
+// An option that may be given several times, or several values in a row.
+CLI::Option* AddList(CLI::App& command, const std::string& names, std::vector<std::string>& values,
+                     const std::string& description);
 
 // An unset option is left to the server; ranges are the server's business.
 class QuestionOptions {
@@ -28,8 +35,5 @@ class QuestionOptions {
   std::vector<std::string> stop_;
   std::string model_;
 };
-
-// The bytes of an image. Errors name the file; nothing is read from a file of more than 256 MiB.
-absl::StatusOr<std::string> ReadImage(const std::string& file);
 
 }  // namespace diptych::cli

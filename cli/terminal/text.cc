@@ -1,19 +1,47 @@
 #include "cli/terminal/text.h"
 
-#include <unistd.h>
+#include <wchar.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cwchar>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "cli/terminal/terminal.h"
 #include "common/stage_clock.h"
 
 namespace diptych::cli {
 namespace {
 
-bool StartsCodePoint(char c) {
-  return (static_cast<uint8_t>(c) & 0xC0) != 0x80;
+struct Character {
+  size_t bytes = 1, columns = 1;
+};
+
+// The character that `text`, which is not empty, begins with. A byte that is not UTF-8 is a character of its own.
+Character FirstCharacter(std::string_view text) {
+  static const bool kIsUtf8 = (UseUtf8(), true);
+  (void)kIsUtf8;
+  wchar_t character = 0;
+  std::mbstate_t state = {};
+  const size_t bytes = std::mbrtowc(&character, text.data(), text.size(), &state);
+  if (bytes == 0 || bytes > text.size()) return {};
+  const int columns = wcwidth(character);
+  return {.bytes = bytes, .columns = columns < 0 ? 1 : static_cast<size_t>(columns)};
+}
+
+// Bytes of the longest beginning that takes no more than `columns`.
+size_t BytesWithin(std::string_view text, size_t columns) {
+  size_t end = 0;
+  for (size_t used = 0; end < text.size();) {
+    const Character next = FirstCharacter(text.substr(end));
+    used += next.columns;
+    if (used > columns) break;
+    end += next.bytes;
+  }
+  return end;
 }
 
 double Seconds(const google::protobuf::Duration& duration) {
@@ -34,17 +62,51 @@ std::string Printable(std::string_view text) {
   return out;
 }
 
+std::string OneLine(std::string_view text) {
+  std::string line = Printable(text);
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
+  return line;
+}
+
 size_t Columns(std::string_view text) {
-  return std::count_if(text.begin(), text.end(), StartsCodePoint);
+  size_t columns = 0;
+  while (!text.empty()) {
+    const Character next = FirstCharacter(text);
+    columns += next.columns;
+    text.remove_prefix(next.bytes);
+  }
+  return columns;
 }
 
 std::string Shorten(const std::string& text, size_t columns) {
   if (Columns(text) <= columns) return text;
-  size_t end = 0;
-  for (size_t seen = 0; end < text.size(); ++end) {
-    if (StartsCodePoint(text[end]) && ++seen == columns) break;
+  return columns == 0 ? "" : absl::StrCat(text.substr(0, BytesWithin(text, columns - 1)), "…");
+}
+
+std::vector<std::string> WrapText(std::string_view text, size_t columns) {
+  std::vector<std::string> lines;
+  for (const absl::string_view paragraph : absl::StrSplit(absl::string_view(text.data(), text.size()), '\n')) {
+    std::string line;
+    for (absl::string_view rest : absl::StrSplit(paragraph, ' ')) {
+      std::string word(rest);
+      if (!line.empty() && Columns(line) + 1 + Columns(word) > columns) lines.push_back(std::exchange(line, ""));
+      for (size_t cut; Columns(word) > columns && (cut = BytesWithin(word, columns)) > 0; word.erase(0, cut)) {
+        lines.push_back(word.substr(0, cut));
+      }
+      absl::StrAppend(&line, line.empty() ? "" : " ", word);
+    }
+    lines.push_back(line);
   }
-  return absl::StrCat(text.substr(0, end), "…");
+  return lines;
+}
+
+std::string PadRight(const std::string& text, size_t columns) {
+  return text + std::string(columns - std::min(columns, Columns(text)), ' ');
+}
+
+std::string PadLeft(const std::string& text, size_t columns) {
+  return std::string(columns - std::min(columns, Columns(text)), ' ') + text;
 }
 
 std::string FormatTable(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
@@ -59,9 +121,8 @@ std::string FormatTable(const std::vector<std::string>& header, const std::vecto
   const auto add = [&](const std::vector<std::string>& row) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      const std::string padding(widths[i] - Columns(row[i]), ' ');
       const bool to_right = std::find(right.begin(), right.end(), i) != right.end();
-      absl::StrAppend(&line, i == 0 ? "" : "  ", to_right ? padding : "", row[i], to_right ? "" : padding);
+      absl::StrAppend(&line, i == 0 ? "" : "  ", to_right ? PadLeft(row[i], widths[i]) : PadRight(row[i], widths[i]));
     }
     line.erase(line.find_last_not_of(' ') + 1);
     absl::StrAppend(&table, line, "\n");
@@ -127,10 +188,6 @@ std::string BudgetLine(const v1::ContextBudget& budget) {
   }
   if (budget.turns_dropped() > 0) absl::StrAppend(&line, "; ", budget.turns_dropped(), " oldest turns left out");
   return line;
-}
-
-bool OnTerminal() {
-  return isatty(STDOUT_FILENO) != 0;
 }
 
 }  // namespace diptych::cli

@@ -282,6 +282,48 @@ TEST_F(AskCommandTest, UsageErrorsAreExitCodeTwo) {
   EXPECT_EQ(Diptych({"ask", "--help"}).exit_code, 0);
 }
 
+TEST_F(AskCommandTest, FlagsAreTakenAsPeopleWriteThem) {
+  std::mutex mutex;
+  std::vector<v1::Question> seen;
+  FakeLanguageTier language([&](int call, auto* context, const v1::GenerateRequest& request, auto* writer) {
+    {
+      std::lock_guard lock(mutex);
+      seen.push_back(request.question());
+    }
+    return Echo(call, context, request, writer);
+  });
+  StartGateway(language.target());
+  const std::string file = WriteFile("a.png", PngHeader(8, 8));
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"ask", "-i", file, "-q", "Q", "-n", "7"},
+        {"ask", "-i" + file, "-qQ", "-n7"},
+        {"ask", "--image=" + file, "--question=Q", "--max-new-tokens=7"},
+        {"--deadline", "5", "ask", file, "-q", "Q", "--max-new_tokens", "7"},
+        {"--json", "--deadline=5s", "ask", "-q", "Q", file, "-n", "3", "-n", "7"}}) {
+    const Finished ask = Diptych(arguments);
+    EXPECT_EQ(ask.exit_code, 0) << ask.err;
+    ASSERT_FALSE(seen.empty());
+    EXPECT_EQ(seen.back().images_size(), 1);
+    EXPECT_EQ(seen.back().generation().max_new_tokens(), 7);
+    EXPECT_EQ(seen.back().turns(0).text(), "Q");
+  }
+  EXPECT_EQ(Diptych({"ask", "-p", "[INST] x [/INST]"}).exit_code, 0);
+  EXPECT_EQ(seen.back().prompt(), "[INST] x [/INST]") << "one text, not a list";
+}
+
+TEST_F(AskCommandTest, MisspeltCommandsAndFlagsAreGuessed) {
+  const Finished command = Diptych({"aks", "a.png"});
+  EXPECT_EQ(command.exit_code, 2);
+  EXPECT_NE(command.err.find("did you mean ask?"), std::string::npos) << command.err;
+  const Finished flag = Diptych({"ask", "--qestion", "Q"});
+  EXPECT_EQ(flag.exit_code, 2);
+  EXPECT_NE(flag.err.find("did you mean --question?"), std::string::npos) << flag.err;
+  EXPECT_NE(Diptych({}).err.find("a command is missing"), std::string::npos);
+  for (const char* deadline : {"soon", "0", "-1", "nan", "inf", "5 parsecs"}) {
+    EXPECT_EQ(Diptych({"ask", "--deadline", deadline, "-q", "Q"}).exit_code, 2) << deadline;
+  }
+}
+
 TEST_F(AskCommandTest, ADeadlineThatPassesIsAFailure) {
   FakeLanguageTier language([](int, grpc::ServerContext* context, const auto&, auto*) {
     while (!context->IsCancelled()) std::this_thread::yield();

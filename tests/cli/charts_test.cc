@@ -228,6 +228,15 @@ TEST(LoadTest, CountsWhatWasRefusedApartFromErrors) {
   EXPECT_THAT(LoadText(report), HasSubstr("5 requests in 10.00 s: 2 answered, 1 refused"));
 }
 
+TEST(LoadTest, ARateLimitIsNotAFullServer) {
+  const absl::Status limited =
+      RetryLater(absl::StatusCode::kResourceExhausted, reason::kRateLimited, "", absl::Seconds(1));
+  const LoadReport report = Tally({{.status = limited}, {.status = limited}}, 1);
+  EXPECT_EQ(report.refused, 0);
+  EXPECT_EQ(report.errors.at("RATE_LIMITED"), 2);
+  EXPECT_THAT(LoadText(report), HasSubstr("0 refused because the server was full, 2 RATE_LIMITED (over the rate"));
+}
+
 TEST(ImageTest, PngComesBackAsItWent) {
   const Image drawn = DrawnImage(7, 40);
   const auto png = WritePng(drawn);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <mutex>
+#include <tuple>
 
 #include "cli/connection/client.h"
 #include "common/grpc_status.h"
@@ -129,6 +130,74 @@ TEST_F(CommandsTest, StatusShowsTheLoadOfTheTiers) {
 TEST_F(CommandsTest, StatusOfNothingIsExitCodeThree) {
   server_ = testing::DeadTarget();
   for (const char* command : {"status", "models", "doctor"}) EXPECT_EQ(Diptych({command}).exit_code, 3) << command;
+}
+
+TEST_F(CommandsTest, AnAddressWhereNobodyAnswersIsExplained) {
+  gateway::Options options;
+  options.http_listen = "127.0.0.1:0";
+  StartGateway(testing::DeadTarget(), options);
+  const std::string http = "127.0.0.1:" + std::to_string(gateway_->http_port());
+  FakeLanguageTier tier;
+  for (const auto& [server, words, remedy] :
+       {std::tuple<std::string, std::string, std::string>{testing::DeadTarget(), "nothing listens at", "make serve"},
+        {http, http + " speaks HTTP, not gRPC", "7000 by default"},
+        {"no.such.host.invalid:7000", "the name no.such.host.invalid is not known", "spelled"},
+        {"http://127.0.0.1:8080", "without \"http://\"", "gRPC port"},
+        {"https://gateway.example", "without \"https://\"", "--tls_ca"},
+        {"grpc://127.0.0.1:7000", "without \"grpc://\"", "Give --server 127.0.0.1:7000"},
+        {"127.0.0.1:80000", "\"80000\" is no port", "up to 65535"},
+        {"127.0.0.1:http", "\"http\" is no port", "up to 65535"},
+        {tier.target(), "is no gateway", "not a tier's"}}) {
+    server_ = server;
+    for (const char* command : {"status", "models"}) {
+      const Finished finished = Diptych({command});
+      EXPECT_EQ(finished.exit_code, 3) << server << finished.err;
+      EXPECT_EQ(finished.err.find("diptych: UNREACHABLE: "), 0u) << finished.err;
+      EXPECT_NE(finished.err.find(words), std::string::npos) << finished.err;
+      EXPECT_NE(finished.err.find(remedy), std::string::npos) << finished.err;
+    }
+  }
+  server_ = http;
+  const auto error = JsonLines(Diptych({"models", "--json"}).err)[0]["error"];
+  EXPECT_EQ(error["reason"], "UNREACHABLE");
+  EXPECT_NE(error["remedy"], "");
+}
+
+TEST_F(CommandsTest, StatusDoesNotBlameATierForAKey) {
+  FakeLanguageTier language;
+  gateway::Options options;
+  options.api_keys_file = WriteFile("keys.json", R"({"keys": {"first": {"sha256":
+      "9e24b55356ef2a121ab5fd1a3ee8a3c9191e837f3853e399a369e9044ff183f7"}}})");
+  StartGateway(language.target(), options);
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"status"}, {"status", "--api_key", "wrong"}, {"status", "--json"}}) {
+    const Finished status = Diptych(arguments);
+    EXPECT_EQ(status.exit_code, 1);
+    EXPECT_EQ(status.out.find("language"), std::string::npos) << status.out;
+    EXPECT_NE(status.err.find("INVALID_API_KEY"), std::string::npos) << status.err;
+  }
+}
+
+TEST_F(CommandsTest, ChatTakesOtherImages) {
+  FakeLanguageTier language([](int, auto*, const v1::GenerateRequest& request, auto* writer) {
+    const v1::Question& question = request.question();
+    const std::string text =
+        std::to_string(question.images_size()) + " images, " + std::to_string(question.turns_size()) + " turns";
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage(text, 5));
+    writer->Write(FinishedMessage(text));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const std::string image = WriteFile("a cat.png", testing::PngHeader(8, 8));
+  const Finished chat = Diptych({"chat", image}, "a\nb\n/image " + image + "\nc\n/clear\nd\n/quit\nnever\n");
+  EXPECT_EQ(chat.exit_code, 0) << chat.err;
+  EXPECT_EQ(chat.out, "1 images, 1 turns\n1 images, 3 turns\n1 images, 1 turns\n1 images, 1 turns\n");
+  const Finished wrong = Diptych({"chat"}, "/image /no/such.png\n/imgae x\na\n");
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_EQ(wrong.out, "0 images, 1 turns\n") << "it goes on";
+  EXPECT_NE(wrong.err.find("/no/such.png: there is no such file"), std::string::npos) << wrong.err;
+  EXPECT_NE(wrong.err.find("did you mean /image?"), std::string::npos) << wrong.err;
 }
 
 TEST_F(CommandsTest, DoctorIsContentWithAHealthySystem) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "cli/questions/answer_table.h"
+
 namespace diptych::cli {
 namespace {
 
@@ -23,6 +25,45 @@ TEST(TextTest, ShortenCutsBetweenCharacters) {
 TEST(TextTest, TableAlignsByCharactersNotBytes) {
   EXPECT_EQ(FormatTable({"a", "n"}, {{"\xc3\xa9\xc3\xa9", "1"}, {"x", "12"}}, {1}),
             "a    n\n\xc3\xa9\xc3\xa9   1\nx   12\n");
+}
+
+TEST(TextTest, WideCharactersTakeTwoColumnsAndMarksNone) {
+  EXPECT_EQ(Columns("猫"), 2u);
+  EXPECT_EQ(Columns("e\xcc\x81"), 1u) << "e and a combining accent";
+  EXPECT_EQ(Columns("🐈a"), 3u);
+  EXPECT_EQ(Columns("\xff\xfe"), 2u) << "no UTF-8";
+  EXPECT_EQ(Shorten("猫猫猫", 4), "猫…") << "half a character is not shown";
+  EXPECT_EQ(PadRight("猫", 4), "猫  ");
+  EXPECT_EQ(PadLeft("猫", 4), "  猫");
+  EXPECT_EQ(Shorten("abc", 0), "");
+}
+
+TEST(TextTest, OneLineHoldsNoNewlines) {
+  EXPECT_EQ(OneLine("a\nb\tc\x1b"), "a b c?");
+}
+
+TEST(TextTest, WrapsAtSpaces) {
+  EXPECT_EQ(WrapText("one two three", 7), (std::vector<std::string>{"one two", "three"}));
+  EXPECT_EQ(WrapText("猫猫猫猫 a", 5), (std::vector<std::string>{"猫猫", "猫猫 a"}));
+  EXPECT_EQ(WrapText("a\n\nb", 9), (std::vector<std::string>{"a", "", "b"}));
+  EXPECT_EQ(WrapText("", 9), (std::vector<std::string>{""}));
+}
+
+TEST(AnswerTableTest, IsWholeWithoutATerminal) {
+  const AnswerTable table(5, 20, 0);
+  const std::string answer(200, 'a');
+  EXPECT_NE(table.Row({"a.png", "Q", answer, "3", "1 ms"}).find(answer), std::string::npos);
+}
+
+TEST(AnswerTableTest, FillsTheTerminalAndNoMore) {
+  for (const size_t columns : {20u, 40u, 59u, 80u, 200u}) {
+    const AnswerTable table(12, 30, columns);
+    for (const std::string& line : WrapText(table.Header() + table.Row({"猫猫猫猫猫猫猫猫.png", std::string(90, 'q'),
+                                                                        std::string(300, 'a') + "\nb", "12", "1.24 s"}),
+                                            100000)) {
+      EXPECT_LE(Columns(line), columns) << line;
+    }
+  }
 }
 
 TEST(TextTest, NumbersAreReadable) {

@@ -69,7 +69,7 @@ class ServeTest : public ::testing::Test {
 };
 
 TEST_F(ServeTest, ServesUntilItIsToldToStopAndLeavesNothingBehind) {
-  testing::ChildProcess serve(Command({testing::kDemoModel, "--vision_replicas=2", "--language.max_batch=4"}));
+  testing::ChildProcess serve(Command({testing::kDemoModel, "--vision_replicas=2", "--", "--language.max_batch=4"}));
   ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
   EXPECT_NE(Ask(serve).out.find("red"), std::string::npos) << serve.err();
   const auto children = ChildrenOf(serve.pid());
@@ -80,7 +80,7 @@ TEST_F(ServeTest, ServesUntilItIsToldToStopAndLeavesNothingBehind) {
 }
 
 TEST_F(ServeTest, ATierThatDiesIsStartedAgain) {
-  testing::ChildProcess serve(Command({testing::kDemoModel}));
+  testing::ChildProcess serve(Command({testing::kDemoModel, "--vision.max_batch=4"}));
   ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
   for (const auto& [name, pid] : ChildrenOf(serve.pid())) {
     if (name == "(language_servic)") kill(pid, SIGKILL);
@@ -109,7 +109,7 @@ TEST_F(ServeTest, ATierThatCannotStartSaysWhyInItsOwnWords) {
 }
 
 TEST_F(ServeTest, AFlagOfNoTierIsRefused) {
-  const testing::Finished serve = testing::RunProgram(Command({testing::kDemoModel, "--max_batch=4"}));
+  const testing::Finished serve = testing::RunProgram(Command({testing::kDemoModel, "--", "--max_batch=4"}));
   EXPECT_EQ(serve.exit_code, 2);
   EXPECT_NE(serve.err.find("--vision.NAME=VALUE"), std::string::npos) << serve.err;
 }

@@ -12,15 +12,15 @@
 
 #include "gateway/image_urls/public_address.h"
 #include "tests/gateway/gateway_fixture.h"
-#include "tests/testing/child_process.h"
 #include "tests/testing/paths.h"
 #include "tests/testing/sample_images.h"
+#include "tests/testing/web_server.h"
 
 namespace diptych::gateway {
 namespace {
 
-using testing::ChildProcess;
 using testing::FakeLanguageTier;
+using testing::WebServer;
 
 const std::string kImage = "models/demo/samples/red_circle_blue_star.png";
 
@@ -28,43 +28,6 @@ bool IsLoopback(const sockaddr& address) {
   return address.sa_family == AF_INET &&
          ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr) == INADDR_LOOPBACK;
 }
-
-// The server and the authority that signed its certificate.
-class WebServer {
- public:
-  WebServer() : folder_(::testing::TempDir() + "/diptych_https_" + std::to_string(::getpid())) {
-    std::filesystem::create_directories(folder_);
-    const std::string commands =
-        "cd '" + folder_ +
-        "' && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=web "
-        "-addext subjectAltName=IP:127.0.0.1,DNS:localhost >log 2>&1";
-    if (std::system(commands.c_str()) != 0) return;
-    process_ = std::make_unique<ChildProcess>(std::vector<std::string>{
-        "/usr/bin/env", "python3", testing::RepositoryPath("tests/gateway/image_urls/https_server.py"),
-        folder_ + "/cert.pem", folder_ + "/key.pem", testing::RepositoryPath(kImage)});
-    if (!process_->WaitForOutput(".\n")) return;
-    port_ = std::atoi(process_->out().substr(5).c_str());
-  }
-  ~WebServer() {
-    process_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
-  int port() const { return port_; }
-  std::string authority() const { return folder_ + "/cert.pem"; }
-  std::string Url(const std::string& path, const std::string& host = "127.0.0.1") const {
-    return "https://" + host + ":" + std::to_string(port_) + "/" + path;
-  }
-  bool WasAsked(const std::string& path) const {
-    return process_->out().find("GET /" + path + "\n") != std::string::npos;
-  }
-  void AwaitAsked(const std::string& path) { EXPECT_TRUE(process_->WaitForOutput("GET /" + path + "\n")); }
-
- private:
-  const std::string folder_;
-  std::unique_ptr<ChildProcess> process_;
-  int port_ = 0;
-};
 
 class ImageUrlRpcTest : public GatewayFixture {
  protected:

@@ -1,0 +1,190 @@
+#include "cli/command_line/arguments.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "cli/command_line/nearest_word.h"
+#include "cli/command_line/option_table.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+constexpr char kNothingMore[] = "--";
+
+bool LooksLikeFlag(const std::string& argument) {
+  const bool number = argument.size() > 1 && (absl::ascii_isdigit(argument[1]) || argument[1] == '.');
+  return argument.size() > 1 && argument[0] == '-' && !number;
+}
+
+bool NamesAnImage(const std::string& argument) {
+  std::error_code error;
+  const auto type = std::filesystem::status(argument, error).type();
+  return argument == "-" || absl::StartsWith(argument, "https://") || type == std::filesystem::file_type::regular ||
+         type == std::filesystem::file_type::fifo;
+}
+
+// "ask": the words behind the program's name.
+std::string PathOf(const CLI::App& app) {
+  if (app.get_parent() == nullptr) return "";
+  const std::string above = PathOf(*app.get_parent());
+  return absl::StrCat(above, above.empty() ? "" : " ", app.get_name());
+}
+
+std::string DidYouMean(const std::string& word) {
+  return word.empty() ? "" : absl::StrCat("; did you mean ", word, "?");
+}
+
+// A flag as it was typed, taken apart.
+struct Flag {
+  std::string name;   // "--image" or "-i", underscores
+  std::string value;  // "--image=VALUE", "-iVALUE"
+  bool has_value = false;
+};
+
+Flag ReadFlag(const std::string& argument) {
+  if (!absl::StartsWith(argument, "--")) {
+    return {.name = argument.substr(0, 2), .value = argument.substr(2), .has_value = argument.size() > 2};
+  }
+  const size_t equals = argument.find('=');
+  const std::string name = argument.substr(0, equals);
+  Flag flag{.name = absl::StrCat("--", absl::StrReplaceAll(name.substr(2), {{"-", "_"}})), .value = ""};
+  if (equals == std::string::npos) return flag;
+  flag.value = argument.substr(equals + 1);
+  flag.has_value = true;
+  return flag;
+}
+
+class Arrangement {
+ public:
+  Arrangement(const CLI::App& root, const std::vector<std::string>& typed) : app_(&root), typed_(typed) {}
+
+  absl::StatusOr<std::vector<std::string>> Run() {
+    for (next_ = 0; next_ < typed_.size();) {
+      const std::string& argument = typed_[next_++];
+      if (argument == kNothingMore) {
+        while (next_ < typed_.size()) DIPTYCH_RETURN_IF_ERROR(TakeBare(typed_[next_++]));
+      } else if (LooksLikeFlag(argument)) {
+        DIPTYCH_RETURN_IF_ERROR(TakeFlag(argument));
+      } else if (!CommandsOf(*app_).empty()) {
+        DIPTYCH_RETURN_IF_ERROR(TakeCommand(argument));
+      } else {
+        DIPTYCH_RETURN_IF_ERROR(TakeBare(argument));
+      }
+    }
+    return std::move(arranged_);
+  }
+
+ private:
+  absl::Status TakeCommand(const std::string& argument) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : CommandsOf(*app_)) {
+      names.push_back(command->get_name());
+      if (names.back() != argument) continue;
+      app_ = command;
+      arranged_.push_back(argument);
+      if (CommandsOf(*app_).empty()) arranged_.insert(arranged_.end(), moved_.begin(), moved_.end());
+      return absl::OkStatus();
+    }
+    const std::string path = PathOf(*app_);
+    return absl::InvalidArgumentError(absl::StrCat("there is no command ", path, path.empty() ? "" : " ", argument,
+                                                   DidYouMean(NearestWord(argument, names))));
+  }
+
+  absl::Status TakeBare(const std::string& argument) {
+    if (const CLI::Option* images = BareArgumentsOf(*app_)) {
+      Append(LongNameOf(*images), argument);
+      return absl::OkStatus();
+    }
+    if (!app_->get_options([](const CLI::Option* option) { return option->get_positional(); }).empty()) {
+      arranged_.push_back(argument);
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(absl::StrCat(PathOf(*app_), " takes no argument \"", argument, "\""));
+  }
+
+  absl::Status TakeFlag(const std::string& argument) {
+    Flag flag = ReadFlag(argument);
+    const CLI::Option* option = Find(*app_, flag.name);
+    const bool of_later_command = option == nullptr;
+    if (of_later_command) option = FindCommon(*app_, flag.name);
+    if (option == nullptr && app_->get_allow_extras() && absl::StrContains(flag.name, ".")) {
+      arranged_.push_back(argument);  // a flag of a tier's own
+      return absl::OkStatus();
+    }
+    if (option == nullptr) return NoSuchFlag(argument.substr(0, argument.find('=')), flag.name);
+    auto& to = of_later_command ? moved_ : arranged_;
+    if (!TakesValue(*option)) {
+      const bool is_short = !absl::StartsWith(argument, "--");
+      to.push_back(is_short ? argument : flag.has_value ? absl::StrCat(flag.name, "=", flag.value) : flag.name);
+      return absl::OkStatus();
+    }
+    if (!flag.has_value) {
+      if (next_ == typed_.size()) {
+        return absl::InvalidArgumentError(absl::StrCat(flag.name, " takes a value: ", option->get_description()));
+      }
+      flag.value = typed_[next_++];
+    }
+    to.insert(to.end(), {flag.name, flag.value});
+    if (IsList(*option)) TakeFurtherValues(*option, flag.name);
+    return absl::OkStatus();
+  }
+
+  void TakeFurtherValues(const CLI::Option& option, const std::string& name) {
+    const CLI::Option* images = BareArgumentsOf(*app_);
+    for (; next_ < typed_.size() && !LooksLikeFlag(typed_[next_]); ++next_) {
+      const bool is_image = images != nullptr && &option != images && NamesAnImage(typed_[next_]);
+      Append(is_image ? LongNameOf(*images) : name, typed_[next_]);
+    }
+  }
+
+  absl::Status NoSuchFlag(const std::string& typed, const std::string& name) const {
+    std::vector<std::string> names;
+    const auto add = [&names](const CLI::App& app) {
+      for (const CLI::Option* option : OptionsOf(app)) names.push_back(LongNameOf(*option));
+    };
+    add(*app_);
+    const std::string path = PathOf(*app_);
+    if (path.empty() && !CommandsOf(*app_).empty()) add(*CommandsOf(*app_).front());
+    return absl::InvalidArgumentError(absl::StrCat(path.empty() ? "there is" : absl::StrCat(path, " has"), " no flag ",
+                                                   typed, DidYouMean(NearestWord(name, names))));
+  }
+
+  static const CLI::Option* Find(const CLI::App& app, const std::string& name) {
+    for (const CLI::Option* option : OptionsOf(app)) {
+      if (option->check_name(name)) return option;
+    }
+    return nullptr;
+  }
+
+  static const CLI::Option* FindCommon(const CLI::App& app, const std::string& name) {
+    for (const CLI::App* command : CommandsOf(app)) {
+      const CLI::Option* option = Find(*command, name);
+      if (option != nullptr && option->get_group() == kCommonGroup) return option;
+    }
+    return nullptr;
+  }
+
+  void Append(const std::string& name, const std::string& value) { arranged_.insert(arranged_.end(), {name, value}); }
+
+  const CLI::App* app_;  // the command that the arguments so far name
+  const std::vector<std::string>& typed_;
+  size_t next_ = 0;
+  std::vector<std::string> arranged_, moved_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ArrangeArguments(const CLI::App& root, const std::vector<std::string>& typed) {
+  return Arrangement(root, typed).Run();
+}
+
+}  // namespace diptych::cli

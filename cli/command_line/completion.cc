@@ -1,0 +1,265 @@
+#include "cli/command_line/completion.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "cli/command_line/option_table.h"
+
+namespace diptych::cli {
+namespace {
+
+using CommandPath = std::vector<const CLI::App*>;  // without the program itself
+
+std::string Words(const CommandPath& path) {
+  return absl::StrJoin(path, " ", [](std::string* out, const CLI::App* app) { out->append(app->get_name()); });
+}
+
+// The commands that take options, each with the way to it.
+void ForEachCommand(const CLI::App& app, const CommandPath& above,
+                    const std::function<void(const CommandPath&, const CLI::App&)>& visit) {
+  for (const CLI::App* command : CommandsOf(app)) {
+    CommandPath path = above;
+    path.push_back(command);
+    visit(path, *command);
+    ForEachCommand(*command, path, visit);
+  }
+}
+
+std::vector<std::string> FlagsOf(const CLI::Option& option) {
+  std::vector<std::string> flags;
+  for (const std::string& name : option.get_snames()) flags.push_back("-" + name);
+  for (const std::string& name : option.get_lnames()) flags.push_back("--" + name);
+  return flags;
+}
+
+std::string CommandNames(const CLI::App& app) {
+  return absl::StrJoin(CommandsOf(app), " ",
+                       [](std::string* out, const CLI::App* command) { out->append(command->get_name()); });
+}
+
+bool IsFile(const CLI::Option& option) {
+  return TypeOf(option) == kFileType;
+}
+
+std::vector<std::string> PositionalChoices(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options([](const CLI::Option* o) { return o->get_positional(); })) {
+    return ChoicesOf(*option);
+  }
+  return {};
+}
+
+// What completes the value of an option, as a shell function of the bash script.
+std::string BashValue(const CLI::Option& option) {
+  if (IsFile(option)) return "_diptych_files";
+  if (TypeOf(option) == kFolderType) return "_diptych_folders";
+  if (const auto choices = ChoicesOf(option); !choices.empty()) {
+    return absl::StrCat("_diptych_words \"", absl::StrJoin(choices, " "), "\"");
+  }
+  return ":";
+}
+
+std::string BashCommand(const CommandPath& path, const CLI::App& command) {
+  std::string text = absl::StrCat("    \"", Words(path), "\")\n      case $previous in\n");
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : OptionsOf(command)) {
+    const auto names = FlagsOf(*option);
+    flags.insert(flags.end(), names.begin(), names.end());
+    if (!TakesValue(*option)) continue;
+    absl::StrAppend(&text, "        ", absl::StrJoin(names, "|"), ") ", BashValue(*option), "; return ;;\n");
+  }
+  const std::string words =
+      CommandsOf(command).empty() ? absl::StrJoin(PositionalChoices(command), " ") : CommandNames(command);
+  absl::StrAppend(&text, "      esac\n      flags=\"", absl::StrJoin(flags, " "), "\"\n      words=\"", words, "\"\n");
+  if (BareArgumentsOf(command) != nullptr) absl::StrAppend(&text, "      files=yes\n");
+  return text + "      ;;\n";
+}
+
+// The flags of the Common group that are followed by a value: a command may stand behind them.
+std::string CommonValueFlags(const CLI::App& root) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : OptionsOf(*CommandsOf(root).front())) {
+    if (option->get_group() != kCommonGroup || !TakesValue(*option)) continue;
+    for (const std::string& flag : FlagsOf(*option)) flags.push_back(flag);
+  }
+  return absl::StrJoin(flags, "|");
+}
+
+constexpr char kBashHead[] = R"(# bash completion for diptych, made by `diptych completion bash`.
+_diptych_words() { COMPREPLY=($(compgen -W "$1" -- "$current")); }
+_diptych_files() {
+  compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen -f -- "$current")
+}
+_diptych_folders() {
+  compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen -d -- "$current")
+}
+_diptych() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command="" flags="" words="" files="" i word
+  COMPREPLY=()
+  # bash takes --flag=value apart at the equals sign.
+  if [ "$current" = "=" ]; then current=""; elif [ "$previous" = "=" ]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=${COMP_WORDS[i]}
+    case $word in
+)";
+
+constexpr char kBashTail[] = R"(  esac
+  case $current in
+    -*) _diptych_words "$flags" ;;
+    *) if [ -n "$files" ]; then _diptych_files; else _diptych_words "$words"; fi ;;
+  esac
+}
+complete -F _diptych diptych
+)";
+
+std::string ZshText(const std::string& text) {
+  return absl::StrReplaceAll(text,
+                             {{"\\", "\\\\"}, {"[", "\\["}, {"]", "\\]"}, {":", "\\:"}, {"'", "'\\''"}, {"\n", " "}});
+}
+
+std::string ZshValue(const CLI::Option& option) {
+  if (!TakesValue(option)) return "";
+  const auto choices = ChoicesOf(option);
+  const std::string action = IsFile(option)                  ? "_files"
+                             : TypeOf(option) == kFolderType ? "_files -/"
+                             : !choices.empty()              ? absl::StrCat("(", absl::StrJoin(choices, " "), ")")
+                                                             : "";
+  return absl::StrCat(":", ZshText(TypeOf(option)), ":", action);
+}
+
+std::string ZshOption(const CLI::Option& option) {
+  const auto flags = FlagsOf(option);
+  const std::string repeat = IsList(option) ? "*" : "";
+  std::string lines;
+  for (const std::string& flag : flags) {
+    const std::string others = IsList(option) ? "" : absl::StrCat("(", absl::StrJoin(flags, " "), ")");
+    absl::StrAppend(&lines, " \\\n        '", repeat, others, flag, "[", ZshText(option.get_description()), "]",
+                    ZshValue(option), "'");
+  }
+  return lines;
+}
+
+std::string ZshCommands(const CLI::App& app) {
+  std::string text = "local -a commands=(";
+  for (const CLI::App* command : CommandsOf(app)) {
+    absl::StrAppend(&text, "\n      '", command->get_name(), ":", ZshText(command->get_description()), "'");
+  }
+  return text + ")\n";
+}
+
+// The body of a function for one level of commands.
+std::string ZshFunction(const std::string& name, const CLI::App& app) {
+  std::string text = absl::StrCat(name, "() {\n");
+  if (CommandsOf(app).empty()) {
+    absl::StrAppend(&text, "  _arguments");
+    for (const CLI::Option* option : OptionsOf(app)) text += ZshOption(*option);
+    if (BareArgumentsOf(app) != nullptr) absl::StrAppend(&text, " \\\n        '*:image:_files'");
+    const auto choices = PositionalChoices(app);
+    if (!choices.empty()) absl::StrAppend(&text, " \\\n        '1: :(", absl::StrJoin(choices, " "), ")'");
+    return text + "\n}\n";
+  }
+  absl::StrAppend(&text, "  local context state state_descr line\n  typeset -A opt_args\n  ", ZshCommands(app),
+                  "  _arguments -C '1:command:->command' '*::argument:->argument'\n"
+                  "  case $state in\n    command) _describe command commands ;;\n    argument) case $words[1] in\n");
+  for (const CLI::App* command : CommandsOf(app)) {
+    absl::StrAppend(&text, "      ", command->get_name(), ") ", name, "_", command->get_name(), " ;;\n");
+  }
+  text += "    esac ;;\n  esac\n}\n";
+  for (const CLI::App* command : CommandsOf(app)) {
+    text += ZshFunction(absl::StrCat(name, "_", command->get_name()), *command);
+  }
+  return text;
+}
+
+std::string FishText(const std::string& text) {
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}, {"\n", " "}}), "'");
+}
+
+// True behind this command.
+std::string FishCondition(const CommandPath& path) {
+  return absl::StrJoin(path, "; and ", [](std::string* out, const CLI::App* command) {
+    absl::StrAppend(out, "__fish_seen_subcommand_from ", command->get_name());
+  });
+}
+
+std::string FishOption(const std::string& begin, const CLI::Option& option) {
+  std::string line = begin;
+  for (const std::string& name : option.get_snames()) absl::StrAppend(&line, " -s ", name);
+  for (const std::string& name : option.get_lnames()) absl::StrAppend(&line, " -l ", name);
+  const auto choices = ChoicesOf(option);
+  if (IsFile(option)) {
+    absl::StrAppend(&line, " -r -F");
+  } else if (TypeOf(option) == kFolderType) {
+    absl::StrAppend(&line, " -x -a '(__fish_complete_directories)'");
+  } else if (TakesValue(option)) {
+    absl::StrAppend(&line, " -x", choices.empty() ? "" : absl::StrCat(" -a '", absl::StrJoin(choices, " "), "'"));
+  }
+  return absl::StrCat(line, " -d ", FishText(option.get_description()), "\n");
+}
+
+std::string FishCommand(const CommandPath& path, const CLI::App& command) {
+  const std::string begin = absl::StrCat("complete -c diptych -n '", FishCondition(path), "'");
+  const CommandPath above(path.begin(), path.end() - 1);
+  const std::string where = above.empty() ? "__fish_use_subcommand"
+                                          : absl::StrCat(FishCondition(above), "; and not __fish_seen_subcommand_from ",
+                                                         CommandNames(*above.back()));
+  std::string text = absl::StrCat("complete -c diptych -n '", where, "' -a ", command.get_name(), " -d ",
+                                  FishText(command.get_description()), "\n");
+  if (BareArgumentsOf(command) != nullptr) absl::StrAppend(&text, begin, " -F\n");
+  const auto choices = PositionalChoices(command);
+  if (!choices.empty()) absl::StrAppend(&text, begin, " -a '", absl::StrJoin(choices, " "), "'\n");
+  for (const CLI::Option* option : OptionsOf(command)) text += FishOption(begin, *option);
+  return text;
+}
+
+}  // namespace
+
+std::string BashCompletion(const CLI::App& root) {
+  std::string text = absl::StrCat(kBashHead, "      ", CommonValueFlags(root),
+                                  ") i=$((i + 1)); [ \"${COMP_WORDS[i]}\" != \"=\" ] || i=$((i + 1)) ;;\n"
+                                  "      -*) ;;\n      *) case \"$command $word\" in\n");
+  std::vector<std::string> paths;
+  ForEachCommand(root, {}, [&](const CommandPath& path, const CLI::App&) {
+    const std::string words = Words(path);
+    paths.push_back(absl::StrCat("\"", path.size() == 1 ? " " : "", words, "\""));
+  });
+  absl::StrAppend(&text, "          ", absl::StrJoin(paths, "|"),
+                  ") command=${command:+$command }$word ;;\n        esac ;;\n    esac\n  done\n  case $command in\n");
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : OptionsOf(root)) {
+    for (const std::string& flag : FlagsOf(*option)) flags.push_back(flag);
+  }
+  for (const CLI::Option* option : OptionsOf(*CommandsOf(root).front())) {
+    if (option->get_group() == kCommonGroup) flags.push_back(LongNameOf(*option));
+  }
+  absl::StrAppend(&text, "    \"\")\n      flags=\"", absl::StrJoin(flags, " "), "\"\n      words=\"",
+                  CommandNames(root), "\"\n      ;;\n");
+  ForEachCommand(root, {},
+                 [&](const CommandPath& path, const CLI::App& command) { text += BashCommand(path, command); });
+  return text + kBashTail;
+}
+
+std::string ZshCompletion(const CLI::App& root) {
+  return absl::StrCat("#compdef diptych\n# zsh completion for diptych, made by `diptych completion zsh`.\n",
+                      ZshFunction("_diptych", root),
+                      "if [ \"$funcstack[1]\" = _diptych ]; then _diptych \"$@\"; else compdef _diptych diptych; fi\n");
+}
+
+std::string FishCompletion(const CLI::App& root) {
+  std::string text =
+      "# fish completion for diptych, made by `diptych completion fish`.\n"
+      "complete -c diptych -f\n";
+  for (const CLI::Option* option : OptionsOf(root)) {
+    text += FishOption("complete -c diptych -n '__fish_use_subcommand'", *option);
+  }
+  ForEachCommand(root, {},
+                 [&](const CommandPath& path, const CLI::App& command) { text += FishCommand(path, command); });
+  return text;
+}
+
+}  // namespace diptych::cli

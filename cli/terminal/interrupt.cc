@@ -1,0 +1,122 @@
+#include "cli/terminal/interrupt.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "absl/time/clock.h"
+
+namespace diptych::cli {
+namespace {
+
+std::atomic<bool> interrupted = false;
+int wake_pipe[2] = {-1, -1};  // the handler writes, the watcher reads
+
+// Outlives main, as the watcher does.
+struct Listeners {
+  std::mutex mutex;
+  std::set<const std::function<void()>*> all;
+};
+Listeners& TheListeners() {
+  static Listeners& listeners = *new Listeners;
+  return listeners;
+}
+
+void End(int) {
+  _exit(kInterrupted);
+}
+std::atomic<void (*)(int)> second_end{&End};
+
+void OnSignal(int) {
+  const int saved = errno;
+  if (interrupted.exchange(true)) second_end.load()(SIGINT);
+  const char byte = 0;
+  (void)!write(wake_pipe[1], &byte, 1);
+  errno = saved;
+}
+
+void TellListeners() {
+  Listeners& listeners = TheListeners();
+  std::lock_guard lock(listeners.mutex);
+  for (const auto* then : listeners.all) (*then)();
+}
+
+void Watch() {
+  for (;;) {
+    char byte;
+    const ssize_t got = read(wake_pipe[0], &byte, 1);
+    if (got == 1) TellListeners();
+    if (got == 0 || (got < 0 && errno != EINTR)) return;
+  }
+}
+
+bool StartWatching() {
+  if (pipe2(wake_pipe, O_CLOEXEC) != 0) return false;
+  // SIGINT is for the other threads, so that what they wait for ends.
+  sigset_t interrupt, before;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+  std::thread(Watch).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return true;
+}
+
+}  // namespace
+
+void CatchInterrupts() {
+  static const bool kWatched = StartWatching();
+  struct sigaction action = {};
+  if (!kWatched || sigaction(SIGINT, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) return;
+  action = {};
+  action.sa_handler = OnSignal;  // without SA_RESTART: a read from a terminal or pipe ends, too
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+void OnSecondInterrupt(void (*end)(int signal)) {
+  second_end = end;
+}
+
+bool Interrupted() {
+  return interrupted;
+}
+
+void ForgetInterrupt() {
+  interrupted = false;
+}
+
+bool SleepUnlessInterrupted(absl::Duration duration) {
+  constexpr absl::Duration kStep = absl::Milliseconds(50);
+  for (const absl::Time end = absl::Now() + duration; !Interrupted() && absl::Now() < end;) {
+    absl::SleepFor(std::min(kStep, end - absl::Now()));
+  }
+  return !Interrupted();
+}
+
+absl::Status CheckInterrupt() {
+  return Interrupted() ? absl::CancelledError("interrupted") : absl::OkStatus();
+}
+
+OnInterrupt::OnInterrupt(std::function<void()> then) : then_(std::move(then)) {
+  Listeners& listeners = TheListeners();
+  std::lock_guard lock(listeners.mutex);
+  listeners.all.insert(&then_);
+  if (Interrupted()) then_();
+}
+
+OnInterrupt::~OnInterrupt() {
+  Listeners& listeners = TheListeners();
+  std::lock_guard lock(listeners.mutex);
+  listeners.all.erase(&then_);
+}
+
+}  // namespace diptych::cli

@@ -1,0 +1,45 @@
+// Ctrl-C as a wish that the running command ends, with what it has so far.
+#pragma once
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace diptych::cli {
+
+inline constexpr int kInterrupted = 130;  // exit code, as shells have it
+
+// From here on SIGINT is remembered instead of ending the program; a second one before ForgetInterrupt ends it at once.
+// May be called again.
+void CatchInterrupts();
+
+// Runs for the second SIGINT instead of ending the program; async-signal-safe, does not return.
+void OnSecondInterrupt(void (*end)(int signal));
+
+// Whether SIGINT has come. Thread-safe.
+bool Interrupted();
+
+// As if it had not come. While no command runs.
+void ForgetInterrupt();
+
+// Waits; false, at once, if SIGINT has come or comes.
+bool SleepUnlessInterrupted(absl::Duration duration);
+
+// CANCELLED if SIGINT has come, else OK.
+absl::Status CheckInterrupt();
+
+// Calls `then` when SIGINT comes, at once if it has come; on a thread that all share, so `then` must not wait. When it
+// is destroyed `then` does not run and will not. Thread-safe.
+class OnInterrupt {
+ public:
+  explicit OnInterrupt(std::function<void()> then);
+  ~OnInterrupt();
+  OnInterrupt(const OnInterrupt&) = delete;
+  OnInterrupt& operator=(const OnInterrupt&) = delete;
+
+ private:
+  const std::function<void()> then_;
+};
+
+}  // namespace diptych::cli

@@ -1,0 +1,86 @@
+#include "cli/terminal/progress.h"
+
+#include <chrono>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "cli/terminal/terminal.h"
+#include "cli/terminal/text.h"
+
+namespace diptych::cli {
+namespace {
+
+constexpr std::chrono::seconds kQuietAtFirst(2), kOnTerminal(1), kElsewhere(10);
+
+}  // namespace
+
+Progress::Progress(std::string what, size_t total, bool json)
+    : what_(std::move(what)),
+      total_(total),
+      json_(json),
+      terminal_(IsTerminal(stderr) && !json),
+      begin_(absl::Now()),
+      thread_([this] { Run(); }) {}
+
+Progress::~Progress() {
+  {
+    std::lock_guard lock(mutex_);
+    end_ = true;
+    Erase();
+  }
+  ended_.notify_all();
+  thread_.join();
+}
+
+void Progress::Step() {
+  std::lock_guard lock(mutex_);
+  ++done_;
+}
+
+std::string Progress::Text() {
+  std::lock_guard lock(mutex_);
+  Erase();
+  return Count();
+}
+
+std::string Progress::Count() const {
+  return total_ > 0 ? absl::StrCat(done_, " of ", total_, " ", what_) : what_;
+}
+
+void Progress::Run() {
+  std::unique_lock lock(mutex_);
+  const auto ended = [this] { return end_; };
+  if (ended_.wait_for(lock, kQuietAtFirst, ended)) return;
+  do {
+    Show();
+  } while (!ended_.wait_for(lock, terminal_ ? kOnTerminal : kElsewhere, ended));
+}
+
+void Progress::Show() {
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - begin_);
+  if (json_) {
+    std::fprintf(stderr, "{\"progress\":{\"done\":%zu,\"of\":%zu,\"seconds\":%.1f}}\n", done_, total_, seconds);
+    return;
+  }
+  const std::string line = absl::StrFormat("%s, %.0f s", Count(), seconds);
+  if (!terminal_) {
+    std::fprintf(stderr, "diptych: %s\n", line.c_str());
+    return;
+  }
+  Erase();
+  std::fputs(Styled(Style::kDim, Shorten(line, TerminalColumns() - 1), stderr).c_str(), stderr);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void Progress::Erase() {
+  if (!shown_) return;
+  std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+}  // namespace diptych::cli

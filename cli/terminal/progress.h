@@ -1,0 +1,54 @@
+// A counter on standard error for what takes its time.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "absl/time/time.h"
+
+namespace diptych::cli {
+
+// Nothing for the first two seconds; then "3 of 12 answered, 14 s". A terminal shows one line that changes every
+// second; anywhere else a line is written every ten seconds; with `json`, an object {"progress": {…}} instead of the
+// words. Thread-safe.
+class Progress {
+ public:
+  // `what` is how a step ends: "answered", "measured". With `total` 0 only the time is counted.
+  Progress(std::string what, size_t total, bool json);
+  // Leaves no trace on a terminal.
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void Step();
+  // "3 of 12 answered". Takes the line away, for it is printed where a command ends.
+  std::string Text();
+  // Takes the line away for as long as `print` runs, so that it may print.
+  template <typename Print>
+  void Around(Print&& print) {
+    std::lock_guard lock(mutex_);
+    Erase();
+    print();
+  }
+
+ private:
+  std::string Count() const;
+  void Run();
+  void Show();
+  void Erase();
+
+  const std::string what_;
+  const size_t total_;
+  const bool json_, terminal_;
+  const absl::Time begin_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  size_t done_ = 0;
+  bool end_ = false, shown_ = false;
+  std::thread thread_;
+};
+
+}  // namespace diptych::cli

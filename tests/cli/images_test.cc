@@ -1,0 +1,130 @@
+// Where images come from, and what is said when they do not.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "tests/cli/cli_fixture.h"
+#include "tests/testing/sample_images.h"
+#include "tests/testing/web_server.h"
+
+namespace diptych::cli {
+namespace {
+
+using testing::DeltaMessage;
+using testing::FakeLanguageTier;
+using testing::Finished;
+using testing::FinishedMessage;
+using testing::StartedMessage;
+
+class ImagesTest : public CliFixture {
+ protected:
+  void SetUp() override {
+    StartGateway(language_.target());
+    for (int i = 0; i < 100 && Diptych({"status"}).exit_code != 0; ++i) {
+    }
+  }
+
+  // Answers how many bytes the images have.
+  FakeLanguageTier language_{[](int, auto*, const v1::GenerateRequest& request, auto* writer) {
+    std::string sizes;
+    for (const v1::Image& image : request.question().images()) sizes += std::to_string(image.data().size()) + " ";
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage(sizes + "bytes", 5));
+    writer->Write(FinishedMessage(sizes + "bytes"));
+    return grpc::Status::OK;
+  }};
+  const std::string png_ = testing::PngHeader(8, 8);
+  const std::string bytes_ = std::to_string(png_.size()) + " bytes";
+};
+
+TEST_F(ImagesTest, ComesFromStandardInput) {
+  const Finished ask = Diptych({"ask", "--image", "-"}, png_);
+  EXPECT_EQ(ask.exit_code, 0) << ask.err;
+  EXPECT_EQ(ask.out, bytes_ + "\n");
+  const Finished table = Diptych({"ask", "-", "-q", "one?", "two?"}, png_);
+  EXPECT_EQ(table.exit_code, 0) << table.err;
+  ASSERT_EQ(Lines(table.out).size(), 3u) << table.out;
+  for (const int line : {1, 2}) {
+    EXPECT_EQ(Lines(table.out)[line].find("stdin"), 0u) << "read once, asked about twice: " << table.out;
+    EXPECT_NE(Lines(table.out)[line].find(bytes_), std::string::npos) << table.out;
+  }
+}
+
+TEST_F(ImagesTest, ComesFromAPipe) {
+  const std::string pipe = ::testing::TempDir() + "/diptych_images_test_pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  files_.push_back(pipe);
+  std::thread writer([&] { std::ofstream(pipe, std::ios::binary) << png_; });
+  const Finished ask = Diptych({"ask", pipe});
+  writer.join();
+  EXPECT_EQ(ask.out, bytes_ + "\n") << ask.err;
+}
+
+TEST_F(ImagesTest, MayStandWithoutAFlag) {
+  const std::string file = WriteFile("a.png", png_);
+  EXPECT_EQ(Diptych({"ask", file}).out, bytes_ + "\n");
+  EXPECT_EQ(Diptych({"ask", "-q", "What?", file, "--stream"}).out, bytes_ + "\n");
+  EXPECT_EQ(Diptych({"chat", file}, "Hello\n").out, bytes_ + "\n");
+  EXPECT_EQ(Lines(Diptych({"ask", file, file}).out).size(), 3u);
+}
+
+TEST_F(ImagesTest, ComesFromAnHttpsAddress) {
+  const testing::WebServer web;
+  if (web.port() == 0) GTEST_SKIP() << "no openssl or python3";
+  setenv("NO_PROXY", "*", 1);
+  setenv("SSL_CERT_FILE", web.authority().c_str(), 1);
+  const std::string size =
+      std::to_string(testing::ReadRepositoryFile("models/demo/samples/red_circle_blue_star.png").size());
+  for (const char* path : {"image", "hops/3", "image?with=query"}) {
+    const Finished ask = Diptych({"ask", web.Url(path)});
+    EXPECT_EQ(ask.out, size + " bytes\n") << path << ask.err;
+  }
+  for (const auto& [path, words] : {std::pair{"gone", "status 404"},
+                                    {"hops/9", "without end"},
+                                    {"to/http://127.0.0.1/image", "not https"},
+                                    {"said", "more than 256 MiB"},
+                                    {"nothing", "sends nothing"}}) {
+    const Finished ask = Diptych({"ask", web.Url(path)});
+    EXPECT_NE(ask.exit_code, 0) << path;
+    EXPECT_NE(ask.err.find(words), std::string::npos) << path << ": " << ask.err;
+  }
+  unsetenv("SSL_CERT_FILE");
+  EXPECT_NE(Diptych({"ask", web.Url("image")}).err.find("certificate is not accepted"), std::string::npos);
+  EXPECT_NE(Diptych({"ask", "https://127.0.0.1:1/a.png"}).err.find("does not take the connection"), std::string::npos);
+  EXPECT_NE(Diptych({"ask", "https://no.such.host.invalid/a.png"}).err.find("not known"), std::string::npos);
+}
+
+TEST_F(ImagesTest, WhatIsNoImageFileIsSaidInPlainWords) {
+  const std::string empty = WriteFile("empty.png", ""), file = WriteFile("a.png", png_);
+  const std::string loop = ::testing::TempDir() + "/diptych_images_test_loop";
+  ASSERT_EQ(symlink(loop.c_str(), loop.c_str()), 0);
+  files_.push_back(loop);
+  for (const auto& [image, words] :
+       {std::pair<std::string, std::string>{"/no/such.png", "/no/such.png: there is no such file"},
+        {::testing::TempDir(), "this is a directory; give the images in it"},
+        {file + "/b.png", "there is no such file"},
+        {empty, "this is empty"},
+        {loop, "link to itself"},
+        {std::string(5000, 'a'), "too long"},
+        {"http://a.example/b.png", "https addresses only"},
+        {"ftp://a.example/b.png", "https addresses only"},
+        {"", "the name of a file is missing"},
+        {"What is this?", "a question is given with --question"}}) {
+    for (const char* command : {"ask", "analyze", "attention", "sweep", "chat"}) {
+      const Finished finished = Diptych({command, "--image", image});
+      EXPECT_NE(finished.exit_code, 0) << command << " " << image;
+      EXPECT_NE(finished.err.find(words), std::string::npos) << command << ": " << finished.err;
+      EXPECT_EQ(Lines(finished.err).size(), 1u) << finished.err;
+    }
+  }
+  const Finished json = Diptych({"ask", "--json", "/no/such.png"});
+  EXPECT_EQ(json.exit_code, 2);
+  EXPECT_EQ(JsonLines(json.err)[0]["error"]["message"], "/no/such.png: there is no such file");
+}
+
+}  // namespace
+}  // namespace diptych::cli
