@@ -107,7 +107,7 @@ void GrpcServer::SetReady(bool ready) {
   health->SetServingStatus(options_.service_name, ready);
 }
 
-void GrpcServer::Drain(CallGate* gate) {
+void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutdown) {
   SetReady(false);
   std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
   const auto deadline = std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout);
@@ -115,6 +115,7 @@ void GrpcServer::Drain(CallGate* gate) {
     gate->Close();
     gate->WaitUntilEmpty(options_.drain_timeout);
   }
+  if (before_shutdown) before_shutdown();
   server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastWrites));
   server_->Wait();
 }

@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -51,8 +52,9 @@ class GrpcServer {
 
   // Not ready, then waits drain_delay, then refuses new calls and gives those in flight drain_timeout.
   // With a gate, connections stay open meanwhile and new calls are told DRAINING.
+  // `before_shutdown` runs when the gate is empty: calls of this process end with the server at once.
   // Returns when the last call has ended. Idempotent.
-  void Drain(CallGate* gate = nullptr);
+  void Drain(CallGate* gate = nullptr, const std::function<void()>& before_shutdown = nullptr);
 
   // A channel to this server without a socket between. Must not be used after the server's end.
   std::shared_ptr<grpc::Channel> InProcessChannel();

@@ -121,8 +121,10 @@ GatewayServer::~GatewayServer() {
 void GatewayServer::Drain() {
   watch_->Stop();
   ready_ = false;
-  server_->Drain(&admission_.gate().door());
-  if (http_ != nullptr) http_->Drain(kLastHttpWrites);
+  // HTTP's own calls are in this process and would break when the server shuts down, their last message on its way.
+  server_->Drain(&admission_.gate().door(), [this] {
+    if (http_ != nullptr) http_->Drain(kLastHttpWrites);
+  });
 }
 
 }  // namespace diptych::gateway
