@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
@@ -26,6 +27,10 @@ ABSL_FLAG(std::string, http_listen, "127.0.0.1:8080",
 ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked for its description and for analyses.");
+ABSL_FLAG(
+    std::vector<std::string>, served_model_name, {},
+    "Further names of the served model, with commas between: requests that ask for one of them are answered, so that "
+    "a client with a fixed model name works.");
 ABSL_FLAG(
     std::string, system_prompt, "prepend",
     "What becomes of system messages over HTTP, for which BLIP-2 has no place: prepend puts them before the first "
@@ -68,6 +73,13 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.http_listen = absl::GetFlag(FLAGS_http_listen);
   options.language_target = absl::GetFlag(FLAGS_language_target);
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
+  options.served_model_names = absl::GetFlag(FLAGS_served_model_name);
+  for (const std::string& name : options.served_model_names) {
+    if (name.empty() || name.size() > diptych::kMaxModelNameBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--served_model_name takes names of 1 to ", diptych::kMaxModelNameBytes, " bytes"));
+    }
+  }
   if (const std::string rule = absl::GetFlag(FLAGS_system_prompt); rule == "refuse") {
     options.system_prompt = diptych::gateway::SystemPrompt::kRefuse;
   } else if (rule != "prepend") {

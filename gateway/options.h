@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "common/question_limits.h"
@@ -18,6 +19,7 @@ struct Options {
   std::string http_listen = "";     // IP:port of the HTTP surface; empty: none
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";         // asked for its description and for analyses
+  std::vector<std::string> served_model_names = {};     // further names of the served model
   SystemPrompt system_prompt = SystemPrompt::kPrepend;  // over HTTP
   std::string api_keys_file = "";                       // empty: no key is asked for
   QuestionLimits limits = {};

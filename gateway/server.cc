@@ -32,6 +32,7 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
       // Where all are one caller, waiting here would only hide from it that the server is full.
       admission_(
           {.limits = options.limits,
+           .model_aliases = options.served_model_names,
            .max_inflight = options.max_inflight,
            .max_inflight_bytes = options.max_inflight_bytes,
            .max_waiting = callers_.need_keys() ? options.max_inflight : 0},
@@ -96,7 +97,8 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
       .needs_keys = callers_.need_keys(),
       .system_prompt = options.system_prompt,
       .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
-      .model = [this] { return watch_->model(); },
+      .model_names = [this] { return admission_.model_names(); },
+      .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
       .ready = [this] { return ready_.load(); },
       .metrics = [this] { return registry_.Exposition(); }});
   // Base64 makes four bytes of three.

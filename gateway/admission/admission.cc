@@ -23,6 +23,7 @@ int64_t BytesFor(int64_t message_bytes) {
 Admission::Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
                      std::function<std::string()> served_model, std::function<void(ImageLimits&)> narrow)
     : limits_(options.limits),
+      model_aliases_(options.model_aliases),
       max_inflight_(options.max_inflight),
       callers_(callers),
       fetcher_(fetcher),
@@ -74,10 +75,27 @@ absl::Status Admission::Check(const v1::Question& question) const {
   const absl::Status checked = CheckQuestion(question, limits());
   const bool to_be_fetched = fetcher_ != nullptr && ReasonOf(checked) == reason::kImageUrlRefused;
   if (!checked.ok() && !to_be_fetched) return checked;
-  const std::string served_model = served_model_();
-  if (question.model().empty() || served_model.empty() || question.model() == served_model) return absl::OkStatus();
+  return CheckModel(question.model());
+}
+
+absl::Status Admission::CheckModel(const std::string& name) const {
+  const std::vector<std::string> names = model_names();
+  if (name.empty() || names.empty() || name == names.front() || IsAlias(name)) {
+    return absl::OkStatus();
+  }
   return MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
-                   "no such model is served here; GetModel tells the one that is");
+                   absl::StrCat("no such model is served here; the one that is has the name ", names.front()));
+}
+
+bool Admission::IsAlias(const std::string& name) const {
+  return std::find(model_aliases_.begin(), model_aliases_.end(), name) != model_aliases_.end();
+}
+
+std::vector<std::string> Admission::model_names() const {
+  std::vector<std::string> names = {served_model_()};
+  if (names.front().empty()) return {};
+  names.insert(names.end(), model_aliases_.begin(), model_aliases_.end());
+  return names;
 }
 
 QuestionLimits Admission::limits() const {
@@ -112,6 +130,7 @@ void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusO
   const absl::Status checked = admission_.Check(question);
   if (!checked.ok()) return entered(checked);
   question_ = std::move(question);
+  if (admission_.IsAlias(question_.model())) question_.clear_model();  // the tiers know none
   entered_ = std::move(entered);
   waiting_ = admission_.gate().Enter(caller_, admission_.callers().count(), deadline_,
                                      [this](absl::StatusOr<FairGate::Place> place) { OnPlace(std::move(place)); });

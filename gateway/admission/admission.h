@@ -27,6 +27,7 @@ namespace diptych::gateway {
 
 struct AdmissionOptions {
   QuestionLimits limits;
+  std::vector<std::string> model_aliases = {};  // further names of the served model
   int max_inflight = 0;
   int64_t max_inflight_bytes = 0;
   int max_waiting = 0;  // requests that may wait for a slot
@@ -67,6 +68,13 @@ class Admission {
   // one. Comes before the gate: waiting would not fix these.
   absl::Status Check(const v1::Question& question) const;
 
+  // NOT_FOUND with MODEL_UNKNOWN, telling the name to use, if nothing of this name is served. An empty name, and any
+  // name while the served one is unknown, passes.
+  absl::Status CheckModel(const std::string& name) const;
+  bool IsAlias(const std::string& name) const;
+  // All names of the served model, its own first; empty while it is unknown.
+  std::vector<std::string> model_names() const;
+
   const Callers& callers() const { return callers_; }
   ImageFetcher* fetcher() const { return fetcher_; }
   FairGate& gate() { return *gate_; }
@@ -79,6 +87,7 @@ class Admission {
   QuestionLimits limits() const;
 
   const QuestionLimits limits_;
+  const std::vector<std::string> model_aliases_;
   const int max_inflight_;
   const Callers& callers_;
   ImageFetcher* const fetcher_;

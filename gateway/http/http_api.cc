@@ -9,12 +9,17 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/build_info.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "gateway/http/openai_call.h"
+#include "gateway/http/openai_form.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/openai_request.h"
 #include "gateway/http/openapi.h"
+#include "gateway/http/paths.h"
+#include "gateway/http/responses_form.h"
+#include "gateway/http/responses_request.h"
 #include "gateway/http/static_files.h"
 
 namespace diptych::gateway {
@@ -23,15 +28,21 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr char kGet[] = "GET";
+constexpr char kHead[] = "HEAD";
 constexpr char kPost[] = "POST";
+constexpr char kOptions[] = "OPTIONS";
 constexpr char kModels[] = "/v1/models";
 constexpr char kPlan[] = "/v1/diptych/plan";
 constexpr char kAnalyze[] = "/v1/diptych/analyze";
 constexpr char kStatus[] = "/v1/diptych/status";
 constexpr char kChat[] = "/v1/chat/completions";
 constexpr char kCompletions[] = "/v1/completions";
+constexpr char kResponses[] = "/v1/responses";
 constexpr char kLive[] = "/healthz/live";
 constexpr char kReady[] = "/healthz/ready";
+constexpr char kHealth[] = "/health";
+constexpr char kPing[] = "/ping";
+constexpr char kVersion[] = "/version";
 constexpr char kMetrics[] = "/metrics";
 constexpr char kTooLarge[] = "the body is too large: shorten the text, or send fewer or smaller images";
 constexpr char kDescription[] = "/openapi.json";
@@ -39,6 +50,7 @@ constexpr char kDescription[] = "/openapi.json";
 constexpr HttpApi::Route kRoutes[] = {
     {kPost, kChat},
     {kPost, kCompletions},
+    {kPost, kResponses},
     {kGet, kModels},
     {kGet, "/v1/models/{model}"},
     {kPost, kAnalyze},
@@ -46,6 +58,9 @@ constexpr HttpApi::Route kRoutes[] = {
     {kGet, kStatus},
     {kGet, kLive},
     {kGet, kReady},
+    {kGet, kHealth},
+    {kGet, kPing},
+    {kGet, kVersion},
     {kGet, kMetrics},
     {kGet, kDescription},
     {kGet, "/"},
@@ -76,8 +91,29 @@ bool IsJson(const HttpRequest& request) {
   return absl::StartsWithIgnoreCase(request.content_type, "application/json");
 }
 
-ordered_json ModelObject(const v1::ModelDescription& model) {
-  return {{"id", model.name()}, {"object", "model"}, {"created", 0}, {"owned_by", "diptych"}};
+// What a path takes beside its own method.
+std::string AllowedMethods(const char* method) {
+  return method == kGet ? "GET, HEAD, OPTIONS" : absl::StrCat(method, ", OPTIONS");
+}
+
+HttpReply WithAllow(HttpReply reply, const char* method) {
+  reply.headers.emplace_back("allow", AllowedMethods(method));
+  return reply;
+}
+
+// Encoded bodies stay unread: what they become has no bound.
+std::optional<HttpReply> CheckBodyForm(const HttpRequest& head) {
+  if (!head.content_encoding.empty() && !absl::EqualsIgnoreCase(head.content_encoding, "identity")) {
+    HttpReply reply = PlainErrorReply(415, "a body is taken as it is, without content-encoding");
+    reply.headers.emplace_back("accept-encoding", "identity");
+    return reply;
+  }
+  if (!IsJson(head)) return PlainErrorReply(415, "the content-type must be application/json");
+  return std::nullopt;
+}
+
+ordered_json ModelObject(const std::string& name) {
+  return {{"id", name}, {"object", "model"}, {"created", 0}, {"owned_by", "diptych"}};
 }
 
 // One unary call whose messages are JSON.
@@ -102,15 +138,19 @@ HttpReply ProtoReply(const google::protobuf::Message& message) {
 
 }  // namespace
 
-HttpReply HttpApi::Models(const std::string& id) const {
-  const std::optional<v1::ModelDescription> model = environment_.model();
-  if (!model) {
+HttpReply HttpApi::Models(const std::string& name) const {
+  const std::vector<std::string> names = environment_.model_names();
+  if (names.empty()) {
     return ErrorReply(RetryLater(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
                                  "no language replica has answered yet", absl::Seconds(1)));
   }
-  if (id.empty()) return {.body = Dump({{"object", "list"}, {"data", {ModelObject(*model)}}})};
-  if (id == model->name()) return {.body = Dump(ModelObject(*model))};
-  return ErrorReply(MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown, "no such model is served"));
+  if (!name.empty()) {
+    const absl::Status known = environment_.check_model(name);
+    return known.ok() ? HttpReply{.body = Dump(ModelObject(name))} : ErrorReply(known);
+  }
+  ordered_json list = ordered_json::array();
+  for (const std::string& each : names) list.push_back(ModelObject(each));
+  return {.body = Dump({{"object", "list"}, {"data", std::move(list)}})};
 }
 
 // gRPC would refuse it in words of its own, as if waiting would help.
@@ -173,28 +213,42 @@ void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> 
       });
 }
 
-void HttpApi::Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
+void HttpApi::Complete(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
   absl::StatusOr<OpenAiRequest> read = kind == OpenAiKind::kChat
                                            ? ReadChatRequest(request.body, environment_.system_prompt)
                                            : ReadCompletionRequest(request.body);
   if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
-  read->question.set_request_id(request.request_id);
-  if (!Fits(read->question)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
   ReplyHead head{.kind = kind,
                  .id = "",
                  .created = absl::ToUnixSeconds(absl::Now()),
                  .model = "",
                  .logprobs = read->question.generation().logprobs() > 0,
                  .top_logprobs = read->top_logprobs,
+                 .include_usage = read->include_usage,
                  .echo = read->echo ? read->question.prompt() : ""};
-  StartOpenAiCall(environment_.gateway, *std::move(read), std::move(head),
-                  environment_.needs_keys ? std::move(request.authorization) : "", std::move(exchange));
+  Ask(*std::move(read), std::make_unique<OpenAiForm>(std::move(head)), request, std::move(exchange));
+}
+
+void HttpApi::Respond(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
+  absl::StatusOr<ResponsesRequest> read = ReadResponsesRequest(request.body, environment_.system_prompt);
+  if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
+  auto form = std::make_unique<ResponsesForm>(std::move(read->echo), absl::ToUnixSeconds(absl::Now()));
+  Ask(std::move(read->question), std::move(form), request, std::move(exchange));
+}
+
+void HttpApi::Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const HttpRequest& request,
+                  std::shared_ptr<HttpExchange> exchange) const {
+  asked.question.set_request_id(request.request_id);
+  if (!Fits(asked.question)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
+  StartOpenAiCall(environment_.gateway, std::move(asked), std::move(form),
+                  environment_.needs_keys ? request.authorization : "", std::move(exchange));
 }
 
 HttpReply HttpApi::Read(const std::string& path) const {
   if (path == kDescription) return {.body = std::string(OpenApiDocument())};
   if (path == kLive) return {.content_type = "text/plain", .body = "live\n"};
-  if (path == kReady) {
+  if (path == kVersion) return {.body = Dump({{"version", Version()}})};
+  if (path == kReady || path == kHealth || path == kPing) {
     const bool ready = environment_.ready();
     return {.status = ready ? 200 : 503,
             .content_type = "text/plain",
@@ -203,7 +257,7 @@ HttpReply HttpApi::Read(const std::string& path) const {
   if (path == kMetrics) {
     return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = environment_.metrics()};
   }
-  return Models(path == kModels ? "" : path.substr(sizeof kModels));
+  return Models(path == kModels ? "" : NameInPath(path.substr(sizeof kModels)));
 }
 
 std::span<const HttpApi::Route> HttpApi::Routes() {
@@ -211,29 +265,31 @@ std::span<const HttpApi::Route> HttpApi::Routes() {
 }
 
 std::optional<HttpReply> HttpApi::Check(const HttpRequest& head) const {
-  const char* method = MethodOf(head.path);
+  const std::string path = CanonicalPath(head.path);
+  const char* method = MethodOf(path);
   if (method == nullptr) return PlainErrorReply(404, "there is nothing at this path");
-  if (head.method != method) {
-    HttpReply reply = PlainErrorReply(405, absl::StrCat(head.path, " takes ", method));
-    reply.headers.emplace_back("allow", method);
-    return reply;
+  if (head.method == kOptions) return WithAllow({.status = 204, .body = {}}, method);
+  const bool asks_for_header = head.method == kHead && method == kGet;
+  if (head.method != method && !asks_for_header) {
+    return WithAllow(PlainErrorReply(405, absl::StrCat("this path takes ", method)), method);
   }
-  if (NeedsKey(head.path)) {
+  if (NeedsKey(path)) {
     if (const absl::Status status = environment_.identify(head.authorization); !status.ok()) return ErrorReply(status);
   }
-  if (method == kPost && !IsJson(head)) return PlainErrorReply(415, "the content-type must be application/json");
-  return std::nullopt;
+  return method == kPost ? CheckBodyForm(head) : std::nullopt;
 }
 
 void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
   if (auto reply = Check(request)) return exchange->Reply(*std::move(reply));
+  request.path = CanonicalPath(request.path);
   if (IsStaticFile(request.path)) return exchange->Reply(StaticFile(request.path, request.if_none_match));
   if (request.path == kStatus) return Status(request, std::move(exchange));
-  if (request.method == kGet) return exchange->Reply(Read(request.path));
+  if (MethodOf(request.path) == kGet) return exchange->Reply(Read(request.path));
   if (request.path == kPlan) return Plan(request, std::move(exchange));
   if (request.path == kAnalyze) return Analyze(request, std::move(exchange));
+  if (request.path == kResponses) return Respond(request, std::move(exchange));
   const OpenAiKind kind = request.path == kChat ? OpenAiKind::kChat : OpenAiKind::kCompletion;
-  Ask(kind, std::move(request), std::move(exchange));
+  Complete(kind, std::move(request), std::move(exchange));
 }
 
 }  // namespace diptych::gateway

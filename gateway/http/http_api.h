@@ -7,12 +7,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "diptych/v1/gateway.grpc.pb.h"
+#include "gateway/http/answer_form.h"
 #include "gateway/http/conversation.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_reply.h"
+#include "gateway/http/openai_request.h"
 
 namespace diptych::gateway {
 
@@ -26,8 +29,10 @@ class HttpApi {
     std::function<absl::Status(std::string_view authorization)> identify;
     bool needs_keys = false;
     SystemPrompt system_prompt = SystemPrompt::kPrepend;
-    size_t max_message_bytes = 0;                                // what the RPCs take
-    std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
+    size_t max_message_bytes = 0;  // what the RPCs take
+    // The names of what is served, its own first; empty while it is unknown.
+    std::function<std::vector<std::string>()> model_names;
+    std::function<absl::Status(const std::string& name)> check_model;
     std::function<bool()> ready;
     std::function<std::string()> metrics;  // Prometheus text
   };
@@ -49,8 +54,12 @@ class HttpApi {
  private:
   // What a GET of a known path gets.
   HttpReply Read(const std::string& path) const;
-  HttpReply Models(const std::string& id) const;
-  void Ask(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
+  // The list, or the one of this name.
+  HttpReply Models(const std::string& name) const;
+  void Complete(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
+  void Respond(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
+  void Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const HttpRequest& request,
+           std::shared_ptr<HttpExchange> exchange) const;
   void Status(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   bool Fits(const google::protobuf::Message& message) const;
   // Hands the caller's key on.

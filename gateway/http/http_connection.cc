@@ -35,6 +35,7 @@ HttpRequest RequestOf(const http::request<http::string_body>& message) {
   return {.method = std::string(message.method_string().data(), message.method_string().size()),
           .path = std::string(target.data(), std::min(target.find('?'), target.size())),
           .content_type = HeaderOf(message, http::field::content_type),
+          .content_encoding = HeaderOf(message, http::field::content_encoding),
           .request_id = HeaderOf(message, "x-request-id"),
           .if_none_match = HeaderOf(message, http::field::if_none_match),
           .authorization = HeaderOf(message, http::field::authorization),
@@ -58,6 +59,18 @@ std::string HeaderLines(const std::vector<std::pair<std::string, std::string>>& 
   return lines;
 }
 
+std::string TextOf(const HttpEvent& event) {
+  return absl::StrCat(event.name.empty() ? "" : absl::StrCat("event: ", event.name, "\n"), "data: ", event.data,
+                      "\n\n");
+}
+
+// 204 has no body, and 304 speaks of the one that the caller has: neither may give the size of its own.
+std::string BodyHeaders(const HttpReply& reply) {
+  if (reply.status == 204) return "";
+  const std::string type = absl::StrCat("content-type: ", reply.content_type, "\r\n");
+  return reply.status == 304 ? type : absl::StrCat(type, "content-length: ", reply.body.size(), "\r\n");
+}
+
 }  // namespace
 
 // Hands everything to the connection's strand, and nothing once it is no longer the running one.
@@ -76,12 +89,12 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
     Post([headers = std::move(headers)](HttpConnection& connection) { connection.WriteEventsHeader(headers); });
   }
 
-  void SendEvent(std::string data, std::function<void(bool)> done) override {
+  void SendEvent(HttpEvent event, std::function<void(bool)> done) override {
     if (stopped()) return done(false);
     net::post(connection_->stream_.get_executor(),
-              [self = shared_from_this(), data = std::move(data), done = std::move(done)]() mutable {
+              [self = shared_from_this(), event = std::move(event), done = std::move(done)]() mutable {
                 if (!self->running()) return done(false);
-                self->connection_->WriteChunk(absl::StrCat("data: ", data, "\n\n"), std::move(done));
+                self->connection_->WriteChunk(TextOf(event), std::move(done));
               });
   }
 
@@ -215,6 +228,7 @@ void HttpConnection::OnHeader(ErrorCode error) {
     return Refuse(400, "the only transfer-encoding here is chunked, and that of HTTP/1.1");
   }
   keep_alive_ = parser_->get().keep_alive();
+  head_only_ = parser_->get().method() == http::verb::head;
   const auto length = parser_->content_length();
   const int64_t bytes = parser_->chunked() ? shared_->options.max_body_bytes
                         : length           ? static_cast<int64_t>(*length)
@@ -275,10 +289,8 @@ void HttpConnection::Refuse(const HttpReply& reply) {
 
 void HttpConnection::WriteReply(const HttpReply& reply) {
   keep_alive_ = keep_alive_ && !refused_ && !shared_->connections->draining();
-  // 304 speaks of the body that the caller has, so it may not give the size of its own.
-  const std::string size = reply.status == 304 ? "" : absl::StrCat("\r\ncontent-length: ", reply.body.size());
-  Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), "content-type: ", reply.content_type, size,
-                      "\r\nconnection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", reply.body),
+  Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), BodyHeaders(reply),
+                      "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", head_only_ ? "" : reply.body),
          nullptr});
 }
 

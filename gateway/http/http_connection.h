@@ -124,8 +124,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool chunked_ = false;
   bool streaming_ = false;
   bool keep_alive_ = true;
-  bool ended_ = false;    // the running exchange has been ended, but not all of it is written
-  bool refused_ = false;  // what came was no request; the reply is the last
+  bool head_only_ = false;  // the caller asked for the header of a reply
+  bool ended_ = false;      // the running exchange has been ended, but not all of it is written
+  bool refused_ = false;    // what came was no request; the reply is the last
   bool shut_ = false;
 };
 

@@ -29,12 +29,13 @@ struct HttpOptions {
 };
 
 struct HttpRequest {
-  std::string method;         // "POST"
-  std::string path;           // "/v1/models", without the query
-  std::string content_type;   // as sent
-  std::string request_id;     // header x-request-id, as sent
-  std::string if_none_match;  // as sent
-  std::string authorization;  // as sent
+  std::string method;            // "POST"
+  std::string path;              // "/v1/models", without the query
+  std::string content_type;      // as sent
+  std::string content_encoding;  // as sent
+  std::string request_id;        // header x-request-id, as sent
+  std::string if_none_match;     // as sent
+  std::string authorization;     // as sent
   std::string body;
 };
 
@@ -43,6 +44,12 @@ struct HttpReply {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers = {};
+};
+
+// One event of a stream; neither text has a line break.
+struct HttpEvent {
+  std::string name;  // may be empty
+  std::string data;
 };
 
 // The way back of one request: Reply once, or StartEvents, any number of SendEvent, EndEvents. What comes after the
@@ -55,8 +62,8 @@ class HttpExchange {
 
   // A 200 with text/event-stream. Comments are sent in silence, so that idle connections stay open.
   virtual void StartEvents(std::vector<std::pair<std::string, std::string>> headers) = 0;
-  // `data` has no line break. `done` is called once: true when the event has left, false if it never will.
-  virtual void SendEvent(std::string data, std::function<void(bool)> done) = 0;
+  // `done` is called once: true when the event has left, false if it never will.
+  virtual void SendEvent(HttpEvent event, std::function<void(bool)> done) = 0;
   virtual void EndEvents() = 0;
 
   // Called once if the caller leaves before the end; at once if that has happened. Set at most once.

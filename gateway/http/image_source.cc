@@ -7,32 +7,12 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "gateway/http/json_members.h"
+#include "gateway/http/percent.h"
 
 namespace diptych::gateway {
 namespace {
-
-// The value of a hexadecimal digit; -1 for any other byte.
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = absl::ascii_tolower(static_cast<unsigned char>(c));
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-// Decodes %41 in place; what is no such escape stays as it is.
-void DecodePercent(std::string& text) {
-  size_t to = 0;
-  for (size_t from = 0; from < text.size(); ++from, ++to) {
-    const bool escape = text[from] == '%' && from + 2 < text.size();
-    const int high = escape ? HexValue(text[from + 1]) : -1;
-    const int low = escape ? HexValue(text[from + 2]) : -1;
-    text[to] = high >= 0 && low >= 0 ? static_cast<char>(high * 16 + low) : text[from];
-    if (high >= 0 && low >= 0) from += 2;
-  }
-  text.resize(to);
-}
 
 // False if `text` is not base64 of any kind.
 bool DecodeBase64(std::string text, std::string* bytes) {

@@ -35,10 +35,10 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 // What all choices of one call share. Each of them holds it until it has ended.
 class CallBase {
  public:
-  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, ReplyHead head, FieldNames names,
-           const std::string& authorization, std::shared_ptr<HttpExchange> exchange)
+  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, std::unique_ptr<AnswerForm> form,
+           FieldNames names, const std::string& authorization, std::shared_ptr<HttpExchange> exchange)
       : gateway_(std::move(gateway)),
-        head_(std::move(head)),
+        form_(std::move(form)),
         names_(std::move(names)),
         authorization_(authorization),
         exchange_(std::move(exchange)) {}
@@ -48,12 +48,9 @@ class CallBase {
     if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
   }
   absl::Status Outcome(const grpc::Status& status) const { return InCallersNames(FromGrpcStatus(status), names_); }
-  void TakeId(const std::string& request_id) {
-    head_.id = absl::StrCat(head_.kind == OpenAiKind::kChat ? "chatcmpl-" : "cmpl-", request_id);
-  }
 
   const std::shared_ptr<v1::GatewayService::StubInterface> gateway_;
-  ReplyHead head_;
+  const std::unique_ptr<AnswerForm> form_;
   const FieldNames names_;
   const std::string authorization_;
   const std::shared_ptr<HttpExchange> exchange_;
@@ -98,9 +95,8 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     if (!status_.ok()) return exchange_->Reply(ErrorReply(status_));
     std::vector<v1::Answer> answers;
     for (Choice& choice : choices_) answers.push_back(std::move(*choice.response.mutable_answer()));
-    TakeId(answers.front().request_id());
-    head_.model = answers.front().model();
-    exchange_->Reply({.body = Dump(WholeReply(head_, answers)), .headers = IdHeader(answers.front().request_id())});
+    form_->Start(answers.front().request_id(), answers.front().model());
+    exchange_->Reply({.body = Dump(form_->Whole(answers)), .headers = IdHeader(answers.front().request_id())});
   }
 
   void CancelAll() {
@@ -128,12 +124,10 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
   void BeginEvents(int index);
   void TakeStarted(const v1::Started& started);
   void OnEnd(Choice* choice, const absl::Status& status);
-  void Send(const nlohmann::ordered_json& event, std::function<void(bool)> done) {
-    exchange_->SendEvent(Dump(event), std::move(done));
-  }
+  // `done` follows the last of them; there is at least one.
+  void Send(AnswerForm::Events events, std::function<void(bool)> done);
   void CancelAll();
 
-  bool include_usage_ = false;
   std::mutex mutex_;
   std::string request_id_;        // of the choice that started last before the stream began
   std::vector<Choice*> choices_;  // nullptr once ended
@@ -183,7 +177,6 @@ class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamR
 };
 
 void StreamedCall::Start(const OpenAiRequest& request) {
-  include_usage_ = request.include_usage;
   running_ = request.choices;
   answers_.resize(static_cast<size_t>(request.choices));
   shown_.resize(static_cast<size_t>(request.choices));
@@ -206,22 +199,26 @@ void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::func
     return done(goes_on);
   }
   BeginEvents(index);
-  if (message.has_delta()) return Send(DeltaChunk(head_, index, message.delta()), std::move(done));
+  if (message.has_delta()) return Send(form_->Delta(index, message.delta()), std::move(done));
   v1::Answer& answer = answers_[static_cast<size_t>(index)];
   answer = std::move(*message.mutable_finished());
-  Send(LastChunk(head_, index, answer), std::move(done));
+  Send(form_->Last(index, answer), std::move(done));
+}
+
+void StreamedCall::Send(AnswerForm::Events events, std::function<void(bool)> done) {
+  for (size_t i = 0; i + 1 < events.size(); ++i) exchange_->SendEvent(std::move(events[i]), [](bool) {});
+  exchange_->SendEvent(std::move(events.back()), std::move(done));
 }
 
 void StreamedCall::TakeStarted(const v1::Started& started) {
   request_id_ = started.request_id();
-  TakeId(request_id_);
-  head_.model = started.model();
+  form_->Start(request_id_, started.model());
 }
 
 void StreamedCall::BeginEvents(int index) {
   if (!std::exchange(begun_, true)) exchange_->StartEvents(IdHeader(request_id_));
   const auto choice = static_cast<size_t>(index);
-  if (!shown_[choice]) Send(FirstChunk(head_, index), [](bool) {});
+  if (!shown_[choice]) Send(form_->Begin(index), [](bool) {});
   shown_[choice] = true;
 }
 
@@ -237,12 +234,11 @@ void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
       if (other != nullptr) other->TryCancel();
     }
     if (!begun_) return exchange_->Reply(ErrorReply(status));
-    Send(ErrorBody(status), nothing);
+    Send(form_->Failed(status), nothing);
     return exchange_->EndEvents();
   }
   if (!last) return;
-  if (include_usage_) Send(UsageChunk(head_, answers_), nothing);
-  exchange_->SendEvent("[DONE]", nothing);
+  Send(form_->End(answers_), nothing);
   exchange_->EndEvents();
 }
 
@@ -255,14 +251,15 @@ void StreamedCall::CancelAll() {
 
 }  // namespace
 
-void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request, ReplyHead head,
-                     const std::string& authorization, std::shared_ptr<HttpExchange> exchange) {
+void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request,
+                     std::unique_ptr<AnswerForm> form, const std::string& authorization,
+                     std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
-    std::make_shared<StreamedCall>(std::move(gateway), std::move(head), request.names, authorization,
+    std::make_shared<StreamedCall>(std::move(gateway), std::move(form), request.names, authorization,
                                    std::move(exchange))
         ->Start(request);
   } else {
-    std::make_shared<WholeCall>(std::move(gateway), std::move(head), request.names, authorization, std::move(exchange))
+    std::make_shared<WholeCall>(std::move(gateway), std::move(form), request.names, authorization, std::move(exchange))
         ->Start(request);
   }
 }

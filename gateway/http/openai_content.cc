@@ -8,18 +8,29 @@
 #include "gateway/http/image_source.h"
 
 namespace diptych::gateway {
-namespace {
 
 using nlohmann::json;
 using Speaker = Message::Speaker;
 
-// The model has one resolution of its own, whatever is asked for.
 absl::Status CheckDetail(std::string_view detail, const std::string& field) {
   for (const std::string_view known : {"", "auto", "low", "high", "original"}) {
     if (detail == known) return absl::OkStatus();
   }
   return Invalid(field, "takes auto, low, high or original; all mean the model's own resolution");
 }
+
+absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::string& field) {
+  if (role == "user") return Speaker::kUser;
+  if (role == "assistant") return Speaker::kAssistant;
+  if (role == "system" || role == "developer") return Speaker::kSystem;
+  if (role == "tool" || role == "function") {
+    return InvalidField(kUnsupportedParameter, field,
+                        absl::StrCat("a \"", role, "\" message has no place here: this model calls no tools"));
+  }
+  return InvalidField(kUnsupportedParameter, field, "a message's role is user, assistant, system or developer");
+}
+
+namespace {
 
 // {"url": ..., "detail": ...} or the URL alone.
 absl::Status ReadImageUrl(const json& value, const std::string& field, Message& message) {
@@ -77,17 +88,6 @@ absl::Status ReadContent(const json& content, const std::string& path, Message& 
     DIPTYCH_RETURN_IF_ERROR(ReadPart(content[i], absl::StrCat(path, "[", i, "]"), message));
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<Speaker> ReadRole(const std::string& role, const std::string& field) {
-  if (role == "user") return Speaker::kUser;
-  if (role == "assistant") return Speaker::kAssistant;
-  if (role == "system" || role == "developer") return Speaker::kSystem;
-  if (role == "tool" || role == "function") {
-    return InvalidField(kUnsupportedParameter, field,
-                        absl::StrCat("a \"", role, "\" message has no place here: this model calls no tools"));
-  }
-  return InvalidField(kUnsupportedParameter, field, "a message's role is user, assistant, system or developer");
 }
 
 absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path) {

@@ -67,14 +67,6 @@ ordered_json Envelope(const ReplyHead& head, bool chunk) {
   return {{"id", head.id}, {"object", object}, {"created", head.created}, {"model", head.model}};
 }
 
-ordered_json Measured(const v1::Answer& answer) {
-  ordered_json measured{{"timings", ToJson(answer.timings())}, {"context_budget", ToJson(answer.context_budget())}};
-  if (answer.relevance().empty()) return measured;
-  ordered_json& relevance = measured["relevance"] = ordered_json::array();
-  for (const v1::TokenRelevance& token : answer.relevance()) relevance.push_back(ToJson(token));
-  return measured;
-}
-
 // The prompt is the same for all choices.
 ordered_json UsageOf(const std::vector<v1::Answer>& answers) {
   int prompt = 0, cached = 0, completion = 0;
@@ -157,6 +149,14 @@ ordered_json ErrorObject(std::string_view message, int http_status, std::string_
 }
 
 }  // namespace
+
+ordered_json Measured(const v1::Answer& answer) {
+  ordered_json measured{{"timings", ToJson(answer.timings())}, {"context_budget", ToJson(answer.context_budget())}};
+  if (answer.relevance().empty()) return measured;
+  ordered_json& relevance = measured["relevance"] = ordered_json::array();
+  for (const v1::TokenRelevance& token : answer.relevance()) relevance.push_back(ToJson(token));
+  return measured;
+}
 
 ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& answers) {
   ordered_json reply = Envelope(head, /*chunk=*/false);

@@ -22,8 +22,9 @@ struct ReplyHead {
   int64_t created = 0;  // seconds since 1970
   std::string model;
   bool logprobs = false;
-  int top_logprobs = 0;  // that were asked for; may be 0 with logprobs
-  std::string echo;      // stands before each completion
+  int top_logprobs = 0;        // that were asked for; may be 0 with logprobs
+  bool include_usage = false;  // a chunk of its own at the end
+  std::string echo;            // stands before each completion
 };
 
 // The whole reply; one answer for each choice. The key "diptych" holds {timings, context_budget} and, if it was asked
@@ -36,6 +37,9 @@ nlohmann::ordered_json FirstChunk(const ReplyHead& head, int choice);
 nlohmann::ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta);
 nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer);
 nlohmann::ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& answers);
+
+// What was measured of one answer: {timings, context_budget} and, if it was asked for, relevance.
+nlohmann::ordered_json Measured(const v1::Answer& answer);
 
 // {"error": {message, type, param, code}}. `status` is in the caller's names (field_names.h).
 nlohmann::ordered_json ErrorBody(const absl::Status& status);

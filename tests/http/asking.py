@@ -22,8 +22,8 @@ def about(text, **options):
 class Asking:
     """Of a test class with a `stack`."""
 
-    def ask(self, method, path, body=None, headers=None):
-        """Status, headers and body; JSON is parsed. What comes must be as it is documented."""
+    def ask(self, method, path, body=None, headers=None, documented_as=None):
+        """Status, headers and body; JSON is parsed. What comes must be as it is documented, of this path or another one."""
         connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=60)
         if body is not None and not isinstance(body, (str, bytes)):
             body = json.dumps(body)
@@ -33,9 +33,9 @@ class Asking:
         connection.close()
         kind = answer.getheader("content-type")
         value = json.loads(text) if kind == "application/json" else text.decode()
-        documented.check_reply(method, path, answer.status, kind, value)
+        documented.check_reply(method, documented_as or path, answer.status, kind, value)
         if answer.status == 200 and method == "POST":
-            documented.check_request(method, path, json.loads(body))
+            documented.check_request(method, documented_as or path, json.loads(body))
         return answer.status, answer.headers, value
 
     def raw(self, request, wait=True):

@@ -3,6 +3,7 @@
 Usage: http_surface_test.py FOLDER_OF_BINARIES; run by ctest as `http_surface_test`.
 """
 import base64
+import gzip
 import http.client
 import json
 import pathlib
@@ -45,11 +46,63 @@ class SurfaceTest(asking.StackTest):
         status, _, tiers = self.ask("GET", "/v1/diptych/status")
         self.assertEqual((status, [tier["name"] for tier in tiers["tiers"]]), (200, ["language", "vision"]))
         status, headers, _ = self.ask("GET", "/v1/chat/completions")
-        self.assertEqual((status, headers["allow"]), (405, "POST"))
+        self.assertEqual((status, headers["allow"]), (405, "POST, OPTIONS"))
         self.assertEqual(self.ask("POST", "/v1/completions", "{}", {"content-type": "text/plain"})[0], 415)
         status, _, plan = self.ask("POST", "/v1/diptych/plan", {"images": [{"height": 448, "width": 448}], "prompt": "x"})
         self.assertEqual((status, plan["query_tokens"]), (200, 16))
         self.assertEqual(self.ask("POST", "/v1/diptych/plan", {"images": 5})[0], 400)
+
+    def test_paths_are_found_as_clients_write_them(self):
+        question = about("What color is the circle?")
+        for path in ("/v1/chat/completions/", "/chat/completions", "/v1//chat/completions", "//chat/completions//"):
+            status, _, answer = self.ask("POST", path, question, documented_as="/v1/chat/completions")
+            self.assertEqual((status, answer["choices"][0]["message"]["content"]), (200, "red"), path)
+        for path in ("/completions", "/v1/completions/"):
+            self.assertEqual(self.ask("POST", path, {"prompt": "x"}, documented_as="/v1/completions")[0], 200)
+        for path in ("/models", "/models/", "/v1/models/"):
+            self.assertEqual(self.ask("GET", path, documented_as="/v1/models")[2]["data"][0]["id"], "demo")
+        for path in ("/models/demo", "/v1/models/demo/", "/v1/models/d%65mo"):
+            self.assertEqual(self.ask("GET", path, documented_as="/v1/models/demo")[2]["id"], "demo")
+        for path in ("/health", "/health/", "/ping", "/healthz/ready/"):
+            self.assertEqual(self.ask("GET", path, documented_as="/health")[:3:2], (200, "ready\n"))
+        for path in ("/v1", "/v1/", "/chat", "/v1/v1/models", "/v2/models", "/playground", "/playground/", "/healthy"):
+            self.assertEqual(self.ask("GET", path)[0], 404, path)
+        status, _, version = self.ask("GET", "/version")
+        self.assertRegex(version["version"], r"^\d+\.\d+\.\d+$")
+
+    def test_a_header_is_that_of_the_reply_without_its_body(self):
+        for path in ("/health", "/v1/models", "/v1/models/other", "/", "/openapi.json", "/nowhere"):
+            whole = self.raw(f"GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
+            head = self.raw(f"HEAD {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
+            self.assertEqual(head, whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", path)
+        kept = self.raw(b"HEAD /v1/models HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\nconnection: close\r\n\r\n")
+        self.assertEqual((kept.count(b"HTTP/1.1 200 OK"), kept.endswith(b"\r\n\r\nready\n")), (2, True))
+        self.assertTrue(self.raw(b"HEAD /v1/chat/completions HTTP/1.1\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 405 "))
+        body = b"HEAD /v1/models HTTP/1.1\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
+        self.assertTrue(self.raw(body).endswith(b"\r\n\r\n"))
+
+    def test_options_tell_the_methods(self):
+        for path, methods in (("/v1/chat/completions", b"POST, OPTIONS"), ("/v1/models", b"GET, HEAD, OPTIONS"), ("/", b"GET, HEAD, OPTIONS")):
+            reply = self.raw(f"OPTIONS {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
+            self.assertTrue(reply.startswith(b"HTTP/1.1 204 "))
+            self.assertIn(b"allow: " + methods + b"\r\n", reply)
+            self.assertNotIn(b"content-length", reply)
+        self.assertTrue(self.raw(b"OPTIONS /nowhere HTTP/1.1\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 404 "))
+
+    def test_encoded_bodies_are_refused_unread(self):
+        question = json.dumps({"prompt": "x"}).encode()
+        for encoding, body in (("gzip", gzip.compress(question)), ("br", b"x"), ("deflate, gzip", b"x"), ("GZIP", gzip.compress(bytes(1 << 20)))):
+            status, headers, answer = self.ask("POST", "/v1/completions", body, {"content-encoding": encoding})
+            self.assertEqual((status, headers["accept-encoding"]), (415, "identity"), answer)
+        self.assertEqual(self.ask("POST", "/v1/completions", question, {"content-encoding": "identity"})[0], 200)
+
+    def test_an_unknown_model_is_told_the_known_one(self):
+        for method, path, body in (("POST", "/v1/chat/completions", about("x", model="gpt-4o")),
+                                   ("POST", "/v1/completions", {"prompt": "x", "model": "gpt-4o"}), ("GET", "/v1/models/gpt-4o", None)):
+            status, _, answer = self.ask(method, path, body)
+            self.assertEqual((status, answer["error"]["code"]), (404, "model_not_found"))
+            self.assertIn("demo", answer["error"]["message"])
+            self.assertNotIn("GetModel", answer["error"]["message"])
 
     def test_the_description_is_valid_and_served(self):
         self.assertEqual(self.ask("GET", "/openapi.json")[2], documented.DOCUMENT)
@@ -70,6 +123,20 @@ class SurfaceTest(asking.StackTest):
         self.assertEqual(self.ask("GET", "/v1/diptych/status")[0], 200)
         self.assertEqual(self.ask("GET", "/")[0], 200)
         self.assertEqual(self.ask("POST", "/v1/diptych/analyze", {"image": "AAAA"})[0], 400)
+
+
+class ServedModelNameTest(asking.StackTest):
+    FLAGS = ["--served_model_name=gpt-4o,org/vision-model"]
+
+    def test_aliases_are_answered_and_listed(self):
+        for name in ("gpt-4o", "org/vision-model", "demo"):
+            status, _, answer = self.ask("POST", "/v1/chat/completions", about("What color is the circle?", model=name))
+            self.assertEqual((status, answer["model"]), (200, "demo"))
+            self.assertEqual(self.ask("POST", "/v1/completions", {"prompt": "x", "model": name, "stream": True})[0], 200)
+        self.assertEqual([model["id"] for model in self.ask("GET", "/v1/models")[2]["data"]], ["demo", "gpt-4o", "org/vision-model"])
+        for path in ("/v1/models/org/vision-model", "/v1/models/org%2Fvision-model"):
+            self.assertEqual(self.ask("GET", path)[2]["id"], "org/vision-model")
+        self.assertEqual(self.ask("POST", "/v1/completions", {"prompt": "x", "model": "gpt-5"})[0], 404)
 
 
 class StartTest(unittest.TestCase):
@@ -93,7 +160,8 @@ class DrainTest(unittest.TestCase):
                            {"content-type": "application/json"})
         answer = connection.getresponse()
         statuses = stack.stop()
-        self.assertTrue(answer.read().endswith(b"data: [DONE]\n\n"))
+        stream = answer.read()
+        self.assertTrue(stream.endswith(b"data: [DONE]\n\n"), stream[-2000:])
         self.assertEqual(statuses, [0, 0, 0])
 
 

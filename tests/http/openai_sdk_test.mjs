@@ -25,7 +25,7 @@ test('models', async () => {
   assert.deepEqual(ids, ['demo']);
 });
 
-test('chat with a picture', async () => {
+test('chat with an image', async () => {
   const answer = await ask({ logprobs: true, top_logprobs: 2 });
   assert.equal(answer.choices[0].message.content, 'red');
   assert.equal(answer.choices[0].finish_reason, 'stop');
@@ -46,6 +46,18 @@ test('stream with usage', async () => {
   }
   assert.deepEqual([text, finished], ['red', 'stop']);
   assert.ok(usage.completion_tokens > 0);
+});
+
+test('responses, whole and streamed', async () => {
+  const body = { model: 'demo', input: [{ role: 'user', content: [
+    { type: 'input_image', image_url: url, detail: 'auto' }, { type: 'input_text', text: 'What color is the circle?' }] }] };
+  const reply = await patient.responses.create(body);
+  assert.deepEqual([reply.output_text, reply.status], ['red', 'completed']);
+  assert.equal(reply.usage.total_tokens, reply.usage.input_tokens + reply.usage.output_tokens);
+  let text = '';
+  for await (const event of await patient.responses.create({ ...body, stream: true })) text += event.type === 'response.output_text.delta' ? event.delta : '';
+  assert.equal(text, 'red');
+  assert.equal((await patient.responses.stream(body).finalResponse()).output[0].content[0].text, 'red');
 });
 
 test('error classes', async () => {

@@ -76,6 +76,31 @@ class OpenAiSdkTest(unittest.TestCase):
         self.assertTrue(answer.choices[0].text.startswith("a red"))
         self.assertEqual(len(answer.choices[0].logprobs.tokens), answer.usage.completion_tokens)
 
+    def respond(self, **options):
+        parts = [{"type": "input_image", "image_url": IMAGE, "detail": "auto"}, {"type": "input_text", "text": "What color is the circle?"}]
+        return {"model": "demo", "input": [{"role": "user", "content": parts}], **options}
+
+    def test_responses(self):
+        reply = self.client.responses.create(**self.respond(instructions="Be short.", max_output_tokens=20))
+        self.assertEqual(reply.status, "completed")
+        self.assertEqual(reply.usage.total_tokens, reply.usage.input_tokens + reply.usage.output_tokens)
+        plain = self.client.responses.create(**self.respond())
+        self.assertEqual(plain.output_text, "red")
+        later = self.respond()["input"] + plain.output + [{"role": "user", "content": "How many shapes are there?"}]
+        self.assertGreater(self.client.responses.create(model="demo", input=later).usage.input_tokens, plain.usage.input_tokens)
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.client.responses.create(model="demo", input="x", tools=[{"type": "web_search"}])
+        self.assertEqual((raised.exception.param, raised.exception.code), ("tools", "unsupported_parameter"))
+
+    def test_responses_as_a_stream(self):
+        text = "".join(event.delta for event in self.client.responses.create(**self.respond(stream=True))
+                       if event.type == "response.output_text.delta")
+        self.assertEqual(text, "red")
+        with self.client.responses.stream(**self.respond()) as stream:
+            for _ in stream:
+                pass
+            self.assertEqual(stream.get_final_response().output_text, "red")
+
     def test_error_classes(self):
         with self.assertRaises(openai.BadRequestError) as raised:
             self.chat(temperature=-1)

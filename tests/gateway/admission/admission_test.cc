@@ -94,6 +94,24 @@ TEST(AdmissionTest, AnotherModelIsUnknown) {
   EXPECT_TRUE(admission.Check(question).ok());
 }
 
+TEST(AdmissionTest, TheServedModelIsKnownByItsAliasesAndTheTiersGetNone) {
+  TestAdmission admission(
+      {.limits = {}, .model_aliases = {"gpt-4o", "org/model"}, .max_inflight = 3, .max_inflight_bytes = 1 << 20});
+  EXPECT_EQ(admission.model_names(), (std::vector<std::string>{"demo", "gpt-4o", "org/model"}));
+  for (const char* name : {"demo", "gpt-4o", "org/model"}) {
+    v1::Question question = Good();
+    question.set_model(name);
+    AdmittedCall call(admission, SteadyTime::max());
+    call.Enter(question, [name](const absl::StatusOr<v1::Question>& entered) {
+      ASSERT_TRUE(entered.ok()) << entered.status();
+      EXPECT_EQ(entered->model(), std::string_view(name) == "demo" ? "demo" : "");
+    });
+  }
+  const absl::Status unknown = admission.CheckModel("gpt-5");
+  EXPECT_EQ(ReasonOf(unknown), reason::kModelUnknown);
+  EXPECT_NE(unknown.message().find("demo"), std::string::npos) << unknown;
+}
+
 TEST(AdmissionTest, WhileTheServedModelIsNotKnownAnyNamePasses) {
   TestAdmission admission({.limits = {}, .max_inflight = 1, .max_inflight_bytes = 1 << 20}, "");
   v1::Question question = Good();

@@ -1,0 +1,36 @@
+// How answers are told to an HTTP caller.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "diptych/v1/inference.pb.h"
+#include "gateway/http/http_server.h"
+
+namespace diptych::gateway {
+
+// One for each call, which is told whole or as events. Thread-compatible.
+class AnswerForm {
+ public:
+  using Events = std::vector<HttpEvent>;
+
+  virtual ~AnswerForm() = default;
+
+  // What the server chose. Before everything below.
+  virtual void Start(const std::string& request_id, const std::string& model) = 0;
+
+  // One answer for each choice.
+  virtual nlohmann::ordered_json Whole(const std::vector<v1::Answer>& answers) = 0;
+
+  // The events of a choice, in this order: one Begin, any number of Delta, one Last.
+  virtual Events Begin(int choice) = 0;
+  virtual Events Delta(int choice, const v1::Delta& delta) = 0;
+  virtual Events Last(int choice, const v1::Answer& answer) = 0;
+  // What ends the stream: after the last choice, or after a failure.
+  virtual Events End(const std::vector<v1::Answer>& answers) = 0;
+  virtual Events Failed(const absl::Status& status) = 0;
+};
+
+}  // namespace diptych::gateway

@@ -1,0 +1,35 @@
+#include "gateway/http/paths.h"
+
+#include "gateway/http/percent.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr std::string_view kOpenAiPaths[] = {"/chat/completions", "/completions", "/models", "/responses"};
+constexpr std::string_view kModelFolder = "/models/";
+
+bool IsOpenAiPath(std::string_view path) {
+  for (const std::string_view known : kOpenAiPaths) {
+    if (path == known) return true;
+  }
+  return path.starts_with(kModelFolder);
+}
+
+}  // namespace
+
+std::string CanonicalPath(std::string_view path) {
+  std::string canonical;
+  for (const char c : path) {
+    if (c != '/' || !canonical.ends_with('/')) canonical += c;
+  }
+  if (canonical.size() > 1 && canonical.ends_with('/')) canonical.pop_back();
+  return IsOpenAiPath(canonical) ? "/v1" + canonical : canonical;
+}
+
+std::string NameInPath(std::string_view part) {
+  std::string name(part);
+  DecodePercent(name);
+  return name;
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,16 @@
+// The paths that clients use for one and the same thing.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace diptych::gateway {
+
+// The path as routes have it: without doubled or trailing slashes, and with the /v1 that some clients leave out before
+// OpenAI's names.
+std::string CanonicalPath(std::string_view path);
+
+// A name in a path: %2F becomes a slash.
+std::string NameInPath(std::string_view part);
+
+}  // namespace diptych::gateway

@@ -1,0 +1,184 @@
+#include "gateway/http/responses_request.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/json_input.h"
+#include "common/status.h"
+#include "gateway/http/image_source.h"
+#include "gateway/http/json_members.h"
+#include "gateway/http/openai_content.h"
+#include "gateway/http/openai_options.h"
+
+namespace diptych::gateway {
+namespace {
+
+using nlohmann::json;
+using Speaker = Message::Speaker;
+
+constexpr size_t kMaxMetadata = 16;
+
+absl::Status ReadText(Members& members, const char* name, Message& message) {
+  const json* value = members.Take(name);
+  if (value == nullptr || !value->is_string()) return Invalid(members.Path(name), "takes a string");
+  if (!message.text.empty()) message.text += '\n';
+  message.text += value->get<std::string>();
+  return members.Finish();
+}
+
+absl::Status ReadImage(Members& members, Message& message) {
+  members.Neutral("file_id");
+  members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
+  DIPTYCH_RETURN_IF_ERROR(members.fault());
+  const std::string field = members.Path("image_url");
+  v1::Image image;
+  DIPTYCH_RETURN_IF_ERROR(ReadImageSource(members.Text("image_url"), field, image));
+  message.images.push_back(std::move(image));
+  message.image_fields.push_back(field);
+  return members.Finish();
+}
+
+absl::Status ReadPart(const json& part, const std::string& path, Message& message) {
+  Members members(part, path);
+  members.Ignore({"annotations", "logprobs"});
+  const std::string type = members.Text("type");
+  if (type == "input_text" || type == "output_text" || type == "text") return ReadText(members, "text", message);
+  if (type == "refusal" && message.speaker == Speaker::kAssistant) return ReadText(members, "refusal", message);
+  if (type == "input_image" && message.speaker == Speaker::kUser) return ReadImage(members, message);
+  return InvalidField(kUnsupportedParameter, members.Path("type"),
+                      message.speaker == Speaker::kUser ? "a part is \"input_text\" or \"input_image\""
+                                                        : "only the user's messages hold anything but text");
+}
+
+absl::Status ReadContent(const json* content, Message& message) {
+  if (content != nullptr && content->is_string()) message.text = content->get<std::string>();
+  if (content == nullptr || content->is_string()) return absl::OkStatus();
+  if (!content->is_array()) return Invalid(message.field, "takes a string or a list of parts");
+  for (size_t i = 0; i < content->size(); ++i) {
+    DIPTYCH_RETURN_IF_ERROR(ReadPart((*content)[i], absl::StrCat(message.field, "[", i, "]"), message));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Message> ReadItem(const json& item, const std::string& path) {
+  Members members(item, path);
+  const std::string type = members.Text("type");
+  if (!type.empty() && type != "message") {
+    return InvalidField(kUnsupportedParameter, members.Path("type"), "an item of the input is a message");
+  }
+  members.Ignore({"id", "status", "name", "phase"});
+  const std::string role = members.Text("role");
+  DIPTYCH_RETURN_IF_ERROR(members.fault());
+  Message message;
+  message.field = members.Path("content");
+  DIPTYCH_ASSIGN_OR_RETURN(message.speaker, ReadRole(role, members.Path("role")));
+  DIPTYCH_RETURN_IF_ERROR(ReadContent(members.Take("content"), message));
+  DIPTYCH_RETURN_IF_ERROR(members.Finish());
+  return message;
+}
+
+absl::Status ReadInput(const json* input, std::vector<Message>& messages) {
+  if (input != nullptr && input->is_string()) {
+    messages.push_back({.speaker = Speaker::kUser,
+                        .text = input->get<std::string>(),
+                        .images = {},
+                        .field = "input",
+                        .image_fields = {}});
+    return absl::OkStatus();
+  }
+  if (input == nullptr || !input->is_array() || input->empty()) {
+    return Invalid("input", "takes a string or a list of at least one message");
+  }
+  for (size_t i = 0; i < input->size(); ++i) {
+    DIPTYCH_ASSIGN_OR_RETURN(Message message, ReadItem((*input)[i], absl::StrCat("input[", i, "]")));
+    messages.push_back(std::move(message));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadConversation(Members& members, SystemPrompt system_prompt, ResponsesRequest& request) {
+  std::vector<Message> messages;
+  if (const std::string instructions = members.Text("instructions"); !instructions.empty()) {
+    messages.push_back(
+        {.speaker = Speaker::kSystem, .text = instructions, .images = {}, .field = "instructions", .image_fields = {}});
+    request.echo["instructions"] = instructions;
+  }
+  DIPTYCH_RETURN_IF_ERROR(members.fault());
+  DIPTYCH_RETURN_IF_ERROR(ReadInput(members.Take("input"), messages));
+  return SetConversation(std::move(messages), system_prompt, request.question.question, request.question.names);
+}
+
+// A member that is an object in which nothing but `known` asks for anything.
+void NeutralObject(Members& members, const char* name, const char* known, const json& neutral) {
+  const json* object = members.Take(name);
+  if (object == nullptr) return;
+  Members inner(*object, name);
+  if (const json* value = inner.Take(known); value != nullptr && *value != neutral) {
+    inner.Fail(Unsupported(inner.Path(known)));
+  }
+  for (const char* other : {"summary", "generate_summary"}) inner.Neutral(other);
+  inner.Ignore({"verbosity"});
+  members.Fail(inner.Finish());
+}
+
+void ReadMetadata(Members& members, ResponsesRequest& request) {
+  const json* metadata = members.Take("metadata");
+  if (metadata == nullptr) return;
+  bool fits = metadata->is_object() && metadata->size() <= kMaxMetadata;
+  for (const json& value : *metadata)
+    fits = fits && value.is_string() && value.get_ref<const std::string&>().size() <= 512;
+  if (!fits) return members.Fail(Invalid("metadata", "takes an object of at most 16 strings of at most 512 bytes"));
+  request.echo["metadata"] = *metadata;
+}
+
+// What a list of extras to include may hold: there is no reasoning whose content could be missing.
+void ReadInclude(Members& members) {
+  const json* include = members.Take("include");
+  if (include == nullptr) return;
+  if (!include->is_array()) return members.Fail(Invalid("include", "takes a list"));
+  for (const json& extra : *include) {
+    if (extra != "reasoning.encrypted_content") members.Fail(Unsupported("include"));
+  }
+}
+
+void ReadOwnOptions(Members& members, ResponsesRequest& request) {
+  v1::GenerationOptions& generation = *request.question.question.mutable_generation();
+  members.Integer("max_output_tokens", [&](int32_t value) {
+    generation.set_max_new_tokens(value);
+    request.echo["max_output_tokens"] = value;
+  });
+  ReadMetadata(members, request);
+  ReadInclude(members);
+  NeutralObject(members, "text", "format", json::object({{"type", "text"}}));
+  NeutralObject(members, "reasoning", "effort", "none");
+  for (const char* name : {"background", "conversation", "previous_response_id", "prompt", "tools", "top_logprobs"}) {
+    members.Neutral(name);
+  }
+  const json* choice = members.Take("tool_choice");
+  if (choice != nullptr && *choice != "none" && *choice != "auto") members.Fail(Unsupported("tool_choice"));
+  members.Neutral("truncation", "auto");  // what happens here: the oldest turns go
+  members.Ignore({"store", "parallel_tool_calls", "max_tool_calls", "prompt_cache_retention"});
+  if (request.question.choices != 1) members.Fail(Invalid("n", "takes 1"));
+}
+
+}  // namespace
+
+absl::StatusOr<ResponsesRequest> ReadResponsesRequest(std::string_view body, SystemPrompt system_prompt) {
+  DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
+  ResponsesRequest request;
+  request.question.names.content = "input";
+  request.question.names.max_tokens = "max_output_tokens";
+  Members members(object, "");
+  ReadOptions(members, request.question);
+  ReadOwnOptions(members, request);
+  members.Fail(ReadConversation(members, system_prompt, request));
+  DIPTYCH_RETURN_IF_ERROR(members.Finish());
+  const v1::GenerationOptions& generation = request.question.question.generation();
+  request.echo["temperature"] = generation.temperature();
+  request.echo["top_p"] = generation.has_top_p() ? generation.top_p() : 1;
+  return request;
+}
+
+}  // namespace diptych::gateway
