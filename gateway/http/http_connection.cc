@@ -118,7 +118,7 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
   }
 
  private:
-  bool running() const { return connection_->exchange_.get() == this && !connection_->ended_; }
+  bool running() const { return connection_->exchange_.get() == this && connection_->exchange_runs(); }
 
   // A stopped server runs nothing any more; what it was given would keep it alive for ever.
   bool stopped() const { return connection_->shared_->io.stopped(); }
@@ -152,7 +152,7 @@ void HttpConnection::Start() {
 
 void HttpConnection::CloseWhenIdle() {
   net::post(stream_.get_executor(), [self = shared_from_this()] {
-    if (self->exchange_ == nullptr && !self->parser_) self->Shut();
+    if (self->phase_ == Phase::kIdle) self->Shut();
   });
 }
 
@@ -167,8 +167,8 @@ void HttpConnection::Close() {
 }
 
 void HttpConnection::Listen() {
-  if (listening_ || shut_) return;
-  if (exchange_ == nullptr) {
+  if (listening_ || phase_ == Phase::kShut) return;
+  if (phase_ == Phase::kIdle) {
     if (buffer_.size() > 0) return ReadHeader();
     stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.idle_timeout));
     idle_ = true;
@@ -182,13 +182,14 @@ void HttpConnection::Listen() {
 
 void HttpConnection::OnBytes(ErrorCode error, size_t size) {
   listening_ = idle_ = false;
-  if (exchange_ == nullptr) silence_.cancel();
+  if (phase_ == Phase::kIdle) silence_.cancel();
   if (error) return Shut();
   buffer_.commit(size);
-  exchange_ == nullptr ? ReadHeader() : Listen();
+  phase_ == Phase::kIdle ? ReadHeader() : Listen();
 }
 
 void HttpConnection::ReadHeader() {
+  phase_ = Phase::kReading;
   parser_.emplace();
   parser_->header_limit(shared_->options.max_header_bytes);
   parser_->body_limit(static_cast<uint64_t>(shared_->options.max_body_bytes));
@@ -202,7 +203,7 @@ void HttpConnection::LimitRead(absl::Duration limit) {
   stream_.expires_never();
   silence_.expires_after(absl::ToChronoNanoseconds(limit));
   silence_.async_wait([self = shared_from_this(), read = ++reads_](ErrorCode error) {
-    if (error || self->shut_ || self->reads_ != read) return;
+    if (error || self->phase_ == Phase::kShut || self->reads_ != read) return;
     self->timed_out_ = true;
     self->stream_.cancel();
   });
@@ -268,7 +269,7 @@ void HttpConnection::Serve() {
   HttpRequest request = RequestOf(message);
   request.body = std::move(message.body());
   chunked_ = message.version() >= 11;
-  streaming_ = ended_ = false;
+  phase_ = Phase::kAnswering;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
   stream_.expires_never();
   Listen();
@@ -281,14 +282,14 @@ void HttpConnection::Refuse(int status, const std::string& message) {
 
 void HttpConnection::Refuse(const HttpReply& reply) {
   parser_.reset();
-  refused_ = ended_ = true;
+  phase_ = Phase::kRefusing;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
   WriteReply(reply);
   EndExchange();
 }
 
 void HttpConnection::WriteReply(const HttpReply& reply) {
-  keep_alive_ = keep_alive_ && !refused_ && !shared_->connections->draining();
+  keep_alive_ = keep_alive_ && phase_ != Phase::kRefusing && !shared_->connections->draining();
   Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), BodyHeaders(reply),
                       "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", head_only_ ? "" : reply.body),
          nullptr});
@@ -296,7 +297,7 @@ void HttpConnection::WriteReply(const HttpReply& reply) {
 
 void HttpConnection::WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers) {
   keep_alive_ = keep_alive_ && chunked_ && !shared_->connections->draining();
-  streaming_ = true;
+  phase_ = Phase::kStreaming;
   Write({absl::StrCat(StatusLine(200), HeaderLines(headers),
                       "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
                       chunked_ ? "transfer-encoding: chunked\r\n" : "",
@@ -329,17 +330,18 @@ void HttpConnection::WriteNext() {
 
 void HttpConnection::OnWritten(ErrorCode error) {
   writing_ = false;
-  if (error || shut_) return Shut();
+  if (error || phase_ == Phase::kShut) return Shut();
   Piece piece = std::move(pieces_.front());
   pieces_.pop_front();
   if (piece.done) piece.done(true);
   if (!pieces_.empty()) return WriteNext();
   stream_.expires_never();
-  if (!ended_) return streaming_ ? Ping() : void();
+  if (phase_ == Phase::kStreaming) return Ping();
   exchange_.reset();
   body_.Release();
-  if (refused_) return Linger();
+  if (phase_ == Phase::kRefusing) return Linger();
   if (!keep_alive_) return Shut();
+  phase_ = Phase::kIdle;
   if (!listening_) return Listen();
   idle_ = true;
   // The read that waits already has no time limit of its own.
@@ -353,7 +355,7 @@ void HttpConnection::Ping() {
 void HttpConnection::After(absl::Duration silence, std::function<void()> action) {
   silence_.expires_after(absl::ToChronoNanoseconds(silence));
   silence_.async_wait([self = shared_from_this(), action = std::move(action)](ErrorCode error) {
-    if (!error && !self->shut_ && !self->writing_) action();
+    if (!error && self->phase_ != Phase::kShut && !self->writing_) action();
   });
 }
 
@@ -373,15 +375,17 @@ void HttpConnection::Discard() {
 }
 
 void HttpConnection::EndExchange() {
-  ended_ = true;
+  if (phase_ != Phase::kRefusing) phase_ = Phase::kEnding;
   exchange_->Ended();
 }
 
 // Whatever ends the connection comes here. Operations that still run hold it until they have failed.
 void HttpConnection::Shut() {
-  if (!std::exchange(shut_, true)) {
+  if (phase_ != Phase::kShut) {
     silence_.cancel();
-    if (exchange_ != nullptr && !ended_) exchange_->Gone();
+    const bool gone = exchange_runs();
+    phase_ = Phase::kShut;
+    if (gone) exchange_->Gone();
     ErrorCode ignored;
     stream_.socket().shutdown(net::ip::tcp::socket::shutdown_both, ignored);
     stream_.close();

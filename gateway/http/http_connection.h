@@ -68,6 +68,15 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  private:
   class Exchange;
   using ErrorCode = boost::system::error_code;
+  enum class Phase {
+    kIdle,       // waits for a request
+    kReading,    // its header, or its body
+    kAnswering,  // its exchange runs, and nothing of the reply is written
+    kStreaming,  // its exchange runs, and the event stream has begun
+    kEnding,     // its exchange has ended, but not all of it is written
+    kRefusing,   // what came was no request; the reply to it is the last
+    kShut,
+  };
   struct Piece {
     std::string bytes;
     std::function<void(bool)> done;  // may be empty
@@ -101,6 +110,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Ping();
   // Calls `action` if nothing is read or written until then.
   void After(absl::Duration silence, std::function<void()> action);
+  // True while the exchange may write.
+  bool exchange_runs() const { return phase_ == Phase::kAnswering || phase_ == Phase::kStreaming; }
   // The last piece has been handed to Write.
   void EndExchange();
   void OnWritten(ErrorCode error);
@@ -116,18 +127,16 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   ByteBudget::Lease body_;
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
-  std::atomic<bool> idle_ = false;  // waits for a request's first byte, and was not given up
-  bool listening_ = false;
-  bool timed_out_ = false;
-  int reads_ = 0;  // limited ones, begun and ended
-  bool writing_ = false;
+  Phase phase_ = Phase::kIdle;
+  std::atomic<bool> idle_ = false;  // in kIdle, and was not given up; read from other threads
+  bool listening_ = false;          // a read for bytes between requests, or for the caller's leaving, is on its way
+  bool writing_ = false;            // a write is on its way
+  int reads_ = 0;                   // limited ones, begun and ended
+  bool timed_out_ = false;          // the last of them
+  // Of the request that was read last.
   bool chunked_ = false;
-  bool streaming_ = false;
   bool keep_alive_ = true;
   bool head_only_ = false;  // the caller asked for the header of a reply
-  bool ended_ = false;      // the running exchange has been ended, but not all of it is written
-  bool refused_ = false;    // what came was no request; the reply is the last
-  bool shut_ = false;
 };
 
 }  // namespace diptych::gateway
