@@ -21,7 +21,7 @@ using diptych::testing::RandomCheckpoint;
 using diptych::testing::TinyConfig;
 
 const Placement kFloat32;
-constexpr double kTolerance = 2e-5;  // float32 against float64, on values of order one
+constexpr double kFormulaTolerance = 2e-5;  // float32 against float64, on values of order one
 
 double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
   EXPECT_EQ(a.sizes(), b.sizes());
@@ -45,7 +45,8 @@ TEST(VisionModelTest, MatchesTheFormulas) {
     const RandomCheckpoint checkpoint(config, /*seed=*/1);
     const at::Tensor pixels = Wave({1, 3, 20, 20});
     const at::Tensor tokens = VisionModel(*checkpoint.Open(), kFloat32).Forward(pixels);
-    EXPECT_LT(MaxDifference(tokens[0], Formulas(config, checkpoint.weights()).VisualTokens(pixels[0])), kTolerance);
+    EXPECT_LT(MaxDifference(tokens[0], Formulas(config, checkpoint.weights()).VisualTokens(pixels[0])),
+              kFormulaTolerance);
   }
 }
 
@@ -55,7 +56,7 @@ TEST(VisionModelTest, InterpolatesThePositionsOfAnotherImageSize) {
   const Formulas formulas(checkpoint.config(), checkpoint.weights());
   for (const int64_t side : {5, 10, 35}) {
     const at::Tensor pixels = Wave({1, 3, side, side});
-    EXPECT_LT(MaxDifference(model.Forward(pixels)[0], formulas.VisualTokens(pixels[0])), kTolerance) << side;
+    EXPECT_LT(MaxDifference(model.Forward(pixels)[0], formulas.VisualTokens(pixels[0])), kFormulaTolerance) << side;
   }
 }
 
@@ -64,8 +65,8 @@ TEST(VisionModelTest, GivesEachImageOfABatchItsOwnTokens) {
   const VisionModel model(*checkpoint.Open(), kFloat32);
   const at::Tensor pixels = Wave({2, 3, 20, 20});
   const at::Tensor both = model.Forward(pixels);
-  EXPECT_LT(MaxDifference(both[0], model.Forward(pixels.slice(0, 0, 1))[0]), kTolerance);
-  EXPECT_LT(MaxDifference(both[1], model.Forward(pixels.slice(0, 1, 2))[0]), kTolerance);
+  EXPECT_LT(MaxDifference(both[0], model.Forward(pixels.slice(0, 0, 1))[0]), kFormulaTolerance);
+  EXPECT_LT(MaxDifference(both[1], model.Forward(pixels.slice(0, 1, 2))[0]), kFormulaTolerance);
   EXPECT_GT(MaxDifference(both[0], both[1]), 0.1);
 }
 
@@ -91,7 +92,7 @@ TEST(VisionModelTest, AnAnalysisHasTheSameTokensAndSharesThatSumToOne) {
   const VisionAnalysis analysis = model.Analyze(pixels);
   EXPECT_TRUE(analysis.tokens.equal(model.Forward(pixels)));
   EXPECT_EQ(analysis.class_attention.sizes(), (std::vector<int64_t>{2, analysis.tokens.size(1)}));
-  EXPECT_LT(MaxDifference(analysis.class_attention.sum(1), at::ones({2})), kTolerance);
+  EXPECT_LT(MaxDifference(analysis.class_attention.sum(1), at::ones({2})), kFormulaTolerance);
   EXPECT_EQ(model.Analyze(pixels.slice(0, 0, 1)).class_attention.size(0), 1);
 }
 
@@ -104,7 +105,8 @@ TEST(QFormerTest, AnAnalysisHasTheSameQueriesAndSharesThatSumToOne) {
     EXPECT_TRUE(analysis.queries.equal(model.Forward(visual_tokens)));
     EXPECT_EQ(analysis.cross_attention.scalar_type(), at::kFloat);
     EXPECT_EQ(analysis.cross_attention.sizes(), (std::vector<int64_t>{2, analysis.queries.size(1), 9}));
-    EXPECT_LT(MaxDifference(analysis.cross_attention.sum(2), at::ones({2, analysis.queries.size(1)})), kTolerance);
+    EXPECT_LT(MaxDifference(analysis.cross_attention.sum(2), at::ones({2, analysis.queries.size(1)})),
+              kFormulaTolerance);
   }
 }
 
@@ -117,8 +119,8 @@ TEST(QFormerTest, MatchesTheFormulas) {
     const Formulas formulas(config, checkpoint.weights());
     const at::Tensor visual_tokens = Wave({1, 9, 24});
     const at::Tensor queries = model.Forward(visual_tokens);
-    EXPECT_LT(MaxDifference(queries[0], formulas.Queries(visual_tokens[0])), kTolerance) << frequency;
-    EXPECT_LT(MaxDifference(model.Project(queries)[0], formulas.Project(queries[0])), kTolerance) << frequency;
+    EXPECT_LT(MaxDifference(queries[0], formulas.Queries(visual_tokens[0])), kFormulaTolerance) << frequency;
+    EXPECT_LT(MaxDifference(model.Project(queries)[0], formulas.Project(queries[0])), kFormulaTolerance) << frequency;
   }
 }
 
@@ -127,8 +129,8 @@ TEST(QFormerTest, GivesEachImageOfABatchItsOwnQueries) {
   const QFormer model(*checkpoint.Open(), kFloat32);
   const at::Tensor visual_tokens = Wave({2, 17, 24});
   const at::Tensor both = model.Forward(visual_tokens);
-  EXPECT_LT(MaxDifference(both[0], model.Forward(visual_tokens.slice(0, 0, 1))[0]), kTolerance);
-  EXPECT_LT(MaxDifference(both[1], model.Forward(visual_tokens.slice(0, 1, 2))[0]), kTolerance);
+  EXPECT_LT(MaxDifference(both[0], model.Forward(visual_tokens.slice(0, 0, 1))[0]), kFormulaTolerance);
+  EXPECT_LT(MaxDifference(both[1], model.Forward(visual_tokens.slice(0, 1, 2))[0]), kFormulaTolerance);
   EXPECT_GT(MaxDifference(both[0], both[1]), 0.01);
 }
 
@@ -137,7 +139,7 @@ TEST(QFormerTest, ReadsASingleVisualToken) {
   const QFormer model(*checkpoint.Open(), kFloat32);
   const at::Tensor token = Wave({1, 1, 24});
   const at::Tensor expected = Formulas(checkpoint.config(), checkpoint.weights()).Queries(token[0]);
-  EXPECT_LT(MaxDifference(model.Forward(token)[0], expected), kTolerance);
+  EXPECT_LT(MaxDifference(model.Forward(token)[0], expected), kFormulaTolerance);
 }
 
 TEST(QFormerTest, StaysInFloat32WhenTheModelIsFloat16) {
@@ -162,7 +164,7 @@ TEST(QFormerTest, DealsOutTheFirstValuesToADecoderOfNarrowerEmbeddings) {
   ASSERT_EQ(projected.sizes(), (std::vector<int64_t>{2, 6, 20}));
   for (const int64_t image : {0, 1}) {
     const at::Tensor expected = formulas.Project(queries[image]).flatten().slice(0, 0, 6 * 20).view({6, 20});
-    EXPECT_LT(MaxDifference(projected[image], expected), kTolerance);
+    EXPECT_LT(MaxDifference(projected[image], expected), kFormulaTolerance);
   }
 }
 

@@ -28,7 +28,7 @@ std::string LittleEndian(uint32_t value, int count) {
   return Number(value, count, false);
 }
 
-std::string PngHeader(uint32_t width, uint32_t height, int depth = 8, int color_type = 2) {
+std::string PngOf(uint32_t width, uint32_t height, int depth = 8, int color_type = 2) {
   return "\x89PNG\r\n\x1a\n" + BigEndian(13, 4) + "IHDR" + BigEndian(width, 4) + BigEndian(height, 4) +
          Bytes({depth, color_type, 0, 0, 0}) + BigEndian(0, 4);
 }
@@ -88,9 +88,9 @@ std::string CheckReason(std::string_view bytes) {
 }
 
 TEST(ReadImageHeaderTest, ReadsDimensionsOfEachFormat) {
-  ExpectHeader(PngHeader(640, 480), ImageFormat::kPng, 640, 480, 3);
-  ExpectHeader(PngHeader(0x7fffffff, 1), ImageFormat::kPng, 0x7fffffff, 1, 3);
-  ExpectHeader(PngHeader(5, 6, 16, 4), ImageFormat::kPng, 5, 6, 2);
+  ExpectHeader(PngOf(640, 480), ImageFormat::kPng, 640, 480, 3);
+  ExpectHeader(PngOf(0x7fffffff, 1), ImageFormat::kPng, 0x7fffffff, 1, 3);
+  ExpectHeader(PngOf(5, 6, 16, 4), ImageFormat::kPng, 5, 6, 2);
   ExpectHeader(JpegHeader(640, 480), ImageFormat::kJpeg, 640, 480, 3);
   ExpectHeader(JpegHeader(65535, 2, 0xC2, 1), ImageFormat::kJpeg, 65535, 2, 1);
   ExpectHeader(JpegHeader(12, 34, 0xC1, 4), ImageFormat::kJpeg, 12, 34, 4);
@@ -135,7 +135,7 @@ TEST(ReadImageHeaderTest, RefusesKindsThatAreNotServed) {
 
 TEST(ReadImageHeaderTest, RefusesEveryCutOffHeader) {
   for (const std::string& whole :
-       {PngHeader(640, 480), JpegHeader(640, 480), Vp8(640, 480), Vp8l(640, 480), Gif(640, 480)}) {
+       {PngOf(640, 480), JpegHeader(640, 480), Vp8(640, 480), Vp8l(640, 480), Gif(640, 480)}) {
     const size_t magic = whole[0] == 'R' ? 12 : whole[1] == 'P' ? 8 : whole[0] == 'G' ? 6 : 3;
     for (size_t length = 0; length < whole.size(); ++length) {
       const std::string cut = whole.substr(0, length);  // its own allocation, so that a sanitizer sees reads past it
@@ -145,10 +145,10 @@ TEST(ReadImageHeaderTest, RefusesEveryCutOffHeader) {
 }
 
 TEST(ReadImageHeaderTest, RefusesContradictions) {
-  EXPECT_EQ(ReadReason(PngHeader(8, 8, 3)), "IMAGE_CORRUPT");      // no such bit depth
-  EXPECT_EQ(ReadReason(PngHeader(8, 8, 16, 3)), "IMAGE_CORRUPT");  // a palette of 16 bits
-  EXPECT_EQ(ReadReason(PngHeader(8, 8, 8, 5)), "IMAGE_CORRUPT");   // no such colour type
-  EXPECT_EQ(ReadReason(PngHeader(0, 8)), "IMAGE_CORRUPT");
+  EXPECT_EQ(ReadReason(PngOf(8, 8, 3)), "IMAGE_CORRUPT");      // no such bit depth
+  EXPECT_EQ(ReadReason(PngOf(8, 8, 16, 3)), "IMAGE_CORRUPT");  // a palette of 16 bits
+  EXPECT_EQ(ReadReason(PngOf(8, 8, 8, 5)), "IMAGE_CORRUPT");   // no such colour type
+  EXPECT_EQ(ReadReason(PngOf(0, 8)), "IMAGE_CORRUPT");
   EXPECT_EQ(ReadReason(JpegHeader(8, 0)), "IMAGE_CORRUPT");
   EXPECT_EQ(ReadReason(Vp8(0, 8)), "IMAGE_CORRUPT");
   EXPECT_EQ(ReadReason(Bytes({0xFF, 0xD8, 0xFF, 0xDA, 0, 8})), "IMAGE_CORRUPT");        // data before a frame
@@ -164,29 +164,29 @@ TEST(ReadImageHeaderTest, GivesUpOnAnEndlessRowOfMarkers) {
 }
 
 TEST(CheckImageTest, AcceptsWhatIsWithinTheLimits) {
-  EXPECT_TRUE(CheckImage(PngHeader(8192, 6144), {}).ok());  // a phone of 50 million pixels
-  EXPECT_TRUE(CheckImage(PngHeader(8000, 8000), {}).ok());
-  EXPECT_TRUE(CheckImage(PngHeader(16384, 1), {}).ok());
-  EXPECT_TRUE(CheckImage(PngHeader(1, 1), {}).ok());
+  EXPECT_TRUE(CheckImage(PngOf(8192, 6144), {}).ok());  // a phone of 50 million pixels
+  EXPECT_TRUE(CheckImage(PngOf(8000, 8000), {}).ok());
+  EXPECT_TRUE(CheckImage(PngOf(16384, 1), {}).ok());
+  EXPECT_TRUE(CheckImage(PngOf(1, 1), {}).ok());
 }
 
 TEST(CheckImageTest, RefusesImagesBeyondEachLimit) {
-  EXPECT_EQ(CheckReason(PngHeader(20000, 1)), "IMAGE_TOO_LARGE");
-  EXPECT_EQ(CheckReason(PngHeader(16385, 8)), "IMAGE_TOO_LARGE");
-  EXPECT_EQ(CheckReason(PngHeader(16384, 16384)), "IMAGE_TOO_LARGE");
-  EXPECT_EQ(CheckReason(PngHeader(8001, 8000)), "IMAGE_TOO_LARGE");
-  EXPECT_EQ(CheckReason(PngHeader(0x7fffffff, 0x7fffffff)), "IMAGE_TOO_LARGE");
+  EXPECT_EQ(CheckReason(PngOf(20000, 1)), "IMAGE_TOO_LARGE");
+  EXPECT_EQ(CheckReason(PngOf(16385, 8)), "IMAGE_TOO_LARGE");
+  EXPECT_EQ(CheckReason(PngOf(16384, 16384)), "IMAGE_TOO_LARGE");
+  EXPECT_EQ(CheckReason(PngOf(8001, 8000)), "IMAGE_TOO_LARGE");
+  EXPECT_EQ(CheckReason(PngOf(0x7fffffff, 0x7fffffff)), "IMAGE_TOO_LARGE");
 }
 
 TEST(CheckImageTest, RefusesTooManyBytesBeforeItReadsThem) {
-  std::string bytes = PngHeader(8, 8);
+  std::string bytes = PngOf(8, 8);
   bytes.resize(33'000'000 + (1 << 20));
   EXPECT_EQ(CheckReason(bytes), "IMAGE_TOO_LARGE");
   EXPECT_EQ(CheckReason(std::string((32 << 20) + 1, 'x')), "IMAGE_TOO_LARGE");
 }
 
 TEST(CheckImageTest, NamesTheNumberAndTheLimit) {
-  const std::string message(CheckImage(PngHeader(16385, 100), {}).status().message());
+  const std::string message(CheckImage(PngOf(16385, 100), {}).status().message());
   EXPECT_NE(message.find("16385 x 100"), std::string::npos);
   EXPECT_NE(message.find("16384"), std::string::npos);
 }
