@@ -73,10 +73,10 @@ TEST_F(AskCommandTest, SeveralImagesAndQuestionsMakeATableInOrder) {
   EXPECT_EQ(ask.exit_code, 0) << ask.err;
   const std::vector<std::string> lines = Lines(ask.out);
   ASSERT_EQ(lines.size(), 5u) << ask.out;
-  EXPECT_EQ(lines[0].substr(0, 34), "image    question  answer  tokens ");
+  EXPECT_EQ(lines[0].find("image    question  answer "), 0u) << lines[0];
   const std::string size_one = std::to_string(PngHeader(8, 8).size()),
                     size_two = std::to_string(PngHeader(8, 8).size() + 2);
-  EXPECT_EQ(lines[1].find("one.png  Q1        " + size_one + ":Q1        2"), 0u) << lines[1];
+  EXPECT_EQ(lines[1].find("one.png  Q1        " + size_one + ":Q1 "), 0u) << lines[1];
   EXPECT_EQ(lines[2].find("one.png  Q2        " + size_one + ":Q2 "), 0u) << lines[2];
   EXPECT_EQ(lines[3].find("two.png  Q1        " + size_two + ":Q1 "), 0u) << lines[3];
   EXPECT_EQ(lines[4].find("two.png  Q2        " + size_two + ":Q2 "), 0u) << lines[4];

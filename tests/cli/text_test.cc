@@ -44,7 +44,7 @@ TEST(TextTest, OneLineHoldsNoNewlines) {
 
 TEST(TextTest, WrapsAtSpaces) {
   EXPECT_EQ(WrapText("one two three", 7), (std::vector<std::string>{"one two", "three"}));
-  EXPECT_EQ(WrapText("猫猫猫猫 a", 5), (std::vector<std::string>{"猫猫", "猫猫 a"}));
+  EXPECT_EQ(WrapText("猫猫猫猫 a", 5), (std::vector<std::string>{"猫猫", "猫猫", "a"}));
   EXPECT_EQ(WrapText("a\n\nb", 9), (std::vector<std::string>{"a", "", "b"}));
   EXPECT_EQ(WrapText("", 9), (std::vector<std::string>{""}));
 }
