@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "blip2/linear_kernel.h"
+#include "blip2/kernels/float_linear.h"
 
 namespace diptych::blip2 {
 namespace {

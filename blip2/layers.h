@@ -17,7 +17,7 @@ struct Linear {
   std::optional<at::Tensor> bias;  // [out]
 
   // x [..., in] -> x·weightᵀ + bias, [..., out] of x's dtype. On the CPU up to 16 rows, and any number in bfloat16
-  // and float16 where the processor has no instructions for them, go through linear_kernel.h.
+  // and float16 where the processor has no instructions for them, go through kernels/float_linear.h.
   at::Tensor operator()(const at::Tensor& x) const;
 };
 

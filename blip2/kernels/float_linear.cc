@@ -1,4 +1,4 @@
-#include "blip2/linear_kernel.h"
+#include "blip2/kernels/float_linear.h"
 
 #include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
@@ -11,7 +11,7 @@
 // kernel keeps arrays of vectors, which types of unknown size cannot form.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "blip2/linear_kernel.cc"
+#define HWY_TARGET_INCLUDE "blip2/kernels/float_linear.cc"
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
