@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "blip2/kernels/decode_attention.h"
 #include "blip2/layers.h"
 
 namespace diptych::blip2 {
@@ -27,6 +28,12 @@ void AppendPlaces(const PagedRow& row, int64_t first, int64_t last, int64_t bloc
 // [L, H, Dh] or [B, L, H, Dh] -> [B, H, L, Dh]
 at::Tensor HeadsFirst(const at::Tensor& x) {
   return (x.dim() == 3 ? x.unsqueeze(0) : x).transpose(1, 2);
+}
+
+// Requires: a type that a model computes in.
+WeightType KernelType(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return WeightType::kBFloat16;
+  return dtype == at::kHalf ? WeightType::kFloat16 : WeightType::kFloat32;
 }
 
 Visibility VisibilityOf(const at::Tensor& mask) {
@@ -74,8 +81,13 @@ void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_
 
 void PagedAttention::AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins,
                                 int64_t block_tokens, at::Device device) {
-  std::vector<int64_t> lengths;
-  for (const PagedRow& row : rows) lengths.push_back(row.past + 1);
+  singles_.tokens = Indices(begins, device);
+  std::vector<int64_t>& lengths = singles_.lengths;
+  for (const PagedRow& row : rows) {
+    lengths.push_back(row.past + 1);
+    singles_.blocks.emplace_back(row.blocks.begin(), row.blocks.end());
+  }
+  if (device.is_cpu()) return;
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
   const int64_t width = *longest;
   std::vector<int64_t> blocks;
@@ -86,12 +98,36 @@ void PagedAttention::AddSingles(std::span<const PagedRow> rows, const std::vecto
     offsets.resize(blocks.size(), 0);
   }
   const auto count = static_cast<int64_t>(rows.size());
-  singles_.tokens = Indices(begins, device);
   singles_.read = {.blocks = Indices(blocks, device).view({count, width}),
                    .offsets = Indices(offsets, device).view({count, width})};
   if (*shortest == width) return;
   const at::Tensor places = at::arange(width, at::TensorOptions(device).dtype(at::kLong));
   singles_.mask = places.view({1, 1, 1, width}) < Indices(lengths, device).view({count, 1, 1, 1});
+}
+
+at::Tensor PagedAttention::AttendSingles(const at::Tensor& query, const at::Tensor& keys,
+                                         const at::Tensor& values) const {
+  if (!query.is_cpu()) {
+    return Attention(HeadsFirst(query.unsqueeze(1)), HeadsFirst(Gather(keys, singles_.read)),
+                     HeadsFirst(Gather(values, singles_.read)), /*scale=*/1.0, VisibilityOf(singles_.mask))
+        .squeeze(1);
+  }
+  TORCH_CHECK(keys.is_contiguous() && values.is_contiguous(), "expected a pool without gaps");
+  std::vector<PlacedSequence> rows;
+  for (size_t i = 0; i < singles_.lengths.size(); ++i) {
+    rows.push_back({.length = singles_.lengths[i], .blocks = singles_.blocks[i]});
+  }
+  at::Tensor out = at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
+  AttendInPlace({.type = KernelType(query.scalar_type()),
+                 .heads = query.size(1),
+                 .width = query.size(2),
+                 .block_tokens = keys.size(2),
+                 .query = query.const_data_ptr(),
+                 .keys = keys.const_data_ptr(),
+                 .values = values.const_data_ptr(),
+                 .out = out.mutable_data_ptr()},
+                rows);
+  return out;
 }
 
 // pool [blocks, H, block_tokens, Dh] -> [..., H, Dh], of the places' shape.
@@ -114,10 +150,7 @@ at::Tensor PagedAttention::operator()(const at::Tensor& query, const at::Tensor&
     own(out).copy_(attended[0]);
   }
   if (singles_.tokens.defined()) {
-    const at::Tensor attended = Attention(
-        HeadsFirst(query.index_select(0, singles_.tokens).unsqueeze(1)), HeadsFirst(Gather(keys, singles_.read)),
-        HeadsFirst(Gather(values, singles_.read)), /*scale=*/1.0, VisibilityOf(singles_.mask));
-    out.index_copy_(0, singles_.tokens, attended.squeeze(1));
+    out.index_copy_(0, singles_.tokens, AttendSingles(query.index_select(0, singles_.tokens), keys, values));
   }
   return out;
 }

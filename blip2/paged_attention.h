@@ -48,16 +48,20 @@ class PagedAttention {
     Places read;      // [past + T]; undefined without past
     at::Tensor mask;  // [T, past + T] bool; undefined without past
   };
-  // The rows of one token, padded to the longest. Padding reads a row's first token.
+  // The rows of one token. On a GPU they are padded to the longest, and padding reads a row's first token.
   struct Singles {
     at::Tensor tokens;  // [R] int64: which of the N
-    Places read;        // [R, L]
+    Places read;        // [R, L]; undefined on the CPU, where blocks are read in place
     at::Tensor mask;    // [R, 1, 1, L] bool; undefined if no row is padded
+    std::vector<int64_t> lengths;
+    std::vector<std::vector<int32_t>> blocks;
   };
 
   void AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, at::Device device);
   void AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins, int64_t block_tokens,
                   at::Device device);
+  // Each [R, H, Dh]; keys and values as above -> [R, H·Dh]
+  at::Tensor AttendSingles(const at::Tensor& query, const at::Tensor& keys, const at::Tensor& values) const;
   static at::Tensor Gather(const at::Tensor& pool, const Places& places);
 
   at::Tensor positions_;

@@ -1,0 +1,144 @@
+#include "blip2/kernels/decode_attention.h"
+
+#include <ATen/Parallel.h>
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+// Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "blip2/kernels/decode_attention.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+// After highway.h, which it needs.
+#include <hwy/contrib/math/math-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace diptych::blip2::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vec = hn::Vec<Tag>;
+
+constexpr int64_t kLeastWork = 1 << 15;  // products for which another thread is worth waking
+
+HWY_INLINE Vec Widen(const float* from) {
+  return hn::LoadU(Tag(), from);
+}
+HWY_INLINE Vec Widen(const c10::BFloat16* from) {
+  return hn::PromoteTo(Tag(),
+                       hn::LoadU(hn::Rebind<hwy::bfloat16_t, Tag>(), reinterpret_cast<const hwy::bfloat16_t*>(from)));
+}
+HWY_INLINE Vec Widen(const c10::Half* from) {
+  return hn::PromoteTo(Tag(),
+                       hn::LoadU(hn::Rebind<hwy::float16_t, Tag>(), reinterpret_cast<const hwy::float16_t*>(from)));
+}
+
+template <typename T>
+HWY_INLINE float Dot(const float* a, const T* b, int64_t count) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
+  Vec sums = hn::Zero(Tag());
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) sums = hn::MulAdd(hn::LoadU(Tag(), a + i), Widen(b + i), sums);
+  float sum = hn::GetLane(hn::SumOfLanes(Tag(), sums));
+  for (; i < count; ++i) sum += a[i] * static_cast<float>(b[i]);
+  return sum;
+}
+
+// sum += share · b
+template <typename T>
+HWY_INLINE void Add(float share, const T* b, int64_t count, float* sum) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
+  const Vec shares = hn::Set(Tag(), share);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    hn::StoreU(hn::MulAdd(shares, Widen(b + i), hn::LoadU(Tag(), sum + i)), Tag(), sum + i);
+  for (; i < count; ++i) sum[i] += share * static_cast<float>(b[i]);
+}
+
+// Scores become their exponentials over the largest; -> the sum of these.
+float Exponentials(std::vector<float>& scores) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
+  const float largest = *std::max_element(scores.begin(), scores.end());
+  const size_t count = scores.size();
+  scores.resize((count + lanes - 1) / lanes * lanes, -std::numeric_limits<float>::infinity());
+  float sum = 0;
+  for (size_t i = 0; i < scores.size(); i += lanes) {
+    const Vec exponentials = hn::Exp(Tag(), hn::Sub(hn::LoadU(Tag(), scores.data() + i), hn::Set(Tag(), largest)));
+    hn::StoreU(exponentials, Tag(), scores.data() + i);
+  }
+  scores.resize(count);
+  for (const float score : scores) sum += score;
+  return sum;
+}
+
+// What one thread works with.
+struct Scratch {
+  explicit Scratch(int64_t width) : query(static_cast<size_t>(width)), sum(static_cast<size_t>(width)) {}
+  std::vector<float> query;
+  std::vector<float> sum;
+  std::vector<float> scores;
+};
+
+template <typename T>
+void AttendOne(const DecodeAttention& a, const PlacedSequence& row, int64_t index, int64_t head, Scratch& scratch) {
+  const int64_t place = (index * a.heads + head) * a.width;
+  const T* query = static_cast<const T*>(a.query) + place;
+  for (int64_t i = 0; i < a.width; ++i) scratch.query[i] = static_cast<float>(query[i]);
+  std::fill(scratch.sum.begin(), scratch.sum.end(), 0.0F);
+  scratch.scores.resize(static_cast<size_t>(row.length));
+  const auto at = [&](const void* pool, int64_t token) {
+    const int64_t block = row.blocks[token / a.block_tokens];
+    return static_cast<const T*>(pool) + ((block * a.heads + head) * a.block_tokens + token % a.block_tokens) * a.width;
+  };
+  for (int64_t t = 0; t < row.length; ++t) scratch.scores[t] = Dot(scratch.query.data(), at(a.keys, t), a.width);
+  const float total = Exponentials(scratch.scores);
+  for (int64_t t = 0; t < row.length; ++t) Add(scratch.scores[t], at(a.values, t), a.width, scratch.sum.data());
+  T* out = static_cast<T*>(a.out) + place;
+  for (int64_t i = 0; i < a.width; ++i) out[i] = static_cast<T>(scratch.sum[i] / total);
+}
+
+template <typename T>
+void AttendAll(const DecodeAttention& a, std::span<const PlacedSequence> rows) {
+  int64_t longest = 1;
+  for (const PlacedSequence& row : rows) longest = std::max(longest, row.length);
+  const int64_t grain = std::max<int64_t>(1, kLeastWork / (longest * a.width));
+  at::parallel_for(0, static_cast<int64_t>(rows.size()) * a.heads, grain, [&](int64_t begin, int64_t end) {
+    Scratch scratch(a.width);
+    for (int64_t i = begin; i < end; ++i) {
+      AttendOne<T>(a, rows[i / a.heads], i / a.heads, i % a.heads, scratch);
+    }
+  });
+}
+
+void AttendAnyType(const DecodeAttention& a, std::span<const PlacedSequence> rows) {
+  switch (a.type) {
+    case WeightType::kBFloat16:
+      return AttendAll<c10::BFloat16>(a, rows);
+    case WeightType::kFloat16:
+      return AttendAll<c10::Half>(a, rows);
+    case WeightType::kFloat32:
+      return AttendAll<float>(a, rows);
+  }
+}
+
+}  // namespace
+}  // namespace diptych::blip2::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace diptych::blip2 {
+
+HWY_EXPORT(AttendAnyType);
+
+void AttendInPlace(const DecodeAttention& attention, std::span<const PlacedSequence> rows) {
+  HWY_DYNAMIC_DISPATCH(AttendAnyType)(attention, rows);
+}
+
+}  // namespace diptych::blip2
+#endif

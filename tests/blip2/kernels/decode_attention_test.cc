@@ -1,0 +1,130 @@
+// Attention that reads blocks in place, on every instruction set of this machine and in every type.
+#include "blip2/kernels/decode_attention.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "blip2/kernels/processor.h"
+
+namespace diptych::blip2 {
+namespace {
+
+struct Type {
+  at::ScalarType tensor;
+  WeightType kernel;
+  double tolerance;
+};
+
+constexpr int64_t kBlocks = 9;
+constexpr int64_t kBlockTokens = 5;
+
+class DecodeAttentionTest : public ::testing::TestWithParam<std::tuple<InstructionSet, Type>> {
+ protected:
+  at::Tensor Noise(std::vector<int64_t> shape, int64_t seed) const {
+    int64_t count = 1;
+    for (const int64_t side : shape) count *= side;
+    const at::Tensor at = at::arange(count, at::kDouble).add_(977 * seed);
+    return at::sin(at.square().mul_(0.3)).mul_(2).view(shape).to(type_.tensor);
+  }
+
+  // query [R, H, Dh] -> [R, H, Dh]
+  at::Tensor Attend(const at::Tensor& query, const std::vector<PlacedSequence>& rows) const {
+    const at::Tensor out = at::full_like(query, std::numeric_limits<double>::quiet_NaN());
+    AttendInPlace({.type = type_.kernel,
+                   .heads = query.size(1),
+                   .width = query.size(2),
+                   .block_tokens = kBlockTokens,
+                   .query = query.const_data_ptr(),
+                   .keys = keys_.const_data_ptr(),
+                   .values = values_.const_data_ptr(),
+                   .out = out.mutable_data_ptr()},
+                  rows);
+    return out;
+  }
+
+  void MakePool(int64_t heads, int64_t width) {
+    keys_ = Noise({kBlocks, heads, kBlockTokens, width}, 1);
+    values_ = Noise({kBlocks, heads, kBlockTokens, width}, 2);
+  }
+
+  // The same in double precision: query [H, Dh] -> [H, Dh].
+  at::Tensor Expected(const at::Tensor& query, const PlacedSequence& row) const {
+    std::vector<at::Tensor> keys, values;
+    for (int64_t t = 0; t < row.length; ++t) {
+      const int64_t block = row.blocks[t / kBlockTokens];
+      keys.push_back(keys_[block].select(1, t % kBlockTokens).to(at::kDouble));
+      values.push_back(values_[block].select(1, t % kBlockTokens).to(at::kDouble));
+    }
+    const at::Tensor scores = (at::stack(keys) * query.to(at::kDouble)).sum(2).softmax(0);
+    return (at::stack(values) * scores.unsqueeze(2)).sum(0);
+  }
+
+  const Type type_ = std::get<1>(GetParam());
+  at::Tensor keys_;    // [blocks, H, block_tokens, Dh]
+  at::Tensor values_;  // likewise
+
+ private:
+  const LimitedInstructionSet limited_{std::get<0>(GetParam())};
+};
+
+const std::vector<int32_t> kFirst = {3, 0, 7, 8};
+const std::vector<int32_t> kSecond = {1, 7, 2, 4};  // shares a block
+const std::vector<int32_t> kThird = {5};
+
+TEST_P(DecodeAttentionTest, IsTheFormula) {
+  for (const int64_t width : {1, 7, 32, 80}) {
+    MakePool(/*heads=*/3, width);
+    const at::Tensor query = Noise({3, 3, width}, 4);
+    const std::vector<PlacedSequence> rows = {{17, kFirst}, {20, kSecond}, {1, kThird}};
+    const at::Tensor out = Attend(query, rows);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const at::Tensor off = out[r].to(at::kDouble) - Expected(query[r], rows[r]);
+      EXPECT_LT(off.abs().max().item<double>(), type_.tolerance) << "row " << r << ", width " << width;
+    }
+  }
+}
+
+TEST_P(DecodeAttentionTest, ARowHasTheSameBitsInEveryBatch) {
+  MakePool(/*heads=*/2, 24);
+  const at::Tensor query = Noise({3, 2, 24}, 4);
+  const at::Tensor together = Attend(query, {{17, kFirst}, {20, kSecond}, {1, kThird}});
+  EXPECT_TRUE(Attend(query.narrow(0, 1, 1), {{20, kSecond}})[0].equal(together[1]));
+}
+
+TEST_P(DecodeAttentionTest, NothingAfterTheLengthIsRead) {
+  MakePool(/*heads=*/2, 24);
+  const at::Tensor query = Noise({1, 2, 24}, 4);
+  const at::Tensor before = Attend(query, {{6, kFirst}});
+  for (const at::Tensor* pool : {&keys_, &values_}) {
+    (*pool)[0].narrow(1, 1, kBlockTokens - 1).fill_(std::numeric_limits<double>::quiet_NaN());
+    (*pool)[7].fill_(std::numeric_limits<double>::infinity());
+  }
+  EXPECT_TRUE(Attend(query, {{6, kFirst}}).equal(before));
+}
+
+TEST_P(DecodeAttentionTest, ScoresFarApartStayFinite) {
+  MakePool(/*heads=*/1, 16);
+  keys_[kThird[0]][0][0].fill_(200);
+  keys_[kThird[0]][0][1].fill_(-200);
+  const at::Tensor query = at::full({1, 1, 16}, 8.0, type_.tensor);
+  const at::Tensor out = Attend(query, {{2, kThird}});
+  EXPECT_TRUE(at::allclose(out[0][0].to(at::kFloat), values_[kThird[0]][0][0].to(at::kFloat)));
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, DecodeAttentionTest,
+                         ::testing::Combine(::testing::ValuesIn(InstructionSets()),
+                                            ::testing::Values(Type{at::kFloat, WeightType::kFloat32, 2e-5},
+                                                              Type{at::kBFloat16, WeightType::kBFloat16, 1e-2},
+                                                              Type{at::kHalf, WeightType::kFloat16, 1e-3})),
+                         [](const auto& info) {
+                           return std::string(Name(std::get<0>(info.param))) +
+                                  c10::toString(std::get<1>(info.param).tensor);
+                         });
+
+}  // namespace
+}  // namespace diptych::blip2
