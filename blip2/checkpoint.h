@@ -33,6 +33,9 @@ class Checkpoint {
   // as legacy checkpoints do, counts as absent (this compares their bytes).
   bool Has(std::string_view tensor) const;
 
+  // The type that the file has for the tensor, which must exist.
+  c10::ScalarType StoredType(std::string_view tensor) const;
+
   // A copy of the tensor on `placement`; integers keep their type. `tensor` must exist (Open has proved
   // it for all that the configuration implies). The file's pages are given back after the copy, so that
   // loading all tensors needs the memory of the model plus one tensor. A file that another process

@@ -19,14 +19,16 @@ namespace {
 
 constexpr int kMaxDeviceIndex = 127;  // of c10::DeviceIndex
 
-std::optional<c10::ScalarType> ParseDType(std::string_view word, const c10::Device& device) {
+std::optional<Placement> ParseDType(std::string_view word, const c10::Device& device) {
   const auto is = [word](std::initializer_list<std::string_view> names) {
     return std::find(names.begin(), names.end(), word) != names.end();
   };
-  if (word == "auto") return device.is_cuda() ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
-  if (is({"float32", "float", "fp32"})) return c10::ScalarType::Float;
-  if (is({"bfloat16", "bf16"})) return c10::ScalarType::BFloat16;
-  if (is({"float16", "half", "fp16"})) return c10::ScalarType::Half;
+  if (word == "auto") word = device.is_cuda() ? "bfloat16" : "float32";
+  if (is({"float32", "float", "fp32"})) return Placement{.device = device, .dtype = c10::ScalarType::Float};
+  if (is({"bfloat16", "bf16"})) return Placement{.device = device, .dtype = c10::ScalarType::BFloat16};
+  if (is({"float16", "half", "fp16"})) return Placement{.device = device, .dtype = c10::ScalarType::Half};
+  if (word == "int8") return Placement{.device = device, .integers = IntegerType::kInt8};
+  if (word == "int4") return Placement{.device = device, .integers = IntegerType::kInt4};
   return std::nullopt;
 }
 
@@ -84,14 +86,18 @@ absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_vi
   if (!parsed_device) {
     return absl::InvalidArgumentError(absl::StrCat("device \"", Printable(device), "\" is none of cpu, cuda, cuda:N"));
   }
-  const std::optional<c10::ScalarType> parsed_dtype = ParseDType(dtype, *parsed_device);
-  if (!parsed_dtype) {
+  const std::optional<Placement> placement = ParseDType(dtype, *parsed_device);
+  if (!placement) {
     return absl::InvalidArgumentError(absl::StrCat("dtype \"", Printable(dtype),
                                                    "\" is none of float32 (float, fp32), bfloat16 (bf16), float16 "
-                                                   "(half, fp16), auto; int8 and int4 are not built"));
+                                                   "(half, fp16), int8, int4, auto"));
+  }
+  if (placement->integers && parsed_device->is_cuda()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype ", Printable(dtype), " is for the cpu: take bfloat16 or float16 on a GPU"));
   }
   if (parsed_device->is_cuda()) DIPTYCH_RETURN_IF_ERROR(CheckCuda(parsed_device->index()));
-  return Placement{.device = *parsed_device, .dtype = *parsed_dtype};
+  return *placement;
 }
 
 std::string DTypeName(c10::ScalarType dtype) {
@@ -103,6 +109,11 @@ std::string DTypeName(c10::ScalarType dtype) {
     default:
       return "float32";
   }
+}
+
+std::string DTypeName(const Placement& placement) {
+  if (!placement.integers) return DTypeName(placement.dtype);
+  return *placement.integers == IntegerType::kInt8 ? "int8" : "int4";
 }
 
 void SetIntraOpThreads(int threads) {

@@ -4,26 +4,34 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "blip2/kernels/integer_weights.h"
 
 namespace diptych::blip2 {
 
 struct Placement {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
+  // What the model computes in; of its weights, too, where these are not `integers`.
   c10::ScalarType dtype = c10::ScalarType::Float;
+  // The weights of the vision transformer's and the decoder's linear maps, rounded when they are read. Embeddings,
+  // layer norms and the Q-Former keep numbers of floating point. On the CPU alone.
+  std::optional<IntegerType> integers = std::nullopt;
 };
 
 // `device` is "cpu", "cuda" or "cuda:N"; `dtype` is "float32" ("float", "fp32"), "bfloat16" ("bf16"), "float16"
-// ("half", "fp16") or "auto": bfloat16 on CUDA, else float32. For CUDA the CUDA half of libtorch is opened at run time.
-// INVALID_ARGUMENT for any other word; FAILED_PRECONDITION, naming the remedy, if CUDA is asked for and there is no
-// library or no device N.
+// ("half", "fp16") "int8", "int4" (on the CPU alone) or "auto": bfloat16 on CUDA, else float32. For CUDA the CUDA half
+// of libtorch is opened at run time. INVALID_ARGUMENT for any other word; FAILED_PRECONDITION, naming the remedy, if
+// CUDA is asked for and there is no library or no device N.
 absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_view dtype);
 
 // "float32", "bfloat16" or "float16".
 std::string DTypeName(c10::ScalarType dtype);
+// ParsePlacement's word for it: the type of most weights.
+std::string DTypeName(const Placement& placement);
 
 // Threads of one operator; 0 keeps libtorch's choice (one for each core). Call before the first operator.
 void SetIntraOpThreads(int threads);

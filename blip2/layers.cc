@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "blip2/kernels/float_linear.h"
@@ -56,6 +57,7 @@ at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, co
 }  // namespace
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
+  if (integers) return (*integers)(x);
   return IsForOurKernel(x, weight) ? MultiplyByOurKernel(x, weight, bias) : at::linear(x, weight, bias);
 }
 
@@ -85,30 +87,44 @@ at::Tensor MeanAttention(const at::Tensor& query, const at::Tensor& key, double 
   return scores.softmax(-1).mean(1);
 }
 
+at::Tensor Magnitudes(const LayerNorm& norm) {
+  if (!norm.weight) return {};
+  return at::hypot(norm.weight->to(at::kFloat), norm.bias->to(at::kFloat));
+}
+
+at::Tensor Magnitudes(const Linear& linear, int64_t begin, int64_t count) {
+  if (!linear.integers) return {};
+  return linear.integers->output_magnitudes().narrow(0, begin, count);
+}
+
 at::Tensor WeightReader::ReadTensor(const std::string& name) {
-  at::Tensor tensor = checkpoint_.Load(name, placement_);
+  return ReadTensorAs(name, placement_.dtype);
+}
+
+at::Tensor WeightReader::ReadTensorAs(const std::string& name, c10::ScalarType dtype) {
+  at::Tensor tensor = checkpoint_.Load(name, {.device = placement_.device, .dtype = dtype});
   size_.parameters += tensor.numel();
   size_.bytes += tensor.nbytes();
   return tensor;
 }
 
-Linear WeightReader::ReadLinear(const std::string& name, bool bias) {
-  Linear linear{.weight = ReadTensor(name + ".weight"), .bias = {}};
-  if (bias) linear.bias = ReadTensor(name + ".bias");
-  return linear;
+Linear WeightReader::ReadLinear(const std::string& name, bool bias, const at::Tensor& magnitudes) {
+  Linear linear{.weight = Load(name + ".weight"), .bias = {}, .integers = {}};
+  if (bias) linear.bias = Load(name + ".bias");
+  return Keep(std::move(linear), magnitudes);
 }
 
-Linear WeightReader::ReadStacked(std::initializer_list<std::string> names, bool bias) {
-  Linear linear{.weight = Stack(names, ".weight"), .bias = {}};
+Linear WeightReader::ReadStacked(std::initializer_list<std::string> names, bool bias, const at::Tensor& magnitudes) {
+  Linear linear{.weight = Stack(names, ".weight"), .bias = {}, .integers = {}};
   if (bias) linear.bias = Stack(names, ".bias");
-  return linear;
+  return Keep(std::move(linear), magnitudes);
 }
 
-at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const char* suffix) {
+at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const char* suffix) const {
   at::Tensor stacked;
   int64_t part = 0;
   for (const std::string& name : names) {
-    const at::Tensor tensor = ReadTensor(name + suffix);
+    const at::Tensor tensor = Load(name + suffix);
     if (!stacked.defined()) {
       std::vector<int64_t> shape = tensor.sizes().vec();
       shape[0] *= static_cast<int64_t>(names.size());
@@ -117,6 +133,26 @@ at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const c
     stacked.narrow(0, part++ * tensor.size(0), tensor.size(0)).copy_(tensor);
   }
   return stacked;
+}
+
+Linear WeightReader::ReadHead(const std::string& name, const at::Tensor& magnitudes) {
+  Linear linear;
+  linear.integers = std::make_shared<IntegerMatrix>(IntegerType::kInt8, Load(name), std::nullopt, magnitudes);
+  size_.bytes += linear.integers->bytes();
+  return linear;
+}
+
+Linear WeightReader::Keep(Linear linear, const at::Tensor& magnitudes) {
+  size_.parameters += linear.weight.numel() + (linear.bias ? linear.bias->numel() : 0);
+  if (placement_.integers) {
+    linear.integers = std::make_shared<IntegerMatrix>(*placement_.integers, linear.weight, linear.bias, magnitudes);
+    linear.weight.reset();
+    linear.bias.reset();
+    size_.bytes += linear.integers->bytes();
+  } else {
+    size_.bytes += static_cast<int64_t>(linear.weight.nbytes() + (linear.bias ? linear.bias->nbytes() : 0));
+  }
+  return linear;
 }
 
 LayerNorm WeightReader::ReadLayerNorm(const std::string& name, int64_t width, double eps, bool affine) {

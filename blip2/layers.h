@@ -5,16 +5,19 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "blip2/checkpoint.h"
+#include "blip2/integer_matrix.h"
 
 namespace diptych::blip2 {
 
 struct Linear {
-  at::Tensor weight;               // [out, in]
-  std::optional<at::Tensor> bias;  // [out]
+  at::Tensor weight;                              // [out, in]
+  std::optional<at::Tensor> bias;                 // [out]
+  std::shared_ptr<const IntegerMatrix> integers;  // holds both in their place, where the model's weights are such
 
   // x [..., in] -> x·weightᵀ + bias, [..., out] of x's dtype. On the CPU up to 16 rows, and any number in bfloat16
   // and float16 where the processor has no instructions for them, go through kernels/float_linear.h.
@@ -55,6 +58,11 @@ at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::T
 at::Tensor MeanAttention(const at::Tensor& query, const at::Tensor& key, double scale,
                          const std::optional<at::Tensor>& mask = {});
 
+// How large the columns of what the norm gives are, by its weights alone: [width] float32; undefined if it has none.
+at::Tensor Magnitudes(const LayerNorm& norm);
+// Likewise of outputs [begin, begin + count) of a linear map; undefined where weights are of floating point.
+at::Tensor Magnitudes(const Linear& linear, int64_t begin, int64_t count);
+
 // Takes tensors out of a checkpoint onto one placement and adds up what it has taken. `name` and
 // `names` are the checkpoint's, without ".weight" and ".bias" except for Tensor.
 class WeightReader {
@@ -63,16 +71,24 @@ class WeightReader {
       : checkpoint_(checkpoint), placement_(placement) {}
 
   at::Tensor ReadTensor(const std::string& name);
-  Linear ReadLinear(const std::string& name, bool bias = true);
+  at::Tensor ReadTensorAs(const std::string& name, c10::ScalarType dtype);
+  // `magnitudes` as IntegerMatrix takes them; unused where weights are of floating point.
+  Linear ReadLinear(const std::string& name, bool bias = true, const at::Tensor& magnitudes = {});
   // Linear maps of one input as a single one, their outputs in the order of `names`. One matrix
   // beside the result is held at a time.
-  Linear ReadStacked(std::initializer_list<std::string> names, bool bias = true);
+  Linear ReadStacked(std::initializer_list<std::string> names, bool bias = true, const at::Tensor& magnitudes = {});
+  // A matrix without bias that is rounded to 8 bits: what chooses tokens keeps them in int4, too. `name` is whole. Not
+  // counted as parameters, because it is or may be the embedding.
+  Linear ReadHead(const std::string& name, const at::Tensor& magnitudes);
   LayerNorm ReadLayerNorm(const std::string& name, int64_t width, double eps, bool affine = true);
 
   const PartSize& size() const { return size_; }
 
  private:
-  at::Tensor Stack(std::initializer_list<std::string> names, const char* suffix);
+  at::Tensor Load(const std::string& name) const { return checkpoint_.Load(name, placement_); }
+  at::Tensor Stack(std::initializer_list<std::string> names, const char* suffix) const;
+  // Rounds the weights where the placement says so, and counts them.
+  Linear Keep(Linear linear, const at::Tensor& magnitudes);
 
   const Checkpoint& checkpoint_;
   const Placement placement_;

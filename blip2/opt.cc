@@ -9,6 +9,7 @@
 
 #include "blip2/layers.h"
 #include "blip2/paged_attention.h"
+#include "blip2/tensor_names.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -35,13 +36,40 @@ Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
   const auto norm = [&](const char* name) {
     return reader.ReadLayerNorm(prefix + name, config.hidden_size, kLayerNormEps, config.layer_norm_elementwise_affine);
   };
-  return {.self_attn_layer_norm = norm("self_attn_layer_norm"),
-          .qkv_proj = reader.ReadStacked({attention + "q_proj", attention + "k_proj", attention + "v_proj"},
-                                         config.enable_bias),
-          .out_proj = reader.ReadLinear(attention + "out_proj", config.enable_bias),
-          .final_layer_norm = norm("final_layer_norm"),
-          .fc1 = reader.ReadLinear(prefix + "fc1", config.enable_bias),
-          .fc2 = reader.ReadLinear(prefix + "fc2", config.enable_bias)};
+  Layer layer;
+  layer.self_attn_layer_norm = norm("self_attn_layer_norm");
+  layer.final_layer_norm = norm("final_layer_norm");
+  const bool before = config.do_layer_norm_before;
+  layer.qkv_proj =
+      reader.ReadStacked({attention + "q_proj", attention + "k_proj", attention + "v_proj"}, config.enable_bias,
+                         before ? Magnitudes(layer.self_attn_layer_norm) : at::Tensor());
+  layer.out_proj = reader.ReadLinear(attention + "out_proj", config.enable_bias,
+                                     Magnitudes(layer.qkv_proj, 2 * config.hidden_size, config.hidden_size));
+  layer.fc1 = reader.ReadLinear(prefix + "fc1", config.enable_bias,
+                                Magnitudes(before ? layer.final_layer_norm : layer.self_attn_layer_norm));
+  layer.fc2 = reader.ReadLinear(prefix + "fc2", config.enable_bias, Magnitudes(layer.fc1, 0, config.ffn_dim));
+  return layer;
+}
+
+// [V, De]. Beside linear maps of whole numbers it stays in the file's type, or float32 in half the space: a row that is
+// looked up is not worth more.
+at::Tensor ReadEmbedding(WeightReader& reader, const Checkpoint& checkpoint, const Placement& placement) {
+  if (!placement.integers) return reader.ReadTensor(std::string(kEmbedTokens));
+  const c10::ScalarType stored = checkpoint.StoredType(kEmbedTokens);
+  const at::Tensor half = reader.ReadTensorAs(std::string(kEmbedTokens), stored == at::kFloat ? at::kHalf : stored);
+  TORCH_CHECK(half.isfinite().all().item<bool>(), kEmbedTokens, ": exceeds float16; take --dtype float32 or bfloat16");
+  return half;
+}
+
+// [V, De] without bias, which reads what `norm` gives.
+Linear ReadHead(WeightReader& reader, const TextConfig& config, const Placement& placement, const at::Tensor& embedding,
+                const std::optional<LayerNorm>& norm) {
+  const std::string name = config.tie_word_embeddings ? std::string(kEmbedTokens) : std::string(kLmHead);
+  if (placement.integers) {
+    const bool direct = norm && config.word_embed_proj_dim == config.hidden_size;
+    return reader.ReadHead(name, direct ? Magnitudes(*norm) : at::Tensor());
+  }
+  return {.weight = config.tie_word_embeddings ? embedding : reader.ReadTensor(name), .bias = {}, .integers = {}};
 }
 
 // Each [N, H, Dh].
@@ -103,7 +131,7 @@ struct OptDecoder::Weights {
   std::optional<Linear> project_out;  // [De, Dl], likewise
   std::vector<Layer> layers;
   std::optional<LayerNorm> final_layer_norm;
-  Linear lm_head;  // [V, De]; embed_tokens itself if tied
+  Linear lm_head;  // [V, De]; if tied, embed_tokens itself or rounded
   PartSize size;
 };
 
@@ -113,7 +141,7 @@ OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement)
   const std::string prefix(kPrefix);
   WeightReader reader(checkpoint, placement);
   auto weights = std::make_unique<Weights>();
-  weights->embed_tokens = reader.ReadTensor(prefix + "embed_tokens.weight");
+  weights->embed_tokens = ReadEmbedding(reader, checkpoint, placement);
   weights->embed_positions = reader.ReadTensor(prefix + "embed_positions.weight");
   if (config_.word_embed_proj_dim != config_.hidden_size) {
     weights->project_in = reader.ReadLinear(prefix + "project_in", /*bias=*/false);
@@ -124,8 +152,7 @@ OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement)
     weights->final_layer_norm = reader.ReadLayerNorm(prefix + "final_layer_norm", config_.hidden_size, kLayerNormEps,
                                                      config_.layer_norm_elementwise_affine);
   }
-  weights->lm_head.weight =
-      config_.tie_word_embeddings ? weights->embed_tokens : reader.ReadTensor("language_model.lm_head.weight");
+  weights->lm_head = ReadHead(reader, config_, placement, weights->embed_tokens, weights->final_layer_norm);
   weights->size = reader.size();
   weights_ = std::move(weights);
 }
@@ -136,7 +163,7 @@ OptDecoder::OptDecoder(OptDecoder&&) noexcept = default;
 at::Tensor OptDecoder::Embed(std::span<const int64_t> ids) const {
   const c10::InferenceMode inference;
   const at::Tensor indices = at::tensor(at::ArrayRef<int64_t>(ids.data(), ids.size()), at::kLong);
-  return at::embedding(weights_->embed_tokens, indices.to(placement_.device)).unsqueeze(0);
+  return at::embedding(weights_->embed_tokens, indices.to(placement_.device)).to(placement_.dtype).unsqueeze(0);
 }
 
 KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {

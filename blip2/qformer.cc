@@ -89,12 +89,13 @@ QFormer::QFormer(const Checkpoint& checkpoint, const Placement& placement)
   auto weights = std::make_unique<Weights>();
   weights->qformer_placement = placement;
   if (placement.dtype == at::kHalf) weights->qformer_placement.dtype = at::kFloat;
+  weights->qformer_placement.integers.reset();
   WeightReader reader(checkpoint, weights->qformer_placement);
   weights->query_tokens = reader.ReadTensor("query_tokens");
   weights->layernorm = reader.ReadLayerNorm("qformer.layernorm", config_.hidden_size, config_.layer_norm_eps);
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) weights->layers.push_back(ReadLayer(reader, config_, i));
   weights->qformer_size = reader.size();
-  WeightReader projection_reader(checkpoint, placement);
+  WeightReader projection_reader(checkpoint, {.device = placement.device, .dtype = placement.dtype});
   weights->language_projection = projection_reader.ReadLinear("language_projection");
   weights->projection_size = projection_reader.size();
   weights->embedding_width = checkpoint.config().text.word_embed_proj_dim;

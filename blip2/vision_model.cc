@@ -26,12 +26,15 @@ Layer ReadLayer(WeightReader& reader, const VisionConfig& config, int64_t index)
   const auto norm = [&](const char* name) {
     return reader.ReadLayerNorm(prefix + name, config.hidden_size, config.layer_norm_eps);
   };
-  return {.layer_norm1 = norm("layer_norm1"),
-          .qkv = reader.ReadLinear(prefix + "self_attn.qkv", config.qkv_bias),
-          .projection = reader.ReadLinear(prefix + "self_attn.projection"),
-          .layer_norm2 = norm("layer_norm2"),
-          .fc1 = reader.ReadLinear(prefix + "mlp.fc1"),
-          .fc2 = reader.ReadLinear(prefix + "mlp.fc2")};
+  Layer layer;
+  layer.layer_norm1 = norm("layer_norm1");
+  layer.qkv = reader.ReadLinear(prefix + "self_attn.qkv", config.qkv_bias, Magnitudes(layer.layer_norm1));
+  layer.projection = reader.ReadLinear(prefix + "self_attn.projection", /*bias=*/true,
+                                       Magnitudes(layer.qkv, 2 * config.hidden_size, config.hidden_size));
+  layer.layer_norm2 = norm("layer_norm2");
+  layer.fc1 = reader.ReadLinear(prefix + "mlp.fc1", /*bias=*/true, Magnitudes(layer.layer_norm2));
+  layer.fc2 = reader.ReadLinear(prefix + "mlp.fc2", /*bias=*/true, Magnitudes(layer.fc1, 0, config.intermediate_size));
+  return layer;
 }
 
 double ScaleOf(const at::Tensor& query) {
@@ -99,8 +102,8 @@ VisionModel::VisionModel(const Checkpoint& checkpoint, const Placement& placemen
   WeightReader reader(checkpoint, placement);
   auto weights = std::make_unique<Weights>();
   weights->class_embedding = reader.ReadTensor("vision_model.embeddings.class_embedding");
-  weights->patch_embedding = reader.ReadLinear("vision_model.embeddings.patch_embedding");
-  weights->patch_embedding.weight = weights->patch_embedding.weight.flatten(1);
+  weights->patch_embedding.weight = reader.ReadTensor("vision_model.embeddings.patch_embedding.weight").flatten(1);
+  weights->patch_embedding.bias = reader.ReadTensor("vision_model.embeddings.patch_embedding.bias");
   weights->position_embedding = reader.ReadTensor("vision_model.embeddings.position_embedding");
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) weights->layers.push_back(ReadLayer(reader, config_, i));
   weights->post_layernorm =

@@ -28,16 +28,16 @@ void AddPart(std::string_view name, const blip2::PartSize& size, std::string_vie
 v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const Parts& parts) {
   const blip2::Config& config = checkpoint.config();
   const blip2::Placement& placement = parts.decoder.placement();
-  const std::string dtype = blip2::DTypeName(placement.dtype);
+  const std::string computed_in = blip2::DTypeName(placement.dtype);
   v1::ModelDescription model;
   model.set_name(checkpoint.name());
   model.set_fingerprint(checkpoint.VisionFingerprint());
-  model.set_dtype(dtype);
+  model.set_dtype(blip2::DTypeName(placement));
   model.set_device(placement.device.str());
   // In float16 the Q-Former itself stays in float32.
-  AddPart("qformer", parts.qformer.qformer_size(), dtype == "float16" ? "float32" : dtype, model);
-  AddPart("projection", parts.qformer.projection_size(), dtype, model);
-  AddPart("language", parts.decoder.size(), dtype, model);
+  AddPart("qformer", parts.qformer.qformer_size(), computed_in == "float16" ? "float32" : computed_in, model);
+  AddPart("projection", parts.qformer.projection_size(), computed_in, model);
+  AddPart("language", parts.decoder.size(), model.dtype(), model);
   model.set_window_tokens(static_cast<int>(config.text.max_position_embeddings));
   model.set_patch_size(static_cast<int>(config.vision.patch_size));
   model.set_image_size(static_cast<int>(config.vision.image_size));

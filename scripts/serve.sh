@@ -2,7 +2,7 @@
 # Starts vision service, language service and gateway, prints where they are, and stays until Ctrl-C.
 #
 #   MODEL=models/demo   checkpoint folder, or org/name of a model in Hugging Face's cache
-#   DTYPE=float32       float32, bfloat16, float16 or auto
+#   DTYPE=float32       float32, bfloat16, float16, int8, int4 or auto
 #   DEVICE=cpu          cpu, cuda or cuda:N
 #   VISION_REPLICAS=1   LANGUAGE_REPLICAS=1
 set -euo pipefail

@@ -43,6 +43,16 @@ class StartUpTest(unittest.TestCase):
                 self.assertIn("serving demo in float32 on cpu", err)
                 self.assertNotIn(DEMO, err, "no path in the log")
 
+    def test_serves_weights_of_8_and_4_bits(self):
+        for binary in BINARIES:
+            for dtype in ("int8", "int4"):
+                with self.subTest(binary=binary.name, dtype=dtype):
+                    process = start(binary, f"--model={DEMO}", f"--dtype={dtype}")
+                    self.assertIn(f" device=cpu dtype={dtype} ", process.stdout.readline())
+                    process.send_signal(signal.SIGTERM)
+                    process.communicate(timeout=60)
+                    self.assertEqual(process.returncode, 0)
+
     def test_a_missing_checkpoint_is_one_line(self):
         for binary in BINARIES:
             with self.subTest(binary.name), tempfile.TemporaryDirectory() as empty:

@@ -10,7 +10,7 @@ namespace diptych::vision {
 namespace {
 
 int64_t TokenWidthBytes(const v1::ModelDescription& model) {
-  return int64_t{model.visual_width()} * (model.dtype() == "float32" ? 4 : 2);
+  return int64_t{model.visual_width()} * (model.dtype() == "bfloat16" || model.dtype() == "float16" ? 2 : 4);
 }
 
 std::string FlightKey(const std::string& image_key, const EncodeExtras& extras) {

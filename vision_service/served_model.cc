@@ -16,7 +16,7 @@ v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const blip2::
   v1::ModelDescription description;
   description.set_name(checkpoint.name());
   description.set_fingerprint(checkpoint.VisionFingerprint());
-  description.set_dtype(blip2::DTypeName(model.placement().dtype));
+  description.set_dtype(blip2::DTypeName(model.placement()));
   description.set_device(model.placement().device.str());
   v1::ModelPart* part = description.add_parts();
   part->set_name("vision");

@@ -19,6 +19,21 @@ TEST(DeviceTest, ParsesEveryTypeOnTheCpu) {
     EXPECT_TRUE(placement->device.is_cpu());
     EXPECT_EQ(placement->dtype, dtype);
     EXPECT_EQ(DTypeName(placement->dtype), word);
+    EXPECT_EQ(DTypeName(*placement), word);
+    EXPECT_FALSE(placement->integers.has_value());
+  }
+}
+
+TEST(DeviceTest, ParsesWholeNumbersForTheCpuAlone) {
+  for (const auto& [word, type] : {std::pair{"int8", IntegerType::kInt8}, {"int4", IntegerType::kInt4}}) {
+    const auto placement = ParsePlacement("cpu", word);
+    ASSERT_TRUE(placement.ok()) << placement.status();
+    EXPECT_EQ(placement->integers, type);
+    EXPECT_EQ(placement->dtype, c10::ScalarType::Float);
+    EXPECT_EQ(DTypeName(*placement), word);
+    const absl::Status on_gpu = ParsePlacement("cuda", word).status();
+    EXPECT_EQ(on_gpu.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(on_gpu.message()), HasSubstr("bfloat16"));
   }
 }
 
@@ -42,7 +57,7 @@ TEST(DeviceTest, RefusesOtherWords) {
     EXPECT_EQ(placement.status().code(), absl::StatusCode::kInvalidArgument) << device;
     EXPECT_EQ(placement.status().message().find('\n'), absl::string_view::npos);
   }
-  for (const char* dtype : {"", "fp8", "float64", "Float32", "int8", "int4", "autocast"}) {
+  for (const char* dtype : {"", "fp8", "float64", "Float32", "int2", "INT8", "autocast"}) {
     EXPECT_EQ(ParsePlacement("cpu", dtype).status().code(), absl::StatusCode::kInvalidArgument) << dtype;
   }
 }

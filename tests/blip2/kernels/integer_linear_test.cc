@@ -1,0 +1,187 @@
+// Products with weights of 8 and 4 bits, on every instruction set of this machine.
+#include "blip2/kernels/integer_linear.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "blip2/kernels/processor.h"
+
+namespace diptych::blip2 {
+namespace {
+
+// In (−1, 1); another one for each `seed`.
+std::vector<float> Noise(int64_t count, int seed) {
+  std::vector<float> noise(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    const double at = static_cast<double>(i + 977 * seed);
+    noise[i] = static_cast<float>(std::sin(0.3 * at * at));
+  }
+  return noise;
+}
+
+// A packed matrix and what it stands for.
+struct Matrix {
+  Matrix(IntegerType type, int64_t in, int64_t out)
+      : values(static_cast<size_t>(Panels(out) * PanelBytes(type, in))),
+        multipliers(static_cast<size_t>(Panels(out) * PanelMultipliers(in))),
+        scales(static_cast<size_t>(Panels(out) * kPanel)),
+        bias(Noise(out, 2)) {
+    const std::vector<float> weight = Noise(in * out, 1);
+    PackWeights(type, weight.data(), nullptr, in, out,
+                {.values = values.data(), .multipliers = multipliers.data(), .scales = scales.data()});
+    weights = {.type = type,
+               .in = in,
+               .out = out,
+               .values = values.data(),
+               .multipliers = multipliers.data(),
+               .scales = scales.data(),
+               .bias = bias.data()};
+  }
+
+  // The number of output o and input k.
+  int At(int64_t o, int64_t k) const {
+    const int64_t group = k / kGroup * kGroup;
+    std::vector<int8_t> quads(kGroup * kPanel);
+    if (weights.type == IntegerType::kInt4) {
+      UnpackInt4(weights, o / kPanel, group / kQuad, kGroup / kQuad, quads.data());
+    } else {
+      const int8_t* panel = values.data() + o / kPanel * PanelBytes(weights.type, weights.in);
+      std::copy_n(panel + group * kPanel, quads.size(), quads.begin());
+    }
+    return quads[(k - group) / kQuad * kPanel * kQuad + o % kPanel * kQuad + k % kQuad];
+  }
+
+  std::vector<int8_t> values;
+  std::vector<int8_t> multipliers;
+  std::vector<float> scales;
+  std::vector<float> bias;
+  IntegerWeights weights;
+};
+
+std::vector<float> Product(const Matrix& matrix, const IntegerRows& x) {
+  std::vector<float> y(static_cast<size_t>(x.rows * matrix.weights.out), std::numeric_limits<float>::quiet_NaN());
+  MultiplyIntegers(matrix.weights, x, y.data());
+  return y;
+}
+
+// The same in the plainest way.
+std::vector<double> Reference(const Matrix& matrix, const IntegerRows& x) {
+  std::vector<double> y;
+  std::vector<std::vector<int>> w(matrix.weights.out);
+  for (int64_t o = 0; o < matrix.weights.out; ++o) {
+    for (int64_t k = 0; k < matrix.weights.in; ++k) w[o].push_back(matrix.At(o, k));
+  }
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t o = 0; o < matrix.weights.out; ++o) {
+      double sum = 0;
+      for (int64_t k = 0; k < matrix.weights.in; ++k) sum += double{1} * w[o][k] * x.values[r * x.padded + k];
+      y.push_back(sum * matrix.scales[o] * x.scales[r] + matrix.bias[o]);
+    }
+  }
+  return y;
+}
+
+class IntegerLinearTest : public ::testing::TestWithParam<std::tuple<InstructionSet, IntegerType>> {
+ protected:
+  IntegerType Type() const { return std::get<1>(GetParam()); }
+
+ private:
+  const LimitedInstructionSet limited_{std::get<0>(GetParam())};
+};
+
+TEST_P(IntegerLinearTest, IsTheProductOfTheRoundedNumbers) {
+  // Widths and outputs that fill no group and no panel, one of more than one block, and rows of every tile's height.
+  for (const auto& [in, out] :
+       {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 16}, {131, 67}, {520, 259}, {4200, 40}}) {
+    const Matrix matrix(Type(), in, out);
+    for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 40}) {
+      const IntegerRows x = RoundRows(Noise(rows * in, 3).data(), nullptr, rows, in);
+      const std::vector<float> y = Product(matrix, x);
+      const std::vector<double> expected = Reference(matrix, x);
+      for (size_t i = 0; i < y.size(); ++i) {
+        ASSERT_NEAR(y[i], expected[i], 1e-6 * std::abs(expected[i]) + 2e-6 * std::sqrt(in))
+            << rows << " rows, " << in << " to " << out << ", number " << i;
+      }
+    }
+  }
+}
+
+TEST_P(IntegerLinearTest, TheLargestNumbersDoNotOverflow) {
+  const int64_t in = 4096 + 192;
+  Matrix matrix(Type(), in, kPanel);
+  const std::vector<float> ones(static_cast<size_t>(in * kPanel), 1.0F);
+  PackWeights(
+      Type(), ones.data(), nullptr, in, kPanel,
+      {.values = matrix.values.data(), .multipliers = matrix.multipliers.data(), .scales = matrix.scales.data()});
+  matrix.bias.assign(kPanel, 0);
+  matrix.weights.bias = nullptr;
+  for (const int64_t rows : {1, 20}) {
+    std::vector<float> x(static_cast<size_t>(in * rows), 1.0F);
+    std::fill_n(x.begin(), in, -1.0F);
+    const std::vector<float> y = Product(matrix, RoundRows(x.data(), nullptr, rows, in));
+    for (int64_t r = 0; r < rows; ++r) EXPECT_NEAR(y[r * kPanel], r == 0 ? -in : in, 1e-6 * in) << r;
+  }
+}
+
+TEST_P(IntegerLinearTest, ARowHasTheSameBitsInEveryBatch) {
+  const int64_t in = 2500, most = 70;
+  const Matrix matrix(Type(), in, 83);
+  const std::vector<float> x = Noise(most * in, 4);
+  const std::vector<float> together = Product(matrix, RoundRows(x.data(), nullptr, most, in));
+  for (const int64_t rows : {1, 2, 3, 8, 9, 15, 16, 17, 33, 64}) {
+    const std::vector<float> y = Product(matrix, RoundRows(x.data() + (most - rows) * in, nullptr, rows, in));
+    EXPECT_TRUE(std::equal(y.begin(), y.end(), together.end() - static_cast<int64_t>(y.size()))) << rows;
+  }
+}
+
+TEST_P(IntegerLinearTest, TheNumberOfThreadsChangesNoBit) {
+  const Matrix matrix(Type(), 1024, 515);
+  const int threads = at::get_num_threads();
+  for (const int64_t rows : {3, 40}) {
+    const IntegerRows x = RoundRows(Noise(rows * 1024, 5).data(), nullptr, rows, 1024);
+    at::set_num_threads(1);
+    const std::vector<float> alone = Product(matrix, x);
+    for (const int count : {2, 3, 5}) {
+      at::set_num_threads(count);
+      EXPECT_EQ(Product(matrix, x), alone) << count;
+    }
+  }
+  at::set_num_threads(threads);
+}
+
+TEST_P(IntegerLinearTest, ARowThatIsNotFiniteStaysAlone) {
+  const Matrix matrix(Type(), 100, 20);
+  std::vector<float> x = Noise(3 * 100, 6);
+  const std::vector<float> good = Product(matrix, RoundRows(x.data(), nullptr, 3, 100));
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    for (const int64_t place : {100, 199}) {  // in a vector, and after the last whole one
+      std::vector<float> spoilt = x;
+      spoilt[place] = bad;
+      const std::vector<float> y = Product(matrix, RoundRows(spoilt.data(), nullptr, 3, 100));
+      for (int64_t o = 0; o < 20; ++o) {
+        EXPECT_EQ(y[o], good[o]);
+        EXPECT_TRUE(std::isnan(y[20 + o]));
+        EXPECT_EQ(y[40 + o], good[40 + o]);
+      }
+    }
+  }
+}
+
+std::string NameOf(const ::testing::TestParamInfo<std::tuple<InstructionSet, IntegerType>>& info) {
+  const bool int8 = std::get<1>(info.param) == IntegerType::kInt8;
+  return std::string(Name(std::get<0>(info.param))) + (int8 ? "Int8" : "Int4");
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, IntegerLinearTest,
+                         ::testing::Combine(::testing::ValuesIn(InstructionSets()),
+                                            ::testing::Values(IntegerType::kInt8, IntegerType::kInt4)),
+                         NameOf);
+
+}  // namespace
+}  // namespace diptych::blip2
