@@ -26,7 +26,7 @@
 
 ABSL_FLAG(std::string, model, "models/demo", "Checkpoint folder");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
-ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16 or float16");
+ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16, float16, int8 or int4");
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
 ABSL_FLAG(int, context, 64, "Tokens that each sequence has read");
 ABSL_FLAG(int, steps, 3, "Steps of each batch size in each round");
