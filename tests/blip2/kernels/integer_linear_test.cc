@@ -4,8 +4,10 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -44,17 +46,22 @@ struct Matrix {
                .bias = bias.data()};
   }
 
-  // The number of output o and input k.
-  int At(int64_t o, int64_t k) const {
-    const int64_t group = k / kGroup * kGroup;
-    std::vector<int8_t> quads(kGroup * kPanel);
-    if (weights.type == IntegerType::kInt4) {
-      UnpackInt4(weights, o / kPanel, group / kQuad, kGroup / kQuad, quads.data());
-    } else {
-      const int8_t* panel = values.data() + o / kPanel * PanelBytes(weights.type, weights.in);
-      std::copy_n(panel + group * kPanel, quads.size(), quads.begin());
+  // The numbers [out, in].
+  std::vector<std::vector<int>> Numbers() const {
+    const int64_t quads = PaddedInputs(weights.in) / kQuad;
+    std::vector<int8_t> panel(static_cast<size_t>(quads * kQuad * kPanel));
+    std::vector<std::vector<int>> numbers(static_cast<size_t>(weights.out));
+    for (int64_t o = 0; o < weights.out; ++o) {
+      if (weights.type == IntegerType::kInt4) {
+        UnpackInt4(weights, o / kPanel, 0, quads, panel.data());
+      } else {
+        std::copy_n(values.data() + o / kPanel * PanelBytes(weights.type, weights.in), panel.size(), panel.begin());
+      }
+      for (int64_t k = 0; k < weights.in; ++k) {
+        numbers[o].push_back(panel[k / kQuad * kPanel * kQuad + o % kPanel * kQuad + k % kQuad]);
+      }
     }
-    return quads[(k - group) / kQuad * kPanel * kQuad + o % kPanel * kQuad + k % kQuad];
+    return numbers;
   }
 
   std::vector<int8_t> values;
@@ -70,17 +77,13 @@ std::vector<float> Product(const Matrix& matrix, const IntegerRows& x) {
   return y;
 }
 
-// The same in the plainest way.
-std::vector<double> Reference(const Matrix& matrix, const IntegerRows& x) {
+// The same in the plainest way, from the matrix's numbers w.
+std::vector<double> Reference(const Matrix& matrix, const std::vector<std::vector<int>>& w, const IntegerRows& x) {
   std::vector<double> y;
-  std::vector<std::vector<int>> w(matrix.weights.out);
-  for (int64_t o = 0; o < matrix.weights.out; ++o) {
-    for (int64_t k = 0; k < matrix.weights.in; ++k) w[o].push_back(matrix.At(o, k));
-  }
   for (int64_t r = 0; r < x.rows; ++r) {
+    const int16_t* row = x.values.data() + r * x.padded;
     for (int64_t o = 0; o < matrix.weights.out; ++o) {
-      double sum = 0;
-      for (int64_t k = 0; k < matrix.weights.in; ++k) sum += double{1} * w[o][k] * x.values[r * x.padded + k];
+      const double sum = std::inner_product(w[o].begin(), w[o].end(), row, 0.0);
       y.push_back(sum * matrix.scales[o] * x.scales[r] + matrix.bias[o]);
     }
   }
@@ -100,10 +103,11 @@ TEST_P(IntegerLinearTest, IsTheProductOfTheRoundedNumbers) {
   for (const auto& [in, out] :
        {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 16}, {131, 67}, {520, 259}, {4200, 40}}) {
     const Matrix matrix(Type(), in, out);
+    const std::vector<std::vector<int>> w = matrix.Numbers();
     for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 40}) {
       const IntegerRows x = RoundRows(Noise(rows * in, 3).data(), nullptr, rows, in);
       const std::vector<float> y = Product(matrix, x);
-      const std::vector<double> expected = Reference(matrix, x);
+      const std::vector<double> expected = Reference(matrix, w, x);
       for (size_t i = 0; i < y.size(); ++i) {
         ASSERT_NEAR(y[i], expected[i], 1e-6 * std::abs(expected[i]) + 2e-6 * std::sqrt(in))
             << rows << " rows, " << in << " to " << out << ", number " << i;
