@@ -124,7 +124,7 @@ void AddServe(CLI::App& app, Run& run) {
   command.add_option("MODEL", options->model, "Checkpoint folder [the bundled demo model]");
   command.allow_extras();
   command.footer("Flags of a tier's own: --vision.NAME=VALUE, --language.NAME=VALUE, --gateway.NAME=VALUE");
-  command.add_option("--dtype", options->dtype, "float32, bfloat16, float16 …; `vision_service --help` lists them");
+  command.add_option("--dtype", options->dtype, "float32, bfloat16, float16, int8 or int4 [float32]");
   command.add_option("--device", options->device, "cpu, cuda or cuda:N");
   command.add_option("--vision_replicas", options->vision_replicas, "Vision services")->check(CLI::Range(1, 64));
   command.add_option("--language_replicas", options->language_replicas, "Language services")->check(CLI::Range(1, 64));
