@@ -80,7 +80,7 @@ TEST_F(CommandsTest, ModelsShowsPartsAndLimits) {
   const Finished models = Diptych({"models"});
   EXPECT_EQ(models.exit_code, 0) << models.err;
   for (const char* word :
-       {"fake", "vision", "qformer", "projection", "language", "2,048 tokens", "16,000,000 pixels"}) {
+       {"fake", "vision", "qformer", "projection", "language", "2,048 tokens", "64,000,000 pixels"}) {
     EXPECT_NE(models.out.find(word), std::string::npos) << word << " in\n" << models.out;
   }
   const auto objects = JsonLines(Diptych({"models", "--json"}).out);
