@@ -33,7 +33,7 @@ absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& 
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(bytes, limits));
   DIPTYCH_RETURN_IF_ERROR(Ask(check));
   DIPTYCH_ASSIGN_OR_RETURN(RgbImage image, DecodePixels(bytes, header, check));
-  return Turn(std::move(image), OrientationOf(bytes, header.format));
+  return TurnUpright(std::move(image), OrientationOf(bytes, header.format));
 }
 
 }  // namespace diptych::blip2

@@ -38,7 +38,7 @@ int OrientationOf(std::string_view bytes, ImageFormat format) {
   return XmpOrientation(metadata.xmp).value_or(kUpright);
 }
 
-RgbImage Turn(RgbImage image, int orientation) {
+RgbImage TurnUpright(RgbImage image, int orientation) {
   if (orientation == kUpright) return image;
   RgbImage turned{.width = image.width, .height = image.height, .pixels = std::vector<uint8_t>(image.pixels.size())};
   if (SwapsSides(orientation)) std::swap(turned.width, turned.height);

@@ -18,6 +18,6 @@ inline bool SwapsSides(int orientation) {
 }
 
 // Mirrors and turns by quarters. Requires: `orientation` is 1 to 8.
-RgbImage Turn(RgbImage image, int orientation);
+RgbImage TurnUpright(RgbImage image, int orientation);
 
 }  // namespace diptych::blip2
