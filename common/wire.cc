@@ -1,12 +1,13 @@
 #include "common/wire.h"
 
-#include <google/protobuf/unknown_field_set.h>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/proto_buffer_writer.h>
 
 #include <string>
-#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
@@ -17,50 +18,106 @@ namespace {
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
-using google::protobuf::UnknownFieldSet;
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
 
 // Deeper than any message of ours.
 constexpr int kMaxDepth = 16;
+// Fields that a request may have, those of its messages included: each may take much more memory than the two bytes
+// that it has on the wire.
+constexpr int kMaxFields = 4096;
+// Text beyond this is over every bound, so nobody looks whether it is UTF-8.
+constexpr int kMaxCheckedText = 1 << 20;
 
-// The path of the first text field that is not UTF-8, empty if there is none. Works on the wire form, since a
-// message that holds such text does not parse.
-std::string FindBadText(const Descriptor& type, const std::string& bytes, int depth) {
-  UnknownFieldSet fields;
-  if (depth > kMaxDepth || !fields.ParseFromString(bytes)) return "";
-  for (int i = 0; i < fields.field_count(); ++i) {
-    const auto& field = fields.field(i);
-    const FieldDescriptor* descriptor = type.FindFieldByNumber(field.number());
-    if (descriptor == nullptr || field.type() != google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) continue;
-    if (descriptor->type() == FieldDescriptor::TYPE_STRING && !IsValidUtf8(field.length_delimited())) {
-      return descriptor->name();
-    }
-    if (descriptor->type() == FieldDescriptor::TYPE_MESSAGE) {
-      const std::string inner = FindBadText(*descriptor->message_type(), field.length_delimited(), depth + 1);
-      if (!inner.empty()) return absl::StrCat(descriptor->name(), ".", inner);
-    }
-  }
-  return "";
+absl::Status Malformed() {
+  return absl::InvalidArgumentError("the request is not a well-formed message");
 }
 
-std::string ToString(const grpc::ByteBuffer& bytes) {
-  std::vector<grpc::Slice> slices;
-  std::string text;
-  if (!bytes.Dump(&slices).ok()) return text;
-  text.reserve(bytes.Length());
-  for (const auto& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  return text;
+// Walks over a message's wire form.
+class WireScan {
+ public:
+  explicit WireScan(CodedInputStream& in) : in_(in) {}
+
+  absl::Status Message(const Descriptor& type, const std::string& path, int depth) {
+    if (depth > kMaxDepth) return Malformed();
+    while (const uint32_t tag = in_.ReadTag()) {
+      DIPTYCH_RETURN_IF_ERROR(Count(1));
+      const int number = WireFormatLite::GetTagFieldNumber(tag);
+      if (number == 0) return Malformed();
+      DIPTYCH_RETURN_IF_ERROR(Field(type.FindFieldByNumber(number), WireFormatLite::GetTagWireType(tag), path, depth));
+    }
+    return in_.ConsumedEntireMessage() ? absl::OkStatus() : Malformed();
+  }
+
+ private:
+  absl::Status Count(int fields) {
+    if (fields > kMaxFields - fields_) {
+      return absl::InvalidArgumentError(absl::StrCat("the request has more than ", kMaxFields, " fields"));
+    }
+    fields_ += fields;
+    return absl::OkStatus();
+  }
+
+  // `field` is null for one that the type does not have.
+  absl::Status Field(const FieldDescriptor* field, WireFormatLite::WireType wire_type, const std::string& path,
+                     int depth) {
+    uint64_t number = 0;
+    uint32_t half = 0;
+    switch (wire_type) {
+      case WireFormatLite::WIRETYPE_VARINT:
+        return in_.ReadVarint64(&number) ? absl::OkStatus() : Malformed();
+      case WireFormatLite::WIRETYPE_FIXED64:
+        return in_.ReadLittleEndian64(&number) ? absl::OkStatus() : Malformed();
+      case WireFormatLite::WIRETYPE_FIXED32:
+        return in_.ReadLittleEndian32(&half) ? absl::OkStatus() : Malformed();
+      case WireFormatLite::WIRETYPE_LENGTH_DELIMITED:
+        return Bytes(field, path, depth);
+      default:
+        return Malformed();  // groups, which no message of ours has
+    }
+  }
+
+  absl::Status Bytes(const FieldDescriptor* field, const std::string& path, int depth) {
+    int length = 0;
+    if (!in_.ReadVarintSizeAsInt(&length)) return Malformed();
+    const std::string inner = field == nullptr ? "" : absl::StrCat(path, path.empty() ? "" : ".", field->name());
+    if (field != nullptr && field->type() == FieldDescriptor::TYPE_MESSAGE) {
+      const auto limit = in_.PushLimit(length);
+      DIPTYCH_RETURN_IF_ERROR(Message(*field->message_type(), inner, depth + 1));
+      const bool whole = in_.BytesUntilLimit() == 0;
+      in_.PopLimit(limit);
+      return whole ? absl::OkStatus() : Malformed();
+    }
+    if (field != nullptr && field->is_packable()) DIPTYCH_RETURN_IF_ERROR(Count(length));
+    const bool short_text =
+        field != nullptr && field->type() == FieldDescriptor::TYPE_STRING && length <= kMaxCheckedText;
+    if (!short_text) return in_.Skip(length) ? absl::OkStatus() : Malformed();
+    std::string text;
+    if (!in_.ReadString(&text, length)) return Malformed();
+    return IsValidUtf8(text) ? absl::OkStatus() : InvalidField(reason::kTextEncoding, inner, "text must be UTF-8");
+  }
+
+  CodedInputStream& in_;
+  int fields_ = 0;
+};
+
+// Looks through a message before it is parsed, and keeps nothing of it.
+absl::Status CheckWire(const grpc::ByteBuffer& bytes, const Descriptor& type) {
+  grpc::ByteBuffer shared = bytes;  // counts references; the bytes are not copied
+  if (shared.Length() == 0) return absl::OkStatus();
+  grpc::ProtoBufferReader reader(&shared);
+  CodedInputStream stream(&reader);
+  return WireScan(stream).Message(type, "", 0);
 }
 
 }  // namespace
 
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
-  grpc::ByteBuffer shared = bytes;  // counts references; the bytes are not copied
-  if (grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&shared, &message).ok()) {
-    return absl::OkStatus();
-  }
-  const std::string bad_text = FindBadText(*message.GetDescriptor(), ToString(bytes), 0);
-  if (!bad_text.empty()) return InvalidField(reason::kTextEncoding, bad_text, "text must be UTF-8");
-  return absl::InvalidArgumentError("the request is not a well-formed message");
+  DIPTYCH_RETURN_IF_ERROR(CheckWire(bytes, *message.GetDescriptor()));
+  grpc::ByteBuffer shared = bytes;
+  const grpc::Status parsed =
+      grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&shared, &message);
+  return parsed.ok() ? absl::OkStatus() : Malformed();
 }
 
 absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {

@@ -46,5 +46,58 @@ TEST(WireTest, AnEmptyBufferIsAnEmptyMessage) {
   EXPECT_TRUE(ParseMessage(grpc::ByteBuffer(&empty, 1), parsed).ok());
 }
 
+// `count` fields of `bytes` each.
+grpc::ByteBuffer Repeated(const std::string& bytes, int count) {
+  std::string wire;
+  for (int i = 0; i < count; ++i) wire += bytes;
+  grpc::Slice slice(wire);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+// A GenerateRequest whose question holds `bytes` `count` times.
+grpc::ByteBuffer InQuestion(const std::string& bytes, int count) {
+  std::string question;
+  for (int i = 0; i < count; ++i) question += bytes;
+  std::string wire("\x0a");
+  for (size_t size = question.size();; size >>= 7) {
+    wire += static_cast<char>(size < 128 ? size : (size & 127) | 128);
+    if (size < 128) break;
+  }
+  grpc::Slice slice(wire + question);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+class ManyFieldsTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(ManyFieldsTest, AreRefusedBeforeTheyTakeMemory) {
+  for (const auto& bytes : {Repeated(GetParam(), 1'000'000), InQuestion(GetParam(), 1'000'000)}) {
+    v1::GenerateRequest parsed;
+    const absl::Status status = ParseMessage(bytes, parsed);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find("fields"), absl::string_view::npos) << status;
+    EXPECT_LT(parsed.SpaceUsedLong(), 4096u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fields, ManyFieldsTest,
+                         ::testing::Values(std::string("\x0a\x00", 2),        // an empty message or image
+                                           std::string("\x12\x00", 2),        // an empty turn
+                                           std::string("\xf8\x07\x01", 3),    // a number nobody knows
+                                           std::string("\xfa\x07\x00", 3)));  // bytes nobody knows
+
+TEST(WireTest, FieldsOfAFullQuestionFit) {
+  v1::GenerateRequest request;
+  for (int i = 0; i < 512; ++i) request.mutable_question()->add_turns()->set_text("text");
+  for (int i = 0; i < 8; ++i) request.mutable_question()->mutable_generation()->add_stop("stop");
+  v1::GenerateRequest parsed;
+  EXPECT_TRUE(ParseMessage(SerializeMessage(request), parsed).ok());
+}
+
+TEST(WireTest, GroupsAndDeepNestingAreNoMessage) {
+  v1::GenerateRequest parsed;
+  EXPECT_FALSE(ParseMessage(Repeated("\x0b", 100), parsed).ok());
+  EXPECT_FALSE(ParseMessage(Repeated("\xfb\x07\xfc\x07", 2), parsed).ok());
+}
+
 }  // namespace
 }  // namespace diptych
