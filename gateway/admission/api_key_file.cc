@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/metadata.h"
 #include "common/status.h"
 
 namespace diptych::gateway {
@@ -27,7 +28,7 @@ std::string_view BearerOf(std::string_view authorization) {
   if (!absl::StartsWithIgnoreCase(text, absl::string_view(kScheme.data(), kScheme.size()))) return {};
   authorization.remove_prefix(kScheme.size());
   while (!authorization.empty() && authorization.front() == ' ') authorization.remove_prefix(1);
-  return authorization;
+  return IsMetadataValue(authorization) ? authorization : std::string_view();
 }
 
 absl::StatusOr<std::unique_ptr<ApiKeyFile>> ApiKeyFile::Open(const std::string& file) {

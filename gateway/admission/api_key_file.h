@@ -54,7 +54,7 @@ class ApiKeyFile {
   std::thread thread_;
 };
 
-// "Bearer KEY" -> KEY; empty if it is anything else.
+// "Bearer KEY" -> KEY; empty if it is anything else, or the key is not printable ASCII, which gRPC could not hand on.
 std::string_view BearerOf(std::string_view authorization);
 
 }  // namespace diptych::gateway

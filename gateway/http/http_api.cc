@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "common/build_info.h"
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/status.h"
 #include "gateway/http/openai_call.h"
 #include "gateway/http/openai_form.h"
@@ -160,7 +161,7 @@ bool HttpApi::Fits(const google::protobuf::Message& message) const {
 }
 
 void HttpApi::Authorize(const HttpRequest& request, grpc::ClientContext& context) const {
-  if (environment_.needs_keys) context.AddMetadata("authorization", request.authorization);
+  if (environment_.needs_keys) AddMetadata(context, "authorization", request.authorization);
 }
 
 void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {

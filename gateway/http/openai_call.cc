@@ -9,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
+#include "common/metadata.h"
+#include "gateway/http/openai_reply.h"
 
 namespace diptych::gateway {
 namespace {
@@ -45,7 +47,7 @@ class CallBase {
 
  protected:
   void Authorize(grpc::ClientContext& context) const {
-    if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
+    if (!authorization_.empty()) AddMetadata(context, "authorization", authorization_);
   }
   absl::Status Outcome(const grpc::Status& status) const { return InCallersNames(FromGrpcStatus(status), names_); }
 

@@ -2,6 +2,8 @@
 
 Usage: http_keys_test.py FOLDER_OF_BINARIES; run by ctest as `http_keys_test`.
 """
+import hashlib
+import json
 import pathlib
 import tempfile
 import time
@@ -11,6 +13,8 @@ import asking
 from asking import BINARIES, about
 from http_stack import Stack, key_file
 
+UMLAUT = "schl\u00fcssel"  # whose hash is in the file, but which is no text that gRPC hands on
+
 
 class KeysTest(asking.Asking, unittest.TestCase):
     @classmethod
@@ -18,6 +22,9 @@ class KeysTest(asking.Asking, unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.keys = pathlib.Path(cls.folder.name) / "keys.json"
         key_file(cls.keys, alice={}, spender={"tokens_per_minute": 1})
+        file = json.loads(cls.keys.read_text())
+        file["keys"]["umlaut"] = {"sha256": hashlib.sha256(UMLAUT.encode("latin-1")).hexdigest()}
+        cls.keys.write_text(json.dumps(file))
         cls.stack = Stack(BINARIES, [f"--api_keys_file={cls.keys}", "--log_level=trace"])
 
     @classmethod
@@ -51,7 +58,8 @@ class KeysTest(asking.Asking, unittest.TestCase):
             self.assert_unauthorised(*self.ask("GET", path))
         stream = self.with_key("POST", "/v1/chat/completions", "alice", {**question, "stream": True})[2]
         self.assertTrue(stream.endswith("data: [DONE]\n\n"))
-        self.assert_unauthorised(*self.with_key("POST", "/v1/chat/completions", "\u00e9", question))
+        for key in ("\u00e9", UMLAUT):
+            self.assert_unauthorised(*self.with_key("POST", "/v1/chat/completions", key, question))
 
     def test_health_and_metrics_stay_open(self):
         for path in ("/healthz/live", "/healthz/ready", "/metrics", "/"):

@@ -1,0 +1,20 @@
+// Metadata whose values come from outside.
+#pragma once
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/server_context.h>
+
+#include <string>
+#include <string_view>
+
+namespace diptych {
+
+// True for what gRPC sends as the value of a text header: printable ASCII. Over any other value it ends the process,
+// and prints the value.
+bool IsMetadataValue(std::string_view value);
+
+// Adds `value` under `name`; adds nothing if it is no metadata value.
+void AddMetadata(grpc::ClientContext& context, const std::string& name, const std::string& value);
+void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value);
+
+}  // namespace diptych
