@@ -20,10 +20,10 @@ namespace {
 constexpr int kMaxDeviceIndex = 127;  // of c10::DeviceIndex
 
 std::optional<Placement> ParseDType(std::string_view word, const c10::Device& device) {
+  if (word == "auto") word = device.is_cuda() ? "bfloat16" : "float32";
   const auto is = [word](std::initializer_list<std::string_view> names) {
     return std::find(names.begin(), names.end(), word) != names.end();
   };
-  if (word == "auto") word = device.is_cuda() ? "bfloat16" : "float32";
   if (is({"float32", "float", "fp32"})) return Placement{.device = device, .dtype = c10::ScalarType::Float};
   if (is({"bfloat16", "bf16"})) return Placement{.device = device, .dtype = c10::ScalarType::BFloat16};
   if (is({"float16", "half", "fp16"})) return Placement{.device = device, .dtype = c10::ScalarType::Half};

@@ -69,7 +69,7 @@ class StartUpTest(unittest.TestCase):
     def test_a_bad_flag_is_named(self):
         for binary in BINARIES:
             with self.subTest(binary.name):
-                self.assertIn("int4", self.refused(binary, f"--model={DEMO}", "--dtype=int4"))
+                self.assertIn("int3", self.refused(binary, f"--model={DEMO}", "--dtype=int3"))
                 self.assertIn("--metrics_listen", self.refused(binary, f"--model={DEMO}", "--metrics_listen=nowhere"))
                 self.assertIn("--queue_limit", self.refused(binary, f"--model={DEMO}", "--queue_limit=0"))
                 self.assertIn("abacus", self.refused(binary, f"--model={DEMO}", "--device=abacus"))

@@ -1,111 +1,134 @@
-#!/usr/bin/env python3
-"""Writes a checkpoint of blip2-opt-2.7b's full size (3.74 billion parameters, 7.5 GB in bfloat16) with random weights.
+"""Writes a checkpoint of BLIP2-OPT-2.7b's size with random bfloat16 weights, for benchmarks: 3.7 billion parameters, 7.5 GB.
 
-    .deps/python/bin/python tools/make_full_size_checkpoint.py OUT [--tokenizer DIR] [--seed 0]
+    python3 tools/make_full_size_checkpoint.py FOLDER [--seed 0]
 
-For speed, memory and parity at the real size; its answers are noise. DIR holds OPT's vocab.json and merges.txt;
-without it a made-up vocabulary of the same size stands in. Needs 10 GB of disk and 4 GB of memory.
+The time of a dense model does not depend on its weights. The tokenizer is the bundled model's, whose ids are within the
+larger vocabulary. Needs numpy.
 """
 import argparse
-import hashlib
 import json
+import pathlib
 import shutil
-import sys
-from pathlib import Path
+import struct
 
-import torch
-from safetensors.torch import save_file
-from tokenizers import pre_tokenizers
+import numpy
 
-from parity import checkpoint_files as files
-from parity.shapes import Shape
-from parity.tiny_checkpoint import tensor_shapes
-
-ROWS, NEWLINE = 50304, 50118  # BLIP-2 ends a text at the newline
-SHARD_BYTES = 2 << 30
-SHAPE = Shape(
-    "blip2-opt-2.7b-random", "the published model's size", queries=32,
-    vision=dict(hidden_size=1408, intermediate_size=6144, num_hidden_layers=39, num_attention_heads=16, image_size=224, patch_size=14),
-    qformer=dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12),
-    text=dict(hidden_size=2560, word_embed_proj_dim=2560, ffn_dim=10240, num_hidden_layers=32, num_attention_heads=32))
+DEMO = pathlib.Path(__file__).resolve().parent.parent / "models" / "demo"
+VISION = dict(hidden_size=1408, intermediate_size=6144, num_hidden_layers=39, num_attention_heads=16, image_size=224)
+QFORMER = dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+               cross_attention_frequency=2, encoder_hidden_size=1408)
+TEXT = dict(hidden_size=2560, word_embed_proj_dim=2560, ffn_dim=10240, num_hidden_layers=32, num_attention_heads=32,
+            max_position_embeddings=2048, vocab_size=50304)
+QUERIES = 32
+BLOCK = 1 << 24  # numbers drawn at a time
 
 
-def random_tensor(name: str, shape: torch.Size, seed: int) -> torch.Tensor:
-    """bfloat16, the same for a name and a seed in any order."""
-    generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], "little") >> 1)
-    values = torch.randn(shape, generator=generator)
-    if name.endswith("bias"):
-        if "qkv" in name:
-            values.view(3, -1)[1] = 0  # keys have no bias
-        return (values * 0.02).bfloat16()
-    if len(shape) == 1:  # layer norm
-        return (1 + 0.02 * values).bfloat16()
-    if name == "query_tokens":
-        return values.bfloat16()
-    if "embed" in name and "patch" not in name:
-        return (values * (0.04 if "positions" in name else 0.02)).bfloat16()
-    # Attention without training averages all tokens: were it strong, they would become alike layer by layer, and the
-    # answer would be one token for ever.
-    attention_output = name.endswith(("out_proj.weight", "self_attn.projection.weight"))
-    values *= (0.36 if attention_output else 1.2) / values[0].numel() ** 0.5
-    if name.endswith(("fc2.weight", "output_query.dense.weight")):
-        # The same would come of what activations have for a mean, unless rows sum to zero.
-        values -= values.mean(1, keepdim=True)
-    return values.bfloat16()
+def linear(name, out_width, in_width):
+    return {f"{name}.weight": (out_width, in_width), f"{name}.bias": (out_width,)}
 
 
-def write_weights(shapes: dict[str, torch.Size], seed: int, folder: Path) -> None:
-    shards, size = [[]], 0
+def norm(name, width):
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def vision():
+    width, inner = VISION["hidden_size"], VISION["intermediate_size"]
+    patches = (VISION["image_size"] // 14) ** 2
+    shapes = {"vision_model.embeddings.class_embedding": (1, 1, width),
+              "vision_model.embeddings.position_embedding": (1, patches + 1, width),
+              "vision_model.embeddings.patch_embedding.weight": (width, 3, 14, 14),
+              "vision_model.embeddings.patch_embedding.bias": (width,)}
+    for number in range(VISION["num_hidden_layers"]):
+        layer = f"vision_model.encoder.layers.{number}."
+        shapes |= norm(layer + "layer_norm1", width) | norm(layer + "layer_norm2", width)
+        shapes |= linear(layer + "self_attn.qkv", 3 * width, width) | linear(layer + "self_attn.projection", width, width)
+        shapes |= linear(layer + "mlp.fc1", inner, width) | linear(layer + "mlp.fc2", width, inner)
+    return shapes | norm("vision_model.post_layernorm", width)
+
+
+def attention(name, width, source):
+    shapes = linear(f"{name}.attention.query", width, width)
+    shapes |= linear(f"{name}.attention.key", width, source) | linear(f"{name}.attention.value", width, source)
+    return shapes | linear(f"{name}.output.dense", width, width) | norm(f"{name}.output.LayerNorm", width)
+
+
+def qformer():
+    width, inner = QFORMER["hidden_size"], QFORMER["intermediate_size"]
+    shapes = {"query_tokens": (1, QUERIES, width)} | norm("qformer.layernorm", width)
+    for number in range(QFORMER["num_hidden_layers"]):
+        layer = f"qformer.encoder.layer.{number}."
+        shapes |= attention(layer + "attention", width, width)
+        if number % QFORMER["cross_attention_frequency"] == 0:
+            shapes |= attention(layer + "crossattention", width, QFORMER["encoder_hidden_size"])
+        shapes |= linear(layer + "intermediate_query.dense", inner, width)
+        shapes |= linear(layer + "output_query.dense", width, inner) | norm(layer + "output_query.LayerNorm", width)
+    return shapes | linear("language_projection", TEXT["hidden_size"], width)
+
+
+def decoder():
+    width, inner = TEXT["hidden_size"], TEXT["ffn_dim"]
+    model = "language_model.model.decoder."
+    shapes = {model + "embed_tokens.weight": (TEXT["vocab_size"], width),
+              model + "embed_positions.weight": (TEXT["max_position_embeddings"] + 2, width)}
+    for number in range(TEXT["num_hidden_layers"]):
+        layer = f"{model}layers.{number}."
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= linear(f"{layer}self_attn.{part}", width, width)
+        shapes |= norm(layer + "self_attn_layer_norm", width) | norm(layer + "final_layer_norm", width)
+        shapes |= linear(layer + "fc1", inner, width) | linear(layer + "fc2", width, inner)
+    return shapes | norm(model + "final_layer_norm", width)
+
+
+def numbers(name, count, random):
+    """Bytes of `count` bfloat16 numbers, a block at a time: gains 1, all else normal with a deviation of 0.02."""
+    for begin in range(0, count, BLOCK):
+        size = min(BLOCK, count - begin)
+        is_gain = "norm" in name.lower() and name.endswith("weight")
+        values = numpy.ones(size, numpy.float32) if is_gain else random.standard_normal(size, numpy.float32) * numpy.float32(0.02)
+        yield (values.view(numpy.uint32) >> 16).astype("<u2").tobytes()
+
+
+def write_weights(file, shapes, random):
+    header, end = {}, 0
     for name, shape in shapes.items():
-        if size + 2 * shape.numel() > SHARD_BYTES:
-            shards.append([])
-            size = 0
-        shards[-1].append(name)
-        size += 2 * shape.numel()
-    weight_map = {}
-    for number, names in enumerate(shards, 1):
-        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        save_file({name: random_tensor(name, shapes[name], seed) for name in names}, folder / file, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(names, file)
-        print(f"{file}: {len(names)} tensors", flush=True)
-    parameters = sum(shape.numel() for shape in shapes.values())
-    files.write_json(folder / "model.safetensors.index.json", dict(metadata=dict(total_size=2 * parameters), weight_map=weight_map))
-    print(f"{parameters:,} parameters")
+        begin, end = end, end + 2 * int(numpy.prod(shape))
+        header[name] = dict(dtype="BF16", shape=list(shape), data_offsets=[begin, end])
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(file, "wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text)
+        for number, (name, shape) in enumerate(shapes.items()):
+            for piece in numbers(name, int(numpy.prod(shape)), random):
+                out.write(piece)
+            print(f"\r{100 * (number + 1) // len(shapes)} %", end="", flush=True)
+    print(f"\r{file}: {end / 1e9:.1f} GB")
 
 
-def opt_vocabulary(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
-    return vocabulary, [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+def write_config(folder):
+    config = json.loads((DEMO / "config.json").read_text())
+    config["num_query_tokens"] = QUERIES
+    for part, sizes in (("vision_config", VISION), ("qformer_config", QFORMER), ("text_config", TEXT)):
+        config[part] |= sizes
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    preparation = json.loads((DEMO / "preprocessor_config.json").read_text())
+    preparation["size"] = dict(height=VISION["image_size"], width=VISION["image_size"])
+    (folder / "preprocessor_config.json").write_text(json.dumps(preparation, indent=1))
+    processor = json.loads((DEMO / "processor_config.json").read_text()) | dict(num_query_tokens=QUERIES)
+    (folder / "processor_config.json").write_text(json.dumps(processor, indent=1))
 
 
-def made_up_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """50265 tokens like OPT's, of which 50000 are pairs of bytes; "\\n" has the id that ends BLIP-2's texts."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [(a, b) for a in alphabet for b in alphabet][:50_000]
-    tokens = ["<s>", "<pad>", "</s>", "<unk>", *alphabet, *("".join(m) for m in merges),
-              "<|endoftext|>", "madeupword0000", "madeupword0001", "madeupword0002", "<mask>"]
-    newline = tokens.index("Ċ")
-    tokens[newline], tokens[NEWLINE] = tokens[NEWLINE], tokens[newline]
-    return {token: id for id, token in enumerate(tokens)}, merges
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--tokenizer", type=Path)
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(args.out).free < 10e9:
-        sys.exit(f"{args.out}: less than 10 GB of disk are free")
-    vocabulary, merges = opt_vocabulary(args.tokenizer) if args.tokenizer else made_up_vocabulary()
-    config = files.config_of(SHAPE, len(vocabulary), ROWS, [NEWLINE])
-    write_weights(tensor_shapes(config), args.seed, args.out)
-    files.write_json(args.out / "config.json", files.sparse_config(config, SHAPE))
-    files.write_generation_config([NEWLINE], args.out)
-    files.write_processor(SHAPE, args.out)
-    files.write_tokenizer(SHAPE, vocabulary, merges, args.out)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for file in DEMO.iterdir():
+        if file.suffix in (".json", ".txt") and file.name not in ("results.json", "samples.json"):
+            shutil.copy(file, arguments.folder)
+    write_config(arguments.folder)
+    write_weights(arguments.folder / "model.safetensors", vision() | qformer() | decoder(),
+                  numpy.random.default_rng(arguments.seed))
 
 
 if __name__ == "__main__":

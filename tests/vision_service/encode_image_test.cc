@@ -205,7 +205,7 @@ TEST(VisionServerStartTest, NamesTheFlagAtFault) {
     options.model = checkpoint.folder();
     return std::string(VisionServer::Start(options).status().message());
   };
-  EXPECT_NE(message({.dtype = "int4"}).find("int4"), std::string::npos);
+  EXPECT_NE(message({.dtype = "int3"}).find("int3"), std::string::npos);
   EXPECT_NE(message({.device = "abacus"}).find("abacus"), std::string::npos);
   EXPECT_NE(message({.image_workers = 0}).find("--image_workers"), std::string::npos);
   EXPECT_NE(message({.queue_limit = 0}).find("--queue_limit"), std::string::npos);
