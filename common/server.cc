@@ -18,7 +18,7 @@ namespace diptych {
 namespace {
 
 // What a call that has left its gate may take to deliver its status.
-constexpr std::chrono::milliseconds kLastWrites(500);
+constexpr std::chrono::milliseconds kLastStatuses(500);
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& tls) {
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty())
@@ -116,7 +116,7 @@ void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutd
     gate->WaitUntilEmpty(options_.drain_timeout);
   }
   if (before_shutdown) before_shutdown();
-  server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastWrites));
+  server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));
   server_->Wait();
 }
 

@@ -8,9 +8,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/call_timer.h"
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/log.h"
+#include "common/metadata.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/request_id.h"
@@ -138,6 +140,7 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   v1::AnalyzeImageRequest request_;  // its image goes to the tiers
   std::string request_id_;
   const SteadyTime deadline_ = WatchCall(*context_, environment_.request_timeout)->deadline();
+  const CallTimer timer_{*context_, deadline_ + kLastWrites};
   AdmittedCall admitted_{*environment_.admission, deadline_};
   TierCall<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse> vision_;
   TierCall<v1::AnalyzeQueriesRequest, v1::AnalyzeQueriesResponse> language_;
@@ -170,7 +173,7 @@ absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
     DIPTYCH_RETURN_IF_ERROR(admitted_.Grow(static_cast<int64_t>(image.data().size())));
   }
   request_id_ = request_.request_id().empty() ? NewRequestId() : request_.request_id();
-  context_->AddTrailingMetadata("request-id", request_id_);
+  AddTrailingMetadata(*context_, "request-id", request_id_);
   AskTiers(std::move(image));
   return absl::OkStatus();
 }

@@ -1,10 +1,13 @@
 #include "gateway/ask_call.h"
 
+#include <deque>
+#include <mutex>
 #include <utility>
 
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/log.h"
+#include "common/metadata.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/request_id.h"
@@ -17,6 +20,7 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
       environment_(environment),
       context_(context),
       arrival_(SteadyClock::now()),
+      timer_(*context, deadline() + kLastWrites),
       clock_(arrival_),
       admitted_(*environment.admission, deadline()) {}
 
@@ -36,7 +40,7 @@ void AskCall::Begin(v1::Question question) {
   admitted_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
     if (!entered.ok()) return OnEnd(entered.status());
     request_id_ = entered->request_id();  // checked by now, so that it may be logged
-    context_->AddTrailingMetadata("request-id", request_id_);
+    AddTrailingMetadata(*context_, "request-id", request_id_);
     v1::GenerateRequest request;
     *request.mutable_question() = *std::move(entered);
     Start(std::move(request));
@@ -116,35 +120,88 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
   }
 
  private:
-  // The next message is read from the tier when this one has left for the caller: a slow caller slows the
-  // tier down, and nothing piles up here.
+  // Messages are read from the tier a little ahead of what the caller takes, so that the tier's end is seen, and the
+  // slot given back, also where the caller takes nothing. Beyond that a slow caller slows the tier down.
   void OnMessage(v1::GenerateResponse message) override {
     Observe(message);
-    if (message.has_started()) {
-      *event_.mutable_started() = std::move(*message.mutable_started());
-    } else if (message.has_delta()) {
-      *event_.mutable_delta() = std::move(*message.mutable_delta());
-    } else {
-      *event_.mutable_finished() = std::move(*message.mutable_finished());
-      Complete(*event_.mutable_finished());
-      Leave(&event_.finished());
-    }
-    bytes_ = SerializeMessage(event_);
-    StartWrite(&bytes_);
+    const bool next = Send(SerializeMessage(EventOf(std::move(message))));
+    if (next) Next();
   }
 
-  void OnWriteDone(bool ok) override { ok ? Next() : Stop(); }
+  v1::AskStreamResponse EventOf(v1::GenerateResponse message) {
+    v1::AskStreamResponse event;
+    if (message.has_started()) {
+      *event.mutable_started() = std::move(*message.mutable_started());
+    } else if (message.has_delta()) {
+      *event.mutable_delta() = std::move(*message.mutable_delta());
+    } else {
+      *event.mutable_finished() = std::move(*message.mutable_finished());
+      Complete(*event.mutable_finished());
+      Leave(&event.finished());
+      answer_ = event.finished();
+    }
+    return event;
+  }
+
+  // True if another message may be read now; else OnWriteDone goes on.
+  bool Send(grpc::ByteBuffer bytes) {
+    const grpc::ByteBuffer* first = nullptr;
+    bool next = false;
+    {
+      std::lock_guard lock(mutex_);
+      ahead_bytes_ += bytes.Length();
+      unsent_.push_back(std::move(bytes));
+      if (!std::exchange(writing_, true)) first = &unsent_.front();
+      next = ahead_bytes_ <= kMaxAheadBytes;
+      paused_ = !next;
+    }
+    if (first != nullptr) StartWrite(first);
+    return next;
+  }
+
+  void OnWriteDone(bool ok) override {
+    const grpc::ByteBuffer* following = nullptr;
+    bool resume = false, finish = false;
+    {
+      std::lock_guard lock(mutex_);
+      ahead_bytes_ -= unsent_.front().Length();
+      unsent_.pop_front();
+      if (!ok) unsent_.clear();  // the tier's call is cancelled together with the caller's
+      writing_ = !unsent_.empty();
+      if (writing_) following = &unsent_.front();
+      finish = !writing_ && ended_;
+      resume = paused_ && !ended_ && (!ok || ahead_bytes_ <= kMaxAheadBytes);
+      if (resume) paused_ = false;
+    }
+    if (following != nullptr) StartWrite(following);
+    if (finish) return Finish(ToGrpcStatus(status_));
+    if (resume) ok ? Next() : Stop();
+  }
 
   void OnEnd(absl::Status status) override {
-    Ended(status, status.ok() ? &event_.finished() : nullptr);  // an OK end comes after the final message
+    Ended(status, status.ok() ? &answer_ : nullptr);  // an OK end comes after the final message
+    {
+      std::lock_guard lock(mutex_);
+      ended_ = true;
+      status_ = status;
+      if (writing_) return;  // the last OnWriteDone finishes
+    }
     Finish(ToGrpcStatus(status));
   }
 
   void OnCancel() override { Abandon(); }
   void OnDone() override { delete this; }
 
-  v1::AskStreamResponse event_;  // the last one
-  grpc::ByteBuffer bytes_;       // of it, being written
+  static constexpr size_t kMaxAheadBytes = 64 << 10;
+
+  v1::Answer answer_;  // once it is whole
+  std::mutex mutex_;
+  std::deque<grpc::ByteBuffer> unsent_;  // the first is being written
+  size_t ahead_bytes_ = 0;               // of unsent_
+  bool writing_ = false;
+  bool paused_ = false;  // no message is read until some have left
+  bool ended_ = false;
+  absl::Status status_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "common/call_timer.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
@@ -50,6 +51,7 @@ class AskCall : protected LanguageStream {
   const AskEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
   const SteadyTime arrival_;
+  const CallTimer timer_;
   AnswerClock clock_;
   std::string request_id_;
   absl::StatusCode outcome_ = absl::StatusCode::kOk;

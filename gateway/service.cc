@@ -7,6 +7,7 @@
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
+#include "common/unary_reply.h"
 #include "common/wire.h"
 #include "gateway/context_plan.h"
 
@@ -14,12 +15,6 @@ namespace diptych::gateway {
 namespace {
 
 constexpr auto kPlanPatience = std::chrono::seconds(5);
-
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context, const absl::Status& status) {
-  auto* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
-}
 
 // A question to the language tier's tokenizer; deletes itself when it is answered.
 struct TokenCount {
@@ -82,21 +77,21 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(grpc::Call
 grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   if (const auto caller = admission_.callers().Identify(*context); !caller.ok())
-    return FinishNow(context, caller.status());
+    return ReplyNow(*context, caller.status());
   v1::PlanContextRequest plan;
   absl::Status status = ParseMessage(*request, plan);
   if (status.ok()) status = CheckPlanRequest(plan);
-  if (!status.ok()) return FinishNow(context, status);
+  if (!status.ok()) return ReplyNow(*context, status);
   auto model = watch_.model();
   if (!model) {
-    return FinishNow(
-        context, MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "no language replica answers"));
+    return ReplyNow(*context,
+                    MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "no language replica answers"));
   }
   if (!NeedsTokenCount(plan)) {
     *response = SerializeMessage(gateway::PlanContext(plan, *model, {}));
-    return FinishNow(context, absl::OkStatus());
+    return ReplyNow(*context, absl::OkStatus());
   }
-  auto* reactor = context->DefaultReactor();
+  auto* reactor = new UnaryReply(*context);
   auto* count = new TokenCount(context, plan, *std::move(model));
   tiers_.language->async()->CountTokens(
       count->context.get(), &count->request, &count->response, [count, reactor, response](const grpc::Status& status) {
@@ -116,8 +111,8 @@ grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* context,
                                                    const v1::GetModelRequest* request, v1::GetModelResponse* response) {
   if (const auto caller = admission_.callers().Identify(*context); !caller.ok())
-    return FinishNow(context, caller.status());
-  auto* reactor = context->DefaultReactor();
+    return ReplyNow(*context, caller.status());
+  auto* reactor = new UnaryReply(*context);
   DescribeTiers(tiers_, [this, reactor, response](TierReports reports) {
     auto merged = MergeReports(reports);
     if (!merged.ok()) return reactor->Finish(ToGrpcStatus(merged.status()));

@@ -35,7 +35,10 @@ v1::AnalyzeQueriesResponse ToResponse(const at::Tensor& query_attention) {
 
 AnalyzeQueriesCall::AnalyzeQueriesCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
                                        const grpc::ByteBuffer& request, grpc::ByteBuffer* response)
-    : shared_(shared), response_(response), watch_(WatchCall(context, shared.longest_call)) {
+    : shared_(shared),
+      response_(response),
+      watch_(WatchCall(context, shared.longest_call)),
+      timer_(context, watch_->deadline() + kLastWrites) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 

@@ -30,6 +30,7 @@ class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
   const std::shared_ptr<CallWatch> watch_;
+  const CallTimer timer_;
   CallGate::Ticket ticket_;
   ByteBudget::Lease memory_;
   std::shared_ptr<ImageCollector> images_;  // set before gRPC knows the call, so before OnCancel

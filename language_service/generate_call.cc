@@ -25,7 +25,10 @@ int64_t BytesForAnswer(const GenerateInput& input, const blip2::Config& config) 
 
 GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
                            const grpc::ByteBuffer& request)
-    : shared_(shared), context_(context), watch_(WatchCall(context, shared.longest_call)) {
+    : shared_(shared),
+      context_(context),
+      watch_(WatchCall(context, shared.longest_call)),
+      timer_(context, watch_->deadline() + kLastWrites) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/byte_budget.h"
 #include "common/call_gate.h"
+#include "common/call_timer.h"
 #include "common/call_watch.h"
 #include "language_service/answer_messages.h"
 #include "language_service/engine/engine.h"
@@ -60,6 +61,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const SteadyTime arrival_ = SteadyClock::now();
   std::optional<SteadyTime> last_delta_;
   const std::shared_ptr<CallWatch> watch_;
+  const CallTimer timer_;
   CallGate::Ticket ticket_;
   ByteBudget::Lease memory_;
   AnswerHead head_;

@@ -1,7 +1,7 @@
 #include "language_service/service.h"
 
-#include "common/grpc_status.h"
 #include "common/status.h"
+#include "common/unary_reply.h"
 #include "common/wire.h"
 #include "language_service/analyze_queries_call.h"
 
@@ -31,9 +31,7 @@ grpc::ServerUnaryReactor* LanguageRpc::CountTokens(grpc::CallbackServerContext* 
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   auto counts = CountTokensOnWire(*request, *shared_.model);
   if (counts.ok()) *response = *std::move(counts);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(counts.status()));
-  return reactor;
+  return ReplyNow(*context, counts.status());
 }
 
 grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerContext* context,
@@ -41,9 +39,7 @@ grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerCont
                                                         v1::GetLanguageModelResponse* response) {
   *response->mutable_model() = shared_.model->description;
   *response->mutable_load() = LoadOf(stats_());
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return ReplyNow(*context, absl::OkStatus());
 }
 
 }  // namespace diptych::language

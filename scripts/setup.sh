@@ -4,7 +4,8 @@
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
 #   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
-#                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; Chromium and what drives it, into .deps/browser
+#                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
+#                               Chromium and what drives it, into .deps/browser
 #   scripts/setup.sh --lint     what scripts/lint.sh needs, and nothing else; --lint-quick: without clang-tidy
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
@@ -29,6 +30,7 @@ openai_node_package='openai@6.10.0'  # the newest majors ask for a Node that Deb
 ai_sdk_packages=('ai@6.0.326' '@ai-sdk/openai-compatible@2.0.92' 'zod@4.6.7')
 langchain_package='langchain-openai==1.7.4'
 litellm_package='litellm==1.110.2'
+h2_package='h2==4.3.0'
 browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
 
@@ -129,6 +131,7 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests openapi "a validator of OpenAPI documents" \
     "the tests of HTTP will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
   fetch_for_tests triton "Triton's Python client" "triton_client_test will be skipped" pip "${triton_packages[@]}"
+  fetch_for_tests h2 "an HTTP/2 library" "unread_answers_test will be skipped" pip "$h2_package"
   install_browser  # brings Node where it is missing
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package" &

@@ -41,7 +41,8 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
       watch_(WatchCall(context, shared.longest_call)),
       waiter_(new EncodeWaiter{.arrival = arrival_,
                                .deadline = watch_->deadline(),
-                               .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}) {
+                               .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
+      timer_(context, watch_->deadline() + kLastWrites) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
 }
 

@@ -33,6 +33,7 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
   const SteadyTime arrival_ = SteadyClock::now();
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
+  const CallTimer timer_;
   CallGate::Ticket ticket_;
   EncodeExtras extras_;
   v1::ImageSize image_size_;

@@ -29,7 +29,8 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
       watch_(WatchCall(context, shared.longest_call)),
       waiter_(new EncodeWaiter{.arrival = arrival_,
                                .deadline = watch_->deadline(),
-                               .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}) {
+                               .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
+      timer_(context, watch_->deadline() + kLastWrites) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
@@ -49,6 +50,7 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
 void EncodeCall::Deliver(absl::StatusOr<EncodeResult> result) {
   if (!result.ok()) return End(result.status());
   image_ = *std::move(result);
+  ticket_.Leave();  // the work is done; what is still to be sent is accounted for as memory
   WriteNext();
 }
 

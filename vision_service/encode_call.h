@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "common/call_gate.h"
+#include "common/call_timer.h"
 #include "common/call_watch.h"
 #include "diptych/v1/vision.pb.h"
 #include "vision_service/encoder.h"
@@ -25,8 +26,8 @@ struct EncodeContext {
 };
 
 // Checks the request, waits at the encoder for its image, and streams the outcome message by message, as fast as
-// the caller reads. A caller that goes away ends it at once, unless its outcome is already there: then the writes
-// that fail end it. Deletes itself when gRPC is done with it.
+// the caller reads, but no longer than kLastWrites after its deadline. A caller that goes away ends it at once, unless
+// its outcome is already there: then the writes that fail end it. Deletes itself when gRPC is done with it.
 class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   EncodeCall(const EncodeContext& shared, const grpc::CallbackServerContext& context, const grpc::ByteBuffer& request);
@@ -48,6 +49,7 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const SteadyTime arrival_ = SteadyClock::now();
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
+  const CallTimer timer_;
   CallGate::Ticket ticket_;
   EncodeResult image_;
   int next_message_ = 0;

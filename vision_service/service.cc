@@ -1,5 +1,6 @@
 #include "vision_service/service.h"
 
+#include "common/unary_reply.h"
 #include "vision_service/analyze_call.h"
 
 namespace diptych::vision {
@@ -19,9 +20,7 @@ grpc::ServerUnaryReactor* VisionRpc::GetVisionModel(grpc::CallbackServerContext*
                                                     v1::GetVisionModelResponse* response) {
   *response->mutable_model() = *shared_.model;
   *response->mutable_load() = LoadOf(stats_());
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return ReplyNow(*context, absl::OkStatus());
 }
 
 }  // namespace diptych::vision

@@ -3,19 +3,13 @@
 #include <string>
 
 #include "common/build_info.h"
-#include "common/grpc_status.h"
 #include "common/status.h"
+#include "common/unary_reply.h"
 #include "gateway/kserve/infer_call.h"
 #include "gateway/kserve/infer_outputs.h"
 
 namespace diptych::gateway {
 namespace {
-
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context, const absl::Status& status) {
-  auto* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
-}
 
 template <typename Request>
 bool IsServed(const Request& request, const v1::ModelDescription& model) {
@@ -28,14 +22,14 @@ grpc::ServerUnaryReactor* InferService::ServerLive(grpc::CallbackServerContext* 
                                                    const inference::ServerLiveRequest*,
                                                    inference::ServerLiveResponse* response) {
   response->set_live(true);
-  return FinishNow(context, absl::OkStatus());
+  return ReplyNow(*context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* InferService::ServerReady(grpc::CallbackServerContext* context,
                                                     const inference::ServerReadyRequest*,
                                                     inference::ServerReadyResponse* response) {
   response->set_ready(environment_.ready());
-  return FinishNow(context, absl::OkStatus());
+  return ReplyNow(*context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* InferService::ModelReady(grpc::CallbackServerContext* context,
@@ -43,7 +37,7 @@ grpc::ServerUnaryReactor* InferService::ModelReady(grpc::CallbackServerContext* 
                                                    inference::ModelReadyResponse* response) {
   const auto model = environment_.model();
   response->set_ready(environment_.ready() && model && IsServed(*request, *model));
-  return FinishNow(context, absl::OkStatus());
+  return ReplyNow(*context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* InferService::ServerMetadata(grpc::CallbackServerContext* context,
@@ -51,24 +45,24 @@ grpc::ServerUnaryReactor* InferService::ServerMetadata(grpc::CallbackServerConte
                                                        inference::ServerMetadataResponse* response) {
   response->set_name("diptych");
   response->set_version(std::string(Version()));
-  return FinishNow(context, absl::OkStatus());
+  return ReplyNow(*context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* InferService::ModelMetadata(grpc::CallbackServerContext* context,
                                                       const inference::ModelMetadataRequest* request,
                                                       inference::ModelMetadataResponse* response) {
-  if (const absl::Status status = environment_.identify(*context); !status.ok()) return FinishNow(context, status);
+  if (const absl::Status status = environment_.identify(*context); !status.ok()) return ReplyNow(*context, status);
   const auto model = environment_.model();
   if (!model) {
-    return FinishNow(context, MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
+    return ReplyNow(*context, MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
                                         "no language replica answers; the model is not known yet"));
   }
   if (!IsServed(*request, *model)) {
-    return FinishNow(context, MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
+    return ReplyNow(*context, MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
                                         "no such model is served here; GetModel tells the one that is"));
   }
   *response = MetadataOf(*model);
-  return FinishNow(context, absl::OkStatus());
+  return ReplyNow(*context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* InferService::ModelInfer(grpc::CallbackServerContext* context,

@@ -19,7 +19,7 @@ def key_file(path, **limits_of_key):
 
 
 class Stack:
-    """Started by the constructor; `port` is that of HTTP, `grpc_port` the gateway's other one. Stop it in any case."""
+    """Started by the constructor; `port` is that of HTTP, `…_port` those of gRPC. Stop it in any case."""
 
     def __init__(self, folder, gateway_flags=(), vision_flags=()):
         self._folder = pathlib.Path(folder)
@@ -29,8 +29,8 @@ class Stack:
         self._log_in_the_end = None
         model = [f"--model={DEMO}", "--threads=1", "--log_level=error"]
         try:
-            vision = self._port(self._start("vision_service", *model, *vision_flags))
-            language = self._port(self._start("language_service", *model, f"--vision_target=ipv4:127.0.0.1:{vision}"))
+            self.vision_port = vision = self._port(self._start("vision_service", *model, *vision_flags))
+            self.language_port = language = self._port(self._start("language_service", *model, f"--vision_target=ipv4:127.0.0.1:{vision}"))
             gateway = self._start("gateway", "--http_listen=127.0.0.1:0", f"--vision_target=ipv4:127.0.0.1:{vision}",
                                   f"--language_target=ipv4:127.0.0.1:{language}", *gateway_flags, stderr=self._log)
             self.grpc_port = self._port(gateway)  # waits until it is ready

@@ -1,0 +1,84 @@
+"""A gRPC caller that does with HTTP/2 what no gRPC library would: it takes nothing of what it is sent."""
+import pathlib
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / ".deps" / "h2"))
+try:
+    import h2.config
+    import h2.connection
+    import h2.events
+    import h2.settings
+except ImportError:
+    print("h2 is missing: scripts/setup.sh --tests fetches it; skipped")
+    sys.exit(77)
+
+
+class Caller:
+    """One connection whose flow-control window for everything that comes is `window` bytes."""
+
+    def __init__(self, port, window=0):
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        self._h2.local_settings = h2.settings.Settings(
+            client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window,
+                                         h2.settings.SettingCodes.ENABLE_PUSH: 0})
+        self._h2.initiate_connection()
+        self._flush()
+        self.ended = set()  # streams of which nothing more comes
+        self.data = {}      # bytes that came, by stream
+
+    def call(self, method, message=b"", metadata=()):
+        """Starts a call of "package.Service/Method" without a deadline; the id of its stream."""
+        stream = self._h2.get_next_available_stream_id()
+        self._h2.send_headers(stream, [(":method", "POST"), (":scheme", "http"), (":path", "/" + method),
+                                       (":authority", "localhost"), ("content-type", "application/grpc"),
+                                       ("te", "trailers"), *metadata])
+        self._h2.send_data(stream, b"\0" + struct.pack(">I", len(message)) + message, end_stream=True)
+        self._flush()
+        return stream
+
+    def listen(self, seconds, until=lambda: False):
+        """Takes what comes, and answers pings, until so much time has passed or `until` holds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until():
+            self._socket.settimeout(0.1)
+            try:
+                piece = self._socket.recv(1 << 16)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                return
+            for event in self._h2.receive_data(piece):
+                if isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
+                    self.ended.add(event.stream_id)
+                if isinstance(event, h2.events.DataReceived):
+                    self.data[event.stream_id] = self.data.get(event.stream_id, b"") + event.data
+            self._flush()
+
+    def close(self):
+        self._socket.close()
+
+    def _flush(self):
+        self._socket.sendall(self._h2.data_to_send())
+
+
+def field(number, value):
+    """A field of a message: bytes or text as such, an int as a varint."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, str):
+        value = value.encode()
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def varint(value):
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
