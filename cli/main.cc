@@ -78,7 +78,7 @@ int Main(const std::vector<std::string>& typed) {
 
 int main(int argc, char** argv) {
   google::protobuf::SetLogHandler(nullptr);  // it would log text that is not UTF-8; the server says so better
-  setenv("GRPC_VERBOSITY", "NONE", 0);  // what it would log is said as an error
+  setenv("GRPC_VERBOSITY", "NONE", 0);       // what it would log is said as an error
   diptych::cli::UseUtf8();
   return diptych::cli::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
 }
