@@ -1,9 +1,9 @@
 #include "common/question_limits.h"
 
-#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/metadata.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -63,8 +63,7 @@ absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
 }
 
 absl::Status CheckRequestId(const std::string& id) {
-  const bool printable = std::all_of(id.begin(), id.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
-  if (id.size() > kMaxRequestIdBytes || !printable) {
+  if (id.size() > kMaxRequestIdBytes || !IsMetadataValue(id)) {
     return OutOfRange("question", "request_id",
                       absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters"));
   }

@@ -1,12 +1,13 @@
 #include "gateway/kserve/infer_call.h"
 
-#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/question_limits.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -22,10 +23,7 @@ std::unique_ptr<grpc::ClientContext> InnerContext(const grpc::CallbackServerCont
   auto context = grpc::ClientContext::FromCallbackServerContext(caller);
   const auto [begin, end] = caller.client_metadata().equal_range("authorization");
   if (begin == end || std::next(begin) != end) return context;
-  const std::string key(begin->second.data(), begin->second.size());
-  if (std::all_of(key.begin(), key.end(), [](char c) { return c >= 0x20 && c <= 0x7e; })) {
-    context->AddMetadata("authorization", key);
-  }
+  AddMetadata(*context, "authorization", std::string(begin->second.data(), begin->second.size()));
   return context;
 }
 
