@@ -5,7 +5,8 @@
 #   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
 #                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
-#                               Chromium and what drives it, into .deps/browser
+#                               Chromium and what drives it, into .deps/browser; the oldest and the newest libraries that the
+#                               Python client works with, mypy and pyright, into .deps/python_* and .deps/pyright
 #   scripts/setup.sh --lint     what scripts/lint.sh needs, and nothing else; --lint-quick: without clang-tidy
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
@@ -32,6 +33,11 @@ langchain_package='langchain-openai==1.7.4'
 litellm_package='litellm==1.110.2'
 h2_package='h2==4.3.0'
 browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
+# Both ends of what python/pyproject.toml allows; the oldest have no wheels for a Python newer than 3.11.
+python_oldest_packages=(--only-binary=:all: grpcio==1.49.1 protobuf==3.20.3 googleapis-common-protos==1.56.4 numpy==1.23.5)
+python_newest_packages=(grpcio==1.85.3 protobuf==7.36.2 googleapis-common-protos==1.76.0 numpy==2.4.6)
+python_types_packages=(mypy==2.4.1 types-grpcio==1.85.0.20261028 types-protobuf==7.35.1.20260906 numpy==2.4.6)
+pyright_package='pyright@1.1.414'
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
 
 # Prints the command that makes an unprivileged user root, or nothing for root itself.
@@ -132,11 +138,17 @@ if [ "${1:-}" = --tests ]; then
     "the tests of HTTP will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
   fetch_for_tests triton "Triton's Python client" "triton_client_test will be skipped" pip "${triton_packages[@]}"
   fetch_for_tests h2 "an HTTP/2 library" "unread_answers_test will be skipped" pip "$h2_package"
+  fetch_for_tests python_oldest "the oldest libraries of the Python client" "python_client_oldest_test will be skipped" \
+    pip "${python_oldest_packages[@]}"
+  fetch_for_tests python_newest "the newest libraries of the Python client" "the other tests of it will be skipped" \
+    pip "${python_newest_packages[@]}"
+  fetch_for_tests python_types "mypy" "python_types_test will be skipped" pip "${python_types_packages[@]}"
   install_browser  # brings Node where it is missing
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package" &
   fetch_for_tests ai_sdk "the Vercel AI SDK" "ai_sdk_test will be skipped" npm "${ai_sdk_packages[@]}" &
   fetch_for_tests langchain "LangChain" "langchain_test will be skipped" pip "$langchain_package" &
+  fetch_for_tests pyright "pyright" "its part of python_types_test will be skipped" npm "$pyright_package" &
   fetch_for_tests litellm "LiteLLM" "litellm_test will be skipped" pip "$litellm_package" &
   wait
 fi

@@ -1,0 +1,83 @@
+"""How a server is reached: address, TLS, API key."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, Union
+
+import grpc
+
+DEFAULT_TARGET = "127.0.0.1:7000"
+DEFAULT_TIMEOUT = 120.0  # seconds; as the command line's --deadline
+_MAX_ANSWER_BYTES = 64 << 20
+
+Pem = Union[str, "os.PathLike[str]", bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """Files in PEM form, or their bytes. Without `ca` the system's authorities are trusted."""
+
+    ca: Pem | None = None
+    """The authority that signed the server's certificate."""
+    cert: Pem | None = None
+    """The caller's own certificate, for servers that ask for one."""
+    key: Pem | None = dataclasses.field(default=None, repr=False)
+    """The key of `cert`."""
+    server_name: str | None = None
+    """The name in the server's certificate, where it is not that of the address."""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Reads the files. OSError if one cannot be read."""
+        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
+
+
+def _read(pem: Pem | None) -> bytes | None:
+    return pem if pem is None or isinstance(pem, bytes) else pathlib.Path(pem).read_bytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """Settings of a client; those that are not given come from the environment, as the command line's do.
+
+    `target` from DIPTYCH_SERVER, else 127.0.0.1:7000; `api_key` from DIPTYCH_API_KEY; the authority from DIPTYCH_TLS_CA.
+    """
+
+    target: str
+    api_key: str = dataclasses.field(repr=False)
+    tls: Tls | None
+    timeout: float
+
+    @staticmethod
+    def of(
+        target: str | None, api_key: str | None, tls: Tls | bool | str | os.PathLike[str] | None, timeout: float
+    ) -> Connection:
+        """ValueError if the key cannot stand in a header or the timeout is not positive."""
+        key = os.environ.get("DIPTYCH_API_KEY", "") if api_key is None else api_key
+        if not all(" " < letter <= "~" for letter in key):
+            raise ValueError("api_key takes printable ASCII characters; was it copied with a line break?")
+        if not timeout > 0:
+            raise ValueError("timeout takes a positive number of seconds")
+        if tls is None and "DIPTYCH_TLS_CA" in os.environ:
+            tls = os.environ["DIPTYCH_TLS_CA"]
+        if isinstance(tls, (str, os.PathLike)):
+            tls = Tls(ca=tls)
+        chosen = Tls() if tls is True else tls or None
+        return Connection(target or os.environ.get("DIPTYCH_SERVER") or DEFAULT_TARGET, key, chosen, timeout)
+
+    def terms(self, timeout: float | None) -> dict[str, Any]:
+        """What each call is made with."""
+        metadata = (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
+        return {"timeout": self.timeout if timeout is None else timeout, "metadata": metadata}
+
+    def channel_options(self) -> list[tuple[str, str | int]]:
+        options: list[tuple[str, str | int]] = [
+            ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
+            ("grpc.max_send_message_length", -1),  # the server says what it takes
+            ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message must not grow
+        ]
+        if self.tls and self.tls.server_name:
+            options.append(("grpc.ssl_target_name_override", self.tls.server_name))
+        return options

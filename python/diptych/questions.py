@@ -1,0 +1,147 @@
+"""Turns a call's arguments into a request."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Protocol, TypedDict, Union
+
+from google.protobuf.message import Message
+
+from diptych.analysis import ImageSize
+from diptych.v1 import gateway_pb2, inference_pb2
+
+
+class PillowImage(Protocol):
+    """An image of Pillow: anything that saves itself as a PNG file."""
+
+    def save(self, fp: IO[bytes], format: str) -> None: ...
+
+
+ImageInput = Union[str, "os.PathLike[str]", bytes, PillowImage]
+"""A file's path, an https address, an encoded file, or an image of Pillow."""
+ImagesInput = Union[ImageInput, Sequence[ImageInput], None]
+History = Sequence[tuple[str, str]]
+"""Earlier (question, answer) pairs, the oldest first."""
+
+
+class Options(TypedDict, total=False):
+    """Options of a question by their names in the protocol (docs/api.md); what is left out takes the server's default."""
+
+    # How tokens are chosen: GenerationOptions.
+    max_new_tokens: int
+    min_new_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+    num_beams: int
+    seed: int
+    stop: Sequence[str]
+    logprobs: int
+    length_penalty: float
+    # How the image is prepared: ImageOptions.
+    image_size: int
+    max_side: int
+    token_merging: float
+    # The question itself.
+    return_relevance: bool
+    request_id: str
+    model: str
+
+
+def make_question(
+    images: ImagesInput, question: str | None, prompt: str | None, history: History, options: Mapping[str, Any]
+) -> inference_pb2.Question:
+    """TypeError if question and prompt are both given or an option is unknown; OSError if an image cannot be read."""
+    if prompt is not None and (question is not None or history):
+        raise TypeError("give question (and history) or prompt, not both")
+    message = inference_pb2.Question(images=[make_image(image) for image in _as_list(images)], prompt=prompt or "")
+    for asked, answered in history:
+        message.turns.add(role=inference_pb2.ROLE_USER, text=asked)
+        message.turns.add(role=inference_pb2.ROLE_ASSISTANT, text=answered)
+    if question is not None or history:
+        message.turns.add(role=inference_pb2.ROLE_USER, text=question or "")
+    set_options((message, message.generation, message.image_options), options)
+    return message
+
+
+def make_analysis(
+    image: ImageInput, attention: bool, prepared_image: bool, options: Mapping[str, Any]
+) -> gateway_pb2.AnalyzeImageRequest:
+    message = gateway_pb2.AnalyzeImageRequest(
+        image=make_image(image),
+        cls_attention=attention,
+        qformer_attention=attention,
+        prepared_image=prepared_image,
+    )
+    set_options((message, message.options), options)
+    return message
+
+
+def make_plan(
+    images: Sequence[ImageSize | int],
+    patch_size: int,
+    question: str | None,
+    prompt: str | None,
+    history: History,
+    max_new_tokens: int,
+    windows: Sequence[int],
+) -> gateway_pb2.PlanContextRequest:
+    sizes = [image if isinstance(image, ImageSize) else ImageSize(image, image) for image in images]
+    text = make_question(None, question, prompt, history, {})
+    return gateway_pb2.PlanContextRequest(
+        images=[inference_pb2.ImageSize(height=size.height, width=size.width) for size in sizes],
+        patch_size=patch_size,
+        prompt=text.prompt,
+        turns=text.turns,
+        max_new_tokens=max_new_tokens,
+        windows=windows,
+    )
+
+
+def make_image(image: ImageInput) -> inference_pb2.Image:
+    if isinstance(image, bytes):
+        return inference_pb2.Image(data=image)
+    if isinstance(image, str) and image.startswith(("https://", "http://")):
+        return inference_pb2.Image(url=image)
+    if isinstance(image, (str, os.PathLike)):
+        return inference_pb2.Image(data=pathlib.Path(image).read_bytes())
+    if hasattr(image, "save"):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return inference_pb2.Image(data=file.getvalue())
+    raise TypeError(f"an image is a path, an https address, bytes or an image of Pillow, not {type(image).__name__}")
+
+
+def _as_list(images: ImagesInput) -> Sequence[ImageInput]:
+    if images is None:
+        return ()
+    if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
+        return images
+    return (images,)
+
+
+def set_options(messages: tuple[Message, ...], options: Mapping[str, Any]) -> None:
+    """Sets each option that is not None on the message that has a field of its name; TypeError if none has."""
+    for name, value in options.items():
+        owner = next((message for message in messages if name in message.DESCRIPTOR.fields_by_name), None)
+        if owner is None or name not in Options.__annotations__:
+            raise TypeError(f"there is no option {name!r}; the options are {', '.join(Options.__annotations__)}")
+        if value is not None:
+            _set(owner, name, value)
+
+
+def _set(owner: Message, name: str, value: Any) -> None:
+    current = getattr(owner, name)
+    try:
+        if isinstance(value, Mapping):
+            current.update(value)
+        elif hasattr(current, "extend"):
+            current.extend([value] if isinstance(value, (str, bytes)) else value)
+        else:
+            setattr(owner, name, value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
