@@ -38,8 +38,11 @@ target_include_directories(diptych_torch SYSTEM INTERFACE "${TORCH_ROOT}/include
 target_link_directories(diptych_torch INTERFACE "${TORCH_ROOT}/lib")
 target_link_libraries(diptych_torch INTERFACE torch_cpu c10)
 file(GLOB torch_runtime_folders "${TORCH_ROOT}/../nvidia/*/lib")
-target_link_options(diptych_torch INTERFACE "-Wl,-rpath,${TORCH_ROOT}/lib" "-Wl,--disable-new-dtags")
+# An old-style rpath also serves the libraries of the libraries.
+target_link_options(diptych_torch INTERFACE "-Wl,--disable-new-dtags")
+set(CMAKE_BUILD_RPATH "${TORCH_ROOT}/lib")
 foreach(folder IN LISTS torch_runtime_folders)
   cmake_path(NORMAL_PATH folder)
-  target_link_options(diptych_torch INTERFACE "-Wl,-rpath,${folder}" "-Wl,-rpath-link,${folder}")
+  target_link_options(diptych_torch INTERFACE "-Wl,-rpath-link,${folder}")
+  list(APPEND CMAKE_BUILD_RPATH ${folder})
 endforeach()
