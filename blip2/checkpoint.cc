@@ -17,6 +17,7 @@
 #include "blip2/json_reader.h"
 #include "blip2/tensor_names.h"
 #include "common/hash.h"
+#include "common/hub_name.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -31,11 +32,14 @@ constexpr size_t kMaxShards = 1000;
 using Files = std::vector<std::unique_ptr<SafetensorsFile>>;
 using Tensors = std::map<std::string, const TensorEntry*, std::less<>>;
 
-// The folder's own name, also for "." and for a path that ends in a slash.
-std::string FolderName(const fs::path& folder) {
+// The folder's own name, also for "." and for a path that ends in a slash; "ORG/NAME" for a snapshot in Hugging Face's
+// cache, whose folder is named by its commit.
+std::string ModelName(const fs::path& folder) {
   std::error_code error;
   const fs::path whole = fs::canonical(folder, error);
-  return error ? std::string() : whole.filename().string();
+  if (error) return "";
+  const std::string repository = RepositoryOfSnapshot(whole);
+  return repository.empty() ? whole.filename().string() : repository;
 }
 
 // "a", or "3 tensors, the first is a".
@@ -221,7 +225,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const fs::path& fol
   std::error_code error;
   if (!fs::is_directory(folder, error)) return absl::NotFoundError("the checkpoint is not a folder");
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint());
-  checkpoint->name_ = FolderName(folder);
+  checkpoint->name_ = ModelName(folder);
   DIPTYCH_ASSIGN_OR_RETURN(checkpoint->config_, LoadConfig(folder));
   DIPTYCH_ASSIGN_OR_RETURN(checkpoint->files_, OpenFiles(folder));
   for (const auto& file : checkpoint->files_) {

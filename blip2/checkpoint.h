@@ -27,7 +27,7 @@ class Checkpoint {
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::filesystem::path& folder);
 
   const Config& config() const { return config_; }
-  // The folder's own name, which is the served model's name.
+  // The served model's name: the folder's own, or "ORG/NAME" for a snapshot in Hugging Face's cache.
   const std::string& name() const { return name_; }
   // For kLmHead: whether the output matrix differs from the embedding. A tied matrix that is stored twice,
   // as legacy checkpoints do, counts as absent (this compares their bytes).

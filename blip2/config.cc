@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "blip2/image_token.h"
 #include "blip2/json_reader.h"
+#include "common/model_family.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -182,10 +183,23 @@ void CheckAgreement(const Config& config, JsonFields& fields) {
   }
 }
 
+// First, because a checkpoint of another family is not wrong in the field that happens to differ.
+absl::Status CheckFamilyOf(const json& root) {
+  const auto word = [](const json& object, const char* name) -> std::string {
+    const auto field = object.find(name);
+    return field != object.end() && field->is_string() ? field->get<std::string>() : "";
+  };
+  const auto text = root.find("text_config");
+  const bool has_text = text != root.end() && text->is_object();
+  const absl::Status family = CheckFamily(word(root, "model_type"), has_text ? word(*text, "model_type") : "");
+  return family.ok() ? family : Annotate(family, "config.json");
+}
+
 }  // namespace
 
 absl::StatusOr<Config> LoadConfig(const std::filesystem::path& folder) {
   DIPTYCH_ASSIGN_OR_RETURN(const json root, ReadJsonObject(folder / "config.json"));
+  DIPTYCH_RETURN_IF_ERROR(CheckFamilyOf(root));
   Config config;
   JsonFields fields(root, "config.json: ");
   fields.OnlyWord("model_type", "blip-2");

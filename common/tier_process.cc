@@ -1,6 +1,7 @@
 #include "common/tier_process.h"
 
-ABSL_FLAG(std::string, model, "models/demo", "checkpoint folder in Hugging Face layout");
+ABSL_FLAG(std::string, model, "models/demo",
+          "checkpoint folder in Hugging Face layout, or ORG/NAME[@REVISION] of one that `diptych pull` has fetched");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
 ABSL_FLAG(
     std::string, dtype, "float32",

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "common/byte_size.h"
 #include "common/image_header.h"
+#include "common/model_folder.h"
 #include "common/process.h"
 #include "common/server.h"
 #include "common/status.h"
@@ -32,10 +33,11 @@ ABSL_DECLARE_FLAG(std::string, log_level);
 
 namespace diptych {
 
-// `options` is VisionOptions or LanguageOptions: sets what the flags above say, apart from log_level.
+// `options` is VisionOptions or LanguageOptions: sets what the flags above say, apart from log_level; the model as its
+// folder. NOT_FOUND if there is no such model on this host.
 template <typename Options>
-void ReadTierFlags(Options& options) {
-  options.model = absl::GetFlag(FLAGS_model);
+absl::Status ReadTierFlags(Options& options) {
+  DIPTYCH_ASSIGN_OR_RETURN(options.model, FindModelFolder(absl::GetFlag(FLAGS_model)));
   options.device = absl::GetFlag(FLAGS_device);
   options.dtype = absl::GetFlag(FLAGS_dtype);
   options.tls = {.cert_file = absl::GetFlag(FLAGS_tls_cert),
@@ -49,6 +51,7 @@ void ReadTierFlags(Options& options) {
   image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
   options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  return absl::OkStatus();
 }
 
 // Starts a Server (VisionServer or LanguageServer), says READY, and drains it when SIGTERM or SIGINT comes.

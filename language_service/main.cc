@@ -28,7 +28,7 @@ absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
   const std::string compat = absl::GetFlag(FLAGS_metrics_compat);
   if (!compat.empty() && compat != "vllm") return absl::InvalidArgumentError("--metrics_compat takes vllm or nothing");
   diptych::language::LanguageOptions options;
-  diptych::ReadTierFlags(options);
+  DIPTYCH_RETURN_IF_ERROR(diptych::ReadTierFlags(options));
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.vllm_metric_names = compat == "vllm";

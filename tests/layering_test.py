@@ -14,7 +14,7 @@ PROTO = {"diptych", "google", "grpc", "inference"}
 LAYERS = {
     "common": PROTO,
     # The headers of diptych_status, which knows neither gRPC nor Protobuf.
-    "blip2": {f"common/{name}.h" for name in ("files", "gif_frame", "hash", "image_header", "jpeg_segments", "status", "utf8")},
+    "blip2": {f"common/{name}.h" for name in ("files", "gif_frame", "hash", "hub_name", "image_header", "jpeg_segments", "model_family", "status", "utf8")},
     "vision_service": PROTO | {"blip2", "common"},
     "language_service": PROTO | {"blip2", "common"},
     "gateway": PROTO | {"common"},
@@ -39,13 +39,14 @@ ROOMS = {
     },
     "cli": {
         "": {"command_line", "commands", "connection", "terminal"},
-        "commands": {"charts", "command_line", "connection", "images", "measurements", "questions", "stack", "terminal"},
+        "commands": {"charts", "command_line", "connection", "images", "measurements", "pull", "questions", "stack", "terminal"},
         "measurements": {"charts", "images", "terminal"},
         "questions": {"command_line", "connection", "images", "terminal"},
         "charts": {"command_line", "connection", "terminal"},
         "connection": {"command_line", "terminal"},
         "command_line": {"terminal"},
         "images": {"terminal"},
+        "pull": {"connection", "terminal"},
         "stack": set(),
         "terminal": set(),
     },
@@ -61,7 +62,7 @@ LINKS = {
     "vision_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
     "language_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
     "gateway": {"diptych_common", "diptych_message_json"},
-    "cli": {"diptych_common", "diptych_message_json"},
+    "cli": {"diptych_common", "diptych_message_json", "diptych_model_folder"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 HEAVY = {"torch/torch.h": "21 s to parse", "torch/nn.h": "21 s to parse"}

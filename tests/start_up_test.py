@@ -2,7 +2,9 @@
 
 Usage: start_up_test.py VISION_SERVICE LANGUAGE_SERVICE; run by ctest as `start_up_test`.
 """
+import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +54,23 @@ class StartUpTest(unittest.TestCase):
                     process.send_signal(signal.SIGTERM)
                     process.communicate(timeout=60)
                     self.assertEqual(process.returncode, 0)
+
+    def test_a_model_of_the_cache_has_its_name(self):
+        commit = "c" * 40
+        for binary in BINARIES:
+            with self.subTest(binary.name), tempfile.TemporaryDirectory() as cache:
+                stored = pathlib.Path(cache) / "models--org--name"
+                (stored / "refs").mkdir(parents=True)
+                (stored / "refs" / "main").write_text(commit)
+                (stored / "snapshots").mkdir()
+                os.environ["HF_HUB_CACHE"] = cache
+                self.addCleanup(os.environ.pop, "HF_HUB_CACHE", None)
+                self.assertIn("diptych pull org/other", self.refused(binary, "--model=org/other"))
+                shutil.copytree(DEMO, stored / "snapshots" / commit)
+                process = start(binary, "--model=org/name")
+                self.assertIn(" model=org/name ", process.stdout.readline())
+                process.send_signal(signal.SIGTERM)
+                process.communicate(timeout=60)
 
     def test_a_missing_checkpoint_is_one_line(self):
         for binary in BINARIES:

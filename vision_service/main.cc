@@ -16,21 +16,21 @@ ABSL_FLAG(diptych::ByteSize, cache_bytes, {256ll << 20}, "visual tokens that are
 
 namespace {
 
-diptych::vision::VisionOptions ReadOptions() {
+absl::Status Serve() {
   diptych::vision::VisionOptions options;
-  diptych::ReadTierFlags(options);
+  DIPTYCH_RETURN_IF_ERROR(diptych::ReadTierFlags(options));
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.image_workers = absl::GetFlag(FLAGS_image_workers);
   options.max_batch = absl::GetFlag(FLAGS_max_batch);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes);
-  return options;
+  return diptych::ServeTier<diptych::vision::VisionServer>("vision", options);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   diptych::ParseFlags("Computes the visual tokens of images. Called by language_service.", argc, argv);
-  const absl::Status status = diptych::ServeTier<diptych::vision::VisionServer>("vision", ReadOptions());
+  const absl::Status status = Serve();
   return status.ok() ? 0 : diptych::FailStart("vision_service", status);
 }

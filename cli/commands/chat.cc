@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "cli/command_line/nearest_word.h"
+#include "common/nearest_word.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "cli/command_line/nearest_word.h"
+#include "common/nearest_word.h"
 #include "cli/commands/commands.h"
 
 namespace diptych::cli {

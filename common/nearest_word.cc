@@ -1,8 +1,8 @@
-#include "cli/command_line/nearest_word.h"
+#include "common/nearest_word.h"
 
 #include <algorithm>
 
-namespace diptych::cli {
+namespace diptych {
 namespace {
 
 // Edit distance with swapped neighbours as one edit.
@@ -23,7 +23,7 @@ size_t Distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string NearestWord(std::string_view typed, const std::vector<std::string>& words) {
-  constexpr size_t kLongestWord = 64, kShortestBeginning = 3;
+  constexpr size_t kLongestWord = 200, kShortestBeginning = 3;
   if (typed.empty() || typed.size() > kLongestWord) return "";
   std::string nearest;
   size_t least = typed.size() / 3 + 1;  // edits that still look like a slip
@@ -38,4 +38,4 @@ std::string NearestWord(std::string_view typed, const std::vector<std::string>& 
   return nearest;
 }
 
-}  // namespace diptych::cli
+}  // namespace diptych

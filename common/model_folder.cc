@@ -1,0 +1,83 @@
+#include "common/model_folder.h"
+
+#include <filesystem>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/hub_cache.h"
+#include "common/hub_name.h"
+#include "common/nearest_word.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string LastPart(const std::string& name) {
+  return name.substr(name.rfind('/') + 1);
+}
+
+std::string Whole(const fs::path& path) {
+  std::error_code error;
+  fs::path whole = fs::absolute(path, error).lexically_normal();
+  return (whole.has_filename() ? whole : whole.parent_path()).string();
+}
+
+// Says early what loading could only say in the words of a file, and what to do.
+absl::Status CheckFolder(const std::string& model) {
+  const absl::Status complete = CheckComplete(model);
+  const fs::path folder = Whole(model);
+  const std::string repository = RepositoryOfSnapshot(folder);
+  if (!complete.ok() && !repository.empty()) {
+    return absl::NotFoundError(absl::StrCat(model, ": ", complete.message(), "; get it with: diptych pull ", repository,
+                                            "@", folder.filename().string()));
+  }
+  if (absl::IsFailedPrecondition(complete)) return Annotate(complete, model);
+  std::error_code error;
+  if (fs::exists(folder / "config.json", error)) return absl::OkStatus();
+  return absl::NotFoundError(
+      absl::StrCat(model,
+                   " holds no config.json; give the folder of a BLIP-2 checkpoint as Hugging Face lays it out: "
+                   "config.json, *.safetensors, the tokenizer's files"));
+}
+
+}  // namespace
+
+std::string NearestCachedModel(const std::string& model) {
+  std::vector<std::string> names = CachedModels(HubCache()), last_parts;
+  for (const std::string& name : names) last_parts.push_back(LastPart(name));
+  const std::string typed = model.substr(0, model.find('@'));
+  std::string nearest = NearestWord(typed, names);
+  if (nearest.empty()) {
+    const std::string last = NearestWord(LastPart(typed), last_parts);
+    for (size_t i = 0; i < names.size() && !last.empty() && nearest.empty(); ++i) {
+      if (last_parts[i] == last) nearest = names[i];
+    }
+  }
+  return nearest.empty() || nearest == typed ? "" : absl::StrCat("; did you mean ", nearest, "?");
+}
+
+absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
+  std::error_code error;
+  if (fs::is_directory(model, error)) {
+    DIPTYCH_RETURN_IF_ERROR(CheckFolder(model));
+    return model;
+  }
+  const std::optional<HubName> name = ParseHubName(model);
+  if (!name) {
+    return absl::NotFoundError(absl::StrCat(model, ": there is no folder ", Whole(model),
+                                            ", and a model's name is ORG/NAME or ORG/NAME@REVISION",
+                                            NearestCachedModel(model)));
+  }
+  const absl::StatusOr<fs::path> snapshot = FindSnapshot(HubCache(), *name);
+  if (snapshot.ok()) return snapshot->string();
+  return absl::NotFoundError(absl::StrCat(
+      model, ": there is no folder ", Whole(model), ", and of Hugging Face's cache ", HubCache().string(), ": ",
+      snapshot.status().message(), "; get it with: diptych pull ", name->Text(), NearestCachedModel(model)));
+}
+
+}  // namespace diptych

@@ -1,0 +1,18 @@
+// What --model means.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace diptych {
+
+// The folder of the checkpoint `model`: a folder, or "ORG/NAME[@REVISION]" of a model in Hugging Face's cache. Never
+// asks the hub. NOT_FOUND, in one line, with what was looked for and what to do: the command that downloads it, or the
+// name that was probably meant.
+absl::StatusOr<std::string> FindModelFolder(const std::string& model);
+
+// "; did you mean ORG/OTHER?" with the nearest name that the cache holds; empty if none is near.
+std::string NearestCachedModel(const std::string& model);
+
+}  // namespace diptych
