@@ -15,6 +15,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARIES = [pathlib.Path(argument).resolve() for argument in sys.argv[1:4]]
+CHART_FILES = ROOT / "deploy" / "helm" / "diptych" / "files"
 DEMO = str(ROOT / "models" / "demo")
 OURS = re.compile(r"\b(?:diptych|process)_[a-z_]+|\bvllm:[a-z_0-9]+")
 
@@ -81,10 +82,10 @@ class MetricsTest(unittest.TestCase):
                 self.assertEqual(processes, wanted, name)
 
     def test_dashboard_and_alerts_use_what_is_shown(self):
-        dashboard = json.loads((ROOT / "deploy" / "grafana" / "diptych.json").read_text(encoding="utf-8"))
+        dashboard = json.loads((CHART_FILES / "dashboard.json").read_text(encoding="utf-8"))
         expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
         self.assertGreater(len(expressions), 20)
-        alerts = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+        alerts = (CHART_FILES / "alerts.yml").read_text(encoding="utf-8")
         rules = re.findall(r"expr:(.*?)(?:\n +for:|\n +labels:)", alerts, re.DOTALL)
         self.assertGreater(len(rules), 8)
         for expression in expressions + rules:
@@ -114,8 +115,9 @@ class MetricsTest(unittest.TestCase):
             ours = "".join(line + "\n" for line in page.splitlines() if "vllm:" not in line)  # those names are not ours to mend
             checked = subprocess.run(["promtool", "check", "metrics"], input=ours, text=True, capture_output=True)
             self.assertEqual(checked.returncode, 0, f"{name}: {checked.stderr}")
-        for command in (["check", "rules", "alerts.yml"], ["check", "config", "prometheus.yml"]):
-            checked = subprocess.run(["promtool", *command], text=True, capture_output=True, cwd=ROOT / "deploy" / "prometheus")
+        for command in (["check", "rules", CHART_FILES / "alerts.yml"], ["check", "config", ROOT / "deploy" / "prometheus" / "prometheus.yml"],
+                        ["test", "rules", ROOT / "tests" / "deploy" / "alerts_test.yml"]):
+            checked = subprocess.run(["promtool", *command], text=True, capture_output=True)
             self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
 

@@ -1,0 +1,96 @@
+{{/* The release's name, of which every object's name begins. */}}
+{{- define "diptych.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
+{{- else -}}{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels that choose the pods of a tier. Takes {root, tier}. */}}
+{{- define "diptych.selector" -}}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .tier }}
+{{- end -}}
+
+{{/* Labels of an object. Takes {root, tier}. */}}
+{{- define "diptych.labels" -}}
+{{ include "diptych.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The image of a tier. Takes {root, tier}. */}}
+{{- define "diptych.image" -}}
+{{- $image := .root.Values.image -}}
+{{- $name := $image.gateway -}}
+{{- if ne .tier "gateway" -}}{{- $name = index $image (index .root.Values .tier).device -}}{{- end -}}
+{{- printf "%s%s:%s" (ternary (printf "%s/" $image.registry) "" (ne $image.registry "")) $name (default .root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+
+{{/* The program of a tier, as the images have it on their PATH. */}}
+{{- define "diptych.program" -}}
+{{- ternary "gateway" (printf "%s_service" .) (eq . "gateway") -}}
+{{- end -}}
+
+{{/* The name that gRPC resolves to the addresses of a tier's ready pods. Takes {root, tier}. */}}
+{{- define "diptych.target" -}}
+{{- printf "dns:///%s-%s-pods.%s.svc:%v" (include "diptych.fullname" .root) .tier .root.Release.Namespace (index .root.Values .tier).ports.grpc -}}
+{{- end -}}
+
+{{- define "diptych.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}{{- default (include "diptych.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}{{- default "default" .Values.serviceAccount.name -}}{{- end -}}
+{{- end -}}
+
+{{/* The checkpoint's folder, or its name on the hub, as --model takes it. */}}
+{{- define "diptych.model" -}}
+{{- if eq .Values.model.source "image" -}}{{- .Values.model.image.folder -}}
+{{- else if eq .Values.model.source "pull" -}}{{- required "model.pull.id: give the model's name on the hub, ORG/NAME" .Values.model.pull.id -}}
+{{- else -}}{{- printf "/models/%s" .Values.model.name -}}{{- end -}}
+{{- end -}}
+
+{{- define "diptych.tlsSecret" -}}
+{{- $tls := .root.Values.tls -}}
+{{- if eq .tier "gateway" -}}{{- default (printf "%s-gateway-tls" (include "diptych.fullname" .root)) $tls.gatewaySecret -}}
+{{- else -}}{{- default (printf "%s-tier-tls" (include "diptych.fullname" .root)) $tls.tierSecret -}}{{- end -}}
+{{- end -}}
+
+{{/* A number or text as a flag takes it; large integers must not become floating point. */}}
+{{- define "diptych.flagValue" -}}
+{{- if kindIs "float64" . -}}{{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}
+{{- else -}}{{- . -}}{{- end -}}
+{{- end -}}
+
+{{/* Seconds of a duration such as 90s, 2m or 1m30s. */}}
+{{- define "diptych.seconds" -}}
+{{- $seconds := 0 -}}
+{{- range regexFindAll "[0-9]+[hms]" . -1 -}}
+{{- $number := trimSuffix "h" . | trimSuffix "m" | trimSuffix "s" | int -}}
+{{- $seconds = add $seconds (mul $number (ternary 3600 (ternary 60 1 (hasSuffix "m" .)) (hasSuffix "h" .))) -}}
+{{- end -}}
+{{- $seconds -}}
+{{- end -}}
+
+{{/* Whether an engine, and not `replicas`, sets the number of a tier's pods. */}}
+{{- define "diptych.scaled" -}}
+{{- if (index .root.Values .tier).autoscaling.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* A quantity such as 800m as the number that KEDA takes. */}}
+{{- define "diptych.plainNumber" -}}
+{{- $text := toString . -}}
+{{- if hasSuffix "m" $text -}}{{- divf (trimSuffix "m" $text) 1000 -}}{{- else -}}{{- $text -}}{{- end -}}
+{{- end -}}
+
+{{/* Calls a second that found no vision replica, as Prometheus counts them. */}}
+{{- define "diptych.visionDemand" -}}
+sum(rate(diptych_errors_total{namespace="{{ .Release.Namespace }}",job="diptych-language",reason="TIER_UNAVAILABLE"}[1m])) or vector(0)
+{{- end -}}

@@ -1,0 +1,214 @@
+"""Holds the chart against the programs that it starts, Kubernetes' schemas, its own schema and the rendered Kustomize base.
+
+Usage: chart_test.py BIN_FOLDER; run by ctest as `chart_test`. Skipped (77) without helm; tests/cluster/build_tools.sh --chart fetches it.
+"""
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+import chart
+
+BINARIES = pathlib.Path(sys.argv[1]).resolve()
+TIERS = ("gateway", "vision", "language")
+VALUE_FILES = [None, *sorted(chart.VALUES.glob("*.yaml"))]
+# Kinds of extensions, whose schemas Kubernetes does not bring.
+EXTENSIONS = {"Certificate", "GRPCRoute", "HTTPRoute", "InferencePool", "PodMonitor", "PrometheusRule", "ScaledObject"}
+
+
+def program(tier):
+    return BINARIES / (tier if tier == "gateway" else f"{tier}_service")
+
+
+def flags_of(binary):
+    """The flags that --help lists."""
+    return set(re.findall(r"^ +--(\w+) \(", subprocess.run([binary, "--help"], text=True, capture_output=True, check=False).stdout, re.MULTILINE))
+
+
+def render(values):
+    return chart.objects(chart.template(*(["--values", values] if values else [])))
+
+
+def process_containers(things):
+    for thing, container in chart.containers(things):
+        if container["name"] in TIERS:
+            yield thing, container
+
+
+class RenderedTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.rendered = {values.stem if values else "defaults": render(values) for values in VALUE_FILES}
+
+    def each(self):
+        for name, things in self.rendered.items():
+            with self.subTest(values=name):
+                yield things
+
+    def test_lint_finds_no_fault(self):
+        for values in VALUE_FILES:
+            done = chart.helm("lint", "--strict", chart.CHART, *(["--values", values] if values else []))
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_every_flag_exists_in_its_program(self):
+        known = {tier: flags_of(program(tier)) for tier in TIERS}
+        for things in self.each():
+            for _, container in process_containers(things):
+                for argument in container["args"]:
+                    self.assertIn(argument.removeprefix("--").partition("=")[0], known[container["name"]], argument)
+                for variable in container.get("env", []):
+                    if variable["name"].startswith("DIPTYCH_"):
+                        self.assertIn(variable["name"].removeprefix("DIPTYCH_").lower(), known[container["name"]])
+
+    def test_every_flag_of_the_schema_exists_in_its_program(self):
+        schema = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
+        for tier in TIERS:
+            flags = schema["properties"][tier]["properties"]["flags"]["properties"]
+            self.assertGreater(len(flags), 4)
+            self.assertLessEqual(set(flags), flags_of(program(tier)), tier)
+
+    def test_commands_are_programs_that_we_build(self):
+        for things in self.each():
+            for _, container in chart.containers(things):
+                self.assertTrue((BINARIES / container["command"][0]).exists(), container["command"])
+
+    def test_numbers_are_written_as_the_flags_take_them(self):
+        arguments = [a for _, c in process_containers(self.rendered["everything"]) for a in c["args"]]
+        self.assertIn("--max_image_pixels=64000000", arguments)
+
+    def test_ports_are_the_ones_that_processes_listen_on(self):
+        for things in self.each():
+            for _, container in process_containers(things):
+                flags = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+                ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+                listens = {"grpc": "listen", "metrics": "metrics_listen", "http": "http_listen"}
+                for name, port in ports.items():
+                    self.assertEqual(flags[listens[name]], f"0.0.0.0:{port}")
+
+    def test_services_and_monitors_name_ports_that_exist(self):
+        for things in self.each():
+            ports = {c["name"]: {p["name"]: p["containerPort"] for p in c["ports"]} for _, c in process_containers(things)}
+            services = [thing for thing in things if thing["kind"] == "Service"]
+            self.assertEqual(len(services), 4)
+            for service in services:
+                own = ports[service["spec"]["selector"]["app.kubernetes.io/component"]]
+                for port in service["spec"]["ports"]:
+                    self.assertEqual(own[port["targetPort"]], port["port"])
+            for monitor in (thing for thing in things if thing["kind"] == "PodMonitor"):
+                own = ports[monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]]
+                self.assertIn(monitor["spec"]["podMetricsEndpoints"][0]["port"], own)
+
+    def test_targets_are_headless_services_and_ports_of_the_tier(self):
+        for things in self.each():
+            services = {t["metadata"]["name"]: t["spec"] for t in things if t["kind"] == "Service"}
+            targets = [a for _, c in process_containers(things) for a in c["args"] if "_target=" in a]
+            self.assertEqual(len(targets), 3)
+            for target in targets:
+                name, port = re.fullmatch(r"--\w+_target=dns:///([\w-]+)\.diptych\.svc:(\d+)", target).groups()
+                self.assertEqual(services[name]["clusterIP"], "None")
+                self.assertIn(int(port), [p["port"] for p in services[name]["ports"]])
+                self.assertTrue(target.startswith(f"--{services[name]['selector']['app.kubernetes.io/component']}_target"))
+
+    def test_probes_ask_the_health_names_that_servers_have(self):
+        for _, container in process_containers(self.rendered["defaults"]):
+            services = {kind: container[kind]["grpc"]["service"] for kind in ("startupProbe", "readinessProbe", "livenessProbe")}
+            self.assertEqual(services, {"startupProbe": "liveness", "readinessProbe": "readiness", "livenessProbe": "liveness"})
+            self.assertEqual(container["readinessProbe"]["grpc"]["port"], container["ports"][0]["containerPort"])
+
+    def test_with_tls_no_probe_speaks_plain_grpc(self):
+        for _, container in process_containers(self.rendered["everything"]):
+            self.assertNotIn("grpc", container["readinessProbe"])
+
+    def test_the_grace_period_outlasts_the_drain(self):
+        for things in self.each():
+            for thing, container in process_containers(things):
+                flags = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+                drain = sum(int(flags[name].removesuffix("s")) for name in ("drain_delay", "drain_timeout"))
+                self.assertGreater(thing["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], drain)
+
+    def test_every_mount_has_its_volume_and_every_file_flag_a_mount(self):
+        for things in self.each():
+            for thing, container in chart.containers(things):
+                spec = thing["spec"].get("template", thing)["spec"]
+                self.assertLessEqual({m["name"] for m in container["volumeMounts"]}, {v["name"] for v in spec["volumes"]})
+                mounted = tuple(mount["mountPath"] + "/" for mount in container["volumeMounts"])
+                for argument in container.get("args", []):
+                    if "=/etc/" in argument:
+                        self.assertTrue(argument.partition("=")[2].startswith(mounted), argument)
+
+    def test_autoscalers_read_metrics_that_the_tier_shows(self):
+        page = (chart.ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+        for scaler in (t for t in self.rendered["everything"] if t["kind"] == "HorizontalPodAutoscaler"):
+            tier = scaler["metadata"]["labels"]["app.kubernetes.io/component"]
+            for metric in scaler["spec"]["metrics"]:
+                name = metric["pods"]["metric"]["name"]
+                row = next(line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line)
+                self.assertRegex(row.split("|")[4], rf"all|{tier}")
+
+    def test_an_autoscaled_tier_has_no_replicas_of_its_own(self):
+        for thing in self.rendered["keda"]:
+            if thing["kind"] == "Deployment":
+                self.assertNotIn("replicas", thing["spec"])
+
+    def test_only_the_way_of_a_question_is_open(self):
+        policies = {p["metadata"]["labels"]["app.kubernetes.io/component"]: p["spec"] for p in self.rendered["defaults"] if p["kind"] == "NetworkPolicy"}
+        callers = lambda tier: {peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]  # noqa: E731
+                                for rule in policies[tier]["ingress"] if {"port": "grpc"} in rule["ports"] for peer in rule.get("from", [])}
+        self.assertEqual(callers("language"), {"gateway"})
+        self.assertEqual(callers("vision"), {"gateway", "language"})
+        self.assertEqual(policies["vision"]["egress"], [])
+        for spec in policies.values():
+            self.assertEqual(spec["policyTypes"], ["Ingress", "Egress"])
+
+    def test_kubernetes_schemas_take_every_object(self):
+        import kubernetes_validate  # pylint: disable=import-outside-toplevel
+        for things in self.each():
+            for thing in things:
+                if thing["kind"] not in EXTENSIONS:
+                    kubernetes_validate.validate(thing, "1.36", strict=True)
+
+    def test_the_schemas_refuse_a_field_that_does_not_exist(self):
+        import kubernetes_validate  # pylint: disable=import-outside-toplevel
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"port": 1}}
+        with self.assertRaises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(service, "1.36", strict=True)
+
+    def test_the_kustomize_base_is_what_the_chart_renders(self):
+        by_name = lambda things: {(t["kind"], t["metadata"]["name"]): t for t in things}  # noqa: E731
+        base = by_name(chart.objects(chart.BASE.read_text(encoding="utf-8")))
+        self.assertEqual(base, by_name(chart.objects(chart.template("--skip-tests"))), "run deploy/kustomize/render.sh")
+
+
+class RefusedValuesTest(unittest.TestCase):
+    def refused(self, *settings):
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        done = chart.helm("template", "diptych", chart.CHART, *arguments)
+        self.assertNotEqual(done.returncode, 0, settings)
+        return done.stderr
+
+    def test_the_message_names_the_value(self):
+        for setting, named in (("vision.replica=3", "replica"), ("vision.dtype=float8", "dtype"), ("language.flags.max_bach=4", "max_bach"),
+                               ("gateway.flags.max_inflight=many", "max_inflight"), ("gateway.ports.grpc=70000", "grpc"),
+                               ("drain.delay=soon", "delay"), ("language.autoscaling.minReplicas=0", "minReplicas"),
+                               ("vision.flags.cache_bytes=lots", "cache_bytes"), ("model.source=ftp", "source"), ("autoscaling.engine=vpa", "engine"),
+                               ("vision.extraArgs[0]=cache_bytes", "extraArgs"), ("model.name=../x", "name"), ("visoin.replicas=1", "visoin")):
+            with self.subTest(setting=setting):
+                self.assertIn(named, self.refused(setting))
+
+    def test_values_that_need_another_say_which(self):
+        self.assertIn("model.claim.name", self.refused("model.source=claim"))
+        self.assertIn("model.oci.reference", self.refused("model.source=oci"))
+        self.assertIn("model.pull.id", self.refused("model.source=pull"))
+        self.assertIn("autoscaling.engine=keda", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=0"))
+        self.assertIn("maxReplicas", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=9"))
+        self.assertIn("routes.parentRefs", self.refused("routes.enabled=true"))
+        self.assertIn("tls.certManager.issuer.name", self.refused("tls.enabled=true", "tls.certManager.enabled=true"))
+
+
+if __name__ == "__main__":
+    if not chart.tool("helm") or not (chart.ROOT / ".deps/cluster/python/yaml").exists():
+        print("skipped: helm is not there; tests/cluster/build_tools.sh --chart fetches it")
+        sys.exit(77)
+    unittest.main(argv=sys.argv[1:])
