@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr size_t kMaxShards = 1000;
+constexpr size_t kReadAhead = size_t{128} << 20;  // bytes after a tensor that the disk reads while it is worked on
 
 using Files = std::vector<std::unique_ptr<SafetensorsFile>>;
 using Tensors = std::map<std::string, const TensorEntry*, std::less<>>;
@@ -249,17 +250,25 @@ c10::ScalarType Checkpoint::StoredType(std::string_view tensor) const {
 }
 
 at::Tensor Checkpoint::Load(std::string_view tensor, const Placement& placement) const {
-  const TensorEntry& entry = *tensors_.find(tensor)->second;
-  // All pages at once in place of a fault for each, and given back after the copy, so that loading a model
-  // holds one tensor twice and not all of them.
-  Advise(entry.data, MADV_POPULATE_READ);
-  const at::Tensor source = ViewOf(entry);
-  const c10::ScalarType dtype = at::isFloatingType(entry.dtype) ? placement.dtype : entry.dtype;
-  at::Tensor loaded = at::empty(entry.shape, at::TensorOptions().dtype(dtype).device(placement.device));
+  // Given back after the copy, so that loading a model holds one tensor twice and not all of them.
+  const at::Tensor source = View(tensor);
+  const c10::ScalarType dtype = source.is_floating_point() ? placement.dtype : source.scalar_type();
+  at::Tensor loaded = at::empty(source.sizes(), at::TensorOptions().dtype(dtype).device(placement.device));
   AskForHugePages(loaded);
   loaded.copy_(source);
-  Advise(entry.data, MADV_DONTNEED);
+  Release(tensor);
   return loaded;
+}
+
+at::Tensor Checkpoint::View(std::string_view tensor) const {
+  const TensorEntry& entry = *tensors_.find(tensor)->second;
+  for (const auto& file : files_) Advise(file->From(entry.data.data(), entry.data.size() + kReadAhead), MADV_WILLNEED);
+  Advise(entry.data, MADV_POPULATE_READ);  // all pages at once in place of a fault for each
+  return ViewOf(entry);
+}
+
+void Checkpoint::Release(std::string_view tensor) const {
+  Advise(tensors_.find(tensor)->second->data, MADV_DONTNEED);
 }
 
 std::string Checkpoint::VisionFingerprint() const {

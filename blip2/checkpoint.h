@@ -43,6 +43,12 @@ class Checkpoint {
   // Thread-safe. libtorch's out-of-memory exception passes through.
   at::Tensor Load(std::string_view tensor, const Placement& placement) const;
 
+  // The tensor where the file has it, in the file's type; for reading alone, as long as this object exists. Reads the
+  // file's pages, and has those after them read meanwhile. Thread-safe.
+  at::Tensor View(std::string_view tensor) const;
+  // Gives the pages of a viewed tensor back; what is read there afterwards comes from the file again.
+  void Release(std::string_view tensor) const;
+
   // Lower-case hexadecimal SHA-256 over the vision and image-processor configuration and, for every
   // vision_model.* tensor, its name, dtype, shape and sampled bytes. Equal fingerprints mean that the
   // visual tokens of one replica fit the Q-Former of another. Independent of the serving dtype.

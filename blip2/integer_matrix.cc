@@ -2,10 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include <limits>
 #include <vector>
 
 #include "blip2/huge_pages.h"
+#include "blip2/kernel_types.h"
 #include "blip2/kernels/integer_activations.h"
 #include "blip2/kernels/integer_linear.h"
 
@@ -22,36 +22,60 @@ at::Tensor Uninitialized(int64_t count, at::ScalarType type) {
   return tensor;
 }
 
-// s [in] for weight [out, in].
-at::Tensor Smoothing(const at::Tensor& weight, const at::Tensor& magnitudes) {
-  const at::Tensor of_weights =
-      at::linalg_vector_norm(weight, std::numeric_limits<double>::infinity(), at::IntArrayRef{0});
+// A type that the kernels read, row after row.
+at::Tensor Readable(const at::Tensor& weight) {
+  const bool known = KernelWeightType(weight.scalar_type()).has_value();
+  return (known ? weight : weight.to(at::kFloat)).contiguous();
+}
+
+FloatMatrix MatrixOf(const std::vector<at::Tensor>& weights) {
+  FloatMatrix matrix{.blocks = {}, .in = weights.front().size(1)};
+  for (const at::Tensor& weight : weights) {
+    matrix.blocks.push_back(
+        {.type = *KernelWeightType(weight.scalar_type()), .data = weight.const_data_ptr(), .rows = weight.size(0)});
+  }
+  return matrix;
+}
+
+// s [in]
+at::Tensor Smoothing(const FloatMatrix& weight, const at::Tensor& magnitudes) {
+  const at::Tensor of_weights = at::empty({weight.in});
+  ColumnMaxima(weight, of_weights.mutable_data_ptr<float>());
   const at::Tensor s = magnitudes.clamp_min(kLeastMagnitude).pow(kIntoWeights) /
                        of_weights.clamp_min(kLeastMagnitude).pow(1 - kIntoWeights);
-  return at::where(s.isfinite(), s, at::ones_like(s)).contiguous();
+  return at::where(s.isfinite().logical_and(s > 0), s, at::ones_like(s)).contiguous();
+}
+
+int64_t Rows(at::TensorList weights) {
+  int64_t rows = 0;
+  for (const at::Tensor& weight : weights) rows += weight.size(0);
+  return rows;
 }
 
 }  // namespace
 
-IntegerMatrix::IntegerMatrix(IntegerType type, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+IntegerMatrix::IntegerMatrix(IntegerType type, at::TensorList weights, const std::optional<at::Tensor>& bias,
                              const at::Tensor& magnitudes)
-    : type_(type), in_(weight.size(1)), out_(weight.size(0)) {
-  const at::Tensor exact = weight.to(at::kFloat).contiguous();
-  const at::Tensor inputs = magnitudes.defined() ? magnitudes.to(at::kFloat) : at::ones({in_});
-  const at::Tensor smoothing = Smoothing(exact, inputs);
+    : type_(type), in_(weights.front().size(1)), out_(Rows(weights)) {
+  std::vector<at::Tensor> readable;
+  for (const at::Tensor& weight : weights) readable.push_back(Readable(weight));
+  const FloatMatrix matrix = MatrixOf(readable);
+  const at::Tensor inputs = magnitudes.defined() ? magnitudes.to(at::kFloat).contiguous() : at::ones({in_});
+  const at::Tensor smoothing = Smoothing(matrix, inputs);
   factors_ = smoothing.reciprocal();
-  output_magnitudes_ = at::linalg_vector_norm(exact * inputs, 2, at::IntArrayRef{1});
-  if (bias) {
-    bias_ = bias->to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
-    output_magnitudes_ = at::hypot(output_magnitudes_, bias_);
-  }
   values_ = Uninitialized(Panels(out_) * PanelBytes(type, in_), at::kChar);
   if (type == IntegerType::kInt4) multipliers_ = Uninitialized(Panels(out_) * PanelMultipliers(in_), at::kChar);
   scales_ = at::empty({Panels(out_) * kPanel});
-  PackWeights(type, exact.const_data_ptr<float>(), smoothing.const_data_ptr<float>(), in_, out_,
+  output_magnitudes_ = at::empty({out_});
+  PackWeights(type, matrix,
+              {.smoothing = smoothing.const_data_ptr<float>(), .magnitudes = inputs.const_data_ptr<float>()},
               {.values = values_.mutable_data_ptr<int8_t>(),
                .multipliers = multipliers_.defined() ? multipliers_.mutable_data_ptr<int8_t>() : nullptr,
-               .scales = scales_.mutable_data_ptr<float>()});
+               .scales = scales_.mutable_data_ptr<float>(),
+               .norms = output_magnitudes_.mutable_data_ptr<float>()});
+  if (!bias) return;
+  bias_ = bias->to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  output_magnitudes_ = at::hypot(output_magnitudes_, bias_);
 }
 
 at::Tensor IntegerMatrix::operator()(const at::Tensor& x) const {

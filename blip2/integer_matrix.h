@@ -18,9 +18,10 @@ namespace diptych::blip2 {
 // from how large the activations are by what the layer before says, without looking at an image.
 class IntegerMatrix {
  public:
-  // weight [out, in], bias [out] or none, any float type; rounds and packs. `magnitudes` [in]: about how large each
-  // column of the input is, up to a common factor; undefined: all alike.
-  IntegerMatrix(IntegerType type, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+  // Rounds and packs `weights`, which are [.., in] each and together [out, in]; of any float type, read twice where
+  // they lie. bias [out] or none. `magnitudes` [in]: about how large each column of the input is, up to a common
+  // factor; undefined: all alike.
+  IntegerMatrix(IntegerType type, at::TensorList weights, const std::optional<at::Tensor>& bias,
                 const at::Tensor& magnitudes);
 
   // x [..., in], any float type and strides -> [..., out] of x's type. A row has the same bits in every batch.
@@ -39,9 +40,9 @@ class IntegerMatrix {
   at::Tensor values_;
   at::Tensor multipliers_;  // undefined in int8
   at::Tensor scales_;
-  at::Tensor bias_;     // undefined if there is none
-  at::Tensor factors_;  // [in]: 1 / s
-  at::Tensor output_magnitudes_;
+  at::Tensor bias_;               // undefined if there is none
+  at::Tensor factors_;            // [in]: 1 / s
+  at::Tensor output_magnitudes_;  // [out]
 };
 
 }  // namespace diptych::blip2

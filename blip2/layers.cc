@@ -8,19 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "blip2/kernel_types.h"
 #include "blip2/kernels/float_linear.h"
 
 namespace diptych::blip2 {
 namespace {
 
 constexpr int64_t kFewRows = 16;  // libtorch's product is slower up to here, whatever the type
-
-std::optional<WeightType> WeightTypeOf(at::ScalarType dtype) {
-  if (dtype == at::kFloat) return WeightType::kFloat32;
-  if (dtype == at::kBFloat16) return WeightType::kBFloat16;
-  if (dtype == at::kHalf) return WeightType::kFloat16;
-  return std::nullopt;
-}
 
 // Without instructions for them, libtorch's products of half-width numbers take several times those of float32.
 bool HasHalfWidthInstructions() {
@@ -35,7 +29,7 @@ bool HasHalfWidthInstructions() {
 bool IsForOurKernel(const at::Tensor& x, const at::Tensor& weight) {
   if (!x.is_cpu() || !weight.is_cpu() || !weight.is_contiguous() || x.scalar_type() != weight.scalar_type())
     return false;
-  if (x.dim() < 1 || x.numel() == 0 || x.size(-1) != weight.size(1) || !WeightTypeOf(x.scalar_type())) return false;
+  if (x.dim() < 1 || x.numel() == 0 || x.size(-1) != weight.size(1) || !KernelWeightType(x.scalar_type())) return false;
   const bool few = x.numel() / x.size(-1) <= kFewRows;
   return few || (x.scalar_type() != at::kFloat && !HasHalfWidthInstructions());
 }
@@ -45,7 +39,7 @@ at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, co
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);
   at::Tensor y = at::empty(shape, rows.options());
-  MultiplyRows({.type = *WeightTypeOf(weight.scalar_type()),
+  MultiplyRows({.type = *KernelWeightType(weight.scalar_type()),
                 .weight = weight.const_data_ptr(),
                 .bias = bias ? bias->const_data_ptr() : nullptr,
                 .in = weight.size(1),
@@ -109,18 +103,25 @@ at::Tensor WeightReader::ReadTensorAs(const std::string& name, c10::ScalarType d
 }
 
 Linear WeightReader::ReadLinear(const std::string& name, bool bias, const at::Tensor& magnitudes) {
-  Linear linear{.weight = Load(name + ".weight"), .bias = {}, .integers = {}};
-  if (bias) linear.bias = Load(name + ".bias");
-  return Keep(std::move(linear), magnitudes);
+  return ReadStacked({name}, bias, magnitudes);
 }
 
 Linear WeightReader::ReadStacked(std::initializer_list<std::string> names, bool bias, const at::Tensor& magnitudes) {
-  Linear linear{.weight = Stack(names, ".weight"), .bias = {}, .integers = {}};
-  if (bias) linear.bias = Stack(names, ".bias");
-  return Keep(std::move(linear), magnitudes);
+  std::optional<at::Tensor> biases;
+  if (bias) biases = Stack(names, ".bias");
+  if (placement_.integers) {
+    std::vector<std::string> weights;
+    for (const std::string& name : names) weights.push_back(name + ".weight");
+    return Round(*placement_.integers, weights, biases, magnitudes);
+  }
+  Linear linear{.weight = Stack(names, ".weight"), .bias = biases, .integers = {}};
+  size_.parameters += linear.weight.numel() + (bias ? biases->numel() : 0);
+  size_.bytes += static_cast<int64_t>(linear.weight.nbytes() + (bias ? biases->nbytes() : 0));
+  return linear;
 }
 
 at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const char* suffix) const {
+  if (names.size() == 1) return Load(*names.begin() + suffix);
   at::Tensor stacked;
   int64_t part = 0;
   for (const std::string& name : names) {
@@ -136,22 +137,24 @@ at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const c
 }
 
 Linear WeightReader::ReadHead(const std::string& name, const at::Tensor& magnitudes) {
-  Linear linear;
-  linear.integers = std::make_shared<IntegerMatrix>(IntegerType::kInt8, Load(name), std::nullopt, magnitudes);
-  size_.bytes += linear.integers->bytes();
+  const int64_t parameters = size_.parameters;
+  Linear linear = Round(IntegerType::kInt8, {name}, std::nullopt, magnitudes);
+  size_.parameters = parameters;
   return linear;
 }
 
-Linear WeightReader::Keep(Linear linear, const at::Tensor& magnitudes) {
-  size_.parameters += linear.weight.numel() + (linear.bias ? linear.bias->numel() : 0);
-  if (placement_.integers) {
-    linear.integers = std::make_shared<IntegerMatrix>(*placement_.integers, linear.weight, linear.bias, magnitudes);
-    linear.weight.reset();
-    linear.bias.reset();
-    size_.bytes += linear.integers->bytes();
-  } else {
-    size_.bytes += static_cast<int64_t>(linear.weight.nbytes() + (linear.bias ? linear.bias->nbytes() : 0));
+Linear WeightReader::Round(IntegerType type, const std::vector<std::string>& names,
+                           const std::optional<at::Tensor>& bias, const at::Tensor& magnitudes) {
+  std::vector<at::Tensor> weights;
+  for (const std::string& name : names) {
+    weights.push_back(checkpoint_.View(name));
+    size_.parameters += weights.back().numel();
   }
+  Linear linear;
+  linear.integers = std::make_shared<IntegerMatrix>(type, weights, bias, magnitudes);
+  for (const std::string& name : names) checkpoint_.Release(name);
+  size_.parameters += bias ? bias->numel() : 0;
+  size_.bytes += linear.integers->bytes();
   return linear;
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "blip2/checkpoint.h"
 #include "blip2/integer_matrix.h"
@@ -74,8 +75,8 @@ class WeightReader {
   at::Tensor ReadTensorAs(const std::string& name, c10::ScalarType dtype);
   // `magnitudes` as IntegerMatrix takes them; unused where weights are of floating point.
   Linear ReadLinear(const std::string& name, bool bias = true, const at::Tensor& magnitudes = {});
-  // Linear maps of one input as a single one, their outputs in the order of `names`. One matrix
-  // beside the result is held at a time.
+  // Linear maps of one input as a single one, their outputs in the order of `names`. At most one
+  // matrix beside the result is held at a time.
   Linear ReadStacked(std::initializer_list<std::string> names, bool bias = true, const at::Tensor& magnitudes = {});
   // A matrix without bias that is rounded to 8 bits: what chooses tokens keeps them in int4, too. `name` is whole. Not
   // counted as parameters, because it is or may be the embedding.
@@ -87,8 +88,9 @@ class WeightReader {
  private:
   at::Tensor Load(const std::string& name) const { return checkpoint_.Load(name, placement_); }
   at::Tensor Stack(std::initializer_list<std::string> names, const char* suffix) const;
-  // Rounds the weights where the placement says so, and counts them.
-  Linear Keep(Linear linear, const at::Tensor& magnitudes);
+  // Weights in 8 or 4 bits, straight from the file's pages. `names` are whole.
+  Linear Round(IntegerType type, const std::vector<std::string>& names, const std::optional<at::Tensor>& bias,
+               const at::Tensor& magnitudes);
 
   const Checkpoint& checkpoint_;
   const Placement placement_;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "blip2/kernel_types.h"
 #include "blip2/kernels/decode_attention.h"
 #include "blip2/layers.h"
 
@@ -28,12 +29,6 @@ void AppendPlaces(const PagedRow& row, int64_t first, int64_t last, int64_t bloc
 // [L, H, Dh] or [B, L, H, Dh] -> [B, H, L, Dh]
 at::Tensor HeadsFirst(const at::Tensor& x) {
   return (x.dim() == 3 ? x.unsqueeze(0) : x).transpose(1, 2);
-}
-
-// Requires: a type that a model computes in.
-WeightType KernelType(at::ScalarType dtype) {
-  if (dtype == at::kBFloat16) return WeightType::kBFloat16;
-  return dtype == at::kHalf ? WeightType::kFloat16 : WeightType::kFloat32;
 }
 
 Visibility VisibilityOf(const at::Tensor& mask) {
@@ -118,7 +113,7 @@ at::Tensor PagedAttention::AttendSingles(const at::Tensor& query, const at::Tens
     rows.push_back({.length = singles_.lengths[i], .blocks = singles_.blocks[i]});
   }
   at::Tensor out = at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
-  AttendInPlace({.type = KernelType(query.scalar_type()),
+  AttendInPlace({.type = *KernelWeightType(query.scalar_type()),
                  .heads = query.size(1),
                  .width = query.size(2),
                  .block_tokens = keys.size(2),

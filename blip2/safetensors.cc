@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <set>
@@ -185,6 +186,13 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std
   if (!entries.ok()) return Annotate(entries.status(), name);
   opened->tensors_ = *std::move(entries);
   return opened;
+}
+
+std::string_view SafetensorsFile::From(const char* begin, size_t count) const {
+  const std::string_view mapped(static_cast<const char*>(mapping_), size_);
+  const std::less<> before;
+  if (before(begin, mapped.data()) || !before(begin, mapped.data() + mapped.size())) return {};
+  return mapped.substr(static_cast<size_t>(begin - mapped.data()), count);
 }
 
 SafetensorsFile::~SafetensorsFile() {

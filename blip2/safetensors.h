@@ -36,6 +36,9 @@ class SafetensorsFile {
 
   const std::map<std::string, TensorEntry, std::less<>>& tensors() const { return tensors_; }
 
+  // The mapped bytes from `begin` on, `count` at most; none if `begin` is not in the mapping.
+  std::string_view From(const char* begin, size_t count) const;
+
  private:
   SafetensorsFile(void* mapping, size_t size) : mapping_(mapping), size_(size) {}
 

@@ -1,8 +1,6 @@
 #include "blip2/kernels/decode_attention.h"
 
 #include <ATen/Parallel.h>
-#include <c10/util/BFloat16.h>
-#include <c10/util/Half.h>
 
 #include <algorithm>
 #include <limits>
@@ -16,6 +14,8 @@
 // After highway.h, which it needs.
 #include <hwy/contrib/math/math-inl.h>
 
+#include "blip2/kernels/widen-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace diptych::blip2::HWY_NAMESPACE {
 namespace {
@@ -27,24 +27,12 @@ using Vec = hn::Vec<Tag>;
 
 constexpr int64_t kLeastWork = 1 << 15;  // products for which another thread is worth waking
 
-HWY_INLINE Vec Widen(const float* from) {
-  return hn::LoadU(Tag(), from);
-}
-HWY_INLINE Vec Widen(const c10::BFloat16* from) {
-  return hn::PromoteTo(Tag(),
-                       hn::LoadU(hn::Rebind<hwy::bfloat16_t, Tag>(), reinterpret_cast<const hwy::bfloat16_t*>(from)));
-}
-HWY_INLINE Vec Widen(const c10::Half* from) {
-  return hn::PromoteTo(Tag(),
-                       hn::LoadU(hn::Rebind<hwy::float16_t, Tag>(), reinterpret_cast<const hwy::float16_t*>(from)));
-}
-
 template <typename T>
 HWY_INLINE float Dot(const float* a, const T* b, int64_t count) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
   Vec sums = hn::Zero(Tag());
   int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) sums = hn::MulAdd(hn::LoadU(Tag(), a + i), Widen(b + i), sums);
+  for (; i + lanes <= count; i += lanes) sums = hn::MulAdd(hn::LoadU(Tag(), a + i), Widen(Tag(), b + i), sums);
   float sum = hn::GetLane(hn::SumOfLanes(Tag(), sums));
   for (; i < count; ++i) sum += a[i] * static_cast<float>(b[i]);
   return sum;
@@ -57,7 +45,7 @@ HWY_INLINE void Add(float share, const T* b, int64_t count, float* sum) {
   const Vec shares = hn::Set(Tag(), share);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes)
-    hn::StoreU(hn::MulAdd(shares, Widen(b + i), hn::LoadU(Tag(), sum + i)), Tag(), sum + i);
+    hn::StoreU(hn::MulAdd(shares, Widen(Tag(), b + i), hn::LoadU(Tag(), sum + i)), Tag(), sum + i);
   for (; i < count; ++i) sum[i] += share * static_cast<float>(b[i]);
 }
 

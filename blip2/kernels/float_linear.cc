@@ -1,8 +1,6 @@
 #include "blip2/kernels/float_linear.h"
 
 #include <ATen/Parallel.h>
-#include <c10/util/BFloat16.h>
-#include <c10/util/Half.h>
 
 #include <algorithm>
 #include <vector>
@@ -16,6 +14,9 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+// After highway.h, which it needs.
+#include "blip2/kernels/widen-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace diptych::blip2::HWY_NAMESPACE {
 namespace {
@@ -23,19 +24,6 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kLeastWork = 1 << 18;  // multiplications for which another thread is worth waking
-
-template <typename D>
-HWY_INLINE hn::Vec<D> Widen(D d, const float* from) {
-  return hn::LoadU(d, from);
-}
-template <typename D>
-HWY_INLINE hn::Vec<D> Widen(D d, const c10::BFloat16* from) {
-  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, D>(), reinterpret_cast<const hwy::bfloat16_t*>(from)));
-}
-template <typename D>
-HWY_INLINE hn::Vec<D> Widen(D d, const c10::Half* from) {
-  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), reinterpret_cast<const hwy::float16_t*>(from)));
-}
 
 // The rows stand in groups of kGroup, the last one smaller; in a group the vectors of its rows take turns. So a tile
 // reads one stream, where rows some multiple of 4 KiB apart would push each other out of the L1 cache.

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace diptych::blip2 {
+#include "blip2/kernels/float_matrix.h"
 
-enum class WeightType { kFloat32, kBFloat16, kFloat16 };
+namespace diptych::blip2 {
 
 // A matrix [out, in] of `type`, row by row, and a bias [out] of the same type or null.
 struct LinearWeights {

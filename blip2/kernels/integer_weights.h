@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "blip2/kernels/float_matrix.h"
+
 namespace diptych::blip2 {
 
 enum class IntegerType { kInt8, kInt4 };
@@ -43,18 +45,28 @@ constexpr int64_t PanelMultipliers(int64_t in) {
   return PaddedInputs(in) / kGroup * kPanel;
 }
 
+// What is known of a map's inputs; each of `in` numbers or null.
+struct InputColumns {
+  const float* smoothing = nullptr;   // by which each column of the weights is multiplied; null: 1
+  const float* magnitudes = nullptr;  // about how large each input is; null: 1
+};
+
 // Where PackWeights writes; sizes as in IntegerWeights.
 struct PackedWeights {
   int8_t* values = nullptr;
   int8_t* multipliers = nullptr;
   float* scales = nullptr;
+  float* norms = nullptr;  // [out]: about how large each output is without its bias, in the unit of the magnitudes
 };
 
-// Rounds weight [out, in], each column k times smoothing[k] (null: 1), to whole numbers: in int8 one scale for each
-// output, in int4 besides one multiplier for each group, those that lose least. An output with a weight that is not
-// finite gets the scale NaN and so gives NaN. Runs on libtorch's threads.
-void PackWeights(IntegerType type, const float* weight, const float* smoothing, int64_t in, int64_t out,
-                 const PackedWeights& packed);
+// largest [in]: the largest magnitude of each column; anything for a column with a number that is not finite. Runs on
+// libtorch's threads.
+void ColumnMaxima(const FloatMatrix& weight, float* largest);
+
+// Rounds the weights, each column k times smoothing[k], to whole numbers: in int8 one scale for each output, in int4
+// besides one multiplier for each group, those that lose least. An output with a weight that is not finite gets the
+// scale NaN and so gives NaN. Runs on libtorch's threads; holds a panel beside what it writes.
+void PackWeights(IntegerType type, const FloatMatrix& weight, const InputColumns& columns, const PackedWeights& packed);
 
 // The numbers w of one panel's quads [first, first + count) of int4, in int8's order: 64 bytes a quad. Requires: both
 // are multiples of kGroup / kQuad.

@@ -35,7 +35,7 @@ struct Matrix {
         scales(static_cast<size_t>(Panels(out) * kPanel)),
         bias(Noise(out, 2)) {
     const std::vector<float> weight = Noise(in * out, 1);
-    PackWeights(type, weight.data(), nullptr, in, out,
+    PackWeights(type, {.blocks = {{.type = WeightType::kFloat32, .data = weight.data(), .rows = out}}, .in = in}, {},
                 {.values = values.data(), .multipliers = multipliers.data(), .scales = scales.data()});
     weights = {.type = type,
                .in = in,
@@ -121,7 +121,7 @@ TEST_P(IntegerLinearTest, TheLargestNumbersDoNotOverflow) {
   Matrix matrix(Type(), in, kPanel);
   const std::vector<float> ones(static_cast<size_t>(in * kPanel), 1.0F);
   PackWeights(
-      Type(), ones.data(), nullptr, in, kPanel,
+      Type(), {.blocks = {{.type = WeightType::kFloat32, .data = ones.data(), .rows = kPanel}}, .in = in}, {},
       {.values = matrix.values.data(), .multipliers = matrix.multipliers.data(), .scales = matrix.scales.data()});
   matrix.bias.assign(kPanel, 0);
   matrix.weights.bias = nullptr;
