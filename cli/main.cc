@@ -40,6 +40,7 @@ void AddCommands(CLI::App& app, Run& run) {
   AddSweep(app, run);
   AddBench(app, run);
   AddServe(app, run);
+  AddPull(app, run);
   AddModels(app, run);
   AddStatus(app, run);
   AddDoctor(app, run);

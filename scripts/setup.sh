@@ -5,6 +5,7 @@
 #   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
 #                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
+#                               Hugging Face's Python client, into .deps/huggingface_hub;
 #                               Chromium and what drives it, into .deps/browser; the oldest and the newest libraries that the
 #                               Python client works with, mypy and pyright, into .deps/python_* and .deps/pyright
 #   scripts/setup.sh --lint     what scripts/lint.sh needs, and nothing else; --lint-quick: without clang-tidy
@@ -31,6 +32,7 @@ openai_node_package='openai@6.10.0'  # the newest majors ask for a Node that Deb
 ai_sdk_packages=('ai@6.0.326' '@ai-sdk/openai-compatible@2.0.92' 'zod@4.6.7')
 langchain_package='langchain-openai==1.7.4'
 litellm_package='litellm==1.110.2'
+huggingface_hub_package='huggingface_hub==2.4.0'
 h2_package='h2==4.3.0'
 browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 # Both ends of what python/pyproject.toml allows; the oldest have no wheels for a Python newer than 3.11.
@@ -150,5 +152,6 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests langchain "LangChain" "langchain_test will be skipped" pip "$langchain_package" &
   fetch_for_tests pyright "pyright" "its part of python_types_test will be skipped" npm "$pyright_package" &
   fetch_for_tests litellm "LiteLLM" "litellm_test will be skipped" pip "$litellm_package" &
+  fetch_for_tests huggingface_hub "Hugging Face's Python client" "huggingface_hub_test will be skipped" pip "$huggingface_hub_package" &
   wait
 fi

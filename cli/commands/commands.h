@@ -21,6 +21,7 @@ void AddBudget(CLI::App& app, Run& run);
 void AddSweep(CLI::App& app, Run& run);
 void AddBench(CLI::App& app, Run& run);
 void AddServe(CLI::App& app, Run& run);
+void AddPull(CLI::App& app, Run& run);
 void AddModels(CLI::App& app, Run& run);
 void AddStatus(CLI::App& app, Run& run);
 void AddDoctor(CLI::App& app, Run& run);

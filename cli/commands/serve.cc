@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -12,10 +13,15 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
+#include "cli/connection/errors.h"
+#include "cli/pull/pull.h"
+#include "cli/stack/log_folder.h"
 #include "cli/stack/stack.h"
 #include "cli/terminal/text.h"
+#include "common/hub_name.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -23,11 +29,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::atomic<int> signals = 0;
+std::atomic<int> signals = 0, last_signal = 0;
 
 void CountSignals() {
   struct sigaction action {};
-  action.sa_handler = [](int) { ++signals; };
+  action.sa_handler = [](int signal) {
+    last_signal = signal;
+    ++signals;
+  };
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
 }
 
@@ -65,14 +74,23 @@ absl::Status SortFlags(const std::vector<std::string>& words, StackOptions& opti
   return absl::OkStatus();
 }
 
-absl::Status MakeLogFolder(StackOptions& options) {
+// How this program is called here: by its name where the shell finds it, else by its path.
+std::string OwnCommand() {
   std::error_code error;
-  if (options.log_folder.empty()) {
-    options.log_folder = (fs::temp_directory_path(error) / absl::StrCat("diptych-", getpid())).string();
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const char* path = std::getenv("PATH");
+  for (const absl::string_view folder : absl::StrSplit(path == nullptr ? "" : path, ':')) {
+    if (fs::equivalent(fs::path(std::string(folder)) / self.filename(), self, error)) return self.filename().string();
   }
-  fs::create_directories(options.log_folder, error);
-  return error ? absl::FailedPreconditionError(absl::StrCat("cannot make the folder of logs ", options.log_folder))
-               : absl::OkStatus();
+  return fs::proximate(self, error).string();
+}
+
+// A model of the cache is named ORG/NAME; callers that know it as NAME find it, too.
+void AddShortName(StackOptions& options) {
+  const std::string repository = RepositoryOfSnapshot(options.model);
+  if (repository.empty() || std::getenv("DIPTYCH_SERVED_MODEL_NAME") != nullptr) return;
+  options.gateway_flags.insert(options.gateway_flags.begin(),
+                               "--served_model_name=" + repository.substr(repository.find('/') + 1));
 }
 
 void PrintReady(const Stack& stack, const StackOptions& options) {
@@ -83,7 +101,8 @@ void PrintReady(const Stack& stack, const StackOptions& options) {
   std::printf("\n%s\n", FormatTable({"READY", "address", "metrics", "model", "dtype", "device"}, rows, {}).c_str());
   std::printf("Open:  http://%s/ is the playground: ask about an image, see where time and tokens go\n",
               stack.http_address().c_str());
-  std::printf("Ask:   diptych ask --server %s --image FILE --question \"What is it?\"\n", stack.grpc_address().c_str());
+  std::printf("Ask:   %s ask --server %s --image FILE --question \"What is it?\"\n", OwnCommand().c_str(),
+              stack.grpc_address().c_str());
   std::printf("HTTP:  http://%s/v1 speaks OpenAI's protocol\n", stack.http_address().c_str());
   std::printf("Logs:  %s/    Stop: Ctrl-C\n", options.log_folder.c_str());
   std::fflush(stdout);
@@ -92,23 +111,26 @@ void PrintReady(const Stack& stack, const StackOptions& options) {
 int Serve(StackOptions options, const std::vector<std::string>& words) {
   if (options.model.empty()) options.model = BundledModel();
   absl::Status status = SortFlags(words, options);
-  if (!status.ok()) {
-    std::fprintf(stderr, "diptych: %s\n", std::string(status.message()).c_str());
-    return kUsage;
-  }
-  status = MakeLogFolder(options);
+  if (!status.ok()) return ReportUsage(status, false);
+  CountSignals();
+  const auto folder = FindOrPull(options.model, {.say = Say, .stopped = [] { return signals > 0; }});
+  if (absl::IsCancelled(folder.status())) return kFine;
+  if (!folder.ok()) return ReportError(folder.status(), false);
+  options.model = *folder;
+  AddShortName(options);
+  const auto logs = LogFolder::Claim(options.log_folder);
+  if (!logs.ok()) return ReportError(logs.status(), false);
+  options.log_folder = (*logs)->path();
   int end_at = 1;  // signals
   Stack stack(options, Say, [&end_at] { return signals >= end_at; });
-  CountSignals();
-  if (status.ok()) status = stack.Start();
+  status = stack.Start();
   if (status.ok()) {
     PrintReady(stack, options);
     stack.Watch();
   }
   const bool stopped = status.ok() || absl::IsCancelled(status);
-  if (stopped) {
-    Say("draining; Ctrl-C again ends it at once");
-  } else {
+  if (stopped && last_signal == SIGINT) Say("draining; Ctrl-C again ends it at once");
+  if (!stopped) {
     std::fprintf(stderr, "diptych: %s\n", std::string(status.message()).c_str());
   }
   end_at = signals + 1;
@@ -121,7 +143,9 @@ int Serve(StackOptions options, const std::vector<std::string>& words) {
 void AddServe(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("serve", "Serve a model: start the three tiers on this host");
   const auto options = std::make_shared<StackOptions>();
-  command.add_option("MODEL", options->model, "Checkpoint folder [the bundled demo model]");
+  command.add_option(
+      "MODEL", options->model,
+      "Checkpoint folder, or ORG/NAME[@REVISION] on Hugging Face's hub, pulled if need be [the bundled demo model]");
   command.allow_extras();
   command.footer("Flags of a tier's own: --vision.NAME=VALUE, --language.NAME=VALUE, --gateway.NAME=VALUE");
   command.add_option("--dtype", options->dtype, "float32, bfloat16, float16, int8 or int4 [float32]");
@@ -133,7 +157,9 @@ void AddServe(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 65535));
   command.add_option("--http_port", options->http_port, "Port of HTTP [8080, or another if that is taken]")
       ->check(CLI::Range(1, 65535));
-  command.add_option("--log_folder", options->log_folder, "Folder of the tiers' logs [a temporary one]");
+  command.add_option(
+      "--log_folder", options->log_folder,
+      "Folder of the tiers' logs, or its name with a number while another stack has it [a temporary one]");
   command.callback([options, &command, &run] {
     std::vector<std::string> words = command.remaining();
     std::erase(words, "--");

@@ -101,6 +101,7 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(const Server
   std::vector<std::string> argv{binary};
   argv.insert(argv.end(), command.flags.begin(), command.flags.end());
   const std::vector<char*> arguments = Pointers(argv), variables = Environment(command.inherit_flags);
+  const off_t log_begin = lseek(log, 0, SEEK_END);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) Become(arguments.data(), variables.data(), pipe_ends[1], log, parent);
@@ -111,7 +112,7 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(const Server
     return absl::InternalError("no process to be had");
   }
   fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK);
-  return std::unique_ptr<ServerProcess>(new ServerProcess(pid, pipe_ends[0], log));
+  return std::unique_ptr<ServerProcess>(new ServerProcess(pid, pipe_ends[0], log, log_begin));
 }
 
 ServerProcess::~ServerProcess() {
@@ -177,7 +178,8 @@ std::string ServerProcess::Ready(const std::string& name) const {
 std::string ServerProcess::LastWords() const {
   std::string text(4096, '\0');
   const off_t size = lseek(log_, 0, SEEK_END);
-  const ssize_t got = pread(log_, text.data(), text.size(), std::max<off_t>(0, size - static_cast<off_t>(text.size())));
+  const off_t begin = std::max(log_begin_, size - static_cast<off_t>(text.size()));
+  const ssize_t got = pread(log_, text.data(), text.size(), begin);
   text.resize(std::max<ssize_t>(got, 0));
   text.erase(text.find_last_not_of(" \n") + 1);
   return text.substr(text.rfind('\n') + 1);

@@ -45,20 +45,22 @@ class ServerProcess {
   const std::map<std::string, std::string>& ready() const { return ready_; }
   std::string address() const { return "127.0.0.1:" + Ready("port"); }
   std::string Ready(const std::string& name) const;
-  // The last line of its log, and how it ended ("signal 9", "exit status 1"); empty while it runs.
+  // The last line that it has logged, and how it ended ("signal 9", "exit status 1"); empty while it runs.
   std::string LastWords() const;
   std::string HowItEnded() const;
   // Processor time that it has taken so far, in all its threads; to a hundredth of a second.
   double ProcessorSeconds() const;
 
  private:
-  ServerProcess(pid_t pid, int out, int log) : pid_(pid), out_(out), log_(log) {}
+  ServerProcess(pid_t pid, int out, int log, off_t log_begin)
+      : pid_(pid), out_(out), log_(log), log_begin_(log_begin) {}
   // Reads what its standard output holds.
   void ReadOutput();
   bool HasEnded();
 
   const pid_t pid_;
-  const int out_, log_;  // descriptors: a pipe from its standard output; its standard error
+  const int out_, log_;    // descriptors: a pipe from its standard output; its standard error
+  const off_t log_begin_;  // where its own words begin in a log that has earlier ones
   std::string said_;
   std::map<std::string, std::string> ready_;
   std::optional<int> status_;  // as waitpid gives it, once it has ended

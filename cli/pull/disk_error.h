@@ -1,0 +1,14 @@
+#pragma once
+
+#include <filesystem>
+
+#include "absl/status/status.h"
+
+namespace diptych::cli {
+
+// What errno says about writing `path`, with a remedy.
+absl::Status CannotWrite(const std::filesystem::path& path);
+// The same for an error that is at hand.
+absl::Status CannotWrite(const std::filesystem::path& path, int error);
+
+}  // namespace diptych::cli

@@ -1,0 +1,97 @@
+#include "cli/pull/hub.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/hub_cache.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+constexpr int64_t kLongestToken = 4096;
+
+std::string Variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string PartOf(CURLU* url, CURLUPart part) {
+  char* text = nullptr;
+  if (curl_url_get(url, part, &text, 0) != CURLUE_OK) return "";
+  const std::string copy = text;
+  curl_free(text);
+  return copy;
+}
+
+absl::Status CheckEndpoint(const std::string& endpoint) {
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), curl_url_cleanup);
+  const bool parsed = curl_url_set(url.get(), CURLUPART_URL, endpoint.c_str(), 0) == CURLUE_OK;
+  const std::string scheme = parsed ? PartOf(url.get(), CURLUPART_SCHEME) : "";
+  const bool plain = PartOf(url.get(), CURLUPART_USER).empty() && PartOf(url.get(), CURLUPART_QUERY).empty() &&
+                     PartOf(url.get(), CURLUPART_FRAGMENT).empty();
+  if ((scheme == "https" || scheme == "http") && plain) return absl::OkStatus();
+  return absl::InvalidArgumentError("HF_ENDPOINT takes the address of a hub, for example https://huggingface.co");
+}
+
+// A header's value must not end the header.
+absl::Status CheckToken(const std::string& token) {
+  const bool printable =
+      std::all_of(token.begin(), token.end(), [](unsigned char c) { return absl::ascii_isgraph(c) != 0; });
+  if (printable && token.size() <= kLongestToken) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "the token has characters that no token has; check HF_TOKEN, or the file that `hf auth login` writes");
+}
+
+std::string Token() {
+  for (const char* variable : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}) {
+    if (const std::string token(absl::StripAsciiWhitespace(Variable(variable))); !token.empty()) return token;
+  }
+  const std::string switched_off = absl::AsciiStrToUpper(Variable("HF_HUB_DISABLE_IMPLICIT_TOKEN"));
+  if (switched_off == "1" || switched_off == "ON" || switched_off == "YES" || switched_off == "TRUE") return "";
+  const std::string named = Variable("HF_TOKEN_PATH");
+  const auto file = ReadFile(named.empty() ? (HubHome() / "token").string() : named, kLongestToken);
+  return file.ok() ? std::string(absl::StripAsciiWhitespace(*file)) : "";
+}
+
+std::string Escaped(const std::string& text) {
+  char* escaped = curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size()));
+  const std::string copy = escaped == nullptr ? "" : escaped;
+  curl_free(escaped);
+  return copy;
+}
+
+}  // namespace
+
+absl::StatusOr<Hub> HubFromEnvironment() {
+  Hub hub;
+  if (std::string endpoint = Variable("HF_ENDPOINT"); !endpoint.empty()) {
+    endpoint.erase(endpoint.find_last_not_of('/') + 1);
+    DIPTYCH_RETURN_IF_ERROR(CheckEndpoint(endpoint));
+    hub.endpoint = endpoint;
+  }
+  hub.token = Token();
+  DIPTYCH_RETURN_IF_ERROR(CheckToken(hub.token));
+  int seconds = 0;
+  if (absl::SimpleAtoi(Variable("HF_HUB_DOWNLOAD_TIMEOUT"), &seconds) && seconds > 0 && seconds <= 3600) {
+    hub.patience = absl::Seconds(seconds);
+  }
+  return hub;
+}
+
+std::string RevisionUrl(const Hub& hub, const HubName& name) {
+  return absl::StrCat(hub.endpoint, "/api/models/", name.repository, "/revision/", Escaped(name.revision));
+}
+
+std::string FileUrl(const Hub& hub, const std::string& repository, const std::string& commit, const std::string& file) {
+  return absl::StrCat(hub.endpoint, "/", repository, "/resolve/", commit, "/", Escaped(file));
+}
+
+}  // namespace diptych::cli

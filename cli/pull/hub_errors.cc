@@ -1,0 +1,122 @@
+#include "cli/pull/hub_errors.h"
+
+#include <algorithm>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "cli/connection/errors.h"
+#include "cli/pull/hub_client.h"
+#include "cli/pull/retry.h"
+#include "common/status.h"
+
+namespace diptych::cli {
+namespace {
+
+constexpr char kPassingPayload[] = "diptych.cli/passing";
+constexpr char kUnreachable[] = "HUB_UNREACHABLE";
+constexpr char kNetworkRemedy[] =
+    "Check the network, and the proxy if there is one (https_proxy); what the cache holds is served without the hub.";
+constexpr char kTokenRemedy[] = "Give a token that may read it with HF_TOKEN, or with `hf auth login`.";
+
+absl::Status HubUnreachable(const Hub& hub, const std::string& why, const std::string& remedy) {
+  return WithRemedy(MakeError(absl::StatusCode::kUnavailable, kUnreachable, absl::StrCat(hub.endpoint, " ", why)),
+                    remedy);
+}
+
+absl::Status MissingRevision(const Hub& hub, const HubName& name) {
+  return WithRemedy(MakeError(absl::StatusCode::kNotFound, "REVISION_UNKNOWN",
+                              absl::StrCat("the hub has no revision ", name.revision, " of ", name.repository)),
+                    absl::StrCat("Its branches and tags are listed at ", hub.endpoint, "/", name.repository,
+                                 "/tree/main; without @", name.revision, " main is taken."));
+}
+
+absl::Status Gated(const Hub& hub, const HubName& name) {
+  return WithRemedy(MakeError(absl::StatusCode::kPermissionDenied, "MODEL_GATED",
+                              absl::StrCat(name.repository, " is gated: its owners ask for an agreement first")),
+                    absl::StrCat("Accept it at ", hub.endpoint, "/", name.repository,
+                                 ", then give a token of that account with ", "HF_TOKEN, or with `hf auth login`."));
+}
+
+absl::Status MissingModel(const Hub& hub, const HubName& name) {
+  const std::string to_whom = hub.token.empty() ? "without a token" : "to this token";
+  return WithRemedy(MakeError(absl::StatusCode::kNotFound, "MODEL_UNKNOWN",
+                              absl::StrCat("the hub shows no model ", name.repository, " ", to_whom)),
+                    absl::StrCat("Check the name; if the model is private, give a token with HF_TOKEN, or with ",
+                                 "`hf auth login`."));
+}
+
+absl::Status TooMany(const Hub& hub, absl::Duration after) {
+  const std::string when =
+      after > absl::ZeroDuration() ? absl::StrCat("in ", absl::ToInt64Seconds(after), " s") : "in some minutes";
+  return WithRemedy(RetryLater(absl::StatusCode::kResourceExhausted, "HUB_RATE_LIMITED",
+                               "the hub takes no more requests from here for now (status 429)", after),
+                    absl::StrCat("Try again ", when, "; what was fetched is kept.",
+                                 hub.token.empty() ? " With a token (HF_TOKEN) the limits are higher." : ""));
+}
+
+}  // namespace
+
+absl::Status ErrorOfCurl(CURLcode code, const Hub& hub) {
+  absl::Status status;
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      status = HubUnreachable(hub, "cannot be reached: its name is not known here", kNetworkRemedy);
+      break;
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      status = HubUnreachable(hub, "cannot be reached: the name of the proxy is not known here", kNetworkRemedy);
+      break;
+    case CURLE_COULDNT_CONNECT:
+      status = HubUnreachable(hub, "cannot be reached: the connection is not taken", kNetworkRemedy);
+      break;
+    case CURLE_PEER_FAILED_VERIFICATION:
+      status = HubUnreachable(hub, "is not trusted: its certificate is not accepted",
+                              "If the authority is your own, name its file with SSL_CERT_FILE.");
+      break;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      status = HubUnreachable(hub, "redirects to an address without TLS, which is refused",
+                              "Something between here and the hub changes its answers: use another network or proxy.");
+      break;
+    case CURLE_TOO_MANY_REDIRECTS:
+      status = HubUnreachable(hub, "sends from one address to the next without end", kNetworkRemedy);
+      break;
+    case CURLE_OPERATION_TIMEDOUT:
+      status =
+          HubUnreachable(hub, absl::StrCat("sends nothing for ", absl::FormatDuration(hub.patience)),
+                         "The same command goes on where this one stopped; HF_HUB_DOWNLOAD_TIMEOUT=60 waits longer.");
+      break;
+    default:
+      status = HubUnreachable(hub, absl::StrCat("breaks off again and again: ", curl_easy_strerror(code)),
+                              "The same command goes on where this one stopped.");
+  }
+  if (IsPassing(code)) status.SetPayload(kPassingPayload, absl::Cord());
+  return status;
+}
+
+bool IsPassingError(const absl::Status& status) {
+  return status.GetPayload(kPassingPayload).has_value();
+}
+
+absl::Status ErrorOfReply(const Reply& reply, const Hub& hub, const HubName& name, const std::string& what) {
+  const std::string code = reply.Header("x-error-code");
+  if (code == "RevisionNotFound") return MissingRevision(hub, name);
+  if (code == "GatedRepo") return Gated(hub, name);
+  if (reply.status == 429) return TooMany(hub, reply.retry_after);
+  if (reply.status == 401 && !hub.token.empty() && code != "RepoNotFound") {
+    return WithRemedy(MakeError(absl::StatusCode::kUnauthenticated, "TOKEN_REFUSED",
+                                absl::StrCat("the hub does not accept the token that was given for ", what)),
+                      "Give another with HF_TOKEN, or with `hf auth login`; for a public model leave it out.");
+  }
+  if (reply.status == 403) {
+    return WithRemedy(MakeError(absl::StatusCode::kPermissionDenied, "FORBIDDEN",
+                                absl::StrCat("the hub does not give ", what, " to this token (status 403)")),
+                      kTokenRemedy);
+  }
+  if ((reply.status == 404 || reply.status == 401) && (code.empty() || code == "RepoNotFound") && what == name.Text()) {
+    return MissingModel(hub, name);
+  }
+  return WithRemedy(MakeError(reply.status >= 500 ? absl::StatusCode::kUnavailable : absl::StatusCode::kNotFound,
+                              "HUB_FAILED", absl::StrCat("the hub answers with status ", reply.status, " for ", what)),
+                    "Try again later; the same command goes on where this one stopped.");
+}
+
+}  // namespace diptych::cli

@@ -1,0 +1,46 @@
+// When something that failed is worth another try.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/time/time.h"
+
+namespace diptych::cli {
+
+inline constexpr int kTries = 5;  // in a row that bring nothing
+// A hub that wants a longer break is not waited for.
+inline constexpr absl::Duration kLongestBreak = absl::Seconds(20);
+
+// True for answers that another try may change.
+inline bool IsPassing(int status) {
+  return status == 408 || status == 425 || status == 429 || status >= 500;
+}
+
+// True for a request that failed on its way. A name that is not known, a certificate that is not accepted and a refused
+// redirect stay as they are.
+inline bool IsPassing(CURLcode code) {
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_TOO_MANY_REDIRECTS:
+    case CURLE_ABORTED_BY_CALLBACK:
+      return false;
+    default:
+      return true;
+  }
+}
+
+// How long to wait before try number `next` (the first is 1), or nullopt if there is none.
+inline std::optional<absl::Duration> BreakBefore(int next, absl::Duration asked_for) {
+  if (next > kTries || asked_for > kLongestBreak) return std::nullopt;
+  return std::max(asked_for, absl::Milliseconds(250) * (1 << (next - 2)));
+}
+
+}  // namespace diptych::cli

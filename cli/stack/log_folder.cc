@@ -1,0 +1,45 @@
+#include "cli/stack/log_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+
+namespace diptych::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kMostStacks = 99;
+
+absl::Status CannotMake(const std::string& folder) {
+  return absl::FailedPreconditionError(absl::StrCat("cannot make the folder of logs ", folder));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LogFolder>> LogFolder::Claim(const std::string& wanted) {
+  std::error_code error;
+  const std::string first =
+      wanted.empty() ? (fs::temp_directory_path(error) / absl::StrCat("diptych-", getpid())).string() : wanted;
+  for (int number = 1; number <= kMostStacks; ++number) {
+    const std::string folder = number == 1 ? first : absl::StrCat(first, "-", number);
+    fs::create_directories(folder, error);
+    const int lock = open((folder + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (error || lock < 0) return CannotMake(folder);
+    if (flock(lock, LOCK_EX | LOCK_NB) == 0) return std::unique_ptr<LogFolder>(new LogFolder(folder, lock));
+    close(lock);
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(kMostStacks, " stacks run already; their logs are in ", first, "*"));
+}
+
+LogFolder::~LogFolder() {
+  close(lock_);
+}
+
+}  // namespace diptych::cli
