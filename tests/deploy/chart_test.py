@@ -142,10 +142,17 @@ class RenderedTest(unittest.TestCase):
         page = (chart.ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
         for scaler in (t for t in self.rendered["everything"] if t["kind"] == "HorizontalPodAutoscaler"):
             tier = scaler["metadata"]["labels"]["app.kubernetes.io/component"]
-            for metric in scaler["spec"]["metrics"]:
+            for metric in (m for m in scaler["spec"]["metrics"] if m["type"] == "Pods"):
                 name = metric["pods"]["metric"]["name"]
                 row = next(line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line)
                 self.assertRegex(row.split("|")[4], rf"all|{tier}")
+
+    def test_a_tier_that_may_go_to_zero_is_woken_by_images_that_found_none(self):
+        arguments = ["--set", "vision.autoscaling.enabled=true", "--set", "vision.autoscaling.minReplicas=0"]
+        scaler = next(t for t in chart.objects(chart.template(*arguments, "--set", "autoscaling.hpaScaleToZero=true")) if t["kind"] == "HorizontalPodAutoscaler")
+        self.assertIn("diptych_vision_demand", [m["external"]["metric"]["name"] for m in scaler["spec"]["metrics"] if m["type"] == "External"])
+        scaled = next(t for t in self.rendered["keda"] if t["kind"] == "ScaledObject" and t["spec"]["minReplicaCount"] == 0)
+        self.assertIn("TIER_UNAVAILABLE", scaled["spec"]["triggers"][-1]["metadata"]["query"])
 
     def test_an_autoscaled_tier_has_no_replicas_of_its_own(self):
         for thing in self.rendered["keda"]:

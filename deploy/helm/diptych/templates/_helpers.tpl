@@ -90,7 +90,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if hasSuffix "m" $text -}}{{- divf (trimSuffix "m" $text) 1000 -}}{{- else -}}{{- $text -}}{{- end -}}
 {{- end -}}
 
-{{/* Calls a second that found no vision replica, as Prometheus counts them. */}}
+{{/* 1 if images have found no vision replica in the last minute, else 0, as Prometheus counts them. */}}
 {{- define "diptych.visionDemand" -}}
-sum(rate(diptych_errors_total{namespace="{{ .Release.Namespace }}",job="diptych-language",reason="TIER_UNAVAILABLE"}[1m])) or vector(0)
+sum(rate(diptych_errors_total{namespace="{{ .Release.Namespace }}",job="diptych-language",reason="TIER_UNAVAILABLE"}[1m])) > bool 0 or vector(0)
 {{- end -}}
