@@ -5,10 +5,10 @@
 SHELL := /bin/bash
 export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 
-.PHONY: help demo serve test build bench parity lint asan tsan fuzz clean
+.PHONY: help demo serve test build bench parity lint asan tsan fuzz images clean
 
 help:           ## this list
-	@awk -F '[:#]+' '/^[a-z]+:.*##/ { printf "  make %-8s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
+	@awk -F '[:#]+' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
 
 demo: build     ## install, build, ask the bundled model about a bundled image, stop
 	@scripts/demo.sh
@@ -48,6 +48,9 @@ tsan: setup     ## unit tests under ThreadSanitizer
 
 fuzz: setup     ## each fuzz target for FUZZ_SECONDS=60
 	@scripts/fuzz.sh
+
+images: build   ## container images, with buildah; asks a question through them (root)
+	@scripts/images.sh
 
 clean:          ## remove what was built; keeps .deps
 	@rm -rf build
