@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The benchmark suite: some minutes with the bundled model. Writes build/bench/DATE.md, a report with machine and commit.
 #
-#   MODEL=models/demo   checkpoint folder    DTYPE=float32   DEVICE=cpu
+#   MODEL=models/demo   checkpoint folder, or ORG/NAME[@REVISION]    DTYPE=float32   DEVICE=cpu
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stack_name=bench
 . scripts/stack.sh
 
 checkpoint=${MODEL:-models/demo}
+[ -d "$checkpoint" ] || checkpoint=$("$stack_bin/diptych" pull "$checkpoint")
 report=build/bench/$(date -u +%Y-%m-%dT%H%M%SZ).md
 mkdir -p build/bench
 
@@ -33,7 +34,7 @@ section() {
   printf '# Benchmarks of %s\n\n' "$(date -u '+%F %R UTC')"
   printf -- '- commit: %s%s\n' "$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" \
     "$([ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || echo ', with changes')"
-  printf -- '- machine: %s\n- model: %s, %s on %s\n' "$(machine)" "$(basename "$checkpoint")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
+  printf -- '- machine: %s\n- model: %s, %s on %s\n' "$(machine)" "$(basename "${MODEL:-$checkpoint}")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
 } >"$report"
 
 trap stack_down EXIT

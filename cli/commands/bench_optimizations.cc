@@ -23,6 +23,7 @@
 #include "cli/stack/stack.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/text.h"
+#include "common/model_folder.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -136,13 +137,11 @@ absl::StatusOr<std::vector<Technique>> MeasureTechniques(const OptimizationsOpti
   return techniques;
 }
 
-int BenchOptimizations(const OptimizationsOptions& options) {
+int BenchOptimizations(OptimizationsOptions options) {
   if (const absl::Status status = options.plot.Check(); !status.ok()) return ReportError(status, options.json);
-  std::error_code error;
-  if (!std::filesystem::is_directory(options.model, error)) {
-    return ReportUsage(absl::InvalidArgumentError(absl::StrCat("--model ", options.model, ": there is no such folder")),
-                       options.json);
-  }
+  const auto folder = FindModelFolder(options.model);
+  if (!folder.ok()) return ReportUsage(Annotate(folder.status(), "--model"), options.json);
+  options.model = *folder;
   CatchInterrupts();
   const auto techniques = MeasureTechniques(options);
   if (!techniques.ok()) return ReportError(techniques.status(), options.json);
@@ -164,7 +163,9 @@ void AddBenchOptimizations(CLI::App& bench, Run& run) {
   CLI::App& command = *bench.add_subcommand("optimizations",
                                             "Measure dtypes, token merging, batching and caches on servers of its own");
   const auto options = std::make_shared<OptimizationsOptions>();
-  command.add_option("--model", options->model, "Checkpoint folder")->required()->type_name(kFolderType);
+  command.add_option("--model", options->model, "Checkpoint folder, or ORG/NAME of one that was pulled")
+      ->required()
+      ->type_name(kFolderType);
   command.add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
   command.add_option("--threads", options->threads, "Threads of one operator; 0: one for each core")
       ->check(CLI::NonNegativeNumber)

@@ -75,9 +75,10 @@ void AddPull(CLI::App& app, Run& run) {
       ->capture_default_str();
   AddOutputOptions(command, options->pull.json);
   command.footer(
-      "Fetches config, tokenizer and safetensors, checks each file and prints the folder. HF_HUB_CACHE, HF_HOME, "
-      "HF_TOKEN,\n"
-      "HF_ENDPOINT, HF_HUB_OFFLINE and proxies (https_proxy, no_proxy) count as with Hugging Face's own tools.");
+      "MODEL is ORG/NAME or ORG/NAME@REVISION: a branch, a tag or a commit. Fetches configuration, tokenizer and "
+      "safetensors, checks each file and prints the folder. HF_HUB_CACHE, HF_HOME, HF_TOKEN, HF_ENDPOINT, "
+      "HF_HUB_OFFLINE "
+      "and proxies (https_proxy, no_proxy) count as with Hugging Face's own tools.");
   command.callback([options, &run] {
     if (!options->pull.json) options->pull.say = SayPull;
     options->pull.stopped = Interrupted;

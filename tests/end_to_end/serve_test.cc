@@ -103,9 +103,63 @@ TEST_F(ServeTest, EndsWithItsParentEvenWhenThatIsKilled) {
 }
 
 TEST_F(ServeTest, ATierThatCannotStartSaysWhyInItsOwnWords) {
+  const fs::path folder = fs::temp_directory_path() / ("diptych_serve_test_" + std::to_string(getpid()));
+  fs::copy(testing::kDemoModel, folder);
+  fs::resize_file(folder / "model.safetensors", 1000);
+  const testing::Finished serve = testing::RunProgram(Command({folder.string()}));
+  fs::remove_all(folder);
+  EXPECT_EQ(serve.exit_code, 1);
+  EXPECT_NE(serve.err.find("vision_service: model.safetensors"), std::string::npos) << serve.err;
+  EXPECT_EQ(serve.out, "");
+}
+
+TEST_F(ServeTest, ATierThatRefusesItsFlagEndsAllAndLeavesNothingBehind) {
+  testing::ChildProcess serve(Command({testing::kDemoModel, "--language.max_batch=-1"}));
+  std::multiset<std::pair<std::string, int>> children;
+  while (serve.running()) {
+    children.merge(ChildrenOf(serve.pid()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(serve.Wait(), 1);
+  EXPECT_NE(serve.err().find("max_batch"), std::string::npos) << serve.err();
+  EXPECT_FALSE(children.empty());
+  for (const auto& [name, pid] : children) EXPECT_NE(kill(pid, 0), 0) << name << " still runs";
+}
+
+TEST_F(ServeTest, AMissingFolderSaysWhatWasLookedFor) {
   const testing::Finished serve = testing::RunProgram(Command({"/no/such/folder"}));
   EXPECT_EQ(serve.exit_code, 1);
-  EXPECT_NE(serve.err.find("vision_service: "), std::string::npos) << serve.err;
+  EXPECT_NE(serve.err.find("there is no folder /no/such/folder"), std::string::npos) << serve.err;
+}
+
+TEST_F(ServeTest, ASecondStackRunsBesideTheFirstWithPortsAndLogsOfItsOwn) {
+  const std::string logs = (fs::temp_directory_path() / ("diptych_serve_logs_" + std::to_string(getpid()))).string();
+  testing::ChildProcess first(Command({testing::kDemoModel, "--log_folder", logs}));
+  ASSERT_TRUE(first.WaitForOutput("Logs:  " + logs + "/")) << first.err();
+  testing::ChildProcess second(Command({testing::kDemoModel, "--log_folder", logs}));
+  ASSERT_TRUE(second.WaitForOutput("Logs:  " + logs + "-2/")) << second.err();
+  EXPECT_NE(Address(first), Address(second));
+  for (const auto* serve : {&first, &second}) EXPECT_NE(Ask(*serve).out.find("red"), std::string::npos);
+  for (const std::string& folder : {logs, logs + "-2"}) {
+    EXPECT_GT(fs::file_size(folder + "/language_service.0.log"), 0u) << folder;
+  }
+  first.Signal(SIGTERM);
+  EXPECT_EQ(first.Wait(), 0);
+  EXPECT_NE(Ask(second).out.find("red"), std::string::npos) << "the second does not end with the first";
+  second.Signal(SIGTERM);
+  EXPECT_EQ(second.Wait(), 0);
+  for (const std::string& folder : {logs, logs + "-2"}) fs::remove_all(folder);
+}
+
+TEST_F(ServeTest, WhatIsAskedWhenItIsToldToStopIsStillAnswered) {
+  testing::ChildProcess serve(Command({testing::kDemoModel}));
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  testing::ChildProcess ask({testing::BinaryPath("diptych"), "ask", "--server", Address(serve), "--stream",
+                             "--max_new_tokens=120", "--min_new_tokens=120", "--prompt", "a"});
+  ASSERT_TRUE(Eventually([&] { return !ask.out().empty(); })) << ask.err();
+  serve.Signal(SIGTERM);
+  EXPECT_EQ(ask.Wait(), 0) << ask.err();
+  EXPECT_EQ(serve.Wait(), 0) << serve.err();
 }
 
 TEST_F(ServeTest, AFlagOfNoTierIsRefused) {

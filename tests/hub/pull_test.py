@@ -277,7 +277,9 @@ class PullTest(unittest.TestCase):
 
 class ServeByNameTest(unittest.TestCase):
     def start(self, cache, *arguments, **variables):
-        process = cache.start("serve", *arguments, **variables)
+        return self.await_ready(cache.start("serve", *arguments, **variables))
+
+    def await_ready(self, process):
         lines = []
         for line in process.stdout:
             lines.append(line)
@@ -311,6 +313,23 @@ class ServeByNameTest(unittest.TestCase):
             self.assertIn("red", self.ask(ready).stdout)
             self.stop(process)
             self.assertEqual(cache.hub.requests, [], "the hub was asked again")
+
+    def test_make_serve_takes_names_and_runs_beside_another(self):
+        script = DEMO.parents[1] / "scripts" / "serve.sh"
+        if DIPTYCH.parent != DEMO.parents[1] / "build" / "release" / "bin":
+            self.skipTest("make serve runs what lies in build/release")
+        with Cache() as cache:
+            make = lambda: subprocess.Popen([script], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                            env=cache.environment(MODEL=NAME))
+            first, ready = self.await_ready(make())
+            second, other_ready = self.await_ready(make())
+            logs = [line.split()[1] for text in (ready, other_ready) for line in text.splitlines() if line.startswith("Logs:")]
+            self.assertEqual((len(logs), len(set(logs))), (2, 2), "each has a folder of logs of its own")
+            self.assertEqual(cache.hub.count("storage", "GET"), 1, "the second pulls nothing")
+            for text in (ready, other_ready):
+                self.assertIn("red", self.ask(text).stdout)
+            self.assertIn("[serve] pulled 5.", self.stop(first))
+            self.stop(second)
 
     def test_a_misspelt_name_and_a_wrong_family_start_nothing(self):
         with Cache() as cache:
