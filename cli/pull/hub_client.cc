@@ -1,11 +1,14 @@
 #include "cli/pull/hub_client.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "cli/pull/hub_errors.h"
 #include "cli/pull/retry.h"
@@ -83,6 +86,18 @@ void SetUpRequest(CURL* curl, const Hub& hub, const std::string& url, const curl
   if (const char* authorities = std::getenv("SSL_CERT_FILE")) curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
 }
 
+absl::Duration BreakAskedFor(CURL* curl, const Reply& reply) {
+  curl_off_t seconds = 0;
+  curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
+  if (seconds > 0 || reply.status != 429) return absl::Seconds(seconds);
+  int64_t reset = 0;
+  for (const absl::string_view part : absl::StrSplit(reply.Header("ratelimit"), ';')) {
+    const absl::string_view word = absl::StripAsciiWhitespace(part);
+    if (absl::StartsWith(word, "t=") && absl::SimpleAtoi(word.substr(2), &reset)) break;
+  }
+  return absl::Seconds(std::clamp<int64_t>(reset, 0, 86'400));
+}
+
 HubClient::HubClient(const Hub& hub, std::function<bool()> stopped)
     : hub_(hub), stopped_(std::move(stopped)), headers_(HeadersFor(hub)), curl_(curl_easy_init(), curl_easy_cleanup) {}
 
@@ -106,13 +121,11 @@ absl::StatusOr<Reply> HubClient::Try(const std::string& url, size_t max_bytes, b
   if (receiver.too_large) return absl::OutOfRangeError("the hub's answer is larger than any of its kind");
   if (code != CURLE_OK) return ErrorOfCurl(code, hub_);
   long status = 0;
-  curl_off_t seconds = 0;
   char* redirect = nullptr;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-  curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
   curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &redirect);
   receiver.reply.status = static_cast<int>(status);
-  receiver.reply.retry_after = absl::Seconds(seconds);
+  receiver.reply.retry_after = BreakAskedFor(curl, receiver.reply);
   if (redirect != nullptr) receiver.reply.redirect = redirect;
   return std::move(receiver.reply);
 }

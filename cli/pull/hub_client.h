@@ -21,8 +21,8 @@ struct Reply {
   int status = 0;
   std::map<std::string, std::string> headers = {};  // names in small letters
   std::string body = {};
-  std::string redirect = {};  // the address that a redirect names, whole; empty if it is none
-  absl::Duration retry_after = absl::ZeroDuration();
+  std::string redirect = {};                          // the address that a redirect names, whole; empty if it is none
+  absl::Duration retry_after = absl::ZeroDuration();  // how long the hub asks to wait; 0: it does not say
 
   std::string Header(const std::string& name) const;
 };
@@ -30,6 +30,9 @@ struct Reply {
 // What all requests to the hub have in common. Redirects never lead from https to http, and the token never goes to
 // another host, port or scheme than the hub's. `headers` is what AuthorizationOf gave and outlives the request.
 void SetUpRequest(CURL* curl, const Hub& hub, const std::string& url, const curl_slist* headers);
+// What `curl` and the answer's headers say about waiting: Retry-After, or t of RateLimit, which the hub sends in its
+// place.
+absl::Duration BreakAskedFor(CURL* curl, const Reply& reply);
 struct FreeHeaders {
   void operator()(curl_slist* headers) const { curl_slist_free_all(headers); }
 };

@@ -271,6 +271,18 @@ absl::StatusOr<Pulled> Pull(const HubName& name, const PullOptions& options) {
   return PullRun(name, hub, options).Run();
 }
 
+namespace {
+
+// Why it had to be pulled, where the cache holds something of it.
+absl::Status WithCacheState(const absl::Status& status, const HubName& name) {
+  std::error_code error;
+  if (absl::IsCancelled(status) || !fs::exists(RepositoryFolder(HubCache(), name.repository), error)) return status;
+  const absl::Status missing = FindSnapshot(HubCache(), name).status();
+  return Annotate(status, absl::StrCat(name.Text(), ": ", missing.message(), ", and pulling it failed"));
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> FindOrPull(const std::string& model, const PullOptions& options) {
   auto folder = FindModelFolder(model);
   const std::optional<HubName> name = ParseHubName(model);
@@ -281,9 +293,10 @@ absl::StatusOr<std::string> FindOrPull(const std::string& model, const PullOptio
                                 absl::StrCat(folder.status().message(), " (HF_HUB_OFFLINE forbids it now)")),
                       "Unset HF_HUB_OFFLINE, or name a model that the cache holds.");
   }
-  DIPTYCH_ASSIGN_OR_RETURN(const Pulled pulled, Pull(*name, options));
-  options.say(PulledText(pulled));
-  return pulled.folder;
+  const auto pulled = Pull(*name, options);
+  if (!pulled.ok()) return WithCacheState(pulled.status(), *name);
+  options.say(PulledText(*pulled));
+  return pulled->folder;
 }
 
 }  // namespace diptych::cli

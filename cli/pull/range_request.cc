@@ -60,7 +60,7 @@ size_t RangeRequest::OnHeader(char* line, size_t, size_t size, void* to) {
   if (absl::StartsWith(text, "HTTP/")) reply.headers.clear();
   const size_t colon = text.find(':');
   const std::string name = absl::AsciiStrToLower(text.substr(0, colon));
-  if (colon != std::string::npos && (name == "content-range" || name == "x-error-code")) {
+  if (colon != std::string::npos && (name == "content-range" || name == "x-error-code" || name == "ratelimit")) {
     reply.headers[name] = std::string(absl::StripAsciiWhitespace(text.substr(colon + 1)));
   }
   return size;
@@ -107,10 +107,8 @@ bool RangeRequest::brought() const {
 
 RangeRequest::End RangeRequest::Judge(CURLcode code) {
   code_ = code;
-  curl_off_t seconds = 0;
-  curl_easy_getinfo(curl(), CURLINFO_RETRY_AFTER, &seconds);
-  reply_.retry_after = absl::Seconds(seconds);
   if (code == CURLE_OK && !checked_) Announces();  // an answer without a body
+  reply_.retry_after = BreakAskedFor(curl(), reply_);
   const bool refused = reply_.status != 0 && reply_.status != kHttpOk && reply_.status != kPartOnly;
   if (refused) return IsPassing(reply_.status) ? End::kAgain : End::kFailed;
   if (file_.partial->Next(range_) == file_.partial->End(range_)) return End::kDone;

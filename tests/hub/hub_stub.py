@@ -2,7 +2,7 @@
 
 `Hub` answers the API and /resolve/ and sends large files, by a redirect, from a second server as the real one does from its
 storage. It keeps the requests that came. A fault is a function (handler, file) -> True if it has answered itself; `fault(place, name, times, act)`
-places it at "api", "head", "resolve" or "storage" for the next `times` requests about the file.
+places it at "api", "head", "resolve", "small" or "storage" for the next `times` requests about the file.
 """
 import hashlib
 import http.server
@@ -115,11 +115,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def api(self, hub, path):
         kind, org, name, *rest = path.split("/")[2:]
+        if kind == "resolve-cache":
+            return self.resolve_small(hub, *path.split("/", 6)[4:])
         if kind != "models":
             known = f"{org}/{name}" in (hub.datasets if kind == "datasets" else ())
             return self.reply(200, b"{}") if known else self.fail(401, "RepoNotFound")
         if hub.acts("api", "", self):
             return None
+        if f"{org}/{name}" in hub.renamed:
+            return self.reply(307, b"", Location=self.path.replace(f"{org}/{name}", hub.renamed[f"{org}/{name}"]))
         repo = hub.repos.get(f"{org}/{name}")
         if not self.may_read(repo):
             return None
@@ -134,6 +138,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def resolve(self, hub, path):
         org, name, word, commit, file = path.split("/", 5)[1:]
+        if f"{org}/{name}" in hub.renamed:
+            return self.reply(307, b"", Location="/" + hub.renamed[f"{org}/{name}"] + path[len(f"/{org}/{name}"):])
         repo = hub.repos.get(f"{org}/{name}")
         if hub.acts("head" if self.command == "HEAD" else "resolve", file, self):
             return None
@@ -144,9 +150,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data, etag = repo.files[file], repo.etag(file)
         commit = repo.branches.get(commit, commit)
         if not repo.is_large(file):
-            return self.send(data, ETag=f'"{etag}"', X_Repo_Commit=commit, Accept_Ranges="bytes")
+            return self.reply(307, b"", Location=f"/api/resolve-cache/models/{org}/{name}/{commit}/{urllib.parse.quote(file)}", X_Repo_Commit=commit)
         return self.reply(302, b"Found. Redirecting", Location=f"{hub.storage_url}/{name}/{file}?signature=secret", ETag=f'"{etag}"',
                           X_Linked_Etag=f'"{etag}"', X_Linked_Size=len(data), X_Repo_Commit=commit)
+
+    def resolve_small(self, hub, org, name, rest):
+        commit, file = rest.split("/", 1)
+        repo = hub.repos[f"{org}/{name}"]
+        if self.may_read(repo) and not hub.acts("small", file, self):
+            self.send(repo.files[file], ETag=f'"{repo.etag(file)}"', X_Repo_Commit=commit, Accept_Ranges="bytes")
 
     def storage(self, hub, path):
         name, file = path.split("/")[1:3]
@@ -166,7 +178,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Hub:
     def __init__(self, certificate=None):
-        self.repos, self.datasets, self.token = {}, set(), "hf_secret"
+        self.repos, self.renamed, self.datasets, self.token = {}, {}, set(), "hf_secret"
         self.requests, self.faults, self.lock = [], [], threading.Lock()
         scheme = "https" if certificate else "http"
         self.servers = []

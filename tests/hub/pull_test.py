@@ -108,6 +108,13 @@ class PullTest(unittest.TestCase):
             self.assertFalse((cache.stored / "refs/main").exists())
             self.assertEqual(cache.pull(name=f"{NAME}@{commit}").returncode, 0)
 
+    def test_a_model_that_was_renamed(self):
+        with Cache() as cache:
+            cache.hub.renamed["org/before"] = NAME
+            pulled = cache.pull(name="org/before")
+            self.assertEqual(pulled.returncode, 0, pulled.stderr)
+            self.assertIn("models--org--before", pulled.stdout)
+
     def test_shards_come_by_their_index(self):
         files = {name: data for name, data in demo_files().items() if name != WEIGHTS}
         shards = {f"model-0000{i}-of-00002.safetensors": bytes([i]) * 1000 for i in (1, 2)}
@@ -341,6 +348,20 @@ class ServeByNameTest(unittest.TestCase):
                     self.assertEqual(len(served.stderr.splitlines()), 1, served.stderr)
                     self.assertIn(part, served.stderr)
                     self.assertFalse(cache.path.exists())
+
+    def test_a_broken_link_is_repaired_or_named(self):
+        with Cache() as cache:
+            self.assertEqual(cache.pull().returncode, 0)
+            (cache.stored / "blobs" / cache.repo.etag(WEIGHTS)).unlink()
+            served = subprocess.run([DIPTYCH, "serve", NAME], capture_output=True, text=True, timeout=60,
+                                    env=cache.environment(HF_ENDPOINT="http://127.0.0.1:1"))
+            self.assertEqual((served.returncode, len(served.stderr.splitlines())), (1, 1), served.stderr)
+            self.assertIn("model.safetensors is a link to nothing", served.stderr)
+            self.assertIn("cannot be reached", served.stderr)
+            process, ready = self.start(cache, NAME)
+            self.assertIn("red", self.ask(ready).stdout)
+            self.stop(process)
+            cache.check_whole(self)
 
     def test_a_read_only_cache_that_holds_it_is_enough(self):
         with Cache() as cache:
