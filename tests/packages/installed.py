@@ -1,12 +1,11 @@
 """An installed Diptych, as its user meets it: started by `diptych serve`, asked by `diptych ask`."""
-import os
 import pathlib
 import re
 import signal
 import subprocess
 
 # Nothing of the developer's: no paths of libraries, no settings.
-BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+BARE = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 
 
 class Server:
@@ -49,8 +48,10 @@ def run(command, **options):
 
 def elf_files(tree):
     for path in sorted(pathlib.Path(tree).rglob("*")):
-        if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK) and path.open("rb").read(4) == b"\x7fELF":
-            yield path
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                if file.read(4) == b"\x7fELF":
+                    yield path
 
 
 def foreign_libraries(program, *own):
