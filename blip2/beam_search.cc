@@ -23,9 +23,9 @@ std::span<float> MutableRow(at::Tensor& tensor, int64_t i) {
 
 }  // namespace
 
-BeamSearch::BeamSearch(const GenerationOptions& options, std::vector<int64_t> eos_token_ids,
+BeamSearch::BeamSearch(const GenerationOptions& options, std::vector<int64_t> ending_token_ids,
                        std::vector<int64_t> prompt_ids)
-    : options_(options), eos_token_ids_(std::move(eos_token_ids)), prompt_ids_(std::move(prompt_ids)) {}
+    : options_(options), ending_token_ids_(std::move(ending_token_ids)), prompt_ids_(std::move(prompt_ids)) {}
 
 absl::StatusOr<BeamSearch::Step> BeamSearch::Advance(const at::Tensor& logits) {
   if (logits.dim() != 2 || logits.size(0) != static_cast<int64_t>(beams_.size()) || logits.size(1) == 0) {
@@ -39,7 +39,7 @@ absl::StatusOr<BeamSearch::Step> BeamSearch::Advance(const at::Tensor& logits) {
   const at::Tensor logprobs = at::log_softmax(host, /*dim=*/1);
   const at::Tensor totals = Totals(logprobs).flatten();
   // Every beam may end in each end-of-sequence token; num_beams that live on are left even then.
-  const int64_t wanted = options_.num_beams * std::max<int64_t>(2, 1 + static_cast<int64_t>(eos_token_ids_.size()));
+  const int64_t wanted = options_.num_beams * std::max<int64_t>(2, 1 + static_cast<int64_t>(ending_token_ids_.size()));
   const auto [values, indices] = at::topk(totals, std::min(wanted, totals.numel()));
   const std::vector<float> best(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
   const std::vector<int64_t> places(indices.const_data_ptr<int64_t>(),
@@ -48,16 +48,18 @@ absl::StatusOr<BeamSearch::Step> BeamSearch::Advance(const at::Tensor& logits) {
   return Take(best, places, logprobs);
 }
 
+std::vector<int64_t> BeamSearch::Context(const Beam& beam) const {
+  std::vector<int64_t> context = prompt_ids_;
+  for (int node = beam.node; node >= 0; node = nodes_[node].parent) context.push_back(nodes_[node].token.id);
+  std::reverse(context.begin() + static_cast<int64_t>(prompt_ids_.size()), context.end());
+  return context;
+}
+
 at::Tensor BeamSearch::Totals(const at::Tensor& logprobs) const {
   at::Tensor totals = logprobs.clone();
   for (size_t i = 0; i < beams_.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
-    if (options_.repetition_penalty != 1) {
-      std::vector<int64_t> context = prompt_ids_;
-      for (int node = beams_[i].node; node >= 0; node = nodes_[node].parent) context.push_back(nodes_[node].token.id);
-      Penalise(Row(logprobs, row), context, options_.repetition_penalty, MutableRow(totals, row));
-    }
-    if (generated_ < options_.min_new_tokens) Forbid(eos_token_ids_, MutableRow(totals, row));
+    ProcessScores(options_, ending_token_ids_, Context(beams_[i]), generated_, MutableRow(totals, row));
     totals[row].add_(beams_[i].score);
   }
   return totals;
@@ -110,7 +112,7 @@ float BeamSearch::LengthDivisor() const {
 }
 
 bool BeamSearch::EndsSequence(int64_t id) const {
-  return std::find(eos_token_ids_.begin(), eos_token_ids_.end(), id) != eos_token_ids_.end();
+  return std::find(ending_token_ids_.begin(), ending_token_ids_.end(), id) != ending_token_ids_.end();
 }
 
 std::vector<ChosenToken> BeamSearch::best() const {

@@ -11,14 +11,14 @@
 
 namespace diptych::blip2 {
 
-// Mirrors transformers' generate(num_beams=…, early_stopping=False): num_beams, length_penalty, max and min new
-// tokens and repetition penalty of GenerationOptions. Stop strings are not looked at. Thread-compatible.
+// Mirrors transformers' generate(num_beams=…, early_stopping=False): num_beams, length_penalty, max new tokens and
+// what ProcessScores does, over log-probabilities. Stop strings are not looked at. Thread-compatible.
 //
 //   while (!search.finished()) search.Advance(logits after what each beam has read);
 class BeamSearch {
  public:
-  // Requires: ValidateOptions(options) is OK.
-  BeamSearch(const GenerationOptions& options, std::vector<int64_t> eos_token_ids, std::vector<int64_t> prompt_ids);
+  // `ending_token_ids`: EndingTokens. Requires: ValidateOptions(options) is OK.
+  BeamSearch(const GenerationOptions& options, std::vector<int64_t> ending_token_ids, std::vector<int64_t> prompt_ids);
 
   // What each live beam becomes, best first: beam i takes the place of what parents[i] was before and reads
   // tokens[i] next. Several beams may have one parent. Empty once the search is finished.
@@ -53,7 +53,9 @@ class BeamSearch {
     float score = 0;  // divided by length^length_penalty
   };
 
-  // Repetition penalty and minimum length over `logprobs` [beams, V]; plus what the beams have so far.
+  // What a beam has read: prompt and generated ids.
+  std::vector<int64_t> Context(const Beam& beam) const;
+  // ProcessScores over `logprobs` [beams, V]; plus what the beams have so far.
   at::Tensor Totals(const at::Tensor& logprobs) const;
   // Ends candidates or lets them live on. Candidates come best first; `logprobs` [beams, V].
   Step Take(const std::vector<float>& totals, const std::vector<int64_t>& places, const at::Tensor& logprobs);
@@ -63,7 +65,7 @@ class BeamSearch {
   bool EndsSequence(int64_t id) const;
 
   GenerationOptions options_;
-  std::vector<int64_t> eos_token_ids_;
+  std::vector<int64_t> ending_token_ids_;
   std::vector<int64_t> prompt_ids_;
   std::vector<Node> nodes_;
   std::vector<Beam> beams_ = {Beam{}};

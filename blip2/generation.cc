@@ -22,6 +22,8 @@ constexpr size_t kMaxStopStrings = 8;
 constexpr size_t kMaxStopBytes = 256;
 constexpr int64_t kMaxLogprobs = 20;
 constexpr int64_t kMaxBeams = 8;
+constexpr size_t kMaxBiases = 1024;
+constexpr size_t kMaxStopTokens = 64;
 
 absl::Status OutOfRange(std::string_view name, std::string_view takes) {
   const absl::string_view option(name.data(), name.size());
@@ -38,6 +40,22 @@ absl::Status ValidateStop(const std::vector<std::string>& stop) {
     if (!IsValidUtf8(text)) {
       return InvalidField(reason::kTextEncoding, "generation.stop", "a stop string is not valid UTF-8");
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidatePenalties(const GenerationOptions& options) {
+  const auto is_penalty = [](double value) { return value >= -2 && value <= 2; };
+  if (!(options.repetition_penalty > 0 && options.repetition_penalty <= 100)) {
+    return OutOfRange("repetition_penalty", "more than 0, at most 100");
+  }
+  if (!is_penalty(options.presence_penalty)) return OutOfRange("presence_penalty", "-2 to 2");
+  if (!is_penalty(options.frequency_penalty)) return OutOfRange("frequency_penalty", "-2 to 2");
+  if (options.logit_bias.size() > kMaxBiases) {
+    return OutOfRange("logit_bias", absl::StrCat("at most ", kMaxBiases, " token ids"));
+  }
+  for (const auto& [id, bias] : options.logit_bias) {
+    if (!(bias >= -100 && bias <= 100)) return OutOfRange("logit_bias", "values of -100 to 100");
   }
   return absl::OkStatus();
 }
@@ -59,17 +77,18 @@ int64_t Draw(const std::vector<TokenProbability>& tokens, uint64_t random_bits) 
 
 // Comparisons are written so that NaN fails them.
 absl::Status ValidateOptions(const GenerationOptions& options) {
-  if (options.max_new_tokens < 1 || options.max_new_tokens > kMaxCount)
-    return OutOfRange("max_new_tokens", "1 or more");
+  const int64_t least = options.prompt_logprobs ? 0 : 1;
+  if (options.max_new_tokens < least || options.max_new_tokens > kMaxCount) {
+    return OutOfRange("max_new_tokens", absl::StrCat(least, " or more"));
+  }
   if (options.min_new_tokens < 0 || options.min_new_tokens > options.max_new_tokens) {
     return OutOfRange("min_new_tokens", "0 to max_new_tokens");
   }
   if (!(options.temperature >= 0 && options.temperature <= 100)) return OutOfRange("temperature", "0 to 100");
   if (options.top_k < 0 || options.top_k > kMaxCount) return OutOfRange("top_k", "0 or more");
   if (!(options.top_p > 0 && options.top_p <= 1)) return OutOfRange("top_p", "more than 0, at most 1");
-  if (!(options.repetition_penalty > 0 && options.repetition_penalty <= 100)) {
-    return OutOfRange("repetition_penalty", "more than 0, at most 100");
-  }
+  if (!(options.min_p >= 0 && options.min_p <= 1)) return OutOfRange("min_p", "0 to 1");
+  DIPTYCH_RETURN_IF_ERROR(ValidatePenalties(options));
   if (options.num_beams < 1 || options.num_beams > kMaxBeams) {
     return OutOfRange("num_beams", absl::StrCat("1 to ", kMaxBeams));
   }
@@ -79,11 +98,38 @@ absl::Status ValidateOptions(const GenerationOptions& options) {
   if (options.logprobs < 0 || options.logprobs > kMaxLogprobs) {
     return OutOfRange("logprobs", absl::StrCat("0 to ", kMaxLogprobs));
   }
+  if (options.prompt_logprobs && (*options.prompt_logprobs < 0 || *options.prompt_logprobs > kMaxLogprobs)) {
+    return OutOfRange("prompt_logprobs", absl::StrCat("0 to ", kMaxLogprobs));
+  }
+  if (options.stop_token_ids.size() > kMaxStopTokens) {
+    return OutOfRange("stop_token_ids", absl::StrCat("at most ", kMaxStopTokens, " ids"));
+  }
   return ValidateStop(options.stop);
 }
 
-TokenSelector::TokenSelector(const GenerationOptions& options, std::vector<int64_t> eos_token_ids)
-    : options_(options), eos_token_ids_(std::move(eos_token_ids)) {
+absl::Status ValidateTokenIds(const GenerationOptions& options, int64_t vocab_size) {
+  const auto refuse = [&](std::string_view field) {
+    return OutOfRange(field, absl::StrCat("token ids of 0 to ", vocab_size - 1));
+  };
+  const auto is_token = [&](int64_t id) { return id >= 0 && id < vocab_size; };
+  for (const auto& [id, bias] : options.logit_bias) {
+    if (!is_token(id)) return refuse("logit_bias");
+  }
+  const auto& stops = options.stop_token_ids;
+  if (!std::all_of(stops.begin(), stops.end(), is_token)) return refuse("stop_token_ids");
+  return absl::OkStatus();
+}
+
+std::vector<int64_t> EndingTokens(const GenerationOptions& options, std::vector<int64_t> eos_token_ids) {
+  if (options.ignore_eos) eos_token_ids.clear();
+  for (const int64_t id : options.stop_token_ids) {
+    if (std::find(eos_token_ids.begin(), eos_token_ids.end(), id) == eos_token_ids.end()) eos_token_ids.push_back(id);
+  }
+  return eos_token_ids;
+}
+
+TokenSelector::TokenSelector(const GenerationOptions& options, std::vector<int64_t> ending_token_ids)
+    : options_(options), ending_token_ids_(std::move(ending_token_ids)) {
   std::random_device device;
   random_.seed(options.seed ? *options.seed : uint64_t{device()} << 32 | device());
 }
@@ -97,13 +143,8 @@ absl::StatusOr<ChosenToken> TokenSelector::Choose(const at::Tensor& logits, std:
     return absl::InternalError("the model's scores for the next token are not finite");
   }
 
-  // Copied only if a step changes them.
-  std::vector<float> changed;
-  const bool too_short = generated < options_.min_new_tokens;
-  if (options_.repetition_penalty != 1 || too_short) changed.assign(raw.begin(), raw.end());
-  if (options_.repetition_penalty != 1) Penalise(raw, context, options_.repetition_penalty, changed);
-  if (too_short) Forbid(eos_token_ids_, changed);
-  const std::span<const float> scores = changed.empty() ? raw : std::span<const float>(changed);
+  std::vector<float> scores(raw.begin(), raw.end());
+  ProcessScores(options_, ending_token_ids_, context, generated, scores);
 
   ChosenToken token;
   const auto best = std::max_element(scores.begin(), scores.end());

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <random>
 #include <span>
@@ -29,11 +30,23 @@ struct GenerationOptions {
   std::optional<uint64_t> seed = {};
   std::vector<std::string> stop = {};
   int64_t logprobs = 0;
+  double presence_penalty = 0;                // of tokens that were generated already
+  double frequency_penalty = 0;               // for each time that a token was generated
+  std::map<int64_t, double> logit_bias = {};  // by token id
+  double min_p = 0;                           // share of the best probability
+  bool ignore_eos = false;
+  std::vector<int64_t> stop_token_ids = {};
+  std::optional<int64_t> prompt_logprobs = {};  // are wanted, with so many of the most likely tokens at each place
 };
 
 // INVALID_ARGUMENT naming the field ("generation.top_p"): OPTION_RANGE if an option is outside the bounds
 // in inference.proto, TEXT_ENCODING if a stop string is not UTF-8. NaN is outside every bound.
 absl::Status ValidateOptions(const GenerationOptions& options);
+// OPTION_RANGE naming the field if a token id is not in [0, vocab_size).
+absl::Status ValidateTokenIds(const GenerationOptions& options, int64_t vocab_size);
+
+// The ids that end an answer: the model's own unless they are ignored, and the request's.
+std::vector<int64_t> EndingTokens(const GenerationOptions& options, std::vector<int64_t> eos_token_ids);
 
 struct TokenLogprob {
   int64_t id = 0;
@@ -46,12 +59,13 @@ struct ChosenToken {
   std::vector<TokenLogprob> top = {};  // `logprobs` of them, best first
 };
 
-// Chooses tokens for one sequence. Order of the steps as in transformers: repetition penalty, minimum
-// length, temperature, top-k, top-p, then argmax (lowest id on ties) or one draw. A seed gives the same
-// tokens everywhere; each draw takes one number of the generator. Thread-compatible.
+// Chooses tokens for one sequence. Order of the steps as in transformers: ProcessScores, temperature, top-k,
+// top-p, min-p, then argmax (lowest id on ties) or one draw. A seed gives the same tokens everywhere; each
+// draw takes one number of the generator. Thread-compatible.
 class TokenSelector {
  public:
-  TokenSelector(const GenerationOptions& options, std::vector<int64_t> eos_token_ids);
+  // `ending_token_ids`: EndingTokens.
+  TokenSelector(const GenerationOptions& options, std::vector<int64_t> ending_token_ids);
 
   // logits [V], any float dtype and device; `context` is prompt and generated ids, `generated` how many of
   // them are new. INTERNAL if a logit is NaN or infinite, or if the steps leave no token.
@@ -59,7 +73,7 @@ class TokenSelector {
 
  private:
   GenerationOptions options_;
-  std::vector<int64_t> eos_token_ids_;
+  std::vector<int64_t> ending_token_ids_;
   std::mt19937_64 random_;
 };
 

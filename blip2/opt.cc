@@ -211,7 +211,10 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
     embeddings.push_back(row.embeddings);
     paged.push_back({.past = row.past, .tokens = row.embeddings.size(0), .blocks = row.blocks});
     tokens += row.embeddings.size(0);
-    if (row.wants_logits) wanted.push_back(tokens - 1);
+    const int64_t first = row.wants_all_logits ? tokens - row.embeddings.size(0) : tokens - 1;
+    if (row.wants_logits || row.wants_all_logits) {
+      for (int64_t token = first; token < tokens; ++token) wanted.push_back(token);
+    }
   }
   const PagedAttention attention(paged, pool.block_tokens, placement_.device);
   at::Tensor x = Enter(at::cat(embeddings), attention.positions());

@@ -19,6 +19,7 @@ struct DecoderRow {
   int64_t past = 0;                 // tokens whose keys and values the pool holds already
   std::span<const int32_t> blocks;  // of the pool, in the sequence's order; past + T tokens fit
   bool wants_logits = false;        // of the last of the T tokens
+  bool wants_all_logits = false;    // of all T tokens; goes before wants_logits
 };
 
 // Const after construction; thread-safe as long as no two calls share a KvPool. Mirrors transformers
@@ -40,8 +41,8 @@ class OptDecoder {
   int64_t KvBlockBytes(int64_t block_tokens) const;
 
   // Runs all rows together, so that the weights are read once, and appends each row's keys and values to its
-  // blocks. -> float32 logits [R, V] of the R rows that want them, in their order. No row reads another: a row's
-  // result differs by the last bits of the model's dtype alone, whatever else is in the batch. Requires of each
+  // blocks. -> float32 logits [R, V] of the R tokens whose rows want them, in their order. No row reads another: a
+  // row's result differs by the last bits of the model's dtype alone, whatever else is in the batch. Requires of each
   // row: past + T <= max_position_embeddings; no block that the row writes is in another row.
   at::Tensor Forward(std::span<const DecoderRow> rows, KvPool& pool) const;
 

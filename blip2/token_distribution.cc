@@ -54,6 +54,8 @@ std::vector<TokenProbability> SamplingDistribution(std::span<const float> scores
     tokens.push_back({static_cast<int64_t>(id), std::exp((scores[id] - best) / options.temperature)});
   }
   if (options.top_p < 1) KeepTopP(tokens, options.top_p);
+  // The best token has probability 1 here, and no filter takes it away.
+  std::erase_if(tokens, [&](const TokenProbability& token) { return token.probability < options.min_p; });
   const double sum = Sum(tokens);
   for (TokenProbability& token : tokens) token.probability /= sum;
   return tokens;

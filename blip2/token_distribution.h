@@ -14,9 +14,9 @@ struct TokenProbability {
   double probability = 0;
 };
 
-// Temperature, top-k and top-p of `options` over `scores` [V], as transformers' TemperatureLogitsWarper,
-// TopKLogitsWarper and TopPLogitsWarper do it: equals of the k-th score stay, and top-p keeps the fewest
-// tokens that hold p together (of equals the lowest ids; transformers leaves that open). Ids in rising
+// Temperature, top-k, top-p and min-p of `options` over `scores` [V], as transformers' TemperatureLogitsWarper,
+// TopKLogitsWarper, TopPLogitsWarper and MinPLogitsWarper do it: equals of the k-th score stay, and top-p keeps
+// the fewest tokens that hold p together (of equals the lowest ids; transformers leaves that open). Ids in rising
 // order, probabilities sum to 1; empty if every score is -inf.
 // Requires: temperature > 0; no score is NaN or +inf.
 std::vector<TokenProbability> SamplingDistribution(std::span<const float> scores, const GenerationOptions& options);

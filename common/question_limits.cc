@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/metadata.h"
 #include "common/status.h"
@@ -39,6 +40,44 @@ absl::Status CheckStopStrings(const v1::GenerationOptions& options, std::string_
   return absl::OkStatus();
 }
 
+absl::Status CheckPenalties(const v1::GenerationOptions& options, std::string_view path) {
+  const auto is_penalty = [](double value) { return value >= -2 && value <= 2; };
+  if (options.has_repetition_penalty() && !(options.repetition_penalty() > 0 && options.repetition_penalty() <= 100)) {
+    return OutOfRange(path, "repetition_penalty", "more than 0, at most 100");
+  }
+  if (!is_penalty(options.presence_penalty())) return OutOfRange(path, "presence_penalty", "-2 to 2");
+  if (!is_penalty(options.frequency_penalty())) return OutOfRange(path, "frequency_penalty", "-2 to 2");
+  if (options.logit_bias_size() > kMaxLogitBiases) {
+    return OutOfRange(path, "logit_bias", absl::StrCat("at most ", kMaxLogitBiases, " token ids"));
+  }
+  for (const auto& [id, bias] : options.logit_bias()) {
+    if (id < 0) return OutOfRange(path, "logit_bias", "token ids of 0 and more");
+    if (!(bias >= -100 && bias <= 100)) return OutOfRange(path, "logit_bias", "values of -100 to 100");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStopTokens(const v1::GenerationOptions& options, std::string_view path) {
+  const auto& ids = options.stop_token_ids();
+  if (ids.size() > kMaxStopTokens) return OutOfRange(path, "stop_token_ids", absl::StrCat("at most ", kMaxStopTokens));
+  const bool negative = std::any_of(ids.begin(), ids.end(), [](int32_t id) { return id < 0; });
+  return negative ? OutOfRange(path, "stop_token_ids", "token ids of 0 and more") : absl::OkStatus();
+}
+
+// That the turns name the question's images together, or none of them.
+absl::Status CheckImagesOfTurns(const v1::Question& question, const std::string& turns) {
+  int64_t named = 0;
+  for (int i = 0; i < question.turns_size(); ++i) {
+    const v1::Turn& turn = question.turns(i);
+    if (turn.images() < 0 || (turn.images() > 0 && turn.role() != v1::ROLE_USER)) {
+      return BadForm(absl::StrCat(turns, "[", i, "].images"), "images come with the user's turns");
+    }
+    named += turn.images();
+  }
+  if (named == 0 || named == question.images_size()) return absl::OkStatus();
+  return BadForm(turns, "the turns name all images together, or none");
+}
+
 absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
   const std::string turns = Join(path, "turns");
   if (question.turns_size() > kMaxTurns) return OutOfRange(path, "turns", absl::StrCat("at most ", kMaxTurns));
@@ -50,7 +89,8 @@ absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
       return BadForm(absl::StrCat(turns, "[", i, "].role"),
                      "turns alternate between user and assistant, and the user begins");
     }
-    if (expected == v1::ROLE_USER && turn.text().empty()) {
+    const bool blank = absl::StripAsciiWhitespace(turn.text()).empty();
+    if (expected == v1::ROLE_USER && blank && question.images().empty()) {
       return BadForm(absl::StrCat(turns, "[", i, "].text"), "the user's turn is empty");
     }
     bytes += static_cast<int64_t>(turn.text().size());
@@ -59,7 +99,7 @@ absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
   if (bytes > kMaxTextBytes) {
     return OutOfRange(path, "turns", absl::StrCat("at most ", kMaxTextBytes, " bytes of text; there are ", bytes));
   }
-  return absl::OkStatus();
+  return CheckImagesOfTurns(question, turns);
 }
 
 absl::Status CheckRequestId(const std::string& id) {
@@ -77,6 +117,7 @@ absl::Status CheckRelevance(const v1::Question& question) {
   if (!question.return_relevance()) return absl::OkStatus();
   if (question.images().empty()) return only_false("without an image");
   if (question.generation().num_beams() > 1) return only_false("with num_beams over 1");
+  if (question.generation().best_of() > 1) return only_false("with best_of over 1");
   if (question.image_options().token_merging() > 0) return only_false("with token_merging");
   return absl::OkStatus();
 }
@@ -97,8 +138,10 @@ absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& l
 
 // Comparisons are written so that NaN fails them.
 absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path) {
-  if (options.has_max_new_tokens() && options.max_new_tokens() < 1)
-    return OutOfRange(path, "max_new_tokens", "1 or more");
+  const int least = options.has_prompt_logprobs() ? 0 : 1;
+  if (options.has_max_new_tokens() && options.max_new_tokens() < least) {
+    return OutOfRange(path, "max_new_tokens", absl::StrCat(least, " or more"));
+  }
   if (options.min_new_tokens() < 0) return OutOfRange(path, "min_new_tokens", "0 or more");
   if (options.has_max_new_tokens() && options.min_new_tokens() > options.max_new_tokens()) {
     return OutOfRange(path, "min_new_tokens", "at most max_new_tokens");
@@ -108,8 +151,10 @@ absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::s
   if (options.has_top_p() && !(options.top_p() > 0 && options.top_p() <= 1)) {
     return OutOfRange(path, "top_p", "more than 0, at most 1");
   }
-  if (options.has_repetition_penalty() && !(options.repetition_penalty() > 0 && options.repetition_penalty() <= 100)) {
-    return OutOfRange(path, "repetition_penalty", "more than 0, at most 100");
+  if (!(options.min_p() >= 0 && options.min_p() <= 1)) return OutOfRange(path, "min_p", "0 to 1");
+  DIPTYCH_RETURN_IF_ERROR(CheckPenalties(options, path));
+  if (options.has_best_of() && (options.best_of() < 1 || options.best_of() > kMaxBestOf)) {
+    return OutOfRange(path, "best_of", absl::StrCat("1 to ", kMaxBestOf));
   }
   if (options.has_num_beams() && (options.num_beams() < 1 || options.num_beams() > kMaxBeams)) {
     return OutOfRange(path, "num_beams", absl::StrCat("1 to ", kMaxBeams));
@@ -123,6 +168,10 @@ absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::s
   if (options.logprobs() < 0 || options.logprobs() > kMaxLogprobs) {
     return OutOfRange(path, "logprobs", absl::StrCat("0 to ", kMaxLogprobs));
   }
+  if (options.prompt_logprobs() < 0 || options.prompt_logprobs() > kMaxLogprobs) {
+    return OutOfRange(path, "prompt_logprobs", absl::StrCat("0 to ", kMaxLogprobs));
+  }
+  DIPTYCH_RETURN_IF_ERROR(CheckStopTokens(options, path));
   return CheckStopStrings(options, path);
 }
 
@@ -139,10 +188,14 @@ absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view
 }
 
 absl::Status CheckText(const v1::Question& question, std::string_view path) {
-  if (question.turns_size() > 0) {
-    if (!question.prompt().empty()) return BadForm(Join(path, "prompt"), "set either turns or prompt, not both");
-    return CheckTurns(question, path);
+  const int ids = question.prompt_token_ids_size();
+  const int given = (question.turns_size() > 0 ? 1 : 0) + (question.prompt().empty() ? 0 : 1) + (ids > 0 ? 1 : 0);
+  if (given > 1) return BadForm(Join(path, "prompt"), "set one of turns, prompt and prompt_token_ids");
+  if (question.turns_size() > 0) return CheckTurns(question, path);
+  if (ids > kMaxPromptTokenIds) {
+    return OutOfRange(path, "prompt_token_ids", absl::StrCat("at most ", kMaxPromptTokenIds));
   }
+  if (ids > 0) return absl::OkStatus();
   if (question.prompt().empty() && question.images_size() == 0) {
     return BadForm(path, "there is neither an image nor a text");
   }

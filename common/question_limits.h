@@ -18,6 +18,10 @@ inline constexpr int kMaxStopStrings = 8;
 inline constexpr int kMaxStopStringBytes = 256;
 inline constexpr int kMaxLogprobs = 20;
 inline constexpr int kMaxBeams = 8;
+inline constexpr int kMaxBestOf = 8;
+inline constexpr int kMaxLogitBiases = 1024;
+inline constexpr int kMaxStopTokens = 64;
+inline constexpr int kMaxPromptTokenIds = 64 << 10;
 inline constexpr int kMaxImageSize = 1024;               // pixels; attention's cost grows with its fourth power
 inline constexpr int64_t kMaxRelevanceValues = 1 << 19;  // tokens times patches of all images
 inline constexpr int kMaxRequestIdBytes = 128;
@@ -40,7 +44,8 @@ absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& l
 // level.
 absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path);
 absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view path);
-// Either turns or prompt; turns alternate, begin and end with the user; bounded in count and bytes.
+// One of turns, prompt and token ids; turns alternate, begin and end with the user, and name all images or none;
+// bounded in count and bytes.
 absl::Status CheckText(const v1::Question& question, std::string_view path = "question");
 // Count, source, bytes, format and dimensions; no pixel is decoded.
 absl::Status CheckImages(const v1::Question& question, const QuestionLimits& limits);

@@ -25,7 +25,7 @@ v1::ContextBudget Budget(const AnswerHead& head, int64_t generated) {
 }
 
 v1::Usage UsageOf(const AnswerHead& head, const GenerateResult& result) {
-  const auto generated = static_cast<int64_t>(result.tokens.size());
+  const auto generated = static_cast<int64_t>(result.tokens.size()) + result.discarded_tokens;
   const auto prompt_tokens = static_cast<int64_t>(head.prompt.ids.size());
   v1::Usage usage;
   usage.set_prompt_tokens(static_cast<int>(prompt_tokens));
@@ -41,15 +41,17 @@ void FillLogprob(const AnswerHead& head, int64_t id, float logprob, v1::TokenLog
   message.set_text(std::string(head.tokenizer->BytesOf(id)));
 }
 
+void FillStep(const AnswerHead& head, const blip2::ChosenToken& token, v1::StepLogprobs& step) {
+  FillLogprob(head, token.id, token.logprob, *step.mutable_chosen());
+  for (const blip2::TokenLogprob& top : token.top) FillLogprob(head, top.id, top.logprob, *step.add_top());
+}
+
 // Works for Delta and Answer, which have the same two fields.
 template <typename Message>
 void FillTokens(const AnswerHead& head, const std::vector<blip2::ChosenToken>& tokens, Message& message) {
   for (const blip2::ChosenToken& token : tokens) {
     message.add_token_ids(static_cast<int>(token.id));
-    if (!head.logprobs) continue;
-    v1::StepLogprobs* step = message.add_logprobs();
-    FillLogprob(head, token.id, token.logprob, *step->mutable_chosen());
-    for (const blip2::TokenLogprob& top : token.top) FillLogprob(head, top.id, top.logprob, *step->add_top());
+    if (head.logprobs) FillStep(head, token, *message.add_logprobs());
   }
 }
 
@@ -85,6 +87,7 @@ v1::GenerateResponse DeltaMessage(const AnswerHead& head, const TokenDelta& delt
   v1::GenerateResponse message;
   message.mutable_delta()->set_text(delta.text);
   FillTokens(head, delta.tokens, *message.mutable_delta());
+  for (const auto& token : delta.prompt_scores) FillStep(head, token, *message.mutable_delta()->add_prompt_logprobs());
   return message;
 }
 
@@ -94,6 +97,7 @@ v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResul
   v1::Answer* answer = message.mutable_finished();
   answer->set_text(result.text);
   FillTokens(head, result.tokens, *answer);
+  for (const auto& token : result.prompt_scores) FillStep(head, token, *answer->add_prompt_logprobs());
   for (const int64_t id : head.prompt.ids) answer->add_prompt_token_ids(static_cast<int>(id));
   if (result.relevance) FillRelevance(*result.relevance, *answer);
   answer->set_finish_reason(result.finish_reason);

@@ -16,7 +16,7 @@ struct AnswerHead {
   blip2::Prompt prompt;
   int dense_patch_tokens = 0;
   bool logprobs = false;
-  const blip2::Tokenizer* tokenizer = nullptr;  // with logprobs: says what each token stands for; must outlive this
+  const blip2::Tokenizer* tokenizer = nullptr;  // says what each token with a logprob stands for; must outlive this
   int vision_hits = 0;                          // known once the images are there
   int projected_hits = 0;
 };

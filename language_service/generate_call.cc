@@ -1,11 +1,13 @@
 #include "language_service/generate_call.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "language_service/engine/best_of.h"
 #include "language_service/request_memory.h"
 
 namespace diptych::language {
@@ -14,6 +16,9 @@ namespace {
 // What is held until the answer is sent, beside the images' bytes and visual tokens.
 int64_t BytesForAnswer(const GenerateInput& input, const blip2::Config& config) {
   int64_t bytes = BytesForQueryTokens(static_cast<int64_t>(input.images.size()), config);
+  if (const auto top = input.options.prompt_logprobs) {
+    bytes += BytesForPromptScores(static_cast<int64_t>(input.prompt.ids.size()), *top);
+  }
   if (!input.relevance) return bytes;
   for (const ImageRequest& image : input.images) bytes += BytesForQueryAttention(image.expected, config);
   const int64_t generated = input.options.max_new_tokens;
@@ -43,6 +48,8 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   // An image's bytes go with its flight, which may outlive this call.
   for (ImageRequest& image : input.images) image.memory = memory_.Split(BytesForImage(image));
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
+  const int turns_dropped = std::max(request.turns_dropped(), 0);
+  input.prompt.budget.turns_dropped += std::min(turns_dropped, kMaxTurns);
   head_ = {.request_id = std::move(input.request_id),
            .model = shared_.model->description.name(),
            .prompt = input.prompt,
@@ -63,8 +70,9 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
                                .clock = clock,
                                .watch = watch_,
                                .stream = stream_});
+  best_of_ = input.best_of;
   if (input.images.empty()) {
-    shared_.engine->Submit(std::move(*work_));
+    Submit();
     return absl::OkStatus();
   }
   images_ = ImageCollector::Start(shared_.images, std::move(input.images), watch_,
@@ -88,7 +96,14 @@ void GenerateCall::OnImages(absl::StatusOr<CollectedImages> collected) {
   head_.vision_hits = collected->vision_hits;
   head_.projected_hits = collected->projected_hits;
   work_->images = std::move(collected->images);
-  shared_.engine->Submit(std::move(*work_));
+  Submit();
+}
+
+void GenerateCall::Submit() {
+  LanguageEngine* const engine = shared_.engine;  // this call may be gone when the last Submit returns
+  if (best_of_ == 1) return engine->Submit(std::move(*work_));
+  const auto give_up = [watch = watch_] { watch->Cancel(); };
+  for (GenerateWork& work : DrawSeveral(std::move(*work_), best_of_, give_up)) engine->Submit(std::move(work));
 }
 
 void GenerateCall::OnCancel() {

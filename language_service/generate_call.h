@@ -48,6 +48,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
  private:
   absl::Status Begin(const grpc::ByteBuffer& request);
+  // Hands the work to the engine.
+  void Submit();
   void OnImages(absl::StatusOr<CollectedImages> collected);
   void Write(const v1::GenerateResponse& message);
   void OnDelta(const TokenDelta& delta);
@@ -67,6 +69,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   AnswerHead head_;
   std::shared_ptr<TokenStream> stream_;
   std::unique_ptr<GenerateWork> work_;      // until the engine takes it
+  int best_of_ = 1;                         // answers that are drawn
   std::shared_ptr<ImageCollector> images_;  // set before gRPC knows the call, so before OnCancel
   grpc::ByteBuffer message_;                // being written
 };

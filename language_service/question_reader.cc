@@ -1,5 +1,6 @@
 #include "language_service/question_reader.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -38,21 +39,29 @@ blip2::GenerationOptions ReadOptions(const v1::GenerationOptions& options, const
   if (options.has_num_beams()) read.num_beams = options.num_beams();
   if (options.has_length_penalty()) read.length_penalty = options.length_penalty();
   if (options.has_logprobs()) read.logprobs = options.logprobs();
+  read.presence_penalty = options.presence_penalty();
+  read.frequency_penalty = options.frequency_penalty();
+  read.logit_bias.insert(options.logit_bias().begin(), options.logit_bias().end());
+  read.min_p = options.min_p();
+  read.ignore_eos = options.ignore_eos();
+  read.stop_token_ids.assign(options.stop_token_ids().begin(), options.stop_token_ids().end());
+  if (options.has_prompt_logprobs()) read.prompt_logprobs = options.prompt_logprobs();
   read.seed = options.has_seed() ? options.seed() : RandomBits();
   read.stop.assign(options.stop().begin(), options.stop().end());
   return read;
 }
 
 // blip2 names fields from "generation" on.
-absl::Status CheckOptions(const blip2::GenerationOptions& options) {
-  const absl::Status status = blip2::ValidateOptions(options);
+absl::Status CheckOptions(const blip2::GenerationOptions& options, const blip2::Config& config) {
+  absl::Status status = blip2::ValidateOptions(options);
+  if (status.ok()) status = blip2::ValidateTokenIds(options, config.text.vocab_size);
   if (status.ok()) return status;
   return InvalidField(ReasonOf(status), absl::StrCat("question.", FieldOf(status)), std::string(status.message()));
 }
 
 std::vector<blip2::Turn> ReadTurns(const google::protobuf::RepeatedPtrField<v1::Turn>& turns) {
   std::vector<blip2::Turn> read;
-  for (const v1::Turn& turn : turns) read.push_back({turn.role() == v1::ROLE_USER, turn.text()});
+  for (const v1::Turn& turn : turns) read.push_back({turn.role() == v1::ROLE_USER, turn.text(), turn.images()});
   return read;
 }
 
@@ -60,6 +69,28 @@ std::vector<blip2::Turn> ReadTurns(const google::protobuf::RepeatedPtrField<v1::
 std::vector<blip2::Turn> Tail(const std::vector<blip2::Turn>& turns) {
   if (turns.empty()) return {};
   return {turns.back()};
+}
+
+// The prompt; its budget's reserved_output becomes max_new_tokens.
+absl::StatusOr<blip2::Prompt> ReadPrompt(const v1::Question& question, const ServedLanguageModel& model,
+                                         blip2::GenerationOptions& options) {
+  DIPTYCH_ASSIGN_OR_RETURN(
+      blip2::Prompt prompt,
+      blip2::BuildPrompt({.images = question.images_size(),
+                          .text = question.prompt(),
+                          .turns = ReadTurns(question.turns()),
+                          .ids = {question.prompt_token_ids().begin(), question.prompt_token_ids().end()},
+                          .max_new_tokens = options.max_new_tokens,
+                          .cut_max_new_tokens = question.generation().cut_max_new_tokens()},
+                         model.config, *model.tokenizer));
+  options.max_new_tokens = prompt.budget.reserved_output;
+  options.min_new_tokens = std::min(options.min_new_tokens, options.max_new_tokens);
+  return prompt;
+}
+
+// Answers that differ are only drawn with a temperature.
+int ReadBestOf(const v1::GenerationOptions& options) {
+  return options.temperature() > 0 ? std::max(options.best_of(), 1) : 1;
 }
 
 // Patches of one image before any merging.
@@ -110,21 +141,18 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLa
                                                model.description.patch_size(), model.description.image_size()));
   GenerateInput input;
   input.options = ReadOptions(question.generation(), model.config);
-  DIPTYCH_RETURN_IF_ERROR(CheckOptions(input.options));
-  DIPTYCH_ASSIGN_OR_RETURN(input.prompt, blip2::BuildPrompt({.images = question.images_size(),
-                                                             .text = question.prompt(),
-                                                             .turns = ReadTurns(question.turns()),
-                                                             .max_new_tokens = input.options.max_new_tokens},
-                                                            model.config, *model.tokenizer));
+  DIPTYCH_RETURN_IF_ERROR(CheckOptions(input.options, model.config));
+  input.best_of = ReadBestOf(question.generation());
+  DIPTYCH_ASSIGN_OR_RETURN(input.prompt, ReadPrompt(question, model, input.options));
   input.request_id = question.request_id().empty() ? absl::StrFormat("%016x", RandomBits()) : question.request_id();
-  for (v1::Image& image : *question.mutable_images()) {
-    input.images.push_back(MakeImageRequest(std::move(*image.mutable_data()), question.image_options(), preparation,
-                                            input.request_id, model));
+  for (int i = static_cast<int>(input.prompt.images_dropped); i < question.images_size(); ++i) {
+    input.images.push_back(MakeImageRequest(std::move(*question.mutable_images(i)->mutable_data()),
+                                            question.image_options(), preparation, input.request_id, model));
     input.images.back().query_attention = question.return_relevance();
-    input.images.back().field = absl::StrCat("question.images[", input.images.size() - 1, "]");
+    input.images.back().field = absl::StrCat("question.images[", i, "]");
   }
-  input.dense_patch_tokens = question.images_size() * PatchTokens(preparation, model);
-  input.relevance = question.return_relevance();
+  input.dense_patch_tokens = static_cast<int>(input.images.size()) * PatchTokens(preparation, model);
+  input.relevance = question.return_relevance() && input.options.max_new_tokens > 0;
   if (input.relevance) {
     DIPTYCH_RETURN_IF_ERROR(CheckRelevanceSize(input.dense_patch_tokens, input.options.max_new_tokens));
   }
@@ -156,6 +184,7 @@ absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest
   v1::Question question;
   question.add_images();  // an empty text beside an image is a question
   *question.mutable_turns() = request.turns();
+  for (v1::Turn& turn : *question.mutable_turns()) turn.clear_images();  // only texts are counted
   question.set_prompt(request.prompt());
   DIPTYCH_RETURN_IF_ERROR(CheckText(question));
   blip2::Config config = model.config;
@@ -164,12 +193,13 @@ absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest
     return blip2::BuildPrompt({.images = 1, .text = text, .turns = std::move(turns), .max_new_tokens = 0}, config,
                               *model.tokenizer);
   };
-  const std::vector<blip2::Turn> turns = ReadTurns(request.turns());
+  const std::vector<blip2::Turn> turns = ReadTurns(question.turns());
   v1::CountTokensResponse response;
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt last, count(request.prompt(), Tail(turns)));
   response.set_text_tokens(static_cast<int>(last.budget.text_tokens));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt alone, count("", {{true, "?"}}));
-  for (size_t i = 0; i + 2 < turns.size(); i += 2) {
+  const bool asks_alone = !turns.empty() && blip2::IsBlank(turns.back().text);
+  for (size_t i = 0; i + 2 < turns.size() && !asks_alone; i += 2) {
     DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt pair, count("", {turns[i], turns[i + 1], {true, "?"}}));
     response.add_history_pair_tokens(static_cast<int>(pair.budget.history_tokens));
     response.set_joint_tokens(static_cast<int>(pair.budget.text_tokens - alone.budget.text_tokens));

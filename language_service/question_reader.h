@@ -19,12 +19,13 @@ struct GenerateInput {
   blip2::Prompt prompt;
   blip2::GenerationOptions options;
   std::vector<ImageRequest> images;
+  int best_of = 1;
   int dense_patch_tokens = 0;
   bool relevance = false;  // is wanted
 };
 
-// Takes the images out of `question`. INVALID_ARGUMENT with reason and field, NOT_FOUND for another model's name,
-// OUT_OF_RANGE if the window is too short.
+// Takes the images out of `question`; those of turns that are left out are let go. INVALID_ARGUMENT with reason and
+// field, NOT_FOUND for another model's name, OUT_OF_RANGE if the window is too short.
 absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
                                            const QuestionLimits& limits);
 

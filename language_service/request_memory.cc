@@ -1,5 +1,7 @@
 #include "language_service/request_memory.h"
 
+#include "blip2/generation.h"
+
 namespace diptych::language {
 namespace {
 
@@ -29,6 +31,12 @@ int64_t BytesForRelevance(int64_t tokens, int64_t values, const blip2::Config& c
   return int64_t{4} * (pass + (1 + kCopies) * values);
 }
 
+int64_t BytesForPromptScores(int64_t tokens, int64_t top) {
+  // As numbers and as a message, of the first delta and of the answer each.
+  constexpr int64_t kNumbers = sizeof(blip2::ChosenToken), kMessage = 96;
+  return 2 * tokens * (1 + top) * (kNumbers + kCopies * kMessage);
+}
+
 int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& config) {
   const auto side = static_cast<int>(kMaxImageSize / config.vision.patch_size);
   ExpectedTokens largest;
@@ -37,7 +45,8 @@ int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& co
   return BytesForMessage(limits.MaxMessageBytes()) +
          kMaxImages * (BytesForVisualTokens(largest) + BytesForQueryAttention(largest, config)) +
          BytesForQueryTokens(kMaxImages, config) +
-         BytesForRelevance(config.text.max_position_embeddings, kMaxRelevanceValues, config);
+         BytesForRelevance(config.text.max_position_embeddings, kMaxRelevanceValues, config) +
+         BytesForPromptScores(config.text.max_position_embeddings, kMaxLogprobs);
 }
 
 }  // namespace diptych::language

@@ -22,6 +22,9 @@ int64_t BytesForQueryAttention(const ExpectedTokens& expected, const blip2::Conf
 // as a message.
 int64_t BytesForRelevance(int64_t tokens, int64_t values, const blip2::Config& config);
 
+// The scores of a prompt of so many tokens, with `top` of the most likely ones at each place.
+int64_t BytesForPromptScores(int64_t tokens, int64_t top);
+
 // The least bound with which every question within `limits` can be taken.
 int64_t LeastInflightBytes(const QuestionLimits& limits, const blip2::Config& config);
 

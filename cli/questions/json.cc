@@ -12,6 +12,7 @@ ordered_json AnswerJson(const std::string& image, const std::string& question, c
   ordered_json rest = ToJson(answer);
   rest.erase("text");
   if (answer.logprobs_size() == 0) rest.erase("logprobs");
+  if (answer.prompt_logprobs_size() == 0) rest.erase("prompt_logprobs");
   if (answer.relevance_size() == 0) rest.erase("relevance");
   line.update(rest);
   return line;

@@ -28,6 +28,22 @@ void QuestionOptions::AddTo(CLI::App& command) {
   command.add_option("--top_k", top_k_, "Sample among the k most likely tokens")->group(kGeneration);
   command.add_option("--top_p", top_p_, "Sample among the tokens that hold this probability")->group(kGeneration);
   command.add_option("--repetition_penalty", repetition_penalty_, "Over 1 avoids repetition")->group(kGeneration);
+  command.add_option("--presence_penalty", presence_penalty_, "Over 0 avoids tokens that came already")
+      ->group(kGeneration);
+  command.add_option("--frequency_penalty", frequency_penalty_, "Over 0 avoids tokens the more, the oftener they came")
+      ->group(kGeneration);
+  command
+      .add_option("--logit_bias", logit_bias_, "Token id and what its score is raised by; may be given several times")
+      ->group(kGeneration);
+  command.add_option("--min_p", min_p_, "Sample among tokens of at least this share of the best one's probability")
+      ->group(kGeneration);
+  command.add_option("--best_of", best_of_, "Sample so many answers and return the likeliest")->group(kGeneration);
+  command.add_flag("--ignore_eos", ignore_eos_, "Write on behind the end-of-sequence token")->group(kGeneration);
+  command.add_option("--stop_token_ids", stop_token_ids_, "Token ids that end the answer")->group(kGeneration);
+  command.add_flag("--cut_max_new_tokens", cut_max_new_tokens_, "Cut --max_new_tokens to what the window leaves")
+      ->group(kGeneration);
+  command.add_option("--prompt_logprobs", prompt_logprobs_, "Probabilities of the prompt's tokens, too (--json)")
+      ->group(kGeneration);
   command.add_option("--num_beams", num_beams_, "Beams of beam search")->group(kGeneration);
   command.add_option("--length_penalty", length_penalty_, "Over 0, beam search favours long answers")
       ->group(kGeneration);
@@ -50,6 +66,15 @@ void QuestionOptions::Apply(v1::Question& question) const {
   if (top_k_) generation.set_top_k(*top_k_);
   if (top_p_) generation.set_top_p(*top_p_);
   if (repetition_penalty_) generation.set_repetition_penalty(*repetition_penalty_);
+  if (presence_penalty_) generation.set_presence_penalty(*presence_penalty_);
+  if (frequency_penalty_) generation.set_frequency_penalty(*frequency_penalty_);
+  for (const auto& [id, bias] : logit_bias_) (*generation.mutable_logit_bias())[id] = bias;
+  if (min_p_) generation.set_min_p(*min_p_);
+  if (best_of_) generation.set_best_of(*best_of_);
+  generation.set_ignore_eos(ignore_eos_);
+  for (const int id : stop_token_ids_) generation.add_stop_token_ids(id);
+  generation.set_cut_max_new_tokens(cut_max_new_tokens_);
+  if (prompt_logprobs_) generation.set_prompt_logprobs(*prompt_logprobs_);
   if (num_beams_) generation.set_num_beams(*num_beams_);
   if (length_penalty_) generation.set_length_penalty(*length_penalty_);
   if (seed_) generation.set_seed(*seed_);

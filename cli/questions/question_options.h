@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "diptych/v1/inference.pb.h"
@@ -30,7 +31,12 @@ class QuestionOptions {
 
  private:
   std::optional<int> max_new_tokens_, min_new_tokens_, top_k_, num_beams_, logprobs_, image_size_, max_side_;
+  std::optional<int> best_of_, prompt_logprobs_;
   std::optional<double> temperature_, top_p_, repetition_penalty_, length_penalty_, token_merging_;
+  std::optional<double> presence_penalty_, frequency_penalty_, min_p_;
+  std::vector<std::pair<int, double>> logit_bias_;
+  std::vector<int> stop_token_ids_;
+  bool ignore_eos_ = false, cut_max_new_tokens_ = false;
   std::optional<uint64_t> seed_;
   std::vector<std::string> stop_;
   std::string model_;

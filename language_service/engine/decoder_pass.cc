@@ -57,7 +57,8 @@ at::Tensor Forward(Rows rows, const std::map<uint64_t, Sequence>& sequences, con
     decoder_rows.push_back({.embeddings = embeddings[i],
                             .past = rows[i].past,
                             .blocks = rows[i].blocks,
-                            .wants_logits = rows[i].wants_logits});
+                            .wants_logits = rows[i].wants_logits,
+                            .wants_all_logits = rows[i].scores});
   }
   return model.forward(decoder_rows, pool).to(at::kCPU);
 }
@@ -66,6 +67,15 @@ at::Tensor Forward(Rows rows, const std::map<uint64_t, Sequence>& sequences, con
 void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector<PassResult>& results) {
   int64_t begin = 0;
   for (const Rows& rows : requests) {
+    if (rows[0].scores) {  // a prompt, which is one row
+      const at::Tensor scored = logits.narrow(0, begin, rows[0].tokens);
+      results.push_back({.id = rows[0].id,
+                         .logits = rows[0].wants_logits ? scored.narrow(0, rows[0].tokens - 1, 1) : at::Tensor(),
+                         .scored = scored,
+                         .past = rows[0].past});
+      begin += rows[0].tokens;
+      continue;
+    }
     const auto count = std::count_if(rows.begin(), rows.end(), [](const PlannedRow& row) { return row.wants_logits; });
     results.push_back({.id = rows[0].id, .logits = count > 0 ? logits.narrow(0, begin, count) : at::Tensor()});
     begin += count;

@@ -21,6 +21,8 @@ namespace diptych::language {
 struct PassResult {
   uint64_t id = 0;
   absl::StatusOr<at::Tensor> logits;
+  at::Tensor scored = {};  // logits [T, V] of all tokens of a row that scores, undefined otherwise
+  int64_t past = 0;        // of that row
 };
 
 // Copies the plan's blocks, then runs its rows together. If that fails, runs the requests one by one, so that only

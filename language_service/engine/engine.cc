@@ -11,7 +11,6 @@
 
 #include "common/catch_exceptions.h"
 #include "common/status.h"
-#include "language_service/engine/decoder_pass.h"
 #include "language_service/engine/projection.h"
 #include "language_service/engine/relevance.h"
 
@@ -186,22 +185,30 @@ bool LanguageEngine::RunPlan(const StepPlan& plan) {
   bool sound = true;
   for (const PassResult& result : results) sound = sound && result.logits.ok();
   if (sound) scheduler_.ObservePass(tokens, end - begin);
-  for (const PassResult& result : results) Advance(result.id, result.logits, end);
+  for (const PassResult& result : results) Advance(result, end);
   PublishStats();
   return true;
 }
 
-void LanguageEngine::Advance(uint64_t id, const absl::StatusOr<at::Tensor>& logits, SteadyTime now) {
+void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
+  const uint64_t id = result.id;
+  const absl::StatusOr<at::Tensor>& logits = result.logits;
   if (!logits.ok()) return Retire(id, logits.status());
   Sequence& sequence = sequences_.at(id);
   scheduler_.Computed(id);
+  if (result.scored.defined()) {
+    const absl::Status status =
+        CatchExceptions("prefill", [&] { return sequence.ScorePrompt(result.past, result.scored); });
+    if (!status.ok()) return Retire(id, status);
+    now = SteadyClock::now();
+  }
   if (!logits->defined()) return sequence.EndChunk(now);
   const int64_t before = sequence.answer_tokens();
   const absl::Status status = CatchExceptions("decode", [&] { return sequence.Accept(*logits); });
   if (!status.ok()) return Retire(id, status);
   stats_.generated_tokens += sequence.answer_tokens() - before;
   if (sequence.has_beams() && !sequence.finished()) return scheduler_.Fork(id, sequence.parents());
-  scheduler_.Append(id, sequence.last_token());
+  if (sequence.answer_tokens() > before) scheduler_.Append(id, sequence.last_token());
   if (sequence.finished()) Finish(id);
 }
 

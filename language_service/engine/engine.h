@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "blip2/kv_pool.h"
+#include "language_service/engine/decoder_pass.h"
 #include "language_service/engine/engine_inbox.h"
 #include "language_service/engine/engine_options.h"
 #include "language_service/engine/engine_stats.h"
@@ -58,7 +59,7 @@ class LanguageEngine {
   absl::Status Watch(uint64_t id, const Sequence& sequence, SteadyTime now);
   // One pass over what is planned. False if that is nothing.
   bool RunPlan(const StepPlan& plan);
-  void Advance(uint64_t id, const absl::StatusOr<at::Tensor>& logits, SteadyTime now);
+  void Advance(const PassResult& result, SteadyTime now);
   // The answer is whole: retires it, or lets it wait for its relevance.
   void Finish(uint64_t id);
   // Where one answer that waits for it looked: a pass of the decoder. False if none waits.

@@ -32,33 +32,33 @@ absl::Status Scheduler::Add(ScheduledRequest request) {
 StepPlan Scheduler::Plan(SteadyTime now) {
   StepPlan plan;
   for (auto& [id, entry] : entries_) entry.planned = 0;
-  int64_t budget = options_.max_batched_tokens;
+  Budget budget{.tokens = options_.max_batched_tokens};
   PlanDecodes(plan, budget);
   PlanPrefills(plan, budget);
   Admit(now, plan, budget);
   return plan;
 }
 
-void Scheduler::PlanDecodes(StepPlan& plan, int64_t& budget) {
+void Scheduler::PlanDecodes(StepPlan& plan, Budget& budget) {
   for (auto& [id, entry] : entries_) {
     if (entry.state != State::kRunning || entry.length - entry.computed != 1) continue;
     if (PrepareDecode(entry, plan)) AddRows(entry, 1, plan, budget);
   }
 }
 
-void Scheduler::PlanPrefills(StepPlan& plan, int64_t& budget) {
+void Scheduler::PlanPrefills(StepPlan& plan, Budget& budget) {
   for (auto& [id, entry] : entries_) {
-    const int64_t left = entry.length - entry.computed;
-    if (entry.state == State::kRunning && left > 1 && budget > 0) AddRows(entry, std::min(left, budget), plan, budget);
+    if (entry.state != State::kRunning || entry.length - entry.computed <= 1) continue;
+    if (const int64_t tokens = NextChunk(entry, budget); tokens > 0) AddRows(entry, tokens, plan, budget);
   }
 }
 
 // Strictly in the order of arrival, but for requests that wait for another's prefix.
-void Scheduler::Admit(SteadyTime now, StepPlan& plan, int64_t& budget) {
+void Scheduler::Admit(SteadyTime now, StepPlan& plan, Budget& budget) {
   for (auto& [id, entry] : entries_) {
     if (entry.state != State::kWaiting) continue;
     const bool full = running_sequences_ > 0 && running_sequences_ + entry.request.beams > options_.max_batch;
-    if (budget <= 0 || full) return;
+    if (NextChunk(entry, budget) <= 0 || full) return;
     Prefix prefix = FindPrefix(entry);
     if (TooLate(entry, prefix, now)) {
       plan.too_late.push_back(id);
@@ -67,11 +67,20 @@ void Scheduler::Admit(SteadyTime now, StepPlan& plan, int64_t& budget) {
     if (prefix.pending) continue;
     if (!Fits(entry, prefix)) return;
     Start(entry, std::move(prefix));
-    AddRows(entry, std::min(entry.length - entry.computed, budget), plan, budget);
+    AddRows(entry, NextChunk(entry, budget), plan, budget);
   }
 }
 
-void Scheduler::AddRows(Entry& entry, int64_t tokens, StepPlan& plan, int64_t& budget) {
+bool Scheduler::Scores(const Entry& entry) {
+  return entry.request.scores_prompt && entry.length == static_cast<int64_t>(entry.request.prompt.size());
+}
+
+int64_t Scheduler::NextChunk(const Entry& entry, const Budget& budget) {
+  const int64_t tokens = std::min(entry.length - entry.computed, budget.tokens);
+  return Scores(entry) ? std::min(tokens, budget.scored) : tokens;
+}
+
+void Scheduler::AddRows(Entry& entry, int64_t tokens, StepPlan& plan, Budget& budget) {
   entry.planned = tokens;
   for (size_t beam = 0; beam < entry.tables.size(); ++beam) {
     plan.rows.push_back({.id = entry.request.id,
@@ -79,13 +88,16 @@ void Scheduler::AddRows(Entry& entry, int64_t tokens, StepPlan& plan, int64_t& b
                          .past = entry.computed,
                          .tokens = tokens,
                          .wants_logits = entry.computed + tokens == entry.length,
+                         .scores = Scores(entry),
                          .blocks = entry.tables[beam]});
-    budget -= tokens;
+    budget.tokens -= tokens;
+    if (Scores(entry)) budget.scored -= tokens;
   }
 }
 
 Scheduler::Prefix Scheduler::FindPrefix(const Entry& entry) const {
   Prefix prefix;
+  if (Scores(entry)) return prefix;
   // The last token is computed in any case: its logits are what the request is here for.
   const auto most = static_cast<size_t>((entry.length - 1) / options_.block_tokens);
   for (const KvBlockKey& key : entry.chain.keys().first(std::min(most, entry.chain.keys().size()))) {

@@ -31,6 +31,7 @@ struct ScheduledRequest {
   std::vector<std::string> image_keys = {};  // of the images at its front
   int64_t max_new_tokens = 1;
   int beams = 1;
+  bool scores_prompt = false;  // the logits of all its places are wanted, so none is taken from the cache
   SteadyTime deadline = SteadyTime::max();
 };
 
@@ -41,8 +42,13 @@ struct PlannedRow {
   int64_t past = 0;
   int64_t tokens = 0;
   bool wants_logits = false;             // the row ends with the sequence's last token
+  bool scores = false;                   // logits of all its tokens are wanted
   std::span<const int32_t> blocks = {};  // enough for past + tokens; valid until the scheduler is changed
 };
+
+// The most tokens of one pass whose logits are wanted though another follows in the prompt: a row of logits is as wide
+// as the vocabulary.
+inline constexpr int64_t kMaxScoredTokens = 256;
 
 struct BlockCopy {
   int32_t from = 0;
@@ -119,10 +125,20 @@ class Scheduler {
     bool pending = false;  // another request computes the block that comes next
   };
 
-  void PlanDecodes(StepPlan& plan, int64_t& budget);
-  void PlanPrefills(StepPlan& plan, int64_t& budget);
-  void Admit(SteadyTime now, StepPlan& plan, int64_t& budget);
-  void AddRows(Entry& entry, int64_t tokens, StepPlan& plan, int64_t& budget);
+  // What a pass may still take.
+  struct Budget {
+    int64_t tokens = 0;
+    int64_t scored = kMaxScoredTokens;
+  };
+
+  void PlanDecodes(StepPlan& plan, Budget& budget);
+  void PlanPrefills(StepPlan& plan, Budget& budget);
+  void Admit(SteadyTime now, StepPlan& plan, Budget& budget);
+  void AddRows(Entry& entry, int64_t tokens, StepPlan& plan, Budget& budget);
+  // Its tokens that are not computed yet, as far as `budget` reaches.
+  static int64_t NextChunk(const Entry& entry, const Budget& budget);
+  // Its prompt was not scored to its end yet.
+  static bool Scores(const Entry& entry);
 
   Prefix FindPrefix(const Entry& entry) const;
   bool TooLate(const Entry& entry, const Prefix& prefix, SteadyTime now) const;

@@ -3,19 +3,22 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "blip2/token_scores.h"
 #include "common/status.h"
 
 namespace diptych::language {
+
 Sequence::Sequence(GenerateWork work, const ServedLanguageModel& model)
-    : model_(model),
-      work_(std::move(work)),
-      selector_(work_.options, model.config.text.eos_token_ids),
+    : work_(std::move(work)),
+      ending_tokens_(blip2::EndingTokens(work_.options, model.config.text.eos_token_ids)),
+      selector_(work_.options, ending_tokens_),
       text_(*model.tokenizer, work_.options.stop),
       context_(work_.prompt.ids) {
   if (work_.options.num_beams > 1) {
-    beams_.emplace(work_.options, model.config.text.eos_token_ids, work_.prompt.ids);
+    beams_.emplace(work_.options, ending_tokens_, work_.prompt.ids);
   }
 }
 
@@ -24,6 +27,7 @@ ScheduledRequest Sequence::ToScheduled(uint64_t id) const {
                            .prompt = work_.prompt.ids,
                            .max_new_tokens = work_.options.max_new_tokens,
                            .beams = static_cast<int>(work_.options.num_beams),
+                           .scores_prompt = work_.options.prompt_logprobs.has_value(),
                            .deadline = work_.watch->deadline()};
   for (const auto& image : work_.images) request.image_keys.push_back(image->key);
   return request;
@@ -63,8 +67,32 @@ void Sequence::EndChunk(SteadyTime now) {
   work_.clock.Lap(stage(), now);
 }
 
+absl::Status Sequence::ScorePrompt(int64_t past, const at::Tensor& logits) {
+  const std::vector<int64_t>& ids = work_.prompt.ids;
+  const int64_t images = work_.prompt.budget.image_tokens;
+  if (images == 0 && prompt_scores_.empty()) prompt_scores_.push_back({.id = ids[0]});
+  const int64_t known = images + static_cast<int64_t>(prompt_scores_.size());  // the first token without a score
+  const int64_t from = std::max(past, known - 1);
+  const int64_t to = std::min(past + logits.size(0), prompt_tokens() - 1);
+  if (from >= to) return absl::OkStatus();
+  DIPTYCH_ASSIGN_OR_RETURN(
+      std::vector<blip2::ChosenToken> scores,
+      blip2::ScoreTokens(logits.narrow(0, from - past, to - from), std::span(ids).subspan(from + 1, to - from),
+                         *work_.options.prompt_logprobs));
+  std::move(scores.begin(), scores.end(), std::back_inserter(prompt_scores_));
+  return absl::OkStatus();
+}
+
 absl::Status Sequence::Accept(const at::Tensor& logits) {
+  if (work_.options.max_new_tokens == 0) return AcceptNothing();
   return beams_ ? AcceptBeams(logits) : AcceptToken(logits);
+}
+
+absl::Status Sequence::AcceptNothing() {
+  work_.clock.Lap(stage(), SteadyClock::now());
+  finish_reason_ = v1::FINISH_REASON_LENGTH;
+  Show({});
+  return absl::OkStatus();
 }
 
 absl::Status Sequence::AcceptToken(const at::Tensor& logits) {
@@ -94,7 +122,7 @@ absl::Status Sequence::AcceptBeams(const at::Tensor& logits) {
 
 void Sequence::Take(blip2::ChosenToken token, TokenDelta& delta) {
   context_.push_back(token.id);
-  delta.text += text_.Push(token.id);
+  if (!IsStopToken(token.id)) delta.text += text_.Push(token.id);
   tokens_.push_back(token);
   delta.tokens.push_back(std::move(token));
   finish_reason_ = StopAfter(context_.back());
@@ -103,15 +131,22 @@ void Sequence::Take(blip2::ChosenToken token, TokenDelta& delta) {
 
 void Sequence::Show(TokenDelta delta) {
   const SteadyTime now = SteadyClock::now();
+  if (!std::exchange(shown_, true)) delta.prompt_scores = prompt_scores_;
   if (!first_text_ && (finished() || !delta.text.empty())) first_text_ = now;
   work_.stream->Push(std::move(delta));
   work_.clock.Lap(Stage::kDetokenize, SteadyClock::now());
 }
 
+bool Sequence::IsStopToken(int64_t token) const {
+  const auto& stops = work_.options.stop_token_ids;
+  return std::find(stops.begin(), stops.end(), token) != stops.end();
+}
+
 v1::FinishReason Sequence::StopAfter(int64_t token) const {
-  const auto& ends = model_.config.text.eos_token_ids;
   if (text_.stop_string_found()) return v1::FINISH_REASON_STOP_STRING;
-  if (std::find(ends.begin(), ends.end(), token) != ends.end()) return v1::FINISH_REASON_STOP;
+  if (std::find(ending_tokens_.begin(), ending_tokens_.end(), token) != ending_tokens_.end()) {
+    return v1::FINISH_REASON_STOP;
+  }
   const bool enough = static_cast<int64_t>(tokens_.size()) >= work_.options.max_new_tokens;
   const bool window_full = static_cast<int64_t>(context_.size()) >= work_.prompt.budget.window;
   if (enough || window_full) return v1::FINISH_REASON_LENGTH;
@@ -125,6 +160,7 @@ GenerateResult Sequence::TakeResult(int64_t cached_tokens) {
   const auto later_tokens = static_cast<double>(tokens_.size()) - 1;
   const double decode_seconds = ToSeconds(work_.clock.spent(Stage::kDecode));
   result.tokens = std::move(tokens_);
+  result.prompt_scores = std::move(prompt_scores_);
   result.timings = work_.clock.ToProto(SteadyClock::now());
   *result.timings.mutable_time_to_first_token() = ToProtoDuration(*first_text_ - work_.clock.start());
   result.timings.mutable_cache_hits()->set_kv_prefix(static_cast<int32_t>(cached_tokens));

@@ -39,6 +39,9 @@ class Sequence {
   void BeginPass(SteadyTime now);
   // It ended without logits for this sequence.
   void EndChunk(SteadyTime now);
+  // The logits [T, V] of the prompt's places [past, past + T) are there, where they were asked for. Places that were
+  // there before are passed over.
+  absl::Status ScorePrompt(int64_t past, const at::Tensor& logits);
   // Its logits are there, [1, V] or those of all beams [beams, V]: chooses what follows.
   absl::Status Accept(const at::Tensor& logits);
 
@@ -62,24 +65,30 @@ class Sequence {
   GenerateResult TakeResult(int64_t cached_tokens);
 
  private:
+  // No token is wanted: the answer is whole.
+  absl::Status AcceptNothing();
   absl::Status AcceptToken(const at::Tensor& logits);
   absl::Status AcceptBeams(const at::Tensor& logits);
   // Adds one token to the answer; the text that became complete goes to `delta`.
   void Take(blip2::ChosenToken token, TokenDelta& delta);
   void Show(TokenDelta delta);
+  // It ends the answer and stands for nothing in its text.
+  bool IsStopToken(int64_t token) const;
   v1::FinishReason StopAfter(int64_t token) const;
   Stage stage() const { return passes_ == 0 ? Stage::kPrefill : Stage::kDecode; }
 
-  const ServedLanguageModel& model_;
   GenerateWork work_;
+  const std::vector<int64_t> ending_tokens_;
   blip2::TokenSelector selector_;
   std::optional<blip2::BeamSearch> beams_;  // instead of selector_ if there are several
   blip2::BeamSearch::Step beam_step_;       // the last one; empty before the first
   AnswerText text_;
   std::vector<int64_t> context_;            // prompt and generated ids
   std::vector<blip2::ChosenToken> tokens_;  // of the answer; with beams only at the end
-  int64_t passes_ = 0;                      // that gave logits
+  std::vector<blip2::ChosenToken> prompt_scores_;
+  int64_t passes_ = 0;  // that gave logits
   bool started_ = false;
+  bool shown_ = false;  // something of the answer
   v1::FinishReason finish_reason_ = v1::FINISH_REASON_UNSPECIFIED;
   std::optional<SteadyTime> first_text_;
 };

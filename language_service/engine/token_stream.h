@@ -20,6 +20,7 @@ namespace diptych::language {
 struct TokenDelta {
   std::string text;
   std::vector<blip2::ChosenToken> tokens;
+  std::vector<blip2::ChosenToken> prompt_scores = {};  // all, with the first delta, if they were asked for
 };
 
 // The patches that the tokens of an answer looked at.
@@ -36,6 +37,9 @@ struct GenerateResult {
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
   v1::StageTimings timings;                  // cache hits of the KV cache included
   std::optional<AnswerRelevance> relevance;  // if it was asked for
+  // Of the prompt's tokens that stand for text, 0 for one that follows nothing; empty if they were not asked for.
+  std::vector<blip2::ChosenToken> prompt_scores = {};
+  int64_t discarded_tokens = 0;  // of answers that were generated and not chosen
 };
 
 // The reader gets one thing at a time: deltas that come while it is busy are joined into one. What waits is

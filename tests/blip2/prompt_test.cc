@@ -164,6 +164,116 @@ TEST_F(PromptTest, FillsTheWindowToTheLastToken) {
   EXPECT_FALSE(Build({.images = 1, .text = "the cat", .turns = {}, .max_new_tokens = 6}).ok());
 }
 
+// An image without words, answered by its caption.
+TEST_F(PromptTest, ACaptionLeavesItsAnswerInTheConversation) {
+  const std::vector<Turn> turns = {{true, " ", 1}, {false, "a red circle"}, {true, "what color is it?"}};
+  EXPECT_EQ(FormatTurns(turns), "a red circle. Question: what color is it? Answer:");
+  EXPECT_EQ(FormatTurns({{true, "why?"}, {false, "so"}, {true, ""}, {false, "a cat"}, {true, "how?"}}),
+            "Question: why? Answer: so. a cat. Question: how? Answer:");
+  EXPECT_EQ(FormatTurns({{true, ""}, {false, ""}, {true, "how?"}}), "Question: how? Answer:");
+  for (const std::vector<Turn>& talk : {turns,
+                                        {{true, "why?"}, {false, "so"}, {true, "", 1}, {false, "'s 1"}, {true, "how?"}},
+                                        {{true, "", 1}, {false, ""}, {true, "how?"}}}) {
+    const auto prompt = Build({.images = 1, .turns = talk});
+    ASSERT_TRUE(prompt.ok()) << prompt.status();
+    std::vector<int64_t> expected(4, kImage);
+    expected.push_back(kBos);
+    for (const int64_t id : tokenizer_.Encode(FormatTurns(talk))) expected.push_back(id);
+    EXPECT_EQ(prompt->ids, expected);
+    EXPECT_EQ(prompt->budget.turns_dropped, 0);
+  }
+}
+
+TEST_F(PromptTest, ACaptionAtTheEndIsAskedAlone) {
+  const auto prompt = Build({.images = 2, .turns = {{true, "why?", 1}, {false, "so"}, {true, "\n", 1}}});
+  ASSERT_TRUE(prompt.ok()) << prompt.status();
+  EXPECT_THAT(prompt->ids, ElementsAre(kImage, kImage, kImage, kImage, kBos));
+  EXPECT_EQ(prompt->images_dropped, 1);
+  EXPECT_EQ(prompt->budget.turns_dropped, 2);
+  EXPECT_EQ(prompt->budget.text_tokens, 1);
+}
+
+TEST_F(PromptTest, WhiteSpaceBesideAnImageAsksForTheCaption) {
+  const auto prompt = Build({.images = 1, .text = " \n"});
+  ASSERT_TRUE(prompt.ok()) << prompt.status();
+  EXPECT_THAT(prompt->ids, ElementsAre(kImage, kImage, kImage, kImage, kBos));
+}
+
+TEST_F(PromptTest, TheOldestImagesGoWithTheirTurnsWhenTheyDoNotFit) {
+  const std::vector<Turn> turns = {{true, "one?", 2}, {false, "a"}, {true, "two?", 1}, {false, "b"},
+                                   {true, "three?"},  {false, "c"}, {true, "four?", 1}};
+  for (int64_t window = 1; window <= 60; ++window) {
+    config_.text.max_position_embeddings = window;
+    const auto prompt = Build({.images = 4, .turns = turns, .max_new_tokens = 3});
+    if (!prompt.ok()) {
+      EXPECT_EQ(ReasonOf(prompt.status()), reason::kContextLengthExceeded);
+      continue;
+    }
+    const PromptBudget& budget = prompt->budget;
+    EXPECT_EQ(std::count(prompt->ids.begin(), prompt->ids.end(), kImage), 4 * (4 - prompt->images_dropped));
+    EXPECT_EQ(budget.image_tokens, 4 * (4 - prompt->images_dropped));
+    EXPECT_LE(static_cast<int64_t>(prompt->ids.size()) + 3, window);
+    // 2 with the first exchange, 3 with the second.
+    EXPECT_THAT(prompt->images_dropped, ::testing::AnyOf(0, 2, 3));
+    if (prompt->images_dropped > 0) EXPECT_GE(budget.turns_dropped, prompt->images_dropped == 2 ? 2 : 4);
+    const std::vector<Turn> kept(turns.begin() + budget.turns_dropped, turns.end());
+    const std::vector<int64_t> text(prompt->ids.begin() + budget.image_tokens + 1, prompt->ids.end());
+    EXPECT_EQ(text, tokenizer_.Encode(FormatTurns(kept)));
+  }
+  config_.text.max_position_embeddings =
+      4 + 1 + static_cast<int64_t>(tokenizer_.Encode(FormatTurns({turns.back()})).size()) + 3;
+  const auto least = Build({.images = 4, .turns = turns, .max_new_tokens = 3});
+  ASSERT_TRUE(least.ok()) << least.status();
+  EXPECT_EQ(least->images_dropped, 3);
+  EXPECT_EQ(least->budget.turns_dropped, 6);
+}
+
+TEST_F(PromptTest, ImagesOfTheWholeConversationAndOfOneQuestionStay) {
+  config_.text.max_position_embeddings = 14;
+  EXPECT_EQ(ReasonOf(Build({.images = 4, .turns = {{true, "a?"}, {false, "b"}, {true, "c?"}}}).status()),
+            reason::kContextLengthExceeded);
+  EXPECT_EQ(ReasonOf(Build({.images = 4, .turns = {{true, "a?", 4}}}).status()), reason::kContextLengthExceeded);
+}
+
+TEST_F(PromptTest, TheAnswerIsCutToWhatTheWindowLeaves) {
+  const int64_t text = 1 + static_cast<int64_t>(tokenizer_.Encode("the cat").size());
+  const auto cut = Build({.images = 1, .text = "the cat", .max_new_tokens = 4096, .cut_max_new_tokens = true});
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(cut->budget.reserved_output, 200 - 4 - text);
+  const auto whole = Build({.images = 1, .text = "the cat", .max_new_tokens = 7, .cut_max_new_tokens = true});
+  EXPECT_EQ(whole->budget.reserved_output, 7);
+  config_.text.max_position_embeddings = 4 + text;
+  EXPECT_EQ(ReasonOf(Build({.images = 1, .text = "the cat", .cut_max_new_tokens = true}).status()),
+            reason::kContextLengthExceeded)
+      << "not even one token is left";
+}
+
+TEST_F(PromptTest, AQuarterOfTheWindowIsLeftForAnAnswerThatIsCut) {
+  const auto prompt = Build({.images = 1, .turns = Talk(20), .max_new_tokens = 4096, .cut_max_new_tokens = true});
+  ASSERT_TRUE(prompt.ok()) << prompt.status();
+  EXPECT_GE(prompt->budget.reserved_output, 50);
+  EXPECT_GT(prompt->budget.history_tokens, 0);
+  EXPECT_GT(prompt->budget.turns_dropped, 0);
+}
+
+TEST_F(PromptTest, TokenIdsAreTakenAsTheyAre) {
+  const auto prompt = Build({.images = 1, .ids = {kBos, 7, 7}});
+  ASSERT_TRUE(prompt.ok()) << prompt.status();
+  EXPECT_THAT(prompt->ids, ElementsAre(kImage, kImage, kImage, kImage, kBos, 7, 7));
+  EXPECT_EQ(prompt->budget.text_tokens, 3);
+  for (const int64_t id : {int64_t{-1}, kImage, config_.text.vocab_size}) {
+    ExpectRefused({.ids = {1, id}}, reason::kOptionRange, "prompt_token_ids");
+  }
+  ExpectRefused({.text = "a", .ids = {1}}, reason::kQuestionForm, "prompt");
+}
+
+TEST_F(PromptTest, TurnsNameAllImagesOrNone) {
+  ExpectRefused({.images = 2, .turns = {{true, "a", 1}}}, reason::kQuestionForm, "turns");
+  ExpectRefused({.images = 1, .turns = {{true, "a"}, {false, "b", 1}, {true, "c"}}}, reason::kQuestionForm, "turns");
+  ExpectRefused({.images = 1, .turns = {{true, "a", 2}, {false, "b"}, {true, "c", -1}}}, reason::kQuestionForm,
+                "turns");
+}
+
 TEST_F(PromptTest, RefusesWhatDoesNotFitTogether) {
   ExpectRefused({.images = 0, .text = ""}, reason::kQuestionForm, "prompt");
   ExpectRefused({.images = 0, .text = "a", .turns = Talk(0)}, reason::kQuestionForm, "prompt");

@@ -5,7 +5,10 @@
 
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <vector>
+
+#include "tests/testing/paths.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -64,6 +67,24 @@ TEST(SamplingDistributionTest, IsTransformers) {
     ASSERT_EQ(Ids(tokens), Ids(c.expected)) << c.temperature << " " << c.top_k << " " << c.top_p;
     for (size_t i = 0; i < tokens.size(); ++i) {
       EXPECT_NEAR(tokens[i].probability, c.expected[i].probability, 1e-6) << c.expected[i].id;
+    }
+  }
+}
+
+TEST(SamplingDistributionTest, MinPIsTransformers) {
+  const auto golden = nlohmann::json::parse(testing::ReadRepositoryFile("tests/goldens/options/golden.json"));
+  for (const auto& example : golden["distributions"]) {
+    const auto& given = example["options"];
+    const GenerationOptions options = {.temperature = given.value("temperature", 1.0),
+                                       .top_k = given.value("top_k", 0),
+                                       .top_p = given.value("top_p", 1.0),
+                                       .min_p = given["min_p"]};
+    std::vector<double> probabilities(example["scores"].size());
+    for (const TokenProbability& token : SamplingDistribution(example["scores"].get<std::vector<float>>(), options)) {
+      probabilities[static_cast<size_t>(token.id)] = token.probability;
+    }
+    for (size_t id = 0; id < probabilities.size(); ++id) {
+      EXPECT_NEAR(probabilities[id], example["probabilities"][id].get<double>(), 1e-6) << given.dump() << " " << id;
     }
   }
 }

@@ -146,6 +146,27 @@ TEST_F(AskCommandTest, OptionsReachTheServerUnderTheirNames) {
                                 "0.9",
                                 "--repetition_penalty",
                                 "1.1",
+                                "--presence_penalty",
+                                "0.5",
+                                "--frequency_penalty",
+                                "-1",
+                                "--logit_bias",
+                                "5",
+                                "-100",
+                                "--logit_bias",
+                                "6",
+                                "2.5",
+                                "--min_p",
+                                "0.1",
+                                "--best_of",
+                                "3",
+                                "--ignore_eos",
+                                "--stop_token_ids",
+                                "4",
+                                "9",
+                                "--cut_max_new_tokens",
+                                "--prompt_logprobs",
+                                "0",
                                 "--num_beams",
                                 "1",
                                 "--length_penalty",
@@ -174,6 +195,16 @@ TEST_F(AskCommandTest, OptionsReachTheServerUnderTheirNames) {
   EXPECT_EQ(generation.top_k(), 3);
   EXPECT_EQ(generation.top_p(), 0.9);
   EXPECT_EQ(generation.repetition_penalty(), 1.1);
+  EXPECT_EQ(generation.presence_penalty(), 0.5);
+  EXPECT_EQ(generation.frequency_penalty(), -1);
+  EXPECT_EQ(generation.logit_bias().at(5), -100);
+  EXPECT_EQ(generation.logit_bias().at(6), 2.5);
+  EXPECT_EQ(generation.min_p(), 0.1);
+  EXPECT_EQ(generation.best_of(), 3);
+  EXPECT_TRUE(generation.ignore_eos());
+  EXPECT_EQ(generation.stop_token_ids_size(), 2);
+  EXPECT_TRUE(generation.cut_max_new_tokens());
+  EXPECT_TRUE(generation.has_prompt_logprobs());
   EXPECT_EQ(generation.num_beams(), 1);
   EXPECT_EQ(generation.length_penalty(), -0.5);
   EXPECT_EQ(generation.seed(), UINT64_MAX);

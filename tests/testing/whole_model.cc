@@ -145,14 +145,14 @@ absl::Status WholeModel::Write(const Question& question, const at::Tensor& embed
 absl::Status WholeModel::WriteTokenByToken(const blip2::GenerationOptions& options, at::Tensor logits,
                                            blip2::KvPool& pool, Answer& answer) const {
   const std::vector<int32_t> blocks = FirstBlocks(pool.blocks);
-  const std::vector<int64_t>& eos = config_.text.eos_token_ids;
-  blip2::TokenSelector selector(options, eos);
+  const std::vector<int64_t> ends = blip2::EndingTokens(options, config_.text.eos_token_ids);
+  blip2::TokenSelector selector(options, ends);
   std::vector<int64_t> context = answer.prompt_ids;
   while (true) {
     const auto generated = static_cast<int64_t>(answer.token_ids.size());
     DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenToken chosen, selector.Choose(logits[0], context, generated));
     answer.token_ids.push_back(chosen.id);
-    if (std::find(eos.begin(), eos.end(), chosen.id) != eos.end() || generated + 1 >= options.max_new_tokens) break;
+    if (std::find(ends.begin(), ends.end(), chosen.id) != ends.end() || generated + 1 >= options.max_new_tokens) break;
     const blip2::DecoderRow row{.embeddings = decoder_.Embed({&chosen.id, 1})[0],
                                 .past = static_cast<int64_t>(context.size()),
                                 .blocks = blocks,
@@ -166,7 +166,7 @@ absl::Status WholeModel::WriteTokenByToken(const blip2::GenerationOptions& optio
 // logits [1, V] of the prompt, which lies in the first blocks of one token each.
 absl::Status WholeModel::WriteWithBeams(const blip2::GenerationOptions& options, at::Tensor logits, blip2::KvPool& pool,
                                         Answer& answer) const {
-  blip2::BeamSearch search(options, config_.text.eos_token_ids, answer.prompt_ids);
+  blip2::BeamSearch search(options, blip2::EndingTokens(options, config_.text.eos_token_ids), answer.prompt_ids);
   std::vector<std::vector<int32_t>> tables = {FirstBlocks(static_cast<int64_t>(answer.prompt_ids.size()))};
   auto next_block = static_cast<int32_t>(tables[0].size());
   while (true) {

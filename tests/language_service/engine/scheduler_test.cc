@@ -136,6 +136,29 @@ std::map<uint64_t, int64_t> TokensOf(const std::vector<PlannedRow>& rows) {
   return tokens;
 }
 
+TEST(SchedulerTest, APromptThatIsScoredIsComputedWholeInBoundedPieces) {
+  Scheduler scheduler({.blocks = 400, .block_tokens = 4, .max_batched_tokens = 1000});
+  const std::vector<int64_t> prompt = Prompt(600, 1);
+  for (uint64_t id = 1; id <= 2; ++id) {  // the second finds all of it in the cache, and has no use for it
+    ASSERT_TRUE(scheduler.Add({.id = id, .prompt = prompt, .scores_prompt = true}).ok());
+    for (const int64_t tokens : {kMaxScoredTokens, kMaxScoredTokens, 600 - 2 * kMaxScoredTokens}) {
+      const StepPlan plan = scheduler.Plan(kStart);
+      ASSERT_EQ(plan.rows.size(), 1u);
+      EXPECT_TRUE(plan.rows[0].scores);
+      EXPECT_EQ(plan.rows[0].tokens, tokens);
+      scheduler.Computed(id);
+    }
+    scheduler.Append(id, 5);
+    EXPECT_EQ(scheduler.cached_tokens(id), 0);
+    const StepPlan decode = scheduler.Plan(kStart);
+    ASSERT_EQ(decode.rows.size(), 1u);
+    EXPECT_FALSE(decode.rows[0].scores) << "what is generated is not scored";
+    scheduler.Remove(id);
+  }
+  ASSERT_TRUE(scheduler.Add({.id = 3, .prompt = prompt}).ok());
+  EXPECT_EQ(scheduler.Plan(kStart).rows[0].past, 596) << "others find what was computed";
+}
+
 TEST(SchedulerTest, APassHoldsOneTokenOfEachSequenceThatDecodesAndPromptsUpToTheBudget) {
   Puppet puppet(Small());
   const uint64_t first = puppet.Add(Prompt(6, 1), 10);
