@@ -10,6 +10,7 @@
 #include "common/metadata.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "gateway/old_turns.h"
 #include "gateway/request_id.h"
 
 namespace diptych::gateway {
@@ -37,12 +38,14 @@ absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Mess
 
 void AskCall::Begin(v1::Question question) {
   if (question.request_id().empty()) question.set_request_id(NewRequestId());
+  turns_dropped_ = LeaveOutOldTurns(question, environment_.admission->limits());
   admitted_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
     if (!entered.ok()) return OnEnd(entered.status());
     request_id_ = entered->request_id();  // checked by now, so that it may be logged
     AddTrailingMetadata(*context_, "request-id", request_id_);
     v1::GenerateRequest request;
     *request.mutable_question() = *std::move(entered);
+    request.set_turns_dropped(turns_dropped_);
     Start(std::move(request));
   });
 }

@@ -56,6 +56,7 @@ class AskCall : protected LanguageStream {
   std::string request_id_;
   absl::StatusCode outcome_ = absl::StatusCode::kOk;
   AdmittedCall admitted_;
+  int turns_dropped_ = 0;    // before the question was let in
   int64_t used_tokens_ = 0;  // as far as is known before the end
 };
 

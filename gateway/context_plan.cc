@@ -28,9 +28,9 @@ struct TextCost {
   int turns_dropped = 0;
 };
 
-// Keeps as many of the newest pairs as fit into `room` beside the last turn.
-TextCost FitText(const v1::CountTokensResponse& text, int64_t room) {
-  TextCost cost{.text = text.text_tokens(), .turns_dropped = 2 * text.history_pair_tokens_size()};
+// Keeps as many of the newest pairs as fit into `room` beside the last turn, of `earlier_turns` before it.
+TextCost FitText(const v1::CountTokensResponse& text, int earlier_turns, int64_t room) {
+  TextCost cost{.text = text.text_tokens(), .turns_dropped = earlier_turns};
   int64_t total = cost.text;
   for (int i = text.history_pair_tokens_size() - 1; i >= 0; --i) {
     total += text.history_pair_tokens(i) + text.joint_tokens();
@@ -70,6 +70,8 @@ absl::Status CheckPlanRequest(const v1::PlanContextRequest& request) {
   v1::Question text;
   text.set_prompt(request.prompt());
   *text.mutable_turns() = request.turns();
+  for (v1::Turn& turn : *text.mutable_turns()) turn.clear_images();
+  if (request.images_size() > 0) text.add_images();  // beside an image a turn may be without text
   return CheckText(text, "");
 }
 
@@ -95,10 +97,14 @@ v1::PlanContextResponse PlanContext(const v1::PlanContextRequest& request, const
   plan.set_text_tokens(text.text_tokens());
 
   const int image_tokens = request.images_size() * model.query_tokens();
-  const int reserve = request.max_new_tokens() > 0 ? request.max_new_tokens() : model.default_max_new_tokens();
+  const int most = request.max_new_tokens() > 0 ? request.max_new_tokens() : model.default_max_new_tokens();
   const auto add_window = [&](int window) {
-    const TextCost cost = FitText(text, int64_t{window} - image_tokens - reserve);
+    const int kept_free = request.cut_max_new_tokens() ? std::min(most, window / 4) : most;
+    const TextCost cost =
+        FitText(text, std::max(request.turns_size() - 1, 0), int64_t{window} - image_tokens - kept_free);
     const int beside_images = window - cost.text - cost.history;
+    const int left = std::max(beside_images - image_tokens, std::min(most, 1));
+    const int reserve = request.cut_max_new_tokens() ? std::min(most, left) : most;
     v1::WindowPlan* out = plan.add_windows();
     v1::ContextBudget* budget = out->mutable_budget();
     budget->set_window(window);

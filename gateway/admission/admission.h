@@ -75,6 +75,7 @@ class Admission {
   // All names of the served model, its own first; empty while it is unknown.
   std::vector<std::string> model_names() const;
 
+  const QuestionLimits& limits() const { return limits_; }
   const Callers& callers() const { return callers_; }
   ImageFetcher* fetcher() const { return fetcher_; }
   FairGate& gate() { return *gate_; }
