@@ -35,6 +35,13 @@ langchain_package='langchain-openai==1.7.4'
 litellm_package='litellm==1.110.2'
 huggingface_hub_package='huggingface_hub==2.4.0'
 h2_package='h2==4.3.0'
+# Without what only other models and tasks of it need.
+lm_eval_packages=(
+  'lm_eval==0.4.13' 'tokenizers==0.23.3' 'numpy==2.4.6' 'requests==2.34.2' 'pyyaml==6.0.4' 'jinja2==3.1.6' 'markupsafe==3.0.4'
+  'tqdm==4.70.1' 'tenacity==9.2.1' 'typing_extensions==4.16.0' 'certifi==2026.10.19.post1' 'urllib3==2.8.0'
+  'charset-normalizer==3.5.3' 'idna==3.20' 'aiohttp==3.14.5' 'aiosignal==1.4.0' 'attrs==26.1.0' 'frozenlist==1.8.0'
+  'multidict==7.2.1' 'yarl==1.25.1' 'propcache==0.5.4' 'aiohappyeyeballs==2.7.1'
+)
 browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 # Both ends of what python/pyproject.toml allows; the oldest have no wheels for a Python newer than 3.11.
 python_oldest_packages=(--only-binary=:all: grpcio==1.49.1 protobuf==3.20.3 googleapis-common-protos==1.56.4 numpy==1.23.5)
@@ -174,6 +181,7 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests python_newest "the newest libraries of the Python client" "the other tests of it will be skipped" \
     pip "${python_newest_packages[@]}"
   fetch_for_tests python_types "mypy" "python_types_test will be skipped" pip "${python_types_packages[@]}"
+  fetch_for_tests lm_eval "lm-evaluation-harness" "lm_eval_test will be skipped" pip --no-deps "${lm_eval_packages[@]}"
   install_browser  # brings Node where it is missing
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package" &

@@ -24,8 +24,9 @@ class AnswerForm {
   // One answer for each choice.
   virtual nlohmann::ordered_json Whole(const std::vector<v1::Answer>& answers) = 0;
 
-  // The events of a choice, in this order: one Begin, any number of Delta, one Last.
-  virtual Events Begin(int choice) = 0;
+  // The events of a choice, in this order: one Begin, any number of Delta, one Last. Begin has the delta that comes
+  // first, which Delta then tells, too; an empty one where none comes.
+  virtual Events Begin(int choice, const v1::Delta& first) = 0;
   virtual Events Delta(int choice, const v1::Delta& delta) = 0;
   virtual Events Last(int choice, const v1::Answer& answer) = 0;
   // What ends the stream: after the last choice, or after a failure.

@@ -35,7 +35,9 @@ void AddTurn(Message& message, v1::Question& question, FieldNames& names) {
     question.add_turns()->set_role(role);
     names.turns.push_back(message.field);
   }
-  AddLine(message.text, *question.mutable_turns()->rbegin()->mutable_text());
+  v1::Turn& turn = *question.mutable_turns()->rbegin();
+  AddLine(message.text, *turn.mutable_text());
+  turn.set_images(turn.images() + static_cast<int32_t>(message.images.size()));
   AddImages(message, question, names);
 }
 

@@ -223,10 +223,13 @@ void HttpApi::Complete(OpenAiKind kind, HttpRequest request, std::shared_ptr<Htt
                  .id = "",
                  .created = absl::ToUnixSeconds(absl::Now()),
                  .model = "",
-                 .logprobs = read->question.generation().logprobs() > 0,
+                 .logprobs = read->logprobs,
                  .top_logprobs = read->top_logprobs,
                  .include_usage = read->include_usage,
-                 .echo = read->echo ? read->question.prompt() : ""};
+                 .echo = read->echo,
+                 .prompts = read->prompts,
+                 .choices = read->choices,
+                 .draws = read->draws};
   Ask(*std::move(read), std::make_unique<OpenAiForm>(std::move(head)), request, std::move(exchange));
 }
 
@@ -240,7 +243,10 @@ void HttpApi::Respond(const HttpRequest& request, std::shared_ptr<HttpExchange> 
 void HttpApi::Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const HttpRequest& request,
                   std::shared_ptr<HttpExchange> exchange) const {
   asked.question.set_request_id(request.request_id);
-  if (!Fits(asked.question)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
+  size_t prompt_bytes = 0;
+  for (const auto& prompt : asked.prompts) prompt_bytes += prompt.text.size() + sizeof(int32_t) * prompt.ids.size();
+  if (prompt_bytes > environment_.max_message_bytes || !Fits(asked.question))
+    return exchange->Reply(PlainErrorReply(413, kTooLarge));
   StartOpenAiCall(environment_.gateway, std::move(asked), std::move(form),
                   environment_.needs_keys ? request.authorization : "", std::move(exchange));
 }

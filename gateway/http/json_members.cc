@@ -1,5 +1,6 @@
 #include "gateway/http/json_members.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,16 +30,19 @@ const json* Members::Take(const char* name) {
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
 
+std::optional<int32_t> WholeNumber(const json& value) {
+  if (!value.is_number()) return std::nullopt;
+  const auto number = value.get<double>();  // exact for all of int32_t
+  if (!(number >= INT32_MIN && number <= INT32_MAX) || number != std::trunc(number)) return std::nullopt;
+  return static_cast<int32_t>(number);
+}
+
 std::optional<int32_t> Members::TakeInteger(const char* name) {
   const json* value = Take(name);
   if (value == nullptr) return std::nullopt;
-  const bool whole =
-      value->is_number_integer() && (!value->is_number_unsigned() || value->get<uint64_t>() <= INT32_MAX);
-  if (!whole || value->get<int64_t>() > INT32_MAX || value->get<int64_t>() < INT32_MIN) {
-    Fail(Invalid(Path(name), "takes a whole number"));
-    return std::nullopt;
-  }
-  return static_cast<int32_t>(value->get<int64_t>());
+  const std::optional<int32_t> whole = WholeNumber(*value);
+  if (!whole) Fail(Invalid(Path(name), "takes a whole number"));
+  return whole;
 }
 
 std::optional<double> Members::TakeNumber(const char* name) {

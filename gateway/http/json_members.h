@@ -22,12 +22,18 @@ inline constexpr std::string_view kInvalidValue = "INVALID_VALUE";
 absl::Status Invalid(std::string_view field, std::string_view message);
 absl::Status Unsupported(std::string_view field);
 
+// An int32_t, also where it is written as 16.0; nullopt for anything else.
+std::optional<int32_t> WholeNumber(const nlohmann::json& value);
+
 // Takes an object's members one by one; what nobody took is unsupported. The first fault is kept. null counts as
 // absent. Outlived by the object.
 class Members {
  public:
   // `path` names the object in faults; empty for the whole body.
   Members(const nlohmann::json& object, std::string path);
+
+  // Whether a member of this name was asked for, there or not.
+  bool Took(std::string_view name) const { return taken_.contains(name); }
 
   // nullptr if the member is absent.
   const nlohmann::json* Take(const char* name);

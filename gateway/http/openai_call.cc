@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -15,11 +16,24 @@
 namespace diptych::gateway {
 namespace {
 
-// Choices differ by their seed; without one the server draws.
-v1::Question QuestionOf(const OpenAiRequest& request, int choice) {
+// Questions of one call that are asked at a time.
+constexpr int kMaxAtOnce = kMaxChoices;
+
+int Questions(const OpenAiRequest& request) {
+  return request.draws * std::max(static_cast<int>(request.prompts.size()), 1);
+}
+
+// Answers to one prompt differ by their seed; without one the server draws.
+v1::Question QuestionOf(const OpenAiRequest& request, int index) {
   v1::Question question = request.question;
+  if (!request.prompts.empty()) {
+    const CompletionPrompt& prompt = request.prompts[static_cast<size_t>(index / request.draws)];
+    question.set_prompt(prompt.text);
+    question.mutable_prompt_token_ids()->Add(prompt.ids.begin(), prompt.ids.end());
+  }
   if (question.generation().has_seed()) {
-    question.mutable_generation()->set_seed(question.generation().seed() + static_cast<uint64_t>(choice));
+    const auto draw = static_cast<uint64_t>(index % request.draws);
+    question.mutable_generation()->set_seed(question.generation().seed() + draw);
   }
   return question;
 }
@@ -27,7 +41,8 @@ v1::Question QuestionOf(const OpenAiRequest& request, int choice) {
 // A message that callers see: text or its end. Tokens whose text is still held back have none.
 bool IsShown(const v1::AskStreamResponse& message) {
   return message.has_finished() ||
-         (message.has_delta() && !(message.delta().text().empty() && message.delta().logprobs().empty()));
+         (message.has_delta() && !(message.delta().text().empty() && message.delta().logprobs().empty() &&
+                                   message.delta().prompt_logprobs().empty()));
 }
 
 std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& request_id) {
@@ -62,19 +77,15 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
  public:
   using CallBase::CallBase;
 
-  void Start(const OpenAiRequest& request) {
-    choices_ = std::vector<Choice>(static_cast<size_t>(request.choices));
-    running_ = request.choices;
+  void Start(OpenAiRequest request) {
+    request_ = std::move(request);
+    choices_ = std::vector<Choice>(static_cast<size_t>(Questions(request_)));
     exchange_->OnGone([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->CancelAll();
     });
-    for (int i = 0; i < request.choices; ++i) {
-      Choice& choice = choices_[static_cast<size_t>(i)];
-      *choice.request.mutable_question() = QuestionOf(request, i);
-      Authorize(choice.context);
-      gateway_->async()->Ask(&choice.context, &choice.request, &choice.response,
-                             [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
-    }
+    const int at_once = std::min(kMaxAtOnce, Questions(request_));
+    running_ = next_ = at_once;
+    for (int i = 0; i < at_once; ++i) Ask(i);
   }
 
  private:
@@ -84,15 +95,29 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     v1::AskResponse response;
   };
 
+  void Ask(int index) {
+    Choice& choice = choices_[static_cast<size_t>(index)];
+    *choice.request.mutable_question() = QuestionOf(request_, index);
+    Authorize(choice.context);
+    gateway_->async()->Ask(&choice.context, &choice.request, &choice.response,
+                           [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
+  }
+
   void OnEnd(const grpc::Status& status) {
     bool failed_first = false, last = false;
+    int next = 0;  // question that is asked in the place of the one that ended; 0: none
     {
       std::lock_guard lock(mutex_);
       failed_first = !status.ok() && status_.ok();
       if (failed_first) status_ = Outcome(status);
-      last = --running_ == 0;
+      if (status_.ok() && next_ < static_cast<int>(choices_.size())) {
+        next = next_++;
+      } else {
+        last = --running_ == 0;
+      }
     }
     if (failed_first) CancelAll();
+    if (next > 0) return Ask(next);
     if (!last) return;
     if (!status_.ok()) return exchange_->Reply(ErrorReply(status_));
     std::vector<v1::Answer> answers;
@@ -105,9 +130,11 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     for (Choice& choice : choices_) choice.context.TryCancel();
   }
 
-  std::vector<Choice> choices_;
+  OpenAiRequest request_;
+  std::vector<Choice> choices_;  // one for each question
   std::mutex mutex_;
   int running_ = 0;
+  int next_ = 0;  // question
   absl::Status status_;
 };
 
@@ -115,24 +142,29 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
  public:
   using CallBase::CallBase;
 
-  void Start(const OpenAiRequest& request);
+  void Start(OpenAiRequest request);
 
  private:
   class Choice;
 
+  // Makes the next choice, which is to begin. Requires: there is one, and nobody else is here.
+  Choice* AddNext();
+
   // `done` follows the event of a message of choice `index`, or comes at once if the message has none.
   void OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done);
-  // Begins the event stream, and in it choice `index`. Until then a failure is a reply with its own status.
-  void BeginEvents(int index);
+  // Begins the event stream, and in it choice `index`, whose first message has this delta. Until then a failure is a
+  // reply with its own status.
+  void BeginEvents(int index, const v1::Delta& delta);
   void TakeStarted(const v1::Started& started);
   void OnEnd(Choice* choice, const absl::Status& status);
   // `done` follows the last of them; there is at least one.
   void Send(AnswerForm::Events events, std::function<void(bool)> done);
   void CancelAll();
 
+  OpenAiRequest request_;
   std::mutex mutex_;
   std::string request_id_;        // of the choice that started last before the stream began
-  std::vector<Choice*> choices_;  // nullptr once ended
+  std::vector<Choice*> choices_;  // in the order of questions, those that were begun; nullptr once ended
   int running_ = 0;
   bool begun_ = false;  // the event stream
   bool failed_ = false;
@@ -178,18 +210,24 @@ class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamR
   v1::AskStreamResponse message_;
 };
 
-void StreamedCall::Start(const OpenAiRequest& request) {
-  running_ = request.choices;
-  answers_.resize(static_cast<size_t>(request.choices));
-  shown_.resize(static_cast<size_t>(request.choices));
-  for (int i = 0; i < request.choices; ++i) {
-    choices_.push_back(new Choice(shared_from_this(), i, QuestionOf(request, i)));
-  }
+void StreamedCall::Start(OpenAiRequest request) {
+  request_ = std::move(request);
+  const auto questions = static_cast<size_t>(Questions(request_));
+  answers_.resize(questions);
+  shown_.resize(questions);
+  running_ = std::min(kMaxAtOnce, Questions(request_));
+  for (int i = 0; i < running_; ++i) AddNext();
   exchange_->OnGone([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->CancelAll();
   });
   const std::vector<Choice*> all = choices_;  // an early failure empties places of the other
   for (Choice* choice : all) choice->Begin();
+}
+
+StreamedCall::Choice* StreamedCall::AddNext() {
+  const auto index = static_cast<int>(choices_.size());
+  choices_.push_back(new Choice(shared_from_this(), index, QuestionOf(request_, index)));
+  return choices_.back();
 }
 
 void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done) {
@@ -200,7 +238,7 @@ void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::func
     lock.unlock();
     return done(goes_on);
   }
-  BeginEvents(index);
+  BeginEvents(index, message.delta());
   if (message.has_delta()) return Send(form_->Delta(index, message.delta()), std::move(done));
   v1::Answer& answer = answers_[static_cast<size_t>(index)];
   answer = std::move(*message.mutable_finished());
@@ -217,10 +255,10 @@ void StreamedCall::TakeStarted(const v1::Started& started) {
   form_->Start(request_id_, started.model());
 }
 
-void StreamedCall::BeginEvents(int index) {
+void StreamedCall::BeginEvents(int index, const v1::Delta& delta) {
   if (!std::exchange(begun_, true)) exchange_->StartEvents(IdHeader(request_id_));
   const auto choice = static_cast<size_t>(index);
-  if (!shown_[choice]) Send(form_->Begin(index), [](bool) {});
+  if (!shown_[choice]) Send(form_->Begin(index, delta), [](bool) {});
   shown_[choice] = true;
 }
 
@@ -228,6 +266,11 @@ void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
   const auto nothing = [](bool) {};
   std::unique_lock lock(mutex_);
   choices_[static_cast<size_t>(choice->index)] = nullptr;
+  if (!failed_ && status.ok() && choices_.size() < answers_.size()) {
+    Choice* const next = AddNext();
+    lock.unlock();
+    return next->Begin();
+  }
   const bool last = --running_ == 0;
   if (failed_) return;
   if (!status.ok()) {
@@ -259,10 +302,10 @@ void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway,
   if (request.stream) {
     std::make_shared<StreamedCall>(std::move(gateway), std::move(form), request.names, authorization,
                                    std::move(exchange))
-        ->Start(request);
+        ->Start(std::move(request));
   } else {
     std::make_shared<WholeCall>(std::move(gateway), std::move(form), request.names, authorization, std::move(exchange))
-        ->Start(request);
+        ->Start(std::move(request));
   }
 }
 

@@ -22,12 +22,12 @@ nlohmann::ordered_json OpenAiForm::Whole(const std::vector<v1::Answer>& answers)
   return WholeReply(head_, answers);
 }
 
-AnswerForm::Events OpenAiForm::Begin(int choice) {
-  return One(FirstChunk(head_, choice));
+AnswerForm::Events OpenAiForm::Begin(int choice, const v1::Delta& first) {
+  return One(FirstChunk(head_, choice, first, offsets_[choice]));
 }
 
 AnswerForm::Events OpenAiForm::Delta(int choice, const v1::Delta& delta) {
-  return One(DeltaChunk(head_, choice, delta));
+  return One(DeltaChunk(head_, choice, delta, offsets_[choice]));
 }
 
 AnswerForm::Events OpenAiForm::Last(int choice, const v1::Answer& answer) {

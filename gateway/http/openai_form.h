@@ -1,6 +1,9 @@
 // Answers as chat and text completions.
 #pragma once
 
+#include <map>
+#include <utility>
+
 #include "gateway/http/answer_form.h"
 #include "gateway/http/openai_reply.h"
 
@@ -13,7 +16,7 @@ class OpenAiForm final : public AnswerForm {
 
   void Start(const std::string& request_id, const std::string& model) override;
   nlohmann::ordered_json Whole(const std::vector<v1::Answer>& answers) override;
-  Events Begin(int choice) override;
+  Events Begin(int choice, const v1::Delta& first) override;
   Events Delta(int choice, const v1::Delta& delta) override;
   Events Last(int choice, const v1::Answer& answer) override;
   Events End(const std::vector<v1::Answer>& answers) override;
@@ -21,6 +24,7 @@ class OpenAiForm final : public AnswerForm {
 
  private:
   ReplyHead head_;
+  std::map<int, TextOffsets> offsets_;  // of each choice
 };
 
 }  // namespace diptych::gateway

@@ -1,8 +1,12 @@
 #include "gateway/http/openai_options.h"
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
@@ -11,22 +15,163 @@ namespace {
 
 using nlohmann::json;
 
+// Empty strings stop nothing.
 void ReadStop(Members& members, v1::GenerationOptions& generation) {
   const json* stop = members.Take("stop");
   if (stop == nullptr) return;
-  if (stop->is_string()) return generation.add_stop(stop->get<std::string>());
-  if (!stop->is_array()) return members.Fail(Invalid("stop", "takes a string or a list of strings"));
-  for (const json& text : *stop) {
+  const json list = stop->is_array() ? *stop : json::array({*stop});
+  for (const json& text : list) {
     if (!text.is_string()) return members.Fail(Invalid("stop", "takes a string or a list of strings"));
-    generation.add_stop(text.get<std::string>());
+    if (!text.get_ref<const std::string&>().empty()) generation.add_stop(text.get<std::string>());
   }
 }
 
-void ReadSeed(Members& members, v1::GenerationOptions& generation) {
-  const json* seed = members.Take("seed");
-  if (seed == nullptr) return;
-  if (!seed->is_number_integer()) return members.Fail(Invalid("seed", "takes a whole number"));
-  generation.set_seed(seed->is_number_unsigned() ? seed->get<uint64_t>() : static_cast<uint64_t>(seed->get<int64_t>()));
+// -1 is what servers write that draw one themselves.
+void ReadSeed(Members& members, const char* name, v1::GenerationOptions& generation) {
+  const json* seed = members.Take(name);
+  if (seed == nullptr || *seed == -1) return;
+  if (seed->is_number_unsigned()) return generation.set_seed(seed->get<uint64_t>());
+  if (seed->is_number_integer()) return generation.set_seed(static_cast<uint64_t>(seed->get<int64_t>()));
+  constexpr double kExact = 9007199254740992;  // 2^53
+  const double value = seed->is_number_float() ? seed->get<double>() : 0.5;
+  if (value != std::trunc(value) || std::abs(value) > kExact) {
+    return members.Fail(Invalid(name, "takes a whole number"));
+  }
+  generation.set_seed(static_cast<uint64_t>(static_cast<int64_t>(value)));
+}
+
+// -1 means no bound of the caller's. The last name that is there counts.
+void ReadMaxTokens(Members& members, OpenAiRequest& request) {
+  v1::GenerationOptions& generation = *request.question.mutable_generation();
+  for (const char* name : {"num_predict", "n_predict", "max_new_tokens", "max_tokens", "max_completion_tokens"}) {
+    members.Integer(name, [&](int32_t value) {
+      request.names.max_tokens = name;
+      value == -1 ? generation.clear_max_new_tokens() : generation.set_max_new_tokens(value);
+    });
+  }
+  generation.set_cut_max_new_tokens(true);
+}
+
+// {"5": 1.5}, or llama.cpp's [[5, 1.5], [7, false]], where false keeps a token out.
+void ReadLogitBias(Members& members, v1::GenerationOptions& generation) {
+  const json* biases = members.Take("logit_bias");
+  if (biases == nullptr) return;
+  const auto fail = [&] {
+    members.Fail(Invalid("logit_bias", "takes an object of token ids and numbers, or a list of [token id, number]"));
+  };
+  const auto add = [&](std::optional<int32_t> id, const json& bias) {
+    if (!id || !(bias.is_number() || bias == false)) return fail();
+    (*generation.mutable_logit_bias())[*id] = bias == false ? -100 : bias.get<double>();
+  };
+  if (biases->is_object()) {
+    for (const auto& [name, bias] : biases->items()) {
+      int32_t id = 0;
+      add(absl::SimpleAtoi(name, &id) ? std::optional(id) : std::nullopt, bias);
+    }
+  } else if (biases->is_array()) {
+    for (const json& pair : *biases) {
+      if (!pair.is_array() || pair.size() != 2) return fail();
+      add(WholeNumber(pair[0]), pair[1]);
+    }
+  } else {
+    fail();
+  }
+}
+
+void ReadStopTokens(Members& members, v1::GenerationOptions& generation) {
+  const json* ids = members.Take("stop_token_ids");
+  if (ids == nullptr) return;
+  const auto fail = [&] { members.Fail(Invalid("stop_token_ids", "takes a list of token ids")); };
+  if (!ids->is_array()) return fail();
+  for (const json& id : *ids) {
+    const std::optional<int32_t> value = WholeNumber(id);
+    if (!value) return fail();
+    generation.add_stop_token_ids(*value);
+  }
+}
+
+// Names of other servers stand beside ours. 0 for top_p leaves the best token alone; -1 for top_k leaves all.
+void ReadSampling(Members& members, v1::GenerationOptions& generation) {
+  members.Number("temperature", [&](double value) { generation.set_temperature(value); });
+  if (const json* samples = members.Take("do_sample"); samples != nullptr) {
+    if (!samples->is_boolean()) members.Fail(Invalid("do_sample", "takes true or false"));
+    if (*samples == false) generation.set_temperature(0);
+    if (*samples == true && !generation.has_temperature()) generation.set_temperature(1);
+  }
+  members.Number("top_p",
+                 [&](double value) { value == 0 ? generation.set_temperature(0) : generation.set_top_p(value); });
+  members.Integer("top_k", [&](int32_t value) { generation.set_top_k(value == -1 ? 0 : value); });
+  members.Number("min_p", [&](double value) { generation.set_min_p(value); });
+  for (const char* name : {"random_seed", "seed"}) ReadSeed(members, name, generation);
+}
+
+// llama.cpp's repeat_last_n: 0 switches the penalty off, -1 is the whole context, which is all that is there.
+void ReadPenalties(Members& members, v1::GenerationOptions& generation) {
+  for (const char* name : {"repeat_penalty", "repetition_penalty"}) {
+    members.Number(name, [&](double value) { generation.set_repetition_penalty(value); });
+  }
+  members.Integer("repeat_last_n", [&](int32_t value) {
+    if (value == 0) generation.clear_repetition_penalty();
+    const bool penalised = generation.has_repetition_penalty() && generation.repetition_penalty() != 1;
+    if (value > 0 && penalised) {
+      members.Fail(InvalidField(kUnsupportedParameter, "repeat_last_n",
+                                "the repetition penalty looks at the whole context: repeat_last_n takes -1 or 0"));
+    }
+  });
+  members.Number("presence_penalty", [&](double value) { generation.set_presence_penalty(value); });
+  members.Number("frequency_penalty", [&](double value) { generation.set_frequency_penalty(value); });
+  ReadLogitBias(members, generation);
+}
+
+void ReadLength(Members& members, OpenAiRequest& request) {
+  v1::GenerationOptions& generation = *request.question.mutable_generation();
+  ReadMaxTokens(members, request);
+  for (const char* name : {"min_new_tokens", "min_tokens"}) {
+    members.Integer(name, [&](int32_t value) { generation.set_min_new_tokens(value); });
+  }
+  members.Number("length_penalty", [&](double value) { generation.set_length_penalty(value); });
+  if (members.Flag("ignore_eos")) generation.set_ignore_eos(true);
+  ReadStopTokens(members, generation);
+  ReadStop(members, generation);
+}
+
+// The best of several answers is chosen by the model's tier; the n best of them are chosen when all are there.
+void ReadChoices(Members& members, OpenAiRequest& request) {
+  members.Integer("n", [&](int32_t value) {
+    if (value < 1 || value > kMaxChoices) members.Fail(Invalid("n", absl::StrCat("takes 1 to ", kMaxChoices)));
+    request.choices = value;
+  });
+  request.draws = request.choices;
+  members.Integer("best_of", [&](int32_t value) {
+    if (value == 0) return;  // TGI's and vLLM's way to say none
+    if (value < request.choices || value > kMaxChoices) {
+      return members.Fail(Invalid("best_of", absl::StrCat("takes n to ", kMaxChoices)));
+    }
+    v1::GenerationOptions& generation = *request.question.mutable_generation();
+    if (request.choices == 1) return generation.set_best_of(value);
+    if (generation.temperature() > 0) request.draws = value;
+  });
+}
+
+void ReadStream(Members& members, OpenAiRequest& request) {
+  request.stream = members.Flag("stream");
+  if (const json* options = members.Take("stream_options"); options != nullptr) {
+    Members inner(*options, "stream_options");
+    request.include_usage = inner.Flag("include_usage");
+    inner.Ignore({"include_obfuscation"});
+    inner.Neutral("continuous_usage_stats");
+    members.Fail(inner.Finish());
+    if (!request.stream && request.include_usage) members.Fail(Invalid("stream_options", "needs \"stream\": true"));
+  }
+  // OpenRouter's name for it.
+  if (const json* usage = members.Take("usage"); usage != nullptr) {
+    Members inner(*usage, "usage");
+    if (inner.Flag("include")) request.include_usage = true;
+    members.Fail(inner.Finish());
+  }
+  if (request.stream && request.draws > request.choices) {
+    members.Fail(Invalid("best_of", "takes n in a stream of several choices: which are best shows in the end"));
+  }
 }
 
 }  // namespace
@@ -44,70 +189,46 @@ void ReadImageOptions(Members& members, v1::ImageOptions& options) {
 void ReadOptions(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
   request.question.set_model(members.Text("model"));
-  members.Number("temperature", [&](double value) { generation.set_temperature(value); });
-  members.Number("top_p", [&](double value) { generation.set_top_p(value); });
-  members.Integer("top_k", [&](int32_t value) { generation.set_top_k(value); });
-  members.Integer("min_tokens", [&](int32_t value) { generation.set_min_new_tokens(value); });
-  members.Number("repetition_penalty", [&](double value) { generation.set_repetition_penalty(value); });
+  ReadSampling(members, generation);
+  ReadPenalties(members, generation);
+  ReadLength(members, request);
   members.Integer("num_beams", [&](int32_t value) { generation.set_num_beams(value); });
-  members.Number("length_penalty", [&](double value) { generation.set_length_penalty(value); });
-  members.Integer("max_tokens", [&](int32_t value) { generation.set_max_new_tokens(value); });
-  ReadSeed(members, generation);
-  ReadStop(members, generation);
   ReadImageOptions(members, *request.question.mutable_image_options());
-  members.Integer("n", [&](int32_t value) {
-    if (value < 1 || value > kMaxChoices) members.Fail(Invalid("n", absl::StrCat("takes 1 to ", kMaxChoices)));
-    request.choices = value;
-  });
-  request.stream = members.Flag("stream");
-  if (const json* options = members.Take("stream_options"); options != nullptr) {
-    Members inner(*options, "stream_options");
-    request.include_usage = inner.Flag("include_usage");
-    inner.Ignore({"include_obfuscation"});
-    members.Fail(inner.Finish());
-    if (!request.stream) members.Fail(Invalid("stream_options", "needs \"stream\": true"));
-  }
-  members.Neutral("presence_penalty");
-  members.Neutral("frequency_penalty");
-  members.Neutral("logit_bias");
-  members.Ignore({"user", "metadata", "safety_identifier", "prompt_cache_key", "service_tier"});
+  ReadChoices(members, request);
+  ReadStream(members, request);
 }
 
 void ReadChatOptions(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
-  members.Integer("max_completion_tokens", [&](int32_t value) { generation.set_max_new_tokens(value); });
   request.question.set_return_relevance(members.Flag("return_relevance"));
   const bool logprobs = members.Flag("logprobs");
   int32_t top = 0;
   members.Integer("top_logprobs", [&](int32_t value) { top = value; });
   if (top != 0 && !logprobs) members.Fail(Invalid("top_logprobs", "needs \"logprobs\": true"));
+  request.logprobs = logprobs;
   request.top_logprobs = top;
   // One is the least that the model returns; the reply leaves it out again.
   if (logprobs) generation.set_logprobs(top == 0 ? 1 : top);
-  if (const json* format = members.Take("response_format");
-      format != nullptr && *format != json::object({{"type", "text"}})) {
-    members.Fail(Unsupported("response_format"));
-  }
-  if (const json* modalities = members.Take("modalities");
-      modalities != nullptr && *modalities != json::array({"text"})) {
-    members.Fail(Unsupported("modalities"));
-  }
-  members.Neutral("tools");
-  members.Neutral("tool_choice", "none");
-  members.Neutral("functions");
-  members.Neutral("function_call", "none");
-  members.Neutral("store");
-  members.Ignore({"parallel_tool_calls"});
+  members.Neutral("echo");
 }
 
 void ReadCompletionOptions(Members& members, OpenAiRequest& request) {
-  members.Integer("logprobs", [&](int32_t value) {
-    request.top_logprobs = value;
-    request.question.mutable_generation()->set_logprobs(value == 0 ? 1 : value);
-  });
+  v1::GenerationOptions& generation = *request.question.mutable_generation();
+  if (const json* value = members.Take("logprobs"); value != nullptr && *value != false) {
+    members.Integer("logprobs", [&](int32_t count) {
+      request.logprobs = true;
+      request.top_logprobs = count;
+      generation.set_logprobs(count == 0 ? 1 : count);
+    });
+  }
   request.echo = members.Flag("echo");
-  members.Neutral("suffix");
-  members.Neutral("best_of", 1);
+  const bool nothing_new = generation.has_max_new_tokens() && generation.max_new_tokens() == 0;
+  const bool by_id = std::any_of(request.prompts.begin(), request.prompts.end(),
+                                 [](const CompletionPrompt& prompt) { return !prompt.ids.empty(); });
+  // An echo of token ids takes their text from the scores.
+  if (nothing_new || (request.echo && (request.logprobs || by_id))) {
+    generation.set_prompt_logprobs(request.top_logprobs);
+  }
 }
 
 }  // namespace diptych::gateway

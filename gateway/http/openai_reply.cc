@@ -18,46 +18,54 @@ const char* FinishWord(v1::FinishReason reason) {
   return reason == v1::FINISH_REASON_LENGTH ? "length" : "stop";
 }
 
-ordered_json ByteList(std::string_view bytes) {
-  ordered_json list = ordered_json::array();
-  for (const char byte : bytes) list.push_back(static_cast<unsigned char>(byte));
-  return list;
+// What the caller wrote, empty in a chat.
+const CompletionPrompt& PromptOf(const ReplyHead& head, int choice) {
+  static const auto& none = *new CompletionPrompt;
+  return head.prompts.empty() ? none : head.prompts[static_cast<size_t>(choice / head.choices)];
 }
 
-ordered_json ChatLogprob(const v1::TokenLogprob& token) {
-  return {{"token", token.text()}, {"logprob", token.logprob()}, {"bytes", ByteList(token.text())}};
+// The scores of the caller's tokens. A text begins with a token that the caller did not write.
+LogprobSteps OwnScores(const ReplyHead& head, int choice, const LogprobSteps& scores) {
+  LogprobSteps own;
+  if (!head.echo) return own;
+  const int first = PromptOf(head, choice).ids.empty() ? 1 : 0;
+  if (first < scores.size()) own.Add(scores.begin() + first, scores.end());
+  return own;
 }
 
-template <typename Steps>
-ordered_json ChatLogprobs(const Steps& steps, int top) {
-  ordered_json content = ordered_json::array();
-  for (const v1::StepLogprobs& step : steps) {
-    ordered_json entry = ChatLogprob(step.chosen());
-    entry["top_logprobs"] = ordered_json::array();
-    for (int i = 0; i < std::min(top, step.top_size()); ++i) entry["top_logprobs"].push_back(ChatLogprob(step.top(i)));
-    content.push_back(std::move(entry));
-  }
-  return {{"content", std::move(content)}, {"refusal", nullptr}};
+std::string EchoOf(const ReplyHead& head, int choice, const LogprobSteps& scores) {
+  if (!head.echo) return "";
+  const CompletionPrompt& prompt = PromptOf(head, choice);
+  return prompt.ids.empty() ? prompt.text : JoinedText(scores);
 }
 
-template <typename Steps>
-ordered_json CompletionLogprobs(const Steps& steps, int top) {
-  ordered_json tokens = ordered_json::array(), logprobs = ordered_json::array(), tops = ordered_json::array();
-  for (const v1::StepLogprobs& step : steps) {
-    tokens.push_back(step.chosen().text());
-    logprobs.push_back(step.chosen().logprob());
-    ordered_json map = ordered_json::object();
-    for (int i = 0; i < std::min(top, step.top_size()); ++i) map[step.top(i).text()] = step.top(i).logprob();
-    tops.push_back(std::move(map));
-  }
-  return {{"tokens", std::move(tokens)}, {"token_logprobs", std::move(logprobs)}, {"top_logprobs", std::move(tops)}};
-}
-
-template <typename Steps>
-ordered_json Logprobs(const ReplyHead& head, const Steps& steps) {
+ordered_json Logprobs(const ReplyHead& head, const LogprobSteps& prompt, const LogprobSteps& steps,
+                      TextOffsets& offsets) {
   if (!head.logprobs) return nullptr;
   return head.kind == OpenAiKind::kChat ? ChatLogprobs(steps, head.top_logprobs)
-                                        : CompletionLogprobs(steps, head.top_logprobs);
+                                        : CompletionLogprobs(prompt, steps, head.top_logprobs, offsets);
+}
+
+double MeanLogprob(const v1::Answer& answer) {
+  double sum = 0;
+  for (const v1::StepLogprobs& step : answer.logprobs()) sum += step.chosen().logprob();
+  return sum / std::max(answer.logprobs_size(), 1);
+}
+
+// The answers that are shown, in the order of their prompts.
+std::vector<const v1::Answer*> Shown(const ReplyHead& head, const std::vector<v1::Answer>& answers) {
+  std::vector<const v1::Answer*> shown;
+  const auto draws = static_cast<size_t>(head.draws), choices = static_cast<size_t>(head.choices);
+  for (size_t first = 0; first + draws <= answers.size(); first += draws) {
+    std::vector<const v1::Answer*> of_prompt;
+    for (size_t i = first; i < first + draws; ++i) of_prompt.push_back(&answers[i]);
+    if (draws > choices) {
+      std::stable_sort(of_prompt.begin(), of_prompt.end(),
+                       [](const v1::Answer* a, const v1::Answer* b) { return MeanLogprob(*a) > MeanLogprob(*b); });
+    }
+    shown.insert(shown.end(), of_prompt.begin(), of_prompt.begin() + static_cast<int64_t>(choices));
+  }
+  return shown;
 }
 
 ordered_json Envelope(const ReplyHead& head, bool chunk) {
@@ -67,13 +75,18 @@ ordered_json Envelope(const ReplyHead& head, bool chunk) {
   return {{"id", head.id}, {"object", object}, {"created", head.created}, {"model", head.model}};
 }
 
-// The prompt is the same for all choices.
-ordered_json UsageOf(const std::vector<v1::Answer>& answers) {
+// A prompt counts once for all answers to it.
+ordered_json UsageOf(const ReplyHead& head, const std::vector<v1::Answer>& answers) {
   int prompt = 0, cached = 0, completion = 0;
-  for (const v1::Answer& answer : answers) {
-    prompt = answer.usage().prompt_tokens();
-    cached = std::max(cached, answer.usage().cached_tokens());
-    completion += answer.usage().completion_tokens();
+  const auto each = std::max<size_t>(answers.size() / std::max<size_t>(head.prompts.size(), 1), 1);
+  for (size_t first = 0; first < answers.size(); first += each) {
+    int cached_of_prompt = 0;
+    for (size_t i = first; i < std::min(first + each, answers.size()); ++i) {
+      cached_of_prompt = std::max(cached_of_prompt, answers[i].usage().cached_tokens());
+      completion += answers[i].usage().completion_tokens();
+    }
+    prompt += answers[first].usage().prompt_tokens();
+    cached += cached_of_prompt;
   }
   return {{"prompt_tokens", prompt},
           {"completion_tokens", completion},
@@ -93,6 +106,7 @@ ordered_json ChunkOf(const ReplyHead& head, int choice, std::string_view text, o
   entry["finish_reason"] = std::move(finish_reason);
   ordered_json chunk = Envelope(head, /*chunk=*/true);
   chunk["choices"] = ordered_json::array({std::move(entry)});
+  if (head.include_usage) chunk["usage"] = nullptr;
   return chunk;
 }
 
@@ -161,33 +175,41 @@ ordered_json Measured(const v1::Answer& answer) {
 ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& answers) {
   ordered_json reply = Envelope(head, /*chunk=*/false);
   ordered_json choices = ordered_json::array(), measured = ordered_json::array();
-  for (size_t i = 0; i < answers.size(); ++i) {
-    const v1::Answer& answer = answers[i];
+  const std::vector<const v1::Answer*> shown = Shown(head, answers);
+  for (size_t i = 0; i < shown.size(); ++i) {
+    const v1::Answer& answer = *shown[i];
+    const auto index = static_cast<int>(i);
+    TextOffsets offsets;
     ordered_json choice{{"index", i}};
     if (head.kind == OpenAiKind::kChat) {
       choice["message"] = {{"role", "assistant"}, {"content", answer.text()}, {"refusal", nullptr}};
     } else {
-      choice["text"] = head.echo + answer.text();
+      choice["text"] = EchoOf(head, index, answer.prompt_logprobs()) + answer.text();
     }
-    choice["logprobs"] = Logprobs(head, answer.logprobs());
+    choice["logprobs"] = Logprobs(head, OwnScores(head, index, answer.prompt_logprobs()), answer.logprobs(), offsets);
     choice["finish_reason"] = FinishWord(answer.finish_reason());
     choices.push_back(std::move(choice));
     measured.push_back(Measured(answer));
   }
   reply["choices"] = std::move(choices);
-  reply["usage"] = UsageOf(answers);
-  reply["diptych"] = answers.size() == 1 ? std::move(measured[0]) : std::move(measured);
+  reply["usage"] = UsageOf(head, answers);
+  reply["diptych"] = measured.size() == 1 ? std::move(measured[0]) : std::move(measured);
   return reply;
 }
 
-ordered_json FirstChunk(const ReplyHead& head, int choice) {
-  ordered_json chunk = ChunkOf(head, choice, head.echo, nullptr, nullptr);
-  if (head.kind == OpenAiKind::kChat) chunk["choices"][0]["delta"] = {{"role", "assistant"}, {"content", ""}};
-  return chunk;
+ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets) {
+  if (head.kind == OpenAiKind::kChat) {
+    ordered_json chunk = ChunkOf(head, choice, "", nullptr, nullptr);
+    chunk["choices"][0]["delta"] = {{"role", "assistant"}, {"content", ""}};
+    return chunk;
+  }
+  const LogprobSteps own = OwnScores(head, choice, delta.prompt_logprobs());
+  ordered_json logprobs = own.empty() ? ordered_json(nullptr) : Logprobs(head, own, {}, offsets);
+  return ChunkOf(head, choice, EchoOf(head, choice, delta.prompt_logprobs()), std::move(logprobs), nullptr);
 }
 
-ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta) {
-  return ChunkOf(head, choice, delta.text(), Logprobs(head, delta.logprobs()), nullptr);
+ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets) {
+  return ChunkOf(head, choice, delta.text(), Logprobs(head, {}, delta.logprobs(), offsets), nullptr);
 }
 
 ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer) {
@@ -199,7 +221,7 @@ ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answ
 ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& answers) {
   ordered_json chunk = Envelope(head, /*chunk=*/true);
   chunk["choices"] = ordered_json::array();
-  chunk["usage"] = UsageOf(answers);
+  chunk["usage"] = UsageOf(head, answers);
   return chunk;
 }
 

@@ -10,6 +10,8 @@
 #include "absl/status/status.h"
 #include "diptych/v1/inference.pb.h"
 #include "gateway/http/http_server.h"
+#include "gateway/http/openai_logprobs.h"
+#include "gateway/http/openai_request.h"
 
 namespace diptych::gateway {
 
@@ -22,19 +24,24 @@ struct ReplyHead {
   int64_t created = 0;  // seconds since 1970
   std::string model;
   bool logprobs = false;
-  int top_logprobs = 0;        // that were asked for; may be 0 with logprobs
-  bool include_usage = false;  // a chunk of its own at the end
-  std::string echo;            // stands before each completion
+  int top_logprobs = 0;                   // that were asked for; may be 0 with logprobs
+  bool include_usage = false;             // each chunk then has it, null before the last, which is for it alone
+  bool echo = false;                      // the prompt stands before each completion
+  std::vector<CompletionPrompt> prompts;  // of completions
+  int choices = 1;                        // that are shown of each prompt
+  int draws = 1;                          // answers to each prompt
 };
 
-// The whole reply; one answer for each choice. The key "diptych" holds {timings, context_budget} and, if it was asked
+// The whole reply to all prompts, `draws` answers to each: those with the highest mean log-probability are its choices
+// where there are more of them. The key "diptych" holds {timings, context_budget} and, if it was asked
 // for, relevance; for several choices a list of them.
 nlohmann::ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 
-// The chunks of a stream: the first of a choice, one for each delta, the last of a choice with its finish reason and
-// "diptych", and usage at the end of all.
-nlohmann::ordered_json FirstChunk(const ReplyHead& head, int choice);
-nlohmann::ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta);
+// The chunks of a stream: the first of a choice, which echoes its prompt with the scores of `delta`, if it has any; one
+// for each delta, the last of a choice with its finish reason and "diptych", and usage at the end of all. `offsets`
+// goes from chunk to chunk of one choice.
+nlohmann::ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets);
+nlohmann::ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets);
 nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer);
 nlohmann::ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 

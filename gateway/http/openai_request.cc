@@ -1,18 +1,55 @@
 #include "gateway/http/openai_request.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/json_input.h"
 #include "common/status.h"
 #include "gateway/http/image_source.h"
 #include "gateway/http/json_members.h"
+#include "gateway/http/known_fields.h"
 #include "gateway/http/openai_content.h"
 #include "gateway/http/openai_options.h"
 
 namespace diptych::gateway {
 
 using nlohmann::json;
+
+namespace {
+
+// A string, or a list of token ids; nullopt for anything else.
+std::optional<CompletionPrompt> ReadPrompt(const json& value) {
+  if (value.is_string()) return CompletionPrompt{.text = value.get<std::string>(), .ids = {}};
+  if (!value.is_array() || value.empty()) return std::nullopt;
+  CompletionPrompt prompt;
+  for (const json& id : value) {
+    const std::optional<int32_t> whole = WholeNumber(id);
+    if (!whole) return std::nullopt;
+    prompt.ids.push_back(*whole);
+  }
+  return prompt;
+}
+
+// One prompt or a list of them.
+void ReadPrompts(Members& members, std::vector<CompletionPrompt>& prompts) {
+  const json* value = members.Take("prompt");
+  const json missing;
+  if (value == nullptr) value = &missing;
+  const bool many = value->is_array() && !value->empty() && !value->front().is_number();
+  if (many && value->size() > kMaxPrompts) {
+    return members.Fail(Invalid("prompt", absl::StrCat("takes at most ", kMaxPrompts, " prompts")));
+  }
+  for (const json& one : many ? *value : json::array({*value})) {
+    std::optional<CompletionPrompt> prompt = ReadPrompt(one);
+    if (!prompt) return members.Fail(Invalid("prompt", "takes a string, a list of token ids, or a list of either"));
+    prompts.push_back(*std::move(prompt));
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body, SystemPrompt system_prompt) {
   DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
@@ -21,7 +58,7 @@ absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body, SystemPromp
   ReadOptions(members, request);
   ReadMessages(members, system_prompt, request);
   ReadChatOptions(members, request);
-  if (members.Take("max_completion_tokens") != nullptr) request.names.max_tokens = "max_completion_tokens";
+  TakeKnownFields(members);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   return request;
 }
@@ -32,14 +69,9 @@ absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body) {
   Members members(object, "");
   ReadOptions(members, request);
   request.names.content = "prompt";
-  const json* prompt = members.Take("prompt");
-  if (prompt != nullptr && prompt->is_array() && prompt->size() == 1) prompt = &(*prompt)[0];
-  if (prompt != nullptr && prompt->is_string()) {
-    request.question.set_prompt(prompt->get<std::string>());
-  } else {
-    members.Fail(Invalid("prompt", "takes one string"));
-  }
+  ReadPrompts(members, request.prompts);
   ReadCompletionOptions(members, request);
+  TakeKnownFields(members);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   return request;
 }

@@ -1,7 +1,10 @@
 // OpenAI's request bodies, read into questions.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "diptych/v1/gateway.pb.h"
@@ -11,25 +14,37 @@
 namespace diptych::gateway {
 
 inline constexpr int kMaxChoices = 8;
+inline constexpr int kMaxPrompts = 64;
+
+// A text, or the ids that stand for one.
+struct CompletionPrompt {
+  std::string text;
+  std::vector<int32_t> ids;
+};
 
 struct OpenAiRequest {
-  v1::Question question;  // request_id and model as given; not checked against any limit
-  FieldNames names;       // for faults that are found later
-  int top_logprobs = 0;   // alternatives to show of each token
-  int choices = 1;        // n, 1 to kMaxChoices
+  v1::Question question;                  // request_id and model as given; not checked against any limit
+  FieldNames names;                       // for faults that are found later
+  std::vector<CompletionPrompt> prompts;  // completions only, 1 to kMaxPrompts; the question has none of them
+  bool logprobs = false;                  // to be shown
+  int top_logprobs = 0;                   // alternatives to show of each token
+  int choices = 1;                        // n, 1 to kMaxChoices, of each prompt
+  int draws = 1;                          // answers to each prompt, of which the `choices` best are shown
   bool stream = false;
-  bool include_usage = false;  // stream_options.include_usage
+  bool include_usage = false;  // at the end of the stream
   bool echo = false;           // completions only
 };
 
 // POST /v1/chat/completions. Messages become turns and images (conversation.h).
-// Beside OpenAI's parameters: top_k, min_tokens, repetition_penalty, num_beams, length_penalty, return_relevance, and
-// `image_options` {image_size, max_side, token_merging}. Defaults are this server's: greedy, as BLIP-2 is used.
-// INVALID_ARGUMENT naming the field; parameters that cannot be honoured are refused, never ignored.
+// Beside OpenAI's parameters: top_k, min_p, min_tokens, repetition_penalty, num_beams, length_penalty, ignore_eos,
+// stop_token_ids, best_of, return_relevance, `image_options` {image_size, max_side, token_merging}, and the names that
+// other servers have for these. Defaults are this server's: greedy, as BLIP-2 is used. max_tokens is cut to what the
+// window leaves. INVALID_ARGUMENT naming the field; what would change the answer and cannot be honoured is refused,
+// never ignored (known_fields.h).
 absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body,
                                               SystemPrompt system_prompt = SystemPrompt::kPrepend);
 
-// POST /v1/completions: one prompt string, text alone, not wrapped in any template.
+// POST /v1/completions: prompts as strings or token ids, text alone, not wrapped in any template.
 absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body);
 
 // POST /v1/diptych/analyze: {"image": base64 or a data: URL, "image_options", "cls_attention", "qformer_attention",

@@ -99,7 +99,7 @@ HttpEvent ResponsesForm::PartEvent(const char* type, ordered_json members) {
   return Event(type, std::move(place));
 }
 
-AnswerForm::Events ResponsesForm::Begin(int /*choice*/) {
+AnswerForm::Events ResponsesForm::Begin(int /*choice*/, const v1::Delta& /*first*/) {
   const ordered_json response = Response("in_progress");
   Events events;
   events.push_back(Event("response.created", {{"response", response}}));

@@ -18,7 +18,7 @@ class ResponsesForm final : public AnswerForm {
 
   void Start(const std::string& request_id, const std::string& model) override;
   nlohmann::ordered_json Whole(const std::vector<v1::Answer>& answers) override;
-  Events Begin(int choice) override;
+  Events Begin(int choice, const v1::Delta& first) override;
   Events Delta(int choice, const v1::Delta& delta) override;
   Events Last(int choice, const v1::Answer& answer) override;
   Events End(const std::vector<v1::Answer>& answers) override;

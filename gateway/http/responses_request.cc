@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "gateway/http/image_source.h"
 #include "gateway/http/json_members.h"
+#include "gateway/http/known_fields.h"
 #include "gateway/http/openai_content.h"
 #include "gateway/http/openai_options.h"
 
@@ -147,6 +148,7 @@ void ReadOwnOptions(Members& members, ResponsesRequest& request) {
   v1::GenerationOptions& generation = *request.question.question.mutable_generation();
   members.Integer("max_output_tokens", [&](int32_t value) {
     generation.set_max_new_tokens(value);
+    request.question.names.max_tokens = "max_output_tokens";
     request.echo["max_output_tokens"] = value;
   });
   ReadMetadata(members, request);
@@ -174,6 +176,7 @@ absl::StatusOr<ResponsesRequest> ReadResponsesRequest(std::string_view body, Sys
   ReadOptions(members, request.question);
   ReadOwnOptions(members, request);
   members.Fail(ReadConversation(members, system_prompt, request));
+  TakeKnownFields(members);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   const v1::GenerationOptions& generation = request.question.question.generation();
   request.echo["temperature"] = generation.temperature();

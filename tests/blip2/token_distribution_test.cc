@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -72,7 +73,8 @@ TEST(SamplingDistributionTest, IsTransformers) {
 }
 
 TEST(SamplingDistributionTest, MinPIsTransformers) {
-  const auto golden = nlohmann::json::parse(testing::ReadRepositoryFile("tests/goldens/options/golden.json"));
+  const auto golden =
+      nlohmann::json::parse(std::ifstream(testing::RepositoryPath("tests/goldens/options/golden.json")));
   for (const auto& example : golden["distributions"]) {
     const auto& given = example["options"];
     const GenerationOptions options = {.temperature = given.value("temperature", 1.0),

@@ -11,8 +11,7 @@ from http_stack import SAMPLE
 
 class RefusalsTest(asking.StackTest):
     def test_what_the_model_cannot_do_is_refused(self):
-        for key, value in {"tools": [{}], "response_format": {"type": "json_object"}, "logit_bias": {"5": 1},
-                           "presence_penalty": 0.5, "modalities": ["audio"], "reasoning_effort": "low",
+        for key, value in {"tools": [{}], "response_format": {"type": "json_object"}, "modalities": ["audio"], "reasoning_effort": "low",
                            "no_such_thing": 1}.items():
             self.refused(about("x", **{key: value}), param=key, code="unsupported_parameter")
         neutral = about("What color is the circle?", tools=[], tool_choice="none", presence_penalty=0, logit_bias=None,
@@ -24,7 +23,7 @@ class RefusalsTest(asking.StackTest):
                            "num_beams": 9, "max_completion_tokens": 1.5}.items():
             self.refused(about("x", **{key: value}), param="max_tokens" if key == "max_tokens" else key)
         self.refused(about("x", max_tokens=10**30))
-        self.refused(about("x", max_tokens=100000), code="context_length_exceeded")
+        self.refused(about("x " * 5000, max_tokens=5), code="context_length_exceeded")
         self.assertEqual(self.ask("POST", "/v1/chat/completions", about("x", model="other"))[0], 404)
 
     def test_bad_json_is_told_from_bad_content(self):

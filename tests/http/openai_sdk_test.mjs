@@ -65,7 +65,7 @@ test('error classes', async () => {
     error instanceof openai.BadRequestError && error.status === 400 && error.param === 'temperature');
   await assert.rejects(ask({ tools: [{}] }), (error) => error.code === 'unsupported_parameter');
   await assert.rejects(ask({ model: 'other' }), openai.NotFoundError);
-  await assert.rejects(ask({ max_tokens: 100000 }), (error) => error.code === 'context_length_exceeded');
+  await assert.rejects(ask({ messages: [{ role: 'user', content: 'a '.repeat(5000) }] }), (error) => error.code === 'context_length_exceeded');
   await assert.rejects(ask({}, new OpenAI({ baseURL, apiKey: 'wrong' })), (error) =>
     error instanceof openai.AuthenticationError && error.code === 'invalid_api_key');
 });

@@ -74,7 +74,10 @@ class OpenAiSdkTest(unittest.TestCase):
     def test_completions(self):
         answer = self.client.completions.create(model="demo", prompt="a red", max_tokens=4, logprobs=2, echo=True)
         self.assertTrue(answer.choices[0].text.startswith("a red"))
-        self.assertEqual(len(answer.choices[0].logprobs.tokens), answer.usage.completion_tokens)
+        logprobs = answer.choices[0].logprobs
+        self.assertEqual(len(logprobs.tokens), answer.usage.total_tokens - 1)  # without the beginning of the sequence
+        self.assertIsNone(logprobs.token_logprobs[0])
+        self.assertEqual(logprobs.text_offset[0], 0)
 
     def respond(self, **options):
         parts = [{"type": "input_image", "image_url": IMAGE, "detail": "auto"}, {"type": "input_text", "text": "What color is the circle?"}]
@@ -108,7 +111,7 @@ class OpenAiSdkTest(unittest.TestCase):
         with self.assertRaises(openai.NotFoundError):
             self.chat(model="other")
         with self.assertRaises(openai.BadRequestError) as raised:
-            self.chat(max_tokens=100000)
+            self.client.completions.create(model="demo", prompt="a " * 5000)
         self.assertEqual(raised.exception.code, "context_length_exceeded")
 
     def test_a_full_server_is_asked_again(self):

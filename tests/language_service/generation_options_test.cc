@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -15,6 +17,7 @@
 #include "tests/language_service/language_client.h"
 #include "tests/testing/fake_tiers.h"
 #include "tests/testing/paths.h"
+#include "tests/testing/sample_images.h"
 
 namespace diptych::language {
 namespace {

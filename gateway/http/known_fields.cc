@@ -1,0 +1,222 @@
+#include "gateway/http/known_fields.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+using nlohmann::json;
+
+// They say who asks, where the request goes or what is kept of it; the answer is the same with and without them.
+constexpr const char* kWithoutMeaning[] = {
+    // OpenAI
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "parallel_tool_calls",
+    // vLLM and SGLang
+    "priority", "request_id", "rid", "cache_salt", "extra_key", "session_id", "spaces_between_special_tokens",
+    "include_reasoning", "separate_reasoning", "stream_reasoning", "data_parallel_rank", "routed_dp_rank",
+    // llama.cpp and Ollama
+    "cache_prompt", "n_cache_reuse", "id_slot", "slot_id", "keep_alive", "ttl", "timings_per_token", "return_progress",
+    "reasoning_format", "parse_tool_calls", "n_keep", "num_keep", "num_gpu", "num_thread", "num_batch", "main_gpu",
+    "use_mmap", "use_mlock", "numa", "low_vram",
+    // OpenRouter and LiteLLM
+    "provider", "route", "trace", "debug", "session", "num_retries", "timeout", "caching",
+    // TGI
+    "tool_prompt"};
+
+struct KnownField {
+  const char* name;
+  const char* neutral;  // a JSON list of the values that ask for nothing, beside null
+  const char* why;      // another value is refused
+};
+
+constexpr char kNoTools[] = "this model calls no tools";
+constexpr char kNoReasoning[] = "this model does not reason before it answers";
+constexpr char kTextOnly[] = "answers are free text: no format or grammar can be enforced";
+constexpr char kNoTemplate[] = "the prompt's form is BLIP-2's own";
+constexpr char kSampling[] = "sampling knows temperature, top_k, top_p, min_p and penalties";
+constexpr char kOneModel[] = "one model answers, with its own weights";
+constexpr char kNoSearch[] = "the server looks nothing up";
+constexpr char kNotReturned[] = "it is no part of a reply here";
+constexpr char kWindow[] = "the window is the model's own, and the prompt is not cut";
+constexpr char kNoSpecial[] = "special tokens are never part of an answer's text";
+constexpr char kOneInput[] = "images and text come in messages, text alone in prompt";
+constexpr char kPlainWords[] = "words and tokens are kept out by logit_bias alone";
+
+constexpr KnownField kKnownFields[] = {
+    // OpenAI
+    {"tools", "[[]]", kNoTools},
+    {"tool_choice", R"(["none", "auto", ""])", kNoTools},
+    {"functions", "[[]]", kNoTools},
+    {"function_call", R"(["none", "auto", ""])", kNoTools},
+    {"max_tool_calls", "[0]", kNoTools},
+    {"response_format", R"([{"type": "text"}, {}, ""])", kTextOnly},
+    {"modalities", R"([["text"], []])", "answers are text"},
+    {"audio", "[{}]", "answers are text"},
+    {"prediction", "[{}, \"\"]", "an answer's text is not guessed beforehand"},
+    {"reasoning_effort", R"(["none", ""])", kNoReasoning},
+    {"reasoning", R"([{}, {"enabled": false}, {"effort": "none"}, {"exclude": true}, false])", kNoReasoning},
+    {"verbosity", R"(["medium", ""])", "the model has one manner of answering"},
+    {"web_search_options", "[]", kNoSearch},
+    {"suffix", R"([""])", "the model writes on, it does not fill gaps"},
+    {"moderation", "[]", kNotReturned},
+    // vLLM
+    {"use_beam_search", "[false]", "beam search is asked for by num_beams"},
+    {"early_stopping", "[false]", "beam search ends as transformers' early_stopping=False does"},
+    {"include_stop_str_in_output", "[false]", "what ends an answer is not part of it"},
+    {"skip_special_tokens", "[true]", kNoSpecial},
+    {"detokenize", "[true]", "an answer is text"},
+    {"truncate_prompt_tokens", "[0, -1]", kWindow},
+    {"prompt_logprobs", "[false]", "the prompt's are returned by /v1/completions with echo and logprobs"},
+    {"allowed_token_ids", "[[]]", kPlainWords},
+    {"bad_words", "[[]]", kPlainWords},
+    {"add_generation_prompt", "[true]", kNoTemplate},
+    {"continue_final_message", "[false]", kNoTemplate},
+    {"add_special_tokens", "[]", "text begins with the beginning-of-sequence token; token ids are taken as they are"},
+    {"documents", "[[]]", kNoTemplate},
+    {"chat_template", R"([""])", kNoTemplate},
+    {"chat_template_kwargs", R"([{}, {"enable_thinking": false}, {"thinking": false}])", kNoTemplate},
+    {"mm_processor_kwargs", "[{}]", "images are prepared by image_options"},
+    {"media_io_kwargs", "[{}]", "images are prepared by image_options"},
+    {"guided_json", R"([{}, ""])", kTextOnly},
+    {"guided_regex", R"([""])", kTextOnly},
+    {"guided_choice", "[[]]", kTextOnly},
+    {"guided_grammar", R"([""])", kTextOnly},
+    {"guided_decoding_backend", R"(["", "auto"])", kTextOnly},
+    {"guided_whitespace_pattern", R"([""])", kTextOnly},
+    {"structured_outputs", "[{}, false]", kTextOnly},
+    {"structural_tag", R"([""])", kTextOnly},
+    {"logits_processors", "[[]]", "no code is taken from callers"},
+    {"return_tokens_as_token_ids", "[false]", kNotReturned},
+    {"return_token_ids", "[false]", kNotReturned},
+    {"prompt_embeds", "[[]]", kOneInput},
+    {"kv_transfer_params", "[{}]", kOneModel},
+    {"vllm_xargs", "[{}]", kOneModel},
+    {"thinking_token_budget", "[0, -1]", kNoReasoning},
+    // SGLang
+    {"regex", R"([""])", kTextOnly},
+    {"ebnf", R"([""])", kTextOnly},
+    {"json_schema", R"([{}, ""])", kTextOnly},
+    {"stop_regex", R"(["", []])", "stop takes plain text"},
+    {"no_stop_trim", "[false]", "what ends an answer is not part of it"},
+    {"lora_path", R"(["", []])", kOneModel},
+    {"session_params", "[{}]", "nothing is kept between requests but caches"},
+    {"return_hidden_states", "[false]", kNotReturned},
+    {"custom_logit_processor", R"([""])", "no code is taken from callers"},
+    {"custom_params", "[{}]", "no code is taken from callers"},
+    {"input_ids", "[[]]", kOneInput},
+    {"image_data", "[[], \"\"]", kOneInput},
+    {"return_cached_tokens_details", "[false]", kNotReturned},
+    // llama.cpp
+    {"n_probs", "[0]", "alternatives are asked for by logprobs (and top_logprobs in a chat)"},
+    {"post_sampling_probs", "[false]", "logprobs are the model's own"},
+    {"min_keep", "[0, 1]", kSampling},
+    {"dynatemp_range", "[0]", kSampling},
+    {"dynatemp_exponent", "[1]", kSampling},
+    {"typical_p", "[1, 0]", kSampling},
+    {"tfs_z", "[1, 0]", kSampling},
+    {"top_n_sigma", "[-1, 0]", kSampling},
+    {"xtc_probability", "[0]", kSampling},
+    {"xtc_threshold", "[0, 0.1, 0.5, 1]", kSampling},
+    {"mirostat", "[0]", kSampling},
+    {"mirostat_tau", "[0, 5]", kSampling},
+    {"mirostat_eta", "[0, 0.1]", kSampling},
+    {"dry_multiplier", "[0]", kSampling},
+    {"dry_base", "[0, 1.75]", kSampling},
+    {"dry_allowed_length", "[0, 2]", kSampling},
+    {"dry_penalty_last_n", "[-1, 0, 64]", kSampling},
+    {"dry_sequence_breakers", R"([[], ["\n", ":", "\"", "*"]])", kSampling},
+    {"adaptive_target", "[-1]", kSampling},
+    {"adaptive_decay", "[0.9]", kSampling},
+    {"samplers", "[[]]", kSampling},
+    {"penalize_nl", "[true, false]", kSampling},
+    {"penalty_prompt", R"(["", []])", kSampling},
+    {"grammar", R"([""])", kTextOnly},
+    {"grammar_lazy", "[false]", kTextOnly},
+    {"grammar_triggers", "[[]]", kTextOnly},
+    {"preserved_tokens", "[[]]", kNoSpecial},
+    {"n_indent", "[0]", kTextOnly},
+    {"n_discard", "[0]", kWindow},
+    {"t_max_predict_ms", "[0, -1]", "a deadline is the connection's end"},
+    {"return_tokens", "[false]", kNotReturned},
+    {"response_fields", "[[]]", kNotReturned},
+    {"lora", "[[]]", kOneModel},
+    {"thinking_forced_open", "[false]", kNoReasoning},
+    {"reasoning_budget", "[0, -1]", kNoReasoning},
+    // Ollama
+    {"format", R"(["", {}])", kTextOnly},
+    {"think", R"([false, "none"])", kNoReasoning},
+    {"options", "[{}]", "each option is a member of its own here"},
+    {"raw", "[false]", kNoTemplate},
+    {"template", R"([""])", kNoTemplate},
+    {"system", R"([""])", "a system message is one of messages"},
+    {"context", "[[]]", "nothing is kept between requests but caches"},
+    {"num_ctx", "[0]", kWindow},
+    // TGI
+    {"adapter_id", R"([""])", kOneModel},
+    {"decoder_input_details", "[false]", kNotReturned},
+    {"details", "[false]", kNotReturned},
+    {"return_full_text", "[false]", "the prompt is returned with echo"},
+    {"top_n_tokens", "[0]", "alternatives are asked for by logprobs (and top_logprobs in a chat)"},
+    {"truncate", "[0]", kWindow},
+    {"watermark", "[false]", kSampling},
+    {"guideline", R"([""])", kNoTemplate},
+    // OpenRouter
+    {"models", "[[]]", kOneModel},
+    {"transforms", "[[]]", kWindow},
+    {"plugins", "[[]]", kNoSearch},
+    {"top_a", "[0]", kSampling},
+    {"image_config", "[{}]", "answers are text"},
+    // text-generation-webui, TabbyAPI, Mistral, DeepSeek, Qwen, LM Studio
+    {"guidance_scale", "[1, 0]", kSampling},
+    {"negative_prompt", R"([""])", kSampling},
+    {"epsilon_cutoff", "[0]", kSampling},
+    {"eta_cutoff", "[0]", kSampling},
+    {"smoothing_factor", "[0]", kSampling},
+    {"smoothing_curve", "[1]", kSampling},
+    {"penalty_alpha", "[0]", kSampling},
+    {"encoder_repetition_penalty", "[1]", kSampling},
+    {"no_repeat_ngram_size", "[0]", kSampling},
+    {"skew", "[0]", kSampling},
+    {"typical", "[1, 0]", kSampling},
+    {"tfs", "[1, 0]", kSampling},
+    {"mirostat_mode", "[0]", kSampling},
+    {"temperature_last", "[false]", kSampling},
+    {"dynamic_temperature", "[false]", kSampling},
+    {"token_healing", "[false]", kNoTemplate},
+    {"banned_strings", R"([[], ""])", kPlainWords},
+    {"custom_token_bans", R"([""])", kPlainWords},
+    {"ban_eos_token", "[false]", "ignore_eos writes on behind the end-of-sequence token"},
+    {"add_bos_token", "[true]", "text begins with the beginning-of-sequence token; token ids are taken as they are"},
+    {"safe_prompt", "[false]", kNoTemplate},
+    {"prompt_mode", R"([""])", kNoReasoning},
+    {"thinking", R"([{}, {"type": "disabled"}, false])", kNoReasoning},
+    {"enable_thinking", "[false]", kNoReasoning},
+    {"enable_search", "[false]", kNoSearch},
+    {"draft_model", R"([""])", kOneModel},
+    {"extra_body", "[{}]", "its members belong into the body itself"},
+};
+
+bool IsNeutral(const KnownField& field, const json& value) {
+  const json neutral = json::parse(field.neutral);
+  return std::find(neutral.begin(), neutral.end(), value) != neutral.end();
+}
+
+}  // namespace
+
+void TakeKnownFields(Members& members) {
+  for (const char* name : kWithoutMeaning) members.Ignore({name});
+  for (const KnownField& field : kKnownFields) {
+    if (members.Took(field.name)) continue;
+    const json* value = members.Take(field.name);
+    if (value == nullptr || IsNeutral(field, *value)) continue;
+    members.Fail(InvalidField(kUnsupportedParameter, members.Path(field.name),
+                              absl::StrCat("\"", field.name, "\" asks for what this server can't do: ", field.why)));
+  }
+}
+
+}  // namespace diptych::gateway
