@@ -3,13 +3,14 @@
 #include <grpcpp/create_channel.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/pem.h"
 #include "common/status.h"
 
 namespace diptych {
 namespace {
 
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const TlsOptions& tls) {
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsOptions& tls) {
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) {
     return grpc::InsecureChannelCredentials();
   }
@@ -33,7 +34,8 @@ std::string ServiceConfig(const std::string& service_name) {
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options) {
   if (options.target.empty()) return absl::InvalidArgumentError("the target address is empty");
-  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options.tls));
+  DIPTYCH_RETURN_IF_ERROR(CheckTargetPorts(options.target));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(options.tls));
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(ServiceConfig(options.service_name));
   arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -32,18 +33,11 @@ constexpr std::chrono::seconds kPatience(2);
 constexpr std::chrono::milliseconds kPauseAfterFault(100);
 
 absl::StatusOr<tcp::endpoint> Resolve(asio::io_context& io, const std::string& listen) {
-  const auto malformed = absl::InvalidArgumentError("not host:port");
-  const size_t colon = listen.rfind(':');
-  if (colon == std::string::npos || colon == 0) return malformed;
-  std::string host = listen.substr(0, colon);
-  const std::string port = listen.substr(colon + 1);
-  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos) return malformed;
-  if (std::stoi(port) > 65535) return malformed;
-  if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  DIPTYCH_ASSIGN_OR_RETURN(const HostPort address, ParseHostPort(listen));
   error_code error;
-  const auto found =
-      tcp::resolver(io).resolve(host, port, tcp::resolver::passive | tcp::resolver::numeric_service, error);
-  if (error || found.empty()) return malformed;
+  const auto found = tcp::resolver(io).resolve(address.host, std::to_string(address.port),
+                                               tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  if (error || found.empty()) return absl::InvalidArgumentError(absl::StrCat("no host is called ", address.host));
   return found.begin()->endpoint();
 }
 
@@ -119,7 +113,7 @@ class MetricsServer::Impl {
     if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(kMaxConnections, error);
-    if (error) return absl::UnavailableError("cannot listen there");
+    if (error) return absl::UnavailableError("the port is in use");
     port_ = acceptor_.local_endpoint(error).port();
     Accept();
     thread_ = std::thread([this] { Run(); });
@@ -175,10 +169,10 @@ class MetricsServer::Impl {
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& listen,
                                                                     const MetricRegistry& registry) {
   auto impl = std::make_unique<Impl>(registry);
-  if (!impl->Start(listen).ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "cannot show metrics on ", listen,
-        ": the address is malformed or in use; choose another with --metrics_listen, or none with an empty one"));
+  if (const absl::Status status = impl->Start(listen); !status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot show metrics on ", listen, ": ", status.message(),
+                     "; choose another with --metrics_listen, or none with an empty one"));
   }
   return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(impl)));
 }

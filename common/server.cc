@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/channel.h"
+#include "common/listen_address.h"
 #include "common/pem.h"
 #include "common/status.h"
 
@@ -78,6 +79,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   }();
   (void)plugins_enabled;
 
+  DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));  // gRPC takes a port for its remainder
   DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options.tls));
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
   grpc::ServerBuilder builder;
@@ -88,8 +90,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   for (grpc::Service* service : services) builder.RegisterService(service);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr || self->port_ == 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "cannot listen on ", options.listen, ": the address is malformed or in use; choose another with --listen"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot listen on ", options.listen,
+                     ": the host is unknown or the port is in use; choose another with --listen"));
   }
   self->SetReady(false);
   self->server_->GetHealthCheckService()->SetServingStatus("liveness", true);

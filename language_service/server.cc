@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/channel.h"
+#include "common/listen_address.h"
 #include "common/status.h"
 #include "common/visual_tokens.h"
 #include "language_service/engine/kv_cache_size.h"
@@ -16,6 +17,13 @@ namespace {
 constexpr int kMaxVisionMessageBytes = 2 * kMaxChunkBytes;
 
 absl::Status CheckOptions(const LanguageOptions& options) {
+  DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
+  if (!options.metrics_listen.empty()) {
+    DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("metrics_listen", options.metrics_listen));
+  }
+  if (const absl::Status target = CheckTargetPorts(options.vision_target); !target.ok()) {
+    return Annotate(target, "--vision_target");
+  }
   if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
   if (options.max_batch < 1) return absl::InvalidArgumentError("--max_batch takes 1 or more");
   if (options.max_batched_tokens < std::max(options.max_batch, kMaxBeams)) {

@@ -1,6 +1,6 @@
-"""Starts the tiers' binaries as a user would: good and bad flags, READY, SIGTERM.
+"""Starts the binaries as a user would: good and bad flags, READY, SIGTERM.
 
-Usage: start_up_test.py VISION_SERVICE LANGUAGE_SERVICE; run by ctest as `start_up_test`.
+Usage: start_up_test.py VISION_SERVICE LANGUAGE_SERVICE GATEWAY; run by ctest as `start_up_test`.
 """
 import os
 import pathlib
@@ -13,6 +13,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARIES = [pathlib.Path(argument).resolve() for argument in sys.argv[1:3]]
+GATEWAY = pathlib.Path(sys.argv[3]).resolve()
 DEMO = str(ROOT / "models" / "demo")
 
 
@@ -102,6 +103,28 @@ class StartUpTest(unittest.TestCase):
                 process.communicate(timeout=60)
                 _, err = start(binary, "--cache_bytes=64XB").communicate(timeout=60)
                 self.assertRegex(err, "cache_bytes.*64MiB|cache_bytes.*256MiB")
+
+    def test_a_port_that_is_none_is_refused(self):
+        for binary in (*BINARIES, GATEWAY):
+            for flag in ("--listen", "--metrics_listen", *(["--http_listen"] if binary == GATEWAY else [])):
+                with self.subTest(binary.name, flag=flag):
+                    model = [] if binary == GATEWAY else [f"--model={DEMO}"]
+                    process = subprocess.run([binary, *model, "--log_level=error", "--listen=127.0.0.1:0", f"{flag}=0.0.0.0:80000"],
+                                             text=True, capture_output=True, timeout=60)
+                    self.assertEqual(process.returncode, 1)
+                    self.assertIn(flag, process.stderr)
+                    self.assertIn("80000", process.stderr)
+
+    def test_a_targets_port_that_is_none_is_refused(self):
+        for binary, flags in ((BINARIES[1], ["--vision_target"]), (GATEWAY, ["--vision_target", "--language_target"])):
+            for flag in flags:
+                with self.subTest(binary.name, flag=flag):
+                    model = [] if binary == GATEWAY else [f"--model={DEMO}"]
+                    process = subprocess.run([binary, *model, "--log_level=error", "--listen=127.0.0.1:0", f"{flag}=vision:70001"],
+                                             text=True, capture_output=True, timeout=60)
+                    self.assertEqual(process.returncode, 1)
+                    self.assertIn(flag, process.stderr)
+                    self.assertIn("70001", process.stderr)
 
 
 if __name__ == "__main__":

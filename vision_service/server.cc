@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/status.h"
 
 namespace diptych::vision {
@@ -15,6 +16,10 @@ constexpr int64_t kMessageRoom = 8 << 20;  // bytes
 constexpr int64_t kMaxTensorBytes = 64 << 20;
 
 absl::Status CheckOptions(const VisionOptions& options) {
+  DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
+  if (!options.metrics_listen.empty()) {
+    DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("metrics_listen", options.metrics_listen));
+  }
   if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
   if (options.image_workers < 1 || options.image_workers > 256) {
     return absl::InvalidArgumentError("--image_workers takes 1 to 256");

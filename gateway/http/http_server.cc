@@ -12,8 +12,8 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/status.h"
 #include "gateway/http/http_connection.h"
 
@@ -28,18 +28,14 @@ namespace {
 constexpr int kMostInLeaving = 64;
 
 absl::StatusOr<tcp::endpoint> ParseAddress(const std::string& listen) {
-  const size_t colon = listen.rfind(':');
+  DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("http_listen", listen));
+  const absl::StatusOr<HostPort> parsed = ParseHostPort(listen);
   boost::system::error_code error;
-  int port = -1;
-  if (colon != std::string::npos && absl::SimpleAtoi(listen.substr(colon + 1), &port) && port >= 0 && port <= 65535) {
-    std::string host = listen.substr(0, colon);
-    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    if (host == "localhost") host = "127.0.0.1";
-    const net::ip::address address = net::ip::make_address(host, error);
-    if (!error) return tcp::endpoint(address, static_cast<uint16_t>(port));
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("\"", listen, "\" is no address to listen on: give IP:port, for example 127.0.0.1:8080"));
+  const net::ip::address address =
+      net::ip::make_address(parsed->host == "localhost" ? "127.0.0.1" : parsed->host, error);
+  if (!error) return tcp::endpoint(address, parsed->port);
+  return absl::InvalidArgumentError(absl::StrCat("cannot listen with --http_listen: \"", listen,
+                                                 "\" has no IP address: give, for example, 127.0.0.1:8080"));
 }
 
 }  // namespace

@@ -1,0 +1,71 @@
+#include "common/listen_address.h"
+
+#include <gtest/gtest.h>
+
+namespace diptych {
+namespace {
+
+TEST(ParseHostPortTest, TakesHostsAndPorts) {
+  struct {
+    const char* address;
+    const char* host;
+    int port;
+  } kCases[] = {{"127.0.0.1:7000", "127.0.0.1", 7000}, {"localhost:0", "localhost", 0},
+                {"0.0.0.0:65535", "0.0.0.0", 65535},   {"[::]:80", "::", 80},
+                {"[::1]:7000", "::1", 7000},           {"gateway.example:1", "gateway.example", 1}};
+  for (const auto& c : kCases) {
+    const auto parsed = ParseHostPort(c.address);
+    ASSERT_TRUE(parsed.ok()) << c.address << ": " << parsed.status();
+    EXPECT_EQ(parsed->host, c.host);
+    EXPECT_EQ(parsed->port, c.port);
+  }
+}
+
+TEST(ParseHostPortTest, RefusesAnythingElseAndQuotesIt) {
+  for (const char* address : {"0.0.0.0:80000",
+                              "0.0.0.0:65536",
+                              "0.0.0.0:-1",
+                              "0.0.0.0:+80",
+                              "0.0.0.0:",
+                              "0.0.0.0",
+                              "0.0.0.0:80x",
+                              "0.0.0.0: 80",
+                              "0.0.0.0:0x50",
+                              "0.0.0.0:8e1",
+                              "0.0.0.0:4294967376",
+                              ":7000",
+                              "",
+                              ":",
+                              "[]:7000",
+                              "::1:7000",
+                              "[::1]",
+                              "[::1]7000",
+                              "[::1:7000",
+                              "::1]:7000",
+                              "a b:7000",
+                              "http://127.0.0.1:7000",
+                              "unix:/tmp/socket",
+                              "1:2:3"}) {
+    const absl::Status status = ParseHostPort(address).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
+    EXPECT_NE(status.message().find(address), absl::string_view::npos) << status;
+  }
+}
+
+TEST(CheckTargetPortsTest, TakesWhatGrpcTakes) {
+  for (const char* target :
+       {"127.0.0.1:7001", "vision:7001", "vision", "dns:///vision:7001", "dns:vision:7001", "dns://8.8.8.8/vision:7001",
+        "ipv4:10.0.0.1:7001,10.0.0.2:7001", "ipv6:[::1]:7001", "[::1]:7001", "unix:/run/vision", "xds:///vision"}) {
+    EXPECT_TRUE(CheckTargetPorts(target).ok()) << target;
+  }
+}
+
+TEST(CheckTargetPortsTest, RefusesPortsThatAreNone) {
+  for (const char* target : {"127.0.0.1:80000", "127.0.0.1:0", "vision:x", "dns:///vision:65536",
+                             "ipv4:10.0.0.1:7001,10.0.0.2:70001", "ipv6:[::1]:99999", "[::1]:"}) {
+    EXPECT_EQ(CheckTargetPorts(target).code(), absl::StatusCode::kInvalidArgument) << target;
+  }
+}
+
+}  // namespace
+}  // namespace diptych
