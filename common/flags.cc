@@ -11,6 +11,7 @@
 #include "absl/flags/usage_config.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/build_info.h"
 
 namespace diptych {
 namespace {
@@ -28,11 +29,18 @@ void SetFromEnvironment() {
   }
 }
 
+std::string NameOfProgram(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
 }  // namespace
 
 std::vector<std::string> ParseFlags(std::string_view usage, int argc, char** argv) {
   absl::FlagsUsageConfig config;
   config.contains_help_flags = [](absl::string_view file) { return IsOwnFlagFile({file.data(), file.size()}); };
+  config.version_string = [name = NameOfProgram(argv[0])] {
+    return absl::StrCat(name, " ", std::string(Version()), " (commit ", std::string(Commit()), ")\n");
+  };
   absl::SetFlagsUsageConfig(config);
   absl::SetProgramUsageMessage(absl::string_view(usage.data(), usage.size()));
   SetFromEnvironment();  // first, so that the command line wins

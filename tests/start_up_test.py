@@ -126,6 +126,12 @@ class StartUpTest(unittest.TestCase):
                     self.assertIn(flag, process.stderr)
                     self.assertIn("70001", process.stderr)
 
+    def test_version_is_name_version_and_commit(self):
+        for binary in (*BINARIES, GATEWAY):
+            with self.subTest(binary.name):
+                out = subprocess.run([binary, "--version"], text=True, capture_output=True, timeout=60).stdout
+                self.assertRegex(out, rf"^{binary.name} \d+\.\d+\.\d+ \(commit \w+\)\n$")
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
