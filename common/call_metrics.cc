@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "common/error_details.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -11,43 +12,6 @@ constexpr char kOtherReason[] = "other";
 
 constexpr std::array kFinishReasons = {"none", "stop", "length", "stop_string", "cancelled", "deadline"};
 static_assert(kFinishReasons.size() == v1::FinishReason_ARRAYSIZE);
-
-constexpr std::array kStageNames = {"gateway", "image_decode",   "image_resize",   "vision_queue",
-                                    "vit",     "token_transfer", "language_queue", "tokenize",
-                                    "qformer", "prefill",        "decode",         "detokenize"};
-static_assert(kStageNames.size() == static_cast<size_t>(Stage::kCount));
-
-const google::protobuf::Duration& Of(const v1::StageTimings& timings, Stage stage) {
-  switch (stage) {
-    case Stage::kGateway:
-      return timings.gateway();
-    case Stage::kImageDecode:
-      return timings.image_decode();
-    case Stage::kImageResize:
-      return timings.image_resize();
-    case Stage::kVisionQueue:
-      return timings.vision_queue();
-    case Stage::kVit:
-      return timings.vit();
-    case Stage::kTokenTransfer:
-      return timings.token_transfer();
-    case Stage::kLanguageQueue:
-      return timings.language_queue();
-    case Stage::kTokenize:
-      return timings.tokenize();
-    case Stage::kQFormer:
-      return timings.qformer();
-    case Stage::kPrefill:
-      return timings.prefill();
-    case Stage::kDecode:
-      return timings.decode();
-    case Stage::kDetokenize:
-      return timings.detokenize();
-    case Stage::kCount:
-      break;
-  }
-  return google::protobuf::Duration::default_instance();
-}
 
 }  // namespace
 
@@ -72,12 +36,13 @@ CallMetrics::CallMetrics(MetricRegistry& registry)
     failed_.push_back(ended(static_cast<absl::StatusCode>(code), kFinishReasons[0]));
   }
   const auto failed = [&](const std::string& reason) {
-    reasons_.emplace(reason,
-                     registry.AddCounter("diptych_errors_total",
-                                         "Calls that ended with an error, by its stable reason; 'other' has none.",
-                                         {{"reason", reason}}));
+    reasons_.emplace(reason, registry.AddCounter(
+                                 "diptych_errors_total",
+                                 "Calls that ended with an error, by its stable reason; 'other' is any that is rare.",
+                                 {{"reason", reason}}));
   };
   for (const std::string_view reason : reason::kAll) failed(std::string(reason));
+  for (const std::string_view reason : reason::kOfCodes) failed(std::string(reason));
   failed(kOtherReason);
 }
 
@@ -86,7 +51,7 @@ void CallMetrics::Ended(const absl::Status& status, v1::FinishReason finish_reas
   if (status.ok()) return finished_[v1::FinishReason_IsValid(finish_reason) ? finish_reason : 0].Add();
   const auto code = static_cast<size_t>(status.code());
   failed_[code < failed_.size() ? code : static_cast<size_t>(absl::StatusCode::kUnknown)].Add();
-  const auto reason = reasons_.find(ReasonOf(status));
+  const auto reason = reasons_.find(PublicReasonOf(status));
   (reason != reasons_.end() ? reason : reasons_.find(kOtherReason))->second.Add();
 }
 
@@ -95,7 +60,7 @@ StageMetrics::StageMetrics(MetricRegistry& registry, std::span<const Stage> stag
     const auto index = static_cast<size_t>(stage);
     seconds_[index] = registry.AddHistogram("diptych_stage_seconds",
                                             "Wall-clock time that a request spent in a stage; the stages are disjoint.",
-                                            StageBuckets(), {{"stage", kStageNames[index]}});
+                                            StageBuckets(), {{"stage", std::string(NameOf(stage))}});
   }
 }
 
@@ -106,7 +71,7 @@ void StageMetrics::Observe(Stage stage, SteadyDuration spent) {
 void StageMetrics::Observe(const v1::StageTimings& timings) {
   for (size_t i = 0; i < seconds_.size(); ++i) {
     const auto stage = static_cast<Stage>(i);
-    if (seconds_[i]) Observe(stage, FromProtoDuration(Of(timings, stage)));
+    if (seconds_[i]) Observe(stage, FromProtoDuration(TimeOf(timings, stage)));
   }
 }
 

@@ -4,17 +4,26 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/error_details.h"
+#include "common/status.h"
 
 namespace diptych {
 
-absl::Status CallWatch::Check(std::string_view stage, SteadyTime now) const {
-  if (cancelled()) return absl::CancelledError("the caller went away");
+absl::Status CallWatch::Check(Stage stage, SteadyTime now) const {
+  if (cancelled()) return CallerLeft();
   if (now >= deadline_) return DeadlinePassed(stage);
   return absl::OkStatus();
 }
 
-absl::Status DeadlinePassed(std::string_view stage) {
-  return absl::DeadlineExceededError(absl::StrCat("the deadline passed in stage ", std::string(stage)));
+absl::Status CallerLeft() {
+  return MakeError(absl::StatusCode::kCancelled, reason::kCancelled, "the caller went away");
+}
+
+absl::Status DeadlinePassed(Stage stage) {
+  const std::string name(NameOf(stage));
+  return WithDetail(MakeError(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
+                              absl::StrCat("the deadline passed in stage ", name)),
+                    detail::kStage, name);
 }
 
 std::shared_ptr<CallWatch> WatchCall(const grpc::ServerContextBase& context, SteadyDuration longest) {
@@ -22,7 +31,9 @@ std::shared_ptr<CallWatch> WatchCall(const grpc::ServerContextBase& context, Ste
   const SteadyTime now = SteadyClock::now();
   const auto deadline = context.deadline();
   const auto system_now = std::chrono::system_clock::now();
-  if (deadline >= system_now + longest) return std::make_shared<CallWatch>(now + longest);
+  if (deadline >= system_now + longest) {
+    return std::make_shared<CallWatch>(now + longest, CallWatch::Limit::kServer);
+  }
   const SteadyDuration left = deadline - system_now;
   const SteadyDuration margin = std::clamp<SteadyDuration>(left / 50, milliseconds(1), milliseconds(50));
   return std::make_shared<CallWatch>(now + left - margin);

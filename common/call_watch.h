@@ -5,9 +5,9 @@
 
 #include <atomic>
 #include <memory>
-#include <string_view>
 
 #include "absl/status/status.h"
+#include "common/stage.h"
 #include "common/stage_clock.h"
 
 namespace diptych {
@@ -15,23 +15,30 @@ namespace diptych {
 // Thread-safe; shared by the call and everything that works for it.
 class CallWatch {
  public:
-  // SteadyTime::max() means no deadline.
-  explicit CallWatch(SteadyTime deadline) : deadline_(deadline) {}
+  enum class Limit { kCaller, kServer };
+
+  // SteadyTime::max() means no deadline. `limit`: whose it is.
+  explicit CallWatch(SteadyTime deadline, Limit limit = Limit::kCaller) : deadline_(deadline), limit_(limit) {}
 
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   SteadyTime deadline() const { return deadline_; }
+  Limit limit() const { return limit_; }
 
-  // OK while the answer is wanted; CANCELLED, or DEADLINE_EXCEEDED with a message that names `stage`.
-  absl::Status Check(std::string_view stage, SteadyTime now = SteadyClock::now()) const;
+  // OK while the answer is wanted; CANCELLED, or DEADLINE_EXCEEDED that names `stage`.
+  absl::Status Check(Stage stage, SteadyTime now = SteadyClock::now()) const;
 
  private:
   const SteadyTime deadline_;
+  const Limit limit_;
   std::atomic<bool> cancelled_ = false;
 };
 
-// The error of a call whose deadline passed in `stage`.
-absl::Status DeadlinePassed(std::string_view stage);
+// CANCELLED: nobody waits for the answer.
+absl::Status CallerLeft();
+
+// The error of a call whose deadline passed in `stage`, which its details name, too.
+absl::Status DeadlinePassed(Stage stage);
 
 // The watch of a call that has just arrived. Its deadline lies 2 % of the caller's time, and 1 to 50 ms,
 // before the caller's own, so that an error which names the stage still reaches the caller. A call

@@ -1,7 +1,11 @@
 #include "common/grpc_status.h"
 
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
+#include "common/error_details.h"
 #include "common/status.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -15,12 +19,15 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   google::rpc::Status rpc;
   rpc.set_code(static_cast<int>(status.code()));
   rpc.set_message(std::string(status.message()));
-  if (const std::string reason = ReasonOf(status); !reason.empty()) {
-    google::rpc::ErrorInfo info;
-    info.set_reason(reason);
-    info.set_domain(kDomain);
-    rpc.add_details()->PackFrom(info);
+  google::rpc::ErrorInfo info;
+  info.set_reason(PublicReasonOf(status));
+  info.set_domain(kDomain);
+  for (const std::string_view key : detail::kAll) {
+    if (std::string value = DetailOf(status, key); !value.empty()) {
+      (*info.mutable_metadata())[std::string(key)] = std::move(value);
+    }
   }
+  rpc.add_details()->PackFrom(info);
   if (const std::string field = FieldOf(status); !field.empty()) {
     google::rpc::BadRequest bad;
     auto* violation = bad.add_field_violations();
@@ -38,39 +45,49 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   return rpc;
 }
 
+absl::Status Rebuild(absl::StatusCode code, const std::string& reason, const std::string& field,
+                     std::optional<absl::Duration> after, const std::string& message) {
+  if (after) return RetryLater(code, reason, message, *after);
+  if (!field.empty() && code == absl::StatusCode::kInvalidArgument) return InvalidField(reason, field, message);
+  return MakeError(code, reason, message);
+}
+
+absl::Status WithDetails(absl::Status status, const google::rpc::ErrorInfo& info) {
+  for (const std::string_view key : detail::kAll) {
+    const auto found = info.metadata().find(std::string(key));
+    if (found != info.metadata().end()) status = WithDetail(std::move(status), key, found->second);
+  }
+  return status;
+}
+
 }  // namespace
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  const google::rpc::Status rpc = ToRpcStatus(status);
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
-                      rpc.details_size() > 0 ? rpc.SerializeAsString() : std::string());
+                      ToRpcStatus(status).SerializeAsString());
 }
 
 absl::Status FromGrpcStatus(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   const auto code = static_cast<absl::StatusCode>(status.error_code());
-  std::string reason, field;
+  google::rpc::ErrorInfo info;
+  std::string field;
   std::optional<absl::Duration> after;
   google::rpc::Status rpc;
   if (!status.error_details().empty() && rpc.ParseFromString(status.error_details())) {
     for (const auto& detail : rpc.details()) {
-      google::rpc::ErrorInfo info;
       google::rpc::BadRequest bad;
       google::rpc::RetryInfo retry;
-      if (detail.UnpackTo(&info)) {
-        reason = info.reason();
-      } else if (detail.UnpackTo(&bad) && bad.field_violations_size() > 0) {
+      if (detail.UnpackTo(&info)) continue;
+      if (detail.UnpackTo(&bad) && bad.field_violations_size() > 0) {
         field = bad.field_violations(0).field();
       } else if (detail.UnpackTo(&retry)) {
         after = absl::Seconds(retry.retry_delay().seconds()) + absl::Nanoseconds(retry.retry_delay().nanos());
       }
     }
   }
-  if (after) return RetryLater(code, reason, status.error_message(), *after);
-  if (!field.empty() && code == absl::StatusCode::kInvalidArgument)
-    return InvalidField(reason, field, status.error_message());
-  return MakeError(code, reason, status.error_message());
+  return WithDetails(Rebuild(code, info.reason(), field, after, status.error_message()), info);
 }
 
 }  // namespace diptych

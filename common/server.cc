@@ -1,6 +1,5 @@
 #include "common/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <pthread.h>
@@ -13,7 +12,9 @@
 #include "common/channel.h"
 #include "common/listen_address.h"
 #include "common/pem.h"
+#include "common/reflection.h"
 #include "common/status.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 
 namespace diptych {
 namespace {
@@ -21,7 +22,7 @@ namespace {
 // What a call that has left its gate may take to deliver its status.
 constexpr std::chrono::milliseconds kLastStatuses(500);
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& tls) {
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsOptions& tls) {
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty())
     return grpc::InsecureServerCredentials();
   if (tls.cert_file.empty() || tls.key_file.empty()) {
@@ -68,19 +69,24 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
+std::vector<std::string> NamesOf(const ServerOptions& options) {
+  std::vector<std::string> names = {options.service_name, grpc::health::v1::Health::service_full_name()};
+  names.insert(names.end(), options.more_services.begin(), options.more_services.end());
+  return names;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options,
                                                               std::initializer_list<grpc::Service*> services) {
   static const bool plugins_enabled = [] {
     grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     return true;
   }();
   (void)plugins_enabled;
 
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));  // gRPC takes a port for its remainder
-  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options.tls));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls));
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options.listen, credentials, &self->port_);
@@ -88,6 +94,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   BoundConnections(options, builder);
   RefuseCompression(builder);
   for (grpc::Service* service : services) builder.RegisterService(service);
+  self->reflection_ = MakeReflection(NamesOf(options));
+  for (const auto& reflection : self->reflection_) builder.RegisterService(reflection.get());
+  builder.RegisterCallbackGenericService(&self->unknown_methods_);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr || self->port_ == 0) {
     return absl::InvalidArgumentError(

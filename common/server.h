@@ -9,10 +9,12 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/call_gate.h"
+#include "common/unknown_methods.h"
 
 namespace diptych {
 
@@ -24,8 +26,9 @@ struct TlsOptions {
 };
 
 struct ServerOptions {
-  std::string service_name;            // full proto name, under which health is reported too
-  std::string listen = "127.0.0.1:0";  // host:port; port 0 picks a free one
+  std::string service_name;                     // full proto name, under which health is reported too
+  std::vector<std::string> more_services = {};  // full names of others that reflection lists
+  std::string listen = "127.0.0.1:0";           // host:port; port 0 picks a free one
   TlsOptions tls = {};
   int max_receive_bytes = 4 << 20;                          // largest request message
   int64_t memory_bytes = int64_t{1} << 30;                  // of all that gRPC holds for callers; over it calls end
@@ -65,6 +68,8 @@ class GrpcServer {
   explicit GrpcServer(const ServerOptions& options) : options_(options) {}
 
   const ServerOptions options_;
+  UnknownMethods unknown_methods_;
+  std::vector<std::unique_ptr<grpc::Service>> reflection_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

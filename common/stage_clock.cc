@@ -1,8 +1,20 @@
 #include "common/stage_clock.h"
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+
 #include <algorithm>
+#include <string>
 
 namespace diptych {
+namespace {
+
+// The field of StageTimings that has the stage's name.
+const google::protobuf::FieldDescriptor* StageField(Stage stage) {
+  return v1::StageTimings::descriptor()->FindFieldByName(std::string(NameOf(stage)));
+}
+
+}  // namespace
 
 void StageClock::Lap(Stage stage, SteadyTime now) {
   LapSplit({}, stage, now);
@@ -21,23 +33,19 @@ void StageClock::LapSplit(std::span<const std::pair<Stage, SteadyDuration>> part
 
 v1::StageTimings StageClock::ToProto(SteadyTime now) const {
   v1::StageTimings timings;
-  const auto set = [this](google::protobuf::Duration* field, Stage stage) { *field = ToProtoDuration(spent(stage)); };
-  set(timings.mutable_gateway(), Stage::kGateway);
-  set(timings.mutable_image_decode(), Stage::kImageDecode);
-  set(timings.mutable_image_resize(), Stage::kImageResize);
-  set(timings.mutable_vision_queue(), Stage::kVisionQueue);
-  set(timings.mutable_vit(), Stage::kVit);
-  set(timings.mutable_token_transfer(), Stage::kTokenTransfer);
-  set(timings.mutable_language_queue(), Stage::kLanguageQueue);
-  set(timings.mutable_tokenize(), Stage::kTokenize);
-  set(timings.mutable_qformer(), Stage::kQFormer);
-  set(timings.mutable_prefill(), Stage::kPrefill);
-  set(timings.mutable_decode(), Stage::kDecode);
-  set(timings.mutable_detokenize(), Stage::kDetokenize);
+  for (size_t i = 0; i < spent_.size(); ++i) {
+    auto* time = timings.GetReflection()->MutableMessage(&timings, StageField(static_cast<Stage>(i)));
+    static_cast<google::protobuf::Duration&>(*time) = ToProtoDuration(spent_[i]);
+  }
   const SteadyTime end = std::max(now, last_);
   *timings.mutable_unattributed() = ToProtoDuration(end - last_);
   *timings.mutable_total() = ToProtoDuration(end - start_);
   return timings;
+}
+
+const google::protobuf::Duration& TimeOf(const v1::StageTimings& timings, Stage stage) {
+  return static_cast<const google::protobuf::Duration&>(
+      timings.GetReflection()->GetMessage(timings, StageField(stage)));
 }
 
 double ToSeconds(SteadyDuration duration) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "common/stage.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych {
@@ -13,23 +14,6 @@ namespace diptych {
 using SteadyClock = std::chrono::steady_clock;
 using SteadyTime = SteadyClock::time_point;
 using SteadyDuration = SteadyClock::duration;
-
-// The stages of v1::StageTimings.
-enum class Stage {
-  kGateway,
-  kImageDecode,
-  kImageResize,
-  kVisionQueue,
-  kVit,
-  kTokenTransfer,
-  kLanguageQueue,
-  kTokenize,
-  kQFormer,
-  kPrefill,
-  kDecode,
-  kDetokenize,
-  kCount
-};
 
 // Every segment ends where the next begins, so the stages are disjoint. Times that go backwards count
 // as zero. Thread-compatible; moves with the request from thread to thread.
@@ -55,6 +39,9 @@ class StageClock {
   SteadyTime last_;
   std::array<SteadyDuration, static_cast<size_t>(Stage::kCount)> spent_{};
 };
+
+// What `timings` says of a stage.
+const google::protobuf::Duration& TimeOf(const v1::StageTimings& timings, Stage stage);
 
 double ToSeconds(SteadyDuration duration);
 google::protobuf::Duration ToProtoDuration(SteadyDuration duration);

@@ -1,23 +1,27 @@
 #include "common/tier_process.h"
 
+#include "common/tier_defaults.h"
+
+namespace defaults = diptych::tier_defaults;
+
 ABSL_FLAG(std::string, model, "models/demo",
           "checkpoint folder in Hugging Face layout, or ORG/NAME[@REVISION] of one that `diptych pull` has fetched");
-ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
+ABSL_FLAG(std::string, device, defaults::kDevice, "cpu, cuda or cuda:N");
 ABSL_FLAG(
-    std::string, dtype, "float32",
+    std::string, dtype, defaults::kDtype,
     "float32 (float, fp32), bfloat16 (bf16), float16 (half, fp16), or auto: bfloat16 on CUDA, else float32; on the "
     "cpu also int8, which answers as float32 does in a quarter of the memory, or int4, half of that and less exact");
 ABSL_FLAG(std::string, tls_cert, "", "PEM file with this server's certificate; empty: no TLS");
 ABSL_FLAG(std::string, tls_key, "", "PEM file with its key");
 ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that callers' certificates must be signed by");
-ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
-ABSL_FLAG(int, queue_limit, 64, "calls that may be inside, waiting or running; over it QUEUE_FULL");
-ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {int64_t{1} << 30},
+ABSL_FLAG(int, threads, defaults::kThreads, "threads of one operator; 0: one for each core");
+ABSL_FLAG(int, queue_limit, defaults::kQueueLimit, "calls that may be inside, waiting or running; over it QUEUE_FULL");
+ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {defaults::kMaxInflightBytes},
           "memory for the calls inside, their images and visual tokens; over it QUEUE_FULL");
 ABSL_FLAG(diptych::ByteSize, max_image_bytes, {diptych::ImageLimits().max_bytes},
           "Most bytes of one encoded image, 1 KiB to 256 MiB.");
 ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
           "Most pixels of one image; decoding takes up to 12 bytes for each.");
-ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "on SIGTERM: time between not ready and refusing calls");
-ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "on SIGTERM: time that calls in flight get to end");
+ABSL_FLAG(absl::Duration, drain_delay, defaults::kDrainDelay, "on SIGTERM: time between not ready and refusing calls");
+ABSL_FLAG(absl::Duration, drain_timeout, defaults::kDrainTimeout, "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");

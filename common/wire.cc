@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/error_details.h"
 #include "common/status.h"
 #include "common/utf8.h"
 
@@ -30,7 +31,8 @@ constexpr int kMaxFields = 4096;
 constexpr int kMaxCheckedText = 1 << 20;
 
 absl::Status Malformed() {
-  return absl::InvalidArgumentError("the request is not a well-formed message");
+  return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
+                   "the request is not a well-formed message");
 }
 
 // Walks over a message's wire form.
@@ -52,7 +54,8 @@ class WireScan {
  private:
   absl::Status Count(int fields) {
     if (fields > kMaxFields - fields_) {
-      return absl::InvalidArgumentError(absl::StrCat("the request has more than ", kMaxFields, " fields"));
+      return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
+                       absl::StrCat("the request has more than ", kMaxFields, " fields"));
     }
     fields_ += fields;
     return absl::OkStatus();

@@ -1,6 +1,7 @@
 #include "gateway/analyze_call.h"
 
 #include <algorithm>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -15,14 +16,15 @@
 #include "common/metadata.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "gateway/passed_deadline.h"
 #include "gateway/request_id.h"
 #include "gateway/tiers/tier_call.h"
 
 namespace diptych::gateway {
 namespace {
 
-constexpr TierName kVisionTier = {.tier = "vision", .stage = "vit"};
-constexpr TierName kLanguageTier = {.tier = "language", .stage = "qformer"};
+constexpr TierName kVisionTier = {.tier = "vision", .stage = Stage::kVit};
+constexpr TierName kLanguageTier = {.tier = "language", .stage = Stage::kQFormer};
 
 // Admission knows questions; the caller knows the fields of AnalyzeImageRequest.
 absl::Status WithFieldOfAnalysis(const absl::Status& error) {
@@ -139,9 +141,9 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   const SteadyTime arrival_ = SteadyClock::now();
   v1::AnalyzeImageRequest request_;  // its image goes to the tiers
   std::string request_id_;
-  const SteadyTime deadline_ = WatchCall(*context_, environment_.request_timeout)->deadline();
-  const CallTimer timer_{*context_, deadline_ + kLastWrites};
-  AdmittedCall admitted_{*environment_.admission, deadline_};
+  const std::shared_ptr<const CallWatch> watch_ = WatchCall(*context_, environment_.request_timeout);
+  const CallTimer timer_{*context_, watch_->deadline() + kLastWrites};
+  AdmittedCall admitted_{*environment_.admission, watch_->deadline()};
   TierCall<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse> vision_;
   TierCall<v1::AnalyzeQueriesRequest, v1::AnalyzeQueriesResponse> language_;
 
@@ -179,7 +181,7 @@ absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
 }
 
 void AnalyzeCall::AskTiers(v1::Image image) {
-  const SteadyTime deadline = deadline_;  // the call may be over when the second is started
+  const SteadyTime deadline = watch_->deadline();  // the call may be over when the second is started
   pending_ = request_.qformer_attention() ? 2 : 1;
   if (request_.qformer_attention()) {
     *language_.request.mutable_image() = image;
@@ -243,7 +245,7 @@ void AnalyzeCall::End(const absl::Status& status) {
   environment_.metrics->answers.Ended(status, nullptr, SteadyClock::now() - arrival_);
   environment_.metrics->repeats.Add(language_.repeats());
   admitted_.Leave(static_cast<int64_t>(response_->Length()));
-  Finish(ToGrpcStatus(status));
+  Finish(ToGrpcStatus(ExplainDeadline(status, *watch_, {environment_.request_timeout, kRequestTimeoutFlag})));
 }
 
 }  // namespace

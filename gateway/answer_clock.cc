@@ -14,13 +14,17 @@ std::optional<SteadyDuration> AnswerClock::OnDelta(const v1::Delta& delta, Stead
   return now - *before;
 }
 
-void AnswerClock::Join(v1::StageTimings& timings, SteadyTime now) const {
+void AnswerClock::Join(v1::StageTimings& timings, SteadyTime asked, SteadyTime now) const {
   const SteadyDuration tier = FromProtoDuration(timings.total());
   const SteadyDuration gateway = std::max(now - arrival_ - tier, SteadyDuration::zero());
   *timings.mutable_gateway() = ToProtoDuration(gateway);
   *timings.mutable_total() = ToProtoDuration(tier + gateway);
   timings.mutable_cache_hits();  // present also when nothing was found in a cache
-  *timings.mutable_time_to_first_token() = ToProtoDuration(first_token_.value_or(now) - arrival_);
+  const SteadyDuration first_shown = first_token_.value_or(now) - arrival_;
+  *timings.mutable_time_to_first_token() = ToProtoDuration(first_shown);
+  // The token was chosen before it was shown, whatever the clocks say.
+  const SteadyDuration first_token = asked - arrival_ + FromProtoDuration(timings.first_token());
+  *timings.mutable_first_token() = ToProtoDuration(std::min(first_token, first_shown));
 }
 
 }  // namespace diptych::gateway

@@ -17,9 +17,10 @@ class AnswerClock {
   // tokens: the time since tokens came before.
   std::optional<SteadyDuration> OnDelta(const v1::Delta& delta, SteadyTime now);
 
-  // Completes the timings of the language tier: `gateway` is what this process saw beyond the tier's total,
-  // `total` and `time_to_first_token` run from the arrival here. The sum of the stages stays the total.
-  void Join(v1::StageTimings& timings, SteadyTime now) const;
+  // Completes the timings of the language tier, which was asked at `asked`: `gateway` is what this process saw beyond
+  // the tier's total; `total`, `first_token` and `time_to_first_token` run from the arrival here. The sum of the stages
+  // stays the total.
+  void Join(v1::StageTimings& timings, SteadyTime asked, SteadyTime now) const;
 
  private:
   const SteadyTime arrival_;

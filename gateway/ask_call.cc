@@ -4,22 +4,26 @@
 #include <mutex>
 #include <utility>
 
-#include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/log.h"
 #include "common/metadata.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/old_turns.h"
+#include "gateway/passed_deadline.h"
 #include "gateway/request_id.h"
 
 namespace diptych::gateway {
 
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable)
-    : LanguageStream(environment.language, context, WatchCall(*context, environment.request_timeout)->deadline(),
-                     repeatable),
+    : AskCall(environment, context, repeatable, WatchCall(*context, environment.request_timeout)) {}
+
+AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable,
+                 std::shared_ptr<const CallWatch> watch)
+    : LanguageStream(environment.language, context, watch->deadline(), repeatable),
       environment_(environment),
       context_(context),
+      watch_(std::move(watch)),
       arrival_(SteadyClock::now()),
       timer_(*context, deadline() + kLastWrites),
       clock_(arrival_),
@@ -61,6 +65,10 @@ void AskCall::Observe(const v1::GenerateResponse& message) {
   if (since_last) environment_.metrics->answers.TokensArrived(message.delta().token_ids_size(), *since_last);
 }
 
+absl::Status AskCall::ForCaller(const absl::Status& status) const {
+  return ExplainDeadline(status, *watch_, {environment_.request_timeout, kRequestTimeoutFlag});
+}
+
 void AskCall::Leave(const v1::Answer* answer) {
   Forget();
   admitted_.Charge(answer == nullptr ? used_tokens_ : answer->usage().total_tokens());
@@ -75,7 +83,7 @@ void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
 }
 
 void AskCall::Complete(v1::Answer& answer) const {
-  clock_.Join(*answer.mutable_timings(), SteadyClock::now());
+  clock_.Join(*answer.mutable_timings(), asked_at(), SteadyClock::now());
 }
 
 namespace {
@@ -103,7 +111,7 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
       *response_ = SerializeMessage(answer_);
     }
     Ended(status, status.ok() ? &answer_.answer() : nullptr);
-    Finish(ToGrpcStatus(status));
+    Finish(ToGrpcStatus(told));
   }
 
   void OnCancel() override { Abandon(); }
@@ -183,13 +191,14 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
 
   void OnEnd(absl::Status status) override {
     Ended(status, status.ok() ? &answer_ : nullptr);  // an OK end comes after the final message
+    const absl::Status told = ForCaller(status);
     {
       std::lock_guard lock(mutex_);
       ended_ = true;
-      status_ = status;
+      status_ = told;
       if (writing_) return;  // the last OnWriteDone finishes
     }
-    Finish(ToGrpcStatus(status));
+    Finish(ToGrpcStatus(ForCaller(status)));
   }
 
   void OnCancel() override { Abandon(); }

@@ -3,9 +3,11 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <memory>
 #include <string>
 
 #include "common/call_timer.h"
+#include "common/call_watch.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
@@ -41,6 +43,8 @@ class AskCall : protected LanguageStream {
   void Observe(const v1::GenerateResponse& message);
   // Adds what the gateway knows to the final message.
   void Complete(v1::Answer& answer) const;
+  // The status that the caller gets.
+  absl::Status ForCaller(const absl::Status& status) const;
   // Gives back what the call held. Call before its last message leaves: the answer, null where there is none.
   // Idempotent.
   void Leave(const v1::Answer* answer);
@@ -48,8 +52,12 @@ class AskCall : protected LanguageStream {
   void Ended(const absl::Status& status, const v1::Answer* answer);
 
  private:
+  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable,
+          std::shared_ptr<const CallWatch> watch);
+
   const AskEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
+  const std::shared_ptr<const CallWatch> watch_;
   const SteadyTime arrival_;
   const CallTimer timer_;
   AnswerClock clock_;

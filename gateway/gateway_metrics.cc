@@ -8,9 +8,10 @@ namespace diptych::gateway {
 namespace {
 
 // All of them: the answer brings what the tiers measured.
-constexpr std::array kStages = {Stage::kGateway, Stage::kImageDecode,   Stage::kImageResize,   Stage::kVisionQueue,
-                                Stage::kVit,     Stage::kTokenTransfer, Stage::kLanguageQueue, Stage::kTokenize,
-                                Stage::kQFormer, Stage::kPrefill,       Stage::kDecode,        Stage::kDetokenize};
+constexpr std::array kStages = {Stage::kGateway,     Stage::kImageDecode,   Stage::kImageResize,   Stage::kVisionQueue,
+                                Stage::kVit,         Stage::kTokenTransfer, Stage::kLanguageQueue, Stage::kTokenize,
+                                Stage::kQFormer,     Stage::kPrefill,       Stage::kDecode,        Stage::kDetokenize,
+                                Stage::kDecodeQueue, Stage::kDelivery,      Stage::kRelevance};
 static_assert(kStages.size() == static_cast<size_t>(Stage::kCount));
 
 }  // namespace

@@ -18,15 +18,18 @@
 #include "gateway/options.h"
 #include "gateway/server.h"
 
-ABSL_FLAG(std::string, listen, "127.0.0.1:7000",
+using Defaults = diptych::gateway::Options;
+
+ABSL_FLAG(std::string, listen, Defaults().listen,
           "Address that callers connect to, host:port. Port 0 picks a free one.");
-ABSL_FLAG(std::string, metrics_listen, "127.0.0.1:9000",
+ABSL_FLAG(std::string, metrics_listen, diptych::gateway::kDefaultMetricsListen,
           "Address on which Prometheus reads /metrics, host:port. Port 0 picks a free one; empty: none.");
-ABSL_FLAG(std::string, http_listen, "127.0.0.1:8080",
+ABSL_FLAG(std::string, http_listen, diptych::gateway::kDefaultHttpListen,
           "Address of the HTTP surface, IP:port. Port 0 picks a free one; empty turns it off.");
-ABSL_FLAG(std::string, language_target, "127.0.0.1:7002",
+ABSL_FLAG(std::string, language_target, Defaults().language_target,
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
-ABSL_FLAG(std::string, vision_target, "127.0.0.1:7001", "The vision tier; asked for its description and for analyses.");
+ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
+          "The vision tier; asked for its description and for analyses.");
 ABSL_FLAG(
     std::vector<std::string>, served_model_name, {},
     "Further names of the served model, with commas between: requests that ask for one of them are answered, so that "
@@ -39,16 +42,17 @@ ABSL_FLAG(
     std::string, api_keys_file, "",
     "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
     "when it changes. Empty: no key is asked for.");
-ABSL_FLAG(diptych::ByteSize, max_image_bytes, {diptych::ImageLimits().max_bytes},
+ABSL_FLAG(diptych::ByteSize, max_image_bytes, {Defaults().limits.image.max_bytes},
           "Most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own bounds hold, too.");
-ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
+ABSL_FLAG(int64_t, max_image_pixels, Defaults().limits.image.max_pixels,
           "Most pixels of one image; the tiers' own bounds hold, too.");
-ABSL_FLAG(bool, allow_image_urls, false,
+ABSL_FLAG(bool, allow_image_urls, Defaults().allow_image_urls,
           "Fetch images that are given by https address, from the public internet only (SECURITY.md).");
-ABSL_FLAG(int, max_inflight, 256, "Questions answered at a time; more are refused with QUEUE_FULL.");
-ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {int64_t{1} << 30},
+ABSL_FLAG(int, max_inflight, Defaults().max_inflight,
+          "Questions answered at a time; more are refused with QUEUE_FULL.");
+ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {Defaults().max_inflight_bytes},
           "Memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL.");
-ABSL_FLAG(absl::Duration, request_timeout, absl::Minutes(2),
+ABSL_FLAG(absl::Duration, request_timeout, Defaults().request_timeout,
           "Longest that a question may take, also when its caller sets a later deadline or none.");
 ABSL_FLAG(std::string, log_level, "info", "Lowest level that is logged: trace, debug, info, warn, error, off.");
 ABSL_FLAG(std::string, tls_cert, "", "PEM file of the certificate shown to callers and tiers. Empty: no TLS.");
@@ -57,8 +61,9 @@ ABSL_FLAG(std::string, tls_client_ca, "",
           "PEM file of the authority that signs callers' certificates. Empty: none is asked for.");
 ABSL_FLAG(std::string, tls_tier_ca, "",
           "PEM file of the authority that signs the tiers' certificates. Empty: tiers are reached without TLS.");
-ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(), "Time between saying 'not ready' and refusing new calls.");
-ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30), "Time that calls in flight get to end on SIGTERM.");
+ABSL_FLAG(absl::Duration, drain_delay, Defaults().drain_delay,
+          "Time between saying 'not ready' and refusing new calls.");
+ABSL_FLAG(absl::Duration, drain_timeout, Defaults().drain_timeout, "Time that calls in flight get to end on SIGTERM.");
 
 namespace {
 

@@ -12,10 +12,14 @@
 
 namespace diptych::gateway {
 
-// Everything that the gateway can be told. Defaults are those of the flags.
+// Of the flags; a gateway that is not told otherwise shows neither.
+inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9000";
+inline constexpr char kDefaultHttpListen[] = "127.0.0.1:8080";
+
+// Gateway configuration. The flags take their defaults from here.
 struct Options {
   std::string listen = "127.0.0.1:7000";
-  std::string metrics_listen = "";  // empty: none. The flag's default is 127.0.0.1:9000
+  std::string metrics_listen = "";  // empty: none
   std::string http_listen = "";     // IP:port of the HTTP surface; empty: none
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";         // asked for its description and for analyses

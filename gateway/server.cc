@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
     DIPTYCH_ASSIGN_OR_RETURN(keys, ApiKeyFile::Open(options.api_keys_file));
   }
   auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers), std::move(keys)));
-  self->watch_ = std::make_unique<TierWatch>(self->tiers_);
+  self->watch_ = std::make_unique<TierWatch>(self->tiers_, options.language_target, options.vision_target);
   self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_, self->metrics_,
                                                     absl::ToChronoNanoseconds(options.request_timeout));
   self->infer_service_ = std::make_unique<InferService>(InferEnvironment{
@@ -68,6 +68,7 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
       .model = [gateway = self.get()] { return gateway->watch_->model(); },
       .ready = [gateway = self.get()] { return gateway->ready_.load(); }});
   const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
+                             .more_services = {inference::GRPCInferenceService::service_full_name()},
                              .listen = options.listen,
                              .tls = options.tls,
                              .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
@@ -84,7 +85,6 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
     gateway->server_->SetReady(reachable);
     gateway->metrics_.language_reachable.Set(reachable ? 1 : 0);
     gateway->ready_ = reachable;
-    spdlog::info("the language tier is {}", reachable ? "reachable" : "not reachable");
     if (reachable && on_first_ready) std::exchange(on_first_ready, nullptr)(*gateway, *gateway->watch_->model());
   });
   return self;

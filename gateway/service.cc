@@ -7,9 +7,11 @@
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
+#include "common/tier_errors.h"
 #include "common/unary_reply.h"
 #include "common/wire.h"
 #include "gateway/context_plan.h"
+#include "gateway/passed_deadline.h"
 
 namespace diptych::gateway {
 namespace {
@@ -21,25 +23,28 @@ struct TokenCount {
   TokenCount(grpc::CallbackServerContext* caller, const v1::PlanContextRequest& plan_request,
              v1::ModelDescription description)
       : context(grpc::ClientContext::FromCallbackServerContext(*caller)),
+        watch(WatchCall(*caller, kPlanPatience)),
         plan(plan_request),
         model(std::move(description)) {
-    context->set_deadline(ToSystemTime(WatchCall(*caller, kPlanPatience)->deadline()));
+    context->set_deadline(ToSystemTime(watch->deadline()));
     *request.mutable_turns() = plan.turns();
     request.set_prompt(plan.prompt());
   }
 
+  absl::Status ForCaller(const grpc::Status& status) const {
+    return ExplainDeadline(FromTier(status, "language", Stage::kTokenize), *watch, {kPlanPatience, ""});
+  }
+
   std::unique_ptr<grpc::ClientContext> context;
+  const std::shared_ptr<const CallWatch> watch;
   const v1::PlanContextRequest plan;
   const v1::ModelDescription model;
   v1::CountTokensRequest request;
   v1::CountTokensResponse response;
 };
 
-absl::Status ForCaller(const grpc::Status& status) {
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty()) {
-    return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "no language replica answers");
-  }
-  return FromGrpcStatus(status);
+absl::Status NoReplica() {
+  return TierUnavailable("no language replica answers");
 }
 
 }  // namespace
@@ -83,10 +88,7 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContex
   if (status.ok()) status = CheckPlanRequest(plan);
   if (!status.ok()) return ReplyNow(*context, status);
   auto model = watch_.model();
-  if (!model) {
-    return ReplyNow(*context,
-                    MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "no language replica answers"));
-  }
+  if (!model) return ReplyNow(*context, NoReplica());
   if (!NeedsTokenCount(plan)) {
     *response = SerializeMessage(gateway::PlanContext(plan, *model, {}));
     return ReplyNow(*context, absl::OkStatus());
@@ -96,7 +98,7 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContex
   tiers_.language->async()->CountTokens(
       count->context.get(), &count->request, &count->response, [count, reactor, response](const grpc::Status& status) {
         const std::unique_ptr<TokenCount> owned(count);
-        if (!status.ok()) return reactor->Finish(ToGrpcStatus(ForCaller(status)));
+        if (!status.ok()) return reactor->Finish(ToGrpcStatus(count->ForCaller(status)));
         *response = SerializeMessage(gateway::PlanContext(count->plan, count->model, count->response));
         reactor->Finish(grpc::Status::OK);
       });

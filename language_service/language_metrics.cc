@@ -9,10 +9,10 @@ namespace diptych::language {
 namespace {
 
 // All but the gateway's.
-constexpr std::array kLanguageStages = {Stage::kImageDecode, Stage::kImageResize,   Stage::kVisionQueue,
-                                        Stage::kVit,         Stage::kTokenTransfer, Stage::kLanguageQueue,
-                                        Stage::kTokenize,    Stage::kQFormer,       Stage::kPrefill,
-                                        Stage::kDecode,      Stage::kDetokenize};
+constexpr std::array kLanguageStages = {
+    Stage::kImageDecode,   Stage::kImageResize, Stage::kVisionQueue, Stage::kVit,      Stage::kTokenTransfer,
+    Stage::kLanguageQueue, Stage::kTokenize,    Stage::kQFormer,     Stage::kPrefill,  Stage::kDecode,
+    Stage::kDetokenize,    Stage::kDecodeQueue, Stage::kDelivery,    Stage::kRelevance};
 
 std::vector<double> BatchBuckets() {
   return {EngineStats::kBatchSizeBounds.begin(), EngineStats::kBatchSizeBounds.end()};

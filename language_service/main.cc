@@ -8,18 +8,22 @@
 #include "common/tier_process.h"
 #include "language_service/server.h"
 
-ABSL_FLAG(std::string, listen, "127.0.0.1:7002", "host:port to serve on; port 0 picks a free one");
-ABSL_FLAG(std::string, metrics_listen, "127.0.0.1:9002", "host:port where Prometheus reads /metrics; empty: none");
+using Defaults = diptych::language::LanguageOptions;
+
+ABSL_FLAG(std::string, listen, Defaults().listen, "host:port to serve on; port 0 picks a free one");
+ABSL_FLAG(std::string, metrics_listen, diptych::language::kDefaultMetricsListen,
+          "host:port where Prometheus reads /metrics; empty: none");
 ABSL_FLAG(std::string, metrics_compat, "", "vllm: show metrics under vLLM's names, too");
-ABSL_FLAG(std::string, vision_target, "ipv4:127.0.0.1:7001",
+ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
           "the vision tier, as any gRPC name; several replicas are used in turn");
-ABSL_FLAG(int, max_batch, 32, "sequences that are decoded at a time; each beam of a beam search is one");
+ABSL_FLAG(int, max_batch, Defaults().max_batch,
+          "sequences that are decoded at a time; each beam of a beam search is one");
 ABSL_FLAG(
-    int, max_batched_tokens, 256,
+    int, max_batched_tokens, Defaults().max_batched_tokens,
     "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between them");
-ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {0},
+ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
           "bytes for keys and values, taken at the start; 0: sixteen windows, 512 MiB at most, one window at least");
-ABSL_FLAG(diptych::ByteSize, cache_bytes, {128 << 20},
+ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
           "memory for images that were asked about, as their query tokens; 0: none");
 
 namespace {

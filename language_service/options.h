@@ -7,29 +7,33 @@
 #include "absl/time/time.h"
 #include "common/question_limits.h"
 #include "common/server.h"
+#include "common/tier_defaults.h"
 
 namespace diptych::language {
 
+// Of the flag; a service that is not told otherwise shows none.
+inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9002";
+
 struct LanguageOptions {
   std::string model = "";                              // checkpoint folder
-  std::string device = "cpu";                          // cpu, cuda or cuda:N
-  std::string dtype = "float32";                       // float32, bfloat16 or float16
+  std::string device = tier_defaults::kDevice;         // cpu, cuda or cuda:N
+  std::string dtype = tier_defaults::kDtype;           // float32, bfloat16 or float16
   std::string listen = "127.0.0.1:7002";               // host:port; port 0 picks a free one
   std::string metrics_listen = "";                     // the same for metrics; empty: none
   bool vllm_metric_names = false;                      // show metrics under vLLM's names, too
   std::string vision_target = "ipv4:127.0.0.1:7001";   // any gRPC name; may be down when this service starts
   TlsOptions tls = {};                                 // for callers, and towards the vision tier
-  int threads = 0;                                     // of one operator; 0: one for each core
-  int queue_limit = 64;                                // requests that may be inside, waiting or running
+  int threads = tier_defaults::kThreads;               // of one operator; 0: one for each core
+  int queue_limit = tier_defaults::kQueueLimit;        // requests that may be inside, waiting or running
   int max_batch = 32;                                  // sequences that are decoded at a time; each beam is one
   int max_batched_tokens = 256;                        // of one pass of the decoder, prompts included
   int max_unread_tokens = 256;                         // a reader that lets more wait is paused,
   absl::Duration reader_patience = absl::Seconds(30);  // and after this long given up
   int64_t kv_cache_bytes = 0;                          // 0: sixteen windows, 512 MiB at most, one window at least
   int64_t cache_bytes = 128 << 20;                     // of projected query tokens
-  int64_t max_inflight_bytes = int64_t{1} << 30;       // of memory for requests, images and visual tokens
-  absl::Duration drain_delay = absl::ZeroDuration();
-  absl::Duration drain_timeout = absl::Seconds(30);
+  int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;  // of memory for requests, images and visual tokens
+  absl::Duration drain_delay = tier_defaults::kDrainDelay;
+  absl::Duration drain_timeout = tier_defaults::kDrainTimeout;
   QuestionLimits limits = {};
   ImageLimits& ImageBounds() { return limits.image; }
   absl::Duration longest_call = absl::Minutes(10);  // for callers that set no deadline

@@ -84,13 +84,12 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                                       ServedLanguageModel model) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
   DIPTYCH_RETURN_IF_ERROR(CheckMemory(options, model.config));
-  DIPTYCH_ASSIGN_OR_RETURN(auto vision, MakeChannel({.target = options.vision_target,
-                                                     .service_name = v1::VisionService::service_full_name(),
-                                                     .tls = options.tls,
-                                                     .max_receive_bytes = kMaxVisionMessageBytes}));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto vision, MakeChannel({.target = options.vision_target,
+                                                           .service_name = v1::VisionService::service_full_name(),
+                                                           .tls = options.tls,
+                                                           .max_receive_bytes = kMaxVisionMessageBytes}));
   DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes));
-  auto self = std::unique_ptr<LanguageServer>(
-      new LanguageServer(options, std::move(model), std::move(pool), std::move(vision)));
+  auto self = std::unique_ptr<LanguageServer>(new LanguageServer(options, std::move(model), std::move(pool), vision));
   const ServerOptions server{.service_name = v1::LanguageService::service_full_name(),
                              .listen = options.listen,
                              .tls = options.tls,
@@ -102,11 +101,12 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
   }
   self->server_->SetReady(true);
+  self->vision_watch_.Start();
   return self;
 }
 
 LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
-                               std::shared_ptr<grpc::Channel> vision)
+                               const std::shared_ptr<grpc::Channel>& vision)
     : model_(WithLimits(std::move(model), options.limits.image)),
       metrics_(registry_, model_.description, {.blocks = pool.blocks, .block_tokens = pool.block_tokens},
                options.vllm_metric_names),
@@ -123,7 +123,8 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
                            .images = &images_,
                            .engine = &engine_,
                            .metrics = &metrics_},
-           [this] { return stats(); }) {
+           [this] { return stats(); }),
+      vision_watch_({.name = "vision", .target = options.vision_target, .flag = "vision_target", .channel = vision}) {
   registry_.OnCollect([this] { metrics_.Refresh(stats()); });
 }
 

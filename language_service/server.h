@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
 #include "common/call_gate.h"
+#include "common/channel_watch.h"
 #include "common/metrics.h"
 #include "common/metrics_server.h"
 #include "common/server.h"
@@ -51,7 +52,7 @@ class LanguageServer {
 
  private:
   LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
-                 std::shared_ptr<grpc::Channel> vision);
+                 const std::shared_ptr<grpc::Channel>& vision);
 
   // Destroyed from the last to the first: a call needs everything that stands before `server_`, and a reader of metrics
   // what they are read from.
@@ -66,6 +67,7 @@ class LanguageServer {
   LanguageRpc rpc_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<MetricsServer> metrics_server_;
+  ChannelWatch vision_watch_;
 };
 
 }  // namespace diptych::language

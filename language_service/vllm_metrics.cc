@@ -80,7 +80,10 @@ void VllmMetrics::ObserveTimings(const v1::Answer& answer) {
   };
   const v1::StageTimings& timings = answer.timings();
   const double prefill = seconds(timings.prefill());
-  const double decode = seconds(timings.decode());
+  double decode = 0;  // all that lies between the first token and the last, as with vLLM
+  for (const Stage stage : {Stage::kDecode, Stage::kDecodeQueue, Stage::kDetokenize, Stage::kDelivery}) {
+    decode += seconds(TimeOf(timings, stage));
+  }
   first_token_.Observe(seconds(timings.time_to_first_token()));
   queue_.Observe(seconds(timings.language_queue()));
   inference_.Observe(prefill + decode);

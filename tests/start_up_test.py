@@ -1,4 +1,4 @@
-"""Starts the binaries as a user would: good and bad flags, READY, SIGTERM.
+"""Starts the binaries as a user would: good and bad flags, READY, SIGTERM, a tier that is not there.
 
 Usage: start_up_test.py VISION_SERVICE LANGUAGE_SERVICE GATEWAY; run by ctest as `start_up_test`.
 """
@@ -131,6 +131,21 @@ class StartUpTest(unittest.TestCase):
             with self.subTest(binary.name):
                 out = subprocess.run([binary, "--version"], text=True, capture_output=True, timeout=60).stdout
                 self.assertRegex(out, rf"^{binary.name} \d+\.\d+\.\d+ \(commit \w+\)\n$")
+
+    def test_a_tier_that_is_not_there_is_named_at_once(self):
+        flags = ["--listen=127.0.0.1:0", "--metrics_listen="]
+        for binary, model, tiers in ((BINARIES[1], [f"--model={DEMO}"], ["vision"]), (GATEWAY, ["--http_listen="], ["vision", "language"])):
+            with self.subTest(binary.name):
+                targets = [f"--{tier}_target=127.0.0.1:{port}" for tier, port in zip(tiers, (1, 2))]
+                process = subprocess.Popen([binary, *flags, *model, *targets], text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+                missing = {f"cannot reach the {tier} tier at 127.0.0.1:{port} (--{tier}_target)" for tier, port in zip(tiers, (1, 2))}
+                for line in process.stderr:
+                    missing = {text for text in missing if text not in line}
+                    if not missing:
+                        break
+                process.terminate()
+                process.communicate(timeout=60)
+                self.assertFalse(missing)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ v1::AnalyzeVisionResponse AnalyzeVisionCall::Describe(const EncodeResult& result
 
 void AnalyzeVisionCall::Deliver(absl::StatusOr<EncodeResult> result) {
   if (!result.ok()) return End(result.status(), nullptr);
-  if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status, nullptr);
+  if (const absl::Status status = watch_->Check(Stage::kTokenTransfer); !status.ok()) return End(status, nullptr);
   *response_ = SerializeMessage(Describe(*result));
   memory_ = std::move(result->memory);
   End(absl::OkStatus(), &result->timings);
@@ -96,7 +96,7 @@ void AnalyzeVisionCall::Deliver(absl::StatusOr<EncodeResult> result) {
 
 void AnalyzeVisionCall::OnCancel() {
   watch_->Cancel();
-  if (shared_.encoder->Leave(waiter_)) End(absl::CancelledError("the caller went away"), nullptr);
+  if (shared_.encoder->Leave(waiter_)) End(CallerLeft(), nullptr);
 }
 
 void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* timings) {

@@ -55,7 +55,7 @@ void EncodeCall::Deliver(absl::StatusOr<EncodeResult> result) {
 }
 
 void EncodeCall::WriteNext() {
-  if (const absl::Status status = watch_->Check("token_transfer"); !status.ok()) return End(status);
+  if (const absl::Status status = watch_->Check(Stage::kTokenTransfer); !status.ok()) return End(status);
   message_ = MessageAt(image_, shared_.model->fingerprint(), next_message_++);
   if (next_message_ < MessageCount(image_)) return StartWrite(&message_);
   Leave(absl::OkStatus());
@@ -64,13 +64,13 @@ void EncodeCall::WriteNext() {
 }
 
 void EncodeCall::OnWriteDone(bool ok) {
-  if (!ok) return End(absl::CancelledError("the caller went away"));
+  if (!ok) return End(CallerLeft());
   WriteNext();
 }
 
 void EncodeCall::OnCancel() {
   watch_->Cancel();
-  if (shared_.encoder->Leave(waiter_)) End(absl::CancelledError("the caller went away"));
+  if (shared_.encoder->Leave(waiter_)) End(CallerLeft());
 }
 
 void EncodeCall::End(const absl::Status& status) {

@@ -25,10 +25,9 @@ struct EncodeExtras {
 // Owned by shared_ptr. Belongs to one thread at a time, queues hand it on; what is atomic may be read and written by
 // all.
 struct EncodeJob {
-  uint64_t id = 0;
+  uint64_t id = 0;  // of its flight, too
   std::string image_key;
-  std::string flight_key;  // the encoder's
-  std::string encoded;     // the file; released once it is decoded
+  std::string encoded;  // the file; released once it is decoded
   ImagePreparation preparation;
   EncodeExtras extras;
   std::shared_ptr<const VisualTokens> found;  // in the cache, if the image itself is all that is missing

@@ -1,9 +1,8 @@
 #include "vision_service/encoder.h"
 
-#include <algorithm>
+#include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/status.h"
 
 namespace diptych::vision {
@@ -13,8 +12,8 @@ int64_t TokenWidthBytes(const v1::ModelDescription& model) {
   return int64_t{model.visual_width()} * (model.dtype() == "bfloat16" || model.dtype() == "float16" ? 2 : 4);
 }
 
-std::string FlightKey(const std::string& image_key, const EncodeExtras& extras) {
-  return absl::StrCat(image_key, extras.class_attention ? "a" : "", extras.prepared_image ? "p" : "");
+unsigned WantsOf(const EncodeExtras& extras) {
+  return (extras.class_attention ? 1u : 0u) | (extras.prepared_image ? 2u : 0u);
 }
 
 // At most: a row has a byte more than its pixels, and what does not compress costs five bytes in 16 KiB.
@@ -55,9 +54,10 @@ absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> wa
     found = Find(image_key, input.extras);
     if (found != nullptr) ++cache_hits_;
     if (found == nullptr || input.extras.prepared_image) {
-      if (Flight* flight = FindFlight(image_key, input.extras); flight != nullptr) {
+      const auto flight = flights_.Find(image_key, WantsOf(input.extras));
+      if (flight != EncodeFlights::kNone) {
         ++joined_;
-        JoinFlight(*flight, std::move(waiter));
+        JoinFlight(flight, waiter);
         return absl::OkStatus();
       }
       DIPTYCH_ASSIGN_OR_RETURN(started, StartFlight(std::move(input), std::move(image_key), std::move(found), waiter));
@@ -74,17 +74,6 @@ absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> wa
 std::shared_ptr<const VisualTokens> Encoder::Find(const std::string& image_key, const EncodeExtras& extras) {
   auto image = cache_.Get(image_key);
   return image != nullptr && extras.class_attention && image->class_attention().empty() ? nullptr : image;
-}
-
-Encoder::Flight* Encoder::FindFlight(const std::string& image_key, const EncodeExtras& extras) {
-  for (const bool class_attention : {false, true}) {
-    for (const bool prepared_image : {false, true}) {
-      if ((extras.class_attention && !class_attention) || (extras.prepared_image && !prepared_image)) continue;
-      const auto flight = flights_.find(FlightKey(image_key, {class_attention, prepared_image}));
-      if (flight != flights_.end()) return &flight->second;
-    }
-  }
-  return nullptr;
 }
 
 void Encoder::Submit(const std::shared_ptr<EncodeJob>& job) {
@@ -104,39 +93,35 @@ absl::StatusOr<std::shared_ptr<EncodeJob>> Encoder::StartFlight(EncodeInput inpu
   }
   const int64_t png_bytes = input.extras.prepared_image ? PngBytes(size) : 0;
   DIPTYCH_RETURN_IF_ERROR(input.memory.Grow(pixel_bytes + job->token_bytes + png_bytes));
-  job->id = next_id_++;
   job->image_key = std::move(image_key);
-  job->flight_key = waiter->flight_key = FlightKey(job->image_key, input.extras);
   job->extras = input.extras;
   job->found = std::move(found);
   job->encoded = std::move(input.encoded);
   job->preparation = input.preparation;
   job->memory = std::move(input.memory);
   job->deadline = waiter->deadline;
-  flights_.emplace(waiter->flight_key, Flight{.job = job, .waiters = {waiter}});
+  job->id = waiter->flight = flights_.Start(job->image_key, WantsOf(job->extras), waiter->deadline, waiter, job);
   return job;
 }
 
-void Encoder::JoinFlight(Flight& flight, std::shared_ptr<EncodeWaiter> waiter) {
-  if (waiter->deadline > flight.job->deadline.load()) {
-    flight.job->deadline = waiter->deadline;
-    engine_.UpdateDeadline(*flight.job);
+void Encoder::JoinFlight(EncodeFlights::Id flight, const std::shared_ptr<EncodeWaiter>& waiter) {
+  EncodeJob& job = *flights_.cargo(flight);
+  if (waiter->deadline > job.deadline.load()) {
+    job.deadline = waiter->deadline;
+    engine_.UpdateDeadline(job);
   }
-  waiter->flight_key = flight.job->flight_key;
-  flight.waiters.push_back(std::move(waiter));
+  waiter->flight = flight;
+  flights_.Join(flight, waiter->deadline, waiter);
 }
 
 bool Encoder::Leave(const std::shared_ptr<EncodeWaiter>& waiter) {
   std::shared_ptr<EncodeJob> abandoned;
   {
     std::lock_guard lock(mutex_);
-    const auto flight = flights_.find(waiter->flight_key);
-    if (flight == flights_.end()) return false;
-    auto& waiters = flight->second.waiters;
-    if (std::erase(waiters, waiter) == 0) return false;
-    if (!waiters.empty()) return true;
-    abandoned = std::move(flight->second.job);
-    flights_.erase(flight);
+    const auto left = flights_.Leave(waiter->flight, waiter);
+    if (left != EncodeFlights::Left::kNobodyWaits) return left == EncodeFlights::Left::kOthersWait;
+    abandoned = flights_.cargo(waiter->flight);
+    flights_.Close(waiter->flight);
     ++abandoned_;
     abandoned->wanted = false;
   }
@@ -145,30 +130,21 @@ bool Encoder::Leave(const std::shared_ptr<EncodeWaiter>& waiter) {
   return true;
 }
 
-std::vector<std::shared_ptr<EncodeWaiter>> Encoder::EndFlight(const EncodeJob& job, const absl::Status& outcome,
-                                                              bool& resumed) {
-  const auto flight = flights_.find(job.flight_key);
-  if (flight == flights_.end() || flight->second.job.get() != &job) return {};  // all have left
-  resumed = absl::IsDeadlineExceeded(outcome) && job.deadline.load() > job.judged_deadline;
-  if (resumed) return {};
-  auto waiters = std::move(flight->second.waiters);
-  flights_.erase(flight);
-  return waiters;
-}
-
 void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const VisualTokens>> image) {
-  std::vector<std::shared_ptr<EncodeWaiter>> waiters;
-  bool resumed = false;
+  EncodeFlights::Ended ended;
   {
     std::lock_guard lock(mutex_);
     // What was computed for callers who have left meanwhile may serve the next.
     if (image.ok() && *image != job->found) cache_.Put(job->image_key, *image, (*image)->size_bytes());
-    waiters = EndFlight(*job, image.status(), resumed);
+    const bool gave_up = absl::IsDeadlineExceeded(image.status());
+    ended = flights_.End(job->id, gave_up ? std::optional(job->judged_deadline) : std::nullopt);
   }
-  if (resumed) return Submit(job);
-  job->memory.ShrinkTo(image.ok() ? (*image)->size_bytes() + SizeOf(job->prepared_png) : 0);
-  const auto memory = std::make_shared<ByteBudget::Lease>(std::move(job->memory));
-  for (const auto& waiter : waiters) {
+  std::shared_ptr<ByteBudget::Lease> memory;
+  if (!ended.resumes) {
+    job->memory.ShrinkTo(image.ok() ? (*image)->size_bytes() + SizeOf(job->prepared_png) : 0);
+    memory = std::make_shared<ByteBudget::Lease>(std::move(job->memory));
+  }
+  for (const auto& waiter : ended.notify) {
     if (!image.ok()) {
       waiter->done(image.status());
       continue;
@@ -179,6 +155,7 @@ void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::
                               .prepared_png = job->prepared_png,
                               .memory = memory});
   }
+  if (ended.resumes) Submit(job);
 }
 
 VisionStats Encoder::stats() const {

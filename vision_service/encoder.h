@@ -6,11 +6,10 @@
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
+#include "common/flights.h"
 #include "common/image_preparation.h"
 #include "common/lru_cache.h"
 #include "vision_service/encode_job.h"
@@ -36,7 +35,7 @@ struct EncodeWaiter {
   SteadyTime deadline;
   // Receives the outcome, on the thread that has it; never after Encoder::Leave gave true. Must not wait.
   std::function<void(absl::StatusOr<EncodeResult>)> done;
-  std::string flight_key{};  // set by Encoder::Encode
+  uint64_t flight = 0;  // set by Encoder::Encode
 };
 
 // An image is looked up in the cache; if it is on its way for another caller, the new one joins; only else it goes
@@ -63,10 +62,7 @@ class Encoder {
   VisionStats stats() const;
 
  private:
-  struct Flight {
-    std::shared_ptr<EncodeJob> job;
-    std::vector<std::shared_ptr<EncodeWaiter>> waiters;
-  };
+  using EncodeFlights = Flights<std::shared_ptr<EncodeJob>, std::shared_ptr<EncodeWaiter>>;
 
   // To the stage that the job has reached.
   void Submit(const std::shared_ptr<EncodeJob>& job);
@@ -74,18 +70,13 @@ class Encoder {
   // Each requires mutex_.
   // What is remembered and has what `extras` need of it, else null.
   std::shared_ptr<const VisualTokens> Find(const std::string& image_key, const EncodeExtras& extras);
-  // A flight that brings at least `extras`, else null.
-  Flight* FindFlight(const std::string& image_key, const EncodeExtras& extras);
   absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input, std::string image_key,
                                                          std::shared_ptr<const VisualTokens> found,
                                                          const std::shared_ptr<EncodeWaiter>& waiter);
-  // The waiters of the job, which is over; none if a caller has joined whose deadline lies behind the one for which the
-  // job was given up: `resumed` is set then.
-  std::vector<std::shared_ptr<EncodeWaiter>> EndFlight(const EncodeJob& job, const absl::Status& outcome,
-                                                       bool& resumed);
-  void JoinFlight(Flight& flight, std::shared_ptr<EncodeWaiter> waiter);
+  void JoinFlight(EncodeFlights::Id flight, const std::shared_ptr<EncodeWaiter>& waiter);
 
-  // Gives the job's outcome to all who wait for it.
+  // Gives the job's outcome to all who wait for it. A job that was given up for its deadline goes on for those with
+  // later ones.
   void Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const VisualTokens>> image);
 
   const std::string fingerprint_;
@@ -95,8 +86,7 @@ class Encoder {
   ByteBudget memory_;
   mutable std::mutex mutex_;
   LruCache<std::shared_ptr<const VisualTokens>> cache_;
-  std::unordered_map<std::string, Flight> flights_;  // by FlightKey
-  uint64_t next_id_ = 0;
+  EncodeFlights flights_;  // by image key
   int64_t cache_queries_ = 0, cache_hits_ = 0, joined_ = 0, abandoned_ = 0;
 
   // Their threads end before anything above goes.

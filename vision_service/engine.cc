@@ -96,7 +96,7 @@ void VisionEngine::Run() {
   const c10::InferenceMode inference_mode;
   Jobs batch, expired;
   while (Next(batch, expired)) {
-    for (auto& job : expired) done_(std::move(job), DeadlinePassed("vision_queue"));
+    for (auto& job : expired) done_(std::move(job), DeadlinePassed(Stage::kVisionQueue));
     if (!batch.empty()) RunBatch(batch);
     batch.clear();
     expired.clear();
@@ -148,7 +148,7 @@ void VisionEngine::RunBatch(const Jobs& batch) {
 
 void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<Row> row) {
   absl::StatusOr<std::shared_ptr<const VisualTokens>> image;
-  const absl::Status status = CatchExceptions("vit", [&] {
+  const absl::Status status = CatchExceptions(NameOf(Stage::kVit), [&] {
     DIPTYCH_RETURN_IF_ERROR(row.status());
     image = VisualTokens::Make(std::move(row->tokens), job->image_key, job->preparation.image_size,
                                std::move(row->class_attention));
@@ -168,7 +168,7 @@ absl::StatusOr<std::vector<VisionEngine::Row>> VisionEngine::Encode(const Jobs& 
   const bool analyses =
       std::any_of(batch.begin(), batch.end(), [](const auto& job) { return job->extras.class_attention; });
   std::vector<Row> rows;
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("vit", [&] {
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(NameOf(Stage::kVit), [&] {
     blip2::VisionAnalysis seen;
     if (analyses) {
       seen = analyze_(Stack(batch));

@@ -24,7 +24,7 @@ absl::Status Unwanted() {
 absl::Status StillWanted(EncodeJob& job) {
   if (!job.wanted) return Unwanted();
   job.judged_deadline = job.deadline;
-  return SteadyClock::now() < job.judged_deadline ? absl::OkStatus() : DeadlinePassed("image_decode");
+  return SteadyClock::now() < job.judged_deadline ? absl::OkStatus() : DeadlinePassed(Stage::kImageDecode);
 }
 
 // An error of the decoder, naming the request's field; an error of StillWanted as it is.
@@ -89,7 +89,7 @@ void ImageWorkers::Work(std::shared_ptr<EncodeJob> job) {
 }
 
 absl::Status ImageWorkers::Prepare(EncodeJob& job) {
-  const absl::Status status = CatchExceptions("image_decode", [&] { return DecodeAndResize(job); });
+  const absl::Status status = CatchExceptions(NameOf(Stage::kImageDecode), [&] { return DecodeAndResize(job); });
   if (!status.ok()) return status;
   int64_t bytes = job.token_bytes;
   if (job.pixel_values.defined()) bytes += static_cast<int64_t>(job.pixel_values.nbytes());
@@ -101,7 +101,7 @@ absl::Status ImageWorkers::Prepare(EncodeJob& job) {
 absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) {
   job.timeline.decode_begin = SteadyClock::now();
   job.judged_deadline = job.deadline;
-  if (job.timeline.decode_begin >= job.judged_deadline) return DeadlinePassed("vision_queue");
+  if (job.timeline.decode_begin >= job.judged_deadline) return DeadlinePassed(Stage::kVisionQueue);
   if (!job.wanted) return Unwanted();
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(job.encoded, options_.limits));
   const int64_t pixels = header.width * header.height;

@@ -8,11 +8,14 @@
 #include "common/tier_process.h"
 #include "vision_service/server.h"
 
-ABSL_FLAG(std::string, listen, "127.0.0.1:7001", "host:port to serve on; port 0 picks a free one");
-ABSL_FLAG(std::string, metrics_listen, "127.0.0.1:9001", "host:port where Prometheus reads /metrics; empty: none");
-ABSL_FLAG(int, image_workers, 2, "threads that decode and resize images");
-ABSL_FLAG(int, max_batch, 8, "images that may go through the vision transformer together");
-ABSL_FLAG(diptych::ByteSize, cache_bytes, {256ll << 20}, "visual tokens that are remembered; 0: none");
+using Defaults = diptych::vision::VisionOptions;
+
+ABSL_FLAG(std::string, listen, Defaults().listen, "host:port to serve on; port 0 picks a free one");
+ABSL_FLAG(std::string, metrics_listen, diptych::vision::kDefaultMetricsListen,
+          "host:port where Prometheus reads /metrics; empty: none");
+ABSL_FLAG(int, image_workers, Defaults().image_workers, "threads that decode and resize images");
+ABSL_FLAG(int, max_batch, Defaults().max_batch, "images that may go through the vision transformer together");
+ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes}, "visual tokens that are remembered; 0: none");
 
 namespace {
 

@@ -7,24 +7,28 @@
 #include "absl/time/time.h"
 #include "common/image_header.h"
 #include "common/server.h"
+#include "common/tier_defaults.h"
 
 namespace diptych::vision {
 
+// Of the flag; a service that is not told otherwise shows none.
+inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9001";
+
 struct VisionOptions {
-  std::string model = "";                 // checkpoint folder
-  std::string device = "cpu";             // cpu, cuda or cuda:N
-  std::string dtype = "float32";          // float32, bfloat16 or float16
-  std::string listen = "127.0.0.1:7001";  // host:port; port 0 picks a free one
-  std::string metrics_listen = "";        // the same for metrics; empty: none
+  std::string model = "";                       // checkpoint folder
+  std::string device = tier_defaults::kDevice;  // cpu, cuda or cuda:N
+  std::string dtype = tier_defaults::kDtype;    // float32, bfloat16 or float16
+  std::string listen = "127.0.0.1:7001";        // host:port; port 0 picks a free one
+  std::string metrics_listen = "";              // the same for metrics; empty: none
   TlsOptions tls = {};
-  int threads = 0;                         // of one operator; 0: one for each core
-  int image_workers = 2;                   // threads that decode and resize
-  int queue_limit = 64;                    // calls that may be inside, waiting or running
-  int max_batch = 8;                       // images of the model's own size that share a pass of the vision transformer
-  int64_t cache_bytes = 256ll << 20;       // visual tokens that are remembered; 0: none
-  int64_t max_inflight_bytes = 1ll << 30;  // files, pixels and tokens of images in flight
-  absl::Duration drain_delay = absl::ZeroDuration();
-  absl::Duration drain_timeout = absl::Seconds(30);
+  int threads = tier_defaults::kThreads;         // of one operator; 0: one for each core
+  int image_workers = 2;                         // threads that decode and resize
+  int queue_limit = tier_defaults::kQueueLimit;  // calls that may be inside, waiting or running
+  int max_batch = 8;                  // images of the model's own size that share a pass of the vision transformer
+  int64_t cache_bytes = 256ll << 20;  // visual tokens that are remembered; 0: none
+  int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;  // files, pixels and tokens of images in flight
+  absl::Duration drain_delay = tier_defaults::kDrainDelay;
+  absl::Duration drain_timeout = tier_defaults::kDrainTimeout;
   ImageLimits image_limits = {};
   ImageLimits& ImageBounds() { return image_limits; }
   absl::Duration longest_call = absl::Minutes(5);  // for callers that set no deadline

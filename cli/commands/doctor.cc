@@ -107,9 +107,9 @@ class Doctor {
   static absl::Status CheckTimings(const v1::Answer& answer) {
     const nlohmann::ordered_json timings = ToJson(answer.timings());
     double sum = 0;
-    for (const char* stage :
-         {"gateway", "image_decode", "image_resize", "vision_queue", "vit", "token_transfer", "language_queue",
-          "tokenize", "qformer", "prefill", "decode", "detokenize", "unattributed"}) {
+    for (const char* stage : {"gateway", "image_decode", "image_resize", "vision_queue", "vit", "token_transfer",
+                              "language_queue", "tokenize", "qformer", "prefill", "decode", "detokenize", "delivery",
+                              "decode_queue", "relevance", "unattributed"}) {
       sum += timings[stage].is_number() ? timings[stage].get<double>() : 0;
     }
     const double total = timings["total"].is_number() ? timings["total"].get<double>() : 0;

@@ -13,6 +13,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/terminal.h"
 #include "cli/terminal/text.h"
+#include "common/error_details.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -79,7 +80,11 @@ std::string RemedyFor(const absl::Status& status) {
   };
   if (const auto remedy = status.GetPayload(kRemedyPayload)) return std::string(*remedy);
   if (IsUnreachable(status)) return "Is the gateway running there (make serve)? Choose another with --server.";
-  if (status.code() == absl::StatusCode::kDeadlineExceeded) return "Allow more time with --deadline.";
+  if (status.code() == absl::StatusCode::kDeadlineExceeded) {
+    const std::string limit = DetailOf(status, detail::kLimit);
+    if (limit.empty() || limit == "caller") return "Allow more time with --deadline.";
+    return "The server's own limit has passed; its operator can raise it.";
+  }
   const auto found = kRemedies.find(ReasonOf(status));
   return found == kRemedies.end() ? "" : found->second;
 }

@@ -161,8 +161,9 @@ std::string TimingLine(const v1::Answer& answer) {
       {"transfer", t.token_transfer()},   {"language queue", t.language_queue()},
       {"tokenize", t.tokenize()},         {"q-former", t.qformer()},
       {"prefill", t.prefill()},           {"decode", t.decode()},
-      {"detokenize", t.detokenize()},     {"gateway", t.gateway()},
-      {"other", t.unattributed()},
+      {"detokenize", t.detokenize()},     {"delivery", t.delivery()},
+      {"decode queue", t.decode_queue()}, {"relevance", t.relevance()},
+      {"gateway", t.gateway()},           {"other", t.unattributed()},
   };
   std::string stages;
   for (const auto& stage : kStages) {

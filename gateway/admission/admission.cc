@@ -186,7 +186,7 @@ void AdmittedCall::End(const absl::Status& status) {
 void AdmittedCall::Abandon() {
   leaving_->abandoned = true;
   if (const ImageFetcher::Id fetch = leaving_->fetch; fetch != 0) admission_.fetcher()->Cancel(fetch);
-  admission_.gate().Abandon(waiting_, absl::CancelledError("the caller went away"));
+  admission_.gate().Abandon(waiting_, CallerLeft());
 }
 
 }  // namespace diptych::gateway

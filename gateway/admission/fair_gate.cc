@@ -11,7 +11,7 @@ namespace diptych::gateway {
 namespace {
 
 constexpr absl::Duration kTryAgainIn = absl::Seconds(1);
-constexpr char kWaitStage[] = "gateway";
+constexpr Stage kWaitStage = Stage::kGateway;
 
 std::string NameOf(const Caller& caller) {
   return caller == nullptr ? "" : caller->name;

@@ -16,6 +16,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/call_watch.h"
 #include "common/status.h"
 #include "gateway/image_urls/public_address.h"
 
@@ -230,7 +231,7 @@ class Transfer {
   }
 
   absl::StatusOr<HttpsReply> Outcome(CURLcode code) {
-    if (!request_.wanted()) return absl::CancelledError("the caller went away");
+    if (!request_.wanted()) return CallerLeft();
     if (!memory_.ok()) return memory_;
     reply_.status = Status();
     const bool body_was_skipped =

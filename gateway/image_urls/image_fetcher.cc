@@ -12,7 +12,7 @@
 namespace diptych::gateway {
 namespace {
 
-constexpr char kFetchStage[] = "gateway";
+constexpr Stage kFetchStage = Stage::kGateway;
 constexpr std::chrono::seconds kAfterDeadline(1);
 
 bool IsRedirect(int status) {
@@ -49,7 +49,7 @@ class ImageFetcher::Job {
 
   absl::Status Take(int64_t bytes) {
     std::lock_guard lock(mutex_);
-    return ended_ ? absl::CancelledError("the caller went away") : request_.take(bytes);
+    return ended_ ? CallerLeft() : request_.take(bytes);
   }
 
   void End(absl::StatusOr<std::vector<std::string>> result) {
@@ -111,7 +111,7 @@ void ImageFetcher::Cancel(Id id) {
   if (job == nullptr) return;
   queue_.RemoveIf([&](const std::shared_ptr<Job>& waiting) { return waiting == job; });
   Forget(id);
-  job->End(absl::CancelledError("the caller went away"));
+  job->End(CallerLeft());
 }
 
 std::shared_ptr<ImageFetcher::Job> ImageFetcher::Find(Id id) {

@@ -4,7 +4,7 @@
 
 #include "common/call_watch.h"
 #include "common/status.h"
-#include "gateway/tiers/tier_call.h"
+#include "common/tier_errors.h"
 
 namespace diptych::gateway {
 namespace {
@@ -63,6 +63,7 @@ void LanguageStream::Start(v1::GenerateRequest request) {
 
 void LanguageStream::StartAttempt() {
   ++attempts_;
+  asked_at_ = SteadyClock::now();
   started_ = delta_seen_ = finished_ = false;
   attempt_ = std::make_unique<Attempt>(this);
   attempt_->Start();
@@ -93,24 +94,29 @@ absl::Status LanguageStream::CheckOrder(const v1::GenerateResponse& message) {
   return absl::OkStatus();
 }
 
+Stage LanguageStream::StageNow() const {
+  if (delta_seen_) return Stage::kDecode;
+  return started_ ? Stage::kPrefill : Stage::kLanguageQueue;
+}
+
 absl::Status LanguageStream::Outcome(const grpc::Status& status) const {
   if (!protocol_error_.ok()) return protocol_error_;
   if (status.ok()) return finished_ ? absl::OkStatus() : ProtocolError("the language tier ended without an answer");
-  const char* stage = delta_seen_ ? "decode" : started_ ? "prefill" : "language_queue";
-  return TierOutcome(status, {.tier = "language", .stage = stage}, *caller_, started_);
+  if (caller_->IsCancelled()) return CallerLeft();
+  if (started_ && RetryOf(status) == Retry::kAnotherReplica) {
+    return TierUnavailable("the language tier broke off in the middle of the answer");
+  }
+  return FromTier(status, "language", StageNow());
 }
 
-// A tier that is UNAVAILABLE for a reason of its own has done what could be done, unless it drains.
-bool LanguageStream::MayRepeat(const absl::Status& outcome, bool from_transport) const {
-  if (outcome.code() != absl::StatusCode::kUnavailable || attempts_ >= kMaxAttempts || caller_->IsCancelled())
-    return false;
-  if (!from_transport && ReasonOf(outcome) != reason::kDraining) return false;
-  return repeatable_ == Repeatable::kUntilEnd || !(delta_seen_ || finished_);
+bool LanguageStream::MayRepeat(const grpc::Status& status) const {
+  if (!protocol_error_.ok() || attempts_ >= kMaxTierAttempts || caller_->IsCancelled()) return false;
+  if (repeatable_ == Repeatable::kUntilFirstDelta && (delta_seen_ || finished_)) return false;
+  return RetryOf(status) == Retry::kAnotherReplica;
 }
 
 void LanguageStream::OnAttemptDone(const grpc::Status& status) {
-  const absl::Status outcome = Outcome(status);
-  if (!MayRepeat(outcome, status.error_details().empty())) return OnEnd(outcome);
+  if (!MayRepeat(status)) return OnEnd(Outcome(status));
   StartAttempt();  // destroys the attempt that calls this; nothing of it is touched afterwards
 }
 

@@ -19,15 +19,13 @@ enum class Repeatable {
 };
 
 // Asks Generate on a replica of the language tier, which repeats the question on another one if the tier is
-// UNAVAILABLE without having answered, at most kMaxAttempts times in all. Checks the order started,
+// gone without having answered, at most kMaxTierAttempts times in all. Checks the order started,
 // delta*, finished. Subclass it for what happens with the messages. The caller's cancellation and the
 // deadline reach the tier.
 // Callbacks come strictly one after the other, on gRPC's threads; between OnMessage and Next or Stop there
 // are none. Thread-compatible.
 class LanguageStream {
  public:
-  static constexpr int kMaxAttempts = 3;
-
   // `stub` and `caller` must outlive the call.
   LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller, SteadyTime deadline,
                  Repeatable repeatable);
@@ -53,6 +51,8 @@ class LanguageStream {
   void Forget() { request_.Clear(); }
 
   SteadyTime deadline() const { return deadline_; }
+  // When the current attempt was sent.
+  SteadyTime asked_at() const { return asked_at_; }
   // How often the question was sent to the tier again.
   int repeats() const { return attempts_ > 0 ? attempts_ - 1 : 0; }
 
@@ -66,7 +66,9 @@ class LanguageStream {
   absl::Status CheckOrder(const v1::GenerateResponse& message);
   // What an attempt ended with, in our own words.
   absl::Status Outcome(const grpc::Status& status) const;
-  bool MayRepeat(const absl::Status& outcome, bool from_transport) const;
+  bool MayRepeat(const grpc::Status& status) const;
+  // Where the current attempt is, as far as its messages tell.
+  Stage StageNow() const;
 
   v1::LanguageService::Stub* const stub_;
   grpc::CallbackServerContext* const caller_;
@@ -75,6 +77,7 @@ class LanguageStream {
   v1::GenerateRequest request_;
   std::unique_ptr<Attempt> attempt_;
   int attempts_ = 0;
+  SteadyTime asked_at_{};
   // Of the current attempt.
   bool started_ = false;
   bool delta_seen_ = false;

@@ -12,30 +12,20 @@
 #include "absl/status/status.h"
 #include "common/call_watch.h"
 #include "common/stage_clock.h"
+#include "common/tier_errors.h"
 
 namespace diptych::gateway {
 
-// Which tier is asked, and what a deadline that passes on the way is called.
+// Which tier is asked, and where a deadline passes if the tier does not get to say so.
 struct TierName {
-  std::string_view tier;   // "vision"
-  std::string_view stage;  // "vit"
+  std::string_view tier;  // "vision"
+  Stage stage;
 };
-
-// What a tier's answer means for the caller: refusals with a reason pass as they are, a tier that is down becomes
-// UNAVAILABLE with TIER_UNAVAILABLE, what no healthy tier says INTERNAL with TIER_PROTOCOL. `begun`: a part of the
-// answer had come.
-absl::Status TierOutcome(const grpc::Status& status, const TierName& name, const grpc::CallbackServerContext& caller,
-                         bool begun = false);
-
-// True if another replica may well answer.
-bool IsWorthRepeating(const grpc::Status& status);
 
 // The caller's cancellation and the deadline reach the tier. Thread-safe; must outlive its end.
 template <typename Request, typename Response>
 class TierCall {
  public:
-  static constexpr int kMaxAttempts = 3;
-
   using Callback = std::function<void(grpc::Status)>;
   // Starts one attempt, as a stub's async() does.
   using Method = std::function<void(grpc::ClientContext*, const Request*, Response*, Callback)>;
@@ -80,13 +70,14 @@ class TierCall {
   }
 
   void OnAttemptEnd(const grpc::Status& status) {
-    if (MayRepeat(status)) return StartAttempt();
-    done_(TierOutcome(status, name_, *caller_));
+    const bool left = caller_->IsCancelled();
+    if (!left && MayRepeat(status)) return StartAttempt();
+    done_(left && !status.ok() ? CallerLeft() : FromTier(status, name_.tier, name_.stage));
   }
 
   bool MayRepeat(const grpc::Status& status) {
     std::lock_guard lock(mutex_);
-    return !cancelled_ && attempts_ < kMaxAttempts && !caller_->IsCancelled() && IsWorthRepeating(status);
+    return !cancelled_ && attempts_ < kMaxTierAttempts && RetryOf(status) == Retry::kAnotherReplica;
   }
 
   grpc::CallbackServerContext* caller_ = nullptr;

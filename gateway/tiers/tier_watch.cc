@@ -8,8 +8,7 @@
 namespace diptych::gateway {
 namespace {
 
-constexpr auto kGlance = std::chrono::milliseconds(50);  // also the longest that Stop waits
-constexpr auto kRefresh = std::chrono::seconds(5);       // between two descriptions
+constexpr auto kRefresh = std::chrono::seconds(5);  // between two descriptions
 constexpr auto kWatchPatience = std::chrono::milliseconds(900);
 
 void NarrowTo(const v1::ModelDescription& tier, ImageLimits& limits) {
@@ -19,17 +18,26 @@ void NarrowTo(const v1::ModelDescription& tier, ImageLimits& limits) {
 
 }  // namespace
 
+TierWatch::TierWatch(Tiers& tiers, const std::string& language_target, const std::string& vision_target)
+    : tiers_(tiers),
+      language_({.name = "language",
+                 .target = language_target,
+                 .flag = "language_target",
+                 .channel = tiers.language_channel}),
+      vision_({.name = "vision", .target = vision_target, .flag = "vision_target", .channel = tiers.vision_channel}) {}
+
 void TierWatch::Start(std::function<void(bool)> on_change) {
-  on_change_ = std::move(on_change);
-  thread_ = std::thread([this] { Run(); });
+  const auto changed = [this, on_change = std::move(on_change)](bool reachable) {
+    if (!reachable) asked_ = {};  // the tier that comes back may serve something else
+    on_change(reachable);
+  };
+  language_.Start({.confirm = [this] { return Describe(); }, .on_change = changed});
+  vision_.Start();
 }
 
 void TierWatch::Stop() {
-  {
-    std::lock_guard lock(mutex_);
-    stopped_ = true;
-  }
-  if (thread_.joinable()) thread_.join();
+  language_.Stop();
+  vision_.Stop();
 }
 
 std::optional<v1::ModelDescription> TierWatch::model() const {
@@ -40,29 +48,17 @@ std::optional<v1::ModelDescription> TierWatch::model() const {
 void TierWatch::Narrow(ImageLimits& limits) const {
   std::lock_guard lock(mutex_);
   if (model_) NarrowTo(*model_, limits);
-  NarrowTo(vision_, limits);
+  NarrowTo(described_vision_, limits);
 }
 
-bool TierWatch::stopped() const {
-  std::lock_guard lock(mutex_);
-  return stopped_;
-}
-
-void TierWatch::Run() {
-  bool reachable = false;
-  std::chrono::steady_clock::time_point asked;
-  while (!stopped()) {
-    const grpc_connectivity_state state = tiers_.language_channel->GetState(/*try_to_connect=*/true);
-    const auto now = std::chrono::steady_clock::now();
-    const bool connected = state == GRPC_CHANNEL_READY;
-    if (connected && (!reachable || now - asked >= kRefresh)) {
-      asked = now;
-      Ask();  // a tier that is merely slow to answer keeps its last description
-    }
-    const bool reachable_now = connected && model().has_value();
-    if (reachable_now != reachable) on_change_(reachable = reachable_now);
-    tiers_.language_channel->WaitForStateChange(state, std::chrono::system_clock::now() + kGlance);
+// A tier that is merely slow to answer keeps its last description.
+bool TierWatch::Describe() {
+  const SteadyTime now = SteadyClock::now();
+  if (!model() || now - asked_ >= kRefresh) {
+    asked_ = now;
+    Ask();
   }
+  return model().has_value();
 }
 
 void TierWatch::Ask() {
@@ -76,7 +72,7 @@ void TierWatch::AskVision() {
   v1::GetVisionModelResponse response;
   if (!tiers_.vision->GetVisionModel(&context, {}, &response).ok()) return;
   std::lock_guard lock(mutex_);
-  vision_ = std::move(*response.mutable_model());
+  described_vision_ = std::move(*response.mutable_model());
 }
 
 void TierWatch::AskLanguage() {

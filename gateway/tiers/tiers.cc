@@ -7,6 +7,7 @@
 #include "common/channel.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
+#include "common/tier_errors.h"
 
 namespace diptych::gateway {
 namespace {
@@ -68,11 +69,10 @@ absl::StatusOr<Tiers> OpenTiers(const Options& options) {
   DIPTYCH_ASSIGN_OR_RETURN(tiers.language_channel,
                            OpenTier(options.language_target, v1::LanguageService::service_full_name(),
                                     "--language_target", options.tier_tls));
-  DIPTYCH_ASSIGN_OR_RETURN(
-      const auto vision_channel,
-      OpenTier(options.vision_target, v1::VisionService::service_full_name(), "--vision_target", options.tier_tls));
+  DIPTYCH_ASSIGN_OR_RETURN(tiers.vision_channel, OpenTier(options.vision_target, v1::VisionService::service_full_name(),
+                                                          "--vision_target", options.tier_tls));
   tiers.language = v1::LanguageService::NewStub(tiers.language_channel);
-  tiers.vision = v1::VisionService::NewStub(vision_channel);
+  tiers.vision = v1::VisionService::NewStub(tiers.vision_channel);
   return tiers;
 }
 
@@ -92,9 +92,8 @@ void DescribeTiers(Tiers& tiers, std::function<void(TierReports)> done) {
 
 absl::StatusOr<v1::GetModelResponse> MergeReports(const TierReports& reports) {
   if (!reports.language.ok()) {
-    return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
-                     absl::StrCat("the language tier does not answer; the vision tier ",
-                                  reports.vision.ok() ? "serves" : "does not answer either"));
+    return TierUnavailable(absl::StrCat("the language tier does not answer; the vision tier ",
+                                        reports.vision.ok() ? "serves" : "does not answer either"));
   }
   v1::GetModelResponse response;
   v1::ModelDescription& model = *response.mutable_model();

@@ -15,7 +15,7 @@
 namespace diptych::gateway {
 
 struct Tiers {
-  std::shared_ptr<grpc::Channel> language_channel;
+  std::shared_ptr<grpc::Channel> language_channel, vision_channel;
   std::unique_ptr<v1::LanguageService::Stub> language;
   std::unique_ptr<v1::VisionService::Stub> vision;
 };

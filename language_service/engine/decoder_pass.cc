@@ -82,8 +82,8 @@ void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector
   }
 }
 
-const char* StageOf(Rows rows, const std::map<uint64_t, Sequence>& sequences) {
-  return sequences.at(rows[0].id).generated() == 0 ? "prefill" : "decode";
+Stage StageOf(Rows rows, const std::map<uint64_t, Sequence>& sequences) {
+  return sequences.at(rows[0].id).generated() == 0 ? Stage::kPrefill : Stage::kDecode;
 }
 
 }  // namespace
@@ -94,12 +94,12 @@ std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, S
   std::vector<PassResult> results;
   const auto run = [&](std::span<const Rows> some) {
     const Rows rows(some.front().data(), some.back().data() + some.back().size());
-    return CatchExceptions(StageOf(rows, sequences), [&] {
+    return CatchExceptions(NameOf(StageOf(rows, sequences)), [&] {
       Split(Forward(rows, sequences, model, pool), some, results);
       return absl::OkStatus();
     });
   };
-  const absl::Status copied = CatchExceptions("decode", [&] {
+  const absl::Status copied = CatchExceptions(NameOf(Stage::kDecode), [&] {
     for (const BlockCopy& copy : plan.copies) model.copy_kv_block(pool, copy.from, copy.to);
     return absl::OkStatus();
   });

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/catch_exceptions.h"
+#include "common/error_details.h"
 #include "common/status.h"
 #include "language_service/engine/projection.h"
 #include "language_service/engine/relevance.h"
@@ -31,7 +32,9 @@ absl::Status SlowReader() {
 }
 
 absl::Status NoTimeLeft() {
-  return absl::DeadlineExceededError("the deadline leaves no time for stage prefill");
+  return WithDetail(MakeError(absl::StatusCode::kDeadlineExceeded, reason::kDeadlineExceeded,
+                              "the deadline leaves no time for stage prefill"),
+                    detail::kStage, NameOf(Stage::kPrefill));
 }
 
 SchedulerOptions ToSchedulerOptions(const ServedLanguageModel& model, const blip2::KvPool& pool,
@@ -204,7 +207,7 @@ void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
   }
   if (!logits->defined()) return sequence.EndChunk(now);
   const int64_t before = sequence.answer_tokens();
-  const absl::Status status = CatchExceptions("decode", [&] { return sequence.Accept(*logits); });
+  const absl::Status status = CatchExceptions(NameOf(Stage::kDecode), [&] { return sequence.Accept(*logits, now); });
   if (!status.ok()) return Retire(id, status);
   stats_.generated_tokens += sequence.answer_tokens() - before;
   if (sequence.has_beams() && !sequence.finished()) return scheduler_.Fork(id, sequence.parents());
@@ -226,7 +229,7 @@ bool LanguageEngine::ExplainOne() {
   Sequence& sequence = sequences_.at(id);
   sequence.BeginPass(SteadyClock::now());
   auto relevance = ComputeRelevance(model_, sequence);
-  sequence.EndChunk(SteadyClock::now());
+  sequence.EndRelevance(SteadyClock::now());
   if (relevance.ok()) {
     GenerateResult result = sequence.TakeResult(cached_tokens);
     result.relevance = *std::move(relevance);

@@ -35,7 +35,7 @@ bool AllFinite(const at::Tensor& tensor) {
 absl::StatusOr<std::shared_ptr<const QueryTokens>> ProjectImage(const ServedLanguageModel& model, VisualTokens tokens,
                                                                 std::string image_key, bool with_attention) {
   QueryTokens image{.key = std::move(image_key), .query_tokens = {}};
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("qformer", [&] {
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(NameOf(Stage::kQFormer), [&] {
     if (with_attention) {
       ProjectionAnalysis analysis = model.analyze_projection(ToTensor(tokens));
       image.query_tokens = std::move(analysis.query_tokens);

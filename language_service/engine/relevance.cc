@@ -42,7 +42,7 @@ AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at
 
 absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence) {
   AnswerRelevance relevance;
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions("relevance", [&] {
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(NameOf(Stage::kRelevance), [&] {
     std::vector<at::Tensor> maps;
     int64_t query_tokens = 0;
     for (const auto& image : sequence.images()) {

@@ -34,8 +34,7 @@ ScheduledRequest Sequence::ToScheduled(uint64_t id) const {
 }
 
 absl::Status Sequence::Check(SteadyTime now) const {
-  if (!started_) return work_.watch->Check("language_queue", now);
-  return work_.watch->Check(stage() == Stage::kPrefill ? "prefill" : "decode", now);
+  return work_.watch->Check(started_ ? stage() : Stage::kLanguageQueue, now);
 }
 
 at::Tensor Sequence::QueryTokensAt(int64_t past, int64_t tokens) const {
@@ -60,7 +59,7 @@ std::span<const int64_t> Sequence::Ids(int beam, int64_t past, int64_t tokens) c
 
 void Sequence::BeginPass(SteadyTime now) {
   started_ = true;
-  work_.clock.Lap(Stage::kLanguageQueue, now);
+  work_.clock.Lap(queue(), now);
 }
 
 void Sequence::EndChunk(SteadyTime now) {
@@ -83,13 +82,19 @@ absl::Status Sequence::ScorePrompt(int64_t past, const at::Tensor& logits) {
   return absl::OkStatus();
 }
 
-absl::Status Sequence::Accept(const at::Tensor& logits) {
+void Sequence::EndRelevance(SteadyTime now) {
+  work_.clock.Lap(Stage::kRelevance, now);
+}
+
+// Between the pass and its choice the sequence waits for those of others.
+absl::Status Sequence::Accept(const at::Tensor& logits, SteadyTime pass_end) {
+  work_.clock.Lap(stage(), pass_end);
+  work_.clock.Lap(queue(), SteadyClock::now());
   if (work_.options.max_new_tokens == 0) return AcceptNothing();
   return beams_ ? AcceptBeams(logits) : AcceptToken(logits);
 }
 
 absl::Status Sequence::AcceptNothing() {
-  work_.clock.Lap(stage(), SteadyClock::now());
   finish_reason_ = v1::FINISH_REASON_LENGTH;
   Show({});
   return absl::OkStatus();
@@ -97,8 +102,7 @@ absl::Status Sequence::AcceptNothing() {
 
 absl::Status Sequence::AcceptToken(const at::Tensor& logits) {
   DIPTYCH_ASSIGN_OR_RETURN(blip2::ChosenToken token, selector_.Choose(logits[0], context_, generated()));
-  work_.clock.Lap(stage(), SteadyClock::now());
-  ++passes_;
+  Chosen();
   TokenDelta delta;
   Take(std::move(token), delta);
   Show(std::move(delta));
@@ -108,8 +112,7 @@ absl::Status Sequence::AcceptToken(const at::Tensor& logits) {
 // Beams may change their past up to the end, so nothing is shown before.
 absl::Status Sequence::AcceptBeams(const at::Tensor& logits) {
   DIPTYCH_ASSIGN_OR_RETURN(beam_step_, beams_->Advance(logits));
-  work_.clock.Lap(stage(), SteadyClock::now());
-  ++passes_;
+  Chosen();
   if (!beams_->finished()) return absl::OkStatus();
   TokenDelta delta;
   for (blip2::ChosenToken& token : beams_->best()) {
@@ -118,6 +121,12 @@ absl::Status Sequence::AcceptBeams(const at::Tensor& logits) {
   }
   Show(std::move(delta));
   return absl::OkStatus();
+}
+
+void Sequence::Chosen() {
+  last_token_ = SteadyClock::now();
+  work_.clock.Lap(stage(), last_token_);
+  if (passes_++ == 0) first_token_ = last_token_;
 }
 
 void Sequence::Take(blip2::ChosenToken token, TokenDelta& delta) {
@@ -133,8 +142,9 @@ void Sequence::Show(TokenDelta delta) {
   const SteadyTime now = SteadyClock::now();
   if (!std::exchange(shown_, true)) delta.prompt_scores = prompt_scores_;
   if (!first_text_ && (finished() || !delta.text.empty())) first_text_ = now;
+  work_.clock.Lap(Stage::kDetokenize, now);
   work_.stream->Push(std::move(delta));
-  work_.clock.Lap(Stage::kDetokenize, SteadyClock::now());
+  work_.clock.Lap(Stage::kDelivery, SteadyClock::now());
 }
 
 bool Sequence::IsStopToken(int64_t token) const {
@@ -158,13 +168,14 @@ GenerateResult Sequence::TakeResult(int64_t cached_tokens) {
   result.text = text_.text();
   result.finish_reason = finish_reason_;
   const auto later_tokens = static_cast<double>(tokens_.size()) - 1;
-  const double decode_seconds = ToSeconds(work_.clock.spent(Stage::kDecode));
+  const double seconds = ToSeconds(last_token_ - first_token_);
   result.tokens = std::move(tokens_);
   result.prompt_scores = std::move(prompt_scores_);
   result.timings = work_.clock.ToProto(SteadyClock::now());
   *result.timings.mutable_time_to_first_token() = ToProtoDuration(*first_text_ - work_.clock.start());
   result.timings.mutable_cache_hits()->set_kv_prefix(static_cast<int32_t>(cached_tokens));
-  if (decode_seconds > 0) result.timings.set_decode_tokens_per_second(later_tokens / decode_seconds);
+  if (passes_ > 0) *result.timings.mutable_first_token() = ToProtoDuration(first_token_ - work_.clock.start());
+  if (seconds > 0) result.timings.set_decode_tokens_per_second(later_tokens / seconds);
   return result;
 }
 

@@ -42,8 +42,10 @@ class Sequence {
   // The logits [T, V] of the prompt's places [past, past + T) are there, where they were asked for. Places that were
   // there before are passed over.
   absl::Status ScorePrompt(int64_t past, const at::Tensor& logits);
-  // Its logits are there, [1, V] or those of all beams [beams, V]: chooses what follows.
-  absl::Status Accept(const at::Tensor& logits);
+  // It ended at `pass_end`, and its logits are there, [1, V] or those of all beams [beams, V]: chooses what follows.
+  absl::Status Accept(const at::Tensor& logits, SteadyTime pass_end);
+  // The pass for its relevance ended. Requires: finished().
+  void EndRelevance(SteadyTime now);
 
   bool finished() const { return finish_reason_ != v1::FINISH_REASON_UNSPECIFIED; }
   // Tokens that each of its beams has beyond the prompt.
@@ -75,7 +77,11 @@ class Sequence {
   // It ends the answer and stands for nothing in its text.
   bool IsStopToken(int64_t token) const;
   v1::FinishReason StopAfter(int64_t token) const;
+  // A token was chosen: the time since the last segment was its stage's.
+  void Chosen();
   Stage stage() const { return passes_ == 0 ? Stage::kPrefill : Stage::kDecode; }
+  // What it is in between two passes of its own.
+  Stage queue() const { return passes_ == 0 ? Stage::kLanguageQueue : Stage::kDecodeQueue; }
 
   GenerateWork work_;
   const std::vector<int64_t> ending_tokens_;
@@ -91,6 +97,7 @@ class Sequence {
   bool shown_ = false;  // something of the answer
   v1::FinishReason finish_reason_ = v1::FINISH_REASON_UNSPECIFIED;
   std::optional<SteadyTime> first_text_;
+  SteadyTime first_token_{}, last_token_{};  // when they were chosen
 };
 
 }  // namespace diptych::language

@@ -23,7 +23,7 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
   self->collected_.images.resize(requests.size());
   self->deadline_.Set(ToSystemTime(watch->deadline()), [weak = self->weak_from_this()](bool passed) {
     const auto collector = passed ? weak.lock() : nullptr;
-    if (collector != nullptr) collector->Fail(DeadlinePassed("token_transfer"));
+    if (collector != nullptr) collector->Fail(DeadlinePassed(Stage::kTokenTransfer));
   });
   for (size_t i = 0; i < requests.size(); ++i) {
     std::string field = requests[i].field;

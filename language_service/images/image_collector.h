@@ -34,7 +34,7 @@ class ImageCollector final : public std::enable_shared_from_this<ImageCollector>
                                                std::shared_ptr<const CallWatch> watch, Done done);
 
   // Ends it at once with CANCELLED.
-  void Cancel() { Fail(absl::CancelledError("the caller went away")); }
+  void Cancel() { Fail(CallerLeft()); }
 
  private:
   ImageCollector(ImageStore* store, Done done) : store_(store), done_(std::move(done)) {}

@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "common/status.h"
-#include "language_service/images/vision_errors.h"
+#include "common/tier_errors.h"
 
 namespace diptych::language {
 namespace {
 
-constexpr int kMaxAttempts = 3;
 constexpr std::chrono::milliseconds kFirstBackoff(50);
 
 }  // namespace
@@ -92,13 +91,13 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
   }
   if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
   if (status.ok()) return done_(std::move(tokens));
-  if (IsWorthRetrying(status) && RetryLater()) return;
-  done_(FromVisionTier(status, *watch_));
+  if (RetryOf(status) == Retry::kAnotherReplica && RetryLater()) return;
+  done_(watch_->cancelled() ? CallerLeft() : FromTier(status, "vision", Stage::kTokenTransfer));
 }
 
 bool ImagePull::RetryLater() {
   std::lock_guard lock(mutex_);
-  if (cancelled_ || attempts_ >= kMaxAttempts || !watch_->Check("token_transfer").ok()) return false;
+  if (cancelled_ || attempts_ >= kMaxTierAttempts || !watch_->Check(Stage::kTokenTransfer).ok()) return false;
   const auto backoff = kFirstBackoff * (1 << (attempts_ - 1));
   backoff_.Set(std::chrono::system_clock::now() + backoff, [self = shared_from_this()](bool) mutable {
     // The alarm keeps this function as long as it lives, so the reference is taken out of it.

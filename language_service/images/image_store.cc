@@ -17,8 +17,9 @@ int64_t CacheCost(const QueryTokens& image) {
   return bytes;
 }
 
-std::string FlightKey(const std::string& image_key, bool query_attention) {
-  return query_attention ? image_key + "a" : image_key;
+// What a flight brings beside the query tokens, as Flights takes it.
+unsigned WantsOf(bool query_attention) {
+  return query_attention ? 1 : 0;
 }
 
 }  // namespace
@@ -26,20 +27,18 @@ std::string FlightKey(const std::string& image_key, bool query_attention) {
 // Guarded by the store's mutex.
 struct ImageStore::Wait {
   Done done;
-  SteadyTime deadline;
   SteadyTime since;
-  FlightPtr flight;  // null once the wait is over
+  uint64_t flight = 0;  // 0 while it does not wait
 };
 
 // Guarded by the store's mutex, but for what never changes.
 struct ImageStore::Flight {
-  std::string key;  // FlightKey
+  uint64_t id = 0;
   std::string image_key;
   bool query_attention = false;
   SteadyTime begun;
   std::shared_ptr<const ImageRequest> request;  // until the tokens are there
   ByteBudget::Lease memory;
-  std::vector<std::shared_ptr<Wait>> waits;
   std::shared_ptr<CallWatch> watch;  // of the pull that runs; null while none does
   std::function<void()> cancel_pull;
   SteadyTime tokens_at{};
@@ -61,10 +60,10 @@ ImageStore::~ImageStore() {
   std::vector<std::function<void()>> cancels;
   std::unique_lock lock(mutex_);
   closed_ = true;
-  for (const auto& [key, flight] : flights_) {
+  flights_.ForEach([&](const FlightPtr& flight) {
     if (flight->watch != nullptr) flight->watch->Cancel();
     if (flight->cancel_pull != nullptr) cancels.push_back(flight->cancel_pull);
-  }
+  });
   lock.unlock();
   for (const auto& cancel : cancels) cancel();
   cancels.clear();
@@ -73,8 +72,7 @@ ImageStore::~ImageStore() {
 }
 
 std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTime deadline, Done done) {
-  const std::string key = FlightKey(request.expected.image_key, request.query_attention);
-  const auto wait = std::make_shared<Wait>(Wait{std::move(done), deadline, SteadyClock::now(), nullptr});
+  const auto wait = std::make_shared<Wait>(Wait{std::move(done), SteadyClock::now()});
   std::unique_lock lock(mutex_);
   ++stats_.queries;
   if (auto image = Find(request)) {
@@ -83,13 +81,11 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
     wait->done(StoredImage{.image = std::move(image), .cached = true});
     return nullptr;
   }
-  auto found = flights_.find(key);
-  // One that brings more will do, too.
-  if (found == flights_.end()) found = flights_.find(FlightKey(request.expected.image_key, true));
-  if (found != flights_.end()) {
+  const unsigned wants = WantsOf(request.query_attention);
+  if (const auto found = flights_.Find(request.expected.image_key, wants); found != ImageFlights::kNone) {
     ++stats_.joins;
-    wait->flight = found->second;
-    found->second->waits.push_back(wait);
+    wait->flight = found;
+    flights_.Join(found, deadline, wait);
     return wait;  // and the image's bytes are given up: the flight has them
   }
   if (const absl::Status status = request.memory.Grow(BytesForVisualTokens(request.expected)); !status.ok()) {
@@ -98,15 +94,12 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
     return nullptr;
   }
   const auto flight = std::make_shared<Flight>();
-  flight->key = key;
   flight->image_key = request.expected.image_key;
   flight->query_attention = request.query_attention;
   flight->begun = wait->since;
   flight->memory = std::move(request.memory);
   flight->request = std::make_shared<const ImageRequest>(std::move(request));
-  flight->waits.push_back(wait);
-  wait->flight = flight;
-  flights_[key] = flight;
+  flight->id = wait->flight = flights_.Start(flight->image_key, wants, deadline, wait, flight);
   ++in_flight_;
   lock.unlock();
   StartPull(flight);
@@ -120,14 +113,12 @@ std::shared_ptr<const QueryTokens> ImageStore::Find(const ImageRequest& request)
 
 void ImageStore::StartPull(const FlightPtr& flight) {
   std::unique_lock lock(mutex_);
-  if (flight->waits.empty() || closed_) {
-    flights_.erase(flight->key);  // so that nobody joins what is over
+  if (!flights_.awaited(flight->id) || closed_) {
+    if (!closed_) flights_.Close(flight->id);  // so that nobody joins what is over
     lock.unlock();
     return End(flight, absl::CancelledError("nobody waits"));
   }
-  SteadyTime latest = SteadyTime::min();
-  for (const auto& wait : flight->waits) latest = std::max(latest, wait->deadline);
-  const auto watch = std::make_shared<CallWatch>(latest);
+  const auto watch = std::make_shared<CallWatch>(flights_.deadline(flight->id));
   flight->watch = watch;
   const auto request = flight->request;
   ++stats_.pulls;
@@ -150,12 +141,13 @@ void ImageStore::Leave(const std::shared_ptr<Wait>& wait) {
   std::function<void()> cancel;
   {
     std::lock_guard lock(mutex_);
-    const FlightPtr flight = std::exchange(wait->flight, nullptr);
-    if (flight == nullptr) return;
-    std::erase(flight->waits, wait);
+    const auto id = std::exchange(wait->flight, ImageFlights::kNone);
+    const auto left = flights_.Leave(id, wait);
+    if (left == ImageFlights::Left::kDidNotWait) return;
+    const FlightPtr flight = flights_.cargo(id);
     // What is being projected goes on: it will be of use.
-    if (flight->waits.empty() && flight->watch != nullptr) {
-      flights_.erase(flight->key);
+    if (left == ImageFlights::Left::kNobodyWaits && flight->watch != nullptr) {
+      flights_.Close(id);
       flight->watch->Cancel();
       cancel = std::exchange(flight->cancel_pull, nullptr);
     }
@@ -165,42 +157,23 @@ void ImageStore::Leave(const std::shared_ptr<Wait>& wait) {
 }
 
 void ImageStore::OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens) {
-  if (!tokens.ok()) {
-    if (!Restart(flight, tokens.status())) End(flight, tokens.status());
-    return;
-  }
+  std::optional<SteadyTime> gave_up;
   {
     std::lock_guard lock(mutex_);
+    if (absl::IsDeadlineExceeded(tokens.status())) gave_up = flight->watch->deadline();
     flight->watch = nullptr;
     flight->cancel_pull = nullptr;
-    flight->request = nullptr;
-    flight->tokens_at = SteadyClock::now();
-    flight->vision = tokens->timings;
+    if (tokens.ok()) {
+      flight->request = nullptr;
+      flight->tokens_at = SteadyClock::now();
+      flight->vision = tokens->timings;
+    }
   }
+  if (!tokens.ok()) return End(flight, tokens.status(), gave_up);
   steps_.project(*std::move(tokens), flight->image_key, flight->query_attention,
                  [this, flight](absl::StatusOr<std::shared_ptr<const QueryTokens>> image) {
                    OnProjected(flight, std::move(image));
                  });
-}
-
-bool ImageStore::Restart(const FlightPtr& flight, const absl::Status& error) {
-  std::vector<std::shared_ptr<Wait>> late;
-  {
-    std::lock_guard lock(mutex_);
-    const SteadyTime deadline = flight->watch->deadline();
-    flight->watch = nullptr;
-    flight->cancel_pull = nullptr;
-    if (error.code() != absl::StatusCode::kDeadlineExceeded) return false;
-    const auto middle = std::partition(flight->waits.begin(), flight->waits.end(),
-                                       [deadline](const auto& wait) { return wait->deadline > deadline; });
-    if (middle == flight->waits.begin()) return false;
-    late.assign(middle, flight->waits.end());
-    flight->waits.erase(middle, flight->waits.end());
-    for (const auto& wait : late) wait->flight = nullptr;
-  }
-  for (const auto& wait : late) std::exchange(wait->done, nullptr)(error);
-  StartPull(flight);
-  return true;
 }
 
 void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image) {
@@ -208,21 +181,22 @@ void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared
     std::lock_guard lock(mutex_);
     cache_.Put(flight->image_key, *image, CacheCost(**image));
   }
-  End(flight, std::move(image));
+  End(flight, image);
 }
 
-void ImageStore::End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image) {
-  std::vector<std::shared_ptr<Wait>> waits;
+void ImageStore::End(const FlightPtr& flight, const absl::StatusOr<std::shared_ptr<const QueryTokens>>& image,
+                     std::optional<SteadyTime> gave_up) {
+  ImageFlights::Ended ended;
   {
     std::lock_guard lock(mutex_);
-    const auto found = flights_.find(flight->key);
-    if (found != flights_.end() && found->second == flight) flights_.erase(found);
-    waits = std::exchange(flight->waits, {});
-    for (const auto& wait : waits) wait->flight = nullptr;
-    flight->request = nullptr;
-    flight->memory.Release();
+    ended = flights_.End(flight->id, gave_up);
+    for (const auto& wait : ended.notify) wait->flight = ImageFlights::kNone;
+    if (!ended.resumes) {
+      flight->request = nullptr;
+      flight->memory.Release();
+    }
   }
-  for (const auto& wait : waits) {
+  for (const auto& wait : ended.notify) {
     const Done done = std::exchange(wait->done, nullptr);
     if (!image.ok()) {
       done(image.status());
@@ -232,6 +206,7 @@ void ImageStore::End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<con
                      .vision = WithoutFirst(flight->vision, wait->since - flight->begun),
                      .tokens_at = flight->tokens_at});
   }
+  if (ended.resumes) return StartPull(flight);
   // Notified under the lock: the store may be gone as soon as its destructor sees that nothing flies.
   std::lock_guard lock(mutex_);
   --in_flight_;

@@ -6,12 +6,12 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
-#include <unordered_map>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/call_watch.h"
+#include "common/flights.h"
 #include "common/lru_cache.h"
 #include "common/stage_clock.h"
 #include "language_service/engine/query_tokens.h"
@@ -78,24 +78,26 @@ class ImageStore {
  private:
   struct Flight;
   using FlightPtr = std::shared_ptr<Flight>;
+  using ImageFlights = Flights<FlightPtr, std::shared_ptr<Wait>>;
 
   // What is kept and has what the request wants of it, else null. Requires mutex_.
   std::shared_ptr<const QueryTokens> Find(const ImageRequest& request);
 
   void StartPull(const FlightPtr& flight);
   void OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens);
-  // True if another pull goes on for requests whose deadlines are later than that of the one that ended.
-  bool Restart(const FlightPtr& flight, const absl::Status& error);
   void OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image);
-  void End(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image);
+  // Gives the outcome to all who wait for it. A pull that was given up because its deadline, `gave_up`, had passed
+  // starts again for those with later ones.
+  void End(const FlightPtr& flight, const absl::StatusOr<std::shared_ptr<const QueryTokens>>& image,
+           std::optional<SteadyTime> gave_up = std::nullopt);
 
   const Steps steps_;
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   LruCache<std::shared_ptr<const QueryTokens>> cache_;
-  std::unordered_map<std::string, FlightPtr> flights_;  // those that can be joined, by FlightKey
-  int64_t in_flight_ = 0;                               // and those that have been left
-  int64_t starting_ = 0;                                // threads inside steps_.pull, whose flight may end before them
+  ImageFlights flights_;   // by image key
+  int64_t in_flight_ = 0;  // and those that have been closed, but have not ended
+  int64_t starting_ = 0;   // threads inside steps_.pull, whose flight may end before them
   bool closed_ = false;
   ImageStoreStats stats_;
 };

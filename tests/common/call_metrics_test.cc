@@ -39,7 +39,7 @@ TEST(CallMetricsTest, CountsEachEndOnceByCodeFinishReasonAndReason) {
   EXPECT_EQ(page.Value("diptych_requests_total", {{"code", "INTERNAL"}, {"finish_reason", "none"}}), 1);
   EXPECT_EQ(page.Total("diptych_requests_total"), 6);
   EXPECT_EQ(page.Value("diptych_errors_total", {{"reason", "KV_FULL"}}), 1);
-  EXPECT_EQ(page.Value("diptych_errors_total", {{"reason", "other"}}), 1);
+  EXPECT_EQ(page.Value("diptych_errors_total", {{"reason", "INTERNAL"}}), 1);
   EXPECT_EQ(page.Total("diptych_errors_total"), 2);
   EXPECT_EQ(page.Value("diptych_request_seconds_count"), 6);
 }

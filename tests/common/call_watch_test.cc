@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "common/error_details.h"
+#include "common/status.h"
+
 namespace diptych {
 namespace {
 
@@ -9,21 +12,23 @@ constexpr SteadyTime kDeadline{std::chrono::seconds(100)};
 
 TEST(CallWatchTest, IsOkBeforeTheDeadlineAndNamesTheStageFromItOn) {
   const CallWatch watch(kDeadline);
-  EXPECT_TRUE(watch.Check("vit", kDeadline - std::chrono::nanoseconds(1)).ok());
-  const absl::Status late = watch.Check("vit", kDeadline);
+  EXPECT_TRUE(watch.Check(Stage::kVit, kDeadline - std::chrono::nanoseconds(1)).ok());
+  const absl::Status late = watch.Check(Stage::kVit, kDeadline);
   EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_NE(late.message().find("vit"), absl::string_view::npos);
+  EXPECT_EQ(ReasonOf(late), reason::kDeadlineExceeded);
+  EXPECT_EQ(DetailOf(late, detail::kStage), "vit");
 }
 
 TEST(CallWatchTest, CancelComesBeforeTheDeadline) {
   CallWatch watch(kDeadline);
   watch.Cancel();
   EXPECT_TRUE(watch.cancelled());
-  EXPECT_EQ(watch.Check("vit", kDeadline).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(watch.Check(Stage::kVit, kDeadline).code(), absl::StatusCode::kCancelled);
 }
 
 TEST(CallWatchTest, WithoutDeadlineItNeverPasses) {
-  EXPECT_TRUE(CallWatch(SteadyTime::max()).Check("vit", kDeadline).ok());
+  EXPECT_TRUE(CallWatch(SteadyTime::max()).Check(Stage::kVit, kDeadline).ok());
 }
 
 }  // namespace

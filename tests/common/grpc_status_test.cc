@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/error_details.h"
 #include "common/status.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -24,6 +25,26 @@ TEST(GrpcStatusTest, ReasonTravelsAsErrorInfo) {
   ASSERT_TRUE(rpc.details(0).UnpackTo(&info));
   EXPECT_EQ(info.reason(), "DRAINING");
   EXPECT_EQ(info.domain(), "diptych");
+}
+
+TEST(GrpcStatusTest, EveryErrorHasAReasonWhateverItsCode) {
+  for (int code = 1; code <= static_cast<int>(absl::StatusCode::kUnauthenticated); ++code) {
+    const auto wanted = static_cast<absl::StatusCode>(code);
+    const absl::Status status = FromGrpcStatus(ToGrpcStatus(absl::Status(wanted, "why")));
+    EXPECT_EQ(status.code(), wanted);
+    EXPECT_EQ(ReasonOf(status), absl::StatusCodeToString(wanted));
+  }
+}
+
+TEST(GrpcStatusTest, DetailsTravelAsMetadataOfErrorInfo) {
+  const grpc::Status status = ToGrpcStatus(WithDetail(absl::DeadlineExceededError("late"), detail::kStage, "prefill"));
+  google::rpc::Status rpc;
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(rpc.ParseFromString(status.error_details()));
+  ASSERT_TRUE(rpc.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.metadata().at("stage"), "prefill");
+  EXPECT_EQ(DetailOf(FromGrpcStatus(status), detail::kStage), "prefill");
+  EXPECT_EQ(DetailOf(FromGrpcStatus(status), detail::kLimit), "");
 }
 
 TEST(GrpcStatusTest, FieldAndRetryTimeSurviveTheRoundTrip) {

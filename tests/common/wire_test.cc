@@ -32,12 +32,12 @@ TEST(WireTest, TextThatIsNotUtf8IsNamed) {
   EXPECT_EQ(FieldOf(status), "question.generation.stop");
 }
 
-TEST(WireTest, BytesThatAreNoMessageAreRefusedWithoutAReason) {
+TEST(WireTest, BytesThatAreNoMessageAreMalformed) {
   grpc::Slice slice(std::string("\x0a\x7f garbage"));
   v1::GenerateRequest parsed;
   const absl::Status status = ParseMessage(grpc::ByteBuffer(&slice, 1), parsed);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(ReasonOf(status), "");
+  EXPECT_EQ(ReasonOf(status), "MALFORMED_REQUEST");
 }
 
 TEST(WireTest, AnEmptyBufferIsAnEmptyMessage) {

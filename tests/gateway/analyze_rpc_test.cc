@@ -249,6 +249,19 @@ TEST_F(AnalyzeRpcTest, ADrainingReplicaIsAskedAgain) {
   EXPECT_EQ(asked, 3);
 }
 
+TEST_F(AnalyzeRpcTest, AReplicaStoppedByForceHandsTheAnalysisOn) {
+  FakeLanguageTier language;
+  std::atomic<int> asked = 0;
+  vision_.analysis = [&](grpc::ServerContext*, const v1::AnalyzeVisionRequest&, v1::AnalyzeVisionResponse* response) {
+    if (++asked == 1) return grpc::Status(grpc::StatusCode::CANCELLED, "");
+    *response = testing::FakeVisionAnalysis();
+    return grpc::Status::OK;
+  };
+  StartGateway(language.target());
+  EXPECT_TRUE(Analyze(Everything()).ok());
+  EXPECT_EQ(asked, 2);
+}
+
 TEST_F(AnalyzeRpcTest, ADeadTierIsUnavailable) {
   FakeLanguageTier language;
   StartGateway(language.target());

@@ -17,9 +17,10 @@ v1::StageTimings TierTimings() {
 
 SteadyDuration Sum(const v1::StageTimings& t) {
   SteadyDuration sum{};
-  for (const auto* stage : {&t.gateway(), &t.image_decode(), &t.image_resize(), &t.vision_queue(), &t.vit(),
-                            &t.token_transfer(), &t.language_queue(), &t.tokenize(), &t.qformer(), &t.prefill(),
-                            &t.decode(), &t.detokenize(), &t.unattributed()}) {
+  for (const auto* stage :
+       {&t.gateway(), &t.image_decode(), &t.image_resize(), &t.vision_queue(), &t.vit(), &t.token_transfer(),
+        &t.language_queue(), &t.tokenize(), &t.qformer(), &t.prefill(), &t.decode(), &t.detokenize(), &t.decode_queue(),
+        &t.delivery(), &t.relevance(), &t.unattributed()}) {
     sum += FromProtoDuration(*stage);
   }
   return sum;
@@ -28,7 +29,7 @@ SteadyDuration Sum(const v1::StageTimings& t) {
 TEST(AnswerClockTest, TheGatewayStageIsWhatTheTierDidNotSee) {
   v1::StageTimings timings = TierTimings();
   const SteadyDuration tier = FromProtoDuration(timings.total());
-  AnswerClock(kArrival).Join(timings, kArrival + tier + milliseconds(7));
+  AnswerClock(kArrival).Join(timings, kArrival, kArrival + tier + milliseconds(7));
   EXPECT_EQ(FromProtoDuration(timings.gateway()), milliseconds(7));
   EXPECT_EQ(FromProtoDuration(timings.total()), tier + milliseconds(7));
   EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
@@ -36,7 +37,7 @@ TEST(AnswerClockTest, TheGatewayStageIsWhatTheTierDidNotSee) {
 
 TEST(AnswerClockTest, ClocksThatDisagreeNeverMakeAStageNegative) {
   v1::StageTimings timings = TierTimings();
-  AnswerClock(kArrival).Join(timings, kArrival + milliseconds(1));  // less than the tier says it took
+  AnswerClock(kArrival).Join(timings, kArrival, kArrival + milliseconds(1));  // less than the tier says it took
   EXPECT_EQ(FromProtoDuration(timings.gateway()), SteadyDuration::zero());
   EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
 }
@@ -47,13 +48,25 @@ TEST(AnswerClockTest, TheFirstDeltaWithATokenMakesTheTimeToFirstToken) {
   clock.OnDelta(testing::DeltaMessage("a", 5).delta(), kArrival + milliseconds(2));
   clock.OnDelta(testing::DeltaMessage("b", 6).delta(), kArrival + milliseconds(3));
   v1::StageTimings timings;
-  clock.Join(timings, kArrival + milliseconds(4));
+  clock.Join(timings, kArrival, kArrival + milliseconds(4));
   EXPECT_EQ(FromProtoDuration(timings.time_to_first_token()), milliseconds(2));
+}
+
+TEST(AnswerClockTest, TheFirstTokensMomentRunsFromTheArrivalHere) {
+  AnswerClock clock(kArrival);
+  clock.OnDelta(testing::DeltaMessage("a", 5).delta(), kArrival + milliseconds(40));
+  v1::StageTimings timings = TierTimings();
+  *timings.mutable_first_token() = ToProtoDuration(milliseconds(30));
+  clock.Join(timings, /*asked=*/kArrival + milliseconds(5), kArrival + milliseconds(200));
+  EXPECT_EQ(FromProtoDuration(timings.first_token()), milliseconds(35));
+  *timings.mutable_first_token() = ToProtoDuration(milliseconds(90));  // later than it was shown
+  clock.Join(timings, /*asked=*/kArrival + milliseconds(5), kArrival + milliseconds(200));
+  EXPECT_EQ(FromProtoDuration(timings.first_token()), milliseconds(40));
 }
 
 TEST(AnswerClockTest, WithoutAnyTokenItIsTheWholeTime) {
   v1::StageTimings timings;
-  AnswerClock(kArrival).Join(timings, kArrival + milliseconds(4));
+  AnswerClock(kArrival).Join(timings, kArrival, kArrival + milliseconds(4));
   EXPECT_EQ(FromProtoDuration(timings.time_to_first_token()), milliseconds(4));
 }
 

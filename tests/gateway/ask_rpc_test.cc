@@ -1,8 +1,10 @@
 // Ask and AskStream through the RPC: relaying, repeating on another replica, cancelling, deadlines.
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <future>
 
+#include "common/error_details.h"
 #include "tests/gateway/gateway_fixture.h"
 
 namespace diptych::gateway {
@@ -16,6 +18,8 @@ using Writer = FakeLanguageTier::Writer;
 
 class AskRpcTest : public GatewayFixture {};
 
+// A replica that is stopped by force ends its calls so.
+const grpc::Status kStopped(grpc::StatusCode::CANCELLED, "");
 const grpc::Status kGone(grpc::StatusCode::UNAVAILABLE, "connection reset");
 
 TEST_F(AskRpcTest, AnswersWithTheTiersAnswerAndJoinedTimings) {
@@ -62,8 +66,7 @@ TEST_F(AskRpcTest, ErrorsOfTheTierPassUnchanged) {
       RetryLater(absl::StatusCode::kResourceExhausted, reason::kKvFull, "no room for the cache",
                  absl::Milliseconds(1234)),
       InvalidField(reason::kImageCorrupt, "question.images[0]", "the file is cut off"),
-      absl::DeadlineExceededError("the deadline passed in stage prefill"),
-      absl::InternalError("failed"),
+      MakeError(absl::StatusCode::kInternal, reason::kInternal, "the server failed in stage decode"),
   };
   for (const absl::Status& error : kErrors) {
     FakeLanguageTier language([&error](int, auto*, const auto&, Writer*) { return ToGrpcStatus(error); });
@@ -155,6 +158,19 @@ TEST_F(AskRpcTest, AReplicaThatDrainsHandsTheQuestionOn) {
   });
   StartGateway(language.target());
   EXPECT_TRUE(Ask(TextQuestion()).ok());
+}
+
+TEST_F(AskRpcTest, AReplicaStoppedByForceHandsTheQuestionOn) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    if (call % 2 == 1) return kStopped;
+    writer->Write(StartedMessage());
+    writer->Write(FinishedMessage("a red circle"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  EXPECT_TRUE(Ask(TextQuestion()).ok());
+  EXPECT_TRUE(AskStream(TextQuestion()).status.ok());
+  EXPECT_EQ(language.calls(), 4);
 }
 
 TEST_F(AskRpcTest, GivesUpAfterThreeAttempts) {
@@ -253,8 +269,28 @@ TEST_F(AskRpcTest, ACallWithoutDeadlineGetsTheServersOwn) {
   const absl::Status status = Ask(TextQuestion()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_NE(status.message().find("language_queue"), absl::string_view::npos) << "names the stage: " << status;
+  EXPECT_NE(status.message().find("--request_timeout"), absl::string_view::npos) << "names the flag: " << status;
+  EXPECT_EQ(DetailOf(status, detail::kStage), "language_queue");
+  EXPECT_EQ(DetailOf(status, detail::kLimit), "request_timeout");
   const absl::Status later = Ask(TextQuestion()).status();
   EXPECT_NE(later.message().find("prefill"), absl::string_view::npos) << later;
+}
+
+TEST_F(AskRpcTest, AMethodThatIsNotThereHasItsReason) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  for (const char* method : {"/diptych.v1.GatewayService/Nothing", "/nobody.Service/Method"}) {
+    grpc::ClientContext context;
+    grpc::GenericStub stub(channel_);
+    const grpc::Slice nothing("");
+    grpc::ByteBuffer request(&nothing, 1), response;
+    std::promise<grpc::Status> ended;
+    stub.UnaryCall(&context, method, {}, &request, &response,
+                   [&](grpc::Status end) { ended.set_value(std::move(end)); });
+    const absl::Status status = FromGrpcStatus(ended.get_future().get());
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+    EXPECT_EQ(ReasonOf(status), reason::kUnimplemented);
+  }
 }
 
 }  // namespace

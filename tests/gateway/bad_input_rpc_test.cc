@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "common/error_details.h"
 #include "common/wire.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -98,7 +99,9 @@ TEST_F(RawBytesRpcTest, BytesThatAreNoMessageAreInvalid) {
   FakeLanguageTier language;
   StartGateway(language.target());
   for (const char* method : {"Ask", "PlanContext"}) {
-    EXPECT_EQ(Send(method, "\x0a\x7fgarbage").error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
+    const grpc::Status status = Send(method, "\x0a\x7fgarbage");
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
+    EXPECT_EQ(ReasonOf(FromGrpcStatus(status)), reason::kMalformedRequest) << method;
   }
   EXPECT_TRUE(Ask(TextQuestion()).ok()) << "and the server goes on";
 }

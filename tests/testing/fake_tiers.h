@@ -18,7 +18,7 @@ namespace diptych::testing {
 v1::ModelDescription FakeLanguageModel();
 v1::ModelDescription FakeVisionModel();
 
-// One message of each kind. The final answer's stages are 1 to 12 ms and its total is their sum.
+// One message of each kind. The final answer's stages are 1 to 14 ms and its total is their sum.
 v1::GenerateResponse StartedMessage(const std::string& request_id = "");
 v1::GenerateResponse DeltaMessage(const std::string& text, int token_id);
 v1::GenerateResponse FinishedMessage(const std::string& text);

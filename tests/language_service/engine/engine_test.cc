@@ -133,7 +133,7 @@ TEST_F(EngineTest, ACancelIsSeenBeforeTheNextPass) {
 TEST_F(EngineTest, ADeadlineThatPassesIsNamedWithItsStage) {
   Start();
   const auto late = Ask(OfLength(3), SteadyClock::now());
-  EXPECT_EQ(late->Await().status(), DeadlinePassed("language_queue"));
+  EXPECT_EQ(late->Await().status(), DeadlinePassed(Stage::kLanguageQueue));
   EXPECT_EQ(engine_->stats().passes, 0);
 }
 

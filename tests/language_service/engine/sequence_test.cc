@@ -79,10 +79,10 @@ TEST_F(SequenceTest, TellsTheSchedulerWhatItNeeds) {
 
 TEST_F(SequenceTest, EndsAfterMaxNewTokens) {
   Sequence sequence = Start({.text = "why", .options = {.max_new_tokens = 2}});
-  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')})).ok());
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')}), SteadyClock::now()).ok());
   EXPECT_FALSE(sequence.finished());
   EXPECT_EQ(sequence.last_token(), TinyByteToken('x'));
-  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('y')})).ok());
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('y')}), SteadyClock::now()).ok());
   ASSERT_TRUE(sequence.finished());
   EXPECT_EQ(deltas_, (std::vector<std::string>{"x", "y"}));
   const GenerateResult result = sequence.TakeResult(/*cached_tokens=*/3);
@@ -93,7 +93,7 @@ TEST_F(SequenceTest, EndsAfterMaxNewTokens) {
 
 TEST_F(SequenceTest, EndsWithTheEndOfSequenceToken) {
   Sequence sequence = Start({});
-  ASSERT_TRUE(sequence.Accept(Favouring({2})).ok());
+  ASSERT_TRUE(sequence.Accept(Favouring({2}), SteadyClock::now()).ok());
   ASSERT_TRUE(sequence.finished());
   EXPECT_EQ(sequence.TakeResult(0).finish_reason, v1::FINISH_REASON_STOP);
 }
@@ -101,24 +101,44 @@ TEST_F(SequenceTest, EndsWithTheEndOfSequenceToken) {
 TEST_F(SequenceTest, NamesTheStageInWhichItsDeadlinePassed) {
   Sequence sequence = Start({}, SteadyClock::now());
   const SteadyTime now = SteadyClock::now();
-  EXPECT_EQ(sequence.Check(now), DeadlinePassed("language_queue"));
+  EXPECT_EQ(sequence.Check(now), DeadlinePassed(Stage::kLanguageQueue));
   sequence.BeginPass(now);
-  EXPECT_EQ(sequence.Check(now), DeadlinePassed("prefill"));
-  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')})).ok());
-  EXPECT_EQ(sequence.Check(now), DeadlinePassed("decode"));
+  EXPECT_EQ(sequence.Check(now), DeadlinePassed(Stage::kPrefill));
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')}), SteadyClock::now()).ok());
+  EXPECT_EQ(sequence.Check(now), DeadlinePassed(Stage::kDecode));
   watch_->Cancel();
   EXPECT_EQ(sequence.Check(now).code(), absl::StatusCode::kCancelled);
 }
 
+TEST_F(SequenceTest, WaitingAndRelevanceAreNotDecoding) {
+  Sequence sequence = Start({.text = "why", .options = {.max_new_tokens = 2}});
+  const SteadyTime start = SteadyClock::now();
+  const auto at = [start](int seconds) { return start + std::chrono::seconds(seconds); };
+  sequence.BeginPass(at(10));
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')}), at(12)).ok());
+  sequence.BeginPass(at(15));
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('y')}), at(16)).ok());
+  sequence.BeginPass(at(20));
+  sequence.EndRelevance(at(25));
+  const v1::StageTimings timings = sequence.TakeResult(0).timings;
+  EXPECT_NEAR(ToSeconds(FromProtoDuration(timings.language_queue())), 10, 1);
+  EXPECT_EQ(timings.prefill().seconds(), 2);
+  EXPECT_EQ(timings.decode_queue().seconds(), (15 - 12) + (20 - 16));
+  EXPECT_EQ(timings.decode().seconds(), 1);
+  EXPECT_EQ(timings.relevance().seconds(), 5);
+  EXPECT_LT(ToSeconds(FromProtoDuration(timings.first_token())), 1) << "by the clock on the wall";
+  EXPECT_GT(timings.decode_tokens_per_second(), 1) << "from the first token to the last, which took no second";
+}
+
 TEST_F(SequenceTest, BeamsShowTheirAnswerAtTheEndInOnePiece) {
   Sequence sequence = Start({.text = "why", .options = {.max_new_tokens = 2, .num_beams = 2}});
-  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')})).ok());
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')}), SteadyClock::now()).ok());
   EXPECT_FALSE(sequence.finished());
   EXPECT_EQ(sequence.parents().size(), 2u);
   EXPECT_EQ(sequence.Ids(0, 4, 1)[0], TinyByteToken('x'));
   EXPECT_NE(sequence.Ids(1, 4, 1)[0], TinyByteToken('x'));
   EXPECT_TRUE(deltas_.empty());
-  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('y'), TinyByteToken('z')})).ok());
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('y'), TinyByteToken('z')}), SteadyClock::now()).ok());
   ASSERT_TRUE(sequence.finished());
   EXPECT_EQ(deltas_, std::vector<std::string>{"xy"});
   EXPECT_EQ(sequence.TakeResult(0).tokens.size(), 2u);
@@ -126,8 +146,8 @@ TEST_F(SequenceTest, BeamsShowTheirAnswerAtTheEndInOnePiece) {
 
 TEST_F(SequenceTest, AStopStringCutsTheBeamsAnswer) {
   Sequence sequence = Start({.text = "why", .options = {.max_new_tokens = 2, .num_beams = 2, .stop = {"y"}}});
-  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')})).ok());
-  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('y'), TinyByteToken('z')})).ok());
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')}), SteadyClock::now()).ok());
+  ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('y'), TinyByteToken('z')}), SteadyClock::now()).ok());
   const GenerateResult result = sequence.TakeResult(0);
   EXPECT_EQ(result.text, "x");
   EXPECT_EQ(result.finish_reason, v1::FINISH_REASON_STOP_STRING);
@@ -135,7 +155,7 @@ TEST_F(SequenceTest, AStopStringCutsTheBeamsAnswer) {
 
 TEST_F(SequenceTest, ScoresThatAreNotFiniteAreAnError) {
   Sequence sequence = Start({});
-  EXPECT_EQ(sequence.Accept(Favouring({5}) * std::numeric_limits<float>::quiet_NaN()).code(),
+  EXPECT_EQ(sequence.Accept(Favouring({5}) * std::numeric_limits<float>::quiet_NaN(), SteadyClock::now()).code(),
             absl::StatusCode::kInternal);
   EXPECT_EQ(sequence.generated(), 0);
 }

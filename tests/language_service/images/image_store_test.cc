@@ -213,7 +213,7 @@ TEST_F(ImageStoreTest, AFlightHasTheLatestDeadlineOfThoseThatWait) {
   const SteadyTime now = SteadyClock::now();
   Ask("a", now + seconds(5));
   EXPECT_EQ(pulls_[0]->watch->deadline(), now + seconds(5));
-  Failed(pulls_[0], DeadlinePassed("vit"));
+  Failed(pulls_[0], DeadlinePassed(Stage::kVit));
   ExpectIdle();
 }
 
@@ -222,8 +222,8 @@ TEST_F(ImageStoreTest, ADeadlineEndsOnlyTheRequestsWhoseDeadlineItIs) {
   const auto hurried = Ask("a", now + seconds(5));
   const auto patient = Ask("a", now + seconds(50));
   const auto more_patient = Ask("a", now + seconds(60));
-  Failed(pulls_[0], DeadlinePassed("vision_queue"));
-  EXPECT_EQ(hurried->outcomes.at(0).status(), DeadlinePassed("vision_queue"));
+  Failed(pulls_[0], DeadlinePassed(Stage::kVisionQueue));
+  EXPECT_EQ(hurried->outcomes.at(0).status(), DeadlinePassed(Stage::kVisionQueue));
   EXPECT_TRUE(patient->outcomes.empty());
   ASSERT_EQ(pulls_.size(), 2u) << "the others are pulled for again";
   EXPECT_EQ(pulls_[1]->watch->deadline(), now + seconds(60));

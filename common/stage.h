@@ -1,0 +1,34 @@
+// The stages of a request, by the names under which timings, metrics and errors know them.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+namespace diptych {
+
+enum class Stage {
+  kGateway,
+  kImageDecode,
+  kImageResize,
+  kVisionQueue,
+  kVit,
+  kTokenTransfer,
+  kLanguageQueue,
+  kTokenize,
+  kQFormer,
+  kPrefill,
+  kDecode,
+  kDetokenize,
+  kDecodeQueue,
+  kDelivery,
+  kRelevance,
+  kCount
+};
+
+// The stage's field in v1::StageTimings: "vision_queue".
+std::string_view NameOf(Stage stage);
+
+// The inverse; nullopt for any other text.
+std::optional<Stage> StageNamed(std::string_view name);
+
+}  // namespace diptych

@@ -1,0 +1,18 @@
+// What the options of both tiers have for defaults, and their flags.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace diptych::tier_defaults {
+
+inline constexpr char kDevice[] = "cpu";
+inline constexpr char kDtype[] = "float32";
+inline constexpr int kThreads = 0;
+inline constexpr int kQueueLimit = 64;
+inline constexpr int64_t kMaxInflightBytes = int64_t{1} << 30;
+inline constexpr absl::Duration kDrainDelay = absl::ZeroDuration();
+inline constexpr absl::Duration kDrainTimeout = absl::Seconds(30);
+
+}  // namespace diptych::tier_defaults
