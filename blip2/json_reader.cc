@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <string>
 #include <system_error>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -46,6 +49,23 @@ const json& EmptyObject() {
   return kEmpty;
 }
 
+// Looks out for keys that one object names twice, of which a parser keeps either.
+class DuplicateKeys {
+ public:
+  void See(json::parse_event_t event, const json& value) {
+    if (event == json::parse_event_t::object_start) open_.emplace_back();
+    if (event == json::parse_event_t::object_end && !open_.empty()) open_.pop_back();
+    if (event == json::parse_event_t::key && !open_.empty()) {
+      found_ |= !open_.back().insert(value.get_ref<const std::string&>()).second;
+    }
+  }
+  bool found() const { return found_; }
+
+ private:
+  std::vector<std::unordered_set<std::string>> open_;  // keys of the objects that are open
+  bool found_ = false;
+};
+
 }  // namespace
 
 absl::StatusOr<json> ParseJson(std::string_view text, std::string_view what, const json::parser_callback_t& callback) {
@@ -55,7 +75,13 @@ absl::StatusOr<json> ParseJson(std::string_view text, std::string_view what, con
   if (NestingDepth(text) > kMaxJsonDepth) {
     return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": nested deeper than ", kMaxJsonDepth, " levels"));
   }
-  json parsed = json::parse(text.begin(), text.end(), callback, /*allow_exceptions=*/false);
+  DuplicateKeys keys;
+  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
+    keys.See(event, value);
+    return callback == nullptr || callback(depth, event, value);
+  };
+  json parsed = json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+  if (keys.found()) return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": an object names one key twice"));
   if (parsed.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": not JSON"));
   return parsed;
 }

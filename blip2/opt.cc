@@ -233,7 +233,8 @@ at::Tensor OptDecoder::Enter(at::Tensor x, const at::Tensor& positions) const {
   return x + at::embedding(weights_->embed_positions, positions + kPositionOffset);
 }
 
-at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix) const {
+at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix,
+                                         const std::function<bool()>& go_on) const {
   TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == config_.word_embed_proj_dim, "expected embeddings [T, ",
               config_.word_embed_proj_dim, "], got ", embeddings.sizes());
   const int64_t length = embeddings.size(0);
@@ -254,6 +255,7 @@ at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t f
                     {.causal = true, .mask = {}});
       return layer.out_proj(attended[0]);
     });
+    if (go_on && &layer != &weights_->layers.back() && !go_on()) return {};
   }
   return sum.div_(static_cast<double>(weights_->layers.size()));
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -49,8 +50,10 @@ class OptDecoder {
   // Where the tokens of one text look: embeddings [T, De] -> float32 [T - first, prefix], the attention of each token
   // from `first` on to each of the first `prefix` ones, averaged over layers and heads (transformers'
   // output_attentions). One pass over the whole text, without a KvPool; keeps no more than a few MiB of scores at a
-  // time. Requires: 0 <= first < T <= max_position_embeddings, 1 <= prefix <= T.
-  at::Tensor AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix) const;
+  // time. Calls `go_on` after each layer but the last, where it is given: other work may be done there, and false ends
+  // the pass with an undefined tensor. Requires: 0 <= first < T <= max_position_embeddings, 1 <= prefix <= T.
+  at::Tensor AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix,
+                               const std::function<bool()>& go_on = nullptr) const;
 
   // Copies block `from` onto block `to` in all layers.
   void CopyKvBlock(KvPool& pool, int32_t from, int32_t to) const;

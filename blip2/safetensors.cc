@@ -103,11 +103,11 @@ absl::StatusOr<json> ParseHeader(std::string_view header) {
     }
     return true;
   };
-  DIPTYCH_ASSIGN_OR_RETURN(json parsed, ParseJson(header, "header", note_names));
-  if (!parsed.is_object()) return absl::InvalidArgumentError("header: not a JSON object");
+  absl::StatusOr<json> parsed = ParseJson(header, "header", note_names);
   if (!repeated.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("tensor ", Printable(repeated), ": named twice"));
   }
+  if (parsed.ok() && !parsed->is_object()) return absl::InvalidArgumentError("header: not a JSON object");
   return parsed;
 }
 

@@ -23,4 +23,14 @@ absl::Status CatchExceptions(std::string_view stage, Work&& work) {
   }
 }
 
+// Runs one round of a thread's loop, a function without arguments: an exception that left the thread would end the
+// process. What it throws goes to the log.
+template <typename Work>
+void CatchInThread(std::string_view thread, Work&& work) {
+  (void)CatchExceptions(thread, [&] {
+    work();
+    return absl::OkStatus();
+  });
+}
+
 }  // namespace diptych

@@ -3,6 +3,8 @@
 #include <grpcpp/create_channel.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/listen_address.h"
 #include "common/pem.h"
 #include "common/status.h"
@@ -14,15 +16,12 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) {
     return grpc::InsecureChannelCredentials();
   }
-  grpc::SslCredentialsOptions options;
-  if (!tls.client_ca_file.empty()) {
-    DIPTYCH_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(tls.client_ca_file, "tls_client_ca"));
-  }
-  if (!tls.cert_file.empty()) {
-    DIPTYCH_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadPem(tls.cert_file, "tls_cert"));
-    DIPTYCH_ASSIGN_OR_RETURN(options.pem_private_key, ReadPem(tls.key_file, "tls_key"));
-  }
-  return grpc::SslCredentials(options);
+  DIPTYCH_ASSIGN_OR_RETURN(const auto files, WatchPemFiles(tls));
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  options.set_certificate_provider(files);
+  if (!tls.client_ca_file.empty()) options.watch_root_certs();
+  if (!tls.cert_file.empty()) options.watch_identity_key_cert_pairs();
+  return grpc::experimental::TlsCredentials(options);
 }
 
 std::string ServiceConfig(const std::string& service_name) {
@@ -53,6 +52,13 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions&
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
   RefuseCompressedMessages(arguments);
   return grpc::CreateCustomChannel(options.target, credentials, arguments);
+}
+
+void ChannelWaker::Wake() {
+  const int64_t now = absl::GetCurrentTimeNanos();
+  int64_t last = last_ns_;
+  if (now - last < absl::ToInt64Nanoseconds(absl::Seconds(1)) || !last_ns_.compare_exchange_strong(last, now)) return;
+  grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
 }
 
 void RefuseCompressedMessages(grpc::ChannelArguments& arguments) {

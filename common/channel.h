@@ -4,8 +4,11 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "common/server.h"
@@ -25,6 +28,18 @@ struct ChannelOptions {
 // refused. Unpacks no compressed message. INVALID_ARGUMENT if the target is empty or the TLS files are
 // unusable.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options);
+
+// Has the channel connect, and look up its target's name, at once where it would do so later only: after failures gRPC
+// waits for up to two minutes before it asks DNS again. At most once a second.
+class ChannelWaker {
+ public:
+  explicit ChannelWaker(std::shared_ptr<grpc::Channel> channel) : channel_(std::move(channel)) {}
+  void Wake();
+
+ private:
+  const std::shared_ptr<grpc::Channel> channel_;
+  std::atomic<int64_t> last_ns_ = 0;  // of absl::GetCurrentTimeNanos
+};
 
 // A channel with these arguments unpacks no message: a call whose answers are compressed ends with an error.
 void RefuseCompressedMessages(grpc::ChannelArguments& arguments);

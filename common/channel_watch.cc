@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/catch_exceptions.h"
 #include "common/log.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -38,14 +39,19 @@ void ChannelWatch::Run() {
   Reachability reachability;
   bool reachable = false;
   while (!stopped()) {
-    const grpc_connectivity_state state = tier_.channel->GetState(/*try_to_connect=*/true);
-    const Reachability::State seen = Look(state);
-    const bool reachable_now = seen == Reachability::State::kReachable;
-    if (reachable_now != reachable && observer_.on_change) observer_.on_change(reachable_now);
-    reachable = reachable_now;
-    Log(reachability.Observe(seen, SteadyClock::now()));  // may take a moment
-    tier_.channel->WaitForStateChange(state, std::chrono::system_clock::now() + kGlance);
+    CatchInThread("the watch over a tier", [&] { Round(reachability, reachable); });
   }
+}
+
+void ChannelWatch::Round(Reachability& reachability, bool& reachable) {
+  const grpc_connectivity_state state = tier_.channel->GetState(/*try_to_connect=*/true);
+  if (state == GRPC_CHANNEL_TRANSIENT_FAILURE) waker_.Wake();
+  const Reachability::State seen = Look(state);
+  const bool reachable_now = seen == Reachability::State::kReachable;
+  if (reachable_now != reachable && observer_.on_change) observer_.on_change(reachable_now);
+  reachable = reachable_now;
+  Log(reachability.Observe(seen, SteadyClock::now()));  // may take a moment
+  tier_.channel->WaitForStateChange(state, std::chrono::system_clock::now() + kGlance);
 }
 
 Reachability::State ChannelWatch::Look(grpc_connectivity_state state) const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "common/channel.h"
 #include "common/reachability.h"
 
 namespace diptych {
@@ -20,7 +21,8 @@ struct WatchedTier {
   std::shared_ptr<grpc::Channel> channel;
 };
 
-// Has a thread of its own, because a channel's state can only be waited for. Connects the channel at once. Thread-safe.
+// Has a thread of its own, because a channel's state can only be waited for. Connects the channel at once, and again as soon as
+// it can. Thread-safe.
 class ChannelWatch {
  public:
   struct Observer {
@@ -31,7 +33,7 @@ class ChannelWatch {
     std::function<void(bool reachable)> on_change;
   };
 
-  explicit ChannelWatch(WatchedTier tier) : tier_(std::move(tier)) {}
+  explicit ChannelWatch(WatchedTier tier) : tier_(std::move(tier)), waker_(tier_.channel) {}
   ~ChannelWatch() { Stop(); }
 
   // Once. The observer is called on the watch's thread.
@@ -42,6 +44,8 @@ class ChannelWatch {
 
  private:
   void Run();
+  // One round.
+  void Round(Reachability& reachability, bool& reachable);
   Reachability::State Look(grpc_connectivity_state state) const;
   void Log(Reachability::Say say) const;
   // What the way to the tier says when it is used.
@@ -49,6 +53,7 @@ class ChannelWatch {
   bool stopped() const;
 
   const WatchedTier tier_;
+  ChannelWaker waker_;
   Observer observer_;
   mutable std::mutex mutex_;
   bool stopped_ = false;

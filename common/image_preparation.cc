@@ -22,13 +22,21 @@ absl::StatusOr<ImagePreparation> PrepareImageOptions(const v1::ImageOptions& opt
                           .merging = static_cast<int>(std::lround(1000 * options.token_merging()))};
 }
 
-std::string ImageKey(std::string_view encoded, const ImagePreparation& preparation, std::string_view fingerprint) {
+std::string ImageKey(std::string_view encoded, const ImagePreparation& preparation, std::string_view fingerprint,
+                     std::string_view cache_salt) {
   Sha256 hash;
   hash.UpdateField(encoded);
   hash.UpdateField(absl::StrCat(preparation.image_size, ",", preparation.max_side, ",", preparation.merging));
   hash.UpdateField(fingerprint);
+  if (!cache_salt.empty()) hash.UpdateField(cache_salt);
   const Sha256Digest digest = hash.Finish();
   return std::string(digest.begin(), digest.end());
+}
+
+absl::Status CheckCacheSalt(std::string_view cache_salt) {
+  if (cache_salt.size() <= kMaxCacheSaltBytes) return absl::OkStatus();
+  return InvalidField(reason::kOptionRange, "cache_salt",
+                      absl::StrCat("cache_salt takes at most ", kMaxCacheSaltBytes, " bytes"));
 }
 
 }  // namespace diptych

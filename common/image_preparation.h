@@ -22,7 +22,12 @@ absl::StatusOr<ImagePreparation> PrepareImageOptions(const v1::ImageOptions& opt
                                                      int patch_size, int model_image_size);
 
 // SHA-256 over the encoded file, its preparation and the vision model's fingerprint: two images with the
-// same key have the same visual tokens.
-std::string ImageKey(std::string_view encoded, const ImagePreparation& preparation, std::string_view fingerprint);
+// same key have the same visual tokens. Callers with different salts have different keys.
+std::string ImageKey(std::string_view encoded, const ImagePreparation& preparation, std::string_view fingerprint,
+                     std::string_view cache_salt = "");
+
+inline constexpr size_t kMaxCacheSaltBytes = 64;
+// INVALID_ARGUMENT with OPTION_RANGE if it is longer.
+absl::Status CheckCacheSalt(std::string_view cache_salt);
 
 }  // namespace diptych

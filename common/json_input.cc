@@ -16,35 +16,40 @@ using nlohmann::json;
 // Builds the value while it watches what nlohmann::json lets pass.
 class StrictReader {
  public:
+  // Thrown to leave the parser, which would go on over the rest otherwise.
+  struct Refused {
+    std::string fault;
+  };
+
+  explicit StrictReader(int max_values) : values_left_(max_values) {}
+
   bool operator()(int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxJsonDepth) Fail(absl::StrCat("it is nested deeper than ", kMaxJsonDepth));
+    const bool closes = event == json::parse_event_t::object_end || event == json::parse_event_t::array_end;
+    if (!closes && --values_left_ < 0) throw Refused{"it has too many values"};
+    if (depth > kMaxJsonDepth) throw Refused{absl::StrCat("it is nested deeper than ", kMaxJsonDepth)};
     if (event == json::parse_event_t::object_start) keys_.emplace_back();
     if (event == json::parse_event_t::object_end && !keys_.empty()) keys_.pop_back();
     if (event == json::parse_event_t::key && !keys_.back().insert(parsed.get<std::string>()).second) {
-      Fail("an object names one key twice");
+      throw Refused{"an object names one key twice"};
     }
-    return fault_.empty();
+    return true;
   }
-
-  const std::string& fault() const { return fault_; }
 
  private:
-  void Fail(std::string fault) {
-    if (fault_.empty()) fault_ = std::move(fault);
-  }
-
+  int values_left_;
   std::vector<std::set<std::string>> keys_;  // of the objects that are open
-  std::string fault_;
 };
 
 }  // namespace
 
-absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what) {
+absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what, int max_values) {
   const absl::string_view name(what.data(), what.size());
-  StrictReader reader;
+  StrictReader reader(max_values);
   json value;
   try {
     value = json::parse(text, std::ref(reader));
+  } catch (const StrictReader::Refused& refused) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " is refused: ", refused.fault));
   } catch (const json::exception& error) {
     // The message may quote the text; its position is all that is said.
     const auto* syntax = dynamic_cast<const json::parse_error*>(&error);
@@ -52,7 +57,6 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view wha
                                           ? absl::StrCat(name, " is not JSON")
                                           : absl::StrCat(name, " is not JSON: error at byte ", syntax->byte));
   }
-  if (!reader.fault().empty()) return absl::InvalidArgumentError(absl::StrCat(name, " is refused: ", reader.fault()));
   if (!value.is_object()) return absl::InvalidArgumentError(absl::StrCat(name, " is not a JSON object"));
   return value;
 }

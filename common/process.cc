@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -12,6 +14,7 @@
 #include "absl/flags/reflection.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/status.h"
@@ -61,8 +64,30 @@ void AnnounceReady(std::string_view tier, int port, int metrics_port, const v1::
   std::fflush(stdout);
 }
 
+void FailSick(const absl::Status& why, const std::function<void()>& set_unready) {
+  spdlog::critical("ending: {}", std::string(why.message()));
+  set_unready();
+  absl::SleepFor(absl::Seconds(1));
+  spdlog::shutdown();
+  std::_Exit(1);
+}
+
 void LogDraining() {
   spdlog::info("draining");
+}
+
+int64_t AvailableBytes() {
+  int64_t available = 0;
+  std::ifstream memory("/proc/meminfo");
+  for (std::string name, unit; memory >> name;) {
+    int64_t kibibytes = 0;
+    if (!(memory >> kibibytes) || !std::getline(memory, unit)) break;
+    if (name == "MemAvailable:") available = kibibytes << 10;
+  }
+  int64_t limit = 0, used = 0;
+  const bool limited = (std::ifstream("/sys/fs/cgroup/memory.max") >> limit) &&  // "max" is no number: no limit
+                       (std::ifstream("/sys/fs/cgroup/memory.current") >> used);
+  return limited ? std::min(available, std::max<int64_t>(limit - used, 0)) : available;
 }
 
 int64_t ResidentBytes() {

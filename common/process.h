@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -24,6 +25,13 @@ void AnnounceReady(std::string_view tier, int port, int metrics_port, const v1::
                    absl::Duration load_time);
 
 void LogDraining();
+
+// Logs why, calls `set_unready`, and ends the process with 1 after a moment in which health checks can tell. Waits for
+// no thread: the sick one may never end.
+[[noreturn]] void FailSick(const absl::Status& why, const std::function<void()>& set_unready);
+
+// Bytes of memory that processes can still take, of the machine and of the control group; 0 if the system does not say.
+int64_t AvailableBytes();
 
 // Bytes of memory that the process holds now; 0 if the system does not say.
 int64_t ResidentBytes();

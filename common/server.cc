@@ -28,16 +28,14 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
   if (tls.cert_file.empty() || tls.key_file.empty()) {
     return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
   }
-  grpc::SslServerCredentialsOptions options(tls.client_ca_file.empty()
-                                                ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  DIPTYCH_ASSIGN_OR_RETURN(const std::string cert, ReadPem(tls.cert_file, "tls_cert"));
-  DIPTYCH_ASSIGN_OR_RETURN(const std::string key, ReadPem(tls.key_file, "tls_key"));
-  options.pem_key_cert_pairs.push_back({key, cert});
-  if (!tls.client_ca_file.empty()) {
-    DIPTYCH_ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(tls.client_ca_file, "tls_client_ca"));
-  }
-  return grpc::SslServerCredentials(options);
+  DIPTYCH_ASSIGN_OR_RETURN(const auto files, WatchPemFiles(tls));
+  grpc::experimental::TlsServerCredentialsOptions options(files);
+  options.watch_identity_key_cert_pairs();
+  if (!tls.client_ca_file.empty()) options.watch_root_certs();
+  options.set_cert_request_type(tls.client_ca_file.empty()
+                                    ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                    : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  return grpc::experimental::TlsServerCredentials(options);
 }
 
 int Milliseconds(absl::Duration duration) {
@@ -120,8 +118,9 @@ void GrpcServer::SetReady(bool ready) {
 }
 
 void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutdown) {
-  SetReady(false);
+  server_->GetHealthCheckService()->SetServingStatus("readiness", false);
   std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
+  SetReady(false);
   const auto deadline = std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout);
   if (gate != nullptr) {
     gate->Close();
@@ -144,6 +143,11 @@ ShutdownSignal::ShutdownSignal() {
   sigaddset(&signals_, SIGINT);
   sigaddset(&signals_, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+}
+
+bool ShutdownSignal::WaitFor(absl::Duration time) {
+  const timespec limit = absl::ToTimespec(time);
+  return sigtimedwait(&signals_, nullptr, &limit) > 0;
 }
 
 int ShutdownSignal::Wait() {

@@ -14,16 +14,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/call_gate.h"
+#include "common/pem.h"
 #include "common/unknown_methods.h"
 
 namespace diptych {
-
-// PEM files. All empty: no TLS. With client_ca_file, callers must show a certificate it signed.
-struct TlsOptions {
-  std::string cert_file;
-  std::string key_file;
-  std::string client_ca_file;
-};
 
 struct ServerOptions {
   std::string service_name;                     // full proto name, under which health is reported too
@@ -53,9 +47,10 @@ class GrpcServer {
   // Sets what health checks of "", "readiness" and service_name answer. "liveness" always serves.
   void SetReady(bool ready);
 
-  // Not ready, then waits drain_delay, then refuses new calls and gives those in flight drain_timeout.
-  // With a gate, connections stay open meanwhile and new calls are told DRAINING.
-  // `before_shutdown` runs when the gate is empty: calls of this process end with the server at once.
+  // Says "readiness" no more, and that is all for drain_delay: callers that find replicas by readiness, as Kubernetes'
+  // DNS does, learn of others meanwhile, and those that know no other still use this one. Then not ready, and refuses
+  // new calls and gives those in flight drain_timeout. With a gate, connections stay open meanwhile and new calls are
+  // told DRAINING. `before_shutdown` runs when the gate is empty: calls of this process end with the server at once.
   // Returns when the last call has ended. Idempotent.
   void Drain(CallGate* gate = nullptr, const std::function<void()>& before_shutdown = nullptr);
 
@@ -81,6 +76,8 @@ class ShutdownSignal {
   ShutdownSignal();
   // Waits for one of the two and returns its number.
   int Wait();
+  // The same for so long; false if neither came.
+  bool WaitFor(absl::Duration time);
 
  private:
   sigset_t signals_;

@@ -12,6 +12,7 @@ inline constexpr char kDtype[] = "float32";
 inline constexpr int kThreads = 0;
 inline constexpr int kQueueLimit = 64;
 inline constexpr int64_t kMaxInflightBytes = int64_t{1} << 30;
+inline constexpr absl::Duration kMaxConnectionAge = absl::Seconds(10);
 inline constexpr absl::Duration kDrainDelay = absl::ZeroDuration();
 inline constexpr absl::Duration kDrainTimeout = absl::Seconds(30);
 

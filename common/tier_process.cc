@@ -22,6 +22,8 @@ ABSL_FLAG(diptych::ByteSize, max_image_bytes, {diptych::ImageLimits().max_bytes}
           "Most bytes of one encoded image, 1 KiB to 256 MiB.");
 ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
           "Most pixels of one image; decoding takes up to 12 bytes for each.");
+ABSL_FLAG(absl::Duration, max_connection_age, defaults::kMaxConnectionAge,
+          "after which callers connect again, and so learn of replicas that have come; calls in flight go on");
 ABSL_FLAG(absl::Duration, drain_delay, defaults::kDrainDelay, "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, defaults::kDrainTimeout, "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");

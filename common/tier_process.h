@@ -27,6 +27,7 @@ ABSL_DECLARE_FLAG(int, queue_limit);
 ABSL_DECLARE_FLAG(diptych::ByteSize, max_inflight_bytes);
 ABSL_DECLARE_FLAG(diptych::ByteSize, max_image_bytes);
 ABSL_DECLARE_FLAG(int64_t, max_image_pixels);
+ABSL_DECLARE_FLAG(absl::Duration, max_connection_age);
 ABSL_DECLARE_FLAG(absl::Duration, drain_delay);
 ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
 ABSL_DECLARE_FLAG(std::string, log_level);
@@ -49,12 +50,17 @@ absl::Status ReadTierFlags(Options& options) {
   ImageLimits& image = options.ImageBounds();
   image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
   image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
+  options.max_connection_age = absl::GetFlag(FLAGS_max_connection_age);
   options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   return absl::OkStatus();
 }
 
-// Starts a Server (VisionServer or LanguageServer), says READY, and drains it when SIGTERM or SIGINT comes.
+// How often a tier looks at its own health.
+inline constexpr absl::Duration kLookInterval = absl::Seconds(1);
+
+// Starts a Server (VisionServer or LanguageServer), says READY, and drains it when SIGTERM or SIGINT comes. A server
+// whose engine is sick says so to health checks and ends the process with 1, for whoever restarts it.
 template <typename Server, typename Options>
 absl::Status ServeTier(std::string_view tier, const Options& options) {
   DIPTYCH_RETURN_IF_ERROR(StartLog(std::string(tier) + "_service", absl::GetFlag(FLAGS_log_level)));
@@ -62,7 +68,9 @@ absl::Status ServeTier(std::string_view tier, const Options& options) {
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, Server::Start(options));
   AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), absl::Now() - begin);
-  shutdown.Wait();
+  while (!shutdown.WaitFor(kLookInterval)) {
+    if (const absl::Status health = server->health(); !health.ok()) FailSick(health, [&] { server->SetUnready(); });
+  }
   LogDraining();
   server->Drain();
   return absl::OkStatus();

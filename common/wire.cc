@@ -24,11 +24,6 @@ using google::protobuf::io::CodedInputStream;
 
 // Deeper than any message of ours.
 constexpr int kMaxDepth = 16;
-// Fields that a request may have, those of its messages included: each may take much more memory than the two bytes
-// that it has on the wire.
-constexpr int kMaxFields = 4096;
-// Text beyond this is over every bound, so nobody looks whether it is UTF-8.
-constexpr int kMaxCheckedText = 1 << 20;
 
 absl::Status Malformed() {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
@@ -51,11 +46,13 @@ class WireScan {
     return in_.ConsumedEntireMessage() ? absl::OkStatus() : Malformed();
   }
 
+  int fields() const { return fields_; }
+
  private:
   absl::Status Count(int fields) {
-    if (fields > kMaxFields - fields_) {
+    if (fields > kMaxWireFields - fields_) {
       return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
-                       absl::StrCat("the request has more than ", kMaxFields, " fields"));
+                       absl::StrCat("the request has more than ", kMaxWireFields, " fields"));
     }
     fields_ += fields;
     return absl::OkStatus();
@@ -93,7 +90,7 @@ class WireScan {
     }
     if (field != nullptr && field->is_packable()) DIPTYCH_RETURN_IF_ERROR(Count(length));
     const bool short_text =
-        field != nullptr && field->type() == FieldDescriptor::TYPE_STRING && length <= kMaxCheckedText;
+        field != nullptr && field->type() == FieldDescriptor::TYPE_STRING && length <= kMaxTextRequestBytes;
     if (!short_text) return in_.Skip(length) ? absl::OkStatus() : Malformed();
     std::string text;
     if (!in_.ReadString(&text, length)) return Malformed();
@@ -104,23 +101,32 @@ class WireScan {
   int fields_ = 0;
 };
 
-// Looks through a message before it is parsed, and keeps nothing of it.
-absl::Status CheckWire(const grpc::ByteBuffer& bytes, const Descriptor& type) {
-  grpc::ByteBuffer shared = bytes;  // counts references; the bytes are not copied
-  if (shared.Length() == 0) return absl::OkStatus();
-  grpc::ProtoBufferReader reader(&shared);
-  CodedInputStream stream(&reader);
-  return WireScan(stream).Message(type, "", 0);
-}
-
 }  // namespace
 
+absl::StatusOr<int> CheckWire(const grpc::ByteBuffer& bytes, const Descriptor& type) {
+  grpc::ByteBuffer shared = bytes;  // counts references; the bytes are not copied
+  if (shared.Length() == 0) return 0;
+  grpc::ProtoBufferReader reader(&shared);
+  CodedInputStream stream(&reader);
+  WireScan scan(stream);
+  DIPTYCH_RETURN_IF_ERROR(scan.Message(type, "", 0));
+  return scan.fields();
+}
+
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
-  DIPTYCH_RETURN_IF_ERROR(CheckWire(bytes, *message.GetDescriptor()));
+  DIPTYCH_RETURN_IF_ERROR(CheckWire(bytes, *message.GetDescriptor()).status());
   grpc::ByteBuffer shared = bytes;
   const grpc::Status parsed =
       grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&shared, &message);
   return parsed.ok() ? absl::OkStatus() : Malformed();
+}
+
+absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
+  if (static_cast<int64_t>(bytes.Length()) > kMaxTextRequestBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a request without images takes at most ", kMaxTextRequestBytes, " bytes"));
+  }
+  return ParseMessage(bytes, message);
 }
 
 absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {

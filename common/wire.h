@@ -4,15 +4,32 @@
 #include <google/protobuf/message.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstdint>
+
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace diptych {
 
-// Where gRPC parses a request, text that is not UTF-8 ends the call with UNIMPLEMENTED and no word of why.
-// This gives INVALID_ARGUMENT: with reason TEXT_ENCODING and the path of the field for such text, with
-// MALFORMED_REQUEST for more than 4,096 fields, those of inner messages included, and for bytes that are no message of
-// this type.
+// Fields that a request may have, those of its messages included: each may take much more memory than the two bytes
+// that it has on the wire.
+inline constexpr int kMaxWireFields = 4096;
+// What a field may take beyond its bytes.
+inline constexpr int64_t kFieldBytes = 128;
+// A request without images.
+inline constexpr int64_t kMaxTextRequestBytes = 1 << 20;
+
+// Looks through a request before it is parsed, and keeps nothing of it. The number of its fields. INVALID_ARGUMENT:
+// with reason TEXT_ENCODING and the path of the field for text that is not UTF-8, where gRPC itself would end the call
+// with UNIMPLEMENTED and no word of why; with MALFORMED_REQUEST for more than kMaxWireFields and for bytes that are no
+// message of this type.
+absl::StatusOr<int> CheckWire(const grpc::ByteBuffer& bytes, const google::protobuf::Descriptor& type);
+
+// Parses what passes CheckWire, whose errors it gives.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+
+// ParseMessage for at most kMaxTextRequestBytes. INVALID_ARGUMENT for more.
+absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
 // ParseMessage of a request as gRPC handed it to a method, whose bytes are then let go: gRPC itself would keep them
 // beside the message until the call ends.

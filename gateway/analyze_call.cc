@@ -154,6 +154,8 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
 
 absl::Status AnalyzeCall::Read(const grpc::ByteBuffer& bytes) {
   DIPTYCH_RETURN_IF_ERROR(admitted_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
+  DIPTYCH_ASSIGN_OR_RETURN(const int fields, CheckWire(bytes, *request_.GetDescriptor()));
+  DIPTYCH_RETURN_IF_ERROR(admitted_.Grow(fields * kFieldBytes));
   return TakeRequest(bytes, request_);
 }
 
@@ -187,12 +189,14 @@ void AnalyzeCall::AskTiers(v1::Image image) {
     *language_.request.mutable_image() = image;
     *language_.request.mutable_options() = request_.options();
     language_.request.set_request_id(request_id_);
+    language_.request.set_cache_salt(admitted_.cache_salt());
   }
   vision_.request.set_image(std::move(*image.mutable_data()));
   *vision_.request.mutable_options() = request_.options();
   vision_.request.set_cls_attention(request_.cls_attention());
   vision_.request.set_prepared_image(request_.prepared_image());
   vision_.request.set_request_id(request_id_);
+  vision_.request.set_cache_salt(admitted_.cache_salt());
   // Read before either starts: this call may be over when the first Start returns.
   const bool both = pending_ == 2;
   vision_.Start(
@@ -235,6 +239,7 @@ absl::Status AnalyzeCall::Merge() {
   }
   DIPTYCH_ASSIGN_OR_RETURN(v1::AnalyzeImageResponse response,
                            MergeAnalysis(request_, std::move(vision_.response), std::move(language_.response)));
+  admitted_.Charge(response.visual_tokens());
   response.set_request_id(request_id_);
   *response_ = SerializeMessage(response);
   return absl::OkStatus();

@@ -37,6 +37,8 @@ AskCall::~AskCall() {
 
 absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
   DIPTYCH_RETURN_IF_ERROR(admitted_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
+  DIPTYCH_ASSIGN_OR_RETURN(const int fields, CheckWire(bytes, *request.GetDescriptor()));
+  DIPTYCH_RETURN_IF_ERROR(admitted_.Grow(fields * kFieldBytes));
   return TakeRequest(bytes, request);
 }
 
@@ -50,6 +52,7 @@ void AskCall::Begin(v1::Question question) {
     v1::GenerateRequest request;
     *request.mutable_question() = *std::move(entered);
     request.set_turns_dropped(turns_dropped_);
+    request.set_cache_salt(admitted_.cache_salt());
     Start(std::move(request));
   });
 }
@@ -111,7 +114,7 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
       *response_ = SerializeMessage(answer_);
     }
     Ended(status, status.ok() ? &answer_.answer() : nullptr);
-    Finish(ToGrpcStatus(told));
+    Finish(ToGrpcStatus(ForCaller(status)));
   }
 
   void OnCancel() override { Abandon(); }
@@ -198,7 +201,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
       status_ = told;
       if (writing_) return;  // the last OnWriteDone finishes
     }
-    Finish(ToGrpcStatus(ForCaller(status)));
+    Finish(ToGrpcStatus(told));
   }
 
   void OnCancel() override { Abandon(); }

@@ -26,6 +26,9 @@ ABSL_FLAG(std::string, metrics_listen, diptych::gateway::kDefaultMetricsListen,
           "Address on which Prometheus reads /metrics, host:port. Port 0 picks a free one; empty: none.");
 ABSL_FLAG(std::string, http_listen, diptych::gateway::kDefaultHttpListen,
           "Address of the HTTP surface, IP:port. Port 0 picks a free one; empty turns it off.");
+ABSL_FLAG(std::vector<std::string>, http_hosts, {},
+          "Host names, with commas between, under which callers may know the HTTP surface, beside IP addresses and "
+          "localhost; * for any. Others get 403, so that no page of a stranger uses it through DNS rebinding.");
 ABSL_FLAG(std::string, language_target, Defaults().language_target,
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
@@ -42,6 +45,8 @@ ABSL_FLAG(
     std::string, api_keys_file, "",
     "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
     "when it changes. Empty: no key is asked for.");
+ABSL_FLAG(bool, shared_cache, false,
+          "Let callers with keys share the tiers' caches. Faster, but a caller can find out what another asked.");
 ABSL_FLAG(diptych::ByteSize, max_image_bytes, {Defaults().limits.image.max_bytes},
           "Most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own bounds hold, too.");
 ABSL_FLAG(int64_t, max_image_pixels, Defaults().limits.image.max_pixels,
@@ -76,6 +81,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.http_listen = absl::GetFlag(FLAGS_http_listen);
+  options.http_hosts = absl::GetFlag(FLAGS_http_hosts);
   options.language_target = absl::GetFlag(FLAGS_language_target);
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
   options.served_model_names = absl::GetFlag(FLAGS_served_model_name);
@@ -93,6 +99,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.api_keys_file = absl::GetFlag(FLAGS_api_keys_file);
   options.limits.image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
   options.limits.image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
+  options.shared_cache = absl::GetFlag(FLAGS_shared_cache);
   options.allow_image_urls = absl::GetFlag(FLAGS_allow_image_urls);
   options.max_inflight = absl::GetFlag(FLAGS_max_inflight);
   options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);

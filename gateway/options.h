@@ -19,14 +19,16 @@ inline constexpr char kDefaultHttpListen[] = "127.0.0.1:8080";
 // Gateway configuration. The flags take their defaults from here.
 struct Options {
   std::string listen = "127.0.0.1:7000";
-  std::string metrics_listen = "";  // empty: none
-  std::string http_listen = "";     // IP:port of the HTTP surface; empty: none
+  std::string metrics_listen = "";           // empty: none
+  std::string http_listen = "";              // IP:port of the HTTP surface; empty: none
+  std::vector<std::string> http_hosts = {};  // names under which browsers may know it
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";         // asked for its description and for analyses
   std::vector<std::string> served_model_names = {};     // further names of the served model
   SystemPrompt system_prompt = SystemPrompt::kPrepend;  // over HTTP
   std::string api_keys_file = "";                       // empty: no key is asked for
   QuestionLimits limits = {};
+  bool shared_cache = false;  // callers with keys share the tiers' caches
   bool allow_image_urls = false;
   FetchRules fetch = {};  // max_bytes is limits.image.max_bytes
   int max_inflight = 256;

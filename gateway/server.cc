@@ -35,7 +35,8 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
            .model_aliases = options.served_model_names,
            .max_inflight = options.max_inflight,
            .max_inflight_bytes = options.max_inflight_bytes,
-           .max_waiting = callers_.need_keys() ? options.max_inflight : 0},
+           .max_waiting = callers_.need_keys() ? options.max_inflight : 0,
+           .shared_cache = options.shared_cache},
           callers_, fetcher_.get(),
           [this] {
             const auto model = watch_->model();
@@ -72,6 +73,8 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
                              .listen = options.listen,
                              .tls = options.tls,
                              .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
+                             .memory_bytes = std::max(ServerOptions().memory_bytes, options.max_inflight_bytes),
+                             .max_connection_grace = options.request_timeout + absl::Minutes(1),
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_,
@@ -91,19 +94,23 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
 }
 
 absl::Status GatewayServer::StartHttp(const Options& options) {
-  const auto api = std::make_shared<const HttpApi>(HttpApi::Environment{
-      .gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
-      .identify = [this](std::string_view authorization) { return callers_.Identify(authorization).status(); },
-      .needs_keys = callers_.need_keys(),
-      .system_prompt = options.system_prompt,
-      .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
-      .model_names = [this] { return admission_.model_names(); },
-      .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
-      .ready = [this] { return ready_.load(); },
-      .metrics = [this] { return registry_.Exposition(); }});
+  const auto api = std::make_shared<const HttpApi>(
+      HttpApi::Environment{.gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
+                           .identify = [this](std::string_view authorization) -> absl::StatusOr<std::string> {
+                             DIPTYCH_ASSIGN_OR_RETURN(const Caller caller, callers_.Identify(authorization));
+                             return caller == nullptr ? "" : caller->name;
+                           },
+                           .needs_keys = callers_.need_keys(),
+                           .system_prompt = options.system_prompt,
+                           .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
+                           .model_names = [this] { return admission_.model_names(); },
+                           .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
+                           .ready = [this] { return ready_.load(); },
+                           .metrics = [this] { return registry_.Exposition(); }});
   // Base64 makes four bytes of three.
   const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
   const HttpOptions http{.listen = options.http_listen,
+                         .hosts = options.http_hosts,
                          .max_body_bytes = body_bytes,
                          .max_bodies_bytes = std::max(2 * body_bytes, options.max_inflight_bytes)};
   DIPTYCH_ASSIGN_OR_RETURN(http_, HttpServer::Start(

@@ -1,6 +1,7 @@
 #include "gateway/service.h"
 
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "common/build_info.h"
@@ -43,6 +44,11 @@ struct TokenCount {
   v1::CountTokensResponse response;
 };
 
+int64_t TokensOf(const v1::CountTokensResponse& counts) {
+  const auto& pairs = counts.history_pair_tokens();
+  return std::accumulate(pairs.begin(), pairs.end(), int64_t{counts.text_tokens()});
+}
+
 absl::Status NoReplica() {
   return TierUnavailable("no language replica answers");
 }
@@ -81,10 +87,11 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(grpc::Call
 
 grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  if (const auto caller = admission_.callers().Identify(*context); !caller.ok())
-    return ReplyNow(*context, caller.status());
+  const auto caller = admission_.callers().Identify(*context);
+  if (!caller.ok()) return ReplyNow(*context, caller.status());
   v1::PlanContextRequest plan;
-  absl::Status status = ParseMessage(*request, plan);
+  absl::Status status = admission_.gate().CheckRate(*caller);
+  if (status.ok()) status = ParseTextRequest(*request, plan);
   if (status.ok()) status = CheckPlanRequest(plan);
   if (!status.ok()) return ReplyNow(*context, status);
   auto model = watch_.model();
@@ -96,9 +103,11 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContex
   auto* reactor = new UnaryReply(*context);
   auto* count = new TokenCount(context, plan, *std::move(model));
   tiers_.language->async()->CountTokens(
-      count->context.get(), &count->request, &count->response, [count, reactor, response](const grpc::Status& status) {
+      count->context.get(), &count->request, &count->response,
+      [this, caller = *caller, count, reactor, response](const grpc::Status& status) {
         const std::unique_ptr<TokenCount> owned(count);
         if (!status.ok()) return reactor->Finish(ToGrpcStatus(count->ForCaller(status)));
+        admission_.gate().Charge(caller, TokensOf(count->response));
         *response = SerializeMessage(gateway::PlanContext(count->plan, count->model, count->response));
         reactor->Finish(grpc::Status::OK);
       });
@@ -111,16 +120,18 @@ grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerConte
 }
 
 grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* context,
-                                                   const v1::GetModelRequest* request, v1::GetModelResponse* response) {
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   if (const auto caller = admission_.callers().Identify(*context); !caller.ok())
     return ReplyNow(*context, caller.status());
+  v1::GetModelRequest read;
+  if (const absl::Status status = ParseTextRequest(*request, read); !status.ok()) return ReplyNow(*context, status);
   auto* reactor = new UnaryReply(*context);
   DescribeTiers(tiers_, [this, reactor, response](TierReports reports) {
     auto merged = MergeReports(reports);
     if (!merged.ok()) return reactor->Finish(ToGrpcStatus(merged.status()));
-    *response = *std::move(merged);
-    *response->mutable_limits() = admission_.ToProto();
-    response->set_version(std::string(Version()));
+    *merged->mutable_limits() = admission_.ToProto();
+    merged->set_version(std::string(Version()));
+    *response = SerializeMessage(*merged);
     reactor->Finish(grpc::Status::OK);
   });
   return reactor;

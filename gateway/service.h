@@ -14,11 +14,11 @@
 
 namespace diptych::gateway {
 
-// Methods whose requests hold text parse them on their own, so that text which is not UTF-8 gets its reason.
+// All parse their requests on their own, so that these are bounded before and text which is not UTF-8 gets its reason.
 using RawGatewayService =
     v1::GatewayService::WithRawCallbackMethod_Ask<v1::GatewayService::WithRawCallbackMethod_AskStream<
         v1::GatewayService::WithRawCallbackMethod_PlanContext<v1::GatewayService::WithRawCallbackMethod_AnalyzeImage<
-            v1::GatewayService::WithCallbackMethod_GetModel<v1::GatewayService::Service>>>>>;
+            v1::GatewayService::WithRawCallbackMethod_GetModel<v1::GatewayService::Service>>>>>;
 
 // Translates between the wire and the classes that it is given. All must outlive it. Thread-safe.
 class GatewayService final : public RawGatewayService {
@@ -34,8 +34,8 @@ class GatewayService final : public RawGatewayService {
                                         grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* AnalyzeImage(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
-                                     v1::GetModelResponse* response) override;
+  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
 
  private:
   Tiers& tiers_;

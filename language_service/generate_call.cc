@@ -43,12 +43,11 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(memory_, shared_.memory->Take(BytesForMessage(static_cast<int64_t>(bytes.Length()))));
   v1::GenerateRequest request;
   DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
-  DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input,
-                           ReadQuestion(std::move(*request.mutable_question()), *shared_.model, shared_.limits));
+  const int turns_dropped = std::max(request.turns_dropped(), 0);
+  DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input, ReadQuestion(std::move(request), *shared_.model, shared_.limits));
   // An image's bytes go with its flight, which may outlive this call.
   for (ImageRequest& image : input.images) image.memory = memory_.Split(BytesForImage(image));
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
-  const int turns_dropped = std::max(request.turns_dropped(), 0);
   input.prompt.budget.turns_dropped += std::min(turns_dropped, kMaxTurns);
   head_ = {.request_id = std::move(input.request_id),
            .model = shared_.model->description.name(),
@@ -67,6 +66,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
                                .options = std::move(input.options),
                                .images = {},
                                .relevance = input.relevance,
+                               .cache_salt = std::move(input.cache_salt),
                                .clock = clock,
                                .watch = watch_,
                                .stream = stream_});

@@ -16,13 +16,17 @@ ABSL_FLAG(std::string, metrics_listen, diptych::language::kDefaultMetricsListen,
 ABSL_FLAG(std::string, metrics_compat, "", "vllm: show metrics under vLLM's names, too");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
           "the vision tier, as any gRPC name; several replicas are used in turn");
+ABSL_FLAG(bool, wait_for_vision, false,
+          "where no replica of the vision tier answers, requests with images wait until their deadline, as for a tier "
+          "that is scaled up from zero, in place of UNAVAILABLE at once");
 ABSL_FLAG(int, max_batch, Defaults().max_batch,
           "sequences that are decoded at a time; each beam of a beam search is one");
 ABSL_FLAG(
     int, max_batched_tokens, Defaults().max_batched_tokens,
     "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between them");
 ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
-          "bytes for keys and values, taken at the start; 0: sixteen windows, 512 MiB at most, one window at least");
+          "bytes for keys and values, taken at the start; 0: sixteen windows, half of the free memory at most, one "
+          "window at least");
 ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
           "memory for images that were asked about, as their query tokens; 0: none");
 
@@ -37,6 +41,7 @@ absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.vllm_metric_names = compat == "vllm";
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
+  options.wait_for_vision = absl::GetFlag(FLAGS_wait_for_vision);
   options.max_batch = absl::GetFlag(FLAGS_max_batch);
   options.max_batched_tokens = absl::GetFlag(FLAGS_max_batched_tokens);
   options.kv_cache_bytes = absl::GetFlag(FLAGS_kv_cache_bytes);

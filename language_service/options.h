@@ -22,6 +22,7 @@ struct LanguageOptions {
   std::string metrics_listen = "";                     // the same for metrics; empty: none
   bool vllm_metric_names = false;                      // show metrics under vLLM's names, too
   std::string vision_target = "ipv4:127.0.0.1:7001";   // any gRPC name; may be down when this service starts
+  bool wait_for_vision = false;                        // requests with images wait for a replica until their deadline
   TlsOptions tls = {};                                 // for callers, and towards the vision tier
   int threads = tier_defaults::kThreads;               // of one operator; 0: one for each core
   int queue_limit = tier_defaults::kQueueLimit;        // requests that may be inside, waiting or running
@@ -29,13 +30,15 @@ struct LanguageOptions {
   int max_batched_tokens = 256;                        // of one pass of the decoder, prompts included
   int max_unread_tokens = 256;                         // a reader that lets more wait is paused,
   absl::Duration reader_patience = absl::Seconds(30);  // and after this long given up
-  int64_t kv_cache_bytes = 0;                          // 0: sixteen windows, 512 MiB at most, one window at least
+  int64_t kv_cache_bytes = 0;                          // 0: DefaultKvCacheBytes
   int64_t cache_bytes = 128 << 20;                     // of projected query tokens
   int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;  // of memory for requests, images and visual tokens
+  absl::Duration max_connection_age = tier_defaults::kMaxConnectionAge;  // after which callers connect again
   absl::Duration drain_delay = tier_defaults::kDrainDelay;
   absl::Duration drain_timeout = tier_defaults::kDrainTimeout;
   QuestionLimits limits = {};
   ImageLimits& ImageBounds() { return limits.image; }
+  absl::Duration longest_pass = absl::Minutes(5);   // of decoder or Q-Former; one that takes longer does not end
   absl::Duration longest_call = absl::Minutes(10);  // for callers that set no deadline
 };
 

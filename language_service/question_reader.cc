@@ -115,10 +115,11 @@ absl::Status CheckRelevanceSize(int64_t patches, int64_t max_new_tokens) {
 }
 
 ImageRequest MakeImageRequest(std::string encoded, const v1::ImageOptions& options, const ImagePreparation& preparation,
-                              const std::string& request_id, const ServedLanguageModel& model) {
+                              const std::string& request_id, const std::string& cache_salt,
+                              const ServedLanguageModel& model) {
   ImageRequest request;
   request.expected = {.model_fingerprint = model.description.fingerprint(),
-                      .image_key = ImageKey(encoded, preparation, model.description.fingerprint()),
+                      .image_key = ImageKey(encoded, preparation, model.description.fingerprint(), cache_salt),
                       .tokens = VisualTokenCount(preparation, model),
                       .width = model.description.visual_width(),
                       .image_size = preparation.image_size};
@@ -127,19 +128,23 @@ ImageRequest MakeImageRequest(std::string encoded, const v1::ImageOptions& optio
   request.message.set_model_fingerprint(model.description.fingerprint());
   request.message.set_cut(v1::CUT_VIT);
   request.message.set_request_id(request_id);
+  request.message.set_cache_salt(cache_salt);
   return request;
 }
 
 }  // namespace
 
-absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
+absl::StatusOr<GenerateInput> ReadQuestion(v1::GenerateRequest request, const ServedLanguageModel& model,
                                            const QuestionLimits& limits) {
+  v1::Question& question = *request.mutable_question();
+  DIPTYCH_RETURN_IF_ERROR(CheckCacheSalt(request.cache_salt()));
   DIPTYCH_RETURN_IF_ERROR(CheckQuestion(question, limits));
   DIPTYCH_RETURN_IF_ERROR(CheckModel(question, model));
   DIPTYCH_ASSIGN_OR_RETURN(const ImagePreparation preparation,
                            PrepareImageOptions(question.image_options(), "question.image_options",
                                                model.description.patch_size(), model.description.image_size()));
   GenerateInput input;
+  input.cache_salt = std::move(*request.mutable_cache_salt());
   input.options = ReadOptions(question.generation(), model.config);
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(input.options, model.config));
   input.best_of = ReadBestOf(question.generation());
@@ -147,7 +152,8 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLa
   input.request_id = question.request_id().empty() ? absl::StrFormat("%016x", RandomBits()) : question.request_id();
   for (int i = static_cast<int>(input.prompt.images_dropped); i < question.images_size(); ++i) {
     input.images.push_back(MakeImageRequest(std::move(*question.mutable_images(i)->mutable_data()),
-                                            question.image_options(), preparation, input.request_id, model));
+                                            question.image_options(), preparation, input.request_id,
+                                            input.cache_salt, model));
     input.images.back().query_attention = question.return_relevance();
     input.images.back().field = absl::StrCat("question.images[", i, "]");
   }
@@ -164,6 +170,7 @@ absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, con
   if (request.image().has_url()) {
     return InvalidField(reason::kImageUrlRefused, "image", "this server takes images as bytes, not by address");
   }
+  DIPTYCH_RETURN_IF_ERROR(CheckCacheSalt(request.cache_salt()));
   const auto header = CheckImage(request.image().data(), limits.image);
   if (!header.ok()) return InvalidField(ReasonOf(header.status()), "image", std::string(header.status().message()));
   DIPTYCH_ASSIGN_OR_RETURN(const ImagePreparation preparation,
@@ -174,7 +181,7 @@ absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, con
                         "token_merging takes 0 for attention maps: a merged token has no one place");
   }
   ImageRequest image = MakeImageRequest(std::move(*request.mutable_image()->mutable_data()), request.options(),
-                                        preparation, request.request_id(), model);
+                                        preparation, request.request_id(), request.cache_salt(), model);
   image.query_attention = true;
   return image;
 }

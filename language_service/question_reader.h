@@ -16,6 +16,7 @@ namespace diptych::language {
 
 struct GenerateInput {
   std::string request_id;
+  std::string cache_salt;
   blip2::Prompt prompt;
   blip2::GenerationOptions options;
   std::vector<ImageRequest> images;
@@ -24,9 +25,9 @@ struct GenerateInput {
   bool relevance = false;  // is wanted
 };
 
-// Takes the images out of `question`; those of turns that are left out are let go. INVALID_ARGUMENT with reason and
+// Takes the images out of the question; those of turns that are left out are let go. INVALID_ARGUMENT with reason and
 // field, NOT_FOUND for another model's name, OUT_OF_RANGE if the window is too short.
-absl::StatusOr<GenerateInput> ReadQuestion(v1::Question question, const ServedLanguageModel& model,
+absl::StatusOr<GenerateInput> ReadQuestion(v1::GenerateRequest request, const ServedLanguageModel& model,
                                            const QuestionLimits& limits);
 
 // From an AnalyzeQueriesRequest to the image that is pulled for it. Takes the image out of `request`.

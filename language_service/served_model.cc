@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
 #include "blip2/qformer.h"
@@ -59,6 +60,11 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
   ServedLanguageModel served;
   served.tokenizer = std::make_shared<const blip2::Tokenizer>(std::move(tokenizer));
   served.config = checkpoint->config();
+  if (served.tokenizer->vocab_size() > served.config.text.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat("the tokenizer has ids up to ", served.tokenizer->vocab_size() - 1,
+                                                   ", but the vocabulary in config.json ends before ",
+                                                   served.config.text.vocab_size));
+  }
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("loading the model", [&] {
     const auto parts = std::make_shared<const Parts>(
         Parts{blip2::QFormer(*checkpoint, placement), blip2::OptDecoder(*checkpoint, placement)});
@@ -82,8 +88,9 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
     served.forward = [parts](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
       return parts->decoder.Forward(rows, pool);
     };
-    served.attention_to_prefix = [parts](const at::Tensor& embeddings, int64_t first, int64_t prefix) {
-      return parts->decoder.AttentionToPrefix(embeddings, first, prefix);
+    served.attention_to_prefix = [parts](const at::Tensor& embeddings, int64_t first, int64_t prefix,
+                                         const std::function<bool()>& go_on) {
+      return parts->decoder.AttentionToPrefix(embeddings, first, prefix, go_on);
     };
     return absl::OkStatus();
   }));

@@ -40,7 +40,9 @@ struct ServedLanguageModel {
   std::function<blip2::KvPool(int64_t blocks, int64_t block_tokens)> make_kv_pool;
   std::function<void(blip2::KvPool& pool, int32_t from, int32_t to)> copy_kv_block;
   std::function<at::Tensor(std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool)> forward;
-  std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix)> attention_to_prefix;
+  std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix,
+                           const std::function<bool()>& go_on)>
+      attention_to_prefix;
 };
 
 // Loads tokenizer, Q-Former, projection and decoder from the checkpoint in options.model. The error is one line that

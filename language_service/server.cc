@@ -42,7 +42,8 @@ EngineOptions ToEngineOptions(const LanguageOptions& options) {
           .max_batch = options.max_batch,
           .max_batched_tokens = options.max_batched_tokens,
           .max_unread_tokens = options.max_unread_tokens,
-          .reader_patience = absl::ToChronoNanoseconds(options.reader_patience)};
+          .reader_patience = absl::ToChronoNanoseconds(options.reader_patience),
+          .longest_pass = absl::ToChronoNanoseconds(options.longest_pass)};
 }
 
 absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& config) {
@@ -52,7 +53,7 @@ absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& co
       absl::StrCat("--max_inflight_bytes takes ", least, " or more, which one question with the largest images needs"));
 }
 
-ImageStore::Steps StepsWith(v1::VisionService::Stub* vision, LanguageEngine* engine, PullMetrics* metrics) {
+ImageStore::Steps StepsWith(const VisionTier* vision, LanguageEngine* engine, PullMetrics* metrics) {
   return {.pull = [vision, metrics](std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
                                     ImagePull::Done done) -> std::function<void()> {
             const auto pull =
@@ -94,6 +95,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                              .listen = options.listen,
                              .tls = options.tls,
                              .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
+                             .max_connection_age = options.max_connection_age,
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, {&self->rpc_}));
@@ -113,8 +115,10 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
       gate_(options.queue_limit),
       memory_(options.max_inflight_bytes),
       vision_(v1::VisionService::NewStub(vision)),
+      vision_waker_(vision),
+      vision_tier_{.stub = vision_.get(), .waker = &vision_waker_, .wait = options.wait_for_vision},
       engine_(model_, std::move(pool), ToEngineOptions(options)),
-      images_(StepsWith(vision_.get(), &engine_, &metrics_.pulls), options.cache_bytes),
+      images_(StepsWith(&vision_tier_, &engine_, &metrics_.pulls), options.cache_bytes),
       rpc_(GenerateContext{.model = &model_,
                            .limits = options.limits,
                            .longest_call = absl::ToChronoNanoseconds(options.longest_call),

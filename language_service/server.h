@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
 #include "common/call_gate.h"
+#include "common/channel.h"
 #include "common/channel_watch.h"
 #include "common/metrics.h"
 #include "common/metrics_server.h"
@@ -40,6 +41,11 @@ class LanguageServer {
   // As GrpcServer::Drain.
   void Drain() { server_->Drain(&gate_); }
 
+  // UNAVAILABLE, saying why, once the engine is sick: it fails whatever it is given, or a pass of it does not end.
+  absl::Status health() const { return engine_.health(); }
+  // Health checks say NOT_SERVING from now on.
+  void SetUnready() { server_->SetReady(false); }
+
   int port() const { return server_->port(); }
   // 0 if metrics are not shown.
   int metrics_port() const { return metrics_server_ != nullptr ? metrics_server_->port() : 0; }
@@ -62,6 +68,8 @@ class LanguageServer {
   CallGate gate_;
   ByteBudget memory_;
   const std::unique_ptr<v1::VisionService::Stub> vision_;
+  ChannelWaker vision_waker_;
+  const VisionTier vision_tier_;
   LanguageEngine engine_;
   ImageStore images_;
   LanguageRpc rpc_;

@@ -10,7 +10,7 @@ namespace {
 
 absl::StatusOr<grpc::ByteBuffer> CountTokensOnWire(const grpc::ByteBuffer& bytes, const ServedLanguageModel& model) {
   v1::CountTokensRequest request;
-  DIPTYCH_RETURN_IF_ERROR(ParseMessage(bytes, request));
+  DIPTYCH_RETURN_IF_ERROR(ParseTextRequest(bytes, request));
   DIPTYCH_ASSIGN_OR_RETURN(const v1::CountTokensResponse counts, CountTokens(request, model));
   return SerializeMessage(counts);
 }
@@ -35,11 +35,16 @@ grpc::ServerUnaryReactor* LanguageRpc::CountTokens(grpc::CallbackServerContext* 
 }
 
 grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerContext* context,
-                                                        const v1::GetLanguageModelRequest* /*request*/,
-                                                        v1::GetLanguageModelResponse* response) {
-  *response->mutable_model() = shared_.model->description;
-  *response->mutable_load() = LoadOf(stats_());
-  return ReplyNow(*context, absl::OkStatus());
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  v1::GetLanguageModelRequest read;
+  const absl::Status status = ParseTextRequest(*request, read);
+  if (status.ok()) {
+    v1::GetLanguageModelResponse description;
+    *description.mutable_model() = shared_.model->description;
+    *description.mutable_load() = LoadOf(stats_());
+    *response = SerializeMessage(description);
+  }
+  return ReplyNow(*context, status);
 }
 
 }  // namespace diptych::language

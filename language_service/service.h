@@ -9,10 +9,10 @@
 
 namespace diptych::language {
 
-// All but GetLanguageModel parse their own requests, so that text which is not UTF-8 gets a reason.
+// All parse their own requests, so that they are bounded before and text which is not UTF-8 gets a reason.
 using RawLanguageService = v1::LanguageService::WithRawCallbackMethod_Generate<
     v1::LanguageService::WithRawCallbackMethod_AnalyzeQueries<v1::LanguageService::WithRawCallbackMethod_CountTokens<
-        v1::LanguageService::WithCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>>>;
+        v1::LanguageService::WithRawCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>>>;
 
 // Thread-safe.
 class LanguageRpc final : public RawLanguageService {
@@ -27,9 +27,8 @@ class LanguageRpc final : public RawLanguageService {
                                            grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* CountTokens(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* GetLanguageModel(grpc::CallbackServerContext* context,
-                                             const v1::GetLanguageModelRequest* request,
-                                             v1::GetLanguageModelResponse* response) override;
+  grpc::ServerUnaryReactor* GetLanguageModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                             grpc::ByteBuffer* response) override;
 
  private:
   const GenerateContext shared_;

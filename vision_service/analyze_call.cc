@@ -50,6 +50,7 @@ absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   v1::AnalyzeVisionRequest request;
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
+  DIPTYCH_RETURN_IF_ERROR(CheckCacheSalt(request.cache_salt()));
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImageField(request.image(), shared_.limits));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,
@@ -63,6 +64,7 @@ absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
   return shared_.encoder->Encode({.encoded = std::move(*request.mutable_image()),
                                   .preparation = preparation,
                                   .memory = std::move(memory),
+                                  .cache_salt = std::move(*request.mutable_cache_salt()),
                                   .extras = extras_},
                                  waiter_);
 }

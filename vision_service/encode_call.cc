@@ -18,6 +18,7 @@ absl::Status CheckRequest(const v1::EncodeImageRequest& request, const EncodeCon
     return MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch,
                      "the vision tier serves another model than the caller expects");
   }
+  DIPTYCH_RETURN_IF_ERROR(CheckCacheSalt(request.cache_salt()));
   return CheckImageField(request.image(), shared.limits).status();
 }
 
@@ -42,9 +43,11 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,
       PrepareImageOptions(request.options(), "options", shared_.model->patch_size(), shared_.model->image_size()));
-  return shared_.encoder->Encode(
-      {.encoded = std::move(*request.mutable_image()), .preparation = preparation, .memory = std::move(memory)},
-      waiter_);
+  return shared_.encoder->Encode({.encoded = std::move(*request.mutable_image()),
+                                  .preparation = preparation,
+                                  .memory = std::move(memory),
+                                  .cache_salt = std::move(*request.mutable_cache_salt())},
+                                 waiter_);
 }
 
 void EncodeCall::Deliver(absl::StatusOr<EncodeResult> result) {

@@ -35,6 +35,7 @@ Encoder::Encoder(const VisionOptions& options, const ServedVisionModel& model)
       memory_(options.max_inflight_bytes),
       cache_(options.cache_bytes),
       engine_(model, {.max_batch = options.max_batch, .image_size = model.description.image_size()},
+              absl::ToChronoNanoseconds(options.longest_pass),
               [this](std::shared_ptr<EncodeJob> job, auto image) { Finish(job, std::move(image)); }),
       workers_({.threads = options.image_workers,
                 .queue_limit = options.queue_limit,
@@ -45,7 +46,7 @@ Encoder::Encoder(const VisionOptions& options, const ServedVisionModel& model)
 Encoder::~Encoder() = default;
 
 absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> waiter) {
-  std::string image_key = ImageKey(input.encoded, input.preparation, fingerprint_);
+  std::string image_key = ImageKey(input.encoded, input.preparation, fingerprint_, input.cache_salt);
   std::shared_ptr<const VisualTokens> found;
   std::shared_ptr<EncodeJob> started;
   {

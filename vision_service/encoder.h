@@ -25,7 +25,8 @@ namespace diptych::vision {
 struct EncodeInput {
   std::string encoded;
   ImagePreparation preparation;
-  ByteBudget::Lease memory;  // of at least `encoded`
+  ByteBudget::Lease memory;     // of at least `encoded`
+  std::string cache_salt = {};  // callers of another one share nothing with this one
   EncodeExtras extras = {};
 };
 
@@ -57,6 +58,9 @@ class Encoder {
 
   // The budget that EncodeInput::memory comes from.
   ByteBudget& memory() { return memory_; }
+
+  // As VisionEngine::health.
+  absl::Status health() const { return engine_.health(); }
 
   // All but calls_inside.
   VisionStats stats() const;

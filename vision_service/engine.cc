@@ -38,10 +38,15 @@ size_t BucketOf(size_t batch_size) {
 
 }  // namespace
 
-VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, Done done)
-    : encode_(model.encode), analyze_(model.analyze), done_(std::move(done)), batcher_(options), thread_([this] {
-        Run();
-      }) {}
+VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, SteadyDuration longest_pass,
+                           Done done)
+    : encode_(model.encode),
+      analyze_(model.analyze),
+      done_(std::move(done)),
+      image_size_(model.description.image_size()),
+      health_(longest_pass),
+      batcher_(options),
+      thread_([this] { Run(); }) {}
 
 VisionEngine::~VisionEngine() {
   {
@@ -96,8 +101,10 @@ void VisionEngine::Run() {
   const c10::InferenceMode inference_mode;
   Jobs batch, expired;
   while (Next(batch, expired)) {
-    for (auto& job : expired) done_(std::move(job), DeadlinePassed(Stage::kVisionQueue));
-    if (!batch.empty()) RunBatch(batch);
+    CatchInThread("vit", [&] {
+      for (auto& job : expired) done_(std::move(job), DeadlinePassed(Stage::kVisionQueue));
+      if (!batch.empty()) RunBatch(batch);
+    });
     batch.clear();
     expired.clear();
   }
@@ -130,7 +137,9 @@ std::shared_ptr<EncodeJob> VisionEngine::Take(uint64_t id) {
 void VisionEngine::RunBatch(const Jobs& batch) {
   const SteadyTime begin = SteadyClock::now();
   pass_begin_ = begin;
+  health_.Begin();
   auto rows = Encode(batch);
+  if (health_.End(rows.ok())) health_.Tried(TryItself());
   const SteadyTime end = SteadyClock::now();
   pass_begin_ = SteadyTime{};
   Count(batch, end - begin, rows.ok());
@@ -144,6 +153,15 @@ void VisionEngine::RunBatch(const Jobs& batch) {
     batch[i]->timeline.vit_end = end;
     Deliver(batch[i], rows.ok() ? absl::StatusOr<Row>(std::move((*rows)[i])) : rows.status());
   }
+}
+
+bool VisionEngine::TryItself() {
+  return CatchExceptions("vit",
+                         [&] {
+                           encode_(at::zeros({1, 3, image_size_, image_size_}), /*merging=*/0).cpu();
+                           return absl::OkStatus();
+                         })
+      .ok();
 }
 
 void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<Row> row) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/engine_health.h"
 #include "vision_service/batcher.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/served_model.h"
@@ -24,8 +25,9 @@ class VisionEngine {
   // Receives each job's outcome, on the engine thread. Must not wait.
   using Done = std::function<void(std::shared_ptr<EncodeJob>, absl::StatusOr<std::shared_ptr<const VisualTokens>>)>;
 
-  // Runs model.encode, and model.analyze where an image wants its class token's attention.
-  VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, Done done);
+  // Runs model.encode, and model.analyze where an image wants its class token's attention. A pass that takes longer
+  // than `longest_pass` makes the engine sick.
+  VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, SteadyDuration longest_pass, Done done);
   // Runs what waits to its end, then joins the thread.
   ~VisionEngine();
 
@@ -40,6 +42,9 @@ class VisionEngine {
   // The job's deadline has moved.
   void UpdateDeadline(const EncodeJob& job);
 
+  // As EngineHealth::Check.
+  absl::Status health() const { return health_.Check(); }
+
   // Fills in what is the engine's.
   void AddTo(VisionStats& stats) const;
 
@@ -52,6 +57,8 @@ class VisionEngine {
   // Requires mutex_.
   std::shared_ptr<EncodeJob> Take(uint64_t id);
   void RunBatch(const Jobs& batch);
+  // Encodes a black image; false if that fails.
+  bool TryItself();
   // What a pass made of one image.
   struct Row {
     at::Tensor tokens;                   // [P, Dv] on the CPU, in a storage of its own
@@ -64,6 +71,8 @@ class VisionEngine {
   const ServedVisionModel::Encode encode_;
   const ServedVisionModel::Analyze analyze_;
   const Done done_;
+  const int image_size_;  // of the model, pixels
+  EngineHealth health_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

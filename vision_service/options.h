@@ -27,10 +27,12 @@ struct VisionOptions {
   int max_batch = 8;                  // images of the model's own size that share a pass of the vision transformer
   int64_t cache_bytes = 256ll << 20;  // visual tokens that are remembered; 0: none
   int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;  // files, pixels and tokens of images in flight
+  absl::Duration max_connection_age = tier_defaults::kMaxConnectionAge;  // after which callers connect again
   absl::Duration drain_delay = tier_defaults::kDrainDelay;
   absl::Duration drain_timeout = tier_defaults::kDrainTimeout;
   ImageLimits image_limits = {};
   ImageLimits& ImageBounds() { return image_limits; }
+  absl::Duration longest_pass = absl::Minutes(5);  // of the vision transformer; one that takes longer does not end
   absl::Duration longest_call = absl::Minutes(5);  // for callers that set no deadline
 };
 

@@ -32,6 +32,11 @@ class VisionServer {
   // As GrpcServer::Drain.
   void Drain() { server_->Drain(&gate_); }
 
+  // UNAVAILABLE, saying why, once the engine is sick: it fails whatever it is given, or a pass of it does not end.
+  absl::Status health() const { return encoder_.health(); }
+  // Health checks say NOT_SERVING from now on.
+  void SetUnready() { server_->SetReady(false); }
+
   int port() const { return server_->port(); }
   // 0 if metrics are not shown.
   int metrics_port() const { return metrics_server_ != nullptr ? metrics_server_->port() : 0; }

@@ -1,6 +1,7 @@
 #include "vision_service/service.h"
 
 #include "common/unary_reply.h"
+#include "common/wire.h"
 #include "vision_service/analyze_call.h"
 
 namespace diptych::vision {
@@ -16,11 +17,16 @@ grpc::ServerUnaryReactor* VisionRpc::AnalyzeVision(grpc::CallbackServerContext* 
 }
 
 grpc::ServerUnaryReactor* VisionRpc::GetVisionModel(grpc::CallbackServerContext* context,
-                                                    const v1::GetVisionModelRequest* /*request*/,
-                                                    v1::GetVisionModelResponse* response) {
-  *response->mutable_model() = *shared_.model;
-  *response->mutable_load() = LoadOf(stats_());
-  return ReplyNow(*context, absl::OkStatus());
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  v1::GetVisionModelRequest read;
+  const absl::Status status = ParseTextRequest(*request, read);
+  if (status.ok()) {
+    v1::GetVisionModelResponse description;
+    *description.mutable_model() = *shared_.model;
+    *description.mutable_load() = LoadOf(stats_());
+    *response = SerializeMessage(description);
+  }
+  return ReplyNow(*context, status);
 }
 
 }  // namespace diptych::vision

@@ -9,10 +9,13 @@
 
 namespace diptych::vision {
 
-// Thread-safe. EncodeImage and AnalyzeVision parse their own requests, so that a malformed one gets a reason.
-class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeImage<
-                            v1::VisionService::WithRawCallbackMethod_AnalyzeVision<
-                                v1::VisionService::WithCallbackMethod_GetVisionModel<v1::VisionService::Service>>> {
+// All parse their own requests, so that they are bounded before and a malformed one gets a reason.
+using RawVisionService =
+    v1::VisionService::WithRawCallbackMethod_EncodeImage<v1::VisionService::WithRawCallbackMethod_AnalyzeVision<
+        v1::VisionService::WithRawCallbackMethod_GetVisionModel<v1::VisionService::Service>>>;
+
+// Thread-safe.
+class VisionRpc final : public RawVisionService {
  public:
   // `stats` gives the numbers of the moment.
   VisionRpc(const EncodeContext& shared, std::function<VisionStats()> stats)
@@ -22,9 +25,8 @@ class VisionRpc final : public v1::VisionService::WithRawCallbackMethod_EncodeIm
                                                           const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* AnalyzeVision(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                           grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* GetVisionModel(grpc::CallbackServerContext* context,
-                                           const v1::GetVisionModelRequest* request,
-                                           v1::GetVisionModelResponse* response) override;
+  grpc::ServerUnaryReactor* GetVisionModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
 
  private:
   const EncodeContext shared_;

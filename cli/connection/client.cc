@@ -13,6 +13,7 @@
 #include "common/channel.h"
 #include "common/files.h"
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -93,6 +94,9 @@ absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
     if (!ca.ok()) return Annotate(ca.status(), "--tls_ca");
     credentials = grpc::SslCredentials({.pem_root_certs = *ca, .pem_private_key = "", .pem_cert_chain = ""});
   }
+  if (!IsMetadataValue(options.api_key)) {
+    return absl::InvalidArgumentError("--api_key takes printable ASCII characters only");
+  }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   RefuseCompressedMessages(arguments);
@@ -115,7 +119,7 @@ absl::Time Client::Deadline() const {
 
 Client::Call::Call(const Client& client, absl::Time deadline) {
   context.set_deadline(absl::ToChronoTime(deadline));
-  if (!client.authorization_.empty()) context.AddMetadata("authorization", client.authorization_);
+  if (!client.authorization_.empty()) AddMetadata(context, "authorization", client.authorization_);
 }
 
 absl::Status Client::ToStatus(const grpc::Status& status) const {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/hash.h"
 #include "common/status.h"
 
 namespace diptych::gateway {
@@ -25,6 +26,7 @@ Admission::Admission(const AdmissionOptions& options, const Callers& callers, Im
     : limits_(options.limits),
       model_aliases_(options.model_aliases),
       max_inflight_(options.max_inflight),
+      shared_cache_(options.shared_cache),
       callers_(callers),
       fetcher_(fetcher),
       served_model_(std::move(served_model)),
@@ -69,6 +71,15 @@ std::shared_ptr<ByteBudget> Admission::BudgetOf(const Caller& caller) {
 
 int64_t Admission::LeastBytes(const QuestionLimits& limits) {
   return BytesFor(limits.MaxMessageBytes());
+}
+
+std::string Admission::CacheSaltOf(const Caller& caller) const {
+  if (caller == nullptr || shared_cache_) return "";
+  Sha256 hash;
+  hash.UpdateField("cache of");
+  hash.UpdateField(caller->name);
+  const Sha256Digest digest = hash.Finish();
+  return std::string(digest.begin(), digest.end());
 }
 
 absl::Status Admission::Check(const v1::Question& question) const {

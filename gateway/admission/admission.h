@@ -30,7 +30,8 @@ struct AdmissionOptions {
   std::vector<std::string> model_aliases = {};  // further names of the served model
   int max_inflight = 0;
   int64_t max_inflight_bytes = 0;
-  int max_waiting = 0;  // requests that may wait for a slot
+  int max_waiting = 0;        // requests that may wait for a slot
+  bool shared_cache = false;  // callers with keys share what was computed for others
 };
 
 // Outlives all calls. Thread-safe.
@@ -74,8 +75,12 @@ class Admission {
   bool IsAlias(const std::string& name) const;
   // All names of the served model, its own first; empty while it is unknown.
   std::vector<std::string> model_names() const;
+  // What keeps apart the caches of callers with keys, so that none can tell by its times and counts what another asked.
+  // Empty without keys, or where the operator lets all share.
+  std::string CacheSaltOf(const Caller& caller) const;
 
-  const QuestionLimits& limits() const { return limits_; }
+  // The gateway's own limits or the tiers', whichever are less.
+  QuestionLimits limits() const;
   const Callers& callers() const { return callers_; }
   ImageFetcher* fetcher() const { return fetcher_; }
   FairGate& gate() { return *gate_; }
@@ -84,12 +89,11 @@ class Admission {
 
  private:
   std::shared_ptr<ByteBudget> BudgetOf(const Caller& caller);
-  // The gateway's own limits or the tiers', whichever are less.
-  QuestionLimits limits() const;
 
   const QuestionLimits limits_;
   const std::vector<std::string> model_aliases_;
   const int max_inflight_;
+  const bool shared_cache_;
   const Callers& callers_;
   ImageFetcher* const fetcher_;
   const std::function<std::string()> served_model_;
@@ -119,6 +123,7 @@ class AdmittedCall {
   // The caller left: ends a wait in Enter with CANCELLED. From any thread, at any time.
   void Abandon();
 
+  std::string cache_salt() const { return admission_.CacheSaltOf(caller_); }
   // Counts tokens against the caller's limit. Nothing after Leave.
   void Charge(int64_t tokens) { place_.Charge(tokens); }
   // Gives the slot back, and the memory but for an answer of this many bytes. Comes before the last message leaves, so

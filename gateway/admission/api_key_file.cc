@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/catch_exceptions.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/metadata.h"
@@ -86,7 +87,7 @@ void ApiKeyFile::Watch() {
   std::unique_lock lock(mutex_);
   while (!stop_.wait_for(lock, kGlanceAtFile, [this] { return stopped_; })) {
     lock.unlock();
-    Refresh();
+    CatchInThread("the API keys' reader", [this] { Refresh(); });
     lock.lock();
   }
 }

@@ -17,6 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxNameBytes = 64;
+constexpr int kMaxValues = 10 * kMaxApiKeys;  // in the file, names included
 constexpr int64_t kMaxInflightOfKey = 1'000'000;
 constexpr int64_t kMaxTokensPerMinute = 1'000'000'000'000;
 
@@ -103,7 +104,7 @@ bool SameDigest(const Sha256Digest& a, const Sha256Digest& b) {
 }  // namespace
 
 absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text) {
-  auto file = ParseJsonObject(text, "it");
+  auto file = ParseJsonObject(text, "it", kMaxValues);
   if (!file.ok()) return file.status();
   for (const auto& [member, value] : file->items()) {
     if (member != "defaults" && member != "keys") return Fault("the file", "takes \"defaults\" and \"keys\" only");

@@ -42,9 +42,18 @@ void FairGate::Place::Leave() {
 }
 
 void FairGate::Place::Charge(int64_t tokens) {
-  if (gate_ == nullptr || caller_ == nullptr || caller_->limits.tokens_per_minute == 0 || tokens <= 0) return;
-  std::lock_guard lock(gate_->mutex_);
-  gate_->rates_[caller_->name].Charge(tokens, caller_->limits.tokens_per_minute, SteadyClock::now());
+  if (gate_ != nullptr) gate_->Charge(caller_, tokens);
+}
+
+void FairGate::Charge(const Caller& caller, int64_t tokens) {
+  if (caller == nullptr || caller->limits.tokens_per_minute == 0 || tokens <= 0) return;
+  std::lock_guard lock(mutex_);
+  rates_[caller->name].Charge(tokens, caller->limits.tokens_per_minute, SteadyClock::now());
+}
+
+absl::Status FairGate::CheckRate(const Caller& caller) {
+  std::lock_guard lock(mutex_);
+  return CheckRateLocked(caller, SteadyClock::now());
 }
 
 std::shared_ptr<FairGate> FairGate::Make(int places, int waiting_room) {
@@ -54,7 +63,7 @@ std::shared_ptr<FairGate> FairGate::Make(int places, int waiting_room) {
 FairGate::FairGate(int places, int waiting_room)
     : waiting_room_(waiting_room), door_(places + waiting_room), queue_(places, waiting_room) {}
 
-absl::Status FairGate::CheckRate(const Caller& caller, SteadyTime now) {
+absl::Status FairGate::CheckRateLocked(const Caller& caller, SteadyTime now) {
   if (caller == nullptr || caller->limits.tokens_per_minute == 0) return absl::OkStatus();
   const int64_t per_minute = caller->limits.tokens_per_minute;
   const auto found = rates_.find(caller->name);
@@ -89,7 +98,7 @@ FairGate::Id FairGate::Enter(const Caller& caller, int callers, SteadyTime deadl
 }
 
 absl::StatusOr<bool> FairGate::Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now) {
-  DIPTYCH_RETURN_IF_ERROR(CheckRate(caller, now));
+  DIPTYCH_RETURN_IF_ERROR(CheckRateLocked(caller, now));
   const auto verdict = queue_.Ask({.id = id,
                                    .caller = NameOf(caller),
                                    .max_inflight = caller == nullptr ? 0 : caller->limits.max_inflight,

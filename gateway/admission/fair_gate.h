@@ -32,7 +32,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     Place(Place&& other) noexcept = default;
     Place& operator=(Place&& other) noexcept;
     ~Place() { Leave(); }
-    // Counts what the question used against its key's tokens a minute. Nothing on an empty place.
+    // As FairGate::Charge. Nothing on an empty place.
     void Charge(int64_t tokens);
 
    private:
@@ -58,6 +58,10 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   // when `deadline` passes in the waiting room. Returns what Abandon takes.
   Id Enter(const Caller& caller, int callers, SteadyTime deadline, Entered entered);
 
+  // For what takes no slot: RATE_LIMITED if the caller is over its tokens a minute; Charge counts against them.
+  absl::Status CheckRate(const Caller& caller);
+  void Charge(const Caller& caller, int64_t tokens);
+
   // Ends the wait of `id` with `why`; nothing if it waits no longer.
   void Abandon(Id id, const absl::Status& why);
 
@@ -79,7 +83,8 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   void Leave(const Caller& caller);
   // With the lock held: true for a place, false for a wait.
   absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now);
-  absl::Status CheckRate(const Caller& caller, SteadyTime now);
+  // With the lock held.
+  absl::Status CheckRateLocked(const Caller& caller, SteadyTime now);
   // With the lock held: what follows when a place is free, to be called without it.
   Calls Fill(SteadyTime now);
   Waiting TakeWaiting(Id id);

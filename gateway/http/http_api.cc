@@ -11,8 +11,10 @@
 #include "absl/time/clock.h"
 #include "common/build_info.h"
 #include "common/grpc_status.h"
+#include "common/json_input.h"
 #include "common/metadata.h"
 #include "common/status.h"
+#include "common/wire.h"
 #include "gateway/http/openai_call.h"
 #include "gateway/http/openai_form.h"
 #include "gateway/http/openai_reply.h"
@@ -166,6 +168,10 @@ void HttpApi::Authorize(const HttpRequest& request, grpc::ClientContext& context
 
 void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
   auto call = std::make_shared<PlanCall>();
+  // Protobuf's own reader knows no bound on depth and number of values, and takes a key that comes twice.
+  if (const auto bounded = ParseJsonObject(request.body); !bounded.ok()) {
+    return exchange->Reply(ErrorReply(bounded.status()));
+  }
   const auto read = google::protobuf::util::JsonStringToMessage(request.body, &call->request);
   if (!read.ok()) {
     return exchange->Reply(
@@ -271,23 +277,28 @@ std::span<const HttpApi::Route> HttpApi::Routes() {
   return kRoutes;
 }
 
-std::optional<HttpReply> HttpApi::Check(const HttpRequest& head) const {
+HttpVerdict HttpApi::Check(const HttpRequest& head) const {
   const std::string path = CanonicalPath(head.path);
   const char* method = MethodOf(path);
-  if (method == nullptr) return PlainErrorReply(404, "there is nothing at this path");
-  if (head.method == kOptions) return WithAllow({.status = 204, .body = {}}, method);
+  if (method == nullptr) return {.refusal = PlainErrorReply(404, "there is nothing at this path")};
+  if (head.method == kOptions) return {.refusal = WithAllow({.status = 204, .body = {}}, method)};
   const bool asks_for_header = head.method == kHead && method == kGet;
   if (head.method != method && !asks_for_header) {
-    return WithAllow(PlainErrorReply(405, absl::StrCat("this path takes ", method)), method);
+    return {.refusal = WithAllow(PlainErrorReply(405, absl::StrCat("this path takes ", method)), method)};
   }
+  HttpVerdict verdict;
   if (NeedsKey(path)) {
-    if (const absl::Status status = environment_.identify(head.authorization); !status.ok()) return ErrorReply(status);
+    auto caller = environment_.identify(head.authorization);
+    if (!caller.ok()) return {.refusal = ErrorReply(caller.status())};
+    verdict.caller = *std::move(caller);
   }
-  return method == kPost ? CheckBodyForm(head) : std::nullopt;
+  if (method == kPost) verdict.refusal = CheckBodyForm(head);
+  if (path == kPlan) verdict.max_body_bytes = kMaxTextRequestBytes;
+  return verdict;
 }
 
 void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
-  if (auto reply = Check(request)) return exchange->Reply(*std::move(reply));
+  if (auto refusal = Check(request).refusal) return exchange->Reply(*std::move(refusal));
   request.path = CanonicalPath(request.path);
   if (IsStaticFile(request.path)) return exchange->Reply(StaticFile(request.path, request.if_none_match));
   if (request.path == kStatus) return Status(request, std::move(exchange));

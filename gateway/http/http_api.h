@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/answer_form.h"
 #include "gateway/http/conversation.h"
@@ -25,8 +25,9 @@ class HttpApi {
  public:
   struct Environment {
     std::shared_ptr<v1::GatewayService::StubInterface> gateway;
-    // What is wrong with a request's authorization header. Also what the gateway's own RPCs say of it.
-    std::function<absl::Status(std::string_view authorization)> identify;
+    // The name of the caller with this authorization header, empty where no keys are asked for, or what is wrong with
+    // it: also what the gateway's own RPCs say.
+    std::function<absl::StatusOr<std::string>(std::string_view authorization)> identify;
     bool needs_keys = false;
     SystemPrompt system_prompt = SystemPrompt::kPrepend;
     size_t max_message_bytes = 0;  // what the RPCs take
@@ -46,8 +47,8 @@ class HttpApi {
 
   explicit HttpApi(Environment environment) : environment_(std::move(environment)) {}
 
-  // The reply to a request whose header alone is reason to refuse it: path, method, key, content type.
-  std::optional<HttpReply> Check(const HttpRequest& head) const;
+  // Refuses a request whose header alone is reason to: path, method, key, content type.
+  HttpVerdict Check(const HttpRequest& head) const;
 
   void Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
 

@@ -1,5 +1,7 @@
 #include "gateway/http/http_connection.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
@@ -11,6 +13,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/catch_exceptions.h"
+#include "common/http_host.h"
 
 namespace diptych::gateway {
 
@@ -22,15 +27,17 @@ namespace {
 
 constexpr size_t kReadAhead = 16 << 10;  // bytes
 constexpr std::chrono::seconds kLinger(2);
+constexpr std::chrono::seconds kLookInterval(1);
+constexpr size_t kPieceBytes = 64 << 10;  // of a body, read at a time
 
 // `name`: an http::field or a string.
 template <typename Name>
-std::string HeaderOf(const http::request<http::string_body>& request, const Name& name) {
+std::string HeaderOf(const http::request_header<>& request, const Name& name) {
   const auto value = request[name];
   return std::string(value.data(), value.size());
 }
 
-HttpRequest RequestOf(const http::request<http::string_body>& message) {
+HttpRequest RequestOf(const http::request_header<>& message) {
   const auto target = message.target();
   return {.method = std::string(message.method_string().data(), message.method_string().size()),
           .path = std::string(target.data(), std::min(target.find('?'), target.size())),
@@ -46,6 +53,14 @@ HttpRequest RequestOf(const http::request<http::string_body>& message) {
 bool IsMalformed(const boost::system::error_code& error) {
   return error.category() == http::make_error_code(http::error::bad_version).category() &&
          error != http::error::end_of_stream && error != http::error::partial_message;
+}
+
+// Some callers end a body with an empty line that is no part of it.
+void DropEmptyLines(beast::flat_buffer& buffer) {
+  const auto data = static_cast<const char*>(buffer.data().data());
+  size_t size = 0;
+  while (size < buffer.size() && (data[size] == '\r' || data[size] == '\n')) ++size;
+  buffer.consume(size);
 }
 
 std::string StatusLine(int status) {
@@ -141,13 +156,19 @@ HttpConnection::HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<Http
       stream_(std::move(socket)),
       // Also the longest line that a chunk may begin with.
       buffer_(std::max<size_t>(shared_->options.max_header_bytes, kReadAhead) + kReadAhead),
-      silence_(stream_.get_executor()) {
+      silence_(stream_.get_executor()),
+      leaving_(stream_.get_executor()) {
   ErrorCode ignored;
   stream_.socket().set_option(net::ip::tcp::no_delay(true), ignored);
 }
 
 void HttpConnection::Start() {
   net::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->Listen(); });
+}
+
+void HttpConnection::Turn(int status, const std::string& message) {
+  net::dispatch(stream_.get_executor(),
+                [self = shared_from_this(), status, message] { self->Refuse(status, message); });
 }
 
 void HttpConnection::CloseWhenIdle() {
@@ -169,11 +190,12 @@ void HttpConnection::Close() {
 void HttpConnection::Listen() {
   if (listening_ || phase_ == Phase::kShut) return;
   if (phase_ == Phase::kIdle) {
+    DropEmptyLines(buffer_);
     if (buffer_.size() > 0) return ReadHeader();
     stream_.expires_after(absl::ToChronoNanoseconds(shared_->options.idle_timeout));
     idle_ = true;
-  } else if (buffer_.size() > 0) {
-    return;  // a caller that sends on without waiting: its leaving is noticed when a write fails
+  } else if (buffer_.size() >= kReadAhead) {
+    return LookForLeaving();
   }
   listening_ = true;
   stream_.async_read_some(buffer_.prepare(kReadAhead),
@@ -183,9 +205,22 @@ void HttpConnection::Listen() {
 void HttpConnection::OnBytes(ErrorCode error, size_t size) {
   listening_ = idle_ = false;
   if (phase_ == Phase::kIdle) silence_.cancel();
-  if (error) return Shut();
-  buffer_.commit(size);
-  phase_ == Phase::kIdle ? ReadHeader() : Listen();
+  // OnWritten calls the read back where the next request is there already.
+  const bool called_back = error == net::error::operation_aborted && phase_ == Phase::kIdle && buffer_.size() > 0;
+  if (error && !called_back) return Shut();
+  if (!error) buffer_.commit(size);
+  Listen();
+}
+
+void HttpConnection::LookForLeaving() {
+  if (std::exchange(looking_, true)) return;
+  leaving_.expires_after(kLookInterval);
+  leaving_.async_wait([self = shared_from_this()](ErrorCode error) {
+    self->looking_ = false;
+    if (error || (!self->exchange_runs() && self->phase_ != Phase::kEnding)) return;
+    pollfd socket{.fd = self->stream_.socket().native_handle(), .events = POLLRDHUP, .revents = 0};
+    ::poll(&socket, 1, 0) > 0 ? self->Shut() : self->Listen();
+  });
 }
 
 void HttpConnection::ReadHeader() {
@@ -230,17 +265,33 @@ void HttpConnection::OnHeader(ErrorCode error) {
   }
   keep_alive_ = parser_->get().keep_alive();
   head_only_ = parser_->get().method() == http::verb::head;
-  const auto length = parser_->content_length();
-  const int64_t bytes = parser_->chunked() ? shared_->options.max_body_bytes
-                        : length           ? static_cast<int64_t>(*length)
-                                           : 0;
-  if (bytes > shared_->options.max_body_bytes) return Refuse(413, "the body is too large");
-  if (bytes > 0 && shared_->check) {
-    if (const auto reply = shared_->check(RequestOf(parser_->get()))) return Refuse(*reply);
+  const std::string host = HeaderOf(parser_->get(), http::field::host);
+  if (parser_->get().count(http::field::host) > 1) return Refuse(400, "there is more than one host");
+  if (!host.empty() && !IsAllowedHost(host, shared_->options.hosts)) {
+    return Refuse(403, "this server does not go by that host name; its operator can add it to --http_hosts");
   }
-  absl::StatusOr<ByteBudget::Lease> lease = shared_->bodies.Take(bytes);
-  if (!lease.ok()) return Refuse(429, "too many requests are being read");
-  body_ = *std::move(lease);
+  parser_->chunked() ? BeginBody(std::nullopt) : BeginBody(parser_->content_length().value_or(0));
+}
+
+void HttpConnection::BeginBody(std::optional<uint64_t> length) {
+  if (length == 0) return Serve();
+  int64_t most = shared_->options.max_body_bytes;
+  std::string caller;
+  if (shared_->check) {
+    HttpVerdict verdict = shared_->check(RequestOf(parser_->get()));
+    if (verdict.refusal) return Refuse(*verdict.refusal);
+    most = std::min(most, verdict.max_body_bytes);
+    caller = std::move(verdict.caller);
+  }
+  if (length && *length > static_cast<uint64_t>(most)) return Refuse(413, "the body is too large");
+  parser_->body_limit(static_cast<uint64_t>(most));
+  ErrorCode gone;
+  const auto peer = stream_.socket().remote_endpoint(gone);
+  if (gone) return Shut();
+  lease_ = shared_->bodies.Open(peer.address(), caller);
+  body_length_ = length;
+  body_deadline_ = absl::Now() + shared_->options.body_timeout;
+  piece_.resize(std::min<uint64_t>(length.value_or(kPieceBytes), kPieceBytes));
   if (!absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::expect), "100-continue")) return ReadBody();
   static constexpr char kContinue[] = "HTTP/1.1 100 Continue\r\n\r\n";
   net::async_write(stream_, net::buffer(kContinue, sizeof kContinue - 1),
@@ -248,32 +299,66 @@ void HttpConnection::OnHeader(ErrorCode error) {
 }
 
 void HttpConnection::ReadBody() {
-  LimitRead(shared_->options.body_timeout);
-  http::async_read(stream_, buffer_, *parser_,
-                   [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
+  auto& body = parser_->get().body();
+  body.data = piece_.data();
+  body.size = piece_.size();
+  body.more = true;
+  LimitRead(std::min(body_deadline_ - absl::Now(), shared_->options.byte_timeout));
+  http::async_read_some(stream_, buffer_, *parser_,
+                        [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
 }
 
 void HttpConnection::OnBody(ErrorCode error) {
   EndOfRead();
+  if (error == http::error::need_buffer) error = {};  // the piece is full
   if (error && timed_out_) return Refuse(408, "the body took too long");
   if (error == http::error::body_limit) return Refuse(413, "the body is too large");
   if (IsMalformed(error)) return Refuse(400, "the body is not what its header says");
   if (error) return Shut();
-  Serve();
+  const size_t size = piece_.size() - parser_->get().body().size;
+  if (!KeepBody(size).ok()) return Refuse(429, "too many requests are being read");
+  body_.append(piece_.data(), size);
+  parser_->is_done() ? Serve() : ReadBody();
+}
+
+absl::Status HttpConnection::KeepBody(size_t bytes) {
+  if (body_.size() + bytes <= body_.capacity() && body_.size() + bytes <= static_cast<size_t>(lease_.bytes())) {
+    return absl::OkStatus();
+  }
+  const uint64_t most = body_length_.value_or(static_cast<uint64_t>(shared_->options.max_body_bytes));
+  const uint64_t wanted = std::min<uint64_t>(most, std::max<uint64_t>(2 * body_.size(), body_.size() + bytes));
+  if (const absl::Status status = lease_.Grow(static_cast<int64_t>(wanted) - lease_.bytes()); !status.ok()) {
+    return status;
+  }
+  body_.reserve(wanted);
+  return absl::OkStatus();
 }
 
 void HttpConnection::Serve() {
-  http::request<http::string_body> message = parser_->release();
+  const http::request<http::buffer_body> message = parser_->release();
   parser_.reset();
-  body_.ShrinkTo(static_cast<int64_t>(message.body().size()));
+  piece_ = {};
+  lease_.ShrinkTo(static_cast<int64_t>(body_.size()));
   HttpRequest request = RequestOf(message);
-  request.body = std::move(message.body());
+  request.body = std::exchange(body_, {});
   chunked_ = message.version() >= 11;
   phase_ = Phase::kAnswering;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
   stream_.expires_never();
   Listen();
-  shared_->handler(std::move(request), exchange_);
+  Handle(std::move(request));
+}
+
+void HttpConnection::Handle(HttpRequest request) {
+  const bool has_body = !request.body.empty();
+  auto work = [shared = shared_, exchange = exchange_, request = std::move(request)]() mutable {
+    const absl::Status status = CatchExceptions("http", [&] {
+      shared->handler(std::move(request), exchange);
+      return absl::OkStatus();
+    });
+    if (!status.ok()) exchange->Reply(shared->refuse(500, "the server failed"));
+  };
+  has_body ? net::post(shared_->workers, std::move(work)) : work();
 }
 
 void HttpConnection::Refuse(int status, const std::string& message) {
@@ -282,6 +367,9 @@ void HttpConnection::Refuse(int status, const std::string& message) {
 
 void HttpConnection::Refuse(const HttpReply& reply) {
   parser_.reset();
+  body_ = {};
+  piece_ = {};
+  lease_.Release();
   phase_ = Phase::kRefusing;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
   WriteReply(reply);
@@ -338,11 +426,12 @@ void HttpConnection::OnWritten(ErrorCode error) {
   stream_.expires_never();
   if (phase_ == Phase::kStreaming) return Ping();
   exchange_.reset();
-  body_.Release();
+  lease_.Release();
   if (phase_ == Phase::kRefusing) return Linger();
   if (!keep_alive_) return Shut();
   phase_ = Phase::kIdle;
   if (!listening_) return Listen();
+  if (buffer_.size() > 0) return stream_.cancel();
   idle_ = true;
   // The read that waits already has no time limit of its own.
   After(shared_->options.idle_timeout, [this] { Shut(); });
@@ -383,6 +472,7 @@ void HttpConnection::EndExchange() {
 void HttpConnection::Shut() {
   if (phase_ != Phase::kShut) {
     silence_.cancel();
+    leaving_.cancel();
     const bool gone = exchange_runs();
     phase_ = Phase::kShut;
     if (gone) exchange_->Gone();
@@ -396,7 +486,7 @@ void HttpConnection::Shut() {
   }
   exchange_.reset();
   parser_.reset();
-  body_.Release();
+  lease_.Release();
   shared_->connections->Remove(this);
 }
 

@@ -1,21 +1,24 @@
 // One connection of the HTTP server.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "common/byte_budget.h"
+#include "gateway/http/body_budgets.h"
 #include "gateway/http/http_server.h"
 
 namespace diptych::gateway {
@@ -40,16 +43,18 @@ struct HttpShared {
         handler(std::move(handler)),
         refuse(std::move(refuse)),
         check(std::move(check)),
-        bodies(options.max_bodies_bytes),
+        bodies(options.max_bodies_bytes, std::max(options.max_bodies_bytes / 2, options.max_body_bytes)),
         connections(connections),
+        workers(static_cast<size_t>(options.threads)),
         io(options.threads) {}
 
   const HttpOptions options;
   const HttpHandler handler;
   const HttpServer::Refusal refuse;
   const HttpCheck check;  // may be empty
-  ByteBudget bodies;
+  BodyBudgets bodies;
   HttpConnections* const connections;
+  boost::asio::thread_pool workers;  // run the handler for requests with a body
   boost::asio::io_context io;
 };
 
@@ -60,6 +65,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   HttpConnection(boost::asio::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared);
 
   void Start();
+  // In place of Start: answers this before anything is asked, and closes.
+  void Turn(int status, const std::string& message);
   void CloseWhenIdle();
   // True if nothing is asked at the moment: it closes then, unless a request comes just now.
   bool GiveUpIfIdle();
@@ -85,17 +92,23 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Waits for bytes between requests, and during a reply for the caller's leaving.
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
+  // The same where the caller has sent so much on that no more is read: looks from time to time.
+  void LookForLeaving();
   void ReadHeader();
   // Breaks the read that is about to start off after `limit`; its handler then finds timed_out_. Not the stream's own
   // limit, which would close the socket before the caller is told.
   void LimitRead(absl::Duration limit);
   // Call first in that handler.
   void EndOfRead();
-  // Takes the body's memory before it is read.
   void OnHeader(ErrorCode error);
+  void BeginBody(std::optional<uint64_t> length);
+  // Reads what comes next of it.
   void ReadBody();
   void OnBody(ErrorCode error);
+  // Takes memory for so much more of the body, before it is kept.
+  absl::Status KeepBody(size_t bytes);
   void Serve();
+  void Handle(HttpRequest request);
   // Answers what is no request, and closes.
   void Refuse(int status, const std::string& message);
   void Refuse(const HttpReply& reply);
@@ -123,13 +136,19 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer silence_;
-  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
-  ByteBudget::Lease body_;
+  boost::asio::steady_timer leaving_;
+  std::optional<boost::beast::http::request_parser<boost::beast::http::buffer_body>> parser_;
+  BodyBudgets::Lease lease_;  // of body_, also while it is answered
+  std::string body_;          // as far as it has come
+  std::optional<uint64_t> body_length_;
+  absl::Time body_deadline_;
+  std::vector<char> piece_;  // of the body, being read
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
   Phase phase_ = Phase::kIdle;
   std::atomic<bool> idle_ = false;  // in kIdle, and was not given up; read from other threads
   bool listening_ = false;          // a read for bytes between requests, or for the caller's leaving, is on its way
+  bool looking_ = false;            // leaving_ runs
   bool writing_ = false;            // a write is on its way
   int reads_ = 0;                   // limited ones, begun and ended
   bool timed_out_ = false;          // the last of them

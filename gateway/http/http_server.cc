@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/catch_exceptions.h"
 #include "common/listen_address.h"
 #include "common/status.h"
 #include "gateway/http/http_connection.h"
@@ -24,7 +25,7 @@ using tcp = net::ip::tcp;
 
 namespace {
 
-// Connections over the bound while others, given up for them, still close.
+// Connections over the bound: those that are told so, and those for which others, given up, still close.
 constexpr int kMostInLeaving = 64;
 
 absl::StatusOr<tcp::endpoint> ParseAddress(const std::string& listen) {
@@ -44,8 +45,8 @@ class HttpServer::Impl final : public HttpConnections {
  public:
   Impl(const HttpOptions& options, HttpHandler handler, Refusal refuse, HttpCheck check)
       : shared_(std::make_shared<HttpShared>(options, std::move(handler), std::move(refuse), std::move(check), this)),
-        acceptor_(shared_->io),
-        pause_(shared_->io) {}
+        acceptor_(net::make_strand(shared_->io)),
+        pause_(acceptor_.get_executor()) {}
 
   absl::Status Listen(const tcp::endpoint& endpoint) {
     boost::system::error_code error;
@@ -59,7 +60,7 @@ class HttpServer::Impl final : public HttpConnections {
     }
     port_ = acceptor_.local_endpoint().port();
     Accept();
-    for (int i = 0; i < shared_->options.threads; ++i) threads_.emplace_back([this] { shared_->io.run(); });
+    for (int i = 0; i < shared_->options.threads; ++i) threads_.emplace_back([this] { Run(); });
     return absl::OkStatus();
   }
 
@@ -83,6 +84,7 @@ class HttpServer::Impl final : public HttpConnections {
     }
     shared_->io.stop();
     for (std::thread& thread : threads_) thread.join();
+    shared_->workers.join();  // last: only the threads above give it work
     std::lock_guard lock(mutex_);
     open_.clear();
   }
@@ -101,6 +103,16 @@ class HttpServer::Impl final : public HttpConnections {
   }
 
  private:
+  // A failure, which is memory at its end, costs the connection that met it.
+  void Run() {
+    while (!shared_->io.stopped()) {
+      (void)CatchExceptions("http", [this] {
+        shared_->io.run();
+        return absl::OkStatus();
+      });
+    }
+  }
+
   void Accept() {
     acceptor_.async_accept(net::make_strand(shared_->io), [this](boost::system::error_code error, tcp::socket socket) {
       if (!acceptor_.is_open()) return;
@@ -115,19 +127,19 @@ class HttpServer::Impl final : public HttpConnections {
 
   void Add(tcp::socket socket) {
     const auto connection = std::make_shared<HttpConnection>(std::move(socket), shared_);
+    bool room = false;
     {
       std::lock_guard lock(mutex_);
-      if (draining_ || !MakeRoom()) return;
+      const int excess = static_cast<int>(open_.size()) - shared_->options.max_connections;
+      if (draining_ || excess >= kMostInLeaving) return;
+      room = excess < 0 || MakeRoom();
       open_.emplace_back(connection);
     }
-    connection->Start();
+    room ? connection->Start() : connection->Turn(503, "all connections of this server are taken");
   }
 
-  // With the lock held. Where all connections are taken, the oldest that asks nothing goes.
+  // With the lock held. The oldest connection that asks nothing goes; false if there is none.
   bool MakeRoom() {
-    const int excess = static_cast<int>(open_.size()) - shared_->options.max_connections;
-    if (excess < 0) return true;
-    if (excess >= kMostInLeaving) return false;
     return std::any_of(open_.begin(), open_.end(), [](const auto& connection) { return connection->GiveUpIfIdle(); });
   }
 

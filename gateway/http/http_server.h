@@ -15,15 +15,18 @@
 namespace diptych::gateway {
 
 struct HttpOptions {
-  std::string listen = "127.0.0.1:8080";           // IP address:port; port 0 picks a free one
-  int threads = 2;                                 // 1 and up
-  int max_connections = 1024;                      // over it the oldest idle one is closed, or the new one
-  uint32_t max_header_bytes = 16 << 10;            // of all header lines together
-  int64_t max_body_bytes = 1 << 20;                // of one request
-  int64_t max_bodies_bytes = 256 << 20;            // of all requests that are read or answered at a time; over it 429
-  absl::Duration idle_timeout = absl::Minutes(1);  // of a connection between two requests
+  std::string listen = "127.0.0.1:8080";              // IP address:port; port 0 picks a free one
+  std::vector<std::string> hosts = {};                // names by which callers may know it (common/http_host.h)
+  int threads = 2;                                    // 1 and up; as many again read bodies
+  int max_connections = 1024;                         // over it the oldest idle one is closed, or the new one gets 503
+  uint32_t max_header_bytes = 16 << 10;               // of all header lines together
+  int64_t max_body_bytes = 1 << 20;                   // of one request
+  int64_t max_bodies_bytes = 256 << 20;               // of all requests that are read or answered at a time, half
+                                                      // of it for one address and one caller; over it 429
+  absl::Duration idle_timeout = absl::Minutes(1);     // of a connection between two requests
   absl::Duration header_timeout = absl::Seconds(10);  // from a request's first byte to the end of its header
   absl::Duration body_timeout = absl::Minutes(1);     // for the whole body
+  absl::Duration byte_timeout = absl::Seconds(5);     // for a body's first bytes, and for each that follow
   absl::Duration write_timeout = absl::Seconds(30);   // for each piece that is written
   absl::Duration ping_interval = absl::Seconds(15);   // of silence in an event stream
 };
@@ -70,15 +73,22 @@ class HttpExchange {
   virtual void OnGone(std::function<void()> gone) = 0;
 };
 
-// Called on the server's threads; must not wait.
+// Called on threads of the server that read and write nothing, so it may take its time over a body; without a body on
+// those that do. What it throws becomes a 500. Must not wait.
 using HttpHandler = std::function<void(HttpRequest request, std::shared_ptr<HttpExchange> exchange)>;
 
-// Says no to a request before its body is read: the reply, after which the connection is closed; nullopt lets it pass.
-// The request has no body then. Only requests with a body come here, and come to the handler afterwards. Must not wait.
-using HttpCheck = std::function<std::optional<HttpReply>(const HttpRequest& head)>;
+// What is said of a request before its body is read.
+struct HttpVerdict {
+  std::optional<HttpReply> refusal = std::nullopt;  // the reply, after which the connection is closed
+  std::string caller = "";                          // whom the body's memory is counted for; empty: nobody is known
+  int64_t max_body_bytes = INT64_MAX;               // where that is less than HttpOptions says
+};
 
-// Malformed, oversized or slow requests get their status here (400, 408, 413, 429, 431) and reach no handler: their
-// body is what `refuse` makes of status and message. Thread-safe.
+// Only requests with a body come here, without it, and come to the handler afterwards. Must not wait.
+using HttpCheck = std::function<HttpVerdict(const HttpRequest& head)>;
+
+// Malformed, oversized or slow requests get their status here (400, 403, 408, 413, 429, 431, 503) and reach no handler:
+// their body is what `refuse` makes of status and message. Thread-safe.
 class HttpServer {
  public:
   using Refusal = std::function<HttpReply(int status, const std::string& message)>;

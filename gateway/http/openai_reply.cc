@@ -244,7 +244,7 @@ HttpReply ErrorReply(const absl::Status& status) {
 
 HttpReply PlainErrorReply(int status, std::string_view message) {
   HttpReply reply{.status = status, .body = Dump(ErrorObject(message, status, "", ""))};
-  if (status == 429) reply.headers.emplace_back("retry-after", "1");
+  if (status == 429 || status == 503) reply.headers.emplace_back("retry-after", "1");
   return reply;
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/call_watch.h"
+#include "common/catch_exceptions.h"
 #include "common/status.h"
 #include "gateway/deadline_timer.h"
 
@@ -127,7 +128,14 @@ void ImageFetcher::Forget(Id id) {
 
 void ImageFetcher::Work() {
   while (const auto job = queue_.Pop()) {
-    if ((*job)->wanted()) (*job)->End(FetchAll(**job));
+    if ((*job)->wanted()) {
+      absl::StatusOr<std::vector<std::string>> bodies;
+      const absl::Status fetched = CatchExceptions(NameOf(kFetchStage), [&] {
+        bodies = FetchAll(**job);
+        return bodies.status();
+      });
+      CatchInThread(NameOf(kFetchStage), [&] { (*job)->End(fetched.ok() ? std::move(bodies) : fetched); });
+    }
     Forget((*job)->id());
   }
 }

@@ -5,11 +5,24 @@
 #include "common/build_info.h"
 #include "common/status.h"
 #include "common/unary_reply.h"
+#include "common/wire.h"
 #include "gateway/kserve/infer_call.h"
 #include "gateway/kserve/infer_outputs.h"
 
 namespace diptych::gateway {
 namespace {
+
+// Answers at once: reads a request of this type and lets `fill` make the response.
+template <typename Request, typename Response, typename Fill>
+grpc::ServerUnaryReactor* AnswerNow(grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
+                                    grpc::ByteBuffer* response, Fill fill) {
+  Request request;
+  Response filled;
+  absl::Status status = ParseTextRequest(bytes, request);
+  if (status.ok()) status = fill(request, filled);
+  if (status.ok()) *response = SerializeMessage(filled);
+  return ReplyNow(*context, status);
+}
 
 template <typename Request>
 bool IsServed(const Request& request, const v1::ModelDescription& model) {
@@ -19,50 +32,60 @@ bool IsServed(const Request& request, const v1::ModelDescription& model) {
 }  // namespace
 
 grpc::ServerUnaryReactor* InferService::ServerLive(grpc::CallbackServerContext* context,
-                                                   const inference::ServerLiveRequest*,
-                                                   inference::ServerLiveResponse* response) {
-  response->set_live(true);
-  return ReplyNow(*context, absl::OkStatus());
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return AnswerNow<inference::ServerLiveRequest, inference::ServerLiveResponse>(context, *request, response,
+                                                                                [](const auto&, auto& filled) {
+                                                                                  filled.set_live(true);
+                                                                                  return absl::OkStatus();
+                                                                                });
 }
 
 grpc::ServerUnaryReactor* InferService::ServerReady(grpc::CallbackServerContext* context,
-                                                    const inference::ServerReadyRequest*,
-                                                    inference::ServerReadyResponse* response) {
-  response->set_ready(environment_.ready());
-  return ReplyNow(*context, absl::OkStatus());
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return AnswerNow<inference::ServerReadyRequest, inference::ServerReadyResponse>(
+      context, *request, response, [this](const auto&, auto& filled) {
+        filled.set_ready(environment_.ready());
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* InferService::ModelReady(grpc::CallbackServerContext* context,
-                                                   const inference::ModelReadyRequest* request,
-                                                   inference::ModelReadyResponse* response) {
-  const auto model = environment_.model();
-  response->set_ready(environment_.ready() && model && IsServed(*request, *model));
-  return ReplyNow(*context, absl::OkStatus());
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return AnswerNow<inference::ModelReadyRequest, inference::ModelReadyResponse>(
+      context, *request, response, [this](const auto& asked, auto& filled) {
+        const auto model = environment_.model();
+        filled.set_ready(environment_.ready() && model && IsServed(asked, *model));
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* InferService::ServerMetadata(grpc::CallbackServerContext* context,
-                                                       const inference::ServerMetadataRequest*,
-                                                       inference::ServerMetadataResponse* response) {
-  response->set_name("diptych");
-  response->set_version(std::string(Version()));
-  return ReplyNow(*context, absl::OkStatus());
+                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return AnswerNow<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
+      context, *request, response, [](const auto&, auto& filled) {
+        filled.set_name("diptych");
+        filled.set_version(std::string(Version()));
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* InferService::ModelMetadata(grpc::CallbackServerContext* context,
-                                                      const inference::ModelMetadataRequest* request,
-                                                      inference::ModelMetadataResponse* response) {
+                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   if (const absl::Status status = environment_.identify(*context); !status.ok()) return ReplyNow(*context, status);
-  const auto model = environment_.model();
-  if (!model) {
-    return ReplyNow(*context, MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
-                                        "no language replica answers; the model is not known yet"));
-  }
-  if (!IsServed(*request, *model)) {
-    return ReplyNow(*context, MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
-                                        "no such model is served here; GetModel tells the one that is"));
-  }
-  *response = MetadataOf(*model);
-  return ReplyNow(*context, absl::OkStatus());
+  return AnswerNow<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
+      context, *request, response, [this](const auto& asked, auto& filled) {
+        const auto model = environment_.model();
+        if (!model) {
+          return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
+                           "no language replica answers; the model is not known yet");
+        }
+        if (!IsServed(asked, *model)) {
+          return MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
+                           "no such model is served here; GetModel tells the one that is");
+        }
+        filled = MetadataOf(*model);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* InferService::ModelInfer(grpc::CallbackServerContext* context,

@@ -23,13 +23,14 @@ struct InferEnvironment {
   std::function<bool()> ready;
 };
 
+// All parse their requests on their own, so that these are bounded before.
 using RawInferService = inference::GRPCInferenceService::WithRawCallbackMethod_ModelInfer<
     inference::GRPCInferenceService::WithRawCallbackMethod_ModelStreamInfer<
-        inference::GRPCInferenceService::WithCallbackMethod_ServerLive<
-            inference::GRPCInferenceService::WithCallbackMethod_ServerReady<
-                inference::GRPCInferenceService::WithCallbackMethod_ModelReady<
-                    inference::GRPCInferenceService::WithCallbackMethod_ServerMetadata<
-                        inference::GRPCInferenceService::WithCallbackMethod_ModelMetadata<
+        inference::GRPCInferenceService::WithRawCallbackMethod_ServerLive<
+            inference::GRPCInferenceService::WithRawCallbackMethod_ServerReady<
+                inference::GRPCInferenceService::WithRawCallbackMethod_ModelReady<
+                    inference::GRPCInferenceService::WithRawCallbackMethod_ServerMetadata<
+                        inference::GRPCInferenceService::WithRawCallbackMethod_ModelMetadata<
                             inference::GRPCInferenceService::Service>>>>>>>;
 
 // Translates; every request goes through the gateway's own RPCs on an in-process channel, so limits, admission,
@@ -41,21 +42,16 @@ class InferService final : public RawInferService {
   // Before the first call; `channel` leads to the gateway's own service.
   void Connect(const std::shared_ptr<grpc::Channel>& channel) { gateway_ = v1::GatewayService::NewStub(channel); }
 
-  grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context,
-                                       const inference::ServerLiveRequest* request,
-                                       inference::ServerLiveResponse* response) override;
-  grpc::ServerUnaryReactor* ServerReady(grpc::CallbackServerContext* context,
-                                        const inference::ServerReadyRequest* request,
-                                        inference::ServerReadyResponse* response) override;
-  grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* context,
-                                       const inference::ModelReadyRequest* request,
-                                       inference::ModelReadyResponse* response) override;
-  grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* context,
-                                           const inference::ServerMetadataRequest* request,
-                                           inference::ServerMetadataResponse* response) override;
-  grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* context,
-                                          const inference::ModelMetadataRequest* request,
-                                          inference::ModelMetadataResponse* response) override;
+  grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ServerReady(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(

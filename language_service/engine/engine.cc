@@ -1,5 +1,6 @@
 #include "language_service/engine/engine.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -63,6 +64,7 @@ LanguageEngine::LanguageEngine(const ServedLanguageModel& model, blip2::KvPool p
     : model_(model),
       options_(options),
       inbox_(options.queue_limit, options.projection_limit),
+      health_(options.longest_pass),
       published_(StatsOfUnused(pool)),
       pool_(std::move(pool)),
       scheduler_(ToSchedulerOptions(model, pool_, options)),
@@ -101,12 +103,7 @@ void LanguageEngine::Run() {
   PublishStats();
   std::optional<SteadyDuration> patience;  // for more work; nullopt: there is none yet
   while (true) {
-    EngineInbox::Content content = inbox_.Take(patience);
-    closing_ = content.closed;
-    for (GenerateWork& work : content.work) Admit(std::move(work));
-    const bool projected = content.projection.has_value();
-    if (projected) RunProjection(*std::move(content.projection));
-    Sweep(SteadyClock::now());
+    const bool projected = Take(patience);
     const bool explained = ExplainOne();
     const bool ran = RunPlan(scheduler_.Plan(SteadyClock::now()));
     if (closing_ && sequences_.empty() && !projected) return;
@@ -118,6 +115,16 @@ void LanguageEngine::Run() {
       patience = kPausedPoll;
     }
   }
+}
+
+bool LanguageEngine::Take(std::optional<SteadyDuration> patience) {
+  EngineInbox::Content content = inbox_.Take(patience);
+  closing_ = content.closed;
+  for (GenerateWork& work : content.work) Admit(std::move(work));
+  const bool projected = content.projection.has_value();
+  if (projected) RunProjection(*std::move(content.projection));
+  Sweep(SteadyClock::now());
+  return projected;
 }
 
 void LanguageEngine::Admit(GenerateWork work) {
@@ -132,8 +139,10 @@ void LanguageEngine::Admit(GenerateWork work) {
 }
 
 void LanguageEngine::RunProjection(Projection projection) {
+  health_.Begin();
   auto image =
       ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key), projection.with_attention);
+  if (health_.End(image.ok())) health_.Tried(TryItself());
   ++stats_.projections;
   PublishStats();
   projection.done(std::move(image));
@@ -183,14 +192,32 @@ bool LanguageEngine::RunPlan(const StepPlan& plan) {
   ++stats_.passes;
   const auto& bounds = EngineStats::kBatchSizeBounds;
   ++stats_.passes_by_batch_size[std::lower_bound(bounds.begin(), bounds.end(), stats_.last_batch) - bounds.begin()];
+  health_.Begin();
   const std::vector<PassResult> results = RunPass(plan, sequences_, model_, pool_);
   const SteadyTime end = SteadyClock::now();
   bool sound = true;
   for (const PassResult& result : results) sound = sound && result.logits.ok();
+  if (health_.End(sound)) health_.Tried(TryItself());
   if (sound) scheduler_.ObservePass(tokens, end - begin);
   for (const PassResult& result : results) Advance(result, end);
   PublishStats();
   return true;
+}
+
+bool LanguageEngine::TryItself() {
+  return CatchExceptions("decode",
+                         [&] {
+                           blip2::KvPool own = model_.make_kv_pool(/*blocks=*/1, pool_.block_tokens);
+                           const int64_t token = 0;
+                           const int32_t block = 0;
+                           const blip2::DecoderRow row{.embeddings = model_.embed(std::span(&token, 1))[0],
+                                                       .past = 0,
+                                                       .blocks = std::span(&block, 1),
+                                                       .wants_logits = true};
+                           model_.forward(std::span(&row, 1), own).to(at::kCPU);
+                           return absl::OkStatus();
+                         })
+      .ok();
 }
 
 void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
@@ -226,9 +253,15 @@ void LanguageEngine::Finish(uint64_t id) {
 bool LanguageEngine::ExplainOne() {
   if (unexplained_.empty()) return false;
   const auto [id, cached_tokens] = *unexplained_.begin();
-  Sequence& sequence = sequences_.at(id);
-  sequence.BeginPass(SteadyClock::now());
-  auto relevance = ComputeRelevance(model_, sequence);
+  sequences_.at(id).BeginPass(SteadyClock::now());
+  auto relevance = ComputeRelevance(model_, sequences_.at(id), [this, id = id] {
+    Take(SteadyDuration::zero());
+    RunPlan(scheduler_.Plan(SteadyClock::now()));
+    return sequences_.contains(id);
+  });
+  const auto place = sequences_.find(id);
+  if (place == sequences_.end()) return true;  // its caller left, or its deadline passed
+  Sequence& sequence = place->second;
   sequence.EndRelevance(SteadyClock::now());
   if (relevance.ok()) {
     GenerateResult result = sequence.TakeResult(cached_tokens);

@@ -6,11 +6,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "absl/status/statusor.h"
 #include "blip2/kv_pool.h"
+#include "common/engine_health.h"
 #include "language_service/engine/decoder_pass.h"
 #include "language_service/engine/engine_inbox.h"
 #include "language_service/engine/engine_options.h"
@@ -25,7 +27,7 @@
 namespace diptych::language {
 
 // Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
-// its prompt. Between two steps at most one image goes through the Q-Former, and at most one whole answer through the
+// its prompt. Between two steps at most one image goes through the Q-Former, and one answer through one layer of the
 // decoder for its relevance. Thread-safe.
 class LanguageEngine {
  public:
@@ -47,10 +49,13 @@ class LanguageEngine {
   void Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done);
 
   EngineStats stats() const;
+  // As EngineHealth::Check.
+  absl::Status health() const { return health_.Check(); }
 
  private:
   void Run();
-  void Step();
+  // Admits and projects what came, waiting for it for so long, and sweeps. True if there was an image.
+  bool Take(std::optional<SteadyDuration> patience);
   void Admit(GenerateWork work);
   void RunProjection(Projection projection);
   // Ends what nobody wants any more, and pauses, wakes or gives up those whose readers are behind.
@@ -59,10 +64,13 @@ class LanguageEngine {
   absl::Status Watch(uint64_t id, const Sequence& sequence, SteadyTime now);
   // One pass over what is planned. False if that is nothing.
   bool RunPlan(const StepPlan& plan);
+  // Decodes a token in a cache of its own; false if that fails.
+  bool TryItself();
   void Advance(const PassResult& result, SteadyTime now);
   // The answer is whole: retires it, or lets it wait for its relevance.
   void Finish(uint64_t id);
-  // Where one answer that waits for it looked: a pass of the decoder. False if none waits.
+  // Where one answer that waits for it looked: a pass of the decoder, with a step of the others after each of its
+  // layers. False if none waits.
   bool ExplainOne();
   void Retire(uint64_t id, absl::StatusOr<GenerateResult> result);
   void PublishStats();
@@ -70,6 +78,7 @@ class LanguageEngine {
   const ServedLanguageModel& model_;
   const EngineOptions options_;
   EngineInbox inbox_;
+  EngineHealth health_;
 
   mutable std::mutex stats_mutex_;
   EngineStats published_;

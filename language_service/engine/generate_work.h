@@ -21,6 +21,7 @@ struct GenerateWork {
   blip2::GenerationOptions options;
   std::vector<std::shared_ptr<const QueryTokens>> images;  // in the order of the prompt
   bool relevance = false;                                  // is wanted: the images then have their query_attention
+  std::string cache_salt = {};                             // KV blocks are shared with requests of the same one only
   StageClock clock;
   std::shared_ptr<const CallWatch> watch;
   std::shared_ptr<TokenStream> stream;

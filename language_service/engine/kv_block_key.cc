@@ -5,8 +5,12 @@
 
 namespace diptych::language {
 
-KvBlockChain::KvBlockChain(int64_t block_tokens, int64_t query_tokens, std::vector<std::string> image_keys)
-    : block_tokens_(block_tokens), query_tokens_(query_tokens), image_keys_(std::move(image_keys)) {}
+KvBlockChain::KvBlockChain(int64_t block_tokens, int64_t query_tokens, std::vector<std::string> image_keys,
+                           std::string cache_salt)
+    : block_tokens_(block_tokens),
+      query_tokens_(query_tokens),
+      image_keys_(std::move(image_keys)),
+      cache_salt_(std::move(cache_salt)) {}
 
 void KvBlockChain::Append(std::span<const int64_t> ids) {
   for (const int64_t id : ids) {
@@ -22,6 +26,7 @@ KvBlockKey KvBlockChain::NextKey() const {
     return std::string_view(reinterpret_cast<const char*>(data), count * sizeof(*data));
   };
   Sha256 hash;
+  if (keys_.empty() && !cache_salt_.empty()) hash.UpdateField(cache_salt_);
   if (!keys_.empty()) hash.Update(bytes(keys_.back().data(), keys_.back().size()));
   hash.UpdateField(bytes(open_.data(), open_.size()));
   const int64_t begin = static_cast<int64_t>(keys_.size()) * block_tokens_;

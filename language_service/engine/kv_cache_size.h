@@ -13,11 +13,11 @@ namespace diptych::language {
 // are whole blocks, which others can share. 16 if all such divisors are smaller than 4.
 int64_t KvBlockTokens(int64_t query_tokens);
 
-// Sixteen windows, but at most 512 MiB, and at least one window.
-int64_t DefaultKvCacheBytes(const ServedLanguageModel& model);
+// Sixteen windows, but at most 512 MiB or half of `available` bytes, whichever is more, and at least one window.
+int64_t DefaultKvCacheBytes(const ServedLanguageModel& model, int64_t available);
 
-// As many blocks as fit into `bytes` (0: the default). INVALID_ARGUMENT naming the flag if that is none;
-// RESOURCE_EXHAUSTED if the device has no room for them.
+// As many blocks as fit into `bytes` (0: the default, on the CPU with the memory that is free now). INVALID_ARGUMENT
+// naming the flag if that is none; RESOURCE_EXHAUSTED if the device has no room for them.
 absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes);
 
 }  // namespace diptych::language

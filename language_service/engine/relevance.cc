@@ -40,7 +40,8 @@ AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at
   return relevance;
 }
 
-absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence) {
+absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence,
+                                                 const std::function<bool()>& go_on) {
   AnswerRelevance relevance;
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions(NameOf(Stage::kRelevance), [&] {
     std::vector<at::Tensor> maps;
@@ -51,7 +52,8 @@ absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& mode
     }
     // A token was chosen at the place before it.
     const at::Tensor attention =
-        model.attention_to_prefix(EmbedAll(model, sequence), sequence.prompt_tokens() - 1, query_tokens);
+        model.attention_to_prefix(EmbedAll(model, sequence), sequence.prompt_tokens() - 1, query_tokens, go_on);
+    if (!attention.defined()) return absl::CancelledError("nobody waits for the relevance");
     relevance = CombineRelevance(attention.to(at::kCPU), maps);
     if (IsFinite(relevance)) return absl::OkStatus();
     return absl::InternalError("the model's attention is not finite");

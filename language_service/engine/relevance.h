@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <span>
 
 #include "absl/status/statusor.h"
@@ -17,9 +18,10 @@ namespace diptych::language {
 // the image had.
 AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at::Tensor> query_attention);
 
-// One pass of the decoder over prompt and answer, then the above. Throws nothing: INTERNAL if the model fails or makes
-// numbers that are not finite. Requires: sequence.finished(), images with query_attention, no beams. Confined to the
-// engine thread.
-absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence);
+// One pass of the decoder over prompt and answer, then the above. Between its layers calls `go_on`, in which the
+// sequence may end; CANCELLED if that gives false. Throws nothing: INTERNAL if the model fails or makes numbers that
+// are not finite. Requires: sequence.finished(), images with query_attention, no beams. Confined to the engine thread.
+absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence,
+                                                 const std::function<bool()>& go_on);
 
 }  // namespace diptych::language

@@ -14,7 +14,7 @@ Scheduler::Scheduler(const SchedulerOptions& options) : options_(options), pool_
 }
 
 absl::Status Scheduler::Add(ScheduledRequest request) {
-  KvBlockChain chain(options_.block_tokens, options_.query_tokens, request.image_keys);
+  KvBlockChain chain(options_.block_tokens, options_.query_tokens, request.image_keys, request.cache_salt);
   chain.Append(request.prompt);
   const auto length = static_cast<int64_t>(request.prompt.size());
   const uint64_t id = request.id;

@@ -29,6 +29,7 @@ struct ScheduledRequest {
   uint64_t id = 0;                           // rises with each request: the order of arrival
   std::vector<int64_t> prompt = {};          // token ids, not empty
   std::vector<std::string> image_keys = {};  // of the images at its front
+  std::string cache_salt = {};               // its KV blocks are shared with requests of the same one only
   int64_t max_new_tokens = 1;
   int beams = 1;
   bool scores_prompt = false;  // the logits of all its places are wanted, so none is taken from the cache

@@ -25,6 +25,7 @@ Sequence::Sequence(GenerateWork work, const ServedLanguageModel& model)
 ScheduledRequest Sequence::ToScheduled(uint64_t id) const {
   ScheduledRequest request{.id = id,
                            .prompt = work_.prompt.ids,
+                           .cache_salt = work_.cache_salt,
                            .max_new_tokens = work_.options.max_new_tokens,
                            .beams = static_cast<int>(work_.options.num_beams),
                            .scores_prompt = work_.options.prompt_logprobs.has_value(),

@@ -1,5 +1,6 @@
 #include "language_service/images/image_pull.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -10,6 +11,7 @@ namespace diptych::language {
 namespace {
 
 constexpr std::chrono::milliseconds kFirstBackoff(50);
+constexpr std::chrono::milliseconds kLongestBackoff(400);
 
 }  // namespace
 
@@ -25,7 +27,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
   }
 
   void Begin() {
-    pull_->stub_->async()->EncodeImage(&context_, &pull_->request_->message, this);
+    pull_->tier_->stub->async()->EncodeImage(&context_, &pull_->request_->message, this);
     StartRead(&message_);
     StartCall();
   }
@@ -91,14 +93,16 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
   }
   if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
   if (status.ok()) return done_(std::move(tokens));
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) tier_->waker->Wake();
   if (RetryOf(status) == Retry::kAnotherReplica && RetryLater()) return;
   done_(watch_->cancelled() ? CallerLeft() : FromTier(status, "vision", Stage::kTokenTransfer));
 }
 
 bool ImagePull::RetryLater() {
   std::lock_guard lock(mutex_);
-  if (cancelled_ || attempts_ >= kMaxTierAttempts || !watch_->Check(Stage::kTokenTransfer).ok()) return false;
-  const auto backoff = kFirstBackoff * (1 << (attempts_ - 1));
+  const bool tried_enough = attempts_ >= kMaxTierAttempts && !tier_->wait;
+  if (cancelled_ || tried_enough || !watch_->Check(Stage::kTokenTransfer).ok()) return false;
+  const auto backoff = std::min(kFirstBackoff * (1 << std::min(attempts_ - 1, 10)), kLongestBackoff);
   backoff_.Set(std::chrono::system_clock::now() + backoff, [self = shared_from_this()](bool) mutable {
     // The alarm keeps this function as long as it lives, so the reference is taken out of it.
     const std::shared_ptr<ImagePull> pull = std::move(self);

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
 #include "common/call_watch.h"
+#include "common/channel.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/images/pull_metrics.h"
 #include "language_service/images/visual_tokens_receiver.h"
@@ -28,16 +29,23 @@ struct ImageRequest {
 // Memory for its image: the message, and the bytes as they travel.
 int64_t BytesForImage(const ImageRequest& image);
 
+// The way to the vision tier.
+struct VisionTier {
+  v1::VisionService::Stub* stub;
+  ChannelWaker* waker;
+  bool wait = false;  // until the request's deadline where no replica answers, as while the first one starts
+};
+
 // Keeps the image until its tokens have arrived, so that a replica which dies costs a retry and not the request.
 // Thread-safe; owned by shared_ptr.
 class ImagePull final : public std::enable_shared_from_this<ImagePull> {
  public:
   using Done = std::function<void(absl::StatusOr<VisualTokens>)>;
 
-  // `stub` and `metrics` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
-  ImagePull(v1::VisionService::Stub* stub, std::shared_ptr<const ImageRequest> request,
-            std::shared_ptr<const CallWatch> watch, PullMetrics* metrics, Done done)
-      : stub_(stub),
+  // `tier` and `metrics` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
+  ImagePull(const VisionTier* tier, std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
+            PullMetrics* metrics, Done done)
+      : tier_(tier),
         request_(std::move(request)),
         watch_(std::move(watch)),
         metrics_(metrics),
@@ -56,7 +64,7 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   // False if the pull is cancelled.
   bool RetryLater();
 
-  v1::VisionService::Stub* const stub_;
+  const VisionTier* const tier_;
   const std::shared_ptr<const ImageRequest> request_;
   const std::shared_ptr<const CallWatch> watch_;
   PullMetrics* const metrics_;

@@ -99,5 +99,14 @@ TEST(WireTest, GroupsAndDeepNestingAreNoMessage) {
   EXPECT_FALSE(ParseMessage(Repeated("\xfb\x07\xfc\x07", 2), parsed).ok());
 }
 
+TEST(WireTest, ATextRequestIsBounded) {
+  v1::CountTokensRequest request;
+  request.set_prompt(std::string(kMaxTextRequestBytes, ' '));
+  v1::CountTokensRequest parsed;
+  EXPECT_EQ(ParseTextRequest(SerializeMessage(request), parsed).code(), absl::StatusCode::kInvalidArgument);
+  request.set_prompt("text");
+  EXPECT_TRUE(ParseTextRequest(SerializeMessage(request), parsed).ok());
+}
+
 }  // namespace
 }  // namespace diptych

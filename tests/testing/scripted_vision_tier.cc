@@ -35,7 +35,7 @@ ScriptedAnswer TrueAnswer(const v1::EncodeImageRequest& request, int tokens, int
   header.set_tokens(tokens);
   header.set_width(width);
   header.set_image_key(ImageKey(request.image(), {.image_size = image_size, .max_side = request.options().max_side()},
-                                request.model_fingerprint()));
+                                request.model_fingerprint(), request.cache_salt()));
   header.set_pixel_height(image_size);
   header.set_pixel_width(image_size);
   header.set_chunk_count(chunks);

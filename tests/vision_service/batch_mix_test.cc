@@ -90,9 +90,9 @@ TEST_F(BatchMixTest, FiveHundredRandomMixesGiveEachImageItsOwnTokens) {
     std::lock_guard lock(hold);
     return model_.Forward(pixels, merging);
   };
-  VisionEngine engine(served, {.max_batch = 6, .image_size = 56}, [&](std::shared_ptr<EncodeJob> job, auto image) {
-    outcomes_.at(job->id).image.set_value(std::move(image));
-  });
+  VisionEngine engine(
+      served, {.max_batch = 6, .image_size = 56}, std::chrono::minutes(5),
+      [&](std::shared_ptr<EncodeJob> job, auto image) { outcomes_.at(job->id).image.set_value(std::move(image)); });
   for (int mix = 0; mix < 500 && !HasFatalFailure(); ++mix) RunMix(random, engine, hold);
   RecordProperty("worst_relative_difference", std::to_string(worst_));
   VisionStats stats;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "common/hash.h"
 #include "tests/gateway/gateway_fixture.h"
@@ -240,6 +241,51 @@ TEST_F(KeysRpcTest, WhoWaitsWhenTheServerDrainsIsAnswered) {
   EXPECT_TRUE(first.get().ok());
   EXPECT_TRUE(second.get().ok());
   drained.get();
+}
+
+// Keeps the salts that it was asked with.
+class SaltedTier {
+ public:
+  FakeLanguageTier::Script Script() {
+    return [this](int, auto*, const v1::GenerateRequest& request, FakeLanguageTier::Writer* writer) {
+      std::lock_guard lock(mutex_);
+      salts_.push_back(request.cache_salt());
+      writer->Write(StartedMessage());
+      writer->Write(FinishedMessage("text"));
+      return grpc::Status::OK;
+    };
+  }
+  std::vector<std::string> salts() {
+    std::lock_guard lock(mutex_);
+    return salts_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> salts_;
+};
+
+TEST_F(KeysRpcTest, EachKeyHasItsOwnCaches) {
+  SaltedTier tier;
+  FakeLanguageTier language(tier.Script());
+  StartGateway(language.target(), WithKeys());
+  for (const char* key : {"alice", "bob", "alice"}) EXPECT_TRUE(AskAs(key).ok());
+  const auto salts = tier.salts();
+  ASSERT_EQ(salts.size(), 3u);
+  EXPECT_EQ(salts[0], salts[2]);
+  EXPECT_NE(salts[0], salts[1]);
+  EXPECT_FALSE(salts[0].empty());
+  EXPECT_EQ(salts[0].find("alice"), std::string::npos);
+}
+
+TEST_F(KeysRpcTest, KeysShareCachesWhereTheOperatorSaysSo) {
+  SaltedTier tier;
+  FakeLanguageTier language(tier.Script());
+  Options options = WithKeys();
+  options.shared_cache = true;
+  StartGateway(language.target(), options);
+  for (const char* key : {"alice", "bob"}) EXPECT_TRUE(AskAs(key).ok());
+  EXPECT_EQ(tier.salts(), (std::vector<std::string>{"", ""}));
 }
 
 }  // namespace

@@ -9,6 +9,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
+#include <new>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -62,12 +65,17 @@ class HttpServerTest : public ::testing::Test {
         options,
         [this](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
           ++handled_;
+          if (request.path == "/throws") throw std::bad_alloc();
+          if (request.path == "/held") {
+            exchange->OnGone([this] { ++gone_; });
+            return;
+          }
           exchange->Reply({.content_type = "text/plain", .body = request.path});
         },
         PlainErrorReply,
-        [](const HttpRequest& head) -> std::optional<HttpReply> {
-          if (head.path == "/closed") return PlainErrorReply(401, "no");
-          return std::nullopt;
+        [](const HttpRequest& head) -> HttpVerdict {
+          if (head.path == "/closed") return {.refusal = PlainErrorReply(401, "no")};
+          return {.caller = head.authorization};
         });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
@@ -86,6 +94,7 @@ class HttpServerTest : public ::testing::Test {
 
   std::unique_ptr<HttpServer> server_;
   std::atomic<int> handled_ = 0;
+  std::atomic<int> gone_ = 0;
 };
 
 // Sends a byte again and again until the server has had enough; what it said.
@@ -148,7 +157,7 @@ TEST_F(HttpServerTest, AConnectionInUseIsNotGivenUpForAnother) {
   busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
   busy.Read("100 Continue\r\n\r\n");
   Caller other(server_->port());
-  EXPECT_EQ(other.Read(), "") << "closed at once";
+  EXPECT_TRUE(other.Read().starts_with("HTTP/1.1 503 "));
   busy.Send("xy");
   EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
 }
@@ -166,7 +175,13 @@ TEST_F(HttpServerTest, OversizedPartsHaveTheirStatus) {
   Caller holder(server_->port());
   holder.Send("POST /a HTTP/1.1\r\ncontent-length: 9000\r\nexpect: 100-continue\r\n\r\n");
   holder.Read("100 Continue");
-  EXPECT_TRUE(Ask(Post("content-length: 9000", "")).starts_with("HTTP/1.1 429 ")) << "both do not fit";
+  holder.Send(std::string(8000, 'x'));
+  std::string answer;
+  for (int i = 0; i < 1000 && !answer.starts_with("HTTP/1.1 429 "); ++i) {  // until the server has read that
+    handled_ = 0;
+    answer = Ask(Post("content-length: 9000", std::string(9000, 'x')));
+  }
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 429 ")) << "both do not fit";
   EXPECT_EQ(handled_, 0);
 }
 
@@ -227,6 +242,85 @@ TEST_F(HttpServerTest, WhatTheHeaderForbidsIsNotRead) {
   const std::string answer = Ask("POST /closed HTTP/1.1\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n");
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 401 ")) << answer;
   EXPECT_EQ(handled_, 0);
+}
+
+TEST_F(HttpServerTest, AnnouncedBodiesTakeNoMemory) {
+  Start({.max_body_bytes = 10'000, .max_bodies_bytes = 20'000});
+  std::vector<std::unique_ptr<Caller>> announcers;
+  for (int i = 0; i < 20; ++i) {
+    announcers.push_back(std::make_unique<Caller>(server_->port()));
+    announcers.back()->Send(i % 2 == 0 ? "POST /a HTTP/1.1\r\ncontent-length: 9000\r\n\r\n"
+                                       : "POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2328\r\n");
+    announcers.back()->Send("some of it");
+  }
+  EXPECT_TRUE(Ask(Post("content-length: 9000", std::string(9000, 'x'))).starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, ABodyThatDoesNotComeIsWaitedForSecondsOnly) {
+  Start({.byte_timeout = absl::Milliseconds(100)});
+  EXPECT_TRUE(Ask(Post("content-length: 5", "")).starts_with("HTTP/1.1 408 "));
+  EXPECT_TRUE(Ask(Post("content-length: 5", "1")).starts_with("HTTP/1.1 408 ")) << "or stops coming";
+  EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", "")).starts_with("HTTP/1.1 408 "));
+}
+
+TEST_F(HttpServerTest, BodiesOfAllSizesComeWhole) {
+  Start({.max_body_bytes = 1 << 20});
+  for (const size_t size : {size_t{1}, size_t{65535}, size_t{65536}, size_t{65537}, size_t{131072}, size_t{1} << 20}) {
+    const std::string body(size, 'x');
+    EXPECT_TRUE(Ask(Post("content-length: " + std::to_string(size), body)).starts_with("HTTP/1.1 200 ")) << size;
+    std::ostringstream chunk;
+    chunk << std::hex << size << "\r\n" << body << "\r\n0\r\n\r\n";
+    EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", chunk.str())).starts_with("HTTP/1.1 200 ")) << size;
+  }
+}
+
+TEST_F(HttpServerTest, OtherHostsAreForbidden) {
+  Start({.hosts = {"diptych.example"}});
+  const auto get = [this](const std::string& host) {
+    return Ask("GET /a HTTP/1.1\r\nconnection: close\r\nhost: " + host + "\r\n\r\n");
+  };
+  EXPECT_TRUE(get("evil.example:8080").starts_with("HTTP/1.1 403 "));
+  EXPECT_TRUE(get("127.0.0.1\r\nhost: evil.example").starts_with("HTTP/1.1 400 "));
+  EXPECT_EQ(handled_, 0);
+  EXPECT_TRUE(get("127.0.0.1:8080").starts_with("HTTP/1.1 200 "));
+  EXPECT_TRUE(get("diptych.example").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, AHandlerThatThrowsCostsItsRequestOnly) {
+  Start({});
+  EXPECT_TRUE(Ask("GET /throws HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 500 "));
+  EXPECT_TRUE(
+      Ask("POST /throws HTTP/1.1\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx").starts_with("HTTP/1.1 500 "));
+  EXPECT_TRUE(Ask(Post("content-length: 1", "x")).starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, ACallerThatLeavesIsNoticedWhateverItSentBefore) {
+  Start({});
+  int left = 0;
+  for (const size_t more : {0, 1, 2, 20'000, 60'000}) {
+    {
+      Caller caller(server_->port());
+      caller.Send("POST /held HTTP/1.1\r\ncontent-length: 1\r\n\r\nx" + std::string(more, '\n'));
+    }
+    ++left;
+    for (int i = 0; i < 1000 && gone_ < left; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_EQ(gone_, left) << more;
+  }
+}
+
+TEST_F(HttpServerTest, ARequestThatCameDuringAnotherIsAnswered) {
+  Start({});
+  Caller caller(server_->port());
+  for (int i = 0; i < 50; ++i) {
+    caller.Send("POST /a HTTP/1.1\r\ncontent-length: 1\r\n\r\nxGET /b HTTP/1.1\r\n\r\n");
+    EXPECT_TRUE(caller.Read("/b").ends_with("/b")) << i;
+  }
+}
+
+TEST_F(HttpServerTest, AnEmptyLineBeforeARequestIsNothing) {
+  Start({});
+  EXPECT_TRUE(Ask("POST /a HTTP/1.1\r\ncontent-length: 1\r\n\r\nx\r\nGET /b HTTP/1.1\r\nconnection: close\r\n\r\n")
+                  .ends_with("/b"));
 }
 
 }  // namespace

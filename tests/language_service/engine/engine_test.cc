@@ -426,7 +426,7 @@ TEST_F(EngineTest, ADeadlineEndsTheWaitForRelevance) {
 
 TEST_F(EngineTest, RelevanceThatFailsOrIsNotFiniteFailsThatRequestAlone) {
   bool throws = true;
-  model_.attention_to_prefix = [&](const at::Tensor& embeddings, int64_t first, int64_t prefix) -> at::Tensor {
+  model_.attention_to_prefix = [&](const at::Tensor& embeddings, int64_t first, int64_t prefix, auto&&) -> at::Tensor {
     if (throws) throw std::runtime_error("secret of the library");
     return at::full({embeddings.size(0) - first, prefix}, kNotANumber);
   };

@@ -87,8 +87,9 @@ TEST(KvBlockPoolTest, TheFirstBlockOfAKeyStays) {
   EXPECT_EQ(pool.cached(), 0) << "nobody can find it, so it is free";
 }
 
-std::vector<KvBlockKey> Keys(std::vector<int64_t> ids, std::vector<std::string> images = {}) {
-  KvBlockChain chain(/*block_tokens=*/2, /*query_tokens=*/4, std::move(images));
+std::vector<KvBlockKey> Keys(std::vector<int64_t> ids, std::vector<std::string> images = {},
+                             const std::string& cache_salt = "") {
+  KvBlockChain chain(/*block_tokens=*/2, /*query_tokens=*/4, std::move(images), cache_salt);
   chain.Append(ids);
   return {chain.keys().begin(), chain.keys().end()};
 }
@@ -106,6 +107,15 @@ TEST(KvBlockChainTest, AKeySaysWhatTheBlockHoldsAndWhatStandsBefore) {
   EXPECT_EQ(keys[1], Keys({1, 2, 3, 4})[1]);
   EXPECT_NE(keys[1], Keys({1, 9, 3, 4})[1]);
   EXPECT_NE(keys[1], Keys({1, 2, 3, 9})[1]);
+}
+
+TEST(KvBlockChainTest, SequencesOfTwoSaltsShareNothing) {
+  const auto alice = Keys({1, 2, 3, 4}, {}, "alice"), bob = Keys({1, 2, 3, 4}, {}, "bob"), nobody = Keys({1, 2, 3, 4});
+  EXPECT_EQ(alice, Keys({1, 2, 3, 4}, {}, "alice"));
+  for (size_t block = 0; block < 2; ++block) {
+    EXPECT_NE(alice[block], bob[block]);
+    EXPECT_NE(alice[block], nobody[block]);
+  }
 }
 
 TEST(KvBlockChainTest, ImagesTellEqualPlaceholdersApart) {

@@ -32,9 +32,16 @@ TEST(KvCacheSizeTest, ButBlocksAreNeverTiny) {
 }
 
 TEST(KvCacheSizeTest, TheDefaultIsSixteenWindowsBetweenOneWindowAndHalfAGibibyte) {
-  EXPECT_EQ(DefaultKvCacheBytes(Sized(160, 16, 6144)), 16 * 160 * 6144);  // the demo model
-  EXPECT_EQ(DefaultKvCacheBytes(Sized(2048, 32, 100'000)), int64_t{512} << 20);
-  EXPECT_EQ(DefaultKvCacheBytes(Sized(2048, 32, 327'680)), int64_t{2048} * 327'680);  // blip2-opt-2.7b in bfloat16
+  EXPECT_EQ(DefaultKvCacheBytes(Sized(160, 16, 6144), 0), 16 * 160 * 6144);  // the demo model
+  EXPECT_EQ(DefaultKvCacheBytes(Sized(2048, 32, 100'000), 0), int64_t{512} << 20);
+  EXPECT_EQ(DefaultKvCacheBytes(Sized(2048, 32, 327'680), 0), int64_t{2048} * 327'680);  // blip2-opt-2.7b in bfloat16
+}
+
+TEST(KvCacheSizeTest, WhereMemoryIsFreeTheDefaultIsWhatHalfOfItAllows) {
+  const ServedLanguageModel model = Sized(2048, 32, 327'680);
+  const int64_t window = int64_t{2048} * 327'680;
+  EXPECT_EQ(DefaultKvCacheBytes(model, 10 * window), 5 * window);
+  EXPECT_EQ(DefaultKvCacheBytes(model, 100 * window), 16 * window);
 }
 
 TEST(KvCacheSizeTest, TakesAsManyBlocksAsFit) {
