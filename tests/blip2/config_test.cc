@@ -187,13 +187,18 @@ TEST_F(ConfigTest, ReadsSquareSizesInEachSpelling) {
   EXPECT_THAT(Error(), HasSubstr("preprocessor_config.json: size is not one number"));
 }
 
-TEST_F(ConfigTest, IgnoresUnknownFieldsAndKeepsTheLastOfTwo) {
-  WriteFile(folder_ / "config.json", R"({"num_query_tokens": 8, "surprise": [1, {"x": null}], "num_query_tokens": 32,
-                                         "image_token_index": 5})");
+TEST_F(ConfigTest, IgnoresUnknownFields) {
+  WriteFile(folder_ / "config.json", R"({"surprise": [1, {"x": null}], "num_query_tokens": 32, "image_token_index": 5})");
   WriteFile(folder_ / "preprocessor_config.json", kHubProcessor);
   const auto config = LoadConfig(folder_);
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->num_query_tokens, 32);
+}
+
+TEST_F(ConfigTest, RefusesAFieldGivenTwice) {
+  WriteFile(folder_ / "config.json", R"({"num_query_tokens": 8, "num_query_tokens": 32, "image_token_index": 5})");
+  WriteFile(folder_ / "preprocessor_config.json", kHubProcessor);
+  EXPECT_THAT(std::string(LoadConfig(folder_).status().message()), HasSubstr("twice"));
 }
 
 TEST_F(ConfigTest, NamesTheFileThatIsAbsent) {

@@ -34,7 +34,7 @@ std::string ReadBytes(const path& file) {
 std::vector<std::string> Shapes() {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(kGoldens)) {
-    if (std::filesystem::exists(entry.path() / "golden.json")) names.push_back(entry.path().filename());
+    if (std::filesystem::exists(entry.path() / "golden.safetensors")) names.push_back(entry.path().filename());
   }
   std::sort(names.begin(), names.end());
   return names;

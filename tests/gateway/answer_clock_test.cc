@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/testing/fake_tiers.h"
+#include "tests/testing/stage_sum.h"
 
 namespace diptych::gateway {
 namespace {
@@ -15,31 +16,20 @@ v1::StageTimings TierTimings() {
   return testing::FinishedMessage("text").finished().timings();
 }
 
-SteadyDuration Sum(const v1::StageTimings& t) {
-  SteadyDuration sum{};
-  for (const auto* stage :
-       {&t.gateway(), &t.image_decode(), &t.image_resize(), &t.vision_queue(), &t.vit(), &t.token_transfer(),
-        &t.language_queue(), &t.tokenize(), &t.qformer(), &t.prefill(), &t.decode(), &t.detokenize(), &t.decode_queue(),
-        &t.delivery(), &t.relevance(), &t.unattributed()}) {
-    sum += FromProtoDuration(*stage);
-  }
-  return sum;
-}
-
 TEST(AnswerClockTest, TheGatewayStageIsWhatTheTierDidNotSee) {
   v1::StageTimings timings = TierTimings();
   const SteadyDuration tier = FromProtoDuration(timings.total());
   AnswerClock(kArrival).Join(timings, kArrival, kArrival + tier + milliseconds(7));
   EXPECT_EQ(FromProtoDuration(timings.gateway()), milliseconds(7));
   EXPECT_EQ(FromProtoDuration(timings.total()), tier + milliseconds(7));
-  EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
+  EXPECT_EQ(testing::StageSum(timings), FromProtoDuration(timings.total()));
 }
 
 TEST(AnswerClockTest, ClocksThatDisagreeNeverMakeAStageNegative) {
   v1::StageTimings timings = TierTimings();
   AnswerClock(kArrival).Join(timings, kArrival, kArrival + milliseconds(1));  // less than the tier says it took
   EXPECT_EQ(FromProtoDuration(timings.gateway()), SteadyDuration::zero());
-  EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
+  EXPECT_EQ(testing::StageSum(timings), FromProtoDuration(timings.total()));
 }
 
 TEST(AnswerClockTest, TheFirstDeltaWithATokenMakesTheTimeToFirstToken) {

@@ -8,6 +8,7 @@
 #include "common/status.h"
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/gate.h"
+#include "tests/testing/stage_sum.h"
 
 namespace diptych::language {
 namespace {
@@ -18,12 +19,6 @@ using testing::RequestWithImage;
 SteadyDuration VisionTime(const v1::StageTimings& t) {
   return FromProtoDuration(t.image_decode()) + FromProtoDuration(t.image_resize()) +
          FromProtoDuration(t.vision_queue()) + FromProtoDuration(t.vit()) + FromProtoDuration(t.token_transfer());
-}
-
-SteadyDuration Sum(const v1::StageTimings& t) {
-  return VisionTime(t) + FromProtoDuration(t.gateway()) + FromProtoDuration(t.language_queue()) +
-         FromProtoDuration(t.tokenize()) + FromProtoDuration(t.qformer()) + FromProtoDuration(t.prefill()) +
-         FromProtoDuration(t.decode()) + FromProtoDuration(t.detokenize()) + FromProtoDuration(t.unattributed());
 }
 
 class SharedImageTest : public testing::LanguageFixture {
@@ -70,7 +65,7 @@ TEST_F(SharedImageTest, TenQuestionsOneAfterAnotherMakeOneCallAndOneProjection) 
     const GenerateOutcome outcome = Ask(RequestWithImage(testing::GoodPng(), "question " + std::to_string(i)));
     ASSERT_TRUE(outcome.status.ok()) << outcome.status;
     const v1::StageTimings& timings = outcome.answer().timings();
-    EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
+    EXPECT_EQ(testing::StageSum(timings), FromProtoDuration(timings.total()));
     EXPECT_EQ(timings.cache_hits().projected_tokens(), i == 0 ? 0 : 1);
     EXPECT_EQ(timings.cache_hits().vision_tokens(), 0);
     if (i == 0) {
@@ -96,7 +91,7 @@ TEST_F(SharedImageTest, TenQuestionsAtOnceMakeOneCallAndOneProjection) {
     const GenerateOutcome outcome = one.get();
     ASSERT_TRUE(outcome.status.ok()) << outcome.status;
     const v1::StageTimings& timings = outcome.answer().timings();
-    EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
+    EXPECT_EQ(testing::StageSum(timings), FromProtoDuration(timings.total()));
     EXPECT_GT(VisionTime(timings), SteadyDuration::zero()) << "it waited for the vision tier like the first";
     EXPECT_EQ(timings.cache_hits().projected_tokens(), 0);
   }
@@ -185,7 +180,7 @@ TEST_F(SharedImageTest, OneImageOfTwoMayBeThere) {
   const v1::StageTimings& timings = outcome.answer().timings();
   EXPECT_EQ(timings.cache_hits().projected_tokens(), 1);
   EXPECT_GT(VisionTime(timings), SteadyDuration::zero());
-  EXPECT_EQ(Sum(timings), FromProtoDuration(timings.total()));
+  EXPECT_EQ(testing::StageSum(timings), FromProtoDuration(timings.total()));
   EXPECT_EQ(vision_->calls(), 2);
 }
 
