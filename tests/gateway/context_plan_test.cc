@@ -75,11 +75,18 @@ TEST(ContextPlanTest, TheBudgetAddsUpToTheWindow) {
   EXPECT_EQ(plan.windows(0).images_that_fit_dense(), (2048 - 9 - 12 - 20) / 256);
 }
 
+// A conversation about an image: so many questions with their answers, and the last question.
+v1::PlanContextRequest AfterPairs(int pairs) {
+  v1::PlanContextRequest request = WithImage(224, 224, 0);
+  for (int i = 0; i < 2 * pairs + 1; ++i) request.add_turns();
+  return request;
+}
+
 TEST(ContextPlanTest, LeavesOutTheOldestPairsOfAShortWindow) {
   v1::CountTokensResponse text;
   text.set_text_tokens(10);
   for (const int pair : {30, 20, 10}) text.add_history_pair_tokens(pair);
-  v1::PlanContextRequest request = WithImage(224, 224, 0);
+  v1::PlanContextRequest request = AfterPairs(3);
   request.set_max_new_tokens(8);
   request.add_windows(32 + 10 + 10 + 20 + 8);  // all but the first pair fit, exactly
   request.add_windows(32 + 10 + 10 + 20 + 7);
@@ -95,7 +102,7 @@ TEST(ContextPlanTest, CountsTheSpaceBetweenPairs) {
   text.set_text_tokens(10);
   for (const int pair : {30, 20}) text.add_history_pair_tokens(pair);
   text.set_joint_tokens(1);
-  v1::PlanContextRequest request = WithImage(224, 224, 0);
+  v1::PlanContextRequest request = AfterPairs(2);
   request.set_max_new_tokens(8);
   request.add_windows(32 + 10 + 1 + 20 + 1 + 30 + 8);
   request.add_windows(32 + 10 + 1 + 20 + 1 + 30 + 7);
