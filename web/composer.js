@@ -31,13 +31,8 @@ function chosenOptions() {
 function advice(budget) {
   const { left, state } = leftOf(budget, { before: true });
   if (state === 'fine') return '';
-  if (state === 'tight') return `Nearly full: ${plural(left, 'token')} left.`;
-  const possible = budget.reserved_output + left;
-  const words =
-    possible > 0
-      ? `Shorten the question, or lower \u201cMax tokens\u201d to ${count(possible)}.`
-      : 'Shorten the question.';
-  return `Does not fit: ${plural(-left, 'token')} too many. ${words}`;
+  if (state === 'tight') return `Nearly full: room for an answer of ${plural(budget.reserved_output, 'token')}.`;
+  return `Does not fit: ${plural(-left, 'token')} too many. Shorten the question.`;
 }
 
 // images: Images. earlier(): the records before the question. onAsk(question), onStop().
@@ -62,6 +57,7 @@ export function createComposer({ images, earlier, onAsk, onStop }) {
     const shown = [...new Set(turns.flatMap((turn) => turn.images))].filter(({ width }) => width > 0);
     const side = (pixels) => Math.min(pixels, MOST_PLANNED_SIDE);
     const body = {
+      cut_max_new_tokens: true, // as chats are
       turns: planned.map(({ role, text }) => ({ role: role === 'user' ? 'ROLE_USER' : 'ROLE_ASSISTANT', text })),
     };
     if (shown.length > 0)

@@ -11,6 +11,7 @@
 #include "cli/connection/errors.h"
 #include "cli/terminal/terminal.h"
 #include "common/channel.h"
+#include "common/error_details.h"
 #include "common/files.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
@@ -125,8 +126,9 @@ Client::Call::Call(const Client& client, absl::Time deadline) {
 absl::Status Client::ToStatus(const grpc::Status& status) const {
   const absl::Status converted = FromGrpcStatus(status);
   if (!converted.ok()) DIPTYCH_RETURN_IF_ERROR(CheckInterrupt());
-  const bool has_reason = !ReasonOf(converted).empty();
-  if (converted.code() == absl::StatusCode::kUnimplemented && !has_reason) return NoGateway(server_);
+  const std::string why = ReasonOf(converted);
+  const bool unknown_method = why.empty() || why == reason::kUnimplemented;
+  if (converted.code() == absl::StatusCode::kUnimplemented && unknown_method) return NoGateway(server_);
   return IsUnreachable(converted) ? WhyUnreachable(server_, tls_) : converted;
 }
 

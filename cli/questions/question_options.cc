@@ -1,10 +1,31 @@
 #include "cli/questions/question_options.h"
 
 #include <CLI/CLI.hpp>
+#include <optional>
+#include <utility>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "cli/command_line/option_table.h"
 
 namespace diptych::cli {
+namespace {
+
+// "ID:BIAS".
+std::optional<std::pair<int, double>> ReadLogitBias(const std::string& text) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  std::pair<int, double> bias;
+  if (!absl::SimpleAtoi(parts.first, &bias.first) || !absl::SimpleAtod(parts.second, &bias.second)) return std::nullopt;
+  return bias;
+}
+
+std::string CheckLogitBias(const std::string& text) {
+  return ReadLogitBias(text) ? "" : absl::StrCat("takes ID:BIAS, a token's id and a number: 464:-100, not ", text);
+}
+
+}  // namespace
+
 CLI::Option* AddImages(CLI::App& command, std::vector<std::string>& images, const std::string& description) {
   return AddList(command, "-i,--image", images, description)->type_name(kFileType);
 }
@@ -32,8 +53,9 @@ void QuestionOptions::AddTo(CLI::App& command) {
       ->group(kGeneration);
   command.add_option("--frequency_penalty", frequency_penalty_, "Over 0 avoids tokens the more, the oftener they came")
       ->group(kGeneration);
-  command
-      .add_option("--logit_bias", logit_bias_, "Token id and what its score is raised by; may be given several times")
+  AddList(command, "--logit_bias", logit_bias_,
+          "ID:BIAS, a token's id and what its score is raised by; may be given several times")
+      ->check(CLI::Validator(CheckLogitBias, "ID:BIAS"))
       ->group(kGeneration);
   command.add_option("--min_p", min_p_, "Sample among tokens of at least this share of the best one's probability")
       ->group(kGeneration);
@@ -68,7 +90,10 @@ void QuestionOptions::Apply(v1::Question& question) const {
   if (repetition_penalty_) generation.set_repetition_penalty(*repetition_penalty_);
   if (presence_penalty_) generation.set_presence_penalty(*presence_penalty_);
   if (frequency_penalty_) generation.set_frequency_penalty(*frequency_penalty_);
-  for (const auto& [id, bias] : logit_bias_) (*generation.mutable_logit_bias())[id] = bias;
+  for (const std::string& text : logit_bias_) {
+    const auto [id, bias] = *ReadLogitBias(text);
+    (*generation.mutable_logit_bias())[id] = bias;
+  }
   if (min_p_) generation.set_min_p(*min_p_);
   if (best_of_) generation.set_best_of(*best_of_);
   generation.set_ignore_eos(ignore_eos_);

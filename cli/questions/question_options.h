@@ -34,7 +34,7 @@ class QuestionOptions {
   std::optional<int> best_of_, prompt_logprobs_;
   std::optional<double> temperature_, top_p_, repetition_penalty_, length_penalty_, token_merging_;
   std::optional<double> presence_penalty_, frequency_penalty_, min_p_;
-  std::vector<std::pair<int, double>> logit_bias_;
+  std::vector<std::string> logit_bias_;  // ID:BIAS
   std::vector<int> stop_token_ids_;
   bool ignore_eos_ = false, cut_max_new_tokens_ = false;
   std::optional<uint64_t> seed_;

@@ -5,13 +5,15 @@ Usage: unread_answers_test.py FOLDER_OF_BINARIES; run by ctest as `unread_answer
 import http.client
 import json
 import pathlib
+import struct
 import sys
 import time
 import unittest
+import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
-from http_stack import SAMPLE, Stack
+from http_stack import Stack
 
 PLACES = 4
 TIMEOUT = 4  # seconds that a request may take
@@ -19,6 +21,15 @@ SLACK = 15   # for a caller to take the last message, and for a busy machine
 
 QUESTION = field(3, "What color is the circle?")
 LONG = field(3, "What color is the circle?") + field(4, field(1, 100) + field(2, 100))
+
+
+def black_image():
+    """A PNG that fits into HTTP/2's first window."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", 32, 32, 8, 2, 0, 0, 0)
+    rows = (b"\0" + bytes(3 * 32)) * 32
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 class UnreadAnswersTest(unittest.TestCase):
@@ -34,7 +45,9 @@ class UnreadAnswersTest(unittest.TestCase):
         connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=60)
         connection.request(method, path, body and json.dumps(body), {"content-type": "application/json"})
         answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
 
     def running(self):
         page = self.http("GET", "/metrics")[1]
@@ -62,7 +75,7 @@ class UnreadAnswersTest(unittest.TestCase):
 
     def test_every_call_ends(self):
         caller = Caller(self.stack.grpc_port)
-        image = field(1, SAMPLE.read_bytes())
+        image = field(1, black_image())
         calls = {method: caller.call(f"diptych.v1.GatewayService/{method}", message)
                  for method, message in {"Ask": field(1, QUESTION), "AskStream": field(1, LONG), "GetModel": b"",
                                          "AnalyzeImage": field(1, image) + field(3, 1),

@@ -51,7 +51,7 @@ test('an image is asked about by keyboard alone, and the answer streams', async 
 test('a question that does not fit is warned of before it is sent, and its refusal is told', async (t) => {
   const page = await open(t);
   await takeSample(page);
-  await page.locator('#question').fill('Is there a circle? '.repeat(20));
+  await page.locator('#question').fill('Is there a circle? '.repeat(60));
   await page.waitForSelector('#budget .budget-over');
   await announced(page, 'Does not fit');
   assert.match(await page.locator('.budget-advice').textContent(), /tokens too many\. Shorten the question/);
