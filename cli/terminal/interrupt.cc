@@ -43,9 +43,11 @@ void OnSignal(int) {
   errno = saved;
 }
 
+// Not of an interrupt that was forgotten before the watcher came to it.
 void TellListeners() {
   Listeners& listeners = TheListeners();
   std::lock_guard lock(listeners.mutex);
+  if (!Interrupted()) return;
   for (const auto* then : listeners.all) (*then)();
 }
 

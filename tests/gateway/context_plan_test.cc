@@ -78,7 +78,11 @@ TEST(ContextPlanTest, TheBudgetAddsUpToTheWindow) {
 // A conversation about an image: so many questions with their answers, and the last question.
 v1::PlanContextRequest AfterPairs(int pairs) {
   v1::PlanContextRequest request = WithImage(224, 224, 0);
-  for (int i = 0; i < 2 * pairs + 1; ++i) request.add_turns();
+  for (int i = 0; i < 2 * pairs + 1; ++i) {
+    v1::Turn* turn = request.add_turns();
+    turn->set_role(i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT);
+    turn->set_text("text");
+  }
   return request;
 }
 
