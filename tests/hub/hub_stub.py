@@ -99,15 +99,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def may_read(self, repo):
+    def may_read(self, repo, gate=True):
+        """The description of a gated model is public, its files are not."""
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token and token != self.server.hub.token:
             self.reply(401, b"{}", X_Error_Message="Invalid credentials in Authorization header")
         elif repo is None or (repo.private and not token):
             self.fail(404 if token else 401, "RepoNotFound")
-        elif repo.gated and not token:
+        elif gate and repo.gated and not token:
             self.fail(401, "GatedRepo")
-        elif repo.gated == "not yet":
+        elif gate and repo.gated == "not yet":
             self.fail(403, "GatedRepo")
         else:
             return True
@@ -125,7 +126,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if f"{org}/{name}" in hub.renamed:
             return self.reply(307, b"", Location=self.path.replace(f"{org}/{name}", hub.renamed[f"{org}/{name}"]))
         repo = hub.repos.get(f"{org}/{name}")
-        if not self.may_read(repo):
+        if not self.may_read(repo, gate=False):
             return None
         revision = "/".join(rest[1:]) or "main"
         commit = repo.branches.get(revision, revision if revision in repo.branches.values() else None)
