@@ -107,11 +107,14 @@ class AsyncClient:
         history: History = (),
         patch_size: int = 0,
         max_new_tokens: int = 0,
+        cut_max_new_tokens: bool = False,
         windows: Sequence[int] = (),
         timeout: float | None = None,
     ) -> ContextPlan:
         """See Client.plan."""
-        request = questions.make_plan(images, patch_size, question, prompt, history, max_new_tokens, windows)
+        request = questions.make_plan(
+            images, patch_size, question, prompt, history, max_new_tokens, cut_max_new_tokens, windows
+        )
         return read(ContextPlan, await self._call(PLAN, request, timeout))
 
     async def model(self, *, timeout: float | None = None) -> ServedModel:

@@ -122,6 +122,7 @@ class Delta:
     text: str = ""
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[StepLogprobs, ...] = ()
+    prompt_logprobs: tuple[StepLogprobs, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -141,6 +142,7 @@ class Answer:
     model: str = ""
     request_id: str = ""
     logprobs: tuple[StepLogprobs, ...] = ()
+    prompt_logprobs: tuple[StepLogprobs, ...] = ()
     relevance: tuple[TokenRelevance, ...] = ()
 
     def __str__(self) -> str:

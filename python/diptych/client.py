@@ -131,6 +131,7 @@ class Client:
         history: History = (),
         patch_size: int = 0,
         max_new_tokens: int = 0,
+        cut_max_new_tokens: bool = False,
         windows: Sequence[int] = (),
         timeout: float | None = None,
     ) -> ContextPlan:
@@ -141,7 +142,9 @@ class Client:
         >>> Client().plan([224, 448], patch_size=14, windows=[2048]).patch_tokens
         (256, 1024)
         """
-        request = questions.make_plan(images, patch_size, question, prompt, history, max_new_tokens, windows)
+        request = questions.make_plan(
+            images, patch_size, question, prompt, history, max_new_tokens, cut_max_new_tokens, windows
+        )
         return read(ContextPlan, self._call(PLAN, request, timeout))
 
     def model(self, *, timeout: float | None = None) -> ServedModel:

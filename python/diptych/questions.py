@@ -42,11 +42,21 @@ class Options(TypedDict, total=False):
     stop: Sequence[str]
     logprobs: int
     length_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[int, float]
+    min_p: float
+    ignore_eos: bool
+    stop_token_ids: Sequence[int]
+    best_of: int
+    prompt_logprobs: int
+    cut_max_new_tokens: bool
     # How the image is prepared: ImageOptions.
     image_size: int
     max_side: int
     token_merging: float
     # The question itself.
+    prompt_token_ids: Sequence[int]
     return_relevance: bool
     request_id: str
     model: str
@@ -88,6 +98,7 @@ def make_plan(
     prompt: str | None,
     history: History,
     max_new_tokens: int,
+    cut_max_new_tokens: bool,
     windows: Sequence[int],
 ) -> gateway_pb2.PlanContextRequest:
     sizes = [image if isinstance(image, ImageSize) else ImageSize(image, image) for image in images]
@@ -98,6 +109,7 @@ def make_plan(
         prompt=text.prompt,
         turns=text.turns,
         max_new_tokens=max_new_tokens,
+        cut_max_new_tokens=cut_max_new_tokens,
         windows=windows,
     )
 

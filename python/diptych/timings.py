@@ -47,15 +47,20 @@ class StageTimings:
     tokenize: float = _stage()
     qformer: float = _stage()
     prefill: float = _stage()
-    decode: float = _stage()
     detokenize: float = _stage()
+    delivery: float = _stage()
+    decode_queue: float = _stage()
+    decode: float = _stage()
+    relevance: float = _stage()
     unattributed: float = _stage()
     total: float = 0.0
     """From the request's arrival at the gateway to its last token."""
     time_to_first_token: float = 0.0
     """From the request's arrival to its first piece of text; overlaps the stages."""
+    first_token: float = 0.0
+    """From the request's arrival to the choice of its first token."""
     decode_tokens_per_second: float = 0.0
-    """Tokens after the first, divided by `decode`; 0 when there was one token or none."""
+    """Tokens after the first, divided by the seconds from the first to the last; 0 when there was one token or none."""
     cache_hits: CacheHits = CacheHits()
 
     def stages(self) -> dict[str, float]:

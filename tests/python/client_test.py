@@ -92,6 +92,13 @@ class AskTest(unittest.TestCase):
         seen = self.client.ask(SAMPLE, QUESTION, return_relevance=True, request_id="mine", image_size=224)
         self.assertEqual((seen.request_id, seen.relevance[0].images[0].shape), ("mine", (16, 16)))
         self.assertEqual(self.client.ask(SAMPLE, QUESTION, max_new_tokens=None).text, "red")
+        red = scored.token_ids[0]
+        self.assertNotEqual(self.client.ask(SAMPLE, QUESTION, logit_bias={red: -100}).token_ids[0], red)
+        self.assertEqual(self.client.ask(SAMPLE, QUESTION, stop_token_ids=[red]).token_ids, (red,))
+        ids = scored.prompt_token_ids[scored.context_budget.image_tokens:]
+        self.assertEqual(self.client.ask(SAMPLE, prompt_token_ids=ids).text, "red")
+        read = self.client.ask(SAMPLE, QUESTION, prompt_logprobs=0)
+        self.assertEqual(len(read.prompt_logprobs), read.context_budget.text_tokens)
 
     def test_wrong_options_are_named(self):
         with self.assertRaisesRegex(TypeError, "'max_tokens'"):
