@@ -1,0 +1,20 @@
+"""Where the repository, the tools of build_tools.sh and the files of a run are."""
+import os
+import pathlib
+import sys
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+TOOLS = REPOSITORY / ".deps" / "cluster" / "bin"
+DEFINITIONS = REPOSITORY / ".deps" / "cluster" / "definitions"
+PYTHON = REPOSITORY / ".deps" / "cluster" / "python"
+BINARIES = pathlib.Path(os.environ.get("DIPTYCH_BIN", REPOSITORY / "build" / "release" / "bin"))
+CHART = REPOSITORY / "deploy" / "helm" / "diptych"
+RUN = pathlib.Path(os.environ.get("DIPTYCH_CLUSTER_RUN", "/tmp/diptych-cluster"))
+
+sys.path.insert(0, str(PYTHON))
+
+
+def made(path):
+    """The folder `path`, made if it is not there."""
+    path.mkdir(parents=True, exist_ok=True)
+    return path
