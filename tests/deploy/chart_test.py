@@ -153,6 +153,15 @@ class RenderedTest(unittest.TestCase):
         self.assertIn("diptych_vision_demand", [m["external"]["metric"]["name"] for m in scaler["spec"]["metrics"] if m["type"] == "External"])
         scaled = next(t for t in self.rendered["keda"] if t["kind"] == "ScaledObject" and t["spec"]["minReplicaCount"] == 0)
         self.assertIn("TIER_UNAVAILABLE", scaled["spec"]["triggers"][-1]["metadata"]["query"])
+        waits = {c["name"]: "--wait_for_vision=true" in c["args"] for _, c in process_containers(self.rendered["keda"])}
+        self.assertEqual(waits, {"gateway": False, "vision": False, "language": True})
+
+    def test_http_is_answered_under_the_names_of_services_and_routes(self):
+        for name, things in self.rendered.items():
+            hosts = next(a for _, c in process_containers(things) for a in c["args"] if a.startswith("--http_hosts=")).partition("=")[2].split(",")
+            services = [t["metadata"]["name"] for t in things if t["kind"] == "Service" and t["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"]
+            self.assertLessEqual({f"{s}{rest}" for s in services for rest in ("", ".diptych", ".diptych.svc", ".diptych.svc.cluster.local")}, set(hosts))
+            self.assertEqual("diptych.example.com" in hosts, name == "everything")
 
     def test_an_autoscaled_tier_has_no_replicas_of_its_own(self):
         for thing in self.rendered["keda"]:

@@ -28,6 +28,7 @@
 
 {{- define "diptych.gatewayArguments" -}}
 - --http_listen=0.0.0.0:{{ .root.Values.gateway.ports.http }}
+- --http_hosts={{ include "diptych.hosts" .root }}
 - --language_target={{ include "diptych.target" (dict "root" .root "tier" "language") }}
 {{- if .root.Values.apiKeys.secretName }}
 - --api_keys_file=/etc/diptych/keys/{{ .root.Values.apiKeys.key }}
@@ -42,4 +43,8 @@
 - --model={{ include "diptych.model" .root }}
 - --device={{ $tier.device }}
 - --dtype={{ $tier.dtype }}
+- --max_connection_age={{ .root.Values.maxConnectionAge }}
+{{- if and (eq .tier "language") .root.Values.vision.autoscaling.enabled (eq (int .root.Values.vision.autoscaling.minReplicas) 0) }}
+- --wait_for_vision=true
+{{- end }}
 {{- end -}}

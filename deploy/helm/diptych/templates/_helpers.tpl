@@ -45,6 +45,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- printf "dns:///%s-%s-pods.%s.svc:%v" (include "diptych.fullname" .root) .tier .root.Release.Namespace (index .root.Values .tier).ports.grpc -}}
 {{- end -}}
 
+{{/* Host names under which callers reach the gateway by HTTP. IP addresses are always taken. */}}
+{{- define "diptych.hosts" -}}
+{{- $hosts := list -}}
+{{- range list (include "diptych.fullname" .) (printf "%s-gateway-pods" (include "diptych.fullname" .)) -}}
+{{- $hosts = concat $hosts (list . (printf "%s.%s" . $.Release.Namespace) (printf "%s.%s.svc" . $.Release.Namespace) (printf "%s.%s.svc.cluster.local" . $.Release.Namespace)) -}}
+{{- end -}}
+{{- concat $hosts .Values.routes.hostnames .Values.gateway.httpHosts | join "," -}}
+{{- end -}}
+
 {{- define "diptych.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}{{- default (include "diptych.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}{{- default "default" .Values.serviceAccount.name -}}{{- end -}}
@@ -90,7 +99,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if hasSuffix "m" $text -}}{{- divf (trimSuffix "m" $text) 1000 -}}{{- else -}}{{- $text -}}{{- end -}}
 {{- end -}}
 
-{{/* 1 if images have found no vision replica in the last minute, else 0, as Prometheus counts them. */}}
+{{/* 1 if images have found no vision replica in the last minute, whether they failed or wait for one, else 0. */}}
 {{- define "diptych.visionDemand" -}}
-sum(rate(diptych_errors_total{namespace="{{ .Release.Namespace }}",job="diptych-language",reason="TIER_UNAVAILABLE"}[1m])) > bool 0 or vector(0)
+sum(rate({__name__=~"diptych_errors_total|diptych_retries_total",namespace="{{ .Release.Namespace }}",job="diptych-language",reason=~"|TIER_UNAVAILABLE"}[1m])) > bool 0 or vector(0)
 {{- end -}}
