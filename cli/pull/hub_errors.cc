@@ -72,6 +72,10 @@ absl::Status ErrorOfCurl(CURLcode code, const Hub& hub) {
       status = HubUnreachable(hub, "is not trusted: its certificate is not accepted",
                               "If the authority is your own, name its file with SSL_CERT_FILE.");
       break;
+    case CURLE_SSL_CACERT_BADFILE:
+      status = HubUnreachable(hub, "cannot be checked: there are no certificates of authorities here",
+                              "Install ca-certificates, or name a file of them with SSL_CERT_FILE.");
+      break;
     case CURLE_UNSUPPORTED_PROTOCOL:
       status = HubUnreachable(hub, "redirects to an address without TLS, which is refused",
                               "Something between here and the hub changes its answers: use another network or proxy.");

@@ -114,7 +114,7 @@ RangeRequest::End RangeRequest::Judge(CURLcode code) {
   if (file_.partial->Next(range_) == file_.partial->End(range_)) return End::kDone;
   if (end_ != End::kDone) return end_;
   if (code == CURLE_OK) code_ = CURLE_PARTIAL_FILE;
-  return IsPassing(code_) ? End::kAgain : End::kFailed;
+  return IsPassingOnceReached(code_) ? End::kAgain : End::kFailed;
 }
 
 absl::Status RangeRequest::Error(const HubName& model) const {

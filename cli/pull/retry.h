@@ -27,6 +27,7 @@ inline bool IsPassing(CURLcode code) {
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_CONNECT:
     case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
     case CURLE_TOO_MANY_REDIRECTS:
@@ -35,6 +36,11 @@ inline bool IsPassing(CURLcode code) {
     default:
       return true;
   }
+}
+
+// The same for one of many requests, when others have reached the hub before.
+inline bool IsPassingOnceReached(CURLcode code) {
+  return IsPassing(code) || code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
 }
 
 // How long to wait before try number `next` (the first is 1), or nullopt if there is none.

@@ -122,6 +122,8 @@ FAULTS = {
     "a connection that is cut": ("storage", 1, WEIGHTS, cut_after(1_000_000), ""),
     "all connections cut after a while": ("storage", ALWAYS, WEIGHTS, cut_after(9_000_000), ""),
     "all connections cut soon": ("storage", ALWAYS, WEIGHTS, cut_after(1000), "breaks off"),
+    "a storage that takes no connection for a moment": ("resolve", 2, WEIGHTS, redirect("http://127.0.0.1:1/"), ""),
+    "a storage that takes no connection": ("resolve", ALWAYS, WEIGHTS, redirect("http://127.0.0.1:1/"), "connection is not taken"),
     "a connection closed without an answer": ("storage", 1, WEIGHTS, silence, ""),
     "no answer, ever": ("storage", ALWAYS, WEIGHTS, silence, "breaks off"),
     "an answer that is no HTTP": ("storage", ALWAYS, WEIGHTS, garbage, "model.safetensors: "),
@@ -164,7 +166,7 @@ FAULTS = {
     "a commit that leads upwards": ("api", ALWAYS, "", listing({"sha": "../../../evil", "siblings": []}), "names no commit"),
     "a description that is no JSON": ("api", ALWAYS, "", listing(b"<html>"), "not JSON"),
     "a description that is cut": ("api", ALWAYS, "", listing(b'{"sha": "'), "not JSON"),
-    "a description that is nested": ("api", ALWAYS, "", listing(b'{"a":' * 100_000), "not JSON"),
+    "a description that is nested": ("api", ALWAYS, "", listing(b'{"a":' * 100_000), "HUB_FAILED"),
     "files without names": ("api", ALWAYS, "", listing({"sha": "c" * 40, "siblings": [1]}), "no name"),
 }
 
@@ -269,7 +271,8 @@ class PullFaultsTest(unittest.TestCase):
             certificate = make_certificate(folder)
             for place, name in (("api", ""), ("head", WEIGHTS), ("resolve", WEIGHTS), ("storage", WEIGHTS)):
                 with self.subTest(place), Cache(certificate=certificate) as cache, Cache() as plain:
-                    self.assertIn("certificate", cache.pull().stderr)
+                    self.assertIn("its certificate is not accepted", cache.pull().stderr)
+                    self.assertIn("Install ca-certificates", cache.pull(SSL_CERT_FILE="/no/such/file").stderr)
                     to = plain.hub.url + f"/{NAME}/resolve/{cache.repo.branches['main']}/{WEIGHTS}"
                     cache.hub.fault(place, name, ALWAYS, redirect(to))
                     pulled = cache.pull(SSL_CERT_FILE=str(certificate), HF_TOKEN="hf_secret")
