@@ -140,7 +140,7 @@ absl::StatusOr<std::vector<Technique>> MeasureTechniques(const OptimizationsOpti
 int BenchOptimizations(OptimizationsOptions options) {
   if (const absl::Status status = options.plot.Check(); !status.ok()) return ReportError(status, options.json);
   const auto folder = FindModelFolder(options.model);
-  if (!folder.ok()) return ReportUsage(Annotate(folder.status(), "--model"), options.json);
+  if (!folder.ok()) return ReportError(folder.status(), options.json);
   options.model = *folder;
   CatchInterrupts();
   const auto techniques = MeasureTechniques(options);
