@@ -70,7 +70,6 @@ TEST_F(AnalysisCommandsTest, UsageErrorsAreExitCodeTwoBeforeAnythingIsAsked) {
       {"sweep", "--image", image, "--sizes", "big"},
       {"bench"},
       {"bench", "load", "--concurrency", "0"},
-      {"bench", "optimizations", "--model", "no/such/folder"},
       {"bench", "optimizations", "--model", ".", "--techniques", "int4"}};
   for (const auto& arguments : wrong) EXPECT_EQ(Diptych(arguments).exit_code, 2) << arguments.back();
 }
