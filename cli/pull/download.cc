@@ -20,6 +20,7 @@ namespace {
 
 constexpr int64_t kCheckedAtOnce = 8 << 20;  // bytes between two looks at the network
 constexpr int kLookMilliseconds = 100;
+constexpr absl::Duration kUnnoticed = absl::Milliseconds(500);
 
 // One file's range that nobody fetches now.
 struct Waiting {
@@ -116,6 +117,9 @@ class Downloader {
       const int next = request.brought() ? 2 : place->tries + 1;
       const auto pause = BreakBefore(next, request.retry_after());
       if (!pause) return request.Error(options_.model);
+      if (request.retry_after() > kUnnoticed) {
+        options_.say(absl::StrCat("the hub asks for a break of ", absl::FormatDuration(*pause)));
+      }
       waiting_.push_back(
           {.file = &request.file(), .range = request.range(), .tries = next, .not_before = absl::Now() + *pause});
     }

@@ -26,6 +26,8 @@ struct DownloadOptions {
   HubName model;
   int connections = 8;
   std::function<bool()> stopped = [] { return false; };
+  // Gets a line where a person would wonder why nothing happens.
+  std::function<void(const std::string&)> say = [](const std::string&) {};
   // Told often how many bytes of all files are there.
   std::function<void(int64_t)> progress = [](int64_t) {};
 };

@@ -242,6 +242,7 @@ class PullRun {
                     {.model = name_,
                      .connections = options_.connections,
                      .stopped = options_.stopped,
+                     .say = options_.say,
                      .progress = [&progress](int64_t done) { progress.Show(done); }});
   }
 

@@ -66,6 +66,22 @@ class HuggingFaceHubTest(unittest.TestCase):
             self.client(cache, f"snapshot_download({NAME!r}, allow_patterns={PATTERNS})")
             self.assertEqual(cache.hub.count("storage", "GET"), 0, "it downloads nothing again")
 
+    def test_its_inventory_of_the_cache_is_in_order(self):
+        with Cache() as cache:
+            self.assertEqual(cache.pull().returncode, 0)
+            printed = self.client(cache, """
+from huggingface_hub import scan_cache_dir
+found = scan_cache_dir()
+repo, = found.repos
+revision, = repo.revisions
+print(found.warnings, repo.repo_id, repo.repo_type, repo.size_on_disk, sorted(revision.refs), len(revision.files))
+found.delete_revisions(revision.commit_hash).execute()""")
+            files = serving_files(cache.repo)
+            self.assertEqual(printed, f"[] {NAME} model {sum(map(len, files.values()))} ['main'] {len(files)}")
+            self.assertFalse(cache.snapshot().exists(), "it can also be removed there")
+            self.assertEqual(cache.pull().returncode, 0)
+            cache.check_whole(self)
+
     def test_what_it_downloads_is_not_pulled_again(self):
         with Cache() as cache:
             self.client(cache, f"snapshot_download({NAME!r})")

@@ -179,6 +179,8 @@ class PullFaultsTest(unittest.TestCase):
             pulled = cache.pull(**({"HF_HUB_DOWNLOAD_TIMEOUT": "2"} if act is stall else {}))
             if pulled.returncode == 0:
                 self.assertIn(says, ("", "ANY"))
+                if "asks for a second" in what and place == "storage":
+                    self.assertIn("the hub asks for a break of 1s", pulled.stderr)
             else:
                 self.assertNotEqual(says, "", pulled.stderr)
                 self.assertEqual(pulled.returncode, 1, pulled.stderr)
