@@ -60,5 +60,10 @@ fuzz: setup     ## each fuzz target for FUZZ_SECONDS=60
 images: build   ## container images, with buildah; asks a question through them (root)
 	@scripts/images.sh
 
+.PHONY: rollout-test
+rollout-test: build ## the chart's pods come and go under load, as processes of this machine (root; 3 minutes)
+	@tests/cluster/build_tools.sh --nodes
+	@tests/cluster/in_namespaces.sh rollout_test.py
+
 clean:          ## remove what was built; keeps .deps
 	@rm -rf build

@@ -3,6 +3,7 @@
 #
 #   tests/cluster/build_tools.sh          everything
 #   tests/cluster/build_tools.sh --chart  only helm and promtool, which the quick tests of the chart use
+#   tests/cluster/build_tools.sh --nodes  only what nodes need; no Go
 #
 # The sources are pinned by go.mod and go.sum in the folders of tests/cluster/tools/. Needs Go 1.26 or later.
 set -euo pipefail
@@ -73,8 +74,12 @@ trap 'chmod -R u+w "$cache"; rm -rf "$cache"' EXIT
 # The caches grow to several gigabytes and are of no use afterwards. One package at a time leaves memory and a core to others.
 export GOPATH=$cache/path GOCACHE=$cache/built GOFLAGS=-p=1 GOTOOLCHAIN=local CGO_ENABLED=0
 
-build helm helm.sh/helm/v4/cmd/helm
 install_python_packages
+if [ "${1:-}" = --nodes ]; then
+  install_packages iproute2 util-linux
+  exit
+fi
+build helm helm.sh/helm/v4/cmd/helm
 if [ "${1:-}" = --chart ]; then
   install_packages prometheus
   exit

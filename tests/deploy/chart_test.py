@@ -219,6 +219,7 @@ class RefusedValuesTest(unittest.TestCase):
         self.assertIn("model.pull.id", self.refused("model.source=pull"))
         self.assertIn("autoscaling.engine=keda", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=0"))
         self.assertIn("maxReplicas", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=9"))
+        self.assertIn("maxConnectionAge", self.refused("drain.delay=10s"))
         self.assertIn("routes.parentRefs", self.refused("routes.enabled=true"))
         self.assertIn("tls.certManager.issuer.name", self.refused("tls.enabled=true", "tls.certManager.enabled=true"))
 
