@@ -85,7 +85,7 @@ make_deb() {
   local root=$stage/deb file=dist/diptych_${version}_amd64.deb
   local tree=$root/usr/lib/diptych share=$root/usr/share
   rm -rf "$root"
-  install -d "$root"/{DEBIAN,etc/diptych,usr/bin,usr/lib/systemd/system} "$share"/{man/man1,zsh/vendor-completions}
+  install -d "$root"/{DEBIAN,etc/diptych,usr/bin,usr/lib/systemd/system,var/cache/diptych} "$share"/{man/man1,zsh/vendor-completions}
   cp -r "$stage/diptych-$version-linux-x86_64" "$tree"
   ln -s ../lib/diptych/bin/diptych "$root/usr/bin/diptych"
   mv "$tree/share/bash-completion" "$tree/share/fish" "$tree/share/doc" "$share"
