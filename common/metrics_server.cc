@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <list>
 #include <optional>
 #include <string_view>
@@ -41,21 +42,34 @@ absl::StatusOr<tcp::endpoint> Resolve(asio::io_context& io, const std::string& l
   return found.begin()->endpoint();
 }
 
-bool IsMetricsPath(std::string_view target) {
-  return target.substr(0, target.find('?')) == "/metrics";
+struct Pages {
+  const MetricRegistry& registry;
+  const std::function<bool()> ready;
+};
+
+void Fill(std::string_view path, const Pages& pages, http::response<http::string_body>& response) {
+  if (path == "/metrics") {
+    response.body() = pages.registry.Exposition();
+  } else if (path == "/healthz/live") {
+    response.body() = "ok\n";
+  } else if (path == "/healthz/ready") {
+    const bool ready = pages.ready();
+    response.result(ready ? http::status::ok : http::status::service_unavailable);
+    response.body() = ready ? "ok\n" : "not ready\n";
+  } else {
+    response.result(http::status::not_found);
+  }
 }
 
-http::response<http::string_body> Answer(const http::request<http::empty_body>& request,
-                                         const MetricRegistry& registry) {
+http::response<http::string_body> Answer(const http::request<http::empty_body>& request, const Pages& pages) {
   http::response<http::string_body> response;
   response.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
   if (request.method() != http::verb::get) {
     response.result(http::status::method_not_allowed);
     response.set(http::field::allow, "GET");
-  } else if (!IsMetricsPath(std::string_view(request.target().data(), request.target().size()))) {
-    response.result(http::status::not_found);
   } else {
-    response.body() = registry.Exposition();
+    const std::string_view target(request.target().data(), request.target().size());
+    Fill(target.substr(0, target.find('?')), pages, response);
   }
   response.keep_alive(false);
   response.prepare_payload();
@@ -65,7 +79,7 @@ http::response<http::string_body> Answer(const http::request<http::empty_body>& 
 // One connection. Confined to the server's thread; kept alive by the operation that it waits for.
 class Connection final : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(tcp::socket socket, const MetricRegistry& registry) : stream_(std::move(socket)), registry_(registry) {
+  Connection(tcp::socket socket, const Pages& pages) : stream_(std::move(socket)), pages_(pages) {
     parser_.header_limit(kMaxRequestBytes);
     parser_.body_limit(0);
   }
@@ -81,7 +95,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
  private:
   void Write() {
-    response_ = Answer(parser_.get(), registry_);
+    response_ = Answer(parser_.get(), pages_);
     stream_.expires_after(kPatience);
     http::async_write(stream_, response_, [self = shared_from_this()](error_code error, size_t) {
       if (!error) self->stream_.socket().shutdown(tcp::socket::shutdown_send, error);
@@ -89,7 +103,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   }
 
   beast::tcp_stream stream_;
-  const MetricRegistry& registry_;
+  const Pages& pages_;
   beast::flat_buffer buffer_{kMaxRequestBytes};
   http::request_parser<http::empty_body> parser_;
   http::response<http::string_body> response_;
@@ -99,7 +113,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
 class MetricsServer::Impl {
  public:
-  explicit Impl(const MetricRegistry& registry) : registry_(registry) {}
+  explicit Impl(Pages pages) : pages_(std::move(pages)) {}
 
   ~Impl() {
     io_.stop();
@@ -137,7 +151,7 @@ class MetricsServer::Impl {
     acceptor_.async_accept([this](error_code error, tcp::socket socket) {
       if (error) return AcceptLater();
       Accept();
-      Admit(std::make_shared<Connection>(std::move(socket), registry_));
+      Admit(std::make_shared<Connection>(std::move(socket), pages_));
     });
   }
 
@@ -157,7 +171,7 @@ class MetricsServer::Impl {
     connection->Start();
   }
 
-  const MetricRegistry& registry_;
+  const Pages pages_;
   asio::io_context io_{1};
   tcp::acceptor acceptor_{io_};
   asio::steady_timer pause_{io_};
@@ -167,8 +181,9 @@ class MetricsServer::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& listen,
-                                                                    const MetricRegistry& registry) {
-  auto impl = std::make_unique<Impl>(registry);
+                                                                    const MetricRegistry& registry,
+                                                                    std::function<bool()> ready) {
+  auto impl = std::make_unique<Impl>(Pages{.registry = registry, .ready = std::move(ready)});
   if (const absl::Status status = impl->Start(listen); !status.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot show metrics on ", listen, ": ", status.message(),

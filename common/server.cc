@@ -111,6 +111,7 @@ GrpcServer::~GrpcServer() {
 }
 
 void GrpcServer::SetReady(bool ready) {
+  ready_ = ready;
   auto* health = server_->GetHealthCheckService();
   health->SetServingStatus("", ready);
   health->SetServingStatus("readiness", ready);
@@ -118,6 +119,7 @@ void GrpcServer::SetReady(bool ready) {
 }
 
 void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutdown) {
+  ready_ = false;
   server_->GetHealthCheckService()->SetServingStatus("readiness", false);
   std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
   SetReady(false);

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <functional>
@@ -54,6 +55,9 @@ class GrpcServer {
   // Returns when the last call has ended. Idempotent.
   void Drain(CallGate* gate = nullptr, const std::function<void()>& before_shutdown = nullptr);
 
+  // What a health check of "readiness" answers.
+  bool ready() const { return ready_; }
+
   // A channel to this server without a socket between. Must not be used after the server's end.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
@@ -66,6 +70,7 @@ class GrpcServer {
   UnknownMethods unknown_methods_;
   std::vector<std::unique_ptr<grpc::Service>> reflection_;
   std::unique_ptr<grpc::Server> server_;
+  std::atomic<bool> ready_ = false;
   int port_ = 0;
 };
 

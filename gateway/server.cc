@@ -81,7 +81,9 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
                            GrpcServer::Start(server, {self->service_.get(), self->infer_service_.get()}));
   self->infer_service_->Connect(self->server_->InProcessChannel());
   if (!options.metrics_listen.empty()) {
-    DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
+    DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
+                             MetricsServer::Start(options.metrics_listen, self->registry_,
+                                                  [server = self->server_.get()] { return server->ready(); }));
   }
   if (!options.http_listen.empty()) DIPTYCH_RETURN_IF_ERROR(self->StartHttp(options));
   self->watch_->Start([gateway = self.get(), on_first_ready = std::move(on_first_ready)](bool reachable) mutable {

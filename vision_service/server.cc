@@ -62,7 +62,9 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, {&self->rpc_}));
   if (!options.metrics_listen.empty()) {
-    DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_, MetricsServer::Start(options.metrics_listen, self->registry_));
+    DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
+                             MetricsServer::Start(options.metrics_listen, self->registry_,
+                                                  [server = self->server_.get()] { return server->ready(); }));
   }
   self->server_->SetReady(true);
   return self;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -14,15 +15,20 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+bool AlwaysReady() {
+  return true;
+}
+
 class MetricsServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
     counter_.Add(5);
-    auto server = MetricsServer::Start("127.0.0.1:0", registry_);
+    auto server = MetricsServer::Start("127.0.0.1:0", registry_, [this] { return ready_.load(); });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
 
+  std::atomic<bool> ready_ = false;
   MetricRegistry registry_;
   Counter counter_ = registry_.AddCounter("calls_total", "Calls.");
   std::unique_ptr<MetricsServer> server_;
@@ -34,9 +40,17 @@ TEST_F(MetricsServerTest, ShowsWhatTheRegistryHolds) {
   EXPECT_EQ(testing::Scrape(server_->port()).Value("calls_total"), 6);
 }
 
+TEST_F(MetricsServerTest, TellsProbesWhetherTheProcessIsReady) {
+  const std::string ask = "GET /healthz/ready HTTP/1.1\r\nHost: h\r\n\r\n";
+  EXPECT_THAT(testing::Exchange(server_->port(), ask), HasSubstr(" 503 "));
+  EXPECT_THAT(testing::Exchange(server_->port(), "GET /healthz/live HTTP/1.1\r\nHost: h\r\n\r\n"), HasSubstr(" 200 "));
+  ready_ = true;
+  EXPECT_THAT(testing::Exchange(server_->port(), ask), HasSubstr(" 200 "));
+}
+
 TEST_F(MetricsServerTest, ShowsNothingElse) {
-  for (const std::string path : {"/", "/metric", "/metrics/x", "/metrics%00", "/../../etc/passwd",
-                                 "/%2e%2e/%2e%2e/etc/passwd", "*", "http://h/x"}) {
+  for (const std::string path : {"/", "/metric", "/healthz", "/healthz/readyx", "/metrics/x", "/metrics%00",
+                                 "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "*", "http://h/x"}) {
     const std::string answer = testing::Exchange(server_->port(), "GET " + path + " HTTP/1.1\r\nHost: h\r\n\r\n");
     EXPECT_THAT(answer, Not(HasSubstr(" 200 "))) << path;
     EXPECT_THAT(answer, Not(HasSubstr("root:"))) << path;
@@ -66,7 +80,7 @@ TEST_F(MetricsServerTest, PeersThatNeverFinishTheirRequestsKeepNobodyOut) {
 }
 
 TEST_F(MetricsServerTest, APortThatIsTakenIsRefused) {
-  const auto second = MetricsServer::Start("127.0.0.1:" + std::to_string(server_->port()), registry_);
+  const auto second = MetricsServer::Start("127.0.0.1:" + std::to_string(server_->port()), registry_, AlwaysReady);
   EXPECT_EQ(second.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr("--metrics_listen"));
 }
@@ -76,14 +90,15 @@ TEST(MetricsServerAddressTest, OnlyOnePlainAddressIsTaken) {
   for (const char* listen :
        {"nowhere", ":9001", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:1s", "127.0.0.1:0,127.0.0.1:0", "127.0.0.1:0r",
         "+8", "127.0.0.1:-1", "/etc/passwd:1", "256.0.0.1:0"}) {
-    EXPECT_EQ(MetricsServer::Start(listen, registry).status().code(), absl::StatusCode::kInvalidArgument) << listen;
+    EXPECT_EQ(MetricsServer::Start(listen, registry, AlwaysReady).status().code(), absl::StatusCode::kInvalidArgument)
+        << listen;
   }
-  EXPECT_TRUE(MetricsServer::Start("localhost:0", registry).ok());
+  EXPECT_TRUE(MetricsServer::Start("localhost:0", registry, AlwaysReady).ok());
 }
 
 TEST(MetricsServerEndTest, EndsAlthoughAPeerHasNotFinishedItsRequest) {
   const MetricRegistry registry;
-  auto server = MetricsServer::Start("127.0.0.1:0", registry);
+  auto server = MetricsServer::Start("127.0.0.1:0", registry, AlwaysReady);
   ASSERT_TRUE(server.ok());
   const int idler = testing::Send((*server)->port(), "GET /metrics HTTP/1.1\r\n");
   testing::Scrape((*server)->port());

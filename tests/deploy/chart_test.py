@@ -117,9 +117,11 @@ class RenderedTest(unittest.TestCase):
             self.assertEqual(services, {"startupProbe": "liveness", "readinessProbe": "readiness", "livenessProbe": "liveness"})
             self.assertEqual(container["readinessProbe"]["grpc"]["port"], container["ports"][0]["containerPort"])
 
-    def test_with_tls_no_probe_speaks_plain_grpc(self):
+    def test_with_tls_probes_ask_the_metrics_port(self):
         for _, container in process_containers(self.rendered["everything"]):
-            self.assertNotIn("grpc", container["readinessProbe"])
+            asked = {kind: container[kind]["httpGet"]["path"] for kind in ("startupProbe", "readinessProbe", "livenessProbe")}
+            self.assertEqual(asked, {"startupProbe": "/healthz/live", "readinessProbe": "/healthz/ready", "livenessProbe": "/healthz/live"})
+            self.assertEqual(container["readinessProbe"]["httpGet"]["port"], "metrics")
 
     def test_the_grace_period_outlasts_the_drain(self):
         for things in self.each():

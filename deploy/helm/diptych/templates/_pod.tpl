@@ -13,16 +13,14 @@
 {{- end }}
 {{- end -}}
 
-{{/* One probe by gRPC's health protocol, which Kubernetes cannot speak over TLS: then HTTP for the gateway, and for the tiers
-     whether they listen, which they do when the model is loaded. Takes {root, tier, service}. */}}
+{{/* One probe by gRPC's health protocol, which Kubernetes cannot speak over TLS: then by HTTP on the metrics port, which says
+     the same. Takes {root, tier, service}. */}}
 {{- define "diptych.probe" -}}
 {{- $ports := (index .root.Values .tier).ports -}}
 {{- if not .root.Values.tls.enabled -}}
 grpc: {port: {{ $ports.grpc }}, service: {{ .service }}}
-{{- else if eq .tier "gateway" -}}
-httpGet: {port: http, path: /healthz/{{ ternary "ready" "live" (eq .service "readiness") }}}
 {{- else -}}
-tcpSocket: {port: grpc}
+httpGet: {port: metrics, path: /healthz/{{ ternary "ready" "live" (eq .service "readiness") }}}
 {{- end -}}
 {{- end -}}
 
