@@ -61,9 +61,10 @@ images: build   ## container images, with buildah; asks a question through them 
 	@scripts/images.sh
 
 .PHONY: rollout-test
-rollout-test: build ## the chart's pods come and go under load, as processes of this machine (root; 3 minutes)
+rollout-test: build ## the chart's pods come, go and scale under load, as processes of this machine (root; 6 minutes)
 	@tests/cluster/build_tools.sh --nodes
 	@tests/cluster/in_namespaces.sh rollout_test.py
+	@tests/cluster/in_namespaces.sh scaling_test.py
 
 clean:          ## remove what was built; keeps .deps
 	@rm -rf build

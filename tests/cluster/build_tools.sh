@@ -76,7 +76,7 @@ export GOPATH=$cache/path GOCACHE=$cache/built GOFLAGS=-p=1 GOTOOLCHAIN=local CG
 
 install_python_packages
 if [ "${1:-}" = --nodes ]; then
-  install_packages iproute2 util-linux
+  install_packages iproute2 util-linux protobuf-compiler gnuplot-nox
   exit
 fi
 build helm helm.sh/helm/v4/cmd/helm

@@ -3,94 +3,17 @@
 Takes the pods from deploy/kustomize/base. Run by `make rollout-test`, in namespaces of its own (in_namespaces.sh).
 """
 import random
-import re
 import subprocess
 import threading
 import time
 import unittest
-import urllib.request
 
 from cluster import callers, network, paths
-from cluster.names import Names
-from cluster.pod import Pod
-from cluster.sandbox import PodNetwork
+from cluster.replicas import NAMESPACE, TIERS, Replicas, answered
 
-import yaml  # the package puts it on the path
-
-NAMESPACE = "diptych"
-TIERS = ("vision", "language", "gateway")
 QUESTION = "What color is the circle?"
 DRAIN = 50  # seconds that a pod takes to end, with the chart's drain.delay
 SOON = 12  # seconds after which a new replica has its share: connections live for ten, and a little more or less
-
-
-class Reports:
-    """Stands in for the API server: keeps each pod's last status."""
-
-    def __init__(self):
-        self.statuses = {}
-
-    def find(self, _):
-        return None
-
-    def patch(self, path, body):
-        self.statuses[path.split("/")[-2]] = body["status"]
-
-    def delete(self, *_, **__):
-        pass
-
-
-class Replicas:
-    """The pods of the three Deployments, and the names that lead to those that are ready."""
-
-    def __init__(self):
-        things = yaml.safe_load_all((paths.REPOSITORY / "deploy/kustomize/base/diptych.yaml").read_text(encoding="utf-8"))
-        self._templates = {t["metadata"]["labels"]["app.kubernetes.io/component"]: t["spec"]["template"] for t in things if t and t["kind"] == "Deployment"}
-        self._reports, self._count, self.pods = Reports(), 0, {tier: [] for tier in TIERS}
-        self._lock = threading.Lock()
-        self.names = Names(NAMESPACE, lambda service: [pod.network.address for pod in self.ready(service.split("-")[1])])
-
-    def start(self, tier):
-        with self._lock:
-            self._count += 1
-            name, address = f"{tier}-{self._count}", f"10.244.1.{self._count}"
-        template = self._templates[tier]
-        pod = Pod(self._reports, {"metadata": {"name": name, "namespace": NAMESPACE, "uid": name, "labels": template["metadata"]["labels"]}, "status": {},
-                                  "spec": {**template["spec"], "nodeName": "node-a"}}, PodNetwork(f"node-a-{self._count}", address), lambda _: None)
-        self.pods[tier].append(pod)
-        return pod
-
-    def stop(self, tier, pod):
-        """What deleting a pod does: it is no longer listed as ready, and is told to end."""
-        self.pods[tier].remove(pod)
-        pod.stop(self._templates[tier]["spec"]["terminationGracePeriodSeconds"])
-
-    def is_ready(self, pod):
-        conditions = self._reports.statuses.get(pod.name, {}).get("conditions", [])
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-    def ready(self, tier):
-        return [pod for pod in list(self.pods.get(tier, [])) if self.is_ready(pod)]
-
-    def wait_until_ready(self, pod, seconds=90):
-        end = time.monotonic() + seconds
-        while not self.is_ready(pod):
-            assert time.monotonic() < end, f"{pod.name} is not ready: {self._reports.statuses.get(pod.name)}"
-            time.sleep(0.1)
-
-    def replace(self, tier):
-        """A rolling update with maxSurge 1 and maxUnavailable 0."""
-        for old in list(self.pods[tier]):
-            self.wait_until_ready(self.start(tier))
-            self.stop(tier, old)
-
-
-def answered(pod):
-    """How many calls of the pod have ended."""
-    tier = pod.name.split("-")[0]
-    port = {"gateway": 9000, "vision": 9001, "language": 9002}[tier]
-    with urllib.request.urlopen(f"http://{pod.network.address}:{port}/metrics", timeout=10) as page:
-        return sum(float(value) for value in re.findall(r"^diptych_requests_total\S+ (\S+)$", page.read().decode(), re.MULTILINE))
 
 
 class RolloutTest(unittest.TestCase):
@@ -157,6 +80,21 @@ class RolloutTest(unittest.TestCase):
             time.sleep(3)
             subprocess.run(["pkill", "-KILL", "--oldest", "--exact", program[:15]], check=True)
         time.sleep(8)
+        self.nothing_lost(loads)
+
+    def test_5_a_node_that_vanishes_costs_no_question(self):
+        loads = self.grpc_load()
+        time.sleep(3)
+        lost = {tier: self.replicas.pods[tier][0] for tier in TIERS}
+        for pod in lost.values():
+            pod.network.cut()
+            with self.assertRaises(OSError):
+                answered(pod, timeout=1)
+        time.sleep(15)  # names still lead there: a control plane takes its time to miss a node
+        for tier, pod in lost.items():
+            self.replicas.pods[tier].remove(pod)
+            pod.stop(0)
+        time.sleep(10)
         self.nothing_lost(loads)
 
 

@@ -20,11 +20,10 @@ class PodNetwork:
     """A namespace `name` whose only interface has `address` and hangs on the bridge of the cluster."""
 
     def __init__(self, name, address):
-        self.name, self.address = name, address
-        link = name[-15:]
+        self.name, self.address, self._link = name, address, name[-15:]
         _run("ip", "netns", "add", name)
-        _run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
-        _run("ip", "link", "set", link, "master", "pods0", "up")
+        _run("ip", "link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _run("ip", "link", "set", self._link, "master", "pods0", "up")
         for command in (["link", "set", "lo", "up"], ["addr", "add", f"{address}/16", "dev", "eth0"], ["link", "set", "eth0", "up"],
                         ["route", "add", "default", "via", network.HOST]):
             _run("ip", "-n", name, *command)
@@ -32,6 +31,10 @@ class PodNetwork:
     def enter(self):
         """A command's beginning that runs the rest in the namespace."""
         return ["nsenter", f"--net=/run/netns/{self.name}"]
+
+    def cut(self):
+        """Pulls the cable: nothing comes or goes, and nobody is told."""
+        _run("ip", "link", "set", self._link, "down")
 
     def remove(self):
         subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
