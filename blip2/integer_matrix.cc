@@ -6,8 +6,8 @@
 
 #include "blip2/huge_pages.h"
 #include "blip2/kernel_types.h"
-#include "blip2/kernels/integer_activations.h"
 #include "blip2/kernels/integer_linear.h"
+#include "blip2/kernels/processor.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -46,6 +46,10 @@ at::Tensor Smoothing(const FloatMatrix& weight, const at::Tensor& magnitudes) {
   return at::where(s.isfinite().logical_and(s > 0), s, at::ones_like(s)).contiguous();
 }
 
+ActivationBits BitsInUse(ActivationBits wanted) {
+  return InstructionSetInUse() >= InstructionSet::kAvx512Vnni ? wanted : ActivationBits::k14;
+}
+
 int64_t Rows(at::TensorList weights) {
   int64_t rows = 0;
   for (const at::Tensor& weight : weights) rows += weight.size(0);
@@ -55,8 +59,8 @@ int64_t Rows(at::TensorList weights) {
 }  // namespace
 
 IntegerMatrix::IntegerMatrix(IntegerType type, at::TensorList weights, const std::optional<at::Tensor>& bias,
-                             const at::Tensor& magnitudes)
-    : type_(type), in_(weights.front().size(1)), out_(Rows(weights)) {
+                             const at::Tensor& magnitudes, ActivationBits activations)
+    : type_(type), activations_(activations), in_(weights.front().size(1)), out_(Rows(weights)) {
   std::vector<at::Tensor> readable;
   for (const at::Tensor& weight : weights) readable.push_back(Readable(weight));
   const FloatMatrix matrix = MatrixOf(readable);
@@ -87,8 +91,8 @@ at::Tensor IntegerMatrix::operator()(const at::Tensor& x) const {
   shape.back() = out_;
   at::Tensor y = at::empty(shape, rows.options());
   if (y.numel() == 0) return y.to(x.scalar_type());
-  const IntegerRows rounded =
-      RoundRows(rows.const_data_ptr<float>(), factors_.const_data_ptr<float>(), rows.numel() / in_, in_);
+  const IntegerRows rounded = RoundRows(rows.const_data_ptr<float>(), factors_.const_data_ptr<float>(),
+                                        rows.numel() / in_, in_, BitsInUse(activations_));
   MultiplyIntegers({.type = type_,
                     .in = in_,
                     .out = out_,

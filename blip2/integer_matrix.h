@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "blip2/kernels/integer_activations.h"
 #include "blip2/kernels/integer_weights.h"
 
 namespace diptych::blip2 {
@@ -35,6 +36,7 @@ class IntegerMatrix {
 
  private:
   const IntegerType type_;
+  const ActivationBits activations_;
   const int64_t in_;
   const int64_t out_;
   at::Tensor values_;

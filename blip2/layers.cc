@@ -151,7 +151,7 @@ Linear WeightReader::Round(IntegerType type, const std::vector<std::string>& nam
     size_.parameters += weights.back().numel();
   }
   Linear linear;
-  linear.integers = std::make_shared<IntegerMatrix>(type, weights, bias, magnitudes);
+  linear.integers = std::make_shared<IntegerMatrix>(type, weights, bias, magnitudes, activations_);
   for (const std::string& name : names) checkpoint_.Release(name);
   size_.parameters += bias ? bias->numel() : 0;
   size_.bytes += linear.integers->bytes();

@@ -68,8 +68,10 @@ at::Tensor Magnitudes(const Linear& linear, int64_t begin, int64_t count);
 // `names` are the checkpoint's, without ".weight" and ".bias" except for Tensor.
 class WeightReader {
  public:
-  WeightReader(const Checkpoint& checkpoint, const Placement& placement)
-      : checkpoint_(checkpoint), placement_(placement) {}
+  // `activations`: how finely the inputs of linear maps with weights of 8 or 4 bits are rounded.
+  WeightReader(const Checkpoint& checkpoint, const Placement& placement,
+               ActivationBits activations = ActivationBits::k14)
+      : checkpoint_(checkpoint), placement_(placement), activations_(activations) {}
 
   at::Tensor ReadTensor(const std::string& name);
   at::Tensor ReadTensorAs(const std::string& name, c10::ScalarType dtype);
@@ -94,6 +96,7 @@ class WeightReader {
 
   const Checkpoint& checkpoint_;
   const Placement placement_;
+  const ActivationBits activations_;
   PartSize size_;
 };
 

@@ -99,7 +99,7 @@ struct VisionModel::Weights {
 VisionModel::VisionModel(const Checkpoint& checkpoint, const Placement& placement)
     : config_(checkpoint.config().vision), placement_(placement) {
   const c10::InferenceMode inference;
-  WeightReader reader(checkpoint, placement);
+  WeightReader reader(checkpoint, placement, ActivationBits::k7);
   auto weights = std::make_unique<Weights>();
   weights->class_embedding = reader.ReadTensor("vision_model.embeddings.class_embedding");
   weights->patch_embedding.weight = reader.ReadTensor("vision_model.embeddings.patch_embedding.weight").flatten(1);

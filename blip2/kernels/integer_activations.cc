@@ -50,8 +50,8 @@ float Largest(const float* x, const float* factors, int64_t in) {
 }
 
 // -> the scale
-float RoundRow(const float* x, const float* factors, int64_t in, int16_t* values) {
-  const float scale = Largest(x, factors, in) / static_cast<float>(kMaxActivation);
+float RoundRow(const float* x, const float* factors, int64_t in, int64_t most, int16_t* values) {
+  const float scale = Largest(x, factors, in) / static_cast<float>(most);
   if (!(scale > 0)) {
     std::fill_n(values, in, int16_t{0});
     return scale;
@@ -77,7 +77,7 @@ void RoundAll(const float* x, const float* factors, int64_t in, IntegerRows& rou
   at::parallel_for(0, rounded.rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       int16_t* values = rounded.values.data() + row * rounded.padded;
-      rounded.scales[row] = RoundRow(x + row * in, factors, in, values);
+      rounded.scales[row] = RoundRow(x + row * in, factors, in, MaxActivation(rounded.bits), values);
     }
   });
 }
@@ -91,8 +91,8 @@ namespace diptych::blip2 {
 
 HWY_EXPORT(RoundAll);
 
-IntegerRows RoundRows(const float* x, const float* factors, int64_t rows, int64_t in) {
-  IntegerRows rounded{.rows = rows, .padded = PaddedInputs(in), .values = {}, .scales = {}};
+IntegerRows RoundRows(const float* x, const float* factors, int64_t rows, int64_t in, ActivationBits bits) {
+  IntegerRows rounded{.bits = bits, .rows = rows, .padded = PaddedInputs(in), .values = {}, .scales = {}};
   rounded.values.resize(static_cast<size_t>(rows * rounded.padded));
   rounded.scales.resize(static_cast<size_t>(rows));
   HWY_DYNAMIC_DISPATCH(RoundAll)(x, factors, in, rounded);

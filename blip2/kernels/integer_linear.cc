@@ -198,12 +198,113 @@ void BlockOfPanel(const Reader& reader, const IntegerRows& x, int64_t begin, int
   }
 }
 
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
+
+using TagSums = hn::CappedTag<int32_t, kPanel>;
+using VecSums = hn::Vec<TagSums>;
+
+constexpr int kBytePanels = 2;   // whose sums stay in registers for
+constexpr int kByteRows = 8;     // so many rows
+constexpr uint8_t kShift = 128;  // makes activations of 7 bits and a sign unsigned, as the instruction wants them
+
+// sum + the products of four neighbours for each lane.
+HWY_INLINE VecSums AddByteProducts(VecSums unsigned_bytes, VecSums signed_bytes, VecSums sum) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(unsigned_bytes.raw), "v"(signed_bytes.raw));
+  return sum;
+}
+
+HWY_INLINE VecSums LoadQuad(const int8_t* from) {
+  return hn::LoadU(TagSums(), reinterpret_cast<const int32_t*>(from));
+}
+
+// The rows' values, shifted: [rows, padded].
+std::vector<uint8_t> ShiftedBytes(const IntegerRows& x) {
+  std::vector<uint8_t> bytes(x.values.size());
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(x.values[i] + kShift);
+  return bytes;
+}
+
+// What the shift adds to a panel's sums.
+VecSums SumOfShift(const int8_t* panel, int64_t padded) {
+  VecSums sum = hn::Zero(TagSums());
+  const VecSums shift = hn::Set(TagSums(), static_cast<int32_t>(kShift * 0x01010101U));
+  for (int64_t k = 0; k < padded; k += kQuad) sum = AddByteProducts(shift, LoadQuad(panel + k * kPanel), sum);
+  return sum;
+}
+
+// kHeight rows with two panels; from the sums to y.
+template <int kHeight>
+HWY_INLINE void ByteTile(const IntegerWeights& weights, const IntegerRows& x, const uint8_t* bytes, int64_t row,
+                         const int8_t* const (&panels)[kBytePanels], const VecSums (&shifts)[kBytePanels],
+                         int64_t panel, float* y) {
+  VecSums tile[kHeight][kBytePanels];
+  for (auto& of_row : tile) {
+    for (int p = 0; p < kBytePanels; ++p) of_row[p] = hn::Neg(shifts[p]);
+  }
+  for (int64_t k = 0; k < x.padded; k += kQuad) {
+    const VecSums first = LoadQuad(panels[0] + k * kPanel), second = LoadQuad(panels[1] + k * kPanel);
+    for (int r = 0; r < kHeight; ++r) {
+      int32_t four = 0;
+      hwy::CopyBytes<sizeof(four)>(bytes + (row + r) * x.padded + k, &four);
+      const VecSums values = hn::Set(TagSums(), four);
+      tile[r][0] = AddByteProducts(values, first, tile[r][0]);
+      tile[r][1] = AddByteProducts(values, second, tile[r][1]);
+    }
+  }
+  alignas(64) int32_t sums[kHeight * kPanel];
+  for (int p = 0; p < kBytePanels && panel + p < Panels(weights.out); ++p) {
+    for (int r = 0; r < kHeight; ++r) hn::Store(tile[r][p], TagSums(), sums + r * kPanel);
+    AddBlock(sums, row, kHeight, panel + p, weights.out, /*first_block=*/true, y);
+  }
+}
+
+// All rows from `row` on.
+template <int kHeight>
+HWY_INLINE void ByteRows(const IntegerWeights& weights, const IntegerRows& x, const uint8_t* bytes, int64_t row,
+                         const int8_t* const (&panels)[kBytePanels], const VecSums (&shifts)[kBytePanels],
+                         int64_t panel, float* y) {
+  if constexpr (kHeight > 0) {
+    for (; row + kHeight <= x.rows; row += kHeight) {
+      ByteTile<kHeight>(weights, x, bytes, row, panels, shifts, panel, y);
+    }
+    if (row < x.rows) ByteRows<kHeight / 2>(weights, x, bytes, row, panels, shifts, panel, y);
+  }
+}
+
+// Many rows of 7 bits.
+void MultiplyBytes(const IntegerWeights& weights, const IntegerRows& x, float* y) {
+  const std::vector<uint8_t> bytes = ShiftedBytes(x);
+  const int64_t panels = Panels(weights.out);
+  at::parallel_for(0, (panels + 1) / kBytePanels, 1, [&](int64_t begin, int64_t end) {
+    const int64_t panel_bytes = x.padded * kPanel;
+    std::vector<int8_t> unpacked(weights.type == IntegerType::kInt4 ? kBytePanels * panel_bytes : 0);
+    for (int64_t panel = begin * kBytePanels; panel < std::min(end * kBytePanels, panels); panel += kBytePanels) {
+      const int8_t* values[kBytePanels];
+      VecSums shifts[kBytePanels];
+      for (int p = 0; p < kBytePanels; ++p) {
+        const int64_t read = std::min(panel + p, panels - 1);
+        values[p] = weights.values + read * panel_bytes;
+        if (weights.type == IntegerType::kInt4) {
+          UnpackInt4(weights, read, 0, x.padded / kQuad, unpacked.data() + p * panel_bytes);
+          values[p] = unpacked.data() + p * panel_bytes;
+        }
+        shifts[p] = SumOfShift(values[p], x.padded);
+      }
+      ByteRows<kByteRows>(weights, x, bytes.data(), 0, values, shifts, panel, y);
+      for (int p = 0; p < kBytePanels && panel + p < panels; ++p) ScaleAndShift(weights, x, panel + p, y);
+    }
+  });
+}
+
+#endif
+
 template <bool kVnni>
 void OnePanel(const IntegerWeights& weights, const IntegerRows& x, int64_t panel, std::vector<int32_t>& sums,
               std::vector<int8_t>& unpacked, float* y) {
   const int8_t* values = weights.values + panel * PanelBytes(weights.type, weights.in);
-  for (int64_t begin = 0; begin < x.padded; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, x.padded);
+  const int64_t block = BlockInputs(x.bits);
+  for (int64_t begin = 0; begin < x.padded; begin += block) {
+    const int64_t end = std::min(begin + block, x.padded);
     std::fill(sums.begin(), sums.end(), 0);
     if (weights.type == IntegerType::kInt8) {
       BlockOfPanel<kVnni>(Int8Reader(values, nullptr), x, begin, end, sums.data());
@@ -224,13 +325,15 @@ void Multiply(const IntegerWeights& weights, const IntegerRows& x, float* y) {
   const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(x.padded * x.rows * kPanel, 1));
   at::parallel_for(0, Panels(weights.out), grain, [&](int64_t begin, int64_t end) {
     std::vector<int32_t> sums(static_cast<size_t>(x.rows * kPanel));
-    std::vector<int8_t> unpacked(weights.type == IntegerType::kInt4 && x.rows > kFewRows ? kBlock * kPanel : 0);
+    const bool unpacks = weights.type == IntegerType::kInt4 && x.rows > kFewRows;
+    std::vector<int8_t> unpacked(unpacks ? std::min(BlockInputs(x.bits), x.padded) * kPanel : 0);
     for (int64_t panel = begin; panel < end; ++panel) OnePanel<kVnni>(weights, x, panel, sums, unpacked, y);
   });
 }
 
 void MultiplyOnTarget(const IntegerWeights& weights, const IntegerRows& x, bool vnni, float* y) {
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
+  if (vnni && x.bits == ActivationBits::k7 && x.rows >= kByteRows) return MultiplyBytes(weights, x, y);
   if (vnni) return Multiply<true>(weights, x, y);
 #endif
   Multiply<false>(weights, x, y);

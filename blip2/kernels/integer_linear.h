@@ -8,9 +8,9 @@
 
 namespace diptych::blip2 {
 
-// y [rows, out] = x · weightᵀ + bias. Products are summed exactly in blocks of kBlock inputs, and the blocks in float32
-// in their order: a row has the same bits in every batch, on any number of threads and in both forms of a product, for
-// few rows and for many. Runs on libtorch's threads; reads the weights once from memory.
+// y [rows, out] = x · weightᵀ + bias. Products are summed exactly in blocks of BlockInputs(x.bits) inputs, and the
+// blocks in float32 in their order: a row has the same bits in every batch, on any number of threads and in both forms
+// of a product, for few rows and for many. Runs on libtorch's threads; reads the weights once from memory.
 void MultiplyIntegers(const IntegerWeights& weights, const IntegerRows& x, float* y);
 
 }  // namespace diptych::blip2

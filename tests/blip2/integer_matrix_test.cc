@@ -30,6 +30,7 @@ double RelativeDifference(const at::Tensor& a, const at::Tensor& b) {
 struct Tolerance {
   IntegerType type;
   double of_product;  // of the norm
+  double with_few_activation_bits;
   double of_model;
 };
 
@@ -42,6 +43,12 @@ TEST_P(IntegerMatrixTest, IsNearTheProduct) {
   const at::Tensor weight = Noise({96, 300}, 1), bias = Noise({96}, 2), x = Noise({2, 9, 300}, 3);
   const at::Tensor y = IntegerMatrix(Type(), weight, bias, {})(x);
   EXPECT_LT(RelativeDifference(y, at::linear(x, weight, bias)), GetParam().of_product);
+}
+
+TEST_P(IntegerMatrixTest, FewerBitsOfActivationsCostLittle) {
+  const at::Tensor weight = Noise({96, 300}, 1), bias = Noise({96}, 2), x = Noise({2, 9, 300}, 3);
+  const at::Tensor y = IntegerMatrix(Type(), weight, bias, {}, ActivationBits::k7)(x);
+  EXPECT_LT(RelativeDifference(y, at::linear(x, weight, bias)), GetParam().with_few_activation_bits);
 }
 
 TEST_P(IntegerMatrixTest, AnOutlierChannelCostsTheOthersNothing) {
@@ -128,8 +135,8 @@ TEST_P(IntegerMatrixTest, TheModelIsAsSmallAsItsWeights) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, IntegerMatrixTest,
-                         ::testing::Values(Tolerance{IntegerType::kInt8, 0.008, 0.03},
-                                           Tolerance{IntegerType::kInt4, 0.13, 0.35}),
+                         ::testing::Values(Tolerance{IntegerType::kInt8, 0.008, 0.011, 0.03},
+                                           Tolerance{IntegerType::kInt4, 0.13, 0.13, 0.35}),
                          [](const auto& info) { return info.param.type == IntegerType::kInt8 ? "Int8" : "Int4"; });
 
 }  // namespace

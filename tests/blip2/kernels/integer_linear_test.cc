@@ -90,9 +90,12 @@ std::vector<double> Reference(const Matrix& matrix, const std::vector<std::vecto
   return y;
 }
 
-class IntegerLinearTest : public ::testing::TestWithParam<std::tuple<InstructionSet, IntegerType>> {
+class IntegerLinearTest : public ::testing::TestWithParam<std::tuple<InstructionSet, IntegerType, ActivationBits>> {
  protected:
   IntegerType Type() const { return std::get<1>(GetParam()); }
+  IntegerRows Round(const float* x, int64_t rows, int64_t in) const {
+    return RoundRows(x, nullptr, rows, in, std::get<2>(GetParam()));
+  }
 
  private:
   const LimitedInstructionSet limited_{std::get<0>(GetParam())};
@@ -104,8 +107,8 @@ TEST_P(IntegerLinearTest, IsTheProductOfTheRoundedNumbers) {
        {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 16}, {131, 67}, {520, 259}, {4200, 40}}) {
     const Matrix matrix(Type(), in, out);
     const std::vector<std::vector<int>> w = matrix.Numbers();
-    for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 40}) {
-      const IntegerRows x = RoundRows(Noise(rows * in, 3).data(), nullptr, rows, in);
+    for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 40}) {
+      const IntegerRows x = Round(Noise(rows * in, 3).data(), rows, in);
       const std::vector<float> y = Product(matrix, x);
       const std::vector<double> expected = Reference(matrix, w, x);
       for (size_t i = 0; i < y.size(); ++i) {
@@ -128,7 +131,7 @@ TEST_P(IntegerLinearTest, TheLargestNumbersDoNotOverflow) {
   for (const int64_t rows : {1, 20}) {
     std::vector<float> x(static_cast<size_t>(in * rows), 1.0F);
     std::fill_n(x.begin(), in, -1.0F);
-    const std::vector<float> y = Product(matrix, RoundRows(x.data(), nullptr, rows, in));
+    const std::vector<float> y = Product(matrix, Round(x.data(), rows, in));
     for (int64_t r = 0; r < rows; ++r) EXPECT_NEAR(y[r * kPanel], r == 0 ? -in : in, 1e-6 * in) << r;
   }
 }
@@ -137,9 +140,9 @@ TEST_P(IntegerLinearTest, ARowHasTheSameBitsInEveryBatch) {
   const int64_t in = 2500, most = 70;
   const Matrix matrix(Type(), in, 83);
   const std::vector<float> x = Noise(most * in, 4);
-  const std::vector<float> together = Product(matrix, RoundRows(x.data(), nullptr, most, in));
+  const std::vector<float> together = Product(matrix, Round(x.data(), most, in));
   for (const int64_t rows : {1, 2, 3, 8, 9, 15, 16, 17, 33, 64}) {
-    const std::vector<float> y = Product(matrix, RoundRows(x.data() + (most - rows) * in, nullptr, rows, in));
+    const std::vector<float> y = Product(matrix, Round(x.data() + (most - rows) * in, rows, in));
     EXPECT_TRUE(std::equal(y.begin(), y.end(), together.end() - static_cast<int64_t>(y.size()))) << rows;
   }
 }
@@ -148,7 +151,7 @@ TEST_P(IntegerLinearTest, TheNumberOfThreadsChangesNoBit) {
   const Matrix matrix(Type(), 1024, 515);
   const int threads = at::get_num_threads();
   for (const int64_t rows : {3, 40}) {
-    const IntegerRows x = RoundRows(Noise(rows * 1024, 5).data(), nullptr, rows, 1024);
+    const IntegerRows x = Round(Noise(rows * 1024, 5).data(), rows, 1024);
     at::set_num_threads(1);
     const std::vector<float> alone = Product(matrix, x);
     for (const int count : {2, 3, 5}) {
@@ -162,12 +165,12 @@ TEST_P(IntegerLinearTest, TheNumberOfThreadsChangesNoBit) {
 TEST_P(IntegerLinearTest, ARowThatIsNotFiniteStaysAlone) {
   const Matrix matrix(Type(), 100, 20);
   std::vector<float> x = Noise(3 * 100, 6);
-  const std::vector<float> good = Product(matrix, RoundRows(x.data(), nullptr, 3, 100));
+  const std::vector<float> good = Product(matrix, Round(x.data(), 3, 100));
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     for (const int64_t place : {100, 199}) {  // in a vector, and after the last whole one
       std::vector<float> spoilt = x;
       spoilt[place] = bad;
-      const std::vector<float> y = Product(matrix, RoundRows(spoilt.data(), nullptr, 3, 100));
+      const std::vector<float> y = Product(matrix, Round(spoilt.data(), 3, 100));
       for (int64_t o = 0; o < 20; ++o) {
         EXPECT_EQ(y[o], good[o]);
         EXPECT_TRUE(std::isnan(y[20 + o]));
@@ -177,14 +180,16 @@ TEST_P(IntegerLinearTest, ARowThatIsNotFiniteStaysAlone) {
   }
 }
 
-std::string NameOf(const ::testing::TestParamInfo<std::tuple<InstructionSet, IntegerType>>& info) {
+std::string NameOf(const ::testing::TestParamInfo<std::tuple<InstructionSet, IntegerType, ActivationBits>>& info) {
   const bool int8 = std::get<1>(info.param) == IntegerType::kInt8;
-  return std::string(Name(std::get<0>(info.param))) + (int8 ? "Int8" : "Int4");
+  const bool fine = std::get<2>(info.param) == ActivationBits::k14;
+  return std::string(Name(std::get<0>(info.param))) + (int8 ? "Int8" : "Int4") + (fine ? "Bits14" : "Bits7");
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, IntegerLinearTest,
                          ::testing::Combine(::testing::ValuesIn(InstructionSets()),
-                                            ::testing::Values(IntegerType::kInt8, IntegerType::kInt4)),
+                                            ::testing::Values(IntegerType::kInt8, IntegerType::kInt4),
+                                            ::testing::Values(ActivationBits::k7, ActivationBits::k14)),
                          NameOf);
 
 }  // namespace
