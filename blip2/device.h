@@ -20,6 +20,9 @@ struct Placement {
   // The weights of the vision transformer's and the decoder's linear maps, rounded when they are read. Embeddings,
   // layer norms and the Q-Former keep numbers of floating point. On the CPU alone.
   std::optional<IntegerType> integers = std::nullopt;
+
+  // Of cached keys and values: as the model computes, but half of float32 where the weights are rounded far more.
+  c10::ScalarType kv_dtype() const { return integers ? c10::ScalarType::BFloat16 : dtype; }
 };
 
 // `device` is "cpu", "cuda" or "cuda:N"; `dtype` is "float32" ("float", "fp32"), "bfloat16" ("bf16"), "float16"

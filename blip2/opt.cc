@@ -172,7 +172,7 @@ KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {
   const int64_t heads = config_.num_attention_heads;
   const auto allocate = [&] {
     return at::empty({blocks, heads, block_tokens, config_.hidden_size / heads},
-                     at::TensorOptions(placement_.device).dtype(placement_.dtype));
+                     at::TensorOptions(placement_.device).dtype(placement_.kv_dtype()));
   };
   KvPool pool{.keys = {}, .values = {}, .blocks = blocks, .block_tokens = block_tokens};
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
@@ -183,8 +183,12 @@ KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {
 }
 
 int64_t OptDecoder::KvBlockBytes(int64_t block_tokens) const {
-  return 2 * config_.num_hidden_layers * config_.hidden_size * block_tokens *
-         static_cast<int64_t>(c10::elementSize(placement_.dtype));
+  return KvTokenBytes(config_, placement_) * block_tokens;
+}
+
+int64_t KvTokenBytes(const TextConfig& config, const Placement& placement) {
+  return 2 * config.num_hidden_layers * config.hidden_size *
+         static_cast<int64_t>(c10::elementSize(placement.kv_dtype()));
 }
 
 void OptDecoder::CheckRow(const DecoderRow& row, const KvPool& pool) const {

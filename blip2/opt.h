@@ -23,6 +23,9 @@ struct DecoderRow {
   bool wants_all_logits = false;    // of all T tokens; goes before wants_logits
 };
 
+// Keys and values of one token in all layers.
+int64_t KvTokenBytes(const TextConfig& config, const Placement& placement);
+
 // Const after construction; thread-safe as long as no two calls share a KvPool. Mirrors transformers
 // OPTForCausalLM, pre- and post-layer-norm, with and without project_in / project_out. A call that does
 // not meet its requirements throws c10::Error, as ATen itself would. Results are inference tensors: to

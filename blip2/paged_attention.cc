@@ -114,6 +114,7 @@ at::Tensor PagedAttention::AttendSingles(const at::Tensor& query, const at::Tens
   }
   at::Tensor out = at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
   AttendInPlace({.type = *KernelWeightType(query.scalar_type()),
+                 .pool_type = *KernelWeightType(keys.scalar_type()),
                  .heads = query.size(1),
                  .width = query.size(2),
                  .block_tokens = keys.size(2),
@@ -132,15 +133,19 @@ at::Tensor PagedAttention::Gather(const at::Tensor& pool, const Places& places) 
 
 at::Tensor PagedAttention::operator()(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                       const at::Tensor& keys, const at::Tensor& values) const {
-  keys.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, key);
-  values.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, value);
+  // Rounded before they are read for the first time, so that it makes no difference when a token's neighbours read it.
+  const at::Tensor stored_key = key.to(keys.scalar_type()), stored_value = value.to(values.scalar_type());
+  keys.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, stored_key);
+  values.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, stored_value);
   at::Tensor out = at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
   for (const Chunk& chunk : chunks_) {
     const auto own = [&](const at::Tensor& x) { return x.narrow(0, chunk.begin, chunk.tokens); };
     const bool first = chunk.past == 0;
+    const auto read = [&](const at::Tensor& stored, const at::Tensor& pool) {
+      return HeadsFirst((first ? own(stored) : Gather(pool, chunk.read)).to(query.scalar_type()));
+    };
     const at::Tensor attended =
-        Attention(HeadsFirst(own(query)), HeadsFirst(first ? own(key) : Gather(keys, chunk.read)),
-                  HeadsFirst(first ? own(value) : Gather(values, chunk.read)), /*scale=*/1.0,
+        Attention(HeadsFirst(own(query)), read(stored_key, keys), read(stored_value, values), /*scale=*/1.0,
                   first ? Visibility{.causal = true, .mask = {}} : VisibilityOf(chunk.mask));
     own(out).copy_(attended[0]);
   }

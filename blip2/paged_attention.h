@@ -29,8 +29,9 @@ class PagedAttention {
   // Place of each token in its sequence: [N] int64.
   const at::Tensor& positions() const { return positions_; }
 
-  // Stores key and value in the rows' blocks, then attends.
-  //   query (scaled), key, value [N, H, Dh]; keys, values [blocks, H, block_tokens, Dh] -> [N, H·Dh]
+  // Stores key and value in the rows' blocks, in the blocks' number type, then attends.
+  //   query (scaled), key, value [N, H, Dh]; keys, values [blocks, H, block_tokens, Dh] -> [N, H·Dh] of the query's
+  //   type
   at::Tensor operator()(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& keys,
                         const at::Tensor& values) const;
 

@@ -73,10 +73,11 @@ struct Scratch {
   std::vector<float> scores;
 };
 
-template <typename T>
+// T: of the pool.
+template <typename Q, typename T>
 void AttendOne(const DecodeAttention& a, const PlacedSequence& row, int64_t index, int64_t head, Scratch& scratch) {
   const int64_t place = (index * a.heads + head) * a.width;
-  const T* query = static_cast<const T*>(a.query) + place;
+  const Q* query = static_cast<const Q*>(a.query) + place;
   for (int64_t i = 0; i < a.width; ++i) scratch.query[i] = static_cast<float>(query[i]);
   std::fill(scratch.sum.begin(), scratch.sum.end(), 0.0F);
   scratch.scores.resize(static_cast<size_t>(row.length));
@@ -87,11 +88,11 @@ void AttendOne(const DecodeAttention& a, const PlacedSequence& row, int64_t inde
   for (int64_t t = 0; t < row.length; ++t) scratch.scores[t] = Dot(scratch.query.data(), at(a.keys, t), a.width);
   const float total = Exponentials(scratch.scores);
   for (int64_t t = 0; t < row.length; ++t) Add(scratch.scores[t], at(a.values, t), a.width, scratch.sum.data());
-  T* out = static_cast<T*>(a.out) + place;
-  for (int64_t i = 0; i < a.width; ++i) out[i] = static_cast<T>(scratch.sum[i] / total);
+  Q* out = static_cast<Q*>(a.out) + place;
+  for (int64_t i = 0; i < a.width; ++i) out[i] = static_cast<Q>(scratch.sum[i] / total);
 }
 
-template <typename T>
+template <typename Q, typename T>
 void AttendAll(const DecodeAttention& a, std::span<const PlacedSequence> rows) {
   int64_t longest = 1;
   for (const PlacedSequence& row : rows) longest = std::max(longest, row.length);
@@ -99,19 +100,22 @@ void AttendAll(const DecodeAttention& a, std::span<const PlacedSequence> rows) {
   at::parallel_for(0, static_cast<int64_t>(rows.size()) * a.heads, grain, [&](int64_t begin, int64_t end) {
     Scratch scratch(a.width);
     for (int64_t i = begin; i < end; ++i) {
-      AttendOne<T>(a, rows[i / a.heads], i / a.heads, i % a.heads, scratch);
+      AttendOne<Q, T>(a, rows[i / a.heads], i / a.heads, i % a.heads, scratch);
     }
   });
 }
 
 void AttendAnyType(const DecodeAttention& a, std::span<const PlacedSequence> rows) {
+  if (a.type == WeightType::kFloat32 && a.pool_type == WeightType::kBFloat16) {
+    return AttendAll<float, c10::BFloat16>(a, rows);
+  }
   switch (a.type) {
     case WeightType::kBFloat16:
-      return AttendAll<c10::BFloat16>(a, rows);
+      return AttendAll<c10::BFloat16, c10::BFloat16>(a, rows);
     case WeightType::kFloat16:
-      return AttendAll<c10::Half>(a, rows);
+      return AttendAll<c10::Half, c10::Half>(a, rows);
     case WeightType::kFloat32:
-      return AttendAll<float>(a, rows);
+      return AttendAll<float, float>(a, rows);
   }
 }
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "blip2/kernels/float_linear.h"
+#include "blip2/kernels/float_matrix.h"
 
 namespace diptych::blip2 {
 
@@ -14,9 +14,11 @@ struct PlacedSequence {
   std::span<const int32_t> blocks;
 };
 
-// Shapes: query and out [R, H, Dh]; keys and values [blocks, H, block_tokens, Dh], all of `type` and contiguous.
+// Shapes: query and out [R, H, Dh] of `type`; keys and values [blocks, H, block_tokens, Dh] of `pool_type`, which is
+// the same, or bfloat16 beside float32; all contiguous.
 struct DecodeAttention {
   WeightType type = WeightType::kFloat32;
+  WeightType pool_type = WeightType::kFloat32;
   int64_t heads = 0;
   int64_t width = 0;  // Dh
   int64_t block_tokens = 0;

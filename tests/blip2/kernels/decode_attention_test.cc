@@ -17,8 +17,15 @@ namespace {
 struct Type {
   at::ScalarType tensor;
   WeightType kernel;
+  at::ScalarType pool_tensor;
+  WeightType pool_kernel;
   double tolerance;
 };
+
+constexpr Type kFloat = {at::kFloat, WeightType::kFloat32, at::kFloat, WeightType::kFloat32, 2e-5};
+constexpr Type kBFloat16 = {at::kBFloat16, WeightType::kBFloat16, at::kBFloat16, WeightType::kBFloat16, 1e-2};
+constexpr Type kHalf = {at::kHalf, WeightType::kFloat16, at::kHalf, WeightType::kFloat16, 1e-3};
+constexpr Type kFloatBesideBFloat16 = {at::kFloat, WeightType::kFloat32, at::kBFloat16, WeightType::kBFloat16, 2e-5};
 
 constexpr int64_t kBlocks = 9;
 constexpr int64_t kBlockTokens = 5;
@@ -36,6 +43,7 @@ class DecodeAttentionTest : public ::testing::TestWithParam<std::tuple<Instructi
   at::Tensor Attend(const at::Tensor& query, const std::vector<PlacedSequence>& rows) const {
     const at::Tensor out = at::full_like(query, std::numeric_limits<double>::quiet_NaN());
     AttendInPlace({.type = type_.kernel,
+                   .pool_type = type_.pool_kernel,
                    .heads = query.size(1),
                    .width = query.size(2),
                    .block_tokens = kBlockTokens,
@@ -48,8 +56,8 @@ class DecodeAttentionTest : public ::testing::TestWithParam<std::tuple<Instructi
   }
 
   void MakePool(int64_t heads, int64_t width) {
-    keys_ = Noise({kBlocks, heads, kBlockTokens, width}, 1);
-    values_ = Noise({kBlocks, heads, kBlockTokens, width}, 2);
+    keys_ = Noise({kBlocks, heads, kBlockTokens, width}, 1).to(type_.pool_tensor);
+    values_ = Noise({kBlocks, heads, kBlockTokens, width}, 2).to(type_.pool_tensor);
   }
 
   // The same in double precision: query [H, Dh] -> [H, Dh].
@@ -118,12 +126,11 @@ TEST_P(DecodeAttentionTest, ScoresFarApartStayFinite) {
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, DecodeAttentionTest,
                          ::testing::Combine(::testing::ValuesIn(InstructionSets()),
-                                            ::testing::Values(Type{at::kFloat, WeightType::kFloat32, 2e-5},
-                                                              Type{at::kBFloat16, WeightType::kBFloat16, 1e-2},
-                                                              Type{at::kHalf, WeightType::kFloat16, 1e-3})),
+                                            ::testing::Values(kFloat, kBFloat16, kHalf, kFloatBesideBFloat16)),
                          [](const auto& info) {
-                           return std::string(Name(std::get<0>(info.param))) +
-                                  c10::toString(std::get<1>(info.param).tensor);
+                           const Type& type = std::get<1>(info.param);
+                           return std::string(Name(std::get<0>(info.param))) + c10::toString(type.tensor) + "Beside" +
+                                  c10::toString(type.pool_tensor);
                          });
 
 }  // namespace
