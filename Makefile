@@ -1,6 +1,6 @@
 # A thin front over CMake presets and scripts/. Each target installs and builds what it needs by itself.
 #
-# Variables: MODEL=dir or ORG/NAME DTYPE=float32 DEVICE=cpu VISION_REPLICAS=1 LANGUAGE_REPLICAS=1 TORCH_ROOT=dir
+# Variables: MODEL=dir or ORG/NAME DTYPE=auto DEVICE=cpu VISION_REPLICAS=1 LANGUAGE_REPLICAS=1 TORCH_ROOT=dir
 
 SHELL := /bin/bash
 export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS

@@ -21,6 +21,7 @@
 #include "absl/flags/parse.h"
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
+#include "blip2/memory_plan.h"
 #include "blip2/opt.h"
 #include "common/status.h"
 
@@ -123,13 +124,14 @@ void Measure(const OptDecoder& decoder) {
 
 absl::Status Run() {
   diptych::blip2::SetIntraOpThreads(absl::GetFlag(FLAGS_threads));
-  DIPTYCH_ASSIGN_OR_RETURN(const diptych::blip2::Placement placement,
-                           diptych::blip2::ParsePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype)));
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, diptych::blip2::Checkpoint::Open(absl::GetFlag(FLAGS_model)));
-  const OptDecoder decoder(*checkpoint, placement);
+  DIPTYCH_ASSIGN_OR_RETURN(
+      const diptych::blip2::ChosenPlacement chosen,
+      diptych::blip2::ChoosePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype), checkpoint->config()));
+  const OptDecoder decoder(*checkpoint, chosen.placement);
   std::printf("%s, %s on %s, %d threads, %d tokens of context\n\n", checkpoint->name().c_str(),
-              absl::GetFlag(FLAGS_dtype).c_str(), absl::GetFlag(FLAGS_device).c_str(), at::get_num_threads(),
-              absl::GetFlag(FLAGS_context));
+              diptych::blip2::DTypeName(chosen.placement).c_str(), absl::GetFlag(FLAGS_device).c_str(),
+              at::get_num_threads(), absl::GetFlag(FLAGS_context));
   Measure(decoder);
   return absl::OkStatus();
 }

@@ -18,13 +18,14 @@
 #include "absl/flags/parse.h"
 #include "absl/strings/numbers.h"
 #include "blip2/device.h"
+#include "blip2/memory_plan.h"
 #include "blip2/pixels.h"
 #include "blip2/resample.h"
 #include "blip2/vision_model.h"
 
 ABSL_FLAG(std::string, model, "models/demo", "checkpoint folder in Hugging Face layout");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
-ABSL_FLAG(std::string, dtype, "float32", "float32, bfloat16, float16, int8 or int4");
+ABSL_FLAG(std::string, dtype, "float32", "auto, float32, bfloat16, float16, int8 or int4");
 ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(std::vector<std::string>, image_sizes, {}, "sides in pixels; default: the model's own");
 ABSL_FLAG(std::vector<std::string>, mergings, {"0"}, "thousandths of the patch tokens that a layer merges");
@@ -124,11 +125,12 @@ int Fail(const absl::Status& status) {
 int Run() {
   const c10::InferenceMode inference;
   blip2::SetIntraOpThreads(absl::GetFlag(FLAGS_threads));
-  const auto placement = blip2::ParsePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype));
-  if (!placement.ok()) return Fail(placement.status());
   const auto checkpoint = blip2::Checkpoint::Open(absl::GetFlag(FLAGS_model));
   if (!checkpoint.ok()) return Fail(checkpoint.status());
-  const blip2::VisionModel model(**checkpoint, *placement);
+  const auto chosen =
+      blip2::ChoosePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype), (*checkpoint)->config());
+  if (!chosen.ok()) return Fail(chosen.status());
+  const blip2::VisionModel model(**checkpoint, chosen->placement);
   MeasurePasses(model);
   if (!absl::GetFlag(FLAGS_max_sides).empty()) {
     MeasurePreparation((*checkpoint)->config().image_processor, static_cast<int>(model.config().image_size));

@@ -245,6 +245,14 @@ bool Checkpoint::Has(std::string_view tensor) const {
   return found->second->dtype != embedding.dtype || found->second->data != embedding.data;
 }
 
+int64_t Checkpoint::StoredBytes(std::string_view prefix) const {
+  int64_t bytes = 0;
+  for (const auto& [name, entry] : tensors_) {
+    if (name.starts_with(prefix)) bytes += static_cast<int64_t>(entry->data.size());
+  }
+  return bytes;
+}
+
 c10::ScalarType Checkpoint::StoredType(std::string_view tensor) const {
   return tensors_.find(tensor)->second->dtype;
 }
@@ -264,6 +272,7 @@ at::Tensor Checkpoint::View(std::string_view tensor) const {
   const TensorEntry& entry = *tensors_.find(tensor)->second;
   for (const auto& file : files_) Advise(file->From(entry.data.data(), entry.data.size() + kReadAhead), MADV_WILLNEED);
   Advise(entry.data, MADV_POPULATE_READ);  // all pages at once in place of a fault for each
+  if (on_read_) on_read_(static_cast<int64_t>(entry.data.size()));
   return ViewOf(entry);
 }
 

@@ -3,11 +3,14 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,6 +35,11 @@ class Checkpoint {
   // For kLmHead: whether the output matrix differs from the embedding. A tied matrix that is stored twice,
   // as legacy checkpoints do, counts as absent (this compares their bytes).
   bool Has(std::string_view tensor) const;
+
+  // Bytes that the files have of tensors whose names begin with `prefix`.
+  int64_t StoredBytes(std::string_view prefix) const;
+  // Has `read` called with the bytes of each tensor when it is loaded or viewed. Before the first of these.
+  void OnRead(std::function<void(int64_t bytes)> read) { on_read_ = std::move(read); }
 
   // The type that the file has for the tensor, which must exist.
   c10::ScalarType StoredType(std::string_view tensor) const;
@@ -61,6 +69,7 @@ class Checkpoint {
   Config config_;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::map<std::string, const TensorEntry*, std::less<>> tensors_;
+  std::function<void(int64_t bytes)> on_read_;
 };
 
 // Parameters and bytes of a part of the model as it is held in memory.

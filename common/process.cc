@@ -76,20 +76,6 @@ void LogDraining() {
   spdlog::info("draining");
 }
 
-int64_t AvailableBytes() {
-  int64_t available = 0;
-  std::ifstream memory("/proc/meminfo");
-  for (std::string name, unit; memory >> name;) {
-    int64_t kibibytes = 0;
-    if (!(memory >> kibibytes) || !std::getline(memory, unit)) break;
-    if (name == "MemAvailable:") available = kibibytes << 10;
-  }
-  int64_t limit = 0, used = 0;
-  const bool limited = (std::ifstream("/sys/fs/cgroup/memory.max") >> limit) &&  // "max" is no number: no limit
-                       (std::ifstream("/sys/fs/cgroup/memory.current") >> used);
-  return limited ? std::min(available, std::max<int64_t>(limit - used, 0)) : available;
-}
-
 int64_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");
   int64_t all_pages = 0, resident_pages = 0;

@@ -30,9 +30,6 @@ void LogDraining();
 // no thread: the sick one may never end.
 [[noreturn]] void FailSick(const absl::Status& why, const std::function<void()>& set_unready);
 
-// Bytes of memory that processes can still take, of the machine and of the control group; 0 if the system does not say.
-int64_t AvailableBytes();
-
 // Bytes of memory that the process holds now; 0 if the system does not say.
 int64_t ResidentBytes();
 

@@ -8,7 +8,7 @@
 namespace diptych::tier_defaults {
 
 inline constexpr char kDevice[] = "cpu";
-inline constexpr char kDtype[] = "float32";
+inline constexpr char kDtype[] = "auto";
 inline constexpr int kThreads = 0;
 inline constexpr int kQueueLimit = 64;
 inline constexpr int64_t kMaxInflightBytes = int64_t{1} << 30;

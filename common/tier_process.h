@@ -22,6 +22,7 @@ ABSL_DECLARE_FLAG(std::string, dtype);
 ABSL_DECLARE_FLAG(std::string, tls_cert);
 ABSL_DECLARE_FLAG(std::string, tls_key);
 ABSL_DECLARE_FLAG(std::string, tls_client_ca);
+ABSL_DECLARE_FLAG(diptych::ByteSize, memory_limit);
 ABSL_DECLARE_FLAG(int, threads);
 ABSL_DECLARE_FLAG(int, queue_limit);
 ABSL_DECLARE_FLAG(diptych::ByteSize, max_inflight_bytes);
@@ -44,6 +45,7 @@ absl::Status ReadTierFlags(Options& options) {
   options.tls = {.cert_file = absl::GetFlag(FLAGS_tls_cert),
                  .key_file = absl::GetFlag(FLAGS_tls_key),
                  .client_ca_file = absl::GetFlag(FLAGS_tls_client_ca)};
+  options.memory_limit = absl::GetFlag(FLAGS_memory_limit);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.queue_limit = absl::GetFlag(FLAGS_queue_limit);
   options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);

@@ -17,13 +17,14 @@ inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9002";
 struct LanguageOptions {
   std::string model = "";                              // checkpoint folder
   std::string device = tier_defaults::kDevice;         // cpu, cuda or cuda:N
-  std::string dtype = tier_defaults::kDtype;           // float32, bfloat16 or float16
+  std::string dtype = tier_defaults::kDtype;           // as --dtype
   std::string listen = "127.0.0.1:7002";               // host:port; port 0 picks a free one
   std::string metrics_listen = "";                     // the same for metrics; empty: none
   bool vllm_metric_names = false;                      // show metrics under vLLM's names, too
   std::string vision_target = "ipv4:127.0.0.1:7001";   // any gRPC name; may be down when this service starts
   bool wait_for_vision = false;                        // requests with images wait for a replica until their deadline
   TlsOptions tls = {};                                 // for callers, and towards the vision tier
+  int64_t memory_limit = 0;                            // bytes; 0: what is free
   int threads = tier_defaults::kThreads;               // of one operator; 0: one for each core
   int queue_limit = tier_defaults::kQueueLimit;        // requests that may be inside, waiting or running
   int max_batch = 32;                                  // sequences that are decoded at a time; each beam is one

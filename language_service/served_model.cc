@@ -5,9 +5,14 @@
 #include "absl/strings/str_cat.h"
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
+#include "blip2/memory_plan.h"
 #include "blip2/qformer.h"
 #include "common/catch_exceptions.h"
+#include "common/free_memory.h"
+#include "common/load_progress.h"
+#include "common/log.h"
 #include "common/status.h"
+#include "language_service/engine/kv_cache_size.h"
 
 namespace diptych::language {
 namespace {
@@ -49,13 +54,37 @@ v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const Parts& 
   return model;
 }
 
+// In which numbers the model is held, if they and the KV cache fit into memory.
+absl::StatusOr<blip2::Placement> Place(const LanguageOptions& options, const blip2::Config& config) {
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
+                           blip2::ChoosePlacement(options.device, options.dtype, config));
+  const blip2::Placement& placement = chosen.placement;
+  if (!chosen.reason.empty()) spdlog::info("--dtype=auto is {}: {}", blip2::DTypeName(placement), chosen.reason);
+  const auto kv_cache = [&](const blip2::Placement& other) {
+    if (options.kv_cache_bytes > 0) return options.kv_cache_bytes;
+    return DefaultKvCacheBytes(config, blip2::KvTokenBytes(config.text, other), /*available=*/0);
+  };
+  const auto least_kv_cache = [&](const blip2::Placement& other) {
+    return WindowKvCacheBytes(config, blip2::KvTokenBytes(config.text, other));
+  };
+  const blip2::MemoryDemand demand = {.part = blip2::ModelPart::kLanguage,
+                                      .placement = placement,
+                                      .kv_cache = kv_cache,
+                                      .least_kv_cache = least_kv_cache};
+  DIPTYCH_RETURN_IF_ERROR(blip2::CheckFits(config, demand, FreeMemoryWithin(options.memory_limit)));
+  return placement;
+}
+
 }  // namespace
 
 absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& options) {
   if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
   blip2::SetIntraOpThreads(options.threads);
-  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, blip2::ParsePlacement(options.device, options.dtype));
+  DIPTYCH_RETURN_IF_ERROR(blip2::ParsePlacement(options.device, options.dtype).status());
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, Place(options, checkpoint->config()));
+  LoadProgress progress(checkpoint->StoredBytes("") - checkpoint->StoredBytes("vision_model."));
+  checkpoint->OnRead([&progress](int64_t bytes) { progress.Add(bytes); });
   DIPTYCH_ASSIGN_OR_RETURN(blip2::Tokenizer tokenizer, blip2::Tokenizer::Load(options.model));
   ServedLanguageModel served;
   served.tokenizer = std::make_shared<const blip2::Tokenizer>(std::move(tokenizer));

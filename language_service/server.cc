@@ -89,7 +89,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                            .service_name = v1::VisionService::service_full_name(),
                                                            .tls = options.tls,
                                                            .max_receive_bytes = kMaxVisionMessageBytes}));
-  DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes));
+  DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes, options.memory_limit));
   auto self = std::unique_ptr<LanguageServer>(new LanguageServer(options, std::move(model), std::move(pool), vision));
   const ServerOptions server{.service_name = v1::LanguageService::service_full_name(),
                              .listen = options.listen,

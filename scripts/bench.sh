@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The benchmark suite: some minutes with the bundled model. Writes build/bench/DATE.md, a report with machine and commit.
 #
-#   MODEL=models/demo   checkpoint folder, or ORG/NAME[@REVISION]    DTYPE=float32   DEVICE=cpu
+#   MODEL=models/demo   checkpoint folder, or ORG/NAME[@REVISION]    DTYPE=auto   DEVICE=cpu
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stack_name=bench
@@ -34,7 +34,7 @@ section() {
   printf '# Benchmarks of %s\n\n' "$(date -u '+%F %R UTC')"
   printf -- '- commit: %s%s\n' "$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" \
     "$([ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || echo ', with changes')"
-  printf -- '- machine: %s\n- model: %s, %s on %s\n' "$(machine)" "$(basename "${MODEL:-$checkpoint}")" "${DTYPE:-float32}" "${DEVICE:-cpu}"
+  printf -- '- machine: %s\n- model: %s, %s on %s\n' "$(machine)" "$(basename "${MODEL:-$checkpoint}")" "${DTYPE:-auto}" "${DEVICE:-cpu}"
 } >"$report"
 
 trap stack_down EXIT
@@ -47,8 +47,8 @@ section "Load, images" "$stack_bin/diptych" bench load --server "$GATEWAY" --req
 section "Load, text alone" "$stack_bin/diptych" bench load --server "$GATEWAY" --requests 256 --concurrency 8 --text_alone
 stack_down
 section "Optimisations" "$stack_bin/diptych" bench optimizations --model "$checkpoint" --device "${DEVICE:-cpu}" --rounds 5
-section "The decoder alone" build/release/bin/decode_throughput --model="$checkpoint" --dtype="${DTYPE:-float32}" --device="${DEVICE:-cpu}"
-section "The vision transformer alone" build/release/bin/vision_times --model="$checkpoint" --dtype="${DTYPE:-float32}" \
+section "The decoder alone" build/release/bin/decode_throughput --model="$checkpoint" --dtype="${DTYPE:-auto}" --device="${DEVICE:-cpu}"
+section "The vision transformer alone" build/release/bin/vision_times --model="$checkpoint" --dtype="${DTYPE:-auto}" \
   --device="${DEVICE:-cpu}" --mergings=0,100,200 --batches=1,8
 section "Requests of every kind at once" build/release/bin/mixed_load 500
 stack_say "the report is $report"

@@ -5,7 +5,11 @@
 
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
+#include "blip2/memory_plan.h"
 #include "common/catch_exceptions.h"
+#include "common/free_memory.h"
+#include "common/load_progress.h"
+#include "common/log.h"
 #include "common/status.h"
 
 namespace diptych::vision {
@@ -30,13 +34,27 @@ v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const blip2::
   return description;
 }
 
+// In which numbers the model is held, if they fit into memory.
+absl::StatusOr<blip2::Placement> Place(const VisionOptions& options, const blip2::Config& config) {
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
+                           blip2::ChoosePlacement(options.device, options.dtype, config));
+  const blip2::Placement& placement = chosen.placement;
+  if (!chosen.reason.empty()) spdlog::info("--dtype=auto is {}: {}", blip2::DTypeName(placement), chosen.reason);
+  const blip2::MemoryDemand demand = {.part = blip2::ModelPart::kVision, .placement = placement};
+  DIPTYCH_RETURN_IF_ERROR(blip2::CheckFits(config, demand, FreeMemoryWithin(options.memory_limit)));
+  return placement;
+}
+
 }  // namespace
 
 absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) {
   if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
   blip2::SetIntraOpThreads(options.threads);
-  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, blip2::ParsePlacement(options.device, options.dtype));
+  DIPTYCH_RETURN_IF_ERROR(blip2::ParsePlacement(options.device, options.dtype).status());
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, Place(options, checkpoint->config()));
+  LoadProgress progress(checkpoint->StoredBytes("vision_model."));
+  checkpoint->OnRead([&progress](int64_t bytes) { progress.Add(bytes); });
   ServedVisionModel served;
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("loading the model", [&] {
     const auto model = std::make_shared<const blip2::VisionModel>(*checkpoint, placement);

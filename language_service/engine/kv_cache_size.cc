@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/catch_exceptions.h"
-#include "common/process.h"
+#include "common/free_memory.h"
 #include "common/status.h"
 
 namespace diptych::language {
@@ -25,18 +25,26 @@ int64_t KvBlockTokens(int64_t query_tokens) {
   return kBlockTokens;
 }
 
-int64_t DefaultKvCacheBytes(const ServedLanguageModel& model, int64_t available) {
-  const int64_t tokens = KvBlockTokens(model.config.num_query_tokens);
-  const int64_t window_blocks = (model.config.text.max_position_embeddings + tokens - 1) / tokens;
-  const int64_t window_bytes = window_blocks * model.kv_block_bytes(tokens);
+int64_t WindowKvCacheBytes(const blip2::Config& config, int64_t token_bytes) {
+  const int64_t tokens = KvBlockTokens(config.num_query_tokens);
+  const int64_t window_blocks = (config.text.max_position_embeddings + tokens - 1) / tokens;
+  return window_blocks * tokens * token_bytes;
+}
+
+int64_t DefaultKvCacheBytes(const blip2::Config& config, int64_t token_bytes, int64_t available) {
+  const int64_t window_bytes = WindowKvCacheBytes(config, token_bytes);
   return std::max(window_bytes, std::min(std::max(kDefaultBytes, available / 2), kDefaultWindows * window_bytes));
 }
 
-absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes) {
+int64_t DefaultKvCacheBytes(const ServedLanguageModel& model, int64_t available) {
+  return DefaultKvCacheBytes(model.config, model.kv_block_bytes(1), available);
+}
+
+absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes, int64_t memory_limit) {
   if (bytes < 0) return absl::InvalidArgumentError("--kv_cache_bytes takes 0 or more");
   // Of a device's memory nothing is known before it is taken.
   const bool on_host = model.description.device().empty() || model.description.device() == "cpu";
-  if (bytes == 0) bytes = DefaultKvCacheBytes(model, on_host ? AvailableBytes() : 0);
+  if (bytes == 0) bytes = DefaultKvCacheBytes(model, on_host && memory_limit == 0 ? FreeMemory() : 0);
   const int64_t block_tokens = KvBlockTokens(model.config.num_query_tokens);
   const int64_t block_bytes = model.kv_block_bytes(block_tokens);
   const int64_t blocks = std::min<int64_t>(bytes / block_bytes, std::numeric_limits<int32_t>::max());

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "blip2/config.h"
 #include "blip2/kv_pool.h"
 #include "language_service/served_model.h"
 
@@ -13,11 +14,16 @@ namespace diptych::language {
 // are whole blocks, which others can share. 16 if all such divisors are smaller than 4.
 int64_t KvBlockTokens(int64_t query_tokens);
 
+// Bytes of a window's blocks, where a token's keys and values take `token_bytes`.
+int64_t WindowKvCacheBytes(const blip2::Config& config, int64_t token_bytes);
 // Sixteen windows, but at most 512 MiB or half of `available` bytes, whichever is more, and at least one window.
+int64_t DefaultKvCacheBytes(const blip2::Config& config, int64_t token_bytes, int64_t available);
 int64_t DefaultKvCacheBytes(const ServedLanguageModel& model, int64_t available);
 
-// As many blocks as fit into `bytes` (0: the default, on the CPU with the memory that is free now). INVALID_ARGUMENT
+// As many blocks as fit into `bytes` (0: the default, on the CPU with the memory that is free now unless
+// there is a limit). INVALID_ARGUMENT
 // naming the flag if that is none; RESOURCE_EXHAUSTED if the device has no room for them.
-absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes);
+absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes,
+                                              int64_t memory_limit = 0);
 
 }  // namespace diptych::language

@@ -1,0 +1,24 @@
+// Says in the log how far a model is loaded.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace diptych {
+
+// Confined to the thread that loads.
+class LoadProgress {
+ public:
+  // `total`: bytes to read.
+  explicit LoadProgress(int64_t total);
+  // A line at most every two seconds, and none for what is loaded sooner.
+  void Add(int64_t bytes);
+
+ private:
+  const int64_t total_;
+  int64_t read_ = 0;
+  absl::Time next_line_;
+};
+
+}  // namespace diptych
