@@ -144,7 +144,7 @@ DIPTYCH_AMX void MultiplyPair(const int8_t* const (&rows)[2], const int8_t* cons
 // kDigit · high + low, over high. Fits: it is the sum that BlockInputs allows.
 DIPTYCH_AMX void Join(int32_t* high, const int32_t* low) {
   for (int64_t i = 0; i < kSums; i += kPanel) {
-    const __m512i shifted = _mm512_slli_epi32(_mm512_loadu_si512(high + i), 7);
+    const __m512i shifted = _mm512_mullo_epi32(_mm512_loadu_si512(high + i), _mm512_set1_epi32(kDigit));
     _mm512_storeu_si512(high + i, _mm512_add_epi32(shifted, _mm512_loadu_si512(low + i)));
   }
 }
@@ -168,7 +168,7 @@ DIPTYCH_AMX void StoreSums(const Target& target, const int32_t* sums, int64_t ro
   const __m512 bias = has_bias ? _mm512_maskz_loadu_ps(mask, weights.bias + output) : _mm512_setzero_ps();
   for (int64_t r = 0; r < std::min(kTileRows, target.x.rows - row); ++r) {
     float* to = target.y + (row + r) * weights.out + output;
-    __m512 value = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums + r * kPanel));
+    __m512 value = _mm512_maskz_cvtepi32_ps(mask, _mm512_loadu_si512(sums + r * kPanel));
     if (!target.first_block) value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), value);
     if (target.last_block) {
       value = _mm512_mul_ps(value, _mm512_mul_ps(scales, _mm512_set1_ps(target.x.scales[row + r])));
