@@ -30,7 +30,7 @@ constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr size_t kMaxShards = 1000;
 constexpr size_t kReadAhead = size_t{128} << 20;  // bytes after a tensor that the disk reads while it is worked on
 
-using Files = std::vector<std::unique_ptr<SafetensorsFile>>;
+using Files = std::vector<std::shared_ptr<const SafetensorsFile>>;
 using Tensors = std::map<std::string, const TensorEntry*, std::less<>>;
 
 // The folder's own name, also for "." and for a path that ends in a slash; "ORG/NAME" for a snapshot in Hugging Face's
@@ -136,9 +136,15 @@ bool IsAcceptedExtra(std::string_view name) {
   return name == kLmHead || name == "position_ids" || name.ends_with(".position_ids");
 }
 
-absl::Status CheckShape(std::string_view name, const TensorEntry& entry, const std::vector<int64_t>& expected) {
+absl::Status CheckShape(std::string_view name, const TensorEntry& entry, const std::vector<int64_t>& expected,
+                        bool whole_numbers = false) {
   const std::string where = absl::StrCat("tensor ", Printable(name), ": ");
-  if (!at::isFloatingType(entry.dtype)) return absl::InvalidArgumentError(absl::StrCat(where, "holds integers"));
+  if (whole_numbers && entry.dtype != at::kChar) {
+    return absl::InvalidArgumentError(absl::StrCat(where, "holds no integers of 8 bits"));
+  }
+  if (!whole_numbers && !at::isFloatingType(entry.dtype)) {
+    return absl::InvalidArgumentError(absl::StrCat(where, "holds integers"));
+  }
   if (entry.shape == expected) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(where, "expected [", absl::StrJoin(expected, ", "), "], got [",
                                                  absl::StrJoin(entry.shape, ", "), "]"));
@@ -146,7 +152,7 @@ absl::Status CheckShape(std::string_view name, const TensorEntry& entry, const s
 
 // That `tensors` are exactly those that the configuration implies.
 absl::Status CheckTensors(const Config& config, const Tensors& tensors) {
-  const std::vector<TensorSpec> specs = ExpectedTensors(config);
+  const std::vector<TensorSpec> specs = config.rounded ? ExpectedRoundedTensors(config) : ExpectedTensors(config);
   std::set<std::string_view> expected;
   for (const TensorSpec& spec : specs) expected.insert(spec.name);
   std::vector<std::string_view> extra;
@@ -163,12 +169,12 @@ absl::Status CheckTensors(const Config& config, const Tensors& tensors) {
   for (const TensorSpec& spec : specs) {
     if (!tensors.contains(spec.name)) missing.push_back(spec.name);
   }
-  if (!config.text.tie_word_embeddings && !tensors.contains(kLmHead)) missing.push_back(kLmHead);
+  if (!config.rounded && !config.text.tie_word_embeddings && !tensors.contains(kLmHead)) missing.push_back(kLmHead);
   if (!missing.empty()) return absl::InvalidArgumentError(absl::StrCat("missing: ", Count(missing)));
   if (!extra.empty()) return absl::InvalidArgumentError(absl::StrCat("not part of the model: ", Count(extra)));
 
   for (const TensorSpec& spec : specs) {
-    DIPTYCH_RETURN_IF_ERROR(CheckShape(spec.name, *tensors.find(spec.name)->second, spec.shape));
+    DIPTYCH_RETURN_IF_ERROR(CheckShape(spec.name, *tensors.find(spec.name)->second, spec.shape, spec.whole_numbers));
   }
   if (const auto lm_head = tensors.find(kLmHead); lm_head != tensors.end()) {
     DIPTYCH_RETURN_IF_ERROR(CheckShape(kLmHead, *lm_head->second, LmHeadShape(config)));
@@ -245,6 +251,12 @@ bool Checkpoint::Has(std::string_view tensor) const {
   return found->second->dtype != embedding.dtype || found->second->data != embedding.data;
 }
 
+std::vector<std::string> Checkpoint::TensorNames() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : tensors_) names.push_back(name);
+  return names;
+}
+
 int64_t Checkpoint::StoredBytes(std::string_view prefix) const {
   int64_t bytes = 0;
   for (const auto& [name, entry] : tensors_) {
@@ -276,11 +288,24 @@ at::Tensor Checkpoint::View(std::string_view tensor) const {
   return ViewOf(entry);
 }
 
+at::Tensor Checkpoint::Map(std::string_view tensor) const {
+  const at::Tensor view = View(tensor);
+  const TensorEntry& entry = *tensors_.find(tensor)->second;
+  if (view.const_data_ptr() != entry.data.data()) return view;  // a copy
+  for (const auto& file : files_) {
+    if (file->From(entry.data.data(), 1).empty()) continue;
+    return at::from_blob(
+        const_cast<char*>(entry.data.data()), entry.shape, [file](void*) {}, entry.dtype);
+  }
+  return view.clone();
+}
+
 void Checkpoint::Release(std::string_view tensor) const {
   Advise(tensors_.find(tensor)->second->data, MADV_DONTNEED);
 }
 
 std::string Checkpoint::VisionFingerprint() const {
+  if (config_.rounded) return config_.rounded->vision_fingerprint;
   Sha256 hash;
   hash.UpdateField("diptych vision fingerprint 1");
   hash.UpdateField(Canonical(config_.vision, config_.image_processor));

@@ -38,6 +38,8 @@ class Checkpoint {
 
   // Bytes that the files have of tensors whose names begin with `prefix`.
   int64_t StoredBytes(std::string_view prefix) const;
+  // Names of all tensors in the files, sorted.
+  std::vector<std::string> TensorNames() const;
   // Has `read` called with the bytes of each tensor when it is loaded or viewed. Before the first of these.
   void OnRead(std::function<void(int64_t bytes)> read) { on_read_ = std::move(read); }
 
@@ -54,6 +56,9 @@ class Checkpoint {
   // The tensor where the file has it, in the file's type; for reading alone, as long as this object exists. Reads the
   // file's pages, and has those after them read meanwhile. Thread-safe.
   at::Tensor View(std::string_view tensor) const;
+  // View, for a tensor that outlives this object: it keeps the file mapped, so that processes that serve one file share
+  // its pages. The file must not be changed meanwhile.
+  at::Tensor Map(std::string_view tensor) const;
   // Gives the pages of a viewed tensor back; what is read there afterwards comes from the file again.
   void Release(std::string_view tensor) const;
 
@@ -67,7 +72,7 @@ class Checkpoint {
 
   std::string name_;
   Config config_;
-  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::vector<std::shared_ptr<const SafetensorsFile>> files_;
   std::map<std::string, const TensorEntry*, std::less<>> tensors_;
   std::function<void(int64_t bytes)> on_read_;
 };

@@ -160,6 +160,27 @@ absl::Status FindImageToken(const std::filesystem::path& folder, JsonFields& fie
   return fields.status();
 }
 
+absl::Status ReadRounded(const json& object, Config& config) {
+  JsonFields fields(object, "config.json: quantization_config.");
+  if (!fields.Has("quant_method")) fields.Reject("quant_method", "is absent");
+  fields.OnlyWord("quant_method", kRoundedMethod);
+  RoundedConfig rounded;
+  int64_t layout = 0;
+  fields.Integer("layout", 1, 1, layout);
+  if (layout != 1) fields.Reject("layout", "is not 1");
+  fields.Integer("bits", 4, 8, rounded.bits);
+  if (rounded.bits != 4 && rounded.bits != 8) fields.Reject("bits", "is neither 4 nor 8");
+  const auto fingerprint = object.find("vision_fingerprint");
+  const std::string* const text = fingerprint == object.end() ? nullptr : fingerprint->get_ptr<const std::string*>();
+  if (text == nullptr || text->size() != 64 || text->find_first_not_of("0123456789abcdef") != text->npos) {
+    fields.Reject("vision_fingerprint", "is not a SHA-256 in hexadecimal");
+    return fields.status();
+  }
+  rounded.vision_fingerprint = *text;
+  config.rounded = rounded;
+  return fields.status();
+}
+
 absl::Status ReadGeneration(const std::filesystem::path& folder, Config& config) {
   const absl::StatusOr<json> generation = ReadJsonObject(folder / "generation_config.json");
   if (absl::IsNotFound(generation.status())) return absl::OkStatus();
@@ -208,6 +229,9 @@ absl::StatusOr<Config> LoadConfig(const std::filesystem::path& folder) {
   const json& vision = fields.Object("vision_config");
   const json& qformer = fields.Object("qformer_config");
   const json& text = fields.Object("text_config");
+  if (fields.Has("quantization_config")) {
+    DIPTYCH_RETURN_IF_ERROR(ReadRounded(fields.Object("quantization_config"), config));
+  }
   DIPTYCH_RETURN_IF_ERROR(fields.status());
 
   DIPTYCH_RETURN_IF_ERROR(ReadVision(vision, config.vision));

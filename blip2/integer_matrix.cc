@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
 #include <vector>
 
 #include "blip2/huge_pages.h"
@@ -66,20 +67,31 @@ IntegerMatrix::IntegerMatrix(IntegerType type, at::TensorList weights, const std
   const FloatMatrix matrix = MatrixOf(readable);
   const at::Tensor inputs = magnitudes.defined() ? magnitudes.to(at::kFloat).contiguous() : at::ones({in_});
   const at::Tensor smoothing = Smoothing(matrix, inputs);
-  factors_ = smoothing.reciprocal();
-  values_ = Uninitialized(Panels(out_) * PanelBytes(type, in_), at::kChar);
-  if (type == IntegerType::kInt4) multipliers_ = Uninitialized(Panels(out_) * PanelMultipliers(in_), at::kChar);
-  scales_ = at::empty({Panels(out_) * kPanel});
+  parts_.factors = smoothing.reciprocal();
+  parts_.values = Uninitialized(Panels(out_) * PanelBytes(type, in_), at::kChar);
+  if (type == IntegerType::kInt4) parts_.multipliers = Uninitialized(Panels(out_) * PanelMultipliers(in_), at::kChar);
+  parts_.scales = at::empty({Panels(out_) * kPanel});
   output_magnitudes_ = at::empty({out_});
   PackWeights(type, matrix,
               {.smoothing = smoothing.const_data_ptr<float>(), .magnitudes = inputs.const_data_ptr<float>()},
-              {.values = values_.mutable_data_ptr<int8_t>(),
-               .multipliers = multipliers_.defined() ? multipliers_.mutable_data_ptr<int8_t>() : nullptr,
-               .scales = scales_.mutable_data_ptr<float>(),
+              {.values = parts_.values.mutable_data_ptr<int8_t>(),
+               .multipliers = parts_.multipliers.defined() ? parts_.multipliers.mutable_data_ptr<int8_t>() : nullptr,
+               .scales = parts_.scales.mutable_data_ptr<float>(),
                .norms = output_magnitudes_.mutable_data_ptr<float>()});
   if (!bias) return;
   bias_ = bias->to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
   output_magnitudes_ = at::hypot(output_magnitudes_, bias_);
+}
+
+IntegerMatrix::IntegerMatrix(IntegerType type, RoundedParts parts, const std::optional<at::Tensor>& bias,
+                             ActivationBits activations)
+    : type_(type),
+      activations_(activations),
+      in_(parts.factors.size(0)),
+      out_(parts.scales.size(0)),
+      parts_(std::move(parts)) {
+  parts_.scales = at::constant_pad_nd(parts_.scales, {0, Panels(out_) * kPanel - out_}).contiguous();
+  if (bias) bias_ = bias->to(at::kFloat).contiguous();
 }
 
 at::Tensor IntegerMatrix::operator()(const at::Tensor& x) const {
@@ -91,14 +103,14 @@ at::Tensor IntegerMatrix::operator()(const at::Tensor& x) const {
   shape.back() = out_;
   at::Tensor y = at::empty(shape, rows.options());
   if (y.numel() == 0) return y.to(x.scalar_type());
-  const IntegerRows rounded = RoundRows(rows.const_data_ptr<float>(), factors_.const_data_ptr<float>(),
+  const IntegerRows rounded = RoundRows(rows.const_data_ptr<float>(), parts_.factors.const_data_ptr<float>(),
                                         rows.numel() / in_, in_, BitsInUse(activations_));
   MultiplyIntegers({.type = type_,
                     .in = in_,
                     .out = out_,
-                    .values = values_.const_data_ptr<int8_t>(),
-                    .multipliers = multipliers_.defined() ? multipliers_.const_data_ptr<int8_t>() : nullptr,
-                    .scales = scales_.const_data_ptr<float>(),
+                    .values = parts_.values.const_data_ptr<int8_t>(),
+                    .multipliers = parts_.multipliers.defined() ? parts_.multipliers.const_data_ptr<int8_t>() : nullptr,
+                    .scales = parts_.scales.const_data_ptr<float>(),
                     .bias = bias_.defined() ? bias_.const_data_ptr<float>() : nullptr},
                    rounded, y.mutable_data_ptr<float>());
   return y.to(x.scalar_type());
@@ -106,7 +118,7 @@ at::Tensor IntegerMatrix::operator()(const at::Tensor& x) const {
 
 int64_t IntegerMatrix::bytes() const {
   size_t bytes = 0;
-  for (const at::Tensor* part : {&values_, &multipliers_, &scales_, &bias_, &factors_}) {
+  for (const at::Tensor* part : {&parts_.values, &parts_.multipliers, &parts_.scales, &bias_, &parts_.factors}) {
     if (part->defined()) bytes += part->nbytes();
   }
   return static_cast<int64_t>(bytes);

@@ -10,6 +10,7 @@
 
 #include "blip2/kernel_types.h"
 #include "blip2/kernels/float_linear.h"
+#include "blip2/tensor_names.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -87,7 +88,7 @@ at::Tensor Magnitudes(const LayerNorm& norm) {
 }
 
 at::Tensor Magnitudes(const Linear& linear, int64_t begin, int64_t count) {
-  if (!linear.integers) return {};
+  if (!linear.integers || !linear.integers->output_magnitudes().defined()) return {};
   return linear.integers->output_magnitudes().narrow(0, begin, count);
 }
 
@@ -103,16 +104,17 @@ at::Tensor WeightReader::ReadTensorAs(const std::string& name, c10::ScalarType d
 }
 
 Linear WeightReader::ReadLinear(const std::string& name, bool bias, const at::Tensor& magnitudes) {
-  return ReadStacked({name}, bias, magnitudes);
+  return ReadStacked(name, {name}, bias, magnitudes);
 }
 
-Linear WeightReader::ReadStacked(std::initializer_list<std::string> names, bool bias, const at::Tensor& magnitudes) {
+Linear WeightReader::ReadStacked(const std::string& stack, std::initializer_list<std::string> names, bool bias,
+                                 const at::Tensor& magnitudes) {
   std::optional<at::Tensor> biases;
   if (bias) biases = Stack(names, ".bias");
   if (placement_.integers) {
     std::vector<std::string> weights;
     for (const std::string& name : names) weights.push_back(name + ".weight");
-    return Round(*placement_.integers, weights, biases, magnitudes);
+    return Round(stack, *placement_.integers, weights, biases, magnitudes);
   }
   Linear linear{.weight = Stack(names, ".weight"), .bias = biases, .integers = {}};
   size_.parameters += linear.weight.numel() + (bias ? biases->numel() : 0);
@@ -138,13 +140,14 @@ at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const c
 
 Linear WeightReader::ReadHead(const std::string& name, const at::Tensor& magnitudes) {
   const int64_t parameters = size_.parameters;
-  Linear linear = Round(IntegerType::kInt8, {name}, std::nullopt, magnitudes);
+  Linear linear = Round(kRoundedHead, IntegerType::kInt8, {name}, std::nullopt, magnitudes);
   size_.parameters = parameters;
   return linear;
 }
 
-Linear WeightReader::Round(IntegerType type, const std::vector<std::string>& names,
+Linear WeightReader::Round(const std::string& stack, IntegerType type, const std::vector<std::string>& names,
                            const std::optional<at::Tensor>& bias, const at::Tensor& magnitudes) {
+  if (checkpoint_.config().rounded) return Stored(stack, type, bias);
   std::vector<at::Tensor> weights;
   for (const std::string& name : names) {
     weights.push_back(checkpoint_.View(name));
@@ -154,6 +157,22 @@ Linear WeightReader::Round(IntegerType type, const std::vector<std::string>& nam
   linear.integers = std::make_shared<IntegerMatrix>(type, weights, bias, magnitudes, activations_);
   for (const std::string& name : names) checkpoint_.Release(name);
   size_.parameters += bias ? bias->numel() : 0;
+  size_.bytes += linear.integers->bytes();
+  if (on_rounded_) on_rounded_(stack, linear.integers);
+  return linear;
+}
+
+Linear WeightReader::Stored(const std::string& stack, IntegerType type, const std::optional<at::Tensor>& bias) {
+  const RoundedNames names(stack);
+  const Placement floats = {.device = placement_.device};
+  const RoundedParts parts = {
+      .values = checkpoint_.Map(names.values),
+      .multipliers = type == IntegerType::kInt4 ? checkpoint_.Map(names.multipliers) : at::Tensor(),
+      .scales = checkpoint_.Load(names.scales, floats),
+      .factors = checkpoint_.Load(names.factors, floats)};
+  size_.parameters += parts.scales.size(0) * parts.factors.size(0) + (bias ? bias->numel() : 0);
+  Linear linear;
+  linear.integers = std::make_shared<IntegerMatrix>(type, parts, bias, activations_);
   size_.bytes += linear.integers->bytes();
   return linear;
 }

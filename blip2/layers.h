@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "blip2/checkpoint.h"
@@ -70,8 +71,8 @@ class WeightReader {
  public:
   // `activations`: how finely the inputs of linear maps with weights of 8 or 4 bits are rounded.
   WeightReader(const Checkpoint& checkpoint, const Placement& placement,
-               ActivationBits activations = ActivationBits::k14)
-      : checkpoint_(checkpoint), placement_(placement), activations_(activations) {}
+               ActivationBits activations = ActivationBits::k14, OnRounded on_rounded = nullptr)
+      : checkpoint_(checkpoint), placement_(placement), activations_(activations), on_rounded_(std::move(on_rounded)) {}
 
   at::Tensor ReadTensor(const std::string& name);
   at::Tensor ReadTensorAs(const std::string& name, c10::ScalarType dtype);
@@ -79,7 +80,9 @@ class WeightReader {
   Linear ReadLinear(const std::string& name, bool bias = true, const at::Tensor& magnitudes = {});
   // Linear maps of one input as a single one, their outputs in the order of `names`. At most one
   // matrix beside the result is held at a time.
-  Linear ReadStacked(std::initializer_list<std::string> names, bool bias = true, const at::Tensor& magnitudes = {});
+  // A checkpoint of rounded weights calls them `stack`.
+  Linear ReadStacked(const std::string& stack, std::initializer_list<std::string> names, bool bias = true,
+                     const at::Tensor& magnitudes = {});
   // A matrix without bias that is rounded to 8 bits: what chooses tokens keeps them in int4, too. `name` is whole. Not
   // counted as parameters, because it is or may be the embedding.
   Linear ReadHead(const std::string& name, const at::Tensor& magnitudes);
@@ -90,13 +93,16 @@ class WeightReader {
  private:
   at::Tensor Load(const std::string& name) const { return checkpoint_.Load(name, placement_); }
   at::Tensor Stack(std::initializer_list<std::string> names, const char* suffix) const;
-  // Weights in 8 or 4 bits, straight from the file's pages. `names` are whole.
-  Linear Round(IntegerType type, const std::vector<std::string>& names, const std::optional<at::Tensor>& bias,
-               const at::Tensor& magnitudes);
+  // Weights in 8 or 4 bits: straight from the file's pages, or as a checkpoint of rounded weights has them. `names` are
+  // whole.
+  Linear Round(const std::string& stack, IntegerType type, const std::vector<std::string>& names,
+               const std::optional<at::Tensor>& bias, const at::Tensor& magnitudes);
+  Linear Stored(const std::string& stack, IntegerType type, const std::optional<at::Tensor>& bias);
 
   const Checkpoint& checkpoint_;
   const Placement placement_;
   const ActivationBits activations_;
+  const OnRounded on_rounded_;
   PartSize size_;
 };
 

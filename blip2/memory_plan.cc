@@ -3,7 +3,6 @@
 #include <optional>
 #include <string_view>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "blip2/tensor_names.h"
@@ -22,20 +21,11 @@ int64_t Elements(const TensorSpec& spec) {
 }
 
 bool IsOf(ModelPart part, std::string_view name) {
-  return absl::StartsWith(name, "vision_model.") == (part == ModelPart::kVision);
+  return name.starts_with("vision_model.") == (part == ModelPart::kVision);
 }
 
 bool IsOfQFormer(std::string_view name) {
-  return absl::StartsWith(name, "qformer.") || name == "query_tokens";
-}
-
-// What weights of 8 and 4 bits take the place of.
-bool IsRounded(const TensorSpec& spec) {
-  const std::string_view name = spec.name;
-  if (spec.shape.size() != 2 || !absl::EndsWith(name, ".weight")) return false;
-  return absl::StartsWith(name, "vision_model.encoder.layers.") ||
-         absl::StartsWith(name, "language_model.model.decoder.layers.") ||
-         absl::StartsWith(name, "language_model.model.decoder.project_");
+  return name.starts_with("qformer.") || name == "query_tokens";
 }
 
 // As IntegerMatrix holds [out, in], its bias apart.
@@ -96,6 +86,19 @@ std::string Remedy(const Config& config, const MemoryDemand& demand, int64_t fre
   return absl::StrCat("--dtype int4, the least, needs ", Gibibytes(Need(config, with_less, least)));
 }
 
+// Weights that were rounded before can be served as they are alone.
+absl::StatusOr<ChosenPlacement> PlaceRounded(const Placement& placement, const std::string& dtype,
+                                             const RoundedConfig& rounded) {
+  const IntegerType type = rounded.bits == 8 ? IntegerType::kInt8 : IntegerType::kInt4;
+  const Placement stored = {.device = placement.device, .integers = type};
+  if (placement.device.is_cpu() && (dtype == "auto" || placement.integers == type)) {
+    return ChosenPlacement{.placement = stored, .reason = dtype == "auto" ? "the checkpoint holds it" : ""};
+  }
+  return absl::InvalidArgumentError(absl::StrCat("the checkpoint holds weights of ", rounded.bits,
+                                                 " bits: take --device cpu and --dtype ", DTypeName(stored),
+                                                 " or auto, or the checkpoint that it was made of"));
+}
+
 }  // namespace
 
 int64_t WeightBytes(const Config& config, ModelPart part, const Placement& placement) {
@@ -109,6 +112,7 @@ int64_t WeightBytes(const Config& config, ModelPart part, const Placement& place
 absl::StatusOr<ChosenPlacement> ChoosePlacement(const std::string& device, const std::string& dtype,
                                                 const Config& config) {
   DIPTYCH_ASSIGN_OR_RETURN(const Placement placement, ParsePlacement(device, dtype));
+  if (config.rounded) return PlaceRounded(placement, dtype, *config.rounded);
   if (dtype != "auto") return ChosenPlacement{.placement = placement, .reason = ""};
   if (!placement.device.is_cpu()) return ChosenPlacement{.placement = placement, .reason = "the fastest on a GPU"};
   const int64_t floats =

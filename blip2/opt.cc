@@ -40,9 +40,9 @@ Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
   layer.self_attn_layer_norm = norm("self_attn_layer_norm");
   layer.final_layer_norm = norm("final_layer_norm");
   const bool before = config.do_layer_norm_before;
-  layer.qkv_proj =
-      reader.ReadStacked({attention + "q_proj", attention + "k_proj", attention + "v_proj"}, config.enable_bias,
-                         before ? Magnitudes(layer.self_attn_layer_norm) : at::Tensor());
+  layer.qkv_proj = reader.ReadStacked(
+      attention + kStackedProjections, {attention + "q_proj", attention + "k_proj", attention + "v_proj"},
+      config.enable_bias, before ? Magnitudes(layer.self_attn_layer_norm) : at::Tensor());
   layer.out_proj = reader.ReadLinear(attention + "out_proj", config.enable_bias,
                                      Magnitudes(layer.qkv_proj, 2 * config.hidden_size, config.hidden_size));
   layer.fc1 = reader.ReadLinear(prefix + "fc1", config.enable_bias,
@@ -135,11 +135,11 @@ struct OptDecoder::Weights {
   PartSize size;
 };
 
-OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement)
+OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement, const OnRounded& on_rounded)
     : config_(checkpoint.config().text), placement_(placement) {
   const c10::InferenceMode inference;
   const std::string prefix(kPrefix);
-  WeightReader reader(checkpoint, placement);
+  WeightReader reader(checkpoint, placement, ActivationBits::k14, on_rounded);
   auto weights = std::make_unique<Weights>();
   weights->embed_tokens = ReadEmbedding(reader, checkpoint, placement);
   weights->embed_positions = reader.ReadTensor(prefix + "embed_positions.weight");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "blip2/checkpoint.h"
+#include "blip2/integer_matrix.h"
 #include "blip2/kv_pool.h"
 
 namespace diptych::blip2 {
@@ -32,7 +33,7 @@ int64_t KvTokenBytes(const TextConfig& config, const Placement& placement);
 // change one in place, hold a c10::InferenceMode or clone it.
 class OptDecoder {
  public:
-  OptDecoder(const Checkpoint& checkpoint, const Placement& placement);
+  OptDecoder(const Checkpoint& checkpoint, const Placement& placement, const OnRounded& on_rounded = nullptr);
   ~OptDecoder();
   OptDecoder(OptDecoder&&) noexcept;
 

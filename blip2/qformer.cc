@@ -32,7 +32,8 @@ struct Layer {
 
 AttentionBlock ReadAttention(WeightReader& reader, const QFormerConfig& config, const std::string& prefix) {
   return {.query = reader.ReadLinear(prefix + "attention.query"),
-          .key_value = reader.ReadStacked({prefix + "attention.key", prefix + "attention.value"}),
+          .key_value = reader.ReadStacked(prefix + "attention.key_value",
+                                          {prefix + "attention.key", prefix + "attention.value"}),
           .output_dense = reader.ReadLinear(prefix + "output.dense"),
           .output_norm = reader.ReadLayerNorm(prefix + "output.LayerNorm", config.hidden_size, config.layer_norm_eps)};
 }

@@ -39,6 +39,7 @@ std::optional<ElementType> ParseElementType(std::string_view word) {
   if (word == "F32") return ElementType{at::ScalarType::Float, 4};
   if (word == "BF16") return ElementType{at::ScalarType::BFloat16, 2};
   if (word == "F16") return ElementType{at::ScalarType::Half, 2};
+  if (word == "I8") return ElementType{at::ScalarType::Char, 1};
   if (word == "I64") return ElementType{at::ScalarType::Long, 8};
   return std::nullopt;
 }

@@ -17,7 +17,7 @@ namespace diptych::blip2 {
 
 // Where one tensor lies in the file.
 struct TensorEntry {
-  at::ScalarType dtype;        // float32, bfloat16, float16 or int64
+  at::ScalarType dtype;        // float32, bfloat16, float16, int64 or int8
   std::vector<int64_t> shape;  // may be empty (a scalar)
   std::string_view data;       // the raw little-endian bytes inside the mapping
 };

@@ -3,13 +3,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "blip2/kernels/integer_weights.h"
 
 namespace diptych::blip2 {
 namespace {
 
 class Specs {
  public:
-  void Add(std::string name, std::vector<int64_t> shape) { specs_.push_back({std::move(name), std::move(shape)}); }
+  void Add(std::string name, std::vector<int64_t> shape) {
+    specs_.push_back({.name = std::move(name), .shape = std::move(shape)});
+  }
 
   void Linear(const std::string& module, int64_t out, int64_t in, bool bias = true) {
     Add(module + ".weight", {out, in});
@@ -19,6 +22,17 @@ class Specs {
   void LayerNorm(const std::string& module, int64_t width) {
     Add(module + ".weight", {width});
     Add(module + ".bias", {width});
+  }
+
+  void Rounded(IntegerType type, const std::string& name, int64_t out, int64_t in) {
+    const RoundedNames names(name);
+    specs_.push_back({.name = names.values, .shape = {Panels(out) * PanelBytes(type, in)}, .whole_numbers = true});
+    if (type == IntegerType::kInt4) {
+      specs_.push_back(
+          {.name = names.multipliers, .shape = {Panels(out) * PanelMultipliers(in)}, .whole_numbers = true});
+    }
+    Add(names.scales, {out});
+    Add(names.factors, {in});
   }
 
   std::vector<TensorSpec> Take() && { return std::move(specs_); }
@@ -108,6 +122,37 @@ std::vector<TensorSpec> ExpectedTensors(const Config& config) {
   AddVision(config.vision, specs);
   AddQFormer(config, specs);
   AddDecoder(config.text, specs);
+  return std::move(specs).Take();
+}
+
+bool IsRounded(const TensorSpec& spec) {
+  if (spec.shape.size() != 2 || !spec.name.ends_with(".weight")) return false;
+  return spec.name.starts_with("vision_model.encoder.layers.") ||
+         spec.name.starts_with("language_model.model.decoder.layers.") ||
+         spec.name.starts_with("language_model.model.decoder.project_");
+}
+
+RoundedNames::RoundedNames(const std::string& name)
+    : values(name + ".values"),
+      multipliers(name + ".multipliers"),
+      scales(name + ".scales"),
+      factors(name + ".factors") {}
+
+std::vector<TensorSpec> ExpectedRoundedTensors(const Config& config) {
+  const IntegerType type = config.rounded->bits == 8 ? IntegerType::kInt8 : IntegerType::kInt4;
+  Specs specs;
+  for (TensorSpec& spec : ExpectedTensors(config)) {
+    if (!IsRounded(spec)) {
+      specs.Add(std::move(spec.name), std::move(spec.shape));
+      continue;
+    }
+    std::string name = spec.name.substr(0, spec.name.size() - std::string_view(".weight").size());
+    if (name.ends_with(".k_proj") || name.ends_with(".v_proj")) continue;
+    const bool stacked = name.ends_with(".q_proj");
+    if (stacked) name.replace(name.size() - std::string_view("q_proj").size(), name.npos, kStackedProjections);
+    specs.Rounded(type, name, (stacked ? 3 : 1) * spec.shape[0], spec.shape[1]);
+  }
+  specs.Rounded(IntegerType::kInt8, kRoundedHead, config.text.vocab_size, config.text.word_embed_proj_dim);
   return std::move(specs).Take();
 }
 

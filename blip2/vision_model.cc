@@ -96,10 +96,10 @@ struct VisionModel::Weights {
   PartSize size;
 };
 
-VisionModel::VisionModel(const Checkpoint& checkpoint, const Placement& placement)
+VisionModel::VisionModel(const Checkpoint& checkpoint, const Placement& placement, const OnRounded& on_rounded)
     : config_(checkpoint.config().vision), placement_(placement) {
   const c10::InferenceMode inference;
-  WeightReader reader(checkpoint, placement, ActivationBits::k7);
+  WeightReader reader(checkpoint, placement, ActivationBits::k7, on_rounded);
   auto weights = std::make_unique<Weights>();
   weights->class_embedding = reader.ReadTensor("vision_model.embeddings.class_embedding");
   weights->patch_embedding.weight = reader.ReadTensor("vision_model.embeddings.patch_embedding.weight").flatten(1);

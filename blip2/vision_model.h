@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "blip2/checkpoint.h"
+#include "blip2/integer_matrix.h"
 
 namespace diptych::blip2 {
 
@@ -19,7 +20,7 @@ struct VisionAnalysis {
 // A call that does not meet its requirements throws c10::Error, as ATen itself would.
 class VisionModel {
  public:
-  VisionModel(const Checkpoint& checkpoint, const Placement& placement);
+  VisionModel(const Checkpoint& checkpoint, const Placement& placement, const OnRounded& on_rounded = nullptr);
   ~VisionModel();
   VisionModel(VisionModel&&) noexcept;
 
