@@ -3,8 +3,11 @@
 #include <string>
 
 #include "absl/flags/flag.h"
+#include "blip2/rounding.h"
 #include "common/byte_size.h"
+#include "common/catch_exceptions.h"
 #include "common/flags.h"
+#include "common/model_folder.h"
 #include "common/tier_process.h"
 #include "language_service/server.h"
 
@@ -30,6 +33,10 @@ ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
 ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
           "memory for images that were asked about, as their query tokens; 0: none");
 
+ABSL_FLAG(
+    std::string, round_to, "",
+    "instead of serving, writes --model with weights of --dtype, int8 (also for auto) or int4, to this new folder");
+
 namespace {
 
 absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
@@ -49,7 +56,18 @@ absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
   return options;
 }
 
+// What `diptych quantize` runs.
+absl::Status WriteRounded(const std::string& folder) {
+  const std::string dtype = absl::GetFlag(FLAGS_dtype) == "auto" ? "int8" : absl::GetFlag(FLAGS_dtype);
+  if (dtype != "int8" && dtype != "int4") return absl::InvalidArgumentError("--round_to takes --dtype int8 or int4");
+  DIPTYCH_ASSIGN_OR_RETURN(const std::string model, diptych::FindModelFolder(absl::GetFlag(FLAGS_model)));
+  const auto type = dtype == "int8" ? diptych::blip2::IntegerType::kInt8 : diptych::blip2::IntegerType::kInt4;
+  return diptych::CatchExceptions("rounding the model",
+                                  [&] { return diptych::blip2::WriteRounded(model, folder, type); });
+}
+
 absl::Status Serve() {
+  if (const std::string folder = absl::GetFlag(FLAGS_round_to); !folder.empty()) return WriteRounded(folder);
   DIPTYCH_ASSIGN_OR_RETURN(const diptych::language::LanguageOptions options, ReadOptions());
   return diptych::ServeTier<diptych::language::LanguageServer>("language", options);
 }

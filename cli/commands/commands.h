@@ -20,6 +20,7 @@ void AddAttention(CLI::App& app, Run& run);
 void AddBudget(CLI::App& app, Run& run);
 void AddSweep(CLI::App& app, Run& run);
 void AddBench(CLI::App& app, Run& run);
+void AddQuantize(CLI::App& app, Run& run);
 void AddServe(CLI::App& app, Run& run);
 void AddPull(CLI::App& app, Run& run);
 void AddModels(CLI::App& app, Run& run);

@@ -1,0 +1,64 @@
+"""Writes a model with rounded weights and serves it with both tiers, as a user would.
+
+Usage: quantize_test.py BINARY_FOLDER; run by ctest as `quantize_test`.
+"""
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARIES = pathlib.Path(sys.argv[1]).resolve()
+DEMO = str(ROOT / "models" / "demo")
+
+
+def quantize(*arguments):
+    return subprocess.run([BINARIES / "diptych", "quantize", *arguments], text=True, capture_output=True, timeout=60)
+
+
+class QuantizeTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.out = str(pathlib.Path(folder.name) / "demo-rounded")
+
+    def test_both_tiers_serve_what_is_written(self):
+        for dtype in ("int8", "int4"):
+            out = f"{self.out}-{dtype}"
+            done = quantize(DEMO, out, "--dtype", dtype)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f"diptych serve {out}", done.stderr)
+            config = json.loads((pathlib.Path(out) / "config.json").read_text(encoding="utf-8"))
+            self.assertEqual(config["quantization_config"]["bits"], int(dtype[-1]))
+            for tier in ("vision_service", "language_service"):
+                process = subprocess.Popen([BINARIES / tier, f"--model={out}", "--listen=127.0.0.1:0", "--metrics_listen="],
+                                           text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.assertIn(f" dtype={dtype}", process.stdout.readline())
+                process.send_signal(signal.SIGTERM)
+                process.communicate(timeout=60)
+                self.assertEqual(process.returncode, 0)
+
+    def test_refuses_what_it_cannot_do_in_one_line(self):
+        self.assertEqual(quantize(DEMO, self.out, "--dtype", "int3").returncode, 2)
+        self.assertEqual(quantize(DEMO).returncode, 2)
+        absent = quantize(str(ROOT / "no_model"), self.out)
+        self.assertEqual(absent.returncode, 1)
+        self.assertFalse(pathlib.Path(self.out).exists())
+        pathlib.Path(self.out).mkdir()
+        taken = quantize(DEMO, self.out)
+        self.assertEqual(taken.returncode, 1)
+        self.assertIn("exists already", taken.stderr)
+
+    def test_a_rounded_model_has_one_dtype(self):
+        self.assertEqual(quantize(DEMO, self.out).returncode, 0)
+        refused = subprocess.run([BINARIES / "vision_service", f"--model={self.out}", "--listen=127.0.0.1:0", "--dtype=bf16",
+                                  "--log_level=error"], text=True, capture_output=True, timeout=60)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("--dtype int8", refused.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
