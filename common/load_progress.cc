@@ -20,4 +20,8 @@ void LoadProgress::Add(int64_t bytes) {
   spdlog::info("loading: {} of {} MiB of the checkpoint read", read_ >> 20, total_ >> 20);
 }
 
+void LogChosenDType(std::string_view dtype, std::string_view reason) {
+  spdlog::info("--dtype=auto is {}: {}", dtype, reason);
+}
+
 }  // namespace diptych

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "absl/time/time.h"
 
@@ -20,5 +21,8 @@ class LoadProgress {
   int64_t read_ = 0;
   absl::Time next_line_;
 };
+
+// Says which dtype --dtype=auto is, and why.
+void LogChosenDType(std::string_view dtype, std::string_view reason);
 
 }  // namespace diptych

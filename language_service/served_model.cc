@@ -10,7 +10,6 @@
 #include "common/catch_exceptions.h"
 #include "common/free_memory.h"
 #include "common/load_progress.h"
-#include "common/log.h"
 #include "common/status.h"
 #include "language_service/engine/kv_cache_size.h"
 
@@ -59,7 +58,7 @@ absl::StatusOr<blip2::Placement> Place(const LanguageOptions& options, const bli
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
                            blip2::ChoosePlacement(options.device, options.dtype, config));
   const blip2::Placement& placement = chosen.placement;
-  if (!chosen.reason.empty()) spdlog::info("--dtype=auto is {}: {}", blip2::DTypeName(placement), chosen.reason);
+  if (!chosen.reason.empty()) LogChosenDType(blip2::DTypeName(placement), chosen.reason);
   const auto kv_cache = [&](const blip2::Placement& other) {
     if (options.kv_cache_bytes > 0) return options.kv_cache_bytes;
     return DefaultKvCacheBytes(config, blip2::KvTokenBytes(config.text, other), /*available=*/0);

@@ -9,7 +9,6 @@
 #include "common/catch_exceptions.h"
 #include "common/free_memory.h"
 #include "common/load_progress.h"
-#include "common/log.h"
 #include "common/status.h"
 
 namespace diptych::vision {
@@ -39,7 +38,7 @@ absl::StatusOr<blip2::Placement> Place(const VisionOptions& options, const blip2
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
                            blip2::ChoosePlacement(options.device, options.dtype, config));
   const blip2::Placement& placement = chosen.placement;
-  if (!chosen.reason.empty()) spdlog::info("--dtype=auto is {}: {}", blip2::DTypeName(placement), chosen.reason);
+  if (!chosen.reason.empty()) LogChosenDType(blip2::DTypeName(placement), chosen.reason);
   const blip2::MemoryDemand demand = {.part = blip2::ModelPart::kVision, .placement = placement};
   DIPTYCH_RETURN_IF_ERROR(blip2::CheckFits(config, demand, FreeMemoryWithin(options.memory_limit)));
   return placement;
