@@ -28,9 +28,10 @@ build: setup    ## install and build the four binaries
 setup:          ## install system packages and libtorch
 	@scripts/setup.sh
 
-bench: build    ## measure for some minutes; writes a report into build/bench/
+bench: build    ## measure for some minutes; writes a report into build/bench/; RIVALS=1: also beside transformers
 	@scripts/build.sh release decode_throughput vision_times mixed_load
 	@scripts/bench.sh
+	@[ -z "$(RIVALS)" ] || scripts/rivals.sh "$(or $(MODEL),models/demo)"
 
 parity: setup   ## compare live with a pinned transformers
 	@scripts/parity.sh

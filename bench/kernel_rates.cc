@@ -98,11 +98,12 @@ Kernel OfFloats(const char* name, const Shape& shape, at::ScalarType dtype, int6
   return kernel;
 }
 
-Kernel OfIntegers(const char* name, const Shape& shape, IntegerType type, int64_t bytes) {
+Kernel OfIntegers(const char* name, const Shape& shape, IntegerType type, int64_t bytes,
+                  ActivationBits activations = ActivationBits::k14) {
   Kernel kernel{.name = name, .matrices = {}, .bytes = 0};
   const Linear one = RandomLinear(shape, at::kFloat);
   for (int64_t held = 0; held == 0 || held < bytes; held += kernel.bytes) {
-    auto integers = std::make_shared<IntegerMatrix>(type, one.weight, std::nullopt, at::Tensor());
+    auto integers = std::make_shared<IntegerMatrix>(type, one.weight, std::nullopt, at::Tensor(), activations);
     kernel.bytes = integers->bytes();
     kernel.matrices.push_back({.weight = {}, .bias = {}, .integers = std::move(integers)});
   }
@@ -167,6 +168,7 @@ void Run() {
       "\n| weights | instructions | shape | ms | GFLOP/s | × libtorch's float32 |\n|---|---|---|---|---|---|\n");
   for (const Shape& shape : {kOfDecoder, kOfVision}) {
     ManyRows(OfIntegers("int8", shape, IntegerType::kInt8, 0), shape, at::kFloat);
+    ManyRows(OfIntegers("int8, activations too", shape, IntegerType::kInt8, 0, ActivationBits::k7), shape, at::kFloat);
     ManyRows(OfIntegers("int4", shape, IntegerType::kInt4, 0), shape, at::kFloat);
     ManyRows(OfFloats("bfloat16", shape, at::kBFloat16, 0), shape, at::kBFloat16);
   }

@@ -76,8 +76,9 @@ def _report(model, results, memory) -> str:
         lines.append(f"| {title} | " + " | ".join(_cell(results[name][row], base, count) for name in results) + " |")
     lines.append("| peak memory | " + " | ".join(f"{memory[name]:.1f} GB" for name in results) + " |")
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")), platform.machine())
-    flags = next((line for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("flags")), "").split()
+    facts = dict(line.split(":", 1) for line in reversed(open("/proc/cpuinfo", encoding="utf-8").read().splitlines()) if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    cpu, flags = facts.get("model name", platform.machine()), facts.get("flags", "").split()
     sets = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if name in flags]
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformers", "torch"))
     return "\n".join([
