@@ -44,8 +44,9 @@ class MemoryPlanTest : public ::testing::TestWithParam<const char*> {};
 TEST_P(MemoryPlanTest, SaysWhatTheModelTakesBeforeItIsRead) {
   const Placement placement = *ParsePlacement("cpu", GetParam());
   const testing::RandomCheckpoint random(testing::TinyConfig(), /*seed=*/3);
+  const auto tiny = random.Open();
   const auto demo = Checkpoint::Open(testing::RepositoryPath("models/demo"));
-  for (const Checkpoint* checkpoint : {random.Open().get(), demo->get()}) {
+  for (const Checkpoint* checkpoint : {tiny.get(), demo->get()}) {
     const Config& config = checkpoint->config();
     const QFormer qformer(*checkpoint, placement);
     const int64_t language = qformer.qformer_size().bytes + qformer.projection_size().bytes +
