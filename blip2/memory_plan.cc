@@ -56,7 +56,8 @@ int64_t Need(const Config& config, const MemoryDemand& demand, const Placement& 
   return WeightBytes(config, demand.part, placement) + cache + kWorkingBytes;
 }
 
-std::string Gibibytes(int64_t bytes) {
+std::string Size(int64_t bytes) {
+  if (bytes < int64_t{1} << 30) return absl::StrFormat("%d MiB", bytes >> 20);
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
@@ -72,7 +73,7 @@ std::optional<Placement> Smaller(const Config& config, const MemoryDemand& deman
 
 std::string Remedy(const Config& config, const MemoryDemand& demand, int64_t free_bytes) {
   if (const auto smaller = Smaller(config, demand, free_bytes)) {
-    return absl::StrCat("--dtype ", DTypeName(*smaller), " needs ", Gibibytes(Need(config, demand, *smaller)));
+    return absl::StrCat("--dtype ", DTypeName(*smaller), " needs ", Size(Need(config, demand, *smaller)));
   }
   const Placement least = *ParsePlacement("cpu", "int4");
   MemoryDemand with_less = demand;
@@ -81,9 +82,9 @@ std::string Remedy(const Config& config, const MemoryDemand& demand, int64_t fre
     const int64_t need = Need(config, with_less, placement);
     if (!demand.least_kv_cache || need > free_bytes) continue;
     return absl::StrCat("--kv_cache_bytes=", demand.least_kv_cache(placement), " with --dtype ", DTypeName(placement),
-                        " needs ", Gibibytes(need));
+                        " needs ", Size(need));
   }
-  return absl::StrCat("--dtype int4, the least, needs ", Gibibytes(Need(config, with_less, least)));
+  return absl::StrCat("--dtype int4, the least, needs ", Size(Need(config, with_less, least)));
 }
 
 // Weights that were rounded before can be served as they are alone.
@@ -117,7 +118,7 @@ absl::StatusOr<ChosenPlacement> ChoosePlacement(const std::string& device, const
   if (!placement.device.is_cpu()) return ChosenPlacement{.placement = placement, .reason = "the fastest on a GPU"};
   const int64_t floats =
       WeightBytes(config, ModelPart::kVision, placement) + WeightBytes(config, ModelPart::kLanguage, placement);
-  const std::string size = absl::StrCat("the model takes ", Gibibytes(floats), " in float32");
+  const std::string size = absl::StrCat("the model takes ", Size(floats), " in float32");
   if (floats < kSmallModel)
     return ChosenPlacement{.placement = placement, .reason = absl::StrCat(size, ", which is little")};
   return ChosenPlacement{.placement = {.device = placement.device, .integers = IntegerType::kInt8},
@@ -131,9 +132,9 @@ absl::Status CheckFits(const Config& config, const MemoryDemand& demand, int64_t
   const int64_t weights = WeightBytes(config, demand.part, demand.placement);
   const int64_t cache = need - weights - kWorkingBytes;
   return absl::ResourceExhaustedError(
-      absl::StrCat("the model does not fit: ", DTypeName(demand.placement), " needs ", Gibibytes(need), " (weights ",
-                   Gibibytes(weights), cache > 0 ? absl::StrCat(", KV cache ", Gibibytes(cache)) : "", "), ",
-                   Gibibytes(free_bytes), " are free; ", Remedy(config, demand, free_bytes)));
+      absl::StrCat("the model does not fit: ", DTypeName(demand.placement), " needs ", Size(need), " (weights ",
+                   Size(weights), cache > 0 ? absl::StrCat(", KV cache ", Size(cache)) : "", "), ", Size(free_bytes),
+                   " are free; ", Remedy(config, demand, free_bytes)));
 }
 
 }  // namespace diptych::blip2
