@@ -349,6 +349,25 @@ class ServeByNameTest(unittest.TestCase):
                     self.assertIn(part, served.stderr)
                     self.assertFalse(cache.path.exists())
 
+    def test_a_tier_alone_never_downloads(self):
+        with Cache() as cache:
+            def refused(tier):
+                ended = subprocess.run([DIPTYCH.parent / tier, f"--model={NAME}", "--log_level=error"], capture_output=True, text=True, timeout=60,
+                                       env=cache.environment())
+                self.assertEqual((ended.returncode, ended.stdout, len(ended.stderr.splitlines())), (1, "", 1), ended.stderr)
+                self.assertIn(f"diptych pull {NAME}", ended.stderr)
+                return ended.stderr
+
+            for tier in ("vision_service", "language_service"):
+                self.assertIn(str(cache.path), refused(tier))
+                self.assertFalse(cache.path.exists())
+            self.assertEqual(cache.hub.requests, [])
+            self.assertEqual(cache.pull().returncode, 0)
+            (cache.stored / "blobs" / cache.repo.etag("config.json")).unlink()
+            cache.hub.requests.clear()
+            self.assertIn("config.json is a link to nothing", refused("vision_service"))
+            self.assertEqual(cache.hub.requests, [])
+
     def test_a_broken_link_is_repaired_or_named(self):
         with Cache() as cache:
             self.assertEqual(cache.pull().returncode, 0)
