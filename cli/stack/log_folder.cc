@@ -4,10 +4,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 
 namespace diptych::cli {
 namespace {
@@ -20,12 +22,22 @@ absl::Status CannotMake(const std::string& folder) {
   return absl::FailedPreconditionError(absl::StrCat("cannot make the folder of logs ", folder));
 }
 
+// With a name that nobody can foresee, and readable by its owner alone.
+absl::StatusOr<std::string> TemporaryFolder() {
+  std::error_code error;
+  std::string folder = (fs::temp_directory_path(error) / "diptych-XXXXXX").string();
+  if (mkdtemp(folder.data()) == nullptr) return CannotMake(folder);
+  return folder;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LogFolder>> LogFolder::Claim(const std::string& wanted) {
   std::error_code error;
-  const std::string first =
-      wanted.empty() ? (fs::temp_directory_path(error) / absl::StrCat("diptych-", getpid())).string() : wanted;
+  std::string first = wanted;
+  if (wanted.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(first, TemporaryFolder());
+  }
   for (int number = 1; number <= kMostStacks; ++number) {
     const std::string folder = number == 1 ? first : absl::StrCat(first, "-", number);
     fs::create_directories(folder, error);

@@ -151,6 +151,18 @@ TEST_F(ServeTest, ASecondStackRunsBesideTheFirstWithPortsAndLogsOfItsOwn) {
   for (const std::string& folder : {logs, logs + "-2"}) fs::remove_all(folder);
 }
 
+TEST_F(ServeTest, ItsTemporaryLogsAreForItsOwnerAlone) {
+  testing::ChildProcess serve(Command({testing::kDemoModel}));
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  const std::string out = serve.out(), mark = "Logs:  ";
+  const size_t begin = out.find(mark) + mark.size();
+  const fs::path logs = out.substr(begin, out.find("/ ", begin) - begin);
+  EXPECT_EQ(fs::status(logs).permissions(), fs::perms::owner_all) << logs;
+  serve.Signal(SIGTERM);
+  EXPECT_EQ(serve.Wait(), 0) << serve.err();
+  fs::remove_all(logs);
+}
+
 TEST_F(ServeTest, WhatIsAskedWhenItIsToldToStopIsStillAnswered) {
   testing::ChildProcess serve(Command({testing::kDemoModel}));
   ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
