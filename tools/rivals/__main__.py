@@ -73,7 +73,7 @@ def _report(model, results, memory) -> str:
     for row, title in {_START: "start", **_ROWS}.items():
         count = _AT_ONCE if row in ("fresh", "same") else 1
         base = baseline.get("one" if count > 1 else row)
-        lines.append(f"| {title} | " + " | ".join(_cell(results[name][row], base, count) for name in results) + " |")
+        lines.append(f"| {title} | " + " | ".join(_cell(results[name].get(row), base, count) for name in results) + " |")
     lines.append("| peak memory | " + " | ".join(f"{memory[name]:.1f} GB" for name in results) + " |")
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     facts = dict(line.split(":", 1) for line in reversed(open("/proc/cpuinfo", encoding="utf-8").read().splitlines()) if ":" in line)
