@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 
-.PHONY: help demo serve test build bench parity lint package package-test asan tsan fuzz images clean
+.PHONY: help demo serve test build bench parity lint package package-test examples asan tsan fuzz images clean
 
 help:           ## this list
 	@awk -F '[:#]+' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ package:        ## a Python wheel, a tarball and a Debian package, into dist/
 
 package-test: package ## install each into a bare Debian and Ubuntu and ask there (as root)
 	@python3 tests/packages/package_test.py dist "$$(sed -n 's/^TORCH_ROOT:PATH=//p' build/release/CMakeCache.txt)"
+
+examples: build ## build the clients of examples/ in their languages and run them
+	@scripts/build.sh release diptych_python
+	@scripts/examples.sh
 
 asan: setup     ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/build.sh asan

@@ -217,6 +217,14 @@ class WhatIsBundledTest(unittest.TestCase):
             self.assertIsNone(JsonStrictValidator(SchemaVersion.V1_5).validate_str(path.read_text()), path.name)
 
 
+def leave_out_missing(*tests):
+    for test in tests:
+        if not (ROOTS / test.suite / "usr").is_dir():
+            print(f"skipped: .deps/roots/{test.suite} is missing; scripts/setup.sh --packages makes it where it can", flush=True)
+            test.__unittest_skip__ = True
+            test.__unittest_skip_why__ = "no bare root"
+
+
 def in_a_namespace():
     """Starts this again with mounts, processes and a network of its own."""
     if os.environ.get("DIPTYCH_PACKAGE_TEST") == "inside":
@@ -232,9 +240,5 @@ if __name__ == "__main__":
     in_a_namespace()
     DIST, TORCH = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
     del sys.argv[1:3]
-    for test in (BookwormTest, NobleTest):
-        if not (ROOTS / test.suite / "usr").is_dir():
-            print(f"skipped: .deps/roots/{test.suite} is missing; scripts/setup.sh --packages makes it where it can", flush=True)
-            test.__unittest_skip__ = True
-            test.__unittest_skip_why__ = "no bare root"
+    leave_out_missing(BookwormTest, NobleTest)
     unittest.main(verbosity=2)
