@@ -33,6 +33,7 @@ openai_node_package='openai@6.10.0'  # the newest majors ask for a Node that Deb
 ai_sdk_packages=('ai@6.0.326' '@ai-sdk/openai-compatible@2.0.92' 'zod@4.6.7')
 langchain_package='langchain-openai==1.7.4'
 litellm_package='litellm==1.110.2'
+llamaindex_package='llama-index-llms-openai-like==0.8.1'
 huggingface_hub_package='huggingface_hub==2.4.0'
 h2_package='h2==4.3.0'
 # Without what only other models and tasks of it need.
@@ -191,6 +192,7 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests langchain "LangChain" "langchain_test will be skipped" pip "$langchain_package" &
   fetch_for_tests pyright "pyright" "its part of python_types_test will be skipped" npm "$pyright_package" &
   fetch_for_tests litellm "LiteLLM" "litellm_test will be skipped" pip "$litellm_package" &
+  fetch_for_tests llamaindex "LlamaIndex" "llamaindex_test will be skipped" pip "$llamaindex_package" &
   fetch_for_tests huggingface_hub "Hugging Face's Python client" "huggingface_hub_test will be skipped" pip "$huggingface_hub_package" &
   wait
 fi
