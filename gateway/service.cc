@@ -1,48 +1,19 @@
 #include "gateway/service.h"
 
-#include <memory>
 #include <numeric>
 #include <utility>
 
 #include "common/build_info.h"
-#include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
 #include "common/unary_reply.h"
 #include "common/wire.h"
 #include "gateway/context_plan.h"
-#include "gateway/passed_deadline.h"
+#include "gateway/text_call.h"
 
 namespace diptych::gateway {
 namespace {
-
-constexpr auto kPlanPatience = std::chrono::seconds(5);
-
-// A question to the language tier's tokenizer; deletes itself when it is answered.
-struct TokenCount {
-  TokenCount(grpc::CallbackServerContext* caller, const v1::PlanContextRequest& plan_request,
-             v1::ModelDescription description)
-      : context(grpc::ClientContext::FromCallbackServerContext(*caller)),
-        watch(WatchCall(*caller, kPlanPatience)),
-        plan(plan_request),
-        model(std::move(description)) {
-    context->set_deadline(ToSystemTime(watch->deadline()));
-    *request.mutable_turns() = plan.turns();
-    request.set_prompt(plan.prompt());
-  }
-
-  absl::Status ForCaller(const grpc::Status& status) const {
-    return ExplainDeadline(FromTier(status, "language", Stage::kTokenize), *watch, {kPlanPatience, ""});
-  }
-
-  std::unique_ptr<grpc::ClientContext> context;
-  const std::shared_ptr<const CallWatch> watch;
-  const v1::PlanContextRequest plan;
-  const v1::ModelDescription model;
-  v1::CountTokensRequest request;
-  v1::CountTokensResponse response;
-};
 
 int64_t TokensOf(const v1::CountTokensResponse& counts) {
   const auto& pairs = counts.history_pair_tokens();
@@ -85,33 +56,81 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(grpc::Call
   return StartAskStream(environment_, context, *request);
 }
 
+absl::StatusOr<Caller> GatewayService::Admit(const grpc::CallbackServerContext& context,
+                                             const grpc::ByteBuffer& request,
+                                             google::protobuf::Message& message) const {
+  DIPTYCH_ASSIGN_OR_RETURN(Caller caller, admission_.callers().Identify(context));
+  DIPTYCH_RETURN_IF_ERROR(admission_.gate().CheckRate(caller));
+  DIPTYCH_RETURN_IF_ERROR(ParseTextRequest(request, message));
+  return caller;
+}
+
 grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  const auto caller = admission_.callers().Identify(*context);
-  if (!caller.ok()) return ReplyNow(*context, caller.status());
   v1::PlanContextRequest plan;
-  absl::Status status = admission_.gate().CheckRate(*caller);
-  if (status.ok()) status = ParseTextRequest(*request, plan);
-  if (status.ok()) status = CheckPlanRequest(plan);
-  if (!status.ok()) return ReplyNow(*context, status);
+  auto caller = Admit(*context, *request, plan);
+  if (!caller.ok()) return ReplyNow(*context, caller.status());
+  if (const absl::Status status = CheckPlanRequest(plan); !status.ok()) return ReplyNow(*context, status);
   auto model = watch_.model();
   if (!model) return ReplyNow(*context, NoReplica());
   if (!NeedsTokenCount(plan)) {
     *response = SerializeMessage(gateway::PlanContext(plan, *model, {}));
     return ReplyNow(*context, absl::OkStatus());
   }
-  auto* reactor = new UnaryReply(*context);
-  auto* count = new TokenCount(context, plan, *std::move(model));
-  tiers_.language->async()->CountTokens(
-      count->context.get(), &count->request, &count->response,
-      [this, caller = *caller, count, reactor, response](const grpc::Status& status) {
-        const std::unique_ptr<TokenCount> owned(count);
-        if (!status.ok()) return reactor->Finish(ToGrpcStatus(count->ForCaller(status)));
-        admission_.gate().Charge(caller, TokensOf(count->response));
-        *response = SerializeMessage(gateway::PlanContext(count->plan, count->model, count->response));
-        reactor->Finish(grpc::Status::OK);
+  v1::CountTokensRequest count;
+  *count.mutable_turns() = plan.turns();
+  count.set_prompt(plan.prompt());
+  const auto send = [this](auto... call) { tiers_.language->async()->CountTokens(std::move(call)...); };
+  return AskTokenizer<v1::CountTokensRequest, v1::CountTokensResponse>(
+      *context, std::move(count), response, send,
+      [this, caller = *std::move(caller), plan = std::move(plan),
+       model = *std::move(model)](const v1::CountTokensResponse& counts) {
+        admission_.gate().Charge(caller, TokensOf(counts));
+        return gateway::PlanContext(plan, model, counts);
       });
-  return reactor;
+}
+
+grpc::ServerUnaryReactor* GatewayService::Tokenize(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  v1::TokenizeRequest asked;
+  auto caller = Admit(*context, *request, asked);
+  if (!caller.ok()) return ReplyNow(*context, caller.status());
+  const auto model = watch_.model();
+  if (!model) return ReplyNow(*context, NoReplica());
+  v1::EncodePromptRequest prompt;
+  prompt.set_prompt(std::move(*asked.mutable_prompt()));
+  *prompt.mutable_turns() = std::move(*asked.mutable_turns());
+  prompt.set_images(asked.images());
+  prompt.set_without_bos(asked.without_bos());
+  const auto send = [this](auto... call) { tiers_.language->async()->EncodePrompt(std::move(call)...); };
+  return AskTokenizer<v1::EncodePromptRequest, v1::EncodePromptResponse>(
+      *context, std::move(prompt), response, send,
+      [this, caller = *std::move(caller), window = model->window_tokens()](v1::EncodePromptResponse& encoded) {
+        admission_.gate().Charge(caller, encoded.token_ids_size());
+        v1::TokenizeResponse answer;
+        *answer.mutable_token_ids() = std::move(*encoded.mutable_token_ids());
+        answer.set_window_tokens(window);
+        return answer;
+      });
+}
+
+grpc::ServerUnaryReactor* GatewayService::Detokenize(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  v1::DetokenizeRequest asked;
+  auto caller = Admit(*context, *request, asked);
+  if (!caller.ok()) return ReplyNow(*context, caller.status());
+  v1::DecodeTokensRequest tokens;
+  *tokens.mutable_token_ids() = std::move(*asked.mutable_token_ids());
+  const int count = tokens.token_ids_size();
+  const auto send = [this](auto... call) { tiers_.language->async()->DecodeTokens(std::move(call)...); };
+  return AskTokenizer<v1::DecodeTokensRequest, v1::DecodeTokensResponse>(
+      *context, std::move(tokens), response, send,
+      [this, caller = *std::move(caller), count](v1::DecodeTokensResponse& decoded) {
+        admission_.gate().Charge(caller, count);
+        v1::DetokenizeResponse answer;
+        answer.set_text(std::move(*decoded.mutable_text()));
+        return answer;
+      });
 }
 
 grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerContext* context,

@@ -71,6 +71,12 @@ std::vector<blip2::Turn> Tail(const std::vector<blip2::Turn>& turns) {
   return {turns.back()};
 }
 
+// The same model with a window that nothing is dropped from.
+blip2::Config WithoutWindow(blip2::Config config) {
+  config.text.max_position_embeddings = std::numeric_limits<int32_t>::max();
+  return config;
+}
+
 // The prompt; its budget's reserved_output becomes max_new_tokens.
 absl::StatusOr<blip2::Prompt> ReadPrompt(const v1::Question& question, const ServedLanguageModel& model,
                                          blip2::GenerationOptions& options) {
@@ -152,8 +158,8 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::GenerateRequest request, const Se
   input.request_id = question.request_id().empty() ? absl::StrFormat("%016x", RandomBits()) : question.request_id();
   for (int i = static_cast<int>(input.prompt.images_dropped); i < question.images_size(); ++i) {
     input.images.push_back(MakeImageRequest(std::move(*question.mutable_images(i)->mutable_data()),
-                                            question.image_options(), preparation, input.request_id,
-                                            input.cache_salt, model));
+                                            question.image_options(), preparation, input.request_id, input.cache_salt,
+                                            model));
     input.images.back().query_attention = question.return_relevance();
     input.images.back().field = absl::StrCat("question.images[", i, "]");
   }
@@ -194,8 +200,7 @@ absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest
   for (v1::Turn& turn : *question.mutable_turns()) turn.clear_images();  // only texts are counted
   question.set_prompt(request.prompt());
   DIPTYCH_RETURN_IF_ERROR(CheckText(question));
-  blip2::Config config = model.config;
-  config.text.max_position_embeddings = std::numeric_limits<int32_t>::max();  // counts without dropping
+  const blip2::Config config = WithoutWindow(model.config);
   const auto count = [&](std::string_view text, std::vector<blip2::Turn> turns) {
     return blip2::BuildPrompt({.images = 1, .text = text, .turns = std::move(turns), .max_new_tokens = 0}, config,
                               *model.tokenizer);
@@ -211,6 +216,47 @@ absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest
     response.add_history_pair_tokens(static_cast<int>(pair.budget.history_tokens));
     response.set_joint_tokens(static_cast<int>(pair.budget.text_tokens - alone.budget.text_tokens));
   }
+  return response;
+}
+
+absl::StatusOr<v1::EncodePromptResponse> EncodePrompt(const v1::EncodePromptRequest& request,
+                                                      const ServedLanguageModel& model) {
+  if (request.images() < 0 || request.images() > kMaxImages) {
+    return InvalidField(reason::kOptionRange, "images", absl::StrCat("images takes 0 to ", kMaxImages));
+  }
+  const int images = std::max(request.images(), 1);  // beside an image a prompt may be empty
+  v1::Question question;
+  for (int i = 0; i < images; ++i) question.add_images();
+  question.set_prompt(request.prompt());
+  *question.mutable_turns() = request.turns();
+  DIPTYCH_RETURN_IF_ERROR(CheckText(question, ""));
+  DIPTYCH_ASSIGN_OR_RETURN(
+      const blip2::Prompt prompt,
+      blip2::BuildPrompt(
+          {.images = images, .text = request.prompt(), .turns = ReadTurns(request.turns()), .max_new_tokens = 0},
+          WithoutWindow(model.config), *model.tokenizer));
+  const auto text = prompt.ids.begin() + prompt.budget.image_tokens;
+  v1::EncodePromptResponse response;
+  if (request.images() > 0) response.mutable_token_ids()->Add(prompt.ids.begin(), text);
+  response.mutable_token_ids()->Add(text + (request.without_bos() ? 1 : 0), prompt.ids.end());
+  return response;
+}
+
+absl::StatusOr<v1::DecodeTokensResponse> DecodeTokens(const v1::DecodeTokensRequest& request,
+                                                      const ServedLanguageModel& model) {
+  const auto& ids = request.token_ids();
+  if (ids.size() > kMaxPromptTokenIds) {
+    return InvalidField(reason::kOptionRange, "token_ids",
+                        absl::StrCat("token_ids takes at most ", kMaxPromptTokenIds));
+  }
+  const int64_t ends = model.config.text.vocab_size;
+  const auto outside = [&](int32_t id) { return (id < 0 || id >= ends) && id != model.config.image_token_id; };
+  if (const auto found = std::find_if(ids.begin(), ids.end(), outside); found != ids.end()) {
+    return InvalidField(reason::kOptionRange, "token_ids",
+                        absl::StrCat("token_ids takes 0 to ", ends - 1, "; there is ", *found));
+  }
+  v1::DecodeTokensResponse response;
+  response.set_text(model.tokenizer->Decode(std::vector<int64_t>(ids.begin(), ids.end())));
   return response;
 }
 

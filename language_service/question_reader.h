@@ -39,4 +39,12 @@ absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, con
 absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,
                                                     const ServedLanguageModel& model);
 
+// The prompt as BuildPrompt makes it for a window without end. INVALID_ARGUMENT with reason and field.
+absl::StatusOr<v1::EncodePromptResponse> EncodePrompt(const v1::EncodePromptRequest& request,
+                                                      const ServedLanguageModel& model);
+
+// INVALID_ARGUMENT with reason OPTION_RANGE for ids outside the vocabulary, and for too many.
+absl::StatusOr<v1::DecodeTokensResponse> DecodeTokens(const v1::DecodeTokensRequest& request,
+                                                      const ServedLanguageModel& model);
+
 }  // namespace diptych::language

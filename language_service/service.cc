@@ -8,11 +8,16 @@
 namespace diptych::language {
 namespace {
 
-absl::StatusOr<grpc::ByteBuffer> CountTokensOnWire(const grpc::ByteBuffer& bytes, const ServedLanguageModel& model) {
-  v1::CountTokensRequest request;
-  DIPTYCH_RETURN_IF_ERROR(ParseTextRequest(bytes, request));
-  DIPTYCH_ASSIGN_OR_RETURN(const v1::CountTokensResponse counts, CountTokens(request, model));
-  return SerializeMessage(counts);
+// Answers on the wire what `answer` makes of a request.
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* ReplyText(grpc::CallbackServerContext& context, const grpc::ByteBuffer& bytes,
+                                    grpc::ByteBuffer& response, const ServedLanguageModel& model,
+                                    absl::StatusOr<Response> (*answer)(const Request&, const ServedLanguageModel&)) {
+  Request request;
+  if (const absl::Status status = ParseTextRequest(bytes, request); !status.ok()) return ReplyNow(context, status);
+  const absl::StatusOr<Response> answered = answer(request, model);
+  if (answered.ok()) response = SerializeMessage(*answered);
+  return ReplyNow(context, answered.status());
 }
 
 }  // namespace
@@ -29,9 +34,17 @@ grpc::ServerUnaryReactor* LanguageRpc::AnalyzeQueries(grpc::CallbackServerContex
 
 grpc::ServerUnaryReactor* LanguageRpc::CountTokens(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  auto counts = CountTokensOnWire(*request, *shared_.model);
-  if (counts.ok()) *response = *std::move(counts);
-  return ReplyNow(*context, counts.status());
+  return ReplyText(*context, *request, *response, *shared_.model, language::CountTokens);
+}
+
+grpc::ServerUnaryReactor* LanguageRpc::EncodePrompt(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return ReplyText(*context, *request, *response, *shared_.model, language::EncodePrompt);
+}
+
+grpc::ServerUnaryReactor* LanguageRpc::DecodeTokens(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return ReplyText(*context, *request, *response, *shared_.model, language::DecodeTokens);
 }
 
 grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerContext* context,

@@ -10,9 +10,11 @@
 namespace diptych::language {
 
 // All parse their own requests, so that they are bounded before and text which is not UTF-8 gets a reason.
-using RawLanguageService = v1::LanguageService::WithRawCallbackMethod_Generate<
-    v1::LanguageService::WithRawCallbackMethod_AnalyzeQueries<v1::LanguageService::WithRawCallbackMethod_CountTokens<
+using RawTextService = v1::LanguageService::WithRawCallbackMethod_CountTokens<
+    v1::LanguageService::WithRawCallbackMethod_EncodePrompt<v1::LanguageService::WithRawCallbackMethod_DecodeTokens<
         v1::LanguageService::WithRawCallbackMethod_GetLanguageModel<v1::LanguageService::Service>>>>;
+using RawLanguageService = v1::LanguageService::WithRawCallbackMethod_Generate<
+    v1::LanguageService::WithRawCallbackMethod_AnalyzeQueries<RawTextService>>;
 
 // Thread-safe.
 class LanguageRpc final : public RawLanguageService {
@@ -27,6 +29,10 @@ class LanguageRpc final : public RawLanguageService {
                                            grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* CountTokens(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* EncodePrompt(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* DecodeTokens(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetLanguageModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                              grpc::ByteBuffer* response) override;
 

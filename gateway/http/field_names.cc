@@ -40,9 +40,8 @@ std::string Place(absl::string_view index, const std::vector<std::string>& place
 std::string FieldName(absl::string_view field, const FieldNames& names) {
   absl::ConsumePrefix(&field, "question.");
   absl::ConsumePrefix(&field, "generation.");
-  if (field == "max_new_tokens") return names.max_tokens;
-  if (field == "min_new_tokens") return "min_tokens";
-  if (field == "question" || field == "prompt") return names.content;
+  if (const auto known = names.options.find(std::string(field)); known != names.options.end()) return known->second;
+  if (field == "question" || field == "prompt" || field == "prompt_token_ids") return names.content;
   if (absl::StartsWith(field, "options.")) return absl::StrCat("image_", field);
   if (absl::ConsumePrefix(&field, "turns")) return Place(field, names.turns, names.content);
   if (absl::ConsumePrefix(&field, "images")) return Place(field, names.images, names.content);
@@ -53,9 +52,9 @@ std::string FieldName(absl::string_view field, const FieldNames& names) {
 
 absl::Status InCallersNames(const absl::Status& status, const FieldNames& names) {
   if (status.ok()) return status;
-  std::string message = ReplaceWord(std::string(status.message()), "max_new_tokens", names.max_tokens);
-  message = ReplaceWord(std::move(message), "min_new_tokens", "min_tokens");
-  message = ReplaceWord(std::move(message), "turns", names.content);
+  std::string message(status.message());
+  for (const auto& [own, callers] : names.options) message = ReplaceWord(std::move(message), own, callers);
+  for (const char* own : {"turns", "prompt_token_ids"}) message = ReplaceWord(std::move(message), own, names.content);
   if (const std::string field = FieldOf(status); !field.empty()) {
     return InvalidField(ReasonOf(status), FieldName(field, names), message);
   }

@@ -1,6 +1,7 @@
 // The names that an HTTP caller knows the fields of a question by.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,10 +11,11 @@ namespace diptych::gateway {
 
 // Where the parts of a question stood in the caller's JSON.
 struct FieldNames {
-  std::string content = "messages";       // the member that holds texts and images
-  std::string max_tokens = "max_tokens";  // the member that bounds the answer
-  std::vector<std::string> turns;         // of each turn, for example "messages[2].content"
-  std::vector<std::string> images;        // of each image, for example "messages[0].content[1].image_url"
+  std::string content = "messages";  // the member that holds texts and images
+  // Of fields that have another name there, by their own.
+  std::map<std::string, std::string> options = {{"max_new_tokens", "max_tokens"}, {"min_new_tokens", "min_tokens"}};
+  std::vector<std::string> turns;   // of each turn, for example "messages[2].content"
+  std::vector<std::string> images;  // of each image, for example "messages[0].content[1].image_url"
 };
 
 // The same error with field and message in the caller's names: question.generation.max_new_tokens becomes max_tokens,

@@ -12,7 +12,6 @@
 #include "common/build_info.h"
 #include "common/grpc_status.h"
 #include "common/json_input.h"
-#include "common/metadata.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/http/openai_call.h"
@@ -24,6 +23,8 @@
 #include "gateway/http/responses_form.h"
 #include "gateway/http/responses_request.h"
 #include "gateway/http/static_files.h"
+#include "gateway/http/tokenize_request.h"
+#include "gateway/http/unary_call.h"
 
 namespace diptych::gateway {
 namespace {
@@ -41,6 +42,8 @@ constexpr char kStatus[] = "/v1/diptych/status";
 constexpr char kChat[] = "/v1/chat/completions";
 constexpr char kCompletions[] = "/v1/completions";
 constexpr char kResponses[] = "/v1/responses";
+constexpr char kTokenize[] = "/v1/tokenize";
+constexpr char kDetokenize[] = "/v1/detokenize";
 constexpr char kLive[] = "/healthz/live";
 constexpr char kReady[] = "/healthz/ready";
 constexpr char kHealth[] = "/health";
@@ -54,6 +57,8 @@ constexpr HttpApi::Route kRoutes[] = {
     {kPost, kChat},
     {kPost, kCompletions},
     {kPost, kResponses},
+    {kPost, kTokenize},
+    {kPost, kDetokenize},
     {kGet, kModels},
     {kGet, "/v1/models/{model}"},
     {kPost, kAnalyze},
@@ -119,17 +124,6 @@ ordered_json ModelObject(const std::string& name) {
   return {{"id", name}, {"object", "model"}, {"created", 0}, {"owned_by", "diptych"}};
 }
 
-// One unary call whose messages are JSON.
-template <typename Request, typename Response>
-struct UnaryCall {
-  grpc::ClientContext context;
-  Request request;
-  Response response;
-};
-using PlanCall = UnaryCall<v1::PlanContextRequest, v1::PlanContextResponse>;
-using AnalyzeImageCall = UnaryCall<v1::AnalyzeImageRequest, v1::AnalyzeImageResponse>;
-using StatusCall = UnaryCall<v1::GetModelRequest, v1::GetModelResponse>;
-
 HttpReply ProtoReply(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.always_print_primitive_fields = true;
@@ -137,6 +131,11 @@ HttpReply ProtoReply(const google::protobuf::Message& message) {
   HttpReply reply;
   const auto written = google::protobuf::util::MessageToJsonString(message, &reply.body, options);
   return written.ok() ? reply : ErrorReply(absl::InternalError("no JSON"));
+}
+
+// What an RPC answered, or its error as it is.
+HttpReply ReplyOf(const grpc::Status& status, const google::protobuf::Message& response) {
+  return status.ok() ? ProtoReply(response) : ErrorReply(FromGrpcStatus(status));
 }
 
 }  // namespace
@@ -162,62 +161,74 @@ bool HttpApi::Fits(const google::protobuf::Message& message) const {
   return message.ByteSizeLong() + kAround <= environment_.max_message_bytes;
 }
 
-void HttpApi::Authorize(const HttpRequest& request, grpc::ClientContext& context) const {
-  if (environment_.needs_keys) AddMetadata(context, "authorization", request.authorization);
+std::string HttpApi::KeyOf(const HttpRequest& request) const {
+  return environment_.needs_keys ? request.authorization : "";
 }
 
 void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
-  auto call = std::make_shared<PlanCall>();
   // Protobuf's own reader knows no bound on depth and number of values, and takes a key that comes twice.
   if (const auto bounded = ParseJsonObject(request.body); !bounded.ok()) {
     return exchange->Reply(ErrorReply(bounded.status()));
   }
-  const auto read = google::protobuf::util::JsonStringToMessage(request.body, &call->request);
-  if (!read.ok()) {
+  v1::PlanContextRequest plan;
+  if (!google::protobuf::util::JsonStringToMessage(request.body, &plan).ok()) {
     return exchange->Reply(
-        ErrorReply(absl::InvalidArgumentError("the body is not the JSON form of PlanContextRequest")));
+        ErrorReply(absl::InvalidArgumentError("the body is not what this path takes: /openapi.json describes it")));
   }
-  if (!Fits(call->request)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
-  Authorize(request, call->context);
-  exchange->OnGone([weak = std::weak_ptr(call)] {
-    if (const auto running = weak.lock()) running->context.TryCancel();
-  });
-  environment_.gateway->async()->PlanContext(
-      &call->context, &call->request, &call->response,
-      [call, exchange = std::move(exchange)](const grpc::Status& status) {
-        exchange->Reply(status.ok() ? ProtoReply(call->response) : ErrorReply(FromGrpcStatus(status)));
-      });
+  if (!Fits(plan)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
+  const auto send = [this](auto... call) { environment_.gateway->async()->PlanContext(std::move(call)...); };
+  CallGateway<v1::PlanContextResponse>(std::move(plan), KeyOf(request), std::move(exchange), send, ReplyOf);
 }
 
 void HttpApi::Status(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
-  auto call = std::make_shared<StatusCall>();
-  Authorize(request, call->context);
-  environment_.gateway->async()->GetModel(
-      &call->context, &call->request, &call->response,
-      [call, exchange = std::move(exchange)](const grpc::Status& status) {
-        exchange->Reply(status.ok() ? ProtoReply(call->response) : ErrorReply(FromGrpcStatus(status)));
+  const auto send = [this](auto... call) { environment_.gateway->async()->GetModel(std::move(call)...); };
+  CallGateway<v1::GetModelResponse>(v1::GetModelRequest(), KeyOf(request), std::move(exchange), send, ReplyOf);
+}
+
+void HttpApi::Tokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
+  auto read = ReadTokenizeRequest(request.body, environment_.system_prompt);
+  if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
+  if (const absl::Status known = environment_.check_model(read->model); !known.ok()) {
+    return exchange->Reply(ErrorReply(known));
+  }
+  const auto send = [this](auto... call) { environment_.gateway->async()->Tokenize(std::move(call)...); };
+  CallGateway<v1::TokenizeResponse>(
+      std::move(read->request), KeyOf(request), std::move(exchange), send,
+      [names = std::move(read->names)](const grpc::Status& status, const v1::TokenizeResponse& response) {
+        return status.ok() ? HttpReply{.body = Dump(TokenizeReply(response))}
+                           : ErrorReply(InCallersNames(FromGrpcStatus(status), names));
+      });
+}
+
+void HttpApi::Detokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
+  auto read = ReadDetokenizeRequest(request.body);
+  if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
+  if (const absl::Status known = environment_.check_model(read->model); !known.ok()) {
+    return exchange->Reply(ErrorReply(known));
+  }
+  const auto send = [this](auto... call) { environment_.gateway->async()->Detokenize(std::move(call)...); };
+  CallGateway<v1::DetokenizeResponse>(
+      std::move(read->request), KeyOf(request), std::move(exchange), send,
+      [names = std::move(read->names)](const grpc::Status& status, const v1::DetokenizeResponse& response) {
+        return status.ok() ? HttpReply{.body = Dump(DetokenizeReply(response))}
+                           : ErrorReply(InCallersNames(FromGrpcStatus(status), names));
       });
 }
 
 void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
   auto read = ReadAnalyzeRequest(request.body);
   if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
-  auto call = std::make_shared<AnalyzeImageCall>();
-  call->request = *std::move(read);
-  call->request.set_request_id(request.request_id);
-  if (!Fits(call->request)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
-  Authorize(request, call->context);
-  exchange->OnGone([weak = std::weak_ptr(call)] {
-    if (const auto running = weak.lock()) running->context.TryCancel();
-  });
-  environment_.gateway->async()->AnalyzeImage(
-      &call->context, &call->request, &call->response,
-      [call, exchange = std::move(exchange)](const grpc::Status& status) {
-        if (!status.ok()) return exchange->Reply(ErrorReply(InCallersNames(FromGrpcStatus(status), {})));
-        HttpReply reply = ProtoReply(call->response);
-        reply.headers.emplace_back("x-request-id", call->response.request_id());
-        exchange->Reply(std::move(reply));
-      });
+  read->set_request_id(request.request_id);
+  if (!Fits(*read)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
+  const auto send = [this](auto... call) { environment_.gateway->async()->AnalyzeImage(std::move(call)...); };
+  CallGateway<v1::AnalyzeImageResponse>(*std::move(read), KeyOf(request), std::move(exchange), send,
+                                        [](const grpc::Status& status, const v1::AnalyzeImageResponse& response) {
+                                          if (!status.ok())
+                                            return ErrorReply(InCallersNames(FromGrpcStatus(status), {}));
+                                          HttpReply reply = ProtoReply(response);
+                                          reply.headers.emplace_back("x-request-id", response.request_id());
+                                          return reply;
+                                        });
 }
 
 void HttpApi::Complete(OpenAiKind kind, HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
@@ -253,8 +264,7 @@ void HttpApi::Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const H
   for (const auto& prompt : asked.prompts) prompt_bytes += prompt.text.size() + sizeof(int32_t) * prompt.ids.size();
   if (prompt_bytes > environment_.max_message_bytes || !Fits(asked.question))
     return exchange->Reply(PlainErrorReply(413, kTooLarge));
-  StartOpenAiCall(environment_.gateway, std::move(asked), std::move(form),
-                  environment_.needs_keys ? request.authorization : "", std::move(exchange));
+  StartOpenAiCall(environment_.gateway, std::move(asked), std::move(form), KeyOf(request), std::move(exchange));
 }
 
 HttpReply HttpApi::Read(const std::string& path) const {
@@ -293,7 +303,7 @@ HttpVerdict HttpApi::Check(const HttpRequest& head) const {
     verdict.caller = *std::move(caller);
   }
   if (method == kPost) verdict.refusal = CheckBodyForm(head);
-  if (path == kPlan) verdict.max_body_bytes = kMaxTextRequestBytes;
+  if (path == kPlan || path == kDetokenize) verdict.max_body_bytes = kMaxTextRequestBytes;
   return verdict;
 }
 
@@ -304,6 +314,8 @@ void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange
   if (request.path == kStatus) return Status(request, std::move(exchange));
   if (MethodOf(request.path) == kGet) return exchange->Reply(Read(request.path));
   if (request.path == kPlan) return Plan(request, std::move(exchange));
+  if (request.path == kTokenize) return Tokenize(request, std::move(exchange));
+  if (request.path == kDetokenize) return Detokenize(request, std::move(exchange));
   if (request.path == kAnalyze) return Analyze(request, std::move(exchange));
   if (request.path == kResponses) return Respond(request, std::move(exchange));
   const OpenAiKind kind = request.path == kChat ? OpenAiKind::kChat : OpenAiKind::kCompletion;

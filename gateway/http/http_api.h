@@ -63,8 +63,10 @@ class HttpApi {
            std::shared_ptr<HttpExchange> exchange) const;
   void Status(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   bool Fits(const google::protobuf::Message& message) const;
-  // Hands the caller's key on.
-  void Authorize(const HttpRequest& request, grpc::ClientContext& context) const;
+  // The caller's key to hand on; empty where none is needed.
+  std::string KeyOf(const HttpRequest& request) const;
+  void Tokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
+  void Detokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   void Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   void Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
 

@@ -30,6 +30,11 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
   absl::StripAsciiWhitespace(&source);
   if (source.empty()) return Invalid(field, "takes an image: a data: URL, base64 or an address");
   if (!absl::StrContains(source, ':')) {
+    // A data: URL that lost its beginning.
+    if (const size_t comma = source.find(',');
+        comma != source.npos && absl::EndsWith(source.substr(0, comma), "base64")) {
+      source.erase(0, comma + 1);
+    }
     if (DecodeBase64(std::move(source), image.mutable_data())) return absl::OkStatus();
     return Invalid(field, "is neither base64 nor a URL");
   }

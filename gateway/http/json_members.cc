@@ -19,6 +19,11 @@ absl::Status Unsupported(std::string_view field) {
   return InvalidField(kUnsupportedParameter, field, absl::StrCat("\"", name, "\" is not something this model can do"));
 }
 
+bool IsEmptyValue(const json& value) {
+  if (value.is_string()) return value.get_ref<const std::string&>().empty();
+  return value.is_structured() ? value.empty() : value.is_null() || value == false || value == 0;
+}
+
 Members::Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
   if (!object.is_object()) Fail(Invalid(path_, "takes an object"));
 }
@@ -73,8 +78,7 @@ void Members::Ignore(std::initializer_list<const char*> names) {
 
 void Members::Neutral(const char* name, const json& neutral) {
   const json* value = Take(name);
-  if (value == nullptr || *value == neutral || *value == false || *value == 0) return;
-  if ((value->is_string() || value->is_structured()) && value->empty()) return;
+  if (value == nullptr || *value == neutral || IsEmptyValue(*value)) return;
   Fail(Unsupported(Path(name)));
 }
 
@@ -90,7 +94,7 @@ std::string Members::Path(std::string_view name) const {
 absl::Status Members::Finish() {
   if (!status_.ok() || !object_.is_object()) return status_;
   for (const auto& [name, value] : object_.items()) {
-    if (!taken_.contains(name) && !value.is_null()) return Unsupported(Path(name.substr(0, 64)));
+    if (!taken_.contains(name) && !IsEmptyValue(value)) return Unsupported(Path(name.substr(0, 64)));
   }
   return status_;
 }

@@ -25,8 +25,11 @@ absl::Status Unsupported(std::string_view field);
 // An int32_t, also where it is written as 16.0; nullopt for anything else.
 std::optional<int32_t> WholeNumber(const nlohmann::json& value);
 
-// Takes an object's members one by one; what nobody took is unsupported. The first fault is kept. null counts as
-// absent. Outlived by the object.
+// Whether a member asks for nothing, whatever its name is: null, false, 0, "", [] or {}.
+bool IsEmptyValue(const nlohmann::json& value);
+
+// Takes an object's members one by one; what nobody took is unsupported, unless it is an empty value. The first fault
+// is kept. null counts as absent. Outlived by the object.
 class Members {
  public:
   // `path` names the object in faults; empty for the whole body.
@@ -58,7 +61,7 @@ class Members {
   // Takes what has no meaning here and changes no answer, whatever it says.
   void Ignore(std::initializer_list<const char*> names);
 
-  // Takes what may be there as long as it asks for nothing: null, false, 0, `neutral`, "", [] or {}.
+  // Takes what may be there as long as it is an empty value or `neutral`.
   void Neutral(const char* name, const nlohmann::json& neutral = nullptr);
 
   void Fail(absl::Status status);
@@ -67,7 +70,7 @@ class Members {
 
   std::string Path(std::string_view name) const;
 
-  // The first fault; UNSUPPORTED_PARAMETER if there is a member that nobody took.
+  // The first fault; UNSUPPORTED_PARAMETER if there is a member that nobody took and that is no empty value.
   absl::Status Finish();
 
  private:

@@ -15,16 +15,19 @@ using nlohmann::json;
 constexpr const char* kWithoutMeaning[] = {
     // OpenAI
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-    "parallel_tool_calls",
+    "parallel_tool_calls", "prediction",
     // vLLM and SGLang
     "priority", "request_id", "rid", "cache_salt", "extra_key", "session_id", "spaces_between_special_tokens",
     "include_reasoning", "separate_reasoning", "stream_reasoning", "data_parallel_rank", "routed_dp_rank",
     // llama.cpp and Ollama
     "cache_prompt", "n_cache_reuse", "id_slot", "slot_id", "keep_alive", "ttl", "timings_per_token", "return_progress",
     "reasoning_format", "parse_tool_calls", "n_keep", "num_keep", "num_gpu", "num_thread", "num_batch", "main_gpu",
-    "use_mmap", "use_mlock", "numa", "low_vram",
+    "use_mmap", "use_mlock", "numa", "low_vram", "num_gqa", "f16_kv", "backend_sampling",
     // OpenRouter and LiteLLM
-    "provider", "route", "trace", "debug", "session", "num_retries", "timeout", "caching",
+    "provider", "route", "trace", "debug", "session", "num_retries", "timeout", "caching", "stream_timeout",
+    "max_retries", "drop_params",
+    // Open WebUI
+    "chat_id", "id", "user_id", "background_tasks",
     // TGI
     "tool_prompt"};
 
@@ -47,6 +50,12 @@ constexpr char kNoSpecial[] = "special tokens are never part of an answer's text
 constexpr char kOneInput[] = "images and text come in messages, text alone in prompt";
 constexpr char kPlainWords[] = "words and tokens are kept out by logit_bias alone";
 
+// llama.cpp's default order of samplers, as letters and as names, of which those at their neutral values do nothing.
+constexpr char kDefaultSamplers[] = R"([[], "", "edskypmxt", ["edskypmxt"], "edkypmxt", ["edkypmxt"],
+  ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"],
+  ["penalties", "dry", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"],
+  ["dry", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"]])";
+
 constexpr KnownField kKnownFields[] = {
     // OpenAI
     {"tools", "[[]]", kNoTools},
@@ -57,7 +66,6 @@ constexpr KnownField kKnownFields[] = {
     {"response_format", R"([{"type": "text"}, {}, ""])", kTextOnly},
     {"modalities", R"([["text"], []])", "answers are text"},
     {"audio", "[{}]", "answers are text"},
-    {"prediction", "[{}, \"\"]", "an answer's text is not guessed beforehand"},
     {"reasoning_effort", R"(["none", ""])", kNoReasoning},
     {"reasoning", R"([{}, {"enabled": false}, {"effort": "none"}, {"exclude": true}, false])", kNoReasoning},
     {"verbosity", R"(["medium", ""])", "the model has one manner of answering"},
@@ -76,7 +84,6 @@ constexpr KnownField kKnownFields[] = {
     {"bad_words", "[[]]", kPlainWords},
     {"add_generation_prompt", "[true]", kNoTemplate},
     {"continue_final_message", "[false]", kNoTemplate},
-    {"add_special_tokens", "[]", "text begins with the beginning-of-sequence token; token ids are taken as they are"},
     {"documents", "[[]]", kNoTemplate},
     {"chat_template", R"([""])", kNoTemplate},
     {"chat_template_kwargs", R"([{}, {"enable_thinking": false}, {"thinking": false}])", kNoTemplate},
@@ -93,6 +100,7 @@ constexpr KnownField kKnownFields[] = {
     {"logits_processors", "[[]]", "no code is taken from callers"},
     {"return_tokens_as_token_ids", "[false]", kNotReturned},
     {"return_token_ids", "[false]", kNotReturned},
+    {"return_token_strs", "[false]", kNotReturned},
     {"prompt_embeds", "[[]]", kOneInput},
     {"kv_transfer_params", "[{}]", kOneModel},
     {"vllm_xargs", "[{}]", kOneModel},
@@ -118,6 +126,7 @@ constexpr KnownField kKnownFields[] = {
     {"dynatemp_range", "[0]", kSampling},
     {"dynatemp_exponent", "[1]", kSampling},
     {"typical_p", "[1, 0]", kSampling},
+    {"typ_p", "[1, 0]", kSampling},
     {"tfs_z", "[1, 0]", kSampling},
     {"top_n_sigma", "[-1, 0]", kSampling},
     {"xtc_probability", "[0]", kSampling},
@@ -132,8 +141,9 @@ constexpr KnownField kKnownFields[] = {
     {"dry_sequence_breakers", R"([[], ["\n", ":", "\"", "*"]])", kSampling},
     {"adaptive_target", "[-1]", kSampling},
     {"adaptive_decay", "[0.9]", kSampling},
-    {"samplers", "[[]]", kSampling},
+    {"samplers", kDefaultSamplers, kSampling},
     {"penalize_nl", "[true, false]", kSampling},
+    {"penalize_newline", "[true, false]", kSampling},
     {"penalty_prompt", R"(["", []])", kSampling},
     {"grammar", R"([""])", kTextOnly},
     {"grammar_lazy", "[false]", kTextOnly},
@@ -181,6 +191,8 @@ constexpr KnownField kKnownFields[] = {
     {"penalty_alpha", "[0]", kSampling},
     {"encoder_repetition_penalty", "[1]", kSampling},
     {"no_repeat_ngram_size", "[0]", kSampling},
+    {"repetition_penalty_range", "[-1, 0]", kSampling},
+    {"rep_pen", "[1]", "the repetition penalty is asked for by repetition_penalty"},
     {"skew", "[0]", kSampling},
     {"typical", "[1, 0]", kSampling},
     {"tfs", "[1, 0]", kSampling},

@@ -12,13 +12,6 @@ namespace diptych::gateway {
 using nlohmann::json;
 using Speaker = Message::Speaker;
 
-absl::Status CheckDetail(std::string_view detail, const std::string& field) {
-  for (const std::string_view known : {"", "auto", "low", "high", "original"}) {
-    if (detail == known) return absl::OkStatus();
-  }
-  return Invalid(field, "takes auto, low, high or original; all mean the model's own resolution");
-}
-
 absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::string& field) {
   if (role == "user") return Speaker::kUser;
   if (role == "assistant") return Speaker::kAssistant;
@@ -31,6 +24,14 @@ absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::st
 }
 
 namespace {
+
+// The model has one resolution of its own, whatever is asked for.
+absl::Status CheckDetail(std::string_view detail, const std::string& field) {
+  for (const std::string_view known : {"", "auto", "low", "high", "original"}) {
+    if (detail == known) return absl::OkStatus();
+  }
+  return Invalid(field, "takes auto, low, high or original; all mean the model's own resolution");
+}
 
 // {"url": ..., "detail": ...} or the URL alone.
 absl::Status ReadImageUrl(const json& value, const std::string& field, Message& message) {
@@ -51,32 +52,59 @@ absl::Status ReadImageUrl(const json& value, const std::string& field, Message& 
   return absl::OkStatus();
 }
 
-// "text" or "refusal", whose member has the same name.
-absl::Status ReadTextPart(Members& members, const std::string& type, Message& message) {
-  const json* value = members.Take(type.c_str());
-  if (value == nullptr || !value->is_string()) return Invalid(members.Path(type), "takes a string");
+// Of a part whose member `name` holds it.
+absl::Status ReadImagePart(Members& members, const char* name, Message& message) {
+  members.Neutral("file_id");
+  members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
+  DIPTYCH_RETURN_IF_ERROR(members.fault());
+  const json* value = members.Take(name);
+  if (value == nullptr) return Invalid(members.Path(name), "is missing");
+  DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(*value, members.Path(name), message));
+  return members.Finish();
+}
+
+absl::Status ReadTextPart(Members& members, const char* name, Message& message) {
+  const json* value = members.Take(name);
+  if (value == nullptr || !value->is_string()) return Invalid(members.Path(name), "takes a string");
   if (!message.text.empty()) message.text += '\n';
   message.text += value->get<std::string>();
   return members.Finish();
 }
 
-absl::Status ReadPart(const json& part, const std::string& path, Message& message) {
-  Members members(part, path);
-  members.Ignore({"cache_control"});
-  const std::string type = members.Text("type");
-  if (type == "text" || (type == "refusal" && message.speaker == Speaker::kAssistant)) {
-    return ReadTextPart(members, type, message);
+// A part without a type is what its member says.
+std::string TypeOf(const json& part, Members& members) {
+  std::string type = members.Text("type");
+  for (const char* known : {"text", "refusal", "image_url", "image"}) {
+    if (type.empty() && part.is_object() && part.contains(known)) type = known;
   }
-  if (type == "image_url" && message.speaker == Speaker::kUser) {
-    const json* value = members.Take("image_url");
-    if (value == nullptr) return Invalid(members.Path("image_url"), "is missing");
-    DIPTYCH_RETURN_IF_ERROR(ReadImageUrl(*value, members.Path("image_url"), message));
-    return members.Finish();
-  }
-  return InvalidField(kUnsupportedParameter, members.Path("type"),
-                      message.speaker == Speaker::kUser ? "a part is \"text\" or \"image_url\""
-                                                        : "only the user's messages hold anything but text");
+  return type;
 }
+
+absl::Status ReadPart(const json& part, const std::string& path, Message& message) {
+  if (part.is_string()) return ReadPart({{"text", part}}, path, message);
+  Members members(part, path);
+  members.Ignore({"cache_control", "annotations", "logprobs", "uuid", "id"});
+  const bool user = message.speaker == Speaker::kUser;
+  const std::string type = TypeOf(part, members);
+  if (type == "text" || type == "input_text" || type == "output_text") return ReadTextPart(members, "text", message);
+  if (type == "refusal" && message.speaker == Speaker::kAssistant) return ReadTextPart(members, "refusal", message);
+  if (type == "image_url" || type == "input_image" || type == "image") {
+    if (!user) {
+      return InvalidField(kUnsupportedParameter, members.Path("type"),
+                          "only the user's messages hold anything but text");
+    }
+    const char* place = part.contains("image_url") || type != "image" ? "image_url"
+                        : part.contains("url")                        ? "url"
+                                                                      : "image";
+    return ReadImagePart(members, place, message);
+  }
+  DIPTYCH_RETURN_IF_ERROR(members.fault());
+  return InvalidField(kUnsupportedParameter, members.Path("type"),
+                      user ? "a part is \"text\" or \"image_url\", \"input_text\" or \"input_image\""
+                           : "only the user's messages hold anything but text");
+}
+
+}  // namespace
 
 absl::Status ReadContent(const json& content, const std::string& path, Message& message) {
   if (content.is_string()) {
@@ -89,6 +117,8 @@ absl::Status ReadContent(const json& content, const std::string& path, Message& 
   }
   return absl::OkStatus();
 }
+
+namespace {
 
 absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path) {
   Members members(object, path);
@@ -106,7 +136,8 @@ absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path)
   } else {
     members.Neutral("refusal");
   }
-  members.Ignore({"name", "id", "cache_control", "reasoning", "reasoning_content"});
+  members.Ignore({"name", "id", "cache_control", "reasoning", "reasoning_content", "reasoning_details", "timestamp",
+                  "provider_specific_fields"});
   for (const char* name : {"tool_calls", "function_call", "audio", "annotations"}) members.Neutral(name);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   return message;

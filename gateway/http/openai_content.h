@@ -14,9 +14,9 @@ namespace diptych::gateway {
 // Takes `messages`: turns, and the images that stand before them. A fault is kept in `members`.
 void ReadMessages(Members& members, SystemPrompt system_prompt, OpenAiRequest& request);
 
-// INVALID_ARGUMENT naming `field` if `detail` is none that OpenAI knows. The model has one resolution of its own,
-// whatever is asked for.
-absl::Status CheckDetail(std::string_view detail, const std::string& field);
+// A text, or a list of parts in the words of chats and of responses; images among a user's alone. `path` is its place
+// in the body. INVALID_ARGUMENT naming the part and its member.
+absl::Status ReadContent(const nlohmann::json& content, const std::string& path, Message& message);
 
 // INVALID_ARGUMENT naming `field` if this model has no place for messages of `role`.
 absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::string& field);

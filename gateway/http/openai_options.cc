@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -15,12 +16,13 @@ namespace {
 
 using nlohmann::json;
 
-// Empty strings stop nothing.
+// Empty strings and nulls stop nothing.
 void ReadStop(Members& members, v1::GenerationOptions& generation) {
   const json* stop = members.Take("stop");
   if (stop == nullptr) return;
   const json list = stop->is_array() ? *stop : json::array({*stop});
   for (const json& text : list) {
+    if (text.is_null()) continue;
     if (!text.is_string()) return members.Fail(Invalid("stop", "takes a string or a list of strings"));
     if (!text.get_ref<const std::string&>().empty()) generation.add_stop(text.get<std::string>());
   }
@@ -45,7 +47,7 @@ void ReadMaxTokens(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
   for (const char* name : {"num_predict", "n_predict", "max_new_tokens", "max_tokens", "max_completion_tokens"}) {
     members.Integer(name, [&](int32_t value) {
-      request.names.max_tokens = name;
+      request.names.options["max_new_tokens"] = name;
       value == -1 ? generation.clear_max_new_tokens() : generation.set_max_new_tokens(value);
     });
   }
@@ -105,10 +107,22 @@ void ReadSampling(Members& members, v1::GenerationOptions& generation) {
   for (const char* name : {"random_seed", "seed"}) ReadSeed(members, name, generation);
 }
 
+// Calls `set` with an integer that is there and not -1, which means none.
+template <typename Set>
+void ReadCount(Members& members, const char* name, Set&& set) {
+  members.Integer(name, [&](int32_t value) {
+    if (value != -1) set(value);
+  });
+}
+
 // llama.cpp's repeat_last_n: 0 switches the penalty off, -1 is the whole context, which is all that is there.
-void ReadPenalties(Members& members, v1::GenerationOptions& generation) {
+void ReadPenalties(Members& members, OpenAiRequest& request) {
+  v1::GenerationOptions& generation = *request.question.mutable_generation();
   for (const char* name : {"repeat_penalty", "repetition_penalty"}) {
-    members.Number(name, [&](double value) { generation.set_repetition_penalty(value); });
+    members.Number(name, [&](double value) {
+      request.names.options["repetition_penalty"] = name;
+      generation.set_repetition_penalty(value);
+    });
   }
   members.Integer("repeat_last_n", [&](int32_t value) {
     if (value == 0) generation.clear_repetition_penalty();
@@ -127,7 +141,10 @@ void ReadLength(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
   ReadMaxTokens(members, request);
   for (const char* name : {"min_new_tokens", "min_tokens"}) {
-    members.Integer(name, [&](int32_t value) { generation.set_min_new_tokens(value); });
+    ReadCount(members, name, [&](int32_t value) {
+      request.names.options["min_new_tokens"] = name;
+      generation.set_min_new_tokens(value);
+    });
   }
   members.Number("length_penalty", [&](double value) { generation.set_length_penalty(value); });
   if (members.Flag("ignore_eos")) generation.set_ignore_eos(true);
@@ -137,12 +154,12 @@ void ReadLength(Members& members, OpenAiRequest& request) {
 
 // The best of several answers is chosen by the model's tier; the n best of them are chosen when all are there.
 void ReadChoices(Members& members, OpenAiRequest& request) {
-  members.Integer("n", [&](int32_t value) {
+  ReadCount(members, "n", [&](int32_t value) {
     if (value < 1 || value > kMaxChoices) members.Fail(Invalid("n", absl::StrCat("takes 1 to ", kMaxChoices)));
     request.choices = value;
   });
   request.draws = request.choices;
-  members.Integer("best_of", [&](int32_t value) {
+  ReadCount(members, "best_of", [&](int32_t value) {
     if (value == 0) return;  // TGI's and vLLM's way to say none
     if (value < request.choices || value > kMaxChoices) {
       return members.Fail(Invalid("best_of", absl::StrCat("takes n to ", kMaxChoices)));
@@ -174,6 +191,12 @@ void ReadStream(Members& members, OpenAiRequest& request) {
   }
 }
 
+// vLLM's add_special_tokens has another neutral value in a chat than in a completion.
+void CheckSpecialTokens(Members& members, bool neutral, std::string_view why) {
+  if (members.Take("add_special_tokens") == nullptr || members.Flag("add_special_tokens") == neutral) return;
+  members.Fail(InvalidField(kUnsupportedParameter, "add_special_tokens", why));
+}
+
 }  // namespace
 
 void ReadImageOptions(Members& members, v1::ImageOptions& options) {
@@ -190,9 +213,9 @@ void ReadOptions(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
   request.question.set_model(members.Text("model"));
   ReadSampling(members, generation);
-  ReadPenalties(members, generation);
+  ReadPenalties(members, request);
   ReadLength(members, request);
-  members.Integer("num_beams", [&](int32_t value) { generation.set_num_beams(value); });
+  ReadCount(members, "num_beams", [&](int32_t value) { generation.set_num_beams(value); });
   ReadImageOptions(members, *request.question.mutable_image_options());
   ReadChoices(members, request);
   ReadStream(members, request);
@@ -203,19 +226,24 @@ void ReadChatOptions(Members& members, OpenAiRequest& request) {
   request.question.set_return_relevance(members.Flag("return_relevance"));
   const bool logprobs = members.Flag("logprobs");
   int32_t top = 0;
-  members.Integer("top_logprobs", [&](int32_t value) { top = value; });
+  ReadCount(members, "top_logprobs", [&](int32_t value) { top = value; });
   if (top != 0 && !logprobs) members.Fail(Invalid("top_logprobs", "needs \"logprobs\": true"));
+  if (top != 0) request.names.options["logprobs"] = "top_logprobs";
   request.logprobs = logprobs;
   request.top_logprobs = top;
   // One is the least that the model returns; the reply leaves it out again.
   if (logprobs) generation.set_logprobs(top == 0 ? 1 : top);
   members.Neutral("echo");
+  CheckSpecialTokens(members, false, "a conversation has its beginning-of-sequence token already");
 }
 
 void ReadCompletionOptions(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
+  request.names.options["prompt_logprobs"] = "logprobs";
+  CheckSpecialTokens(members, true,
+                     "text begins with the beginning-of-sequence token; token ids are taken as they are");
   if (const json* value = members.Take("logprobs"); value != nullptr && *value != false) {
-    members.Integer("logprobs", [&](int32_t count) {
+    ReadCount(members, "logprobs", [&](int32_t count) {
       request.logprobs = true;
       request.top_logprobs = count;
       generation.set_logprobs(count == 0 ? 1 : count);

@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/message_json.h"
 #include "common/status.h"
+#include "gateway/http/json_members.h"
 
 namespace diptych::gateway {
 namespace {
@@ -154,6 +156,14 @@ std::string CodeOf(const absl::Status& status) {
   return reason == reason::kModelUnknown ? "model_not_found" : absl::AsciiStrToLower(reason);
 }
 
+// Of a member of the body that is at fault: clients often show the message alone.
+std::string MessageOf(const absl::Status& status) {
+  const std::string field = FieldOf(status), reason = ReasonOf(status);
+  std::string message(status.message());
+  const bool of_form = reason == kInvalidValue || reason == kUnsupportedParameter;
+  return of_form && !field.empty() && !absl::StrContains(message, field) ? absl::StrCat(field, ": ", message) : message;
+}
+
 ordered_json ErrorObject(std::string_view message, int http_status, std::string_view param, std::string_view code) {
   return {{"error",
            {{"message", message},
@@ -227,8 +237,8 @@ ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& an
 
 ordered_json ErrorBody(const absl::Status& status) {
   const bool ours = status.code() == absl::StatusCode::kInternal || status.code() == absl::StatusCode::kUnknown;
-  return ErrorObject(ours ? "the server failed" : std::string_view(status.message().data(), status.message().size()),
-                     HttpStatusOf(status), FieldOf(status), CodeOf(status));
+  return ErrorObject(ours ? "the server failed" : MessageOf(status), HttpStatusOf(status), FieldOf(status),
+                     CodeOf(status));
 }
 
 HttpReply ErrorReply(const absl::Status& status) {

@@ -5,11 +5,13 @@
 namespace diptych::gateway {
 namespace {
 
-constexpr std::string_view kOpenAiPaths[] = {"/chat/completions", "/completions", "/models", "/responses"};
+// OpenAI's, and vLLM's.
+constexpr std::string_view kVersionedPaths[] = {"/chat/completions", "/completions", "/models",
+                                                "/responses",        "/tokenize",    "/detokenize"};
 constexpr std::string_view kModelFolder = "/models/";
 
-bool IsOpenAiPath(std::string_view path) {
-  for (const std::string_view known : kOpenAiPaths) {
+bool IsVersionedPath(std::string_view path) {
+  for (const std::string_view known : kVersionedPaths) {
     if (path == known) return true;
   }
   return path.starts_with(kModelFolder);
@@ -23,7 +25,7 @@ std::string CanonicalPath(std::string_view path) {
     if (c != '/' || !canonical.ends_with('/')) canonical += c;
   }
   if (canonical.size() > 1 && canonical.ends_with('/')) canonical.pop_back();
-  return IsOpenAiPath(canonical) ? "/v1" + canonical : canonical;
+  return IsVersionedPath(canonical) ? "/v1" + canonical : canonical;
 }
 
 std::string NameInPath(std::string_view part) {

@@ -7,7 +7,7 @@
 namespace diptych::gateway {
 
 // The path as routes have it: without doubled or trailing slashes, and with the /v1 that some clients leave out before
-// OpenAI's names.
+// OpenAI's and vLLM's names.
 std::string CanonicalPath(std::string_view path);
 
 // A name in a path: %2F becomes a slash.

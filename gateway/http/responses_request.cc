@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/json_input.h"
 #include "common/status.h"
-#include "gateway/http/image_source.h"
 #include "gateway/http/json_members.h"
 #include "gateway/http/known_fields.h"
 #include "gateway/http/openai_content.h"
@@ -21,48 +20,6 @@ using Speaker = Message::Speaker;
 
 constexpr size_t kMaxMetadata = 16;
 
-absl::Status ReadText(Members& members, const char* name, Message& message) {
-  const json* value = members.Take(name);
-  if (value == nullptr || !value->is_string()) return Invalid(members.Path(name), "takes a string");
-  if (!message.text.empty()) message.text += '\n';
-  message.text += value->get<std::string>();
-  return members.Finish();
-}
-
-absl::Status ReadImage(Members& members, Message& message) {
-  members.Neutral("file_id");
-  members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
-  DIPTYCH_RETURN_IF_ERROR(members.fault());
-  const std::string field = members.Path("image_url");
-  v1::Image image;
-  DIPTYCH_RETURN_IF_ERROR(ReadImageSource(members.Text("image_url"), field, image));
-  message.images.push_back(std::move(image));
-  message.image_fields.push_back(field);
-  return members.Finish();
-}
-
-absl::Status ReadPart(const json& part, const std::string& path, Message& message) {
-  Members members(part, path);
-  members.Ignore({"annotations", "logprobs"});
-  const std::string type = members.Text("type");
-  if (type == "input_text" || type == "output_text" || type == "text") return ReadText(members, "text", message);
-  if (type == "refusal" && message.speaker == Speaker::kAssistant) return ReadText(members, "refusal", message);
-  if (type == "input_image" && message.speaker == Speaker::kUser) return ReadImage(members, message);
-  return InvalidField(kUnsupportedParameter, members.Path("type"),
-                      message.speaker == Speaker::kUser ? "a part is \"input_text\" or \"input_image\""
-                                                        : "only the user's messages hold anything but text");
-}
-
-absl::Status ReadContent(const json* content, Message& message) {
-  if (content != nullptr && content->is_string()) message.text = content->get<std::string>();
-  if (content == nullptr || content->is_string()) return absl::OkStatus();
-  if (!content->is_array()) return Invalid(message.field, "takes a string or a list of parts");
-  for (size_t i = 0; i < content->size(); ++i) {
-    DIPTYCH_RETURN_IF_ERROR(ReadPart((*content)[i], absl::StrCat(message.field, "[", i, "]"), message));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<Message> ReadItem(const json& item, const std::string& path) {
   Members members(item, path);
   const std::string type = members.Text("type");
@@ -75,7 +32,9 @@ absl::StatusOr<Message> ReadItem(const json& item, const std::string& path) {
   Message message;
   message.field = members.Path("content");
   DIPTYCH_ASSIGN_OR_RETURN(message.speaker, ReadRole(role, members.Path("role")));
-  DIPTYCH_RETURN_IF_ERROR(ReadContent(members.Take("content"), message));
+  if (const json* content = members.Take("content"); content != nullptr) {
+    DIPTYCH_RETURN_IF_ERROR(ReadContent(*content, message.field, message));
+  }
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   return message;
 }
@@ -147,8 +106,8 @@ void ReadInclude(Members& members) {
 void ReadOwnOptions(Members& members, ResponsesRequest& request) {
   v1::GenerationOptions& generation = *request.question.question.mutable_generation();
   members.Integer("max_output_tokens", [&](int32_t value) {
+    if (value == -1) return;  // no bound of the caller's
     generation.set_max_new_tokens(value);
-    request.question.names.max_tokens = "max_output_tokens";
     request.echo["max_output_tokens"] = value;
   });
   ReadMetadata(members, request);
@@ -171,7 +130,7 @@ absl::StatusOr<ResponsesRequest> ReadResponsesRequest(std::string_view body, Sys
   DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
   ResponsesRequest request;
   request.question.names.content = "input";
-  request.question.names.max_tokens = "max_output_tokens";
+  request.question.names.options["max_new_tokens"] = "max_output_tokens";
   Members members(object, "");
   ReadOptions(members, request.question);
   ReadOwnOptions(members, request);

@@ -94,6 +94,14 @@ class MessagesTest(asking.StackTest):
         called["messages"][1]["tool_calls"] = [{"id": "1"}]
         self.refused(called, "messages[1].tool_calls", "unsupported_parameter")
 
+    def test_what_clients_keep_with_an_answer_is_taken_back(self):
+        kept = {"role": "assistant", "content": "red", "name": "n", "id": "m", "annotations": [], "audio": None, "refusal": None,
+                "tool_calls": [], "function_call": None, "reasoning": "r", "reasoning_content": "r", "reasoning_details": [{}],
+                "provider_specific_fields": {"refusal": None}, "thinking_blocks": [], "images": [], "timestamp": 1}
+        first, later = {"role": "user", "content": [image(), text(QUESTION)]}, {"role": "user", "content": "Why?", "attachments": []}
+        plain = {"role": "assistant", "content": "red"}
+        self.assertEqual(self.outcome({"messages": [first, kept, later]}), self.outcome({"messages": [first, plain, later]}))
+
     def test_images_are_taken_in_every_form(self):
         url_safe = base64.urlsafe_b64encode(BYTES).decode()
         folded = "\n".join(textwrap.wrap(BASE64, 76))
@@ -104,7 +112,7 @@ class MessagesTest(asking.StackTest):
                      f"data:image/png;base64,{urllib.parse.quote(BASE64, safe='')}", f"data:image/png;base64,{urllib.parse.quote(folded)}",
                      f"data:image/jpeg;base64,{BASE64}", f"data:text/plain;charset=utf-8;base64,{BASE64}", f"data:;base64,{BASE64}",
                      f"DATA:IMAGE/PNG;BASE64,{BASE64}", f"data:application/octet-stream;base64,{BASE64}",
-                     f"data:image/png,{urllib.parse.quote(BYTES)}"):
+                     f"data:image/png,{urllib.parse.quote(BYTES)}", f"base64,{BASE64}", f"image/png;base64,{BASE64}"):
             with self.subTest(form=form[:40]):
                 self.assertEqual(self.outcome(chat(("user", [image(form), text(QUESTION)]))), expected)
                 part = {"type": "image_url", "image_url": form}
@@ -112,6 +120,19 @@ class MessagesTest(asking.StackTest):
         for detail in ("low", "high", "auto", "original", None):
             self.assertEqual(self.outcome(chat(("user", [image(detail=detail), text(QUESTION)]))), expected)
         self.refused(chat(("user", [image(detail="medium")])), "messages[0].content[0].image_url.detail")
+        for part in ({"image_url": {"url": IMAGE}}, {"image_url": IMAGE}, {"type": None, "image_url": IMAGE}, {"image": IMAGE},
+                     {"type": "input_image", "image_url": IMAGE, "detail": "low"}, {"type": "image", "image": BASE64},
+                     {"type": "image", "url": IMAGE}, {"type": "image_url", "image_url": {"url": IMAGE}, "detail": "original", "uuid": "x"}):
+            with self.subTest(part=str(part)[:60]):
+                self.assertEqual(self.outcome(chat(("user", [part, text(QUESTION)]))), expected)
+        for part in (QUESTION, {"text": QUESTION}, {"type": "input_text", "text": QUESTION},
+                     {"type": "text", "text": QUESTION, "annotations": [], "cache_control": {"type": "ephemeral"}}):
+            with self.subTest(part=part):
+                self.assertEqual(self.outcome(chat(("user", [image(), part]))), expected)
+        for part, field in (({}, "type"), ({"type": "file", "file": {"file_id": "x"}}, "type"), ({"type": "image"}, "image"),
+                            ({"type": "image", "source": {"data": BASE64}}, "image"), ({"video": "x"}, "type"), (5, "")):
+            with self.subTest(part=part):
+                self.refused(chat(("user", [part])), f"messages[0].content[0].{field}".rstrip("."))
 
     def test_what_is_no_image_is_refused_where_it_stands(self):
         for form, code in (("", "invalid_value"), ("!!!", "invalid_value"), ("data:", "invalid_value"), ("data:image/png;base64", "invalid_value"),

@@ -15,7 +15,7 @@ QUESTION = "Question: What color is the circle? Answer:"
 NEUTRAL = {
     "OpenAI": {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "n": 1, "seed": None, "stop": None,
                "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "response_format": {"type": "text"},
-               "store": False, "service_tier": "auto", "user": "u", "metadata": {"a": "b"}, "prediction": None,
+               "store": False, "service_tier": "auto", "user": "u", "metadata": {"a": "b"}, "prediction": {"type": "content", "content": "x"},
                "reasoning_effort": "none", "verbosity": "medium", "modalities": ["text"], "prompt_cache_key": "k",
                "safety_identifier": "s", "stream_options": None, "logprobs": None, "top_logprobs": None, "audio": None},
     "vLLM": {"best_of": 1, "top_k": -1, "min_p": 0, "repetition_penalty": 1.0, "length_penalty": 1.0, "min_tokens": 0,
@@ -23,30 +23,41 @@ NEUTRAL = {
              "spaces_between_special_tokens": True, "truncate_prompt_tokens": None, "prompt_logprobs": None,
              "chat_template_kwargs": {}, "add_generation_prompt": True, "continue_final_message": False,
              "guided_json": None, "priority": 0, "use_beam_search": False, "include_reasoning": True,
-             "return_token_ids": False, "allowed_token_ids": None, "mm_processor_kwargs": {}, "documents": []},
+             "return_token_ids": False, "allowed_token_ids": None, "mm_processor_kwargs": {}, "documents": [],
+             "add_special_tokens": False, "repetition_detection": None, "lora_request": None, "min_length": 0},
     "SGLang": {"regex": None, "ebnf": None, "lora_path": None, "separate_reasoning": True, "stream_reasoning": True,
-               "no_stop_trim": False, "return_hidden_states": False, "session_params": {}, "custom_params": None},
+               "no_stop_trim": False, "return_hidden_states": False, "session_params": {}, "custom_params": None,
+               "return_prompt_token_ids": False, "return_routed_experts": False, "use_audio_in_video": False,
+               "bootstrap_host": "", "bootstrap_room": 0, "max_dynamic_patch": None},
     "llama.cpp": {"cache_prompt": True, "n_probs": 0, "repeat_penalty": 1, "repeat_last_n": 64, "mirostat": 0,
                   "mirostat_tau": 5.0, "mirostat_eta": 0.1, "typical_p": 1.0, "tfs_z": 1.0, "grammar": "", "seed": -1,
                   "dynatemp_range": 0.0, "xtc_probability": 0.0, "dry_multiplier": 0.0, "n_keep": 0, "id_slot": -1,
                   "samplers": None, "logit_bias": [], "min_keep": 0, "t_max_predict_ms": 0, "max_tokens": -1, "stop": []},
+    "llama.cpp's page": {"samplers": ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"],
+                         "typ_p": 1, "backend_sampling": False, "timings_per_token": True, "return_progress": True,
+                         "reasoning_format": "auto", "dynatemp_exponent": 1, "xtc_threshold": 0.1, "dry_base": 1.75,
+                         "dry_allowed_length": 2, "dry_penalty_last_n": -1, "max_tokens": -1},
     "TGI": {"adapter_id": None, "details": False, "do_sample": False, "return_full_text": False, "top_n_tokens": None,
             "truncate": None, "watermark": False, "guideline": None},
-    "Ollama": {"keep_alive": "5m", "format": "", "options": {}, "think": False, "raw": False, "num_predict": -1},
+    "Ollama": {"keep_alive": "5m", "format": "", "options": {}, "think": False, "raw": False, "num_predict": -1,
+               "f16_kv": True, "penalize_newline": True, "num_gqa": 1, "vocab_only": False, "images": []},
+    "Open WebUI": {"chat_id": "c", "id": "m", "session_id": "s", "features": {}, "variables": {}, "tool_ids": [], "files": []},
+    "KoboldAI": {"rep_pen": 1, "repetition_penalty_range": 0},
+    "a server that is not known": {"one": None, "two": False, "three": 0, "four": 0.0, "five": "", "six": [], "seven": {}},
     "OpenRouter": {"provider": {"order": ["x"]}, "transforms": [], "models": [], "route": "fallback", "plugins": [],
                    "top_a": 0, "reasoning": {"enabled": False}, "usage": {"include": True}},
 }
 
 # What would change the answer and can't be done.
 REFUSED = {"tools": [{"type": "function"}], "tool_choice": "required", "response_format": {"type": "json_object"},
-           "modalities": ["audio"], "reasoning_effort": "high", "web_search_options": {}, "prediction": {"content": "x"},
+           "modalities": ["audio"], "reasoning_effort": "high", "web_search_options": {},
            "verbosity": "low", "guided_regex": "a+", "skip_special_tokens": False, "include_stop_str_in_output": True,
            "use_beam_search": True, "truncate_prompt_tokens": 5, "chat_template_kwargs": {"x": 1}, "bad_words": ["red"],
            "allowed_token_ids": [1], "prompt_logprobs": 1, "typical_p": 0.5, "tfs_z": 0.9, "mirostat": 2, "n_probs": 3,
            "grammar": "root ::= x", "json_schema": {"type": "object"}, "xtc_probability": 0.5, "dry_multiplier": 1,
            "options": {"temperature": 1}, "format": "json", "think": True, "watermark": True, "top_n_tokens": 2,
            "transforms": ["middle-out"], "plugins": [{"id": "web"}], "top_a": 0.5, "no_repeat_ngram_size": 2,
-           "guidance_scale": 3, "no_such_thing": 1}
+           "guidance_scale": 3, "no_such_thing": 1, "samplers": ["top_k"], "add_special_tokens": True, "files": ["x"], "typ_p": 0.5}
 
 
 def completion(prompt=QUESTION, **options):
@@ -84,6 +95,23 @@ class OptionsTest(asking.StackTest):
                                  (400, "unsupported_parameter", name), answer)
                 self.assertIn(name, answer["error"]["message"])
 
+    def test_faults_name_the_member_that_was_sent(self):
+        for path, body in ((CHAT, {"repeat_penalty": 0}), (CHAT, {"repetition_penalty": 0}), (CHAT, {"min_new_tokens": -2}),
+                           (CHAT, {"min_tokens": -2}), (CHAT, {"n_predict": -2}), (CHAT, {"max_tokens": "5"}), (CHAT, {"stop": 5}),
+                           (CHAT, {"top_logprobs": 30, "logprobs": True}), (COMPLETIONS, {"prompt": [10**6]}), (CHAT, {"n": "1"}),
+                           (COMPLETIONS, {"prompt": [-5]}), (COMPLETIONS, {"logprobs": 30, "echo": True}),
+                           (COMPLETIONS, {"logprobs": 30, "max_tokens": 0}), (COMPLETIONS, {"add_special_tokens": False}),
+                           ("/v1/responses", {"max_output_tokens": -2}), ("/v1/responses", {"input": 5}),
+                           ("/v1/responses", {"metadata": 5})):
+            with self.subTest(body):
+                question = {CHAT: about("x"), COMPLETIONS: completion()}.get(path, {"input": "x"})
+                name = list(body)[0]
+                self.refused(question | body, name, path=path)
+                message = self.ask("POST", path, question | body)[2]["error"]["message"]
+                self.assertIn(name, message)
+                for inner in ("max_new_tokens", "min_new_tokens", "token_ids", "prompt_logprobs", "question.", "turns", "generation"):
+                    self.assertNotIn(inner, message.replace("min_new_tokens", "") if name == "min_new_tokens" else message)
+
     def test_numbers_are_taken_as_clients_write_them(self):
         def text(**options):
             return self.choices(CHAT, about("Describe the image.", **options))[0]
@@ -99,7 +127,10 @@ class OptionsTest(asking.StackTest):
         for greedy in ({"temperature": 0}, {"top_p": 0, "temperature": 5}, {"do_sample": False, "temperature": 5},
                        {"temperature": 5, "min_p": 1}, {"temperature": 5, "top_k": 1}):
             self.assertEqual(text(**greedy), default, greedy)
-        for nothing in ("", [], None, [""]):
+        for name in ("n", "best_of", "min_tokens", "num_beams", "top_logprobs", "max_tokens", "seed", "top_k"):
+            for nothing in (-1, -1.0, None):
+                self.assertEqual(text(**{name: nothing}), default, name)
+        for nothing in ("", [], None, [""], ["", None]):
             self.assertEqual(text(stop=nothing), default)
         for wrong in ({"max_tokens": 1.5}, {"max_tokens": "3"}, {"max_tokens": True}, {"max_tokens": -2}, {"top_k": -2},
                       {"max_tokens": 10**30}, {"seed": 0.5}, {"logit_bias": {"x": 1}}, {"logit_bias": {"1": "x"}},

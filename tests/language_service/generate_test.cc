@@ -3,7 +3,10 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "blip2/prompt.h"
+#include "common/grpc_status.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
 #include "tests/language_service/language_fixture.h"
@@ -288,6 +291,52 @@ TEST_F(GenerateTest, CountsTheTokensThatGenerateWouldTake) {
   ASSERT_TRUE(outcome.status.ok()) << outcome.status;
   ASSERT_EQ(response.history_pair_tokens_size(), 1);
   EXPECT_EQ(response.history_pair_tokens(0), outcome.started().context_budget().history_tokens());
+}
+
+TEST_F(GenerateTest, EncodesThePromptThatGenerateWouldTake) {
+  Start();
+  v1::EncodePromptRequest request;
+  v1::EncodePromptResponse whole, bare, with_images;
+  request.set_prompt("the cat");
+  const auto encode = [this, &request](v1::EncodePromptResponse& response) {
+    grpc::ClientContext context;
+    return stub_->EncodePrompt(&context, request, &response);
+  };
+  ASSERT_TRUE(encode(whole).ok());
+  EXPECT_EQ(whole.token_ids_size(), AskText().started().context_budget().text_tokens());
+  request.set_images(2);
+  ASSERT_TRUE(encode(with_images).ok());
+  const int image_tokens = with_images.token_ids_size() - whole.token_ids_size();
+  EXPECT_GT(image_tokens, 0);
+  EXPECT_TRUE(
+      std::equal(whole.token_ids().begin(), whole.token_ids().end(), with_images.token_ids().begin() + image_tokens));
+  request.set_images(0);
+  request.set_without_bos(true);
+  ASSERT_TRUE(encode(bare).ok());
+  EXPECT_EQ(bare.token_ids_size(), whole.token_ids_size() - 1);
+  for (const int images : {-1, 9}) {
+    request.set_images(images);
+    EXPECT_EQ(encode(bare).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+}
+
+TEST_F(GenerateTest, DecodesTokensOfTheVocabularyAlone) {
+  Start();
+  v1::DecodeTokensResponse response;
+  const auto decode = [this, &response](std::vector<int32_t> ids) {
+    grpc::ClientContext context;
+    v1::DecodeTokensRequest request;
+    request.mutable_token_ids()->Add(ids.begin(), ids.end());
+    return FromGrpcStatus(stub_->DecodeTokens(&context, request, &response));
+  };
+  EXPECT_TRUE(decode({}).ok());
+  EXPECT_EQ(response.text(), "");
+  for (const int32_t id : {-1, 1 << 20}) {
+    const absl::Status status = decode({0, id});
+    EXPECT_EQ(ReasonOf(status), reason::kOptionRange);
+    EXPECT_EQ(FieldOf(status), "token_ids");
+  }
+  EXPECT_EQ(ReasonOf(decode(std::vector<int32_t>((64 << 10) + 1))), reason::kOptionRange);
 }
 
 TEST_F(GenerateTest, DescribesItsModel) {

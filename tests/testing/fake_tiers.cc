@@ -165,6 +165,18 @@ grpc::Status FakeLanguageTier::CountTokens(grpc::ServerContext*, const v1::Count
   return grpc::Status::OK;
 }
 
+grpc::Status FakeLanguageTier::EncodePrompt(grpc::ServerContext*, const v1::EncodePromptRequest*,
+                                            v1::EncodePromptResponse* response) {
+  *response = encoded;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeLanguageTier::DecodeTokens(grpc::ServerContext*, const v1::DecodeTokensRequest*,
+                                            v1::DecodeTokensResponse* response) {
+  *response = decoded;
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeLanguageTier::GetLanguageModel(grpc::ServerContext*, const v1::GetLanguageModelRequest*,
                                                 v1::GetLanguageModelResponse* response) {
   *response->mutable_model() = model;

@@ -47,6 +47,8 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
   v1::ModelDescription model = FakeLanguageModel();
   v1::TierLoad load;
   v1::CountTokensResponse token_count;
+  v1::EncodePromptResponse encoded;
+  v1::DecodeTokensResponse decoded;
   Analysis analysis;  // of AnalyzeQueries; null: FakeQueryAnalysis
 
  private:
@@ -55,6 +57,10 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
                               v1::AnalyzeQueriesResponse* response) override;
   grpc::Status CountTokens(grpc::ServerContext* context, const v1::CountTokensRequest* request,
                            v1::CountTokensResponse* response) override;
+  grpc::Status EncodePrompt(grpc::ServerContext* context, const v1::EncodePromptRequest* request,
+                            v1::EncodePromptResponse* response) override;
+  grpc::Status DecodeTokens(grpc::ServerContext* context, const v1::DecodeTokensRequest* request,
+                            v1::DecodeTokensResponse* response) override;
   grpc::Status GetLanguageModel(grpc::ServerContext* context, const v1::GetLanguageModelRequest* request,
                                 v1::GetLanguageModelResponse* response) override;
 

@@ -1,0 +1,39 @@
+// One unary RPC of the gateway for one HTTP request.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "common/metadata.h"
+#include "gateway/http/http_server.h"
+
+namespace diptych::gateway {
+
+template <typename Request, typename Response>
+struct UnaryCall {
+  grpc::ClientContext context;
+  Request request;
+  Response response;
+};
+
+// Sends `message` by `send`, a call of the gateway's asynchronous stub, and replies with what `answer` makes of status
+// and response. `authorization` is handed on unless it is empty. Ends the call when the caller is gone.
+template <typename Response, typename Request, typename Send, typename Answer>
+void CallGateway(Request message, const std::string& authorization, std::shared_ptr<HttpExchange> exchange, Send send,
+                 Answer answer) {
+  auto call = std::make_shared<UnaryCall<Request, Response>>();
+  call->request = std::move(message);
+  if (!authorization.empty()) AddMetadata(call->context, "authorization", authorization);
+  exchange->OnGone([weak = std::weak_ptr(call)] {
+    if (const auto running = weak.lock()) running->context.TryCancel();
+  });
+  send(&call->context, &call->request, &call->response,
+       [call, exchange = std::move(exchange), answer = std::move(answer)](const grpc::Status& status) {
+         exchange->Reply(answer(status, call->response));
+       });
+}
+
+}  // namespace diptych::gateway

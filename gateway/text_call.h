@@ -1,0 +1,58 @@
+// Questions to the language tier's tokenizer, which run no model.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "common/call_watch.h"
+#include "common/grpc_status.h"
+#include "common/tier_errors.h"
+#include "common/unary_reply.h"
+#include "common/wire.h"
+#include "diptych/v1/language.grpc.pb.h"
+#include "gateway/passed_deadline.h"
+
+namespace diptych::gateway {
+
+inline constexpr auto kTextPatience = std::chrono::seconds(5);
+
+// One question; deletes itself when it is answered.
+template <typename Request, typename Response>
+struct TextCall {
+  explicit TextCall(grpc::CallbackServerContext& caller)
+      : context(grpc::ClientContext::FromCallbackServerContext(caller)), watch(WatchCall(caller, kTextPatience)) {
+    context->set_deadline(ToSystemTime(watch->deadline()));
+  }
+
+  absl::Status ForCaller(const grpc::Status& status) const {
+    return ExplainDeadline(FromTier(status, "language", Stage::kTokenize), *watch, {kTextPatience, ""});
+  }
+
+  const std::unique_ptr<grpc::ClientContext> context;
+  const std::shared_ptr<const CallWatch> watch;
+  Request request;
+  Response response;
+};
+
+// Asks the tier by `send`, a call of its asynchronous stub, and replies with the message that `answer` makes of what it
+// says. The caller's own cancellation and deadline, and kTextPatience, end the call. Errors: those of FromTier.
+template <typename Request, typename Response, typename Send, typename Answer>
+grpc::ServerUnaryReactor* AskTokenizer(grpc::CallbackServerContext& caller, Request request, grpc::ByteBuffer* reply,
+                                       Send send, Answer answer) {
+  auto* reactor = new UnaryReply(caller);
+  auto* call = new TextCall<Request, Response>(caller);
+  call->request = std::move(request);
+  send(call->context.get(), &call->request, &call->response,
+       [call, reactor, reply, answer = std::move(answer)](const grpc::Status& status) {
+         const std::unique_ptr<TextCall<Request, Response>> owned(call);
+         if (!status.ok()) return reactor->Finish(ToGrpcStatus(call->ForCaller(status)));
+         *reply = SerializeMessage(answer(call->response));
+         reactor->Finish(grpc::Status::OK);
+       });
+  return reactor;
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,54 @@
+#include "gateway/http/image_source.h"
+
+#include <gtest/gtest.h>
+
+#include "common/status.h"
+
+namespace diptych::gateway {
+namespace {
+
+constexpr char kBytes[] = "\xfb\xff\xfe?>";  // of which base64 needs each of its special letters
+constexpr char kBase64[] = "+//+Pz4=";
+constexpr char kUrlSafe[] = "-__-Pz4";
+
+v1::Image Read(std::string source) {
+  v1::Image image;
+  EXPECT_EQ(ReadImageSource(std::move(source), "image", image), absl::OkStatus());
+  return image;
+}
+
+TEST(ImageSourceTest, TakesBase64InEveryForm) {
+  for (const std::string& text : {std::string(kBase64), std::string(kUrlSafe), std::string("  +//+\r\nPz4= \n"),
+                                  std::string("%2B%2F%2F%2BPz4%3D"), std::string("+//+Pz4")}) {
+    EXPECT_EQ(Read(text).data(), kBytes) << text;
+    for (const char* head :
+         {"data:image/png;base64,", "data:;base64,", "DATA:IMAGE/PNG;BASE64,", "data:base64,", "base64,",
+          "data:text/plain;charset=utf-8;base64 ,", "image/png;base64,", " data:image/png; base64, "}) {
+      EXPECT_EQ(Read(head + text).data(), kBytes) << head << text;
+    }
+  }
+}
+
+TEST(ImageSourceTest, TakesPercentEncodedBytes) {
+  EXPECT_EQ(Read("data:image/png,%FB%ff%fe?%3E").data(), kBytes);
+}
+
+TEST(ImageSourceTest, KeepsAnAddress) {
+  const v1::Image image = Read(" https://example.org/a.png?b=c,d ");
+  EXPECT_EQ(image.url(), "https://example.org/a.png?b=c,d");
+  EXPECT_FALSE(image.has_data());
+}
+
+TEST(ImageSourceTest, RefusesTheRestNamingItsPlaceAndQuotingNothing) {
+  for (const char* wrong :
+       {"", "  ", "data:", "data:image/png;base64", "data:image/png;base64,&secret", "secret!", "a,secret"}) {
+    v1::Image image;
+    const absl::Status status = ReadImageSource(wrong, "messages[0]", image);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << wrong;
+    EXPECT_EQ(FieldOf(status), "messages[0]");
+    EXPECT_EQ(status.message().find("secret"), absl::string_view::npos);
+  }
+}
+
+}  // namespace
+}  // namespace diptych::gateway

@@ -1,0 +1,33 @@
+#include "gateway/http/paths.h"
+
+#include <gtest/gtest.h>
+
+namespace diptych::gateway {
+namespace {
+
+TEST(PathsTest, LeavesOutDoubledAndTrailingSlashes) {
+  EXPECT_EQ(CanonicalPath("//v1//models//"), "/v1/models");
+  EXPECT_EQ(CanonicalPath("/"), "/");
+  EXPECT_EQ(CanonicalPath("///"), "/");
+  EXPECT_EQ(CanonicalPath(""), "");
+}
+
+TEST(PathsTest, PutsV1BeforeTheNamesOfOtherServersAlone) {
+  for (const char* path : {"/chat/completions", "/completions", "/models", "/responses", "/tokenize", "/detokenize"}) {
+    EXPECT_EQ(CanonicalPath(path), "/v1" + std::string(path));
+    EXPECT_EQ(CanonicalPath("/v1" + std::string(path) + "/"), "/v1" + std::string(path));
+  }
+  EXPECT_EQ(CanonicalPath("/models/org/name"), "/v1/models/org/name");
+  for (const char* path : {"/health", "/v1/v1/models", "/chat", "/modelsx", "/metrics", "/diptych/plan"}) {
+    EXPECT_EQ(CanonicalPath(path), path);
+  }
+}
+
+TEST(PathsTest, DecodesNames) {
+  EXPECT_EQ(NameInPath("org%2Fname"), "org/name");
+  EXPECT_EQ(NameInPath("plain"), "plain");
+  EXPECT_EQ(NameInPath("50%"), "50%");
+}
+
+}  // namespace
+}  // namespace diptych::gateway
