@@ -67,7 +67,7 @@ images: build   ## container images, with buildah; asks a question through them 
 
 .PHONY: rollout-test
 rollout-test: build ## the chart's pods come, go and scale under load, as processes of this machine (root; 6 minutes)
-	@tests/cluster/build_tools.sh --nodes
+	@tests/cluster/setup.sh
 	@tests/cluster/in_namespaces.sh rollout_test.py
 	@tests/cluster/in_namespaces.sh scaling_test.py
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Renders deploy/kustomize/base/diptych.yaml from the chart, which is its only source. Needs helm.
+# Renders deploy/kustomize/base/diptych.yaml from the chart, which is its only source.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-helm=.deps/cluster/bin/helm
-[ -x "$helm" ] || helm=helm
-"$helm" template diptych deploy/helm/diptych --namespace diptych --skip-tests >deploy/kustomize/base/diptych.yaml
+tests/cluster/setup.sh --packages
+python3 tests/deploy/chart.py >deploy/kustomize/base/diptych.yaml.new
+mv deploy/kustomize/base/diptych.yaml.new deploy/kustomize/base/diptych.yaml

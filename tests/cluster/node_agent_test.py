@@ -1,7 +1,7 @@
 """The nodes of the cluster test: what a pod's manifest asks for happens to a real process. Needs no control plane.
 
 Usage: node_agent_test.py BIN_FOLDER; run by ctest as `node_agent_test`. Skipped (77) without root, or without the Python packages that
-build_tools.sh fetches.
+setup.sh fetches.
 """
 import base64
 import os
@@ -151,7 +151,7 @@ class NodeAgentTest(unittest.TestCase):
 
 if __name__ == "__main__":
     if os.geteuid() != 0 or not (ROOT / ".deps/cluster/python/grpc").exists() or not shutil.which("unshare"):
-        print("skipped: needs root, and gRPC for Python in .deps/cluster (tests/cluster/build_tools.sh --chart)")
+        print("skipped: needs root, and gRPC for Python in .deps/cluster (tests/cluster/setup.sh)")
         sys.exit(77)
     if INSIDE not in os.environ:
         begin = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && exec \"$@\""

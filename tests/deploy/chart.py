@@ -1,32 +1,58 @@
-"""Renders the chart, for tests: where helm is, and what it makes of which values."""
+"""Renders and lints the chart with Helm's own library, in this process, for tests.
+
+`python3 tests/deploy/chart.py` prints what deploy/kustomize/base/diptych.yaml has to be.
+"""
 import pathlib
-import shutil
-import subprocess
+import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOLS = ROOT / ".deps" / "cluster" / "bin"
 CHART = ROOT / "deploy" / "helm" / "diptych"
 VALUES = ROOT / "tests" / "deploy" / "values"
 BASE = ROOT / "deploy" / "kustomize" / "base" / "diptych.yaml"
-sys.path.insert(0, str(ROOT / ".deps" / "cluster" / "python"))
+PACKAGES = ROOT / ".deps" / "cluster" / "python"
+sys.path.insert(0, str(PACKAGES))
 
 
-def tool(name):
-    """The program's path, or None: tests/cluster/build_tools.sh --chart fetches it."""
-    own = TOOLS / name
-    return str(own) if own.exists() else shutil.which(name)
+def is_possible():
+    """Whether the packages are there, which tests/cluster/setup.sh fetches."""
+    return (PACKAGES / "helm_python").exists()
 
 
-def helm(*arguments):
-    return subprocess.run([tool("helm"), *[str(a) for a in arguments]], text=True, capture_output=True, check=False)
+def _merge(values, further):
+    for name, value in further.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            _merge(values[name], value)
+        else:
+            values[name] = value
 
 
-def template(*arguments):
-    """What helm renders, as text; with `--values FILE`, `--set NAME=VALUE`. Raises AssertionError with helm's words."""
-    done = helm("template", "diptych", CHART, "--namespace", "diptych", *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def _values(file, settings):
+    import helm_python  # pylint: disable=import-outside-toplevel
+    import yaml  # pylint: disable=import-outside-toplevel
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
+    for setting in settings:
+        _merge(values, helm_python.parse_set_string(setting))
+    return values
+
+
+def template(file=None, *settings, tests=True):
+    """What helm renders as text, with the values of a file and settings as NAME=VALUE. Raises helm_python.HelmError with helm's words."""
+    import helm_python  # pylint: disable=import-outside-toplevel
+    values = _values(file, settings)
+    with helm_python.Chart.load(CHART) as chart:
+        chart.validate_schema(values)
+        rendered = chart.render(values, name="diptych", namespace="diptych")
+    pieces = [(name, piece.strip()) for name, text in sorted(rendered.items()) for piece in re.split(r"^---$", text, flags=re.MULTILINE)]
+    return "".join(f"---\n# Source: {name}\n{piece}\n" for name, piece in pieces
+                   if piece and name.endswith(".yaml") and (tests or "/tests/" not in name))
+
+
+def lint(file=None):
+    """Helm's findings that are more than information."""
+    import helm_python  # pylint: disable=import-outside-toplevel
+    found = helm_python.lint(CHART, _values(file, ()), strict=True)
+    return [message for message in found["messages"] if message["severity"] > 1] + found["errors"]
 
 
 def objects(text):
@@ -41,3 +67,7 @@ def containers(things):
         spec = thing["spec"]["template"]["spec"] if thing["kind"] == "Deployment" else thing["spec"] if thing["kind"] == "Pod" else {}
         for container in spec.get("initContainers", []) + spec.get("containers", []):
             yield thing, container
+
+
+if __name__ == "__main__":
+    sys.stdout.write(template(tests=False))

@@ -1,6 +1,6 @@
 """Holds the chart against the programs that it starts, Kubernetes' schemas, its own schema and the rendered Kustomize base.
 
-Usage: chart_test.py BIN_FOLDER; run by ctest as `chart_test`. Skipped (77) without helm; tests/cluster/build_tools.sh --chart fetches it.
+Usage: chart_test.py BIN_FOLDER; run by ctest as `chart_test`. Skipped (77) without Helm's library, which tests/cluster/setup.sh fetches.
 """
 import json
 import pathlib
@@ -28,7 +28,7 @@ def flags_of(binary):
 
 
 def render(values):
-    return chart.objects(chart.template(*(["--values", values] if values else [])))
+    return chart.objects(chart.template(values))
 
 
 def process_containers(things):
@@ -49,8 +49,7 @@ class RenderedTest(unittest.TestCase):
 
     def test_lint_finds_no_fault(self):
         for values in VALUE_FILES:
-            done = chart.helm("lint", "--strict", chart.CHART, *(["--values", values] if values else []))
-            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(chart.lint(values), [])
 
     def test_every_flag_exists_in_its_program(self):
         known = {tier: flags_of(program(tier)) for tier in TIERS}
@@ -150,8 +149,8 @@ class RenderedTest(unittest.TestCase):
                 self.assertRegex(row.split("|")[4], rf"all|{tier}")
 
     def test_a_tier_that_may_go_to_zero_is_woken_by_images_that_found_none(self):
-        arguments = ["--set", "vision.autoscaling.enabled=true", "--set", "vision.autoscaling.minReplicas=0"]
-        scaler = next(t for t in chart.objects(chart.template(*arguments, "--set", "autoscaling.hpaScaleToZero=true")) if t["kind"] == "HorizontalPodAutoscaler")
+        settings = ["vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=0", "autoscaling.hpaScaleToZero=true"]
+        scaler = next(t for t in chart.objects(chart.template(None, *settings)) if t["kind"] == "HorizontalPodAutoscaler")
         self.assertIn("diptych_vision_demand", [m["external"]["metric"]["name"] for m in scaler["spec"]["metrics"] if m["type"] == "External"])
         scaled = next(t for t in self.rendered["keda"] if t["kind"] == "ScaledObject" and t["spec"]["minReplicaCount"] == 0)
         self.assertIn("TIER_UNAVAILABLE", scaled["spec"]["triggers"][-1]["metadata"]["query"])
@@ -196,15 +195,15 @@ class RenderedTest(unittest.TestCase):
     def test_the_kustomize_base_is_what_the_chart_renders(self):
         by_name = lambda things: {(t["kind"], t["metadata"]["name"]): t for t in things}  # noqa: E731
         base = by_name(chart.objects(chart.BASE.read_text(encoding="utf-8")))
-        self.assertEqual(base, by_name(chart.objects(chart.template("--skip-tests"))), "run deploy/kustomize/render.sh")
+        self.assertEqual(base, by_name(chart.objects(chart.template(tests=False))), "run deploy/kustomize/render.sh")
 
 
 class RefusedValuesTest(unittest.TestCase):
     def refused(self, *settings):
-        arguments = [part for setting in settings for part in ("--set", setting)]
-        done = chart.helm("template", "diptych", chart.CHART, *arguments)
-        self.assertNotEqual(done.returncode, 0, settings)
-        return done.stderr
+        import helm_python  # pylint: disable=import-outside-toplevel
+        with self.assertRaises(helm_python.HelmError) as caught:
+            chart.template(None, *settings)
+        return str(caught.exception)
 
     def test_the_message_names_the_value(self):
         for setting, named in (("vision.replica=3", "replica"), ("vision.dtype=float8", "dtype"), ("language.flags.max_bach=4", "max_bach"),
@@ -227,7 +226,7 @@ class RefusedValuesTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not chart.tool("helm") or not (chart.ROOT / ".deps/cluster/python/yaml").exists():
-        print("skipped: helm is not there; tests/cluster/build_tools.sh --chart fetches it")
+    if not chart.is_possible():
+        print("skipped: Helm's library is not there; tests/cluster/setup.sh fetches it")
         sys.exit(77)
     unittest.main(argv=sys.argv[1:])

@@ -1,6 +1,6 @@
 """Holds compose.yaml and the Containerfile against the programs and files that they name.
 
-Usage: compose_test.py BIN_FOLDER; run by ctest as `compose_test`. Skipped (77) without PyYAML, which tests/cluster/build_tools.sh --chart fetches.
+Usage: compose_test.py BIN_FOLDER; run by ctest as `compose_test`. Skipped (77) without PyYAML, which tests/cluster/setup.sh fetches.
 """
 import functools
 import pathlib
@@ -96,7 +96,7 @@ class ContainerfileTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not (chart.ROOT / ".deps/cluster/python/yaml").exists():
-        print("skipped: PyYAML is not there; tests/cluster/build_tools.sh --chart fetches it")
+    if not (chart.PACKAGES / "yaml").exists():
+        print("skipped: PyYAML is not there; tests/cluster/setup.sh fetches it")
         sys.exit(77)
     unittest.main(argv=sys.argv[:1])

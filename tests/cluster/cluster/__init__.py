@@ -1,2 +1,2 @@
-"""A Kubernetes of one machine for tests: the real control plane, and nodes that run pods as local processes."""
-from . import paths as _paths  # noqa: F401  puts the packages of build_tools.sh on the path
+"""Nodes that run pods as processes of this machine, for tests of manifests."""
+from . import paths as _paths  # noqa: F401  puts the packages of setup.sh on the path

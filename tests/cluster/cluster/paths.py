@@ -1,11 +1,9 @@
-"""Where the repository, the tools of build_tools.sh and the files of a run are."""
+"""Where the repository, the packages of setup.sh and the files of a run are."""
 import os
 import pathlib
 import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
-TOOLS = REPOSITORY / ".deps" / "cluster" / "bin"
-DEFINITIONS = REPOSITORY / ".deps" / "cluster" / "definitions"
 PYTHON = REPOSITORY / ".deps" / "cluster" / "python"
 BINARIES = pathlib.Path(os.environ.get("DIPTYCH_BIN", REPOSITORY / "build" / "release" / "bin"))
 CHART = REPOSITORY / "deploy" / "helm" / "diptych"
