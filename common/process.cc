@@ -41,8 +41,8 @@ void LogFlags() {
 
 }  // namespace
 
-absl::Status StartLog(std::string_view process, std::string_view level) {
-  DIPTYCH_RETURN_IF_ERROR(ConfigureLog(process, level));
+absl::Status StartLog(std::string_view process, std::string_view level, std::string_view format) {
+  DIPTYCH_RETURN_IF_ERROR(ConfigureLog(process, level, format));
   LogFlags();
   return absl::OkStatus();
 }

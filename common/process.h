@@ -13,8 +13,8 @@
 namespace diptych {
 
 // ConfigureLog, then one line with the flags of the running binary. Of flags that name files only the last part is
-// shown. INVALID_ARGUMENT for an unknown level.
-absl::Status StartLog(std::string_view process, std::string_view level);
+// shown. INVALID_ARGUMENT for an unknown level or format.
+absl::Status StartLog(std::string_view process, std::string_view level, std::string_view format);
 
 // One line on standard error that names the cause; returns the exit status for main.
 int FailStart(std::string_view process, const absl::Status& status);

@@ -30,3 +30,4 @@ ABSL_FLAG(absl::Duration, max_connection_age, defaults::kMaxConnectionAge,
 ABSL_FLAG(absl::Duration, drain_delay, defaults::kDrainDelay, "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, defaults::kDrainTimeout, "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");
+ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line");

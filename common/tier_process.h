@@ -32,11 +32,12 @@ ABSL_DECLARE_FLAG(absl::Duration, max_connection_age);
 ABSL_DECLARE_FLAG(absl::Duration, drain_delay);
 ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
 ABSL_DECLARE_FLAG(std::string, log_level);
+ABSL_DECLARE_FLAG(std::string, log_format);
 
 namespace diptych {
 
-// `options` is VisionOptions or LanguageOptions: sets what the flags above say, apart from log_level; the model as its
-// folder. NOT_FOUND if there is no such model on this host.
+// `options` is VisionOptions or LanguageOptions: sets what the flags above say, apart from those of the log; the model
+// as its folder. NOT_FOUND if there is no such model on this host.
 template <typename Options>
 absl::Status ReadTierFlags(Options& options) {
   DIPTYCH_ASSIGN_OR_RETURN(options.model, FindModelFolder(absl::GetFlag(FLAGS_model)));
@@ -65,7 +66,8 @@ inline constexpr absl::Duration kLookInterval = absl::Seconds(1);
 // whose engine is sick says so to health checks and ends the process with 1, for whoever restarts it.
 template <typename Server, typename Options>
 absl::Status ServeTier(std::string_view tier, const Options& options) {
-  DIPTYCH_RETURN_IF_ERROR(StartLog(std::string(tier) + "_service", absl::GetFlag(FLAGS_log_level)));
+  DIPTYCH_RETURN_IF_ERROR(
+      StartLog(std::string(tier) + "_service", absl::GetFlag(FLAGS_log_level), absl::GetFlag(FLAGS_log_format)));
   ShutdownSignal shutdown;
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, Server::Start(options));

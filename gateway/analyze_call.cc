@@ -12,8 +12,8 @@
 #include "common/call_timer.h"
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
-#include "common/log.h"
 #include "common/metadata.h"
+#include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/passed_deadline.h"
@@ -112,12 +112,6 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
       : environment_(environment), context_(context), response_(response) {
     const absl::Status status = Read(bytes);
     status.ok() ? Begin() : End(status);
-  }
-
-  ~AnalyzeCall() override {
-    using Milliseconds = std::chrono::duration<double, std::milli>;
-    spdlog::info("analyze {} {} in {:.1f} ms", request_id_, absl::StatusCodeToString(status_.code()),
-                 Milliseconds(SteadyClock::now() - arrival_).count());
   }
 
  private:
@@ -246,8 +240,14 @@ absl::Status AnalyzeCall::Merge() {
 }
 
 void AnalyzeCall::End(const absl::Status& status) {
-  status_ = status;
-  environment_.metrics->answers.Ended(status, nullptr, SteadyClock::now() - arrival_);
+  const SteadyDuration took = SteadyClock::now() - arrival_;
+  environment_.metrics->answers.Ended(status, nullptr, took);
+  LogEnded({.method = "analyze",
+            .request_id = request_id_,
+            .status = status,
+            .duration = took,
+            .key = admitted_.caller_name(),
+            .replica = language_.replica()});
   environment_.metrics->repeats.Add(language_.repeats());
   admitted_.Leave(static_cast<int64_t>(response_->Length()));
   Finish(ToGrpcStatus(ExplainDeadline(status, *watch_, {environment_.request_timeout, kRequestTimeoutFlag})));

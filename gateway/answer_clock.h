@@ -17,6 +17,12 @@ class AnswerClock {
   // tokens: the time since tokens came before.
   std::optional<SteadyDuration> OnDelta(const v1::Delta& delta, SteadyTime now);
 
+  // From the arrival to the first token, if there was one.
+  std::optional<SteadyDuration> time_to_first_token() const {
+    if (!first_token_) return std::nullopt;
+    return *first_token_ - arrival_;
+  }
+
   // Completes the timings of the language tier, which was asked at `asked`: `gateway` is what this process saw beyond
   // the tier's total; `total`, `first_token` and `time_to_first_token` run from the arrival here. The sum of the stages
   // stays the total.

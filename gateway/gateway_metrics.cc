@@ -1,6 +1,7 @@
 #include "gateway/gateway_metrics.h"
 
 #include <array>
+#include <string>
 
 #include "common/process_metrics.h"
 
@@ -14,6 +15,9 @@ constexpr std::array kStages = {Stage::kGateway,     Stage::kImageDecode,   Stag
                                 Stage::kDecodeQueue, Stage::kDelivery,      Stage::kRelevance};
 static_assert(kStages.size() == static_cast<size_t>(Stage::kCount));
 
+// What the HTTP server says by itself, and what its check of a header says.
+constexpr std::array kRefusals = {400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 500, 503};
+
 }  // namespace
 
 GatewayMetrics::GatewayMetrics(MetricRegistry& registry)
@@ -23,7 +27,17 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry)
                                   {{"tier", "language"}})),
       language_reachable(registry.AddGauge("diptych_tier_reachable", "1 while a replica of the tier answers, else 0.",
                                            {{"tier", "language"}})) {
+  for (const int status : kRefusals) {
+    http_refused.emplace(status,
+                         registry.AddCounter("diptych_http_refused_total",
+                                             "HTTP requests that were refused before they were read, by status.",
+                                             {{"status", std::to_string(status)}}));
+  }
   AddProcessMetrics(registry, "gateway", nullptr);
+}
+
+void GatewayMetrics::HttpRefused(int status) {
+  if (const auto counter = http_refused.find(status); counter != http_refused.end()) counter->second.Add();
 }
 
 }  // namespace diptych::gateway

@@ -1,6 +1,8 @@
 // What the gateway counts. Names, labels and meanings: docs/metrics.md.
 #pragma once
 
+#include <map>
+
 #include "common/answer_metrics.h"
 #include "common/metrics.h"
 
@@ -10,9 +12,13 @@ namespace diptych::gateway {
 struct GatewayMetrics {
   explicit GatewayMetrics(MetricRegistry& registry);
 
+  // Over HTTP a request was refused with this status before all of it was read.
+  void HttpRefused(int status);
+
   AnswerMetrics answers;
   Counter repeats;           // of questions, on another language replica
   Gauge language_reachable;  // 1 or 0
+  std::map<int, Counter> http_refused;
 };
 
 }  // namespace diptych::gateway

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/grpc_status.h"
+#include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "language_service/question_reader.h"
@@ -47,6 +48,7 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(memory_, shared_.memory->Take(BytesForMessage(static_cast<int64_t>(bytes.Length()))));
   v1::AnalyzeQueriesRequest request;
   DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
+  request_id_ = request.request_id();
   DIPTYCH_ASSIGN_OR_RETURN(ImageRequest image, ReadAnalysis(std::move(request), *shared_.model, shared_.limits));
   // The image's bytes go with its flight, which may outlive this call.
   image.memory = memory_.Split(BytesForImage(image));
@@ -72,7 +74,9 @@ void AnalyzeQueriesCall::OnCancel() {
 void AnalyzeQueriesCall::End(const absl::Status& status) {
   ticket_.Leave();
   memory_.Release();
-  shared_.metrics->AnalysisEnded(status, SteadyClock::now() - arrival_);
+  const SteadyDuration took = SteadyClock::now() - arrival_;
+  shared_.metrics->AnalysisEnded(status, took);
+  LogEnded({.method = "analyze_queries", .request_id = request_id_, .status = status, .duration = took});
   Finish(ToGrpcStatus(status));
 }
 

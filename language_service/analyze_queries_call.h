@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
+#include <string>
 
 #include "language_service/generate_call.h"
 
@@ -29,6 +30,7 @@ class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
   const GenerateContext& shared_;
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
+  std::string request_id_;
   const std::shared_ptr<CallWatch> watch_;
   const CallTimer timer_;
   CallGate::Ticket ticket_;

@@ -6,6 +6,7 @@
 
 #include "blip2/orientation.h"
 #include "common/grpc_status.h"
+#include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "vision_service/image_request.h"
@@ -50,6 +51,7 @@ absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   v1::AnalyzeVisionRequest request;
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
+  request_id_ = request.request_id();
   DIPTYCH_RETURN_IF_ERROR(CheckCacheSalt(request.cache_salt()));
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImageField(request.image(), shared_.limits));
   DIPTYCH_ASSIGN_OR_RETURN(
@@ -103,7 +105,9 @@ void AnalyzeVisionCall::OnCancel() {
 
 void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* timings) {
   ticket_.Leave();
-  shared_.metrics->Ended(status, timings, SteadyClock::now() - arrival_);
+  const SteadyDuration took = SteadyClock::now() - arrival_;
+  shared_.metrics->Ended(status, timings, took);
+  LogEnded({.method = "analyze_vision", .request_id = request_id_, .status = status, .duration = took});
   Finish(ToGrpcStatus(status));
 }
 

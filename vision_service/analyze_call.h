@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
+#include <string>
 
 #include "vision_service/encode_call.h"
 
@@ -31,6 +32,7 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
   const EncodeContext& shared_;
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
+  std::string request_id_;
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;

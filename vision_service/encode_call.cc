@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/grpc_status.h"
+#include "common/request_log.h"
 #include "common/status.h"
 #include "vision_service/image_request.h"
 #include "vision_service/visual_token_messages.h"
@@ -39,6 +40,7 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   v1::EncodeImageRequest request;
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
+  request_id_ = request.request_id();
   DIPTYCH_RETURN_IF_ERROR(CheckRequest(request, shared_));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,
@@ -83,7 +85,9 @@ void EncodeCall::End(const absl::Status& status) {
 
 void EncodeCall::Leave(const absl::Status& status) {
   ticket_.Leave();
-  shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, SteadyClock::now() - arrival_);
+  const SteadyDuration took = SteadyClock::now() - arrival_;
+  shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, took);
+  LogEnded({.method = "encode", .request_id = request_id_, .status = status, .duration = took});
 }
 
 }  // namespace diptych::vision

@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
+#include <string>
 
 #include "common/call_gate.h"
 #include "common/call_timer.h"
@@ -47,6 +48,7 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   const EncodeContext& shared_;
   const SteadyTime arrival_ = SteadyClock::now();
+  std::string request_id_;
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;

@@ -123,6 +123,8 @@ class AdmittedCall {
   // The caller left: ends a wait in Enter with CANCELLED. From any thread, at any time.
   void Abandon();
 
+  // Of the caller's key; empty without keys.
+  std::string_view caller_name() const { return caller_ == nullptr ? std::string_view() : caller_->name; }
   std::string cache_salt() const { return admission_.CacheSaltOf(caller_); }
   // Counts tokens against the caller's limit. Nothing after Leave.
   void Charge(int64_t tokens) { place_.Charge(tokens); }

@@ -25,7 +25,7 @@ struct KeyLimits {
 };
 
 struct ApiKey {
-  std::string name;  // the operator's word for it; shown to nobody
+  std::string name;  // the operator's word for it; shown in logs only
   Sha256Digest sha256 = {};
   KeyLimits limits;
 };

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -51,6 +52,9 @@ class TierCall {
   // How often the tier was asked again. After the end.
   int repeats() const { return attempts_ > 0 ? attempts_ - 1 : 0; }
 
+  // Address of the replica that was asked last. After the end.
+  const std::string& replica() const { return replica_; }
+
   Request request;    // before Start
   Response response;  // after an OK end
 
@@ -71,6 +75,7 @@ class TierCall {
 
   void OnAttemptEnd(const grpc::Status& status) {
     const bool left = caller_->IsCancelled();
+    replica_ = context_->peer();
     if (!left && MayRepeat(status)) return StartAttempt();
     done_(left && !status.ok() ? CallerLeft() : FromTier(status, name_.tier, name_.stage));
   }
@@ -90,6 +95,7 @@ class TierCall {
   std::unique_ptr<grpc::ClientContext> context_;  // of the attempt that runs
   bool cancelled_ = false;
   int attempts_ = 0;
+  std::string replica_;
 };
 
 }  // namespace diptych::gateway
