@@ -155,6 +155,10 @@ absl::StatusOr<ChosenToken> TokenSelector::Choose(const at::Tensor& logits, std:
   return token;
 }
 
+void TokenSelector::Skip(int64_t tokens) {
+  random_.discard(static_cast<unsigned long long>(tokens));  // NOLINT(google-runtime-int): the library's type
+}
+
 std::string StopStringFilter::Push(std::string_view text) {
   if (found_) return {};
   held_ += text;

@@ -70,6 +70,8 @@ class TokenSelector {
   // logits [V], any float dtype and device; `context` is prompt and generated ids, `generated` how many of
   // them are new. INTERNAL if a logit is NaN or infinite, or if the steps leave no token.
   absl::StatusOr<ChosenToken> Choose(const at::Tensor& logits, std::span<const int64_t> context, int64_t generated);
+  // Leaves out the draws of so many tokens, which were chosen elsewhere with the same seed.
+  void Skip(int64_t tokens);
 
  private:
   GenerationOptions options_;

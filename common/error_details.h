@@ -26,8 +26,10 @@ namespace detail {
 inline constexpr std::string_view kStage = "stage";
 // Whose deadline it was: "caller", the name of the server's flag ("request_timeout"), or "server".
 inline constexpr std::string_view kLimit = "limit";
+// Tokens of the answer that the caller had got when it broke off.
+inline constexpr std::string_view kTokensEmitted = "tokens_emitted";
 
-inline constexpr std::array kAll = {kStage, kLimit};
+inline constexpr std::array kAll = {kStage, kLimit, kTokensEmitted};
 }  // namespace detail
 
 // The same error with one more detail, a key of `detail`. Requires: !status.ok().

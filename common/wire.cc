@@ -24,6 +24,8 @@ using google::protobuf::io::CodedInputStream;
 
 // Deeper than any message of ours.
 constexpr int kMaxDepth = 16;
+// Bytes of packed numbers that take no more memory than a field may: a byte becomes 8 at most, twice while it grows.
+constexpr int kPackedInAField = kFieldBytes / 16;
 
 absl::Status Malformed() {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
@@ -88,7 +90,7 @@ class WireScan {
       in_.PopLimit(limit);
       return whole ? absl::OkStatus() : Malformed();
     }
-    if (field != nullptr && field->is_packable()) DIPTYCH_RETURN_IF_ERROR(Count(length));
+    if (field != nullptr && field->is_packable()) DIPTYCH_RETURN_IF_ERROR(Count(length / kPackedInAField));
     const bool short_text =
         field != nullptr && field->type() == FieldDescriptor::TYPE_STRING && length <= kMaxTextRequestBytes;
     if (!short_text) return in_.Skip(length) ? absl::OkStatus() : Malformed();

@@ -4,9 +4,11 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "common/error_details.h"
 #include "common/grpc_status.h"
-#include "common/log.h"
 #include "common/metadata.h"
+#include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/old_turns.h"
@@ -15,12 +17,12 @@
 
 namespace diptych::gateway {
 
-AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable)
-    : AskCall(environment, context, repeatable, WatchCall(*context, environment.request_timeout)) {}
+AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context)
+    : AskCall(environment, context, WatchCall(*context, environment.request_timeout)) {}
 
-AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable,
+AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context,
                  std::shared_ptr<const CallWatch> watch)
-    : LanguageStream(environment.language, context, watch->deadline(), repeatable),
+    : LanguageStream(environment.language, context, watch->deadline()),
       environment_(environment),
       context_(context),
       watch_(std::move(watch)),
@@ -28,12 +30,6 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
       timer_(*context, deadline() + kLastWrites),
       clock_(arrival_),
       admitted_(*environment.admission, deadline()) {}
-
-AskCall::~AskCall() {
-  using Milliseconds = std::chrono::duration<double, std::milli>;
-  spdlog::info("ask {} {} in {:.1f} ms", request_id_, absl::StatusCodeToString(outcome_),
-               Milliseconds(SteadyClock::now() - arrival_).count());
-}
 
 absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
   DIPTYCH_RETURN_IF_ERROR(admitted_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
@@ -44,10 +40,11 @@ absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Mess
 
 void AskCall::Begin(v1::Question question) {
   if (question.request_id().empty()) question.set_request_id(NewRequestId());
+  request_id_ = question.request_id().substr(0, kMaxRequestIdBytes);  // not checked yet: for the log alone
   turns_dropped_ = LeaveOutOldTurns(question, environment_.admission->limits());
   admitted_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
     if (!entered.ok()) return OnEnd(entered.status());
-    request_id_ = entered->request_id();  // checked by now, so that it may be logged
+    request_id_ = entered->request_id();  // checked by now
     AddTrailingMetadata(*context_, "request-id", request_id_);
     v1::GenerateRequest request;
     *request.mutable_question() = *std::move(entered);
@@ -60,10 +57,12 @@ void AskCall::Begin(v1::Question question) {
 void AskCall::Observe(const v1::GenerateResponse& message) {
   if (message.has_started()) {
     const v1::ContextBudget& budget = message.started().context_budget();
-    used_tokens_ = int64_t{budget.image_tokens()} + budget.text_tokens() + budget.history_tokens();
+    prompt_tokens_ = int64_t{budget.image_tokens()} + budget.text_tokens() + budget.history_tokens();
   }
   if (!message.has_delta()) return;
-  used_tokens_ += message.delta().token_ids_size();
+  generated_tokens_ += message.delta().token_ids_size();
+  const bool keeps = message.delta().logprobs_size() > 0;  // in case that another replica has to go on
+  if (keeps && !admitted_.Grow(static_cast<int64_t>(message.delta().SpaceUsedLong())).ok()) KeepNothing();
   const auto since_last = clock_.OnDelta(message.delta(), SteadyClock::now());
   if (since_last) environment_.metrics->answers.TokensArrived(message.delta().token_ids_size(), *since_last);
 }
@@ -72,17 +71,31 @@ absl::Status AskCall::ForCaller(const absl::Status& status) const {
   return ExplainDeadline(status, *watch_, {environment_.request_timeout, kRequestTimeoutFlag});
 }
 
+absl::Status AskCall::WithTokensEmitted(const absl::Status& status) const {
+  if (!absl::IsUnavailable(status) || generated_tokens_ == 0) return status;
+  return WithDetail(status, detail::kTokensEmitted, absl::StrCat(generated_tokens_));
+}
+
 void AskCall::Leave(const v1::Answer* answer) {
   Forget();
-  admitted_.Charge(answer == nullptr ? used_tokens_ : answer->usage().total_tokens());
+  admitted_.Charge(answer == nullptr ? prompt_tokens_ + generated_tokens_ : answer->usage().total_tokens());
   admitted_.Leave(answer == nullptr ? 0 : static_cast<int64_t>(answer->ByteSizeLong()));
 }
 
 void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
-  outcome_ = status.code();
+  const SteadyDuration took = SteadyClock::now() - arrival_;
   Leave(answer);
-  environment_.metrics->answers.Ended(status, answer, SteadyClock::now() - arrival_);
+  environment_.metrics->answers.Ended(status, answer, took);
   environment_.metrics->repeats.Add(repeats());
+  LogEnded({.method = "ask",
+            .request_id = request_id_,
+            .status = status,
+            .duration = took,
+            .key = admitted_.caller_name(),
+            .prompt_tokens = prompt_tokens_,
+            .generated_tokens = generated_tokens_,
+            .first_token = clock_.time_to_first_token(),
+            .replica = replica()});
 }
 
 void AskCall::Complete(v1::Answer& answer) const {
@@ -95,7 +108,7 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
  public:
   UnaryAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
            grpc::ByteBuffer* response)
-      : AskCall(environment, context, Repeatable::kUntilEnd), response_(response) {
+      : AskCall(environment, context), response_(response) {
     v1::AskRequest request;
     const absl::Status status = Read(bytes, request);
     status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);
@@ -127,7 +140,7 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
 class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, private AskCall {
  public:
   StreamedAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes)
-      : AskCall(environment, context, Repeatable::kUntilFirstDelta) {
+      : AskCall(environment, context) {
     v1::AskStreamRequest request;
     const absl::Status status = Read(bytes, request);
     status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);
@@ -194,7 +207,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
 
   void OnEnd(absl::Status status) override {
     Ended(status, status.ok() ? &answer_ : nullptr);  // an OK end comes after the final message
-    const absl::Status told = ForCaller(status);
+    const absl::Status told = ForCaller(WithTokensEmitted(status));
     {
       std::lock_guard lock(mutex_);
       ended_ = true;

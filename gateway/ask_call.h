@@ -29,8 +29,7 @@ struct AskEnvironment {
 // What both kinds of call share. Confined to gRPC's callbacks, which come one at a time.
 class AskCall : protected LanguageStream {
  protected:
-  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable);
-  ~AskCall() override;
+  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context);
 
   // Tells who asks and reads the request, once there is memory for it.
   absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
@@ -45,6 +44,8 @@ class AskCall : protected LanguageStream {
   void Complete(v1::Answer& answer) const;
   // The status that the caller gets.
   absl::Status ForCaller(const absl::Status& status) const;
+  // Says in UNAVAILABLE how many tokens the caller of a stream has got.
+  absl::Status WithTokensEmitted(const absl::Status& status) const;
   // Gives back what the call held. Call before its last message leaves: the answer, null where there is none.
   // Idempotent.
   void Leave(const v1::Answer* answer);
@@ -52,7 +53,7 @@ class AskCall : protected LanguageStream {
   void Ended(const absl::Status& status, const v1::Answer* answer);
 
  private:
-  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, Repeatable repeatable,
+  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context,
           std::shared_ptr<const CallWatch> watch);
 
   const AskEnvironment& environment_;
@@ -62,10 +63,9 @@ class AskCall : protected LanguageStream {
   const CallTimer timer_;
   AnswerClock clock_;
   std::string request_id_;
-  absl::StatusCode outcome_ = absl::StatusCode::kOk;
   AdmittedCall admitted_;
-  int turns_dropped_ = 0;    // before the question was let in
-  int64_t used_tokens_ = 0;  // as far as is known before the end
+  int turns_dropped_ = 0;                             // before the question was let in
+  int64_t prompt_tokens_ = 0, generated_tokens_ = 0;  // as far as is known before the end
 };
 
 // Each starts the call and returns its reactor, which deletes itself.

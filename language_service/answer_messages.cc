@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <span>
 
 namespace diptych::language {
 namespace {
@@ -46,13 +47,12 @@ void FillStep(const AnswerHead& head, const blip2::ChosenToken& token, v1::StepL
   for (const blip2::TokenLogprob& top : token.top) FillLogprob(head, top.id, top.logprob, *step.add_top());
 }
 
-// Works for Delta and Answer, which have the same two fields.
+// Works for Delta and Answer, which have the same two fields. Of the first `begun` tokens only the ids are known.
 template <typename Message>
-void FillTokens(const AnswerHead& head, const std::vector<blip2::ChosenToken>& tokens, Message& message) {
-  for (const blip2::ChosenToken& token : tokens) {
-    message.add_token_ids(static_cast<int>(token.id));
-    if (head.logprobs) FillStep(head, token, *message.add_logprobs());
-  }
+void FillTokens(const AnswerHead& head, std::span<const blip2::ChosenToken> tokens, int64_t begun, Message& message) {
+  for (const blip2::ChosenToken& token : tokens) message.add_token_ids(static_cast<int>(token.id));
+  if (!head.logprobs) return;
+  for (const blip2::ChosenToken& token : tokens.subspan(begun)) FillStep(head, token, *message.add_logprobs());
 }
 
 void FillRelevance(const AnswerRelevance& relevance, v1::Answer& answer) {
@@ -77,7 +77,7 @@ void FillRelevance(const AnswerRelevance& relevance, v1::Answer& answer) {
 v1::GenerateResponse StartedMessage(const AnswerHead& head) {
   v1::GenerateResponse message;
   v1::Started* started = message.mutable_started();
-  *started->mutable_context_budget() = Budget(head, 0);
+  *started->mutable_context_budget() = Budget(head, head.begun);
   started->set_request_id(head.request_id);
   started->set_model(head.model);
   return message;
@@ -86,7 +86,7 @@ v1::GenerateResponse StartedMessage(const AnswerHead& head) {
 v1::GenerateResponse DeltaMessage(const AnswerHead& head, const TokenDelta& delta) {
   v1::GenerateResponse message;
   message.mutable_delta()->set_text(delta.text);
-  FillTokens(head, delta.tokens, *message.mutable_delta());
+  FillTokens(head, delta.tokens, 0, *message.mutable_delta());
   for (const auto& token : delta.prompt_scores) FillStep(head, token, *message.mutable_delta()->add_prompt_logprobs());
   return message;
 }
@@ -96,7 +96,7 @@ v1::GenerateResponse FinishedMessage(const AnswerHead& head, const GenerateResul
   v1::GenerateResponse message;
   v1::Answer* answer = message.mutable_finished();
   answer->set_text(result.text);
-  FillTokens(head, result.tokens, *answer);
+  FillTokens(head, result.tokens, head.begun, *answer);
   for (const auto& token : result.prompt_scores) FillStep(head, token, *answer->add_prompt_logprobs());
   for (const int64_t id : head.prompt.ids) answer->add_prompt_token_ids(static_cast<int>(id));
   if (result.relevance) FillRelevance(*result.relevance, *answer);

@@ -15,6 +15,7 @@ struct AnswerHead {
   std::string model;
   blip2::Prompt prompt;
   int dense_patch_tokens = 0;
+  int64_t begun = 0;  // tokens of the answer that were there before
   bool logprobs = false;
   const blip2::Tokenizer* tokenizer = nullptr;  // says what each token with a logprob stands for; must outlive this
   int vision_hits = 0;                          // known once the images are there

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/grpc_status.h"
+#include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "language_service/engine/best_of.h"
@@ -53,6 +54,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
            .model = shared_.model->description.name(),
            .prompt = input.prompt,
            .dense_patch_tokens = input.dense_patch_tokens,
+           .begun = static_cast<int64_t>(input.begun.size()),
            .logprobs = input.options.logprobs > 0,
            .tokenizer = shared_.model->tokenizer.get()};
   stream_ = std::make_shared<TokenStream>(
@@ -66,6 +68,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
                                .options = std::move(input.options),
                                .images = {},
                                .relevance = input.relevance,
+                               .begun = std::move(input.begun),
                                .cache_salt = std::move(input.cache_salt),
                                .clock = clock,
                                .watch = watch_,
@@ -127,6 +130,8 @@ void GenerateCall::OnWriteDone(bool ok) {
 void GenerateCall::OnDelta(const TokenDelta& delta) {
   const SteadyTime now = SteadyClock::now();
   const auto before = std::exchange(last_delta_, now);
+  if (!delta.tokens.empty() && !first_delta_) first_delta_ = now - arrival_;
+  generated_ += static_cast<int64_t>(delta.tokens.size());
   if (before) shared_.metrics->TokensArrived(static_cast<int>(delta.tokens.size()), now - *before);
   Write(DeltaMessage(head_, delta));
 }
@@ -147,7 +152,15 @@ void GenerateCall::End(const absl::Status& status) {
 void GenerateCall::Leave(const absl::Status& status, const v1::Answer* answer) {
   ticket_.Leave();
   memory_.Release();
-  shared_.metrics->Ended(status, answer, SteadyClock::now() - arrival_);
+  const SteadyDuration took = SteadyClock::now() - arrival_;
+  shared_.metrics->Ended(status, answer, took);
+  LogEnded({.method = "generate",
+            .request_id = head_.request_id,
+            .status = status,
+            .duration = took,
+            .prompt_tokens = static_cast<int64_t>(head_.prompt.ids.size()),
+            .generated_tokens = generated_,
+            .first_token = first_delta_});
 }
 
 }  // namespace diptych::language

@@ -4,6 +4,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -62,6 +63,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const grpc::CallbackServerContext& context_;
   const SteadyTime arrival_ = SteadyClock::now();
   std::optional<SteadyTime> last_delta_;
+  std::optional<SteadyDuration> first_delta_;  // with a token, from the arrival
+  int64_t generated_ = 0;                      // tokens that were shown
   const std::shared_ptr<CallWatch> watch_;
   const CallTimer timer_;
   CallGate::Ticket ticket_;

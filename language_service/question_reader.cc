@@ -99,6 +99,27 @@ int ReadBestOf(const v1::GenerationOptions& options) {
   return options.temperature() > 0 ? std::max(options.best_of(), 1) : 1;
 }
 
+// The tokens of an answer that was begun, which fit the options. Beams have no one past, and of several answers none
+// was shown.
+absl::StatusOr<std::vector<int64_t>> ReadBegun(const v1::GenerateRequest& request, const GenerateInput& input,
+                                               const blip2::Config& config) {
+  const auto& ids = request.begun_token_ids();
+  const auto refuse = [](const char* why) {
+    return InvalidField(reason::kOptionRange, "begun_token_ids", absl::StrCat("begun_token_ids: ", why));
+  };
+  if (ids.empty()) return std::vector<int64_t>();
+  if (input.options.num_beams > 1 || input.best_of > 1) return refuse("none with num_beams or best_of over 1");
+  const bool seeded = request.question().generation().has_seed();
+  if (input.options.temperature > 0 && !seeded) return refuse("tokens that are sampled go on with their seed only");
+  if (ids.size() > input.options.max_new_tokens) return refuse("at most max_new_tokens");
+  const auto known = [&](int32_t id) { return id >= 0 && id < config.text.vocab_size; };
+  if (!std::all_of(ids.begin(), ids.end(), known)) return refuse("ids of the vocabulary");
+  const std::vector<int64_t> ending = blip2::EndingTokens(input.options, config.text.eos_token_ids);
+  const auto ends = [&](int32_t id) { return std::find(ending.begin(), ending.end(), id) != ending.end(); };
+  if (std::any_of(ids.begin(), ids.end() - 1, ends)) return refuse("an ending token comes last");
+  return std::vector<int64_t>(ids.begin(), ids.end());
+}
+
 // Patches of one image before any merging.
 int PatchTokens(const ImagePreparation& preparation, const ServedLanguageModel& model) {
   const int side = preparation.image_size / model.description.patch_size();
@@ -155,6 +176,7 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::GenerateRequest request, const Se
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(input.options, model.config));
   input.best_of = ReadBestOf(question.generation());
   DIPTYCH_ASSIGN_OR_RETURN(input.prompt, ReadPrompt(question, model, input.options));
+  DIPTYCH_ASSIGN_OR_RETURN(input.begun, ReadBegun(request, input, model.config));
   input.request_id = question.request_id().empty() ? absl::StrFormat("%016x", RandomBits()) : question.request_id();
   for (int i = static_cast<int>(input.prompt.images_dropped); i < question.images_size(); ++i) {
     input.images.push_back(MakeImageRequest(std::move(*question.mutable_images(i)->mutable_data()),

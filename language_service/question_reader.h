@@ -19,6 +19,7 @@ struct GenerateInput {
   std::string cache_salt;
   blip2::Prompt prompt;
   blip2::GenerationOptions options;
+  std::vector<int64_t> begun = {};  // the answer's first tokens
   std::vector<ImageRequest> images;
   int best_of = 1;
   int dense_patch_tokens = 0;

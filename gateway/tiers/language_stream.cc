@@ -1,5 +1,7 @@
 #include "gateway/tiers/language_stream.h"
 
+#include <algorithm>
+#include <random>
 #include <utility>
 
 #include "common/call_watch.h"
@@ -11,6 +13,20 @@ namespace {
 
 absl::Status ProtocolError(std::string_view message) {
   return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol, message);
+}
+
+absl::Status BrokenOff() {
+  return TierUnavailable("the language tier broke off in the middle of the answer");
+}
+
+uint64_t NewSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+// Beams change their past up to the end, and of several answers one is chosen there.
+bool ComesInOnePiece(const v1::GenerationOptions& options) {
+  return options.num_beams() > 1 || (options.best_of() > 1 && options.temperature() > 0);
 }
 
 }  // namespace
@@ -30,6 +46,7 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
     StartCall();
   }
   void Next() { StartRead(&message_); }
+  std::string peer() const { return context_->peer(); }
   void Stop() {
     stopped_ = true;
     context_->TryCancel();
@@ -51,18 +68,22 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
 };
 
 LanguageStream::LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller,
-                               SteadyTime deadline, Repeatable repeatable)
-    : stub_(stub), caller_(caller), deadline_(deadline), repeatable_(repeatable) {}
+                               SteadyTime deadline)
+    : stub_(stub), caller_(caller), deadline_(deadline) {}
 
 LanguageStream::~LanguageStream() = default;
 
 void LanguageStream::Start(v1::GenerateRequest request) {
   request_ = std::move(request);
+  v1::GenerationOptions& options = *request_.mutable_question()->mutable_generation();
+  if (options.temperature() > 0 && !options.has_seed()) options.set_seed(NewSeed());
   StartAttempt();
 }
 
 void LanguageStream::StartAttempt() {
   ++attempts_;
+  ++fruitless_;
+  if (!ComesInOnePiece(request_.question().generation())) *request_.mutable_begun_token_ids() = tokens_;
   asked_at_ = SteadyClock::now();
   started_ = delta_seen_ = finished_ = false;
   attempt_ = std::make_unique<Attempt>(this);
@@ -77,10 +98,26 @@ void LanguageStream::Stop() {
   attempt_->Stop();
 }
 
+void LanguageStream::Forget() {
+  KeepNothing();
+  request_.Clear();
+  logprobs_.Clear();
+}
+
+void LanguageStream::KeepNothing() {
+  keeps_ = false;
+}
+
 void LanguageStream::OnAttemptMessage(v1::GenerateResponse message) {
-  protocol_error_ = CheckOrder(message);
-  if (!protocol_error_.ok()) return Stop();
+  if (!started_) replica_ = attempt_->peer();
+  broken_ = CheckOrder(message);
+  if (broken_.ok() && message.has_started()) broken_ = Resume(message.started());
+  if (broken_.ok() && message.has_delta()) broken_ = PassOver(*message.mutable_delta());
+  if (!broken_.ok()) return Stop();
   if (message.has_started() && std::exchange(started_shown_, true)) return Next();  // known from an earlier attempt
+  if (message.has_delta() && attempts_ > 1 && message.delta().ByteSizeLong() == 0) return Next();  // so is all of this
+  if (message.has_delta()) Keep(message.delta());
+  if (message.has_finished()) MakeWhole(*message.mutable_finished());
   OnMessage(std::move(message));
 }
 
@@ -94,28 +131,72 @@ absl::Status LanguageStream::CheckOrder(const v1::GenerateResponse& message) {
   return absl::OkStatus();
 }
 
+// Beams begin again, and so does a replica of a release that knows no begun tokens.
+absl::Status LanguageStream::Resume(const v1::Started& started) {
+  const int generated = started.context_budget().generated();
+  const bool goes_on = generated == tokens_.size();
+  if (!tokens_.empty()) ++resumed_;
+  next_token_ = generated;
+  known_text_ = goes_on ? 0 : text_bytes_;
+  unknown_logprobs_ = goes_on ? logprobs_.size() : 0;
+  return goes_on || generated == 0 ? absl::OkStatus() : BrokenOff();
+}
+
+absl::Status LanguageStream::PassOver(v1::Delta& delta) {
+  const int known = std::min(tokens_.size() - next_token_, delta.token_ids_size());
+  const auto said_before = tokens_.begin() + next_token_;
+  if (!std::equal(said_before, said_before + known, delta.token_ids().begin())) return BrokenOff();
+  next_token_ += known;
+  const size_t text = std::min(known_text_, delta.text().size());
+  known_text_ -= text;
+  delta.mutable_text()->erase(0, text);
+  delta.mutable_token_ids()->erase(delta.token_ids().begin(), delta.token_ids().begin() + known);
+  delta.mutable_logprobs()->DeleteSubrange(0, std::min(known, delta.logprobs_size()));
+  if (prompt_scored_) delta.clear_prompt_logprobs();
+  return absl::OkStatus();
+}
+
+void LanguageStream::Keep(const v1::Delta& delta) {
+  prompt_scored_ |= delta.prompt_logprobs_size() > 0;
+  if (delta.token_ids_size() > 0) fruitless_ = 0;
+  if (!keeps_) return;
+  next_token_ += delta.token_ids_size();
+  text_bytes_ += delta.text().size();
+  tokens_.MergeFrom(delta.token_ids());
+  logprobs_.MergeFrom(delta.logprobs());
+}
+
+void LanguageStream::MakeWhole(v1::Answer& answer) {
+  answer.mutable_timings()->set_resumed(resumed_);
+  if (unknown_logprobs_ == 0) return;
+  logprobs_.DeleteSubrange(unknown_logprobs_, logprobs_.size() - unknown_logprobs_);
+  logprobs_.MergeFrom(answer.logprobs());
+  answer.mutable_logprobs()->Swap(&logprobs_);
+}
+
 Stage LanguageStream::StageNow() const {
   if (delta_seen_) return Stage::kDecode;
   return started_ ? Stage::kPrefill : Stage::kLanguageQueue;
 }
 
+// What was said whole stands, however the connection ends.
 absl::Status LanguageStream::Outcome(const grpc::Status& status) const {
-  if (!protocol_error_.ok()) return protocol_error_;
-  if (status.ok()) return finished_ ? absl::OkStatus() : ProtocolError("the language tier ended without an answer");
+  if (!broken_.ok()) return broken_;
+  if (finished_) return absl::OkStatus();
+  if (status.ok()) return ProtocolError("the language tier ended without an answer");
   if (caller_->IsCancelled()) return CallerLeft();
-  if (started_ && RetryOf(status) == Retry::kAnotherReplica) {
-    return TierUnavailable("the language tier broke off in the middle of the answer");
-  }
+  const bool begun = started_ || !tokens_.empty();
+  if (begun && RetryOf(status) == Retry::kAnotherReplica) return BrokenOff();
   return FromTier(status, "language", StageNow());
 }
 
 bool LanguageStream::MayRepeat(const grpc::Status& status) const {
-  if (!protocol_error_.ok() || attempts_ >= kMaxTierAttempts || caller_->IsCancelled()) return false;
-  if (repeatable_ == Repeatable::kUntilFirstDelta && (delta_seen_ || finished_)) return false;
+  if (!broken_.ok() || finished_ || !keeps_ || fruitless_ >= kMaxTierAttempts || caller_->IsCancelled()) return false;
   return RetryOf(status) == Retry::kAnotherReplica;
 }
 
 void LanguageStream::OnAttemptDone(const grpc::Status& status) {
+  replica_ = attempt_->peer();
   if (!MayRepeat(status)) return OnEnd(Outcome(status));
   StartAttempt();  // destroys the attempt that calls this; nothing of it is touched afterwards
 }

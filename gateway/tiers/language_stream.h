@@ -1,4 +1,4 @@
-// One question to the language tier: opened, followed and, while nothing of it has been shown, repeated.
+// One question to the language tier: opened, followed and, when its replica is lost, gone on with on another one.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -12,23 +12,17 @@
 
 namespace diptych::gateway {
 
-// Until when a broken attempt may be repeated on another replica.
-enum class Repeatable {
-  kUntilEnd,         // nothing is shown before the whole answer is there
-  kUntilFirstDelta,  // deltas are shown as they come
-};
-
-// Asks Generate on a replica of the language tier, which repeats the question on another one if the tier is
-// gone without having answered, at most kMaxTierAttempts times in all. Checks the order started,
-// delta*, finished. Subclass it for what happens with the messages. The caller's cancellation and the
-// deadline reach the tier.
-// Callbacks come strictly one after the other, on gRPC's threads; between OnMessage and Next or Stop there
+// Asks Generate on a replica of the language tier. If that one is lost, another one goes on after the tokens that have
+// come, as if nothing had happened; it gives up after kMaxTierAttempts attempts that brought no token. Where tokens are
+// sampled without a seed it chooses one, so that all replicas draw the same. A replica that begins again, as it does
+// with beams, is listened to as long as it says the same, and what has come is passed over. Checks the order started,
+// delta*, finished. Subclass it for what happens with the messages. The caller's cancellation and the deadline reach
+// the tier. Callbacks come strictly one after the other, on gRPC's threads; between OnMessage and Next or Stop there
 // are none. Thread-compatible.
 class LanguageStream {
  public:
   // `stub` and `caller` must outlive the call.
-  LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller, SteadyTime deadline,
-                 Repeatable repeatable);
+  LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller, SteadyTime deadline);
   virtual ~LanguageStream();
 
   LanguageStream(const LanguageStream&) = delete;
@@ -38,7 +32,8 @@ class LanguageStream {
   void Start(v1::GenerateRequest request);
 
  protected:
-  // A message arrived. The next one is read after Next() was called, here or later.
+  // A message arrived: `started` once, no token twice, and `finished` is about the whole answer. The next one is read
+  // after Next() was called, here or later.
   virtual void OnMessage(v1::GenerateResponse message) = 0;
   // Nothing follows: OK after `finished`, else why not, in the words that the caller gets. The object may
   // be destroyed in it.
@@ -47,14 +42,19 @@ class LanguageStream {
   // After each OnMessage one of the two: go on, or cancel what the tier does; OnEnd follows.
   void Next();
   void Stop();
-  // Lets go of the question, which can't be repeated from then on. Call after `finished` or in OnEnd.
-  void Forget() { request_.Clear(); }
+  // Lets go of the question and of what has come, so that nothing can go on from then on. Call after `finished` or in
+  // OnEnd.
+  void Forget();
+  // Nothing can go on from then on, though nothing has ended: there is no memory for what would have to be kept.
+  void KeepNothing();
 
   SteadyTime deadline() const { return deadline_; }
   // When the current attempt was sent.
   SteadyTime asked_at() const { return asked_at_; }
   // How often the question was sent to the tier again.
   int repeats() const { return attempts_ > 0 ? attempts_ - 1 : 0; }
+  // Address of the replica of the last attempt; empty before its first message or its end.
+  const std::string& replica() const { return replica_; }
 
  private:
   class Attempt;
@@ -64,6 +64,14 @@ class LanguageStream {
   void OnAttemptDone(const grpc::Status& status);
   // A protocol error, or OK if `message` may come now.
   absl::Status CheckOrder(const v1::GenerateResponse& message);
+  // Learns whether this replica goes on or begins again. UNAVAILABLE if neither.
+  absl::Status Resume(const v1::Started& started);
+  // Takes out of `delta` what has come before. UNAVAILABLE if this replica says something else.
+  absl::Status PassOver(v1::Delta& delta);
+  // Keeps of `delta` what another replica would go on from.
+  void Keep(const v1::Delta& delta);
+  // Adds what earlier attempts brought and this replica does not know.
+  void MakeWhole(v1::Answer& answer);
   // What an attempt ended with, in our own words.
   absl::Status Outcome(const grpc::Status& status) const;
   bool MayRepeat(const grpc::Status& status) const;
@@ -73,17 +81,28 @@ class LanguageStream {
   v1::LanguageService::Stub* const stub_;
   grpc::CallbackServerContext* const caller_;
   const SteadyTime deadline_;
-  const Repeatable repeatable_;
   v1::GenerateRequest request_;
   std::unique_ptr<Attempt> attempt_;
+  std::string replica_;
   int attempts_ = 0;
+  int fruitless_ = 0;  // attempts since a token came
+  int resumed_ = 0;    // attempts that started after a token
+  bool keeps_ = true;
+  // What has come, of all attempts.
+  google::protobuf::RepeatedField<int32_t> tokens_;
+  google::protobuf::RepeatedPtrField<v1::StepLogprobs> logprobs_;
+  size_t text_bytes_ = 0;
+  bool prompt_scored_ = false;
   SteadyTime asked_at_{};
   // Of the current attempt.
+  int next_token_ = 0;        // where in tokens_ its next one belongs
+  size_t known_text_ = 0;     // bytes that it will say again
+  int unknown_logprobs_ = 0;  // that it will not say at the end, the first ones
   bool started_ = false;
   bool delta_seen_ = false;
   bool finished_ = false;
   bool started_shown_ = false;  // of any attempt
-  absl::Status protocol_error_;
+  absl::Status broken_;         // the tier broke the protocol, or cannot go on
 };
 
 }  // namespace diptych::gateway

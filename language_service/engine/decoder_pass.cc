@@ -83,7 +83,7 @@ void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector
 }
 
 Stage StageOf(Rows rows, const std::map<uint64_t, Sequence>& sequences) {
-  return sequences.at(rows[0].id).generated() == 0 ? Stage::kPrefill : Stage::kDecode;
+  return sequences.at(rows[0].id).decoding() ? Stage::kDecode : Stage::kPrefill;
 }
 
 }  // namespace

@@ -184,7 +184,7 @@ bool LanguageEngine::RunPlan(const StepPlan& plan) {
   for (const PlannedRow& row : plan.rows) {
     Sequence& sequence = sequences_.at(row.id);
     if (row.beam == 0) sequence.BeginPass(begin);
-    (sequence.generated() == 0 ? stats_.prefill_tokens : stats_.decode_tokens) += row.tokens;
+    (sequence.decoding() ? stats_.decode_tokens : stats_.prefill_tokens) += row.tokens;
     tokens += row.tokens;
   }
   stats_.last_batch = static_cast<int64_t>(plan.rows.size());

@@ -21,6 +21,7 @@ struct GenerateWork {
   blip2::GenerationOptions options;
   std::vector<std::shared_ptr<const QueryTokens>> images;  // in the order of the prompt
   bool relevance = false;                                  // is wanted: the images then have their query_attention
+  std::vector<int64_t> begun = {};                         // the answer's first tokens, shown already
   std::string cache_salt = {};                             // KV blocks are shared with requests of the same one only
   StageClock clock;
   std::shared_ptr<const CallWatch> watch;

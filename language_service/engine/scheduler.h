@@ -27,7 +27,7 @@ struct SchedulerOptions {
 
 struct ScheduledRequest {
   uint64_t id = 0;                           // rises with each request: the order of arrival
-  std::vector<int64_t> prompt = {};          // token ids, not empty
+  std::vector<int64_t> prompt = {};          // token ids, not empty; those that were begun are the last
   std::vector<std::string> image_keys = {};  // of the images at its front
   std::string cache_salt = {};               // its KV blocks are shared with requests of the same one only
   int64_t max_new_tokens = 1;

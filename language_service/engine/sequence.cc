@@ -20,13 +20,23 @@ Sequence::Sequence(GenerateWork work, const ServedLanguageModel& model)
   if (work_.options.num_beams > 1) {
     beams_.emplace(work_.options, ending_tokens_, work_.prompt.ids);
   }
+  TakeBegun();
+}
+
+void Sequence::TakeBegun() {
+  if (work_.begun.empty()) return;
+  TokenDelta shown_before;
+  for (const int64_t id : work_.begun) Take({.id = id}, shown_before);
+  selector_.Skip(answer_tokens());
+  shown_ = true;
+  first_text_ = work_.clock.start();
 }
 
 ScheduledRequest Sequence::ToScheduled(uint64_t id) const {
   ScheduledRequest request{.id = id,
-                           .prompt = work_.prompt.ids,
+                           .prompt = context_,
                            .cache_salt = work_.cache_salt,
-                           .max_new_tokens = work_.options.max_new_tokens,
+                           .max_new_tokens = work_.options.max_new_tokens - answer_tokens(),
                            .beams = static_cast<int>(work_.options.num_beams),
                            .scores_prompt = work_.options.prompt_logprobs.has_value(),
                            .deadline = work_.watch->deadline()};
@@ -91,6 +101,7 @@ void Sequence::EndRelevance(SteadyTime now) {
 absl::Status Sequence::Accept(const at::Tensor& logits, SteadyTime pass_end) {
   work_.clock.Lap(stage(), pass_end);
   work_.clock.Lap(queue(), SteadyClock::now());
+  if (finished()) return absl::OkStatus();  // what was begun is all
   if (work_.options.max_new_tokens == 0) return AcceptNothing();
   return beams_ ? AcceptBeams(logits) : AcceptToken(logits);
 }
@@ -102,7 +113,7 @@ absl::Status Sequence::AcceptNothing() {
 }
 
 absl::Status Sequence::AcceptToken(const at::Tensor& logits) {
-  DIPTYCH_ASSIGN_OR_RETURN(blip2::ChosenToken token, selector_.Choose(logits[0], context_, generated()));
+  DIPTYCH_ASSIGN_OR_RETURN(blip2::ChosenToken token, selector_.Choose(logits[0], context_, answer_tokens()));
   Chosen();
   TokenDelta delta;
   Take(std::move(token), delta);
@@ -168,7 +179,7 @@ GenerateResult Sequence::TakeResult(int64_t cached_tokens) {
   GenerateResult result;
   result.text = text_.text();
   result.finish_reason = finish_reason_;
-  const auto later_tokens = static_cast<double>(tokens_.size()) - 1;
+  const auto later_tokens = static_cast<double>(tokens_.size() - work_.begun.size()) - 1;
   const double seconds = ToSeconds(last_token_ - first_token_);
   result.tokens = std::move(tokens_);
   result.prompt_scores = std::move(prompt_scores_);

@@ -48,8 +48,8 @@ class Sequence {
   void EndRelevance(SteadyTime now);
 
   bool finished() const { return finish_reason_ != v1::FINISH_REASON_UNSPECIFIED; }
-  // Tokens that each of its beams has beyond the prompt.
-  int64_t generated() const { return passes_; }
+  // Whether a pass has chosen a token of the answer.
+  bool decoding() const { return passes_ > 0; }
   int64_t answer_tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t prompt_tokens() const { return static_cast<int64_t>(work_.prompt.ids.size()); }
   bool has_beams() const { return beams_.has_value(); }
@@ -71,6 +71,8 @@ class Sequence {
   absl::Status AcceptNothing();
   absl::Status AcceptToken(const at::Tensor& logits);
   absl::Status AcceptBeams(const at::Tensor& logits);
+  // Goes on after the tokens that were begun.
+  void TakeBegun();
   // Adds one token to the answer; the text that became complete goes to `delta`.
   void Take(blip2::ChosenToken token, TokenDelta& delta);
   void Show(TokenDelta delta);
@@ -92,7 +94,7 @@ class Sequence {
   std::vector<int64_t> context_;            // prompt and generated ids
   std::vector<blip2::ChosenToken> tokens_;  // of the answer; with beams only at the end
   std::vector<blip2::ChosenToken> prompt_scores_;
-  int64_t passes_ = 0;  // that gave logits
+  int64_t passes_ = 0;  // that chose tokens
   bool started_ = false;
   bool shown_ = false;  // something of the answer
   v1::FinishReason finish_reason_ = v1::FINISH_REASON_UNSPECIFIED;

@@ -62,6 +62,8 @@ class StageTimings:
     decode_tokens_per_second: float = 0.0
     """Tokens after the first, divided by the seconds from the first to the last; 0 when there was one token or none."""
     cache_hits: CacheHits = CacheHits()
+    resumed: int = 0
+    """How often the answer went on in another replica, because the one that had begun it was lost."""
 
     def stages(self) -> dict[str, float]:
         """The seconds of each stage, in the order in which a request meets them."""

@@ -93,6 +93,15 @@ TEST(WireTest, FieldsOfAFullQuestionFit) {
   EXPECT_TRUE(ParseMessage(SerializeMessage(request), parsed).ok());
 }
 
+TEST(WireTest, TheTokensOfAWindowFitAndMillionsDoNot) {
+  v1::GenerateRequest request;
+  for (int i = 0; i < 2048; ++i) request.add_begun_token_ids(50'000 + i % 200);
+  v1::GenerateRequest parsed;
+  EXPECT_TRUE(ParseMessage(SerializeMessage(request), parsed).ok());
+  for (int i = 0; i < 1'000'000; ++i) request.add_begun_token_ids(1);
+  EXPECT_EQ(ParseMessage(SerializeMessage(request), parsed).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(WireTest, GroupsAndDeepNestingAreNoMessage) {
   v1::GenerateRequest parsed;
   EXPECT_FALSE(ParseMessage(Repeated("\x0b", 100), parsed).ok());

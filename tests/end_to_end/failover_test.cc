@@ -3,10 +3,13 @@
 #include <signal.h>
 
 #include <atomic>
+#include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/grpc_status.h"
 #include "tests/end_to_end/stack.h"
 
 namespace diptych {
@@ -73,6 +76,74 @@ TEST(FailoverTest, AVisionReplicaThatStandsStillCostsNoQuestion) {
   stack.vision(0).process().Signal(SIGCONT);
   CallersOfNewImages later(stack, 4, 5);
   EXPECT_EQ(later.Join(), absl::OkStatus()) << "and one that goes on is no harm";
+}
+
+struct StreamOutcome {
+  absl::Status status;
+  std::string text;
+  std::vector<int> tokens;
+  v1::Answer answer;
+};
+
+StreamOutcome ReadStream(Stack& stack, const v1::Question& question, std::atomic<int>& begun) {
+  grpc::ClientContext context;
+  v1::AskStreamRequest request;
+  *request.mutable_question() = question;
+  const auto reader = stack.stub().AskStream(&context, request);
+  StreamOutcome outcome;
+  for (v1::AskStreamResponse event; reader->Read(&event);) {
+    if (outcome.tokens.empty() && event.delta().token_ids_size() > 0) ++begun;
+    outcome.text += event.delta().text();
+    outcome.tokens.insert(outcome.tokens.end(), event.delta().token_ids().begin(), event.delta().token_ids().end());
+    if (event.has_finished()) outcome.answer = event.finished();
+  }
+  outcome.status = FromGrpcStatus(reader->Finish());
+  return outcome;
+}
+
+// A long answer that differs from those of other numbers: greedy, drawn with a seed, or with penalties.
+v1::Question LongQuestion(int number) {
+  v1::Question question =
+      QuestionAbout(Sample("red_circle_blue_star.png"), absl::StrCat("What is number ", number, "?"));
+  v1::GenerationOptions& options = *question.mutable_generation();
+  options.set_max_new_tokens(90);
+  options.set_ignore_eos(true);
+  if (number % 3 == 1) {
+    options.set_temperature(1);
+    options.set_seed(static_cast<uint64_t>(number));
+  }
+  if (number % 3 == 2) {
+    options.set_repetition_penalty(1.3);
+    options.set_logprobs(1);
+  }
+  return question;
+}
+
+TEST(FailoverTest, AKilledLanguageReplicaCostsNoStream) {
+  constexpr int kStreams = 20;
+  Stack stack({.language_replicas = 2});
+  std::atomic<int> begun = 0;
+  std::vector<StreamOutcome> expected, streams(kStreams);
+  for (int i = 0; i < kStreams; ++i) expected.push_back(ReadStream(stack, LongQuestion(i), begun));
+  begun = 0;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < kStreams; ++i) {
+    callers.emplace_back([&, i] { streams[i] = ReadStream(stack, LongQuestion(i), begun); });
+  }
+  while (begun < kStreams / 2) std::this_thread::yield();
+  stack.language(0).process().Signal(SIGKILL);
+  for (std::thread& caller : callers) caller.join();
+  int resumed = 0;
+  for (int i = 0; i < kStreams; ++i) {
+    SCOPED_TRACE(i);
+    ASSERT_TRUE(streams[i].status.ok()) << streams[i].status;
+    EXPECT_EQ(streams[i].text, expected[i].text);
+    EXPECT_EQ(streams[i].tokens, expected[i].tokens);
+    EXPECT_EQ(streams[i].answer.text(), expected[i].answer.text());
+    EXPECT_EQ(streams[i].answer.logprobs_size(), expected[i].answer.logprobs_size());
+    resumed += streams[i].answer.timings().resumed();
+  }
+  EXPECT_GT(resumed, 0) << "the replica was lost in the middle of answers";
 }
 
 }  // namespace

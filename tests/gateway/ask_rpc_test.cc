@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <set>
 
 #include "common/error_details.h"
 #include "tests/gateway/gateway_fixture.h"
@@ -132,8 +133,145 @@ TEST_F(AskRpcTest, AStreamThatHasNotBegunIsRepeatedAndStartsOnce) {
   EXPECT_TRUE(stream.events[1].has_delta());
 }
 
-TEST_F(AskRpcTest, AStreamThatHasBegunEndsUnavailable) {
-  FakeLanguageTier language([](int, auto*, const auto&, Writer* writer) {
+// As a replica says it that goes on after so many tokens.
+v1::GenerateResponse StartedAfter(int tokens) {
+  v1::GenerateResponse message = StartedMessage();
+  message.mutable_started()->mutable_context_budget()->set_generated(tokens);
+  return message;
+}
+
+std::vector<int> TokensOf(const std::vector<v1::AskStreamResponse>& events) {
+  std::vector<int> ids;
+  for (const auto& event : events) {
+    ids.insert(ids.end(), event.delta().token_ids().begin(), event.delta().token_ids().end());
+  }
+  return ids;
+}
+
+v1::GenerateResponse WithLogprob(v1::GenerateResponse delta) {
+  delta.mutable_delta()->add_logprobs()->mutable_chosen()->set_token_id(delta.delta().token_ids(0));
+  return delta;
+}
+
+// Each of its replicas says one token and is lost.
+class MortalTier {
+ public:
+  explicit MortalTier(int tokens)
+      : tier_([this, tokens](int, auto*, const v1::GenerateRequest& request, Writer* writer) {
+          const int begun = request.begun_token_ids_size();
+          seeds_.insert(request.question().generation().seed());
+          writer->Write(StartedAfter(begun));
+          if (begun < tokens) {
+            writer->Write(DeltaMessage(std::string(1, static_cast<char>('a' + begun)), 100 + begun));
+            return kGone;
+          }
+          writer->Write(FinishedMessage("all"));
+          return grpc::Status::OK;
+        }) {}
+
+  std::string target() const { return tier_.target(); }
+  const std::set<uint64_t>& seeds() const { return seeds_; }
+
+ private:
+  std::set<uint64_t> seeds_;  // before tier_, whose calls come one at a time here
+  FakeLanguageTier tier_;
+};
+
+TEST_F(AskRpcTest, AStreamGoesOnHoweverOftenItsReplicaIsLost) {
+  MortalTier language(10);
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  ASSERT_TRUE(stream.status.ok()) << stream.status;
+  EXPECT_EQ(stream.Text(), "abcdefghij");
+  EXPECT_EQ(TokensOf(stream.events), (std::vector<int>{100, 101, 102, 103, 104, 105, 106, 107, 108, 109}));
+  ASSERT_EQ(stream.events.size(), 12u) << "started comes once";
+  EXPECT_EQ(stream.events.back().finished().timings().resumed(), 10);
+  EXPECT_EQ(Ask(TextQuestion())->timings().resumed(), 10);
+}
+
+TEST_F(AskRpcTest, WhatIsDrawnWithoutASeedGoesOnWithOneSeed) {
+  MortalTier language(3);
+  StartGateway(language.target());
+  v1::Question question = TextQuestion();
+  question.mutable_generation()->set_temperature(1);
+  ASSERT_TRUE(AskStream(question).status.ok());
+  EXPECT_EQ(language.seeds().size(), 1u);
+  ASSERT_TRUE(AskStream(question).status.ok());
+  EXPECT_EQ(language.seeds().size(), 2u) << "another question is drawn otherwise";
+}
+
+TEST_F(AskRpcTest, LogprobsOfAnAnswerThatWentOnAreWhole) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedAfter(call - 1));
+    writer->Write(WithLogprob(DeltaMessage("x", 4 + call)));
+    if (call < 2) return kGone;
+    v1::GenerateResponse finished = FinishedMessage("xx");
+    *finished.mutable_finished()->add_logprobs() = WithLogprob(DeltaMessage("x", 4 + call)).delta().logprobs(0);
+    writer->Write(finished);
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  ASSERT_TRUE(stream.status.ok()) << stream.status;
+  const v1::Answer& answer = stream.events.back().finished();
+  ASSERT_EQ(answer.logprobs_size(), 2);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(answer.logprobs(i).chosen().token_id(), answer.token_ids(i));
+}
+
+// Beams do, and a replica of an earlier release.
+TEST_F(AskRpcTest, AReplicaThatBeginsAgainIsPassedOverUpToWhatHasCome) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    if (call == 1) {
+      writer->Write(DeltaMessage("a r", 5));
+      return kGone;
+    }
+    v1::GenerateResponse joined = DeltaMessage("a red circle", 5);
+    joined.mutable_delta()->add_token_ids(6);
+    writer->Write(joined);
+    writer->Write(FinishedMessage("a red circle"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  ASSERT_TRUE(stream.status.ok()) << stream.status;
+  EXPECT_EQ(stream.Text(), "a red circle");
+  EXPECT_EQ(TokensOf(stream.events), (std::vector<int>{5, 6}));
+}
+
+TEST_F(AskRpcTest, BeamsAreAskedForAgainUnseen) {
+  FakeLanguageTier language([](int call, auto*, const v1::GenerateRequest& request, Writer* writer) {
+    EXPECT_EQ(request.begun_token_ids_size(), 0);
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("a red circle", 5));
+    if (call == 1) return kGone;
+    writer->Write(FinishedMessage("a red circle"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  v1::Question question = TextQuestion();
+  question.mutable_generation()->set_num_beams(3);
+  const Stream stream = AskStream(question);
+  ASSERT_TRUE(stream.status.ok()) << stream.status;
+  EXPECT_EQ(stream.events.size(), 3u);
+  EXPECT_EQ(stream.Text(), "a red circle");
+}
+
+TEST_F(AskRpcTest, AReplicaThatSaysSomethingElseEndsTheStream) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("a red", call));
+    return kGone;
+  });
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  EXPECT_EQ(stream.Text(), "a red");
+  EXPECT_EQ(ReasonOf(stream.status), reason::kTierUnavailable);
+}
+
+TEST_F(AskRpcTest, AStreamThatNobodyGoesOnWithEndsUnavailable) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    if (call > 1) return kGone;
     writer->Write(StartedMessage());
     writer->Write(DeltaMessage("a red", 5));
     return kGone;
@@ -143,7 +281,21 @@ TEST_F(AskRpcTest, AStreamThatHasBegunEndsUnavailable) {
   EXPECT_EQ(stream.Text(), "a red");
   EXPECT_EQ(stream.status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(ReasonOf(stream.status), reason::kTierUnavailable);
-  EXPECT_EQ(language.calls(), 1);
+  EXPECT_EQ(DetailOf(stream.status, detail::kTokensEmitted), "1");
+  EXPECT_EQ(language.calls(), 4);
+}
+
+TEST_F(AskRpcTest, AnAnswerThatIsWholeStandsThoughItsReplicaIsLost) {
+  FakeLanguageTier language([](int, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("a red circle", 5));
+    writer->Write(FinishedMessage("a red circle"));
+    return kGone;
+  });
+  StartGateway(language.target());
+  EXPECT_TRUE(AskStream(TextQuestion()).status.ok());
+  EXPECT_TRUE(Ask(TextQuestion()).ok());
+  EXPECT_EQ(language.calls(), 2);
 }
 
 TEST_F(AskRpcTest, AReplicaThatDrainsHandsTheQuestionOn) {

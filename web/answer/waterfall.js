@@ -24,7 +24,7 @@ const STAGES = {
   unattributed: ['Unattributed', 'wait', 'rest', 'What none of the stages covers'],
 };
 const LATER_STAGES = new Set(['decode_queue', 'delivery', 'relevance']); // that not every server tells
-const NOT_STAGES = new Set(['total', 'first_token', 'time_to_first_token', 'decode_tokens_per_second']);
+const NOT_STAGES = new Set(['total', 'first_token', 'time_to_first_token', 'decode_tokens_per_second', 'resumed']);
 
 // "relay_wait" -> "Relay wait"
 const humanise = (key) => (key[0].toUpperCase() + key.slice(1)).replaceAll('_', ' ');
