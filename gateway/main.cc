@@ -29,6 +29,9 @@ ABSL_FLAG(std::string, http_listen, diptych::gateway::kDefaultHttpListen,
 ABSL_FLAG(std::vector<std::string>, http_hosts, {},
           "Host names, with commas between, under which callers may know the HTTP surface, beside IP addresses and "
           "localhost; * for any. Others get 403, so that no page of a stranger uses it through DNS rebinding.");
+ABSL_FLAG(std::vector<std::string>, cors_origins, {},
+          "Origins, with commas between, whose web pages may use the HTTP surface from a browser, for example "
+          "https://example.org; * for any. Empty: its own page only.");
 ABSL_FLAG(std::string, language_target, Defaults().language_target,
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
@@ -60,7 +63,9 @@ ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {Defaults().max_inflight_bytes}
 ABSL_FLAG(absl::Duration, request_timeout, Defaults().request_timeout,
           "Longest that a question may take, also when its caller sets a later deadline or none.");
 ABSL_FLAG(std::string, log_level, "info", "Lowest level that is logged: trace, debug, info, warn, error, off.");
-ABSL_FLAG(std::string, tls_cert, "", "PEM file of the certificate shown to callers and tiers. Empty: no TLS.");
+ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line.");
+ABSL_FLAG(std::string, tls_cert, "",
+          "PEM file of the certificate shown to callers, over gRPC and HTTP, and to tiers. Empty: no TLS.");
 ABSL_FLAG(std::string, tls_key, "", "PEM file of its private key.");
 ABSL_FLAG(std::string, tls_client_ca, "",
           "PEM file of the authority that signs callers' certificates. Empty: none is asked for.");
@@ -82,6 +87,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.http_listen = absl::GetFlag(FLAGS_http_listen);
   options.http_hosts = absl::GetFlag(FLAGS_http_hosts);
+  options.cors_origins = absl::GetFlag(FLAGS_cors_origins);
   options.language_target = absl::GetFlag(FLAGS_language_target);
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
   options.served_model_names = absl::GetFlag(FLAGS_served_model_name);
@@ -123,7 +129,8 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
 
 absl::Status Serve() {
   google::protobuf::SetLogHandler(nullptr);  // it would log each malformed request
-  DIPTYCH_RETURN_IF_ERROR(diptych::StartLog("gateway", absl::GetFlag(FLAGS_log_level)));
+  DIPTYCH_RETURN_IF_ERROR(
+      diptych::StartLog("gateway", absl::GetFlag(FLAGS_log_level), absl::GetFlag(FLAGS_log_format)));
   diptych::ShutdownSignal shutdown;
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto options, ReadFlags());

@@ -34,6 +34,7 @@ struct Options {
   int max_inflight = 256;
   int64_t max_inflight_bytes = int64_t{1} << 30;      // of memory for questions being answered
   absl::Duration request_timeout = absl::Minutes(2);  // longest, whatever the caller allows
+  std::vector<std::string> cors_origins = {};         // whose pages may use the HTTP surface
   TlsOptions tls = {};                                // towards callers
   TlsOptions tier_tls = {};                           // towards the tiers
   absl::Duration drain_delay = absl::ZeroDuration();

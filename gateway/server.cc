@@ -5,7 +5,9 @@
 
 #include "absl/time/time.h"
 #include "common/log.h"
+#include "common/request_log.h"
 #include "common/status.h"
+#include "gateway/http/cors.h"
 #include "gateway/http/http_api.h"
 #include "gateway/http/openai_reply.h"
 
@@ -111,8 +113,12 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
                            .metrics = [this] { return registry_.Exposition(); }});
   // Base64 makes four bytes of three.
   const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
+  DIPTYCH_RETURN_IF_ERROR(CheckOrigins(options.cors_origins));
   const HttpOptions http{.listen = options.http_listen,
                          .hosts = options.http_hosts,
+                         .tls = options.tls,
+                         .cors_origins = options.cors_origins,
+                         .on_refused = [this](int status) { OnHttpRefused(status); },
                          .max_body_bytes = body_bytes,
                          .max_bodies_bytes = std::max(2 * body_bytes, options.max_inflight_bytes)};
   DIPTYCH_ASSIGN_OR_RETURN(http_, HttpServer::Start(
@@ -121,8 +127,13 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
                                         api->Handle(std::move(request), std::move(exchange));
                                       },
                                       PlainErrorReply, [api](const HttpRequest& head) { return api->Check(head); }));
-  spdlog::info("serving HTTP on port {}", http_->port());
+  spdlog::info("serving HTTP on port {}{}", http_->port(), options.tls.cert_file.empty() ? "" : ", in TLS");
   return absl::OkStatus();
+}
+
+void GatewayServer::OnHttpRefused(int status) {
+  metrics_.HttpRefused(status);
+  LogEnded({.method = "http", .http_status = status});
 }
 
 GatewayServer::~GatewayServer() {

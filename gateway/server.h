@@ -50,6 +50,7 @@ class GatewayServer {
  private:
   GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys);
   absl::Status StartHttp(const Options& options);
+  void OnHttpRefused(int status);
 
   // Destroyed from the last to the first: what reads stands after what is read.
   MetricRegistry registry_;

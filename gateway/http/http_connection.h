@@ -8,7 +8,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <deque>
@@ -20,6 +19,7 @@
 
 #include "gateway/http/body_budgets.h"
 #include "gateway/http/http_server.h"
+#include "gateway/http/http_stream.h"
 
 namespace diptych::gateway {
 
@@ -62,7 +62,9 @@ struct HttpShared {
 // the connection's strand; the public functions may be called from anywhere.
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  HttpConnection(boost::asio::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared);
+  // `tls` null: as the bytes are.
+  HttpConnection(boost::asio::ip::tcp::socket socket, std::shared_ptr<boost::asio::ssl::context> tls,
+                 std::shared_ptr<HttpShared> shared);
 
   void Start();
   // In place of Start: answers this before anything is asked, and closes.
@@ -89,6 +91,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     std::function<void(bool)> done;  // may be empty
   };
 
+  // Calls `greeted` when TLS has been agreed on, where there is any.
+  void Greet(std::function<void()> greeted);
+  // The handshake failed.
+  void OnGreetingFailed(ErrorCode error);
   // Waits for bytes between requests, and during a reply for the caller's leaving.
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
@@ -101,6 +107,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Call first in that handler.
   void EndOfRead();
   void OnHeader(ErrorCode error);
+  // The caller showed a certificate, or needs none.
+  bool IsCertified();
   void BeginBody(std::optional<uint64_t> length);
   // Reads what comes next of it.
   void ReadBody();
@@ -116,6 +124,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Of the exchange that is running.
   void WriteReply(const HttpReply& reply);
   void WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers);
+  void WriteEvent(const HttpEvent& event, std::function<void(bool)> done);
   void WriteChunk(std::string data, std::function<void(bool)> done);
   void FinishEvents();
   void Write(Piece piece);
@@ -133,7 +142,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Shut();
 
   const std::shared_ptr<HttpShared> shared_;
-  boost::beast::tcp_stream stream_;
+  HttpStream stream_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer silence_;
   boost::asio::steady_timer leaving_;
@@ -155,6 +164,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Of the request that was read last.
   bool chunked_ = false;
   bool keep_alive_ = true;
+  HttpHeaders cors_;        // for the page that the reply is for
   bool head_only_ = false;  // the caller asked for the header of a reply
 };
 

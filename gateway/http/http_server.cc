@@ -17,6 +17,7 @@
 #include "common/listen_address.h"
 #include "common/status.h"
 #include "gateway/http/http_connection.h"
+#include "gateway/http/http_tls.h"
 
 namespace diptych::gateway {
 
@@ -49,6 +50,9 @@ class HttpServer::Impl final : public HttpConnections {
         pause_(acceptor_.get_executor()) {}
 
   absl::Status Listen(const tcp::endpoint& endpoint) {
+    if (!shared_->options.tls.cert_file.empty()) {
+      DIPTYCH_ASSIGN_OR_RETURN(tls_, HttpTls::Open(shared_->options.tls));
+    }
     boost::system::error_code error;
     acceptor_.open(endpoint.protocol(), error);
     if (!error) acceptor_.set_option(net::socket_base::reuse_address(true), error);
@@ -126,7 +130,8 @@ class HttpServer::Impl final : public HttpConnections {
   }
 
   void Add(tcp::socket socket) {
-    const auto connection = std::make_shared<HttpConnection>(std::move(socket), shared_);
+    const auto connection =
+        std::make_shared<HttpConnection>(std::move(socket), tls_ != nullptr ? tls_->Current() : nullptr, shared_);
     bool room = false;
     {
       std::lock_guard lock(mutex_);
@@ -144,6 +149,7 @@ class HttpServer::Impl final : public HttpConnections {
   }
 
   const std::shared_ptr<HttpShared> shared_;
+  std::unique_ptr<HttpTls> tls_;  // of the acceptor's strand once it listens
   tcp::acceptor acceptor_;
   net::steady_timer pause_;
   int port_ = 0;

@@ -11,13 +11,17 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/pem.h"
 
 namespace diptych::gateway {
 
 struct HttpOptions {
-  std::string listen = "127.0.0.1:8080";              // IP address:port; port 0 picks a free one
-  std::vector<std::string> hosts = {};                // names by which callers may know it (common/http_host.h)
-  int threads = 2;                                    // 1 and up; as many again read bodies
+  std::string listen = "127.0.0.1:8080";                 // IP address:port; port 0 picks a free one
+  std::vector<std::string> hosts = {};                   // names by which callers may know it (common/http_host.h)
+  TlsOptions tls = {};                                   // no cert_file: no TLS
+  std::vector<std::string> cors_origins = {};            // whose pages may use it (cors.h)
+  std::function<void(int status)> on_refused = nullptr;  // called for each request that is refused before it is read
+  int threads = 2;                                       // 1 and up; as many again read bodies
   int max_connections = 1024;                         // over it the oldest idle one is closed, or the new one gets 503
   uint32_t max_header_bytes = 16 << 10;               // of all header lines together
   int64_t max_body_bytes = 1 << 20;                   // of one request
@@ -42,11 +46,13 @@ struct HttpRequest {
   std::string body;
 };
 
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
 struct HttpReply {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
-  std::vector<std::pair<std::string, std::string>> headers = {};
+  HttpHeaders headers = {};
 };
 
 // One event of a stream; neither text has a line break.

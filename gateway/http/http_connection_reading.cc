@@ -1,0 +1,206 @@
+// How a connection reads requests.
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/read.hpp>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/catch_exceptions.h"
+#include "common/http_host.h"
+#include "gateway/http/cors.h"
+#include "gateway/http/http_connection.h"
+#include "gateway/http/http_exchange.h"
+
+namespace diptych::gateway {
+
+namespace http = boost::beast::http;
+namespace net = boost::asio;
+
+namespace {
+
+constexpr size_t kPieceBytes = 64 << 10;  // of a body, read at a time
+
+// `name`: an http::field or a string.
+template <typename Name>
+std::string HeaderOf(const http::request_header<>& request, const Name& name) {
+  const auto value = request[name];
+  return std::string(value.data(), value.size());
+}
+
+HttpRequest RequestOf(const http::request_header<>& message) {
+  const auto target = message.target();
+  return {.method = std::string(message.method_string().data(), message.method_string().size()),
+          .path = std::string(target.data(), std::min(target.find('?'), target.size())),
+          .content_type = HeaderOf(message, http::field::content_type),
+          .content_encoding = HeaderOf(message, http::field::content_encoding),
+          .request_id = HeaderOf(message, "x-request-id"),
+          .if_none_match = HeaderOf(message, http::field::if_none_match),
+          .authorization = HeaderOf(message, http::field::authorization),
+          .body = {}};
+}
+
+// True for what the bytes are at fault for; everything else is the connection's end.
+bool IsMalformed(const boost::system::error_code& error) {
+  return error.category() == http::make_error_code(http::error::bad_version).category() &&
+         error != http::error::end_of_stream && error != http::error::partial_message;
+}
+
+}  // namespace
+
+void HttpConnection::ReadHeader() {
+  phase_ = Phase::kReading;
+  parser_.emplace();
+  parser_->header_limit(shared_->options.max_header_bytes);
+  parser_->body_limit(static_cast<uint64_t>(shared_->options.max_body_bytes));
+  LimitRead(shared_->options.header_timeout);
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = shared_from_this()](ErrorCode error, size_t) { self->OnHeader(error); });
+}
+
+void HttpConnection::LimitRead(absl::Duration limit) {
+  timed_out_ = false;
+  stream_.tcp().expires_never();
+  silence_.expires_after(absl::ToChronoNanoseconds(limit));
+  silence_.async_wait([self = shared_from_this(), read = ++reads_](ErrorCode error) {
+    if (error || self->phase_ == Phase::kShut || self->reads_ != read) return;
+    self->timed_out_ = true;
+    self->stream_.tcp().cancel();
+  });
+}
+
+void HttpConnection::EndOfRead() {
+  ++reads_;
+  silence_.cancel();
+}
+
+void HttpConnection::OnHeader(ErrorCode error) {
+  EndOfRead();
+  cors_.clear();
+  if (error && timed_out_) return Refuse(408, "the header took too long");
+  if (error == http::error::header_limit) return Refuse(431, "the header is too large");
+  if (error == http::error::body_limit) return Refuse(413, "the body is too large");
+  if (IsMalformed(error)) return Refuse(400, "this is not HTTP/1.1");
+  if (error) return Shut();
+  // A transfer that is neither of known length nor in chunks: what follows would be taken for another request.
+  const bool has_encoding = parser_->get().count(http::field::transfer_encoding) > 0;
+  const bool in_chunks = parser_->chunked() && parser_->get().version() >= 11;
+  if (has_encoding && (!in_chunks || parser_->get().count(http::field::transfer_encoding) > 1 ||
+                       !absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::transfer_encoding), "chunked"))) {
+    return Refuse(400, "the only transfer-encoding here is chunked, and that of HTTP/1.1");
+  }
+  keep_alive_ = parser_->get().keep_alive();
+  head_only_ = parser_->get().method() == http::verb::head;
+  const std::string host = HeaderOf(parser_->get(), http::field::host);
+  if (parser_->get().count(http::field::host) > 1) return Refuse(400, "there is more than one host");
+  if (!host.empty() && !IsAllowedHost(host, shared_->options.hosts)) {
+    return Refuse(403, "this server does not go by that host name; its operator can add it to --http_hosts");
+  }
+  if (!IsCertified()) return Refuse(403, "this server takes requests with a client certificate only");
+  cors_ = CorsHeaders({.origin = HeaderOf(parser_->get(), http::field::origin),
+                       .asks_first = parser_->get().method() == http::verb::options,
+                       .method = HeaderOf(parser_->get(), http::field::access_control_request_method),
+                       .headers = HeaderOf(parser_->get(), http::field::access_control_request_headers)},
+                      shared_->options.cors_origins);
+  parser_->chunked() ? BeginBody(std::nullopt) : BeginBody(parser_->content_length().value_or(0));
+}
+
+// Probes of health have no certificate to show.
+bool HttpConnection::IsCertified() {
+  if (shared_->options.tls.client_ca_file.empty() || !stream_.has_tls() || stream_.caller_is_certified()) return true;
+  const auto target = parser_->get().target();
+  return absl::StartsWith(absl::string_view(target.data(), target.size()), "/healthz/");
+}
+
+void HttpConnection::BeginBody(std::optional<uint64_t> length) {
+  if (length == 0) return Serve();
+  int64_t most = shared_->options.max_body_bytes;
+  std::string caller;
+  if (shared_->check) {
+    HttpVerdict verdict = shared_->check(RequestOf(parser_->get()));
+    if (verdict.refusal) return Refuse(*verdict.refusal);
+    most = std::min(most, verdict.max_body_bytes);
+    caller = std::move(verdict.caller);
+  }
+  if (length && *length > static_cast<uint64_t>(most)) return Refuse(413, "the body is too large");
+  parser_->body_limit(static_cast<uint64_t>(most));
+  ErrorCode gone;
+  const auto peer = stream_.tcp().socket().remote_endpoint(gone);
+  if (gone) return Shut();
+  lease_ = shared_->bodies.Open(peer.address(), caller);
+  body_length_ = length;
+  body_deadline_ = absl::Now() + shared_->options.body_timeout;
+  piece_.resize(std::min<uint64_t>(length.value_or(kPieceBytes), kPieceBytes));
+  if (!absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::expect), "100-continue")) return ReadBody();
+  static constexpr char kContinue[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  net::async_write(stream_, net::buffer(kContinue, sizeof kContinue - 1),
+                   [self = shared_from_this()](ErrorCode failed, size_t) { failed ? self->Shut() : self->ReadBody(); });
+}
+
+void HttpConnection::ReadBody() {
+  auto& body = parser_->get().body();
+  body.data = piece_.data();
+  body.size = piece_.size();
+  body.more = true;
+  LimitRead(std::min(body_deadline_ - absl::Now(), shared_->options.byte_timeout));
+  http::async_read_some(stream_, buffer_, *parser_,
+                        [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
+}
+
+void HttpConnection::OnBody(ErrorCode error) {
+  EndOfRead();
+  if (error == http::error::need_buffer) error = {};  // the piece is full
+  if (error && timed_out_) return Refuse(408, "the body took too long");
+  if (error == http::error::body_limit) return Refuse(413, "the body is too large");
+  if (IsMalformed(error)) return Refuse(400, "the body is not what its header says");
+  if (error) return Shut();
+  const size_t size = piece_.size() - parser_->get().body().size;
+  if (!KeepBody(size).ok()) return Refuse(429, "too many requests are being read");
+  body_.append(piece_.data(), size);
+  parser_->is_done() ? Serve() : ReadBody();
+}
+
+absl::Status HttpConnection::KeepBody(size_t bytes) {
+  if (body_.size() + bytes <= body_.capacity() && body_.size() + bytes <= static_cast<size_t>(lease_.bytes())) {
+    return absl::OkStatus();
+  }
+  const uint64_t most = body_length_.value_or(static_cast<uint64_t>(shared_->options.max_body_bytes));
+  const uint64_t wanted = std::min<uint64_t>(most, std::max<uint64_t>(2 * body_.size(), body_.size() + bytes));
+  if (const absl::Status status = lease_.Grow(static_cast<int64_t>(wanted) - lease_.bytes()); !status.ok()) {
+    return status;
+  }
+  body_.reserve(wanted);
+  return absl::OkStatus();
+}
+
+void HttpConnection::Serve() {
+  const http::request<http::buffer_body> message = parser_->release();
+  parser_.reset();
+  piece_ = {};
+  lease_.ShrinkTo(static_cast<int64_t>(body_.size()));
+  HttpRequest request = RequestOf(message);
+  request.body = std::exchange(body_, {});
+  chunked_ = message.version() >= 11;
+  phase_ = Phase::kAnswering;
+  exchange_ = std::make_shared<Exchange>(shared_from_this());
+  stream_.tcp().expires_never();
+  Listen();
+  Handle(std::move(request));
+}
+
+void HttpConnection::Handle(HttpRequest request) {
+  const bool has_body = !request.body.empty();
+  auto work = [shared = shared_, exchange = exchange_, request = std::move(request)]() mutable {
+    const absl::Status status = CatchExceptions("http", [&] {
+      shared->handler(std::move(request), exchange);
+      return absl::OkStatus();
+    });
+    if (!status.ok()) exchange->Reply(shared->refuse(500, "the server failed"));
+  };
+  has_body ? net::post(shared_->workers, std::move(work)) : work();
+}
+
+}  // namespace diptych::gateway

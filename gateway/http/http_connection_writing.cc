@@ -1,0 +1,139 @@
+// How a connection writes replies and event streams.
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/status.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "gateway/http/http_connection.h"
+#include "gateway/http/http_exchange.h"
+
+namespace diptych::gateway {
+
+namespace http = boost::beast::http;
+namespace net = boost::asio;
+
+namespace {
+
+std::string StatusLine(int status) {
+  const auto reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
+  return absl::StrCat("HTTP/1.1 ", status, " ", std::string(reason.data(), reason.size()), "\r\n");
+}
+
+std::string HeaderLines(const std::vector<std::pair<std::string, std::string>>& headers) {
+  std::string lines;
+  for (const auto& [name, value] : headers) absl::StrAppend(&lines, name, ": ", value, "\r\n");
+  return lines;
+}
+
+std::string TextOf(const HttpEvent& event) {
+  return absl::StrCat(event.name.empty() ? "" : absl::StrCat("event: ", event.name, "\n"), "data: ", event.data,
+                      "\n\n");
+}
+
+// 204 has no body, and 304 speaks of the one that the caller has: neither may give the size of its own.
+std::string BodyHeaders(const HttpReply& reply) {
+  if (reply.status == 204) return "";
+  const std::string type = absl::StrCat("content-type: ", reply.content_type, "\r\n");
+  return reply.status == 304 ? type : absl::StrCat(type, "content-length: ", reply.body.size(), "\r\n");
+}
+
+}  // namespace
+
+void HttpConnection::Refuse(int status, const std::string& message) {
+  Refuse(shared_->refuse(status, message));
+}
+
+void HttpConnection::Refuse(const HttpReply& reply) {
+  if (reply.status >= 400 && shared_->options.on_refused) shared_->options.on_refused(reply.status);
+  parser_.reset();
+  body_ = {};
+  piece_ = {};
+  lease_.Release();
+  phase_ = Phase::kRefusing;
+  exchange_ = std::make_shared<Exchange>(shared_from_this());
+  WriteReply(reply);
+  EndExchange();
+}
+
+void HttpConnection::WriteReply(const HttpReply& reply) {
+  keep_alive_ = keep_alive_ && phase_ != Phase::kRefusing && !shared_->connections->draining();
+  Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), HeaderLines(cors_), BodyHeaders(reply),
+                      "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", head_only_ ? "" : reply.body),
+         nullptr});
+}
+
+void HttpConnection::WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers) {
+  keep_alive_ = keep_alive_ && chunked_ && !shared_->connections->draining();
+  phase_ = Phase::kStreaming;
+  Write({absl::StrCat(StatusLine(200), HeaderLines(headers), HeaderLines(cors_),
+                      "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
+                      chunked_ ? "transfer-encoding: chunked\r\n" : "",
+                      "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n"),
+         nullptr});
+}
+
+void HttpConnection::WriteChunk(std::string data, std::function<void(bool)> done) {
+  if (chunked_) data = absl::StrCat(absl::Hex(data.size()), "\r\n", data, "\r\n");
+  Write({std::move(data), std::move(done)});
+}
+
+void HttpConnection::WriteEvent(const HttpEvent& event, std::function<void(bool)> done) {
+  WriteChunk(TextOf(event), std::move(done));
+}
+
+void HttpConnection::FinishEvents() {
+  Write({chunked_ ? "0\r\n\r\n" : "", nullptr});  // also of nothing: its end is what ends the exchange
+  EndExchange();
+}
+
+void HttpConnection::Write(Piece piece) {
+  pieces_.push_back(std::move(piece));
+  if (!writing_) WriteNext();
+}
+
+void HttpConnection::WriteNext() {
+  writing_ = true;
+  silence_.cancel();
+  stream_.tcp().expires_after(absl::ToChronoNanoseconds(shared_->options.write_timeout));
+  net::async_write(stream_, net::buffer(pieces_.front().bytes),
+                   [self = shared_from_this()](ErrorCode error, size_t) { self->OnWritten(error); });
+}
+
+void HttpConnection::OnWritten(ErrorCode error) {
+  writing_ = false;
+  if (error || phase_ == Phase::kShut) return Shut();
+  Piece piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  if (piece.done) piece.done(true);
+  if (!pieces_.empty()) return WriteNext();
+  stream_.tcp().expires_never();
+  if (phase_ == Phase::kStreaming) return Ping();
+  exchange_.reset();
+  lease_.Release();
+  if (phase_ == Phase::kRefusing) return Linger();
+  if (!keep_alive_) return stream_.has_tls() ? Linger() : Shut();
+  phase_ = Phase::kIdle;
+  if (!listening_) return Listen();
+  if (buffer_.size() > 0) return stream_.tcp().cancel();
+  idle_ = true;
+  // The read that waits already has no time limit of its own.
+  After(shared_->options.idle_timeout, [this] { Shut(); });
+}
+
+void HttpConnection::Ping() {
+  After(shared_->options.ping_interval, [this] { WriteChunk(": ping\n\n", nullptr); });
+}
+
+void HttpConnection::After(absl::Duration silence, std::function<void()> action) {
+  silence_.expires_after(absl::ToChronoNanoseconds(silence));
+  silence_.async_wait([self = shared_from_this(), action = std::move(action)](ErrorCode error) {
+    if (!error && self->phase_ != Phase::kShut && !self->writing_) action();
+  });
+}
+
+void HttpConnection::EndExchange() {
+  if (phase_ != Phase::kRefusing) phase_ = Phase::kEnding;
+  exchange_->Ended();
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,79 @@
+// The way back of a request over its connection.
+#pragma once
+
+#include <boost/asio/post.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gateway/http/http_connection.h"
+
+namespace diptych::gateway {
+
+// Hands everything to the connection's strand, and nothing once it is no longer the running one.
+class HttpConnection::Exchange final : public HttpExchange, public std::enable_shared_from_this<Exchange> {
+ public:
+  explicit Exchange(std::shared_ptr<HttpConnection> connection) : connection_(std::move(connection)) {}
+
+  void Reply(HttpReply reply) override {
+    Post([reply = std::move(reply)](HttpConnection& connection) {
+      connection.WriteReply(reply);
+      connection.EndExchange();
+    });
+  }
+
+  void StartEvents(std::vector<std::pair<std::string, std::string>> headers) override {
+    Post([headers = std::move(headers)](HttpConnection& connection) { connection.WriteEventsHeader(headers); });
+  }
+
+  void SendEvent(HttpEvent event, std::function<void(bool)> done) override {
+    if (stopped()) return done(false);
+    boost::asio::post(connection_->stream_.get_executor(),
+                      [self = shared_from_this(), event = std::move(event), done = std::move(done)]() mutable {
+                        if (!self->running()) return done(false);
+                        self->connection_->WriteEvent(event, std::move(done));
+                      });
+  }
+
+  void EndEvents() override {
+    Post([](HttpConnection& connection) { connection.FinishEvents(); });
+  }
+
+  void OnGone(std::function<void()> gone) override {
+    if (stopped()) return gone();
+    boost::asio::post(connection_->stream_.get_executor(),
+                      [self = shared_from_this(), gone = std::move(gone)]() mutable {
+                        if (self->gone_) return gone();
+                        if (self->running()) self->on_gone_ = std::move(gone);
+                      });
+  }
+
+  // On the strand.
+  void Ended() { on_gone_ = nullptr; }
+  void Gone() {
+    gone_ = true;
+    if (on_gone_) std::exchange(on_gone_, nullptr)();
+  }
+
+ private:
+  bool running() const { return connection_->exchange_.get() == this && connection_->exchange_runs(); }
+
+  // A stopped server runs nothing any more; what it was given would keep it alive for ever.
+  bool stopped() const { return connection_->shared_->io.stopped(); }
+
+  template <typename Function>
+  void Post(Function function) {
+    if (stopped()) return;
+    boost::asio::post(connection_->stream_.get_executor(), [self = shared_from_this(), function = std::move(function)] {
+      if (self->running()) function(*self->connection_);
+    });
+  }
+
+  const std::shared_ptr<HttpConnection> connection_;
+  std::function<void()> on_gone_;
+  bool gone_ = false;
+};
+
+}  // namespace diptych::gateway

@@ -1,0 +1,40 @@
+// The certificate of the HTTP surface.
+#pragma once
+
+#include <array>
+#include <boost/asio/ssl/context.hpp>
+#include <filesystem>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/pem.h"
+
+namespace diptych::gateway {
+
+// TLS 1.2 and 1.3 with forward secrecy, for HTTP/1.1. Thread-compatible.
+class HttpTls {
+ public:
+  // With a client_ca_file callers are asked for a certificate, and one that it did not sign ends the handshake; whether
+  // one is needed is for the connection to say. INVALID_ARGUMENT, naming the flag, for a file that cannot be used, and
+  // if the key is not the certificate's.
+  static absl::StatusOr<std::unique_ptr<HttpTls>> Open(const TlsOptions& files);
+
+  // For a connection that is made now. Looks at the files at most once a second; those that have changed are read
+  // again, and faulty ones leave what was.
+  std::shared_ptr<boost::asio::ssl::context> Current();
+
+ private:
+  using Times = std::array<std::filesystem::file_time_type, 3>;
+
+  explicit HttpTls(const TlsOptions& files) : files_(files) {}
+  // When the files were written last; the least time for one that is not there.
+  Times Written() const;
+
+  const TlsOptions files_;
+  std::shared_ptr<boost::asio::ssl::context> context_;
+  Times written_{};
+  absl::Time looked_ = absl::InfinitePast();
+};
+
+}  // namespace diptych::gateway
