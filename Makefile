@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 
-.PHONY: help demo serve test build bench parity lint package package-test examples asan tsan fuzz images clean
+.PHONY: help demo serve test build bench parity lint package package-test examples asan tsan fuzz faults images clean
 
 help:           ## this list
 	@awk -F '[:#]+' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ tsan: setup     ## unit tests under ThreadSanitizer
 
 fuzz: setup     ## each fuzz target for FUZZ_SECONDS=60
 	@scripts/fuzz.sh
+
+faults: build   ## break processes, networks and disks around the servers, with three seeds (10 minutes)
+	@scripts/faults.sh
 
 images: build   ## container images, with buildah; asks a question through them (root)
 	@scripts/images.sh

@@ -1,0 +1,375 @@
+"""What goes wrong around the processes, and what callers see of it: real processes, real faults, a seed that repeats a run.
+
+Usage: faults_test.py FOLDER_OF_BINARIES [--seed=N] [--whole] [unittest's arguments]. `make faults` runs the whole with three seeds; without
+--whole there are fewer callers and rows, as in `make test`. At its end it prints what was measured, one line a row.
+"""
+import os
+import pathlib
+import random
+import resource
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+import unittest
+
+from certificates import Authority
+from chaos_proxy import ChaosProxy
+from fault_stack import SAMPLE, Broken, Callers, Process, Stack, free_port
+
+BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
+WHOLE = "--whole" in sys.argv
+SEED = next((int(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--seed=")), 1)
+sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--whole" and not argument.startswith("--seed=")]
+TRUE_ANSWER = "red"
+measured = {}
+
+
+def whole_only(test):
+    return unittest.skipUnless(WHOLE, "a row of `make faults`")(test)
+
+
+def answer(outcome):
+    return outcome[1]["choices"][0]["message"]["content"] if outcome[0] == 200 else None
+
+
+def new_image(number):
+    """That no cache knows: bytes behind the end of a PNG are no part of it."""
+    return SAMPLE + str(number).encode()
+
+
+class FaultsTest(unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(f"{SEED} {self.id()}")
+
+    def measure(self, what):
+        measured[self.id().rpartition(".")[2]] = what
+
+    def expect_true(self, outcomes):
+        """Each outcome is the right answer."""
+        self.assertGreater(len(outcomes), 0)
+        for outcome in outcomes:
+            self.assertNotIsInstance(outcome, Exception, outcome)
+            self.assertEqual(answer(outcome), TRUE_ANSWER, outcome)
+
+    def ask_new(self, stack):
+        numbers = iter(range(self.random.randrange(1 << 30), 1 << 62))
+        return lambda: stack.ask(image=new_image(next(numbers)))
+
+    def slowest(self, outcomes):
+        return max(outcome[2] for outcome in outcomes)
+
+    # Processes that end.
+
+    def test_a_vision_replica_is_killed_and_comes_back(self):
+        with Stack(BINARIES, vision=2) as stack:
+            callers = Callers(4, self.ask_new(stack))
+            for _ in range(5 if WHOLE else 2):
+                lost = self.random.choice(stack.visions)
+                callers.await_more(self.random.randrange(5, 20))
+                lost.kill()
+                callers.await_more(10)
+                lost.restart()
+            outcomes = callers.stop()
+            self.expect_true(outcomes)
+            stack.await_idle()
+            self.measure(f"{len(outcomes)} of {len(outcomes)} answered, the slowest in {self.slowest(outcomes):.2f} s")
+
+    def test_a_language_replica_is_killed_in_the_middle_of_streams(self):
+        streams = 200 if WHOLE else 20
+        with Stack(BINARIES, language=2) as stack:
+            questions = [self.question_of_stream(number) for number in range(streams)]
+            expected = self.stream_all(stack, questions, at_once=8)
+            killer = threading.Thread(target=self.kill_again_and_again, args=(stack, stopped := threading.Event()))
+            killer.start()
+            try:
+                streamed = self.stream_all(stack, questions, at_once=20)
+            finally:
+                stopped.set()
+                killer.join()
+            for number, (got, wanted) in enumerate(zip(streamed, expected)):
+                self.assertIsInstance(wanted, str, wanted)
+                self.assertEqual(got, wanted, questions[number])
+            stack.await_idle()
+            resumed = stack.gateway.metric("diptych_retries_total")
+            self.assertGreater(resumed, 0, "no stream was hit")
+            self.measure(f"{streams} of {streams} streams whole and identical, with {resumed:.0f} calls taken over")
+
+    def question_of_stream(self, number):
+        options = {"text": f"What is number {number}?", "max_tokens": 80, "ignore_eos": True}
+        if number % 3 == 1:
+            options |= {"temperature": 1.0, "seed": self.random.randrange(1 << 30)}
+        elif number % 3 == 2:
+            options |= {"frequency_penalty": 0.7, "repetition_penalty": 1.2}
+        return options
+
+    def stream_all(self, stack, questions, at_once):
+        texts, waiting = [None] * len(questions), iter(range(len(questions)))
+        lock = threading.Lock()
+
+        def work():
+            while True:
+                with lock:
+                    number = next(waiting, None)
+                if number is None:
+                    return
+                try:
+                    texts[number] = stack.stream(**questions[number])
+                except (Broken, OSError) as error:
+                    texts[number] = error
+
+        threads = [threading.Thread(target=work) for _ in range(at_once)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return texts
+
+    def kill_again_and_again(self, stack, stopped):
+        while not stopped.wait(self.random.uniform(0.05, 0.5)):
+            lost = self.random.choice(stack.languages)
+            lost.kill()
+            lost.restart()
+            stopped.wait(1.5)  # until the gateway has found it again
+
+    def test_without_any_language_replica_callers_are_told_at_once(self):
+        with Stack(BINARIES) as stack:
+            stack.languages[0].kill()
+            status, _, seconds = stack.ask()
+            self.assertEqual(status, 503)
+            self.assertLess(seconds, 1)
+            stack.languages[0].restart()
+            back = stack.await_ready(seconds=5)
+            stack.await_idle()
+            self.measure(f"503 after {seconds:.2f} s, served {back:.2f} s after the replica was back")
+
+    @whole_only
+    def test_the_gateway_is_killed(self):
+        with Stack(BINARIES) as stack:
+            callers = Callers(8, lambda: stack.stream(max_tokens=100, ignore_eos=True))
+            callers.await_more(self.random.randrange(1, 8))
+            stack.gateway.kill()
+            begin = time.monotonic()
+            callers.stop()
+            stack.await_idle(seconds=5)
+            idle = time.monotonic() - begin
+            stack.gateway.restart()
+            self.expect_true([stack.ask()])
+            self.measure(f"the tiers held nothing for it any more after {idle:.1f} s")
+
+    # Processes that stand still.
+
+    @whole_only
+    def test_a_vision_replica_stands_still(self):
+        self.stand_still("vision")
+
+    def test_a_language_replica_stands_still(self):
+        self.stand_still("language")
+
+    def stand_still(self, tier):
+        with Stack(BINARIES, **{tier: 2}) as stack:
+            replicas = stack.visions if tier == "vision" else stack.languages
+            callers = Callers(4, self.ask_new(stack))
+            callers.await_more(10)
+            self.random.choice(replicas).signal(signal.SIGSTOP)
+            callers.await_more(12)
+            outcomes = callers.stop()
+            for replica in replicas:
+                replica.signal(signal.SIGCONT)
+            self.expect_true(outcomes)
+            self.assertLess(self.slowest(outcomes), 15)
+            stack.await_idle()
+            self.measure(f"{len(outcomes)} of {len(outcomes)} answered, the slowest in {self.slowest(outcomes):.1f} s")
+
+    @whole_only
+    def test_the_gateway_stands_still_and_goes_on(self):
+        with Stack(BINARIES) as stack:
+            callers = Callers(4, self.ask_new(stack))
+            callers.await_more(5)
+            stack.gateway.signal(signal.SIGSTOP)
+            time.sleep(self.random.uniform(1, 4))
+            stack.gateway.signal(signal.SIGCONT)
+            callers.await_more(10)
+            self.expect_true(outcomes := callers.stop())
+            stack.await_idle()
+            self.measure(f"{len(outcomes)} of {len(outcomes)} answered")
+
+    # Networks.
+
+    def proxied(self, tier, **stack):
+        """A stack whose replicas of `tier` are reached through proxies, and these."""
+        proxies = []
+
+        def via(name, port):
+            if name != tier:
+                return port
+            proxies.append(ChaosProxy(port))
+            self.addCleanup(proxies[-1].stop)
+            return proxies[-1].port
+
+        running = Stack(BINARIES, via=via, **stack)
+        self.addCleanup(running.stop)
+        return running, proxies
+
+    @whole_only
+    def test_a_connection_is_half_open(self):
+        stack, proxies = self.proxied("language", language=2)
+        callers = Callers(4, self.ask_new(stack))
+        callers.await_more(10)
+        self.random.choice(proxies).frozen = True
+        callers.await_more(12)
+        self.expect_true(outcomes := callers.stop())
+        self.assertLess(self.slowest(outcomes), 15)
+        for proxy in proxies:
+            proxy.frozen = False
+        self.measure(f"{len(outcomes)} of {len(outcomes)} answered, the slowest in {self.slowest(outcomes):.1f} s")
+
+    @whole_only
+    def test_a_link_carries_one_megabit_a_second(self):
+        stack, proxies = self.proxied("language")
+        for proxy in proxies:
+            proxy.bytes_per_second, proxy.delay = 125_000, 0.01
+        outcomes = [stack.ask(image=new_image(number)) for number in range(10)]
+        self.expect_true(outcomes)
+        stack.await_idle()
+        self.measure(f"10 of 10 answered, the slowest in {self.slowest(outcomes):.1f} s")
+
+    @whole_only
+    def test_connections_are_reset(self):
+        stack, proxies = self.proxied("language", language=2)
+        callers = Callers(4, self.ask_new(stack))
+        for _ in range(10):
+            callers.await_more(self.random.randrange(3, 10))
+            self.random.choice(proxies).reset_all()
+        self.expect_true(outcomes := callers.stop())
+        stack.await_idle()
+        self.measure(f"{len(outcomes)} of {len(outcomes)} answered over 10 resets")
+
+    # Callers.
+
+    @whole_only
+    def test_callers_that_trickle_or_never_read_end_and_honest_ones_are_served(self):
+        with Stack(BINARIES) as stack:
+            slow = [self.trickler(stack, kind) for kind in ("announces", "half a header") for _ in range(20)]
+            outcomes = [stack.ask() for _ in range(10)]
+            self.expect_true(outcomes)
+            begin = time.monotonic()
+            for connection in slow:
+                connection.settimeout(20)
+                while True:  # to its end
+                    try:
+                        if not connection.recv(4096):
+                            break
+                    except ConnectionResetError:
+                        break
+                connection.close()
+            took = time.monotonic() - begin
+            stack.await_idle()
+            self.measure(f"40 of them ended within {took:.1f} s; honest callers' slowest answer {self.slowest(outcomes):.2f} s")
+
+    @staticmethod
+    def trickler(stack, kind):
+        connection = socket.create_connection(("127.0.0.1", stack.http_port))
+        head = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        connection.sendall((head + ("content-length: 9000\r\n\r\n{" if kind == "announces" else "x-")).encode())
+        return connection
+
+    # What the machine runs out of.
+
+    def test_a_gateway_with_few_descriptors_outlasts_many_connections(self):
+        few = 64
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))
+
+        with Stack(BINARIES) as stack:
+            gateway = Process(BINARIES / "gateway", [
+                f"--http_listen=127.0.0.1:{(port := free_port())}", f"--vision_target=127.0.0.1:{stack.visions[0].port}",
+                f"--language_target=127.0.0.1:{stack.languages[0].port}"], preexec=limit)
+            self.addCleanup(gateway.stop)
+            gateway.wait_ready()
+            stack.http_port = port
+            self.expect_true([stack.ask()])
+            crowd = []
+            for _ in range(2 * few):
+                connection = socket.socket()
+                connection.setblocking(False)
+                connection.connect_ex(("127.0.0.1", port))
+                crowd.append(connection)
+            time.sleep(1)
+            self.assertTrue(gateway.alive())
+            for connection in crowd:
+                connection.close()
+            back = stack.await_ready(seconds=10)
+            self.measure(f"alive under {2 * few} connections, served {back:.2f} s after they left")
+
+    def test_the_disk_of_the_logs_is_full(self):
+        with open("/dev/full", "w") as full, Stack(BINARIES, log=full) as stack:
+            outcomes = [stack.ask(image=new_image(number)) for number in range(5)]
+            self.expect_true(outcomes)
+            stack.await_idle()
+            self.assertEqual([process.stop() for process in stack.processes], [0, 0, 0])
+            self.measure("5 of 5 answered, all processes ended well")
+
+    @whole_only
+    def test_nobody_reads_the_logs(self):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        with os.fdopen(write_end, "w") as broken, Stack(BINARIES, log=broken) as stack:
+            self.expect_true([stack.ask(image=new_image(number)) for number in range(5)])
+            self.measure("5 of 5 answered")
+
+    # Certificates.
+
+    def test_certificates_that_are_wrong_expired_and_renewed(self):
+        ours, theirs = Authority(), Authority()
+
+        def shown(name):
+            cert, key = ours.sign(name)
+            return [f"--tls_cert={cert}", f"--tls_key={key}"]
+
+        known = f"--tls_client_ca={ours.certificate}"
+        with Stack(BINARIES, tier_flags=[known], vision_flags=shown("vision"), language_flags=shown("language"),
+                   gateway_flags=[*shown("gateway"), f"--tls_tier_ca={ours.certificate}"],
+                   http_context=ssl.create_default_context(cafile=ours.certificate)) as stack:
+            self.expect_true([stack.ask()])
+            port = stack.languages[0].port
+            self.assertTrue(self.is_heard(port, ours, ours.sign("caller")))
+            self.assertFalse(self.is_heard(port, ours, theirs.sign("caller")), "a stranger")
+            self.assertFalse(self.is_heard(port, ours, ours.sign("caller", expired=True)), "an expired one")
+            self.assertFalse(self.is_heard(port, ours, None), "nobody")
+            stack.languages[0].kill()
+            ours.sign("language", expired=True)
+            stack.languages[0].restart()
+            time.sleep(2)  # the gateway tries once a second
+            status, _, seconds = stack.ask()
+            self.assertEqual(status, 503, "a tier with an expired certificate is believed")
+            self.assertLess(seconds, 5)
+            ours.sign("language")
+            back = stack.await_ready(seconds=30)
+            self.measure(f"refused in {seconds:.2f} s; served {back:.1f} s after the new certificate was there, without a restart")
+
+    @staticmethod
+    def is_heard(port, authority, shown):
+        """Whether a gRPC server begins to talk with a caller that shows this certificate."""
+        context = ssl.create_default_context(cafile=authority.certificate)
+        context.set_alpn_protocols(["h2"])
+        if shown:
+            context.load_cert_chain(*shown)
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as plain, \
+                    context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+                return len(connection.recv(9)) > 0
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+
+if __name__ == "__main__":
+    program = unittest.main(exit=False)
+    print(f"seed {SEED}")
+    for row, what in measured.items():
+        print(f"{row}: {what}")
+    sys.exit(not program.result.wasSuccessful())

@@ -1,0 +1,89 @@
+"""The line that each process logs for a request that ended there, as JSON.
+
+Usage: request_log_test.py FOLDER_OF_BINARIES; run by ctest as `request_log_test`.
+"""
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "faults"))
+from fault_stack import JSON, SAMPLE, Stack, body_of  # noqa: E402
+from http_stack import key_file  # noqa: E402
+
+BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
+SECRET, QUESTION = "sk-very-secret", "What color is the circle?"
+ALWAYS = {"time", "level", "process", "event", "method", "request_id", "code", "reason", "key", "duration_ms", "prompt_tokens",
+          "generated_tokens", "time_to_first_token_ms", "replica"}
+
+
+class RequestLogTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        keys = pathlib.Path(folder.name) / "keys.json"
+        key_file(keys, **{SECRET: {}})
+        written = json.loads(keys.read_text())
+        written["keys"] = {"alice": written["keys"][SECRET]}
+        keys.write_text(json.dumps(written))
+        cls.stack = Stack(BINARIES, gateway_flags=["--log_format=json", f"--api_keys_file={keys}"], tier_flags=["--log_format=json"])
+        cls.addClassCleanup(cls.stack.stop)
+        cls.headers = {"authorization": f"Bearer {SECRET}"}
+
+    def lines(self, process):
+        """Every line is one object."""
+        return [json.loads(line) for line in process.log().splitlines()]
+
+    def ended(self, process, **members):
+        return [line for line in self.lines(process) if line.get("event") == "request_ended" and members.items() <= line.items()]
+
+    def test_an_answer_has_a_line_in_each_process(self):
+        self.assertEqual(self.stack.ask(headers={**self.headers, "x-request-id": "answered-1"})[0], 200)
+        gateway, = self.ended(self.stack.gateway, request_id="answered-1")
+        self.assertEqual(set(gateway), ALWAYS)
+        self.assertEqual((gateway["method"], gateway["reason"], gateway["key"], gateway["level"]), ("ask", "OK", "alice", "info"))
+        self.assertGreater(gateway["prompt_tokens"], 16, "with those of the image")
+        self.assertGreater(gateway["generated_tokens"], 0)
+        self.assertGreater(gateway["time_to_first_token_ms"], 0)
+        self.assertLessEqual(gateway["time_to_first_token_ms"], gateway["duration_ms"])
+        self.assertIn(f":{self.stack.languages[0].port}", gateway["replica"])
+        language, = self.ended(self.stack.languages[0], request_id="answered-1")
+        self.assertEqual(set(language), ALWAYS)
+        self.assertEqual(language["method"], "generate")
+        self.assertEqual(language["generated_tokens"], gateway["generated_tokens"])
+        self.assertEqual(language["prompt_tokens"], gateway["prompt_tokens"])
+        vision, = self.ended(self.stack.visions[0], request_id="answered-1")
+        self.assertEqual((vision["method"], vision["code"]), ("encode", "OK"))
+
+    def test_a_refusal_has_its_reason(self):
+        self.assertEqual(self.stack.ask(image=b"no image", headers={**self.headers, "x-request-id": "refused-1"})[0], 400)
+        reasons = [line["reason"] for line in self.ended(self.stack.gateway, method="ask")]
+        self.assertIn("IMAGE_FORMAT", reasons)
+
+    def test_requests_that_are_refused_unread_are_counted_and_logged(self):
+        before = self.stack.gateway.metric("diptych_http_refused_total")
+        self.assertEqual(self.stack.ask()[0], 401)
+        connection = self.stack.connect()
+        connection.request("POST", "/v1/chat/completions", headers={**JSON, **self.headers, "content-length": str(1 << 40)})
+        self.assertEqual(connection.getresponse().status, 413)
+        connection.close()
+        self.assertEqual(self.stack.gateway.metric("diptych_http_refused_total"), before + 2)
+        codes = [line["code"] for line in self.ended(self.stack.gateway, method="http")]
+        self.assertLessEqual({"HTTP_401", "HTTP_413"}, set(codes))
+
+    def test_nothing_that_callers_say_is_logged(self):
+        words = "an unusual wording"
+        self.stack.ask(text=words, headers=self.headers)
+        connection = self.stack.connect()
+        connection.request("POST", f"/v1/{words.replace(' ', '-')}", json.dumps(body_of(words, SAMPLE)), JSON | self.headers)
+        connection.getresponse().read()
+        connection.close()
+        for process in self.stack.processes:
+            for secret in (SECRET, words, words.replace(" ", "-")):
+                self.assertNotIn(secret, process.log())
+
+
+if __name__ == "__main__":
+    unittest.main()
