@@ -12,17 +12,24 @@
 namespace diptych {
 namespace {
 
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsOptions& tls) {
+// `files` is what the credentials read, if they read anything.
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsOptions& tls,
+                                                                                 std::shared_ptr<PemFiles>& files) {
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) {
     return grpc::InsecureChannelCredentials();
   }
-  DIPTYCH_ASSIGN_OR_RETURN(const auto files, WatchPemFiles(tls));
+  DIPTYCH_ASSIGN_OR_RETURN(files, PemFiles::Watch(tls));
   grpc::experimental::TlsChannelCredentialsOptions options;
-  options.set_certificate_provider(files);
+  options.set_certificate_provider(files->provider());
   if (!tls.client_ca_file.empty()) options.watch_root_certs();
   if (!tls.cert_file.empty()) options.watch_identity_key_cert_pairs();
   return grpc::experimental::TlsCredentials(options);
 }
+
+struct ChannelAndFiles {
+  std::shared_ptr<PemFiles> files;  // outlives the channel, which reads them; null without TLS
+  std::shared_ptr<grpc::Channel> channel;
+};
 
 std::string ServiceConfig(const std::string& service_name) {
   return absl::StrCat(R"({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ")",
@@ -34,7 +41,8 @@ std::string ServiceConfig(const std::string& service_name) {
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options) {
   if (options.target.empty()) return absl::InvalidArgumentError("the target address is empty");
   DIPTYCH_RETURN_IF_ERROR(CheckTargetPorts(options.target));
-  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(options.tls));
+  const auto made = std::make_shared<ChannelAndFiles>();
+  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(options.tls, made->files));
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(ServiceConfig(options.service_name));
   arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);
@@ -51,7 +59,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions&
   // gRPC looks a name up again when a connection ends, as each does at its greatest age, but by itself not within 30 s.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
   RefuseCompressedMessages(arguments);
-  return grpc::CreateCustomChannel(options.target, credentials, arguments);
+  made->channel = grpc::CreateCustomChannel(options.target, credentials, arguments);
+  return std::shared_ptr<grpc::Channel>(made, made->channel.get());
 }
 
 void ChannelWaker::Wake() {

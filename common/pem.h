@@ -2,9 +2,12 @@
 
 #include <grpcpp/security/tls_certificate_provider.h>
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "absl/status/statusor.h"
 
@@ -20,10 +23,47 @@ struct TlsOptions {
   std::string client_ca_file;
 };
 
-// What the files hold, read again within seconds when they change: connections that are made then use it. A file that
-// is faulty then leaves what was. Requires: at least one file is given. INVALID_ARGUMENT, naming the flag, if one
-// cannot be read or holds no PEM.
-absl::StatusOr<std::shared_ptr<grpc::experimental::FileWatcherCertificateProvider>> WatchPemFiles(
-    const TlsOptions& tls);
+// What the three files hold. An empty text stands for a file that is not given.
+struct PemTexts {
+  std::string cert;
+  std::string key;
+  std::string client_ca;
+  bool operator==(const PemTexts&) const = default;
+};
+
+// INVALID_ARGUMENT, naming the flag and not the file: a file cannot be read, holds no certificate or no key without
+// passphrase, or the key is not the certificate's.
+absl::StatusOr<PemTexts> ReadPemFiles(const TlsOptions& tls);
+
+// The files as gRPC reads them: copies, which change when the files do and what these hold passes ReadPemFiles. gRPC
+// itself takes whatever it finds, and aborts over a key file that is empty for the moment in which it is written. Has a
+// thread. Thread-safe; whatever uses the provider must be gone first.
+class PemFiles {
+ public:
+  // Requires: at least one file is given. The errors of ReadPemFiles.
+  static absl::StatusOr<std::shared_ptr<PemFiles>> Watch(const TlsOptions& tls);
+  ~PemFiles();
+
+  std::shared_ptr<grpc::experimental::CertificateProviderInterface> provider() const { return provider_; }
+
+ private:
+  // A file without a name, in memory.
+  class Copy;
+
+  PemFiles(TlsOptions tls, PemTexts texts);
+  void Run();
+  void Look();
+  void Write() const;
+
+  const TlsOptions tls_;
+  PemTexts texts_;
+  std::string fault_;  // that was logged last
+  std::unique_ptr<Copy> cert_, key_, client_ca_;
+  std::shared_ptr<grpc::experimental::CertificateProviderInterface> provider_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool closed_ = false;
+  std::thread thread_;
+};
 
 }  // namespace diptych

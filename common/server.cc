@@ -22,14 +22,14 @@ namespace {
 // What a call that has left its gate may take to deliver its status.
 constexpr std::chrono::milliseconds kLastStatuses(500);
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsOptions& tls) {
+// `files` is what the credentials read, if they read anything.
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const TlsOptions& tls,
+                                                                               std::shared_ptr<PemFiles>& files) {
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty())
     return grpc::InsecureServerCredentials();
-  if (tls.cert_file.empty() || tls.key_file.empty()) {
-    return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
-  }
-  DIPTYCH_ASSIGN_OR_RETURN(const auto files, WatchPemFiles(tls));
-  grpc::experimental::TlsServerCredentialsOptions options(files);
+  if (tls.cert_file.empty()) return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
+  DIPTYCH_ASSIGN_OR_RETURN(files, PemFiles::Watch(tls));
+  grpc::experimental::TlsServerCredentialsOptions options(files->provider());
   options.watch_identity_key_cert_pairs();
   if (!tls.client_ca_file.empty()) options.watch_root_certs();
   options.set_cert_request_type(tls.client_ca_file.empty()
@@ -45,7 +45,7 @@ int Milliseconds(absl::Duration duration) {
 // What one peer may ask of a connection, and all peers of memory. Pings that come more often than the tiers' own
 // channels send them end the connection; a peer that does not answer ours is taken for gone, which cancels its calls.
 void BoundConnections(const ServerOptions& options, grpc::ServerBuilder& builder) {
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
@@ -83,11 +83,13 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   }();
   (void)plugins_enabled;
 
-  DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));  // gRPC takes a port for its remainder
-  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls));
+  DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls, self->pem_files_));
+  DIPTYCH_ASSIGN_OR_RETURN(self->acceptor_, ConnectionAcceptor::Listen(options.listen));
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, credentials, &self->port_);
+  self->connections_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   BoundConnections(options, builder);
   RefuseCompression(builder);
@@ -96,17 +98,19 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   for (const auto& reflection : self->reflection_) builder.RegisterService(reflection.get());
   builder.RegisterCallbackGenericService(&self->unknown_methods_);
   self->server_ = builder.BuildAndStart();
-  if (self->server_ == nullptr || self->port_ == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot listen on ", options.listen,
-                     ": the host is unknown or the port is in use; choose another with --listen"));
-  }
+  if (self->server_ == nullptr) return absl::InternalError("gRPC does not start a server");
   self->SetReady(false);
   self->server_->GetHealthCheckService()->SetServingStatus("liveness", true);
+  self->acceptor_->Start([connections = self->connections_.get()](int descriptor) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = descriptor;
+    connections->HandleNewConnection(&connection);
+  });
   return self;
 }
 
 GrpcServer::~GrpcServer() {
+  if (acceptor_ != nullptr) acceptor_->Stop();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
 }
 
@@ -129,6 +133,7 @@ void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutd
     gate->WaitUntilEmpty(options_.drain_timeout);
   }
   if (before_shutdown) before_shutdown();
+  acceptor_->Stop();
   server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));
   server_->Wait();
 }

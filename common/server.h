@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/call_gate.h"
+#include "common/connection_acceptor.h"
 #include "common/pem.h"
 #include "common/unknown_methods.h"
 
@@ -61,7 +62,7 @@ class GrpcServer {
   // A channel to this server without a socket between. Must not be used after the server's end.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
-  int port() const { return port_; }
+  int port() const { return acceptor_->port(); }
 
  private:
   explicit GrpcServer(const ServerOptions& options) : options_(options) {}
@@ -69,9 +70,11 @@ class GrpcServer {
   const ServerOptions options_;
   UnknownMethods unknown_methods_;
   std::vector<std::unique_ptr<grpc::Service>> reflection_;
+  std::shared_ptr<PemFiles> pem_files_;  // null without TLS
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ConnectionAcceptor> acceptor_;
   std::atomic<bool> ready_ = false;
-  int port_ = 0;
 };
 
 // SIGINT and SIGTERM as something that main can wait for. Construct before the first thread starts, so

@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / ".deps" / "
 try:
     import h2.config
     import h2.connection
+    import h2.errors
     import h2.events
     import h2.settings
 except ImportError:
@@ -22,30 +23,41 @@ _machine._transitions[(_open, h2.connection.ConnectionInputs.RECV_GOAWAY)] = (No
 
 
 class Caller:
-    """One connection whose flow-control window for everything that comes is `window` bytes."""
+    """One connection whose flow-control window for everything that comes is `window` bytes; with TLS if a context is given."""
 
-    def __init__(self, port, window=0):
+    def __init__(self, port, window=0, tls=None):
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        if tls:
+            self._socket = tls.wrap_socket(self._socket)
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self._h2.local_settings = h2.settings.Settings(
             client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window,
                                          h2.settings.SettingCodes.ENABLE_PUSH: 0})
         self._h2.initiate_connection()
-        self._flush()
+        try:
+            self._flush()
+        except OSError:
+            self.close()
+            raise
         self._calls = set()
         self.ended = set()  # streams of which nothing more comes
         self.data = {}      # bytes that came, by stream
+        self.status = {}    # gRPC's, by stream
 
-    def call(self, method, message=b"", metadata=()):
-        """Starts a call of "package.Service/Method" without a deadline; the id of its stream."""
+    def call(self, method, message=b"", metadata=(), end=True):
+        """Starts a call of "package.Service/Method" without a deadline; the id of its stream. Without `end` more may come."""
         stream = self._h2.get_next_available_stream_id()
         self._h2.send_headers(stream, [(":method", "POST"), (":scheme", "http"), (":path", "/" + method),
                                        (":authority", "localhost"), ("content-type", "application/grpc"),
                                        ("te", "trailers"), *metadata])
-        self._h2.send_data(stream, b"\0" + struct.pack(">I", len(message)) + message, end_stream=True)
+        self._h2.send_data(stream, b"\0" + struct.pack(">I", len(message)) + message, end_stream=end)
         self._flush()
         self._calls.add(stream)
         return stream
+
+    def cancel(self, stream):
+        self._h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+        self._flush()
 
     def listen(self, seconds, until=lambda: False):
         """Takes what comes, and answers pings, until so much time has passed or `until` holds."""
@@ -64,6 +76,8 @@ class Caller:
             for event in self._h2.receive_data(piece):
                 if isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
                     self.ended.add(event.stream_id)
+                if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
+                    self.status.update({event.stream_id: int(value) for name, value in event.headers if name == "grpc-status"})
                 if isinstance(event, h2.events.DataReceived):
                     self.data[event.stream_id] = self.data.get(event.stream_id, b"") + event.data
             self._flush()

@@ -1,0 +1,46 @@
+// Takes the connections of a gRPC server, of which gRPC itself would take no more once descriptors had run out.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace diptych {
+
+// Listens on all addresses of a host. Has a thread of its own. Thread-safe.
+class ConnectionAcceptor {
+ public:
+  // Takes over the descriptor of a connection, non-blocking.
+  using Accepted = std::function<void(int descriptor)>;
+
+  // "host:port"; port 0 picks a free one; 0.0.0.0 and [::] both stand for all addresses of both families. Connections
+  // wait until Start. INVALID_ARGUMENT if there is no such host or the port is in use.
+  static absl::StatusOr<std::unique_ptr<ConnectionAcceptor>> Listen(const std::string& address);
+  ~ConnectionAcceptor();
+
+  // Once. `accepted` is called on the thread. Connections over three quarters of the descriptors that the process may
+  // have are closed at once: what is left is for files and for connections to others.
+  void Start(Accepted accepted);
+  // Listens no more; `accepted` is called no more after it has returned. Idempotent.
+  void Stop();
+
+  int port() const { return port_; }
+
+ private:
+  ConnectionAcceptor() = default;
+  void Run();
+  void AcceptOn(int listener);
+
+  std::vector<int> listeners_;
+  int port_ = 0;
+  int stop_ = -1;  // eventfd, readable once the thread is to end
+  int most_descriptors_ = 0;
+  Accepted accepted_;
+  std::thread thread_;
+};
+
+}  // namespace diptych
