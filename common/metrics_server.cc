@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/http_host.h"
 #include "common/listen_address.h"
 #include "common/status.h"
 
@@ -45,7 +46,14 @@ absl::StatusOr<tcp::endpoint> Resolve(asio::io_context& io, const std::string& l
 struct Pages {
   const MetricRegistry& registry;
   const std::function<bool()> ready;
+  bool local = false;  // only this machine reaches them
 };
+
+// Nobody knows a port of this machine alone by another name but a page whose own name was made to lead here.
+bool IsStranger(const http::request<http::empty_body>& request, const Pages& pages) {
+  const auto host = request[http::field::host];
+  return pages.local && !host.empty() && !IsAllowedHost(std::string_view(host.data(), host.size()), {});
+}
 
 void Fill(std::string_view path, const Pages& pages, http::response<http::string_body>& response) {
   if (path == "/metrics") {
@@ -64,7 +72,9 @@ void Fill(std::string_view path, const Pages& pages, http::response<http::string
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request, const Pages& pages) {
   http::response<http::string_body> response;
   response.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
-  if (request.method() != http::verb::get) {
+  if (IsStranger(request, pages)) {
+    response.result(http::status::forbidden);
+  } else if (request.method() != http::verb::get) {
     response.result(http::status::method_not_allowed);
     response.set(http::field::allow, "GET");
   } else {
@@ -129,6 +139,7 @@ class MetricsServer::Impl {
     if (!error) acceptor_.listen(kMaxConnections, error);
     if (error) return absl::UnavailableError("the port is in use");
     port_ = acceptor_.local_endpoint(error).port();
+    pages_.local = endpoint.address().is_loopback();
     Accept();
     thread_ = std::thread([this] { Run(); });
     return absl::OkStatus();
@@ -171,7 +182,7 @@ class MetricsServer::Impl {
     connection->Start();
   }
 
-  const Pages pages_;
+  Pages pages_;
   asio::io_context io_{1};
   tcp::acceptor acceptor_{io_};
   asio::steady_timer pause_{io_};

@@ -57,6 +57,14 @@ TEST_F(MetricsServerTest, ShowsNothingElse) {
   }
 }
 
+TEST_F(MetricsServerTest, OnThisMachineOnlyItsOwnNamesAreAnswered) {
+  const auto answer = [this](const std::string& host) {
+    return testing::Exchange(server_->port(), "GET /metrics HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+  };
+  for (const char* host : {"127.0.0.1:9001", "localhost", "[::1]:9001"}) EXPECT_THAT(answer(host), HasSubstr(" 200 "));
+  EXPECT_THAT(answer("stranger.example:9001"), HasSubstr(" 403 "));
+}
+
 TEST_F(MetricsServerTest, SurvivesHostileRequests) {
   const std::string much(1 << 20, 'a');
   for (const std::string& request :

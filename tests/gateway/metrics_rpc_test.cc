@@ -104,7 +104,7 @@ TEST_F(GatewayMetricsTest, NothingThatACallerSaysIsShown) {
   question.set_model("marker-model");
   EXPECT_FALSE(Ask(question).ok());
   const std::string page =
-      testing::Exchange(gateway_->metrics_port(), "GET /metrics?marker-query HTTP/1.1\r\nHost: marker-host\r\n\r\n");
+      testing::Exchange(gateway_->metrics_port(), "GET /metrics?marker-query HTTP/1.1\r\nX-Name: marker-name\r\n\r\n");
   EXPECT_THAT(page, HasSubstr("diptych_requests_total"));
   EXPECT_THAT(page, Not(HasSubstr("marker")));
   EXPECT_THAT(page, Not(HasSubstr("/tmp")));

@@ -115,7 +115,7 @@ TEST_F(LanguageMetricsTest, TellsWhatIsWrongWithRogueVisualTokens) {
 
 TEST_F(LanguageMetricsTest, ShowsVllmsNamesOnRequest) {
   Start();
-  EXPECT_THAT(testing::Exchange(server_->metrics_port(), "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"),
+  EXPECT_THAT(testing::Exchange(server_->metrics_port(), "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"),
               Not(HasSubstr("vllm")));
   options_.vllm_metric_names = true;
   Start();
