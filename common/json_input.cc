@@ -1,5 +1,6 @@
 #include "common/json_input.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -12,6 +13,27 @@ namespace diptych {
 namespace {
 
 using nlohmann::json;
+
+// More characters than any number of ours. The parser keeps a number's text several times over.
+constexpr size_t kMaxNumberBytes = 1024;
+
+// The end of the string that begins at `begin`, a quotation mark.
+size_t EndOfString(std::string_view text, size_t begin) {
+  size_t at = text.find_first_of("\"\\", begin + 1);
+  while (at < text.size() && text[at] == '\\') at = text.find_first_of("\"\\", std::min(at + 2, text.size()));
+  return std::min(at, text.size());
+}
+
+bool HasLongNumber(std::string_view text) {
+  size_t begin = 0;  // of the number at `at`
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '"') at = EndOfString(text, at);
+    const bool in_number = at < text.size() && text[at] >= '+' && text[at] <= '9' && text[at] != ',' && text[at] != '/';
+    if (!in_number) begin = at + 1;
+    if (at + 1 - begin > kMaxNumberBytes) return true;
+  }
+  return false;
+}
 
 // Builds the value while it watches what nlohmann::json lets pass.
 class StrictReader {
@@ -44,6 +66,9 @@ class StrictReader {
 
 absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what, int max_values) {
   const absl::string_view name(what.data(), what.size());
+  if (HasLongNumber(text)) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " is refused: it has too long a number"));
+  }
   StrictReader reader(max_values);
   json value;
   try {

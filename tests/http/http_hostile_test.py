@@ -123,6 +123,14 @@ class HostileTest(asking.StackTest):
         answer = self.raw(get * 2000 + get.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
         self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 2001)
 
+    def test_a_number_without_end_is_not_read(self):
+        for number in ("1" * 100_000, "-0." + "1" * 100_000, "1e" + "0" * 100_000):
+            status, _, answer = self.ask("POST", "/v1/completions", '{"prompt": "\\"", "seed": %s}' % number)
+            self.assertEqual(status, 400, answer)
+            self.assertIn("too long a number", answer["error"]["message"])
+        status, _, answer = self.ask("POST", "/v1/completions", {"prompt": "1" * 2000 + '"\\' + "2" * 2000, "max_tokens": 1})
+        self.assertNotIn("number", answer["error"]["message"])  # digits in a text are none
+
     def test_broken_text_is_told(self):
         for body in (b'{"prompt": "\xff"}', b'{"prompt": "\\ud800"}', b'{"prompt": "\xed\xa0\x80"}', b'{"prompt": "\xc0\xaf"}',
                      b'\xef\xbb\xbf{"prompt": 5}', b'{"prompt": "x", "prompt": "y"}'):
