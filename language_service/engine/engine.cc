@@ -254,12 +254,15 @@ bool LanguageEngine::ExplainOne() {
   if (unexplained_.empty()) return false;
   const auto [id, cached_tokens] = *unexplained_.begin();
   sequences_.at(id).BeginPass(SteadyClock::now());
+  health_.Begin();  // of one layer
   auto relevance = ComputeRelevance(model_, sequences_.at(id), [this, id = id] {
     Take(SteadyDuration::zero());
     RunPlan(scheduler_.Plan(SteadyClock::now()));
+    health_.Begin();
     return sequences_.contains(id);
   });
   const auto place = sequences_.find(id);
+  if (health_.End(relevance.ok() || place == sequences_.end())) health_.Tried(TryItself());
   if (place == sequences_.end()) return true;  // its caller left, or its deadline passed
   Sequence& sequence = place->second;
   sequence.EndRelevance(SteadyClock::now());
