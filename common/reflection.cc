@@ -4,9 +4,11 @@
 #include <google/protobuf/descriptor.pb.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <set>
 #include <utility>
 
+#include "common/call_timer.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -94,15 +96,23 @@ reflection_v1::ServerReflectionResponse Answer(const reflection_v1::ServerReflec
   return response;
 }
 
+// What a caller may ask in, and take the answers in. Then it begins another stream, if it has more to ask.
+constexpr std::chrono::seconds kLongestConversation(10);
+
 // One stream. Reads the next request when the answer to the last one has left.
 class Conversation final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  explicit Conversation(Services services) : services_(std::move(services)) { StartRead(&bytes_); }
+  Conversation(const grpc::ServerContextBase& context, Services services)
+      : services_(std::move(services)), timer_(context, SteadyClock::now() + kLongestConversation) {
+    StartRead(&bytes_);
+  }
 
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(grpc::Status::OK);
     reflection_v1::ServerReflectionRequest request;
-    if (const absl::Status status = ParseMessage(bytes_, request); !status.ok()) return Finish(ToGrpcStatus(status));
+    if (const absl::Status status = ParseTextRequest(bytes_, request); !status.ok()) {
+      return Finish(ToGrpcStatus(status));
+    }
     bytes_ = SerializeMessage(Answer(request, *services_));
     StartWrite(&bytes_);
   }
@@ -111,6 +121,7 @@ class Conversation final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
  private:
   const Services services_;
+  const CallTimer timer_;
   grpc::ByteBuffer bytes_;
 };
 
@@ -121,8 +132,8 @@ class Reflection final : public Base::template WithRawCallbackMethod_ServerRefle
   explicit Reflection(Services services) : services_(std::move(services)) {}
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServerReflectionInfo(
-      grpc::CallbackServerContext* /*context*/) override {
-    return new Conversation(services_);
+      grpc::CallbackServerContext* context) override {
+    return new Conversation(*context, services_);
   }
 
  private:

@@ -1,11 +1,14 @@
 #include "gateway/kserve/infer_call.h"
 
+#include <chrono>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/call_timer.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/question_limits.h"
@@ -16,6 +19,10 @@
 
 namespace diptych::gateway {
 namespace {
+
+// Of a stream: between two requests, and for one response.
+constexpr std::chrono::minutes kLongestPause(5);
+constexpr std::chrono::seconds kLongestWrite(10);
 
 // The context of a call to the gateway's own service, with the caller's deadline and key. A key with bytes that gRPC
 // does not send is left out: the service then says that there is none.
@@ -48,9 +55,9 @@ class InferCall final : public grpc::ServerUnaryReactor {
  public:
   InferCall(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
             grpc::ByteBuffer* response)
-      : response_(response), inner_(InnerContext(*context)) {
+      : context_(context), response_(response), inner_(InnerContext(*context)) {
     auto read = Read(bytes);
-    read.ok() ? Ask(gateway, *std::move(read)) : Finish(ToGrpcStatus(read.status()));
+    read.ok() ? Ask(gateway, *std::move(read)) : End(ToGrpcStatus(read.status()));
   }
 
  private:
@@ -61,25 +68,32 @@ class InferCall final : public grpc::ServerUnaryReactor {
   }
   void OnAnswer(const grpc::Status& status) {
     if (status.ok()) *response_ = SerializeMessage(ToInferResponse(request_, answer_.answer()));
+    End(status);
+  }
+  void End(const grpc::Status& status) {
+    timer_.emplace(*context_, SteadyClock::now() + kLastWrites);
     Finish(status);
   }
   void OnCancel() override {}  // reaches the inner call by its context
   void OnDone() override { delete this; }
 
+  grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
   const std::unique_ptr<grpc::ClientContext> inner_;
   InferRequest request_;  // its question goes to ask_
   v1::AskRequest ask_;
   v1::AskResponse answer_;
+  std::optional<CallTimer> timer_;  // from the end of the inner call on, which has its own
 };
 
 // Callbacks come strictly one after the other: a request is read when the one before is answered, and the inner stream
 // goes on when the last response is written.
 class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  StreamedInferCall(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context)
+  StreamedInferCall(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context,
+                    const absl::Status& identified)
       : gateway_(gateway), context_(context) {
-    StartRead(&request_bytes_);
+    identified.ok() ? ReadNext() : End(ToGrpcStatus(identified));
   }
 
  private:
@@ -111,8 +125,22 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
     v1::AskStreamResponse event_;
   };
 
+  void ReadNext() {
+    Limit(kLongestPause);
+    StartRead(&request_bytes_);
+  }
+
+  void End(const grpc::Status& status) {
+    Limit(kLastWrites);
+    Finish(status);
+  }
+
+  // The call is cancelled unless its caller does within `patience` what is waited for now.
+  void Limit(SteadyDuration patience) { timer_.emplace(*context_, SteadyClock::now() + patience); }
+
   void OnReadDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::OK);
+    timer_.reset();
+    if (!ok) return End(grpc::Status::OK);
     std::string id;
     auto read = Read(request_bytes_, &id);
     if (!read.ok()) return Write(FailureOf(read.status(), id));
@@ -134,21 +162,23 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
 
   void OnInnerDone(const grpc::Status& status) {
     inner_.reset();
-    if (gone_) return Finish(grpc::Status::CANCELLED);
-    if (status.ok()) return StartRead(&request_bytes_);
-    if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) return Finish(status);
+    if (gone_) return End(grpc::Status::CANCELLED);
+    if (status.ok()) return ReadNext();
+    if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) return End(status);
     Write(FailureOf(FromGrpcStatus(status), request_.id));
   }
 
   void Write(const inference::ModelStreamInferResponse& response) {
     response_bytes_ = SerializeMessage(response);
+    Limit(kLongestWrite);
     StartWrite(&response_bytes_);
   }
 
   void OnWriteDone(bool ok) override {
     gone_ = !ok;
+    timer_.reset();
     if (inner_ != nullptr) return ok ? inner_->Next() : inner_->Stop();
-    ok ? StartRead(&request_bytes_) : Finish(grpc::Status::CANCELLED);
+    ok ? ReadNext() : End(grpc::Status::CANCELLED);
   }
 
   void OnCancel() override {}  // reaches the inner call by its context; reads and writes then fail
@@ -161,7 +191,8 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
   InferRequest request_;          // the one being answered; its question goes to inner_
   std::unique_ptr<Inner> inner_;  // null between requests
   bool text_begun_ = false;
-  bool gone_ = false;  // the caller takes no more
+  bool gone_ = false;               // the caller takes no more
+  std::optional<CallTimer> timer_;  // while the caller is waited for
 };
 
 }  // namespace
@@ -171,9 +202,10 @@ grpc::ServerUnaryReactor* StartModelInfer(v1::GatewayService::Stub* gateway, grp
   return new InferCall(gateway, context, request, response);
 }
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(
-    v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context) {
-  return new StreamedInferCall(gateway, context);
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(v1::GatewayService::Stub* gateway,
+                                                                                   grpc::CallbackServerContext* context,
+                                                                                   const absl::Status& identified) {
+  return new StreamedInferCall(gateway, context, identified);
 }
 
 }  // namespace diptych::gateway

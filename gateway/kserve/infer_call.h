@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include "absl/status/status.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 
 namespace diptych::gateway {
@@ -12,8 +13,10 @@ grpc::ServerUnaryReactor* StartModelInfer(v1::GatewayService::Stub* gateway, grp
                                           const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
 
 // Answers the requests of the stream one after the other. A request that fails gets a response with error_message, and
-// the stream goes on; without a good key it ends.
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(
-    v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context);
+// the stream goes on; without a good key it ends. `identified`: what is wrong with the caller's key; then nothing is
+// read.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(v1::GatewayService::Stub* gateway,
+                                                                                   grpc::CallbackServerContext* context,
+                                                                                   const absl::Status& identified);
 
 }  // namespace diptych::gateway

@@ -90,12 +90,13 @@ grpc::ServerUnaryReactor* InferService::ModelMetadata(grpc::CallbackServerContex
 
 grpc::ServerUnaryReactor* InferService::ModelInfer(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  if (const absl::Status status = environment_.identify(*context); !status.ok()) return ReplyNow(*context, status);
   return StartModelInfer(gateway_.get(), context, *request, response);
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferService::ModelStreamInfer(
     grpc::CallbackServerContext* context) {
-  return StartModelStreamInfer(gateway_.get(), context);
+  return StartModelStreamInfer(gateway_.get(), context, environment_.identify(*context));
 }
 
 }  // namespace diptych::gateway

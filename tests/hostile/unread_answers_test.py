@@ -21,6 +21,9 @@ SLACK = 15   # for a caller to take the last message, and for a busy machine
 
 QUESTION = field(3, "What color is the circle?")
 LONG = field(3, "What color is the circle?") + field(4, field(1, 100) + field(2, 100))
+# Open Inference's form of a question, and what reflection is asked.
+INFERENCE = field(1, "demo") + field(5, field(1, "prompt") + field(2, "BYTES") + field(3, b"\1") + field(5, field(8, "What?")))
+DESCRIBE = field(4, "diptych.v1.GatewayService")
 
 
 def black_image():
@@ -76,10 +79,16 @@ class UnreadAnswersTest(unittest.TestCase):
     def test_every_call_ends(self):
         caller = Caller(self.stack.grpc_port)
         image = field(1, black_image())
-        calls = {method: caller.call(f"diptych.v1.GatewayService/{method}", message)
-                 for method, message in {"Ask": field(1, QUESTION), "AskStream": field(1, LONG), "GetModel": b"",
-                                         "AnalyzeImage": field(1, image) + field(3, 1),
-                                         "PlanContext": field(3, "text")}.items()}
+        calls = {method: caller.call(method, message)
+                 for method, message in {"diptych.v1.GatewayService/Ask": field(1, QUESTION),
+                                         "diptych.v1.GatewayService/AskStream": field(1, LONG),
+                                         "diptych.v1.GatewayService/GetModel": b"",
+                                         "diptych.v1.GatewayService/AnalyzeImage": field(1, image) + field(3, 1),
+                                         "diptych.v1.GatewayService/PlanContext": field(3, "text"),
+                                         "inference.GRPCInferenceService/ModelInfer": INFERENCE,
+                                         "inference.GRPCInferenceService/ModelStreamInfer": INFERENCE,
+                                         "inference.GRPCInferenceService/ServerMetadata": b"",
+                                         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": DESCRIBE}.items()}
         caller.listen(10 + SLACK, until=lambda: caller.ended >= set(calls.values()))
         self.assertEqual([name for name, stream in calls.items() if stream not in caller.ended], [])
         caller.close()
@@ -87,6 +96,8 @@ class UnreadAnswersTest(unittest.TestCase):
     def test_tiers_end_what_nobody_reads(self):
         for port, method, message in ((self.stack.language_port, "diptych.v1.LanguageService/GetLanguageModel", b""),
                                       (self.stack.language_port, "diptych.v1.LanguageService/CountTokens", field(2, "text")),
+                                      (self.stack.vision_port, "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                                       field(4, "diptych.v1.VisionService")),
                                       (self.stack.vision_port, "diptych.v1.VisionService/GetVisionModel", b"")):
             caller = Caller(port)
             call = caller.call(method, message)
