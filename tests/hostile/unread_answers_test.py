@@ -94,16 +94,19 @@ class UnreadAnswersTest(unittest.TestCase):
         caller.close()
 
     def test_tiers_end_what_nobody_reads(self):
-        for port, method, message in ((self.stack.language_port, "diptych.v1.LanguageService/GetLanguageModel", b""),
-                                      (self.stack.language_port, "diptych.v1.LanguageService/CountTokens", field(2, "text")),
-                                      (self.stack.vision_port, "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-                                       field(4, "diptych.v1.VisionService")),
-                                      (self.stack.vision_port, "diptych.v1.VisionService/GetVisionModel", b"")):
+        language, vision = self.stack.language_port, self.stack.vision_port
+        reflection = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        calls = []
+        for port, method, message in ((language, "diptych.v1.LanguageService/GetLanguageModel", b""),
+                                      (language, "diptych.v1.LanguageService/CountTokens", field(2, "text")),
+                                      (vision, reflection, field(4, "diptych.v1.VisionService")),
+                                      (vision, "diptych.v1.VisionService/GetVisionModel", b"")):
             caller = Caller(port)
-            call = caller.call(method, message)
+            calls.append((method, caller, caller.call(method, message)))
+        for method, caller, call in calls:
             caller.listen(10 + SLACK, until=lambda: call in caller.ended)
-            self.assertIn(call, caller.ended, method)
             caller.close()
+            self.assertIn(call, caller.ended, method)
 
 
 if __name__ == "__main__":
