@@ -41,9 +41,10 @@ TEST_F(MetricsServerTest, ShowsWhatTheRegistryHolds) {
 }
 
 TEST_F(MetricsServerTest, TellsProbesWhetherTheProcessIsReady) {
-  const std::string ask = "GET /healthz/ready HTTP/1.1\r\nHost: h\r\n\r\n";
+  const std::string ask = "GET /healthz/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
   EXPECT_THAT(testing::Exchange(server_->port(), ask), HasSubstr(" 503 "));
-  EXPECT_THAT(testing::Exchange(server_->port(), "GET /healthz/live HTTP/1.1\r\nHost: h\r\n\r\n"), HasSubstr(" 200 "));
+  EXPECT_THAT(testing::Exchange(server_->port(), "GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+              HasSubstr(" 200 "));
   ready_ = true;
   EXPECT_THAT(testing::Exchange(server_->port(), ask), HasSubstr(" 200 "));
 }
@@ -51,7 +52,8 @@ TEST_F(MetricsServerTest, TellsProbesWhetherTheProcessIsReady) {
 TEST_F(MetricsServerTest, ShowsNothingElse) {
   for (const std::string path : {"/", "/metric", "/healthz", "/healthz/readyx", "/metrics/x", "/metrics%00",
                                  "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "*", "http://h/x"}) {
-    const std::string answer = testing::Exchange(server_->port(), "GET " + path + " HTTP/1.1\r\nHost: h\r\n\r\n");
+    const std::string answer =
+        testing::Exchange(server_->port(), "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
     EXPECT_THAT(answer, Not(HasSubstr(" 200 "))) << path;
     EXPECT_THAT(answer, Not(HasSubstr("root:"))) << path;
   }
