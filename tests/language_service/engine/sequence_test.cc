@@ -157,7 +157,7 @@ TEST_F(SequenceTest, ScoresThatAreNotFiniteAreAnError) {
   Sequence sequence = Start({});
   EXPECT_EQ(sequence.Accept(Favouring({5}) * std::numeric_limits<float>::quiet_NaN(), SteadyClock::now()).code(),
             absl::StatusCode::kInternal);
-  EXPECT_EQ(sequence.generated(), 0);
+  EXPECT_FALSE(sequence.decoding());
 }
 
 }  // namespace
