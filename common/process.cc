@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -42,6 +43,7 @@ void LogFlags() {
 }  // namespace
 
 absl::Status StartLog(std::string_view process, std::string_view level, std::string_view format) {
+  std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may have gone
   DIPTYCH_RETURN_IF_ERROR(ConfigureLog(process, level, format));
   LogFlags();
   return absl::OkStatus();
