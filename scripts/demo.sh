@@ -24,7 +24,7 @@ for question in "How many shapes are there?" "What color is the circle?"; do
   ask "$question" --question "$question"
 done
 
-printf '\nEvery sample picture:\n'
+printf '\nEvery sample image:\n'
 "$stack_bin/diptych" ask --server "$GATEWAY" --image "${images[@]}" \
   --question "What color is the circle?" --question "How many shapes are there?"
 

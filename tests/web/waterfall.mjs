@@ -72,7 +72,7 @@ test('every stage of a real answer has a row, and the image stays in sight besid
     ask(page, '').then(() => answered(page)),
   ]);
   const stages = Object.entries(timings).filter(
-    ([name, value]) => typeof value === 'number' && !/^(total|first_token|time_to|decode_tokens)/.test(name),
+    ([name, value]) => typeof value === 'number' && !/^(total|first_token|time_to|decode_tokens|resumed)/.test(name),
   );
   assert.ok(stages.length >= 12);
   const rows = await layOut(page, timings);
