@@ -21,8 +21,8 @@ struct WatchedTier {
   std::shared_ptr<grpc::Channel> channel;
 };
 
-// Has a thread of its own, because a channel's state can only be waited for. Connects the channel at once, and again as soon as
-// it can. Thread-safe.
+// Has a thread of its own, because a channel's state can only be waited for. Connects the channel at once, and again as
+// soon as it can. Thread-safe.
 class ChannelWatch {
  public:
   struct Observer {

@@ -7,10 +7,11 @@ namespace defaults = diptych::tier_defaults;
 ABSL_FLAG(std::string, model, "models/demo",
           "checkpoint folder in Hugging Face layout, or ORG/NAME[@REVISION] of one that `diptych pull` has fetched");
 ABSL_FLAG(std::string, device, defaults::kDevice, "cpu, cuda or cuda:N");
-ABSL_FLAG(std::string, dtype, defaults::kDtype,
-          "float32 (float, fp32), bfloat16 (bf16), float16 (half, fp16); on the cpu also int8, which answers as float32 "
-          "does in a quarter of the memory, or int4, half of that and less exact; auto: bfloat16 on CUDA, float32 for "
-          "a small model, else int8");
+ABSL_FLAG(
+    std::string, dtype, defaults::kDtype,
+    "float32 (float, fp32), bfloat16 (bf16), float16 (half, fp16); on the cpu also int8, which answers as float32 "
+    "does in a quarter of the memory, or int4, half of that and less exact; auto: bfloat16 on CUDA, float32 for "
+    "a small model, else int8");
 ABSL_FLAG(diptych::ByteSize, memory_limit, {0},
           "memory for weights, KV cache and work; a model that needs more does not start; 0: what the machine and its "
           "control group have free");

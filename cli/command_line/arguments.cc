@@ -11,8 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "common/nearest_word.h"
 #include "cli/command_line/option_table.h"
+#include "common/nearest_word.h"
 #include "common/status.h"
 
 namespace diptych::cli {

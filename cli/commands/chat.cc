@@ -11,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "common/nearest_word.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
@@ -22,6 +21,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/line_editor.h"
 #include "cli/terminal/text.h"
+#include "common/nearest_word.h"
 #include "common/question_limits.h"
 #include "common/status.h"
 

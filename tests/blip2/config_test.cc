@@ -188,7 +188,8 @@ TEST_F(ConfigTest, ReadsSquareSizesInEachSpelling) {
 }
 
 TEST_F(ConfigTest, IgnoresUnknownFields) {
-  WriteFile(folder_ / "config.json", R"({"surprise": [1, {"x": null}], "num_query_tokens": 32, "image_token_index": 5})");
+  WriteFile(folder_ / "config.json",
+            R"({"surprise": [1, {"x": null}], "num_query_tokens": 32, "image_token_index": 5})");
   WriteFile(folder_ / "preprocessor_config.json", kHubProcessor);
   const auto config = LoadConfig(folder_);
   ASSERT_TRUE(config.ok()) << config.status();
@@ -211,7 +212,8 @@ TEST_F(ConfigTest, NamesTheFileThatIsAbsent) {
 
 TEST_F(ConfigTest, RefusesWhatIsNotServed) {
   EXPECT_THAT(ErrorWith("/model_type", "blip"), HasSubstr("model_type is \"blip\"; what is served is BLIP-2"));
-  EXPECT_THAT(ErrorWith("/text_config/model_type", "t5"), HasSubstr("text_config.model_type is \"t5\"; what is served is BLIP-2"));
+  EXPECT_THAT(ErrorWith("/text_config/model_type", "t5"),
+              HasSubstr("text_config.model_type is \"t5\"; what is served is BLIP-2"));
   EXPECT_THAT(ErrorWith("/use_decoder_only_language_model", false),
               HasSubstr("use_decoder_only_language_model is false"));
   EXPECT_THAT(ErrorWith("/text_config/activation_function", "gelu"), HasSubstr("text_config.activation_function"));

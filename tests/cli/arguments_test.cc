@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "common/nearest_word.h"
 #include "cli/commands/commands.h"
+#include "common/nearest_word.h"
 
 namespace diptych::cli {
 namespace {
