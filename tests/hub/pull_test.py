@@ -292,6 +292,8 @@ class ServeByNameTest(unittest.TestCase):
             lines.append(line)
             if "Stop: Ctrl-C" in line:
                 break
+        else:
+            self.fail(f"it ended before it was ready: {''.join(lines)}{process.communicate(timeout=60)[1]}")
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process, "".join(lines)
