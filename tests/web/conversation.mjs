@@ -66,6 +66,7 @@ test('a conversation survives a reload and goes on, with its image', async (t) =
   assert.equal(body.messages.length, 5);
   assert.match(body.messages[0].content[0].image_url.url, /^data:image\/webp;base64,/);
   await turns(page, 3);
+  await answered(page);
   await page.getByRole('button', { name: 'New conversation' }).click();
   await page.reload();
   await page.waitForSelector('.tier-language.tier-good');
