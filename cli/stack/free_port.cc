@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 
 namespace diptych::cli {
 namespace {
@@ -43,6 +44,11 @@ absl::StatusOr<int> ChoosePort(const std::string& host, int asked, int preferred
   if (other == 0) return absl::FailedPreconditionError(absl::StrCat("no port can be had on ", host));
   if (say) say(absl::StrCat("port ", preferred, " is taken: ", other, " is used"));
   return other;
+}
+
+bool IsFree(const std::string& address) {
+  const auto parsed = ParseHostPort(address);
+  return parsed.ok() && ChoosePort(parsed->host, parsed->port, 0, "", nullptr).ok();
 }
 
 }  // namespace diptych::cli

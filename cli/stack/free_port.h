@@ -13,4 +13,7 @@ namespace diptych::cli {
 absl::StatusOr<int> ChoosePort(const std::string& host, int asked, int preferred, const std::string& flag,
                                const std::function<void(const std::string&)>& say);
 
+// Whether nobody listens on it. `address`: "IPv4:port".
+bool IsFree(const std::string& address);
+
 }  // namespace diptych::cli

@@ -42,8 +42,6 @@ class ServerProcess {
   bool WaitForEnd(absl::Duration patience);
 
   // What its READY line says: tier, port, model, device, dtype, metrics_port. Empty before.
-  const std::map<std::string, std::string>& ready() const { return ready_; }
-  std::string address() const { return "127.0.0.1:" + Ready("port"); }
   std::string Ready(const std::string& name) const;
   // The last line that it has logged, and how it ended ("signal 9", "exit status 1"); empty while it runs.
   std::string LastWords() const;

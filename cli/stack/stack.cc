@@ -19,6 +19,9 @@ constexpr absl::Duration kStillLoading = absl::Seconds(10);
 // Ports of further replicas, and of metrics, lie so far apart.
 constexpr int kNextReplica = 10;
 constexpr int kMetricsOffset = 2000;
+constexpr int kGatewayPort = 7000;
+constexpr char kThisHost[] = "127.0.0.1";
+constexpr int kMostTries = 5;  // to have a port before others do
 
 std::vector<std::string> Joined(std::vector<std::string> flags, const std::vector<std::string>& more) {
   flags.insert(flags.end(), more.begin(), more.end());
@@ -26,7 +29,7 @@ std::vector<std::string> Joined(std::vector<std::string> flags, const std::vecto
 }
 
 std::string Local(int port) {
-  return absl::StrCat("127.0.0.1:", port);
+  return absl::StrCat(kThisHost, ":", port);
 }
 
 }  // namespace
@@ -34,18 +37,29 @@ std::string Local(int port) {
 Stack::Stack(StackOptions options, std::function<void(const std::string&)> say, std::function<bool()> stopped)
     : options_(std::move(options)), say_(std::move(say)), stopped_(std::move(stopped)) {}
 
-absl::StatusOr<int> Stack::Port(int preferred) const {
-  return ChoosePort("127.0.0.1", 0, options_.any_ports ? 0 : preferred, "", nullptr);
+absl::StatusOr<Stack::Listens> Stack::GatewayListens(const Say& say) const {
+  DIPTYCH_ASSIGN_OR_RETURN(Listens listens, TierListens(kGatewayPort));
+  listens.emplace_back("--http_listen", "");
+  if (options_.any_ports) return listens;
+  DIPTYCH_ASSIGN_OR_RETURN(const int grpc, ChoosePort(options_.host, options_.port, kGatewayPort, "--port", say));
+  DIPTYCH_ASSIGN_OR_RETURN(const int http, ChoosePort(options_.host, options_.http_port, 8080, "--http_port", say));
+  listens.front().second = absl::StrCat(options_.host, ":", grpc);
+  listens.back().second = absl::StrCat(options_.host, ":", http);
+  return listens;
+}
+
+absl::StatusOr<Stack::Listens> Stack::TierListens(int port) const {
+  DIPTYCH_ASSIGN_OR_RETURN(const int grpc, ChoosePort(kThisHost, 0, options_.any_ports ? 0 : port, "", nullptr));
+  Listens listens{{"--listen", Local(grpc)}, {"--metrics_listen", ""}};
+  if (options_.any_ports) return listens;
+  DIPTYCH_ASSIGN_OR_RETURN(const int metrics, ChoosePort(kThisHost, 0, port + kMetricsOffset, "", nullptr));
+  listens.back().second = Local(metrics);
+  return listens;
 }
 
 absl::Status Stack::Start() {
-  DIPTYCH_ASSIGN_OR_RETURN(
-      const int port, options_.any_ports ? Port(0) : ChoosePort(options_.host, options_.port, 7000, "--port", say_));
-  grpc_address_ = absl::StrCat(options_.host, ":", port);
-  if (!options_.any_ports) {
-    DIPTYCH_ASSIGN_OR_RETURN(const int http, ChoosePort(options_.host, options_.http_port, 8080, "--http_port", say_));
-    http_address_ = absl::StrCat(options_.host, ":", http);
-  }
+  // Before anything is loaded: ports that were asked for may be taken.
+  DIPTYCH_RETURN_IF_ERROR(GatewayListens(nullptr).status());
   std::vector<std::string> model{"--model=" + options_.model};
   if (!options_.device.empty()) model.push_back("--device=" + options_.device);
   if (!options_.dtype.empty()) model.push_back("--dtype=" + options_.dtype);
@@ -55,38 +69,55 @@ absl::Status Stack::Start() {
   model.push_back("--vision_target=" + vision);
   DIPTYCH_RETURN_IF_ERROR(
       AddTiers("language_service", 7002, options_.language_replicas, Joined(model, options_.language_flags), language));
-  return Add("gateway", 0, grpc_address_, 7000 + kMetricsOffset,
-             Joined({"--http_listen=" + http_address_, "--language_target=" + language, "--vision_target=" + vision},
-                    options_.gateway_flags));
+  DIPTYCH_ASSIGN_OR_RETURN(
+      const Listens gateway,
+      Add(
+          "gateway", 0, [this] { return GatewayListens(say_); },
+          Joined({"--language_target=" + language, "--vision_target=" + vision}, options_.gateway_flags)));
+  grpc_address_ = gateway.front().second;
+  http_address_ = gateway.back().second;
+  return absl::OkStatus();
 }
 
 absl::Status Stack::AddTiers(const std::string& binary, int first_port, int replicas,
                              const std::vector<std::string>& flags, std::string& target) {
   for (int i = 0; i < replicas; ++i) {
     const int wanted = first_port + kNextReplica * i;
-    DIPTYCH_ASSIGN_OR_RETURN(const int port, Port(wanted));
-    absl::StrAppend(&target, i == 0 ? "" : ",", Local(port));
-    DIPTYCH_RETURN_IF_ERROR(Add(binary, i, Local(port), wanted + kMetricsOffset, flags));
+    DIPTYCH_ASSIGN_OR_RETURN(const Listens tier, Add(
+                                                     binary, i, [&] { return TierListens(wanted); }, flags));
+    absl::StrAppend(&target, i == 0 ? "" : ",", tier.front().second);
   }
   return absl::OkStatus();
 }
 
-absl::Status Stack::Add(const std::string& binary, int number, const std::string& address, int metrics_port,
-                        std::vector<std::string> flags) {
-  std::string metrics;
-  if (!options_.any_ports) {
-    DIPTYCH_ASSIGN_OR_RETURN(const int port, Port(metrics_port));
-    metrics = Local(port);
+absl::StatusOr<Stack::Listens> Stack::Add(const std::string& binary, int number,
+                                          const std::function<absl::StatusOr<Listens>()>& choose,
+                                          const std::vector<std::string>& flags) {
+  for (int tries = 1;; ++tries) {
+    DIPTYCH_ASSIGN_OR_RETURN(const Listens listens, choose());
+    const absl::Status status = Run(binary, number, listens, flags);
+    if (status.ok()) return listens;
+    const bool ended = absl::IsFailedPrecondition(status);
+    const bool taken = std::any_of(listens.begin(), listens.end(), [](const auto& flag_and_address) {
+      return !flag_and_address.second.empty() && !IsFree(flag_and_address.second);
+    });
+    if (!ended || !taken || tries == kMostTries) return status;
+    parts_.pop_back();
   }
-  flags.insert(flags.begin(), {"--listen=" + address, "--metrics_listen=" + metrics});
+}
+
+absl::Status Stack::Run(const std::string& binary, int number, const Listens& listens,
+                        const std::vector<std::string>& flags) {
+  std::vector<std::string> all;
+  for (const auto& [flag, address] : listens) all.push_back(absl::StrCat(flag, "=", address));
   const std::string log =
       options_.log_folder.empty() ? "" : absl::StrCat(options_.log_folder, "/", binary, ".", number, ".log");
   Part& part = parts_.emplace_back(Part{.name = absl::StrCat(binary, " ", number),
                                         .command = {.binary = binary,
-                                                    .flags = std::move(flags),
+                                                    .flags = Joined(std::move(all), flags),
                                                     .log_file = log,
                                                     .inherit_flags = options_.inherit_flags},
-                                        .address = address});
+                                        .address = listens.front().second});
   DIPTYCH_ASSIGN_OR_RETURN(part.process, ServerProcess::Start(part.command));
   part.started = absl::Now();
   return WaitUntilReady(part);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -69,18 +70,27 @@ class Stack {
     bool announced = true;
   };
 
-  // A free port, `preferred` if that can be had.
-  absl::StatusOr<int> Port(int preferred) const;
-  // Adds a server and waits until it is ready. Its metrics are at `metrics_port` or, if that is taken, at another.
-  absl::Status Add(const std::string& binary, int number, const std::string& address, int metrics_port,
-                   std::vector<std::string> flags);
+  using Say = std::function<void(const std::string&)>;
+  // Where a server listens: a flag and its address each, that of gRPC first; an empty address: nowhere.
+  using Listens = std::vector<std::pair<std::string, std::string>>;
+
+  // Free addresses, where nothing else is asked for: the gateway's, and those of a tier that would like `port`.
+  absl::StatusOr<Listens> GatewayListens(const Say& say) const;
+  absl::StatusOr<Listens> TierListens(int port) const;
+  // Starts a server where `choose` says, and waits until it is ready. Where another process takes such an address
+  // before the server has it, asks `choose` again.
+  absl::StatusOr<Listens> Add(const std::string& binary, int number,
+                              const std::function<absl::StatusOr<Listens>()>& choose,
+                              const std::vector<std::string>& flags);
+  absl::Status Run(const std::string& binary, int number, const Listens& listens,
+                   const std::vector<std::string>& flags);
   absl::Status AddTiers(const std::string& binary, int first_port, int replicas, const std::vector<std::string>& flags,
                         std::string& target);
   absl::Status WaitUntilReady(Part& part);
   void Look(Part& part);
 
   const StackOptions options_;
-  const std::function<void(const std::string&)> say_;
+  const Say say_;
   const std::function<bool()> stopped_;
   std::vector<Part> parts_;  // in the order of their start
   std::string grpc_address_, http_address_;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -149,6 +150,23 @@ TEST_F(ServeTest, ASecondStackRunsBesideTheFirstWithPortsAndLogsOfItsOwn) {
   second.Signal(SIGTERM);
   EXPECT_EQ(second.Wait(), 0);
   for (const std::string& folder : {logs, logs + "-2"}) fs::remove_all(folder);
+}
+
+TEST_F(ServeTest, StacksThatStartAtTheSameMomentDoNotTakeEachOthersPorts) {
+  std::vector<std::unique_ptr<testing::ChildProcess>> stacks;
+  for (int i = 0; i < 3; ++i) {
+    stacks.push_back(std::make_unique<testing::ChildProcess>(Command({testing::kDemoModel})));
+  }
+  std::set<std::string> addresses;
+  for (const auto& serve : stacks) {
+    ASSERT_TRUE(serve->WaitForOutput("Stop: Ctrl-C")) << serve->err();
+    addresses.insert(Address(*serve));
+  }
+  EXPECT_EQ(addresses.size(), stacks.size());
+  for (const auto& serve : stacks) {
+    serve->Signal(SIGTERM);
+    EXPECT_EQ(serve->Wait(), 0) << serve->err();
+  }
 }
 
 TEST_F(ServeTest, ItsTemporaryLogsAreForItsOwnerAlone) {
