@@ -1,68 +1,30 @@
 """Engines: each loads the model when it is entered, and answers until it is left."""
 import json
-import re
-import signal
 import subprocess
 import sys
-import tempfile
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from services import Services
+
 from .questions import PROMPT, data_url
 
-_BINARIES = Path("build/release/bin")
 _PATIENCE = 3600  # seconds
 
 
-class Ours:
-    """Gateway, language and vision service on this host, asked over HTTP."""
+class Ours(Services):
+    """Gateway, language and vision service on this host."""
 
     parallel = True
 
     def __init__(self, model: Path, dtype: str):
+        super().__init__(model, f"--dtype={dtype}", patience=_PATIENCE)
         self.name = f"Diptych, {dtype}"
-        self._model, self._dtype = model, dtype
-        self._processes = []
-
-    def __enter__(self):
-        try:
-            tier = [f"--model={self._model}", f"--dtype={self._dtype}", "--log_level=error"]
-            vision_port = _port(self._start("vision_service", *tier))
-            language_port = _port(self._start("language_service", *tier, f"--vision_target=ipv4:127.0.0.1:{vision_port}"))
-            with tempfile.TemporaryFile("w+") as log:
-                gateway = self._start("gateway", "--http_listen=127.0.0.1:0", f"--vision_target=ipv4:127.0.0.1:{vision_port}",
-                                      f"--language_target=ipv4:127.0.0.1:{language_port}", stderr=log)
-                _port(gateway)
-                log.seek(0)
-                self._http = int(re.search(r"serving HTTP on port (\d+)", log.read())[1])
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for process in reversed(self._processes):
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=120)
-
-    def _start(self, name, *flags, stderr=None):
-        process = subprocess.Popen([_BINARIES / name, "--listen=127.0.0.1:0", "--metrics_listen=", *flags], text=True,
-                                   stdout=subprocess.PIPE, stderr=stderr)
-        self._processes.append(process)
-        return process
-
-    @property
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._processes]
 
     def _ask(self, image: bytes, tokens: int) -> None:
         content = [dict(type="image_url", image_url=dict(url=data_url(image))), dict(type="text", text=PROMPT)]
         body = dict(messages=[dict(role="user", content=content)], max_tokens=tokens, min_tokens=tokens, temperature=0)
-        request = urllib.request.Request(f"http://127.0.0.1:{self._http}/v1/chat/completions", json.dumps(body).encode(),
-                                         {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as reply:
-            made = json.load(reply)["usage"]["completion_tokens"]
+        made = self.post("/v1/chat/completions", body)["usage"]["completion_tokens"]
         if made != tokens:
             raise RuntimeError(f"{self.name}: {made} tokens in place of {tokens}")
 
@@ -105,7 +67,3 @@ class Transformers:
             self._process.stdin.write(json.dumps(dict(image=data_url(image).split(",")[1], tokens=tokens)) + "\n")
             self._process.stdin.flush()
             self._answer()
-
-
-def _port(process) -> int:
-    return int(re.search(r"^READY .*\bport=(\d+)", process.stdout.readline())[1])
