@@ -13,7 +13,6 @@ import tempfile
 import time
 import unittest
 
-from h2_caller import Caller
 from processes import VisionService
 
 LOOKS = 2.5  # seconds within which a change of the files is seen
@@ -42,42 +41,34 @@ class CertificatesTest(unittest.TestCase):
         shutil.copy(self.folder / name, self.folder / "new")
         os.replace(self.folder / "new", self.folder / place)
 
-    def shown(self, port):
-        """Which of the two certificates the service shows."""
+    @staticmethod
+    def context():
+        """Of a peer that accepts any certificate."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["h2"])
-        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
+        return context
+
+    def shown(self, port):
+        """Which of the two certificates the service shows."""
+        with self.context().wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
             certificate = connection.getpeercert(True)
         return next(name for name in ("first", "second")
                     if ssl.PEM_cert_to_DER_cert((self.folder / f"{name}.pem").read_text()) == certificate)
 
-    def is_heard(self, port, *own):
+    def is_heard(self, service, *own):
         """Whether a peer that shows `own`, a certificate and its key, or nothing, is answered."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["h2"])
+        context = self.context()
         if own:
             context.load_cert_chain(*(self.folder / name for name in own))
-        try:
-            caller = Caller(port, window=65535, tls=context)
-        except OSError:
-            return False
-        try:
-            call = caller.call("diptych.v1.VisionService/GetVisionModel")
-            caller.listen(10, until=lambda: call in caller.ended)
-            return bool(caller.data.get(call))
-        except OSError:
-            return False
-        finally:
-            caller.close()
+        return service.answers(10, context)
 
     def test_a_tier_hears_only_peers_of_its_authority(self):
         service = self.start("first.pem", "first.key", f"--tls_client_ca={self.folder / 'second.pem'}")
         try:
-            self.assertTrue(self.is_heard(service.port, "second.pem", "second.key"))
-            self.assertFalse(self.is_heard(service.port))
-            self.assertFalse(self.is_heard(service.port, "first.pem", "first.key"))
+            self.assertTrue(self.is_heard(service, "second.pem", "second.key"))
+            self.assertFalse(self.is_heard(service))
+            self.assertFalse(self.is_heard(service, "first.pem", "first.key"))
         finally:
             self.assertEqual(service.stop()[0], 0)
 

@@ -3,11 +3,13 @@ import pathlib
 import re
 import subprocess
 
+from h2_caller import Caller
+
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "models" / "demo"
 
 
 class VisionService:
-    """Started by the constructor, with `limit` on its descriptors where that is given; `port` is None if it did not start."""
+    """Started by the constructor, with at most `descriptors` where that is given; `port` is None if it did not start."""
 
     def __init__(self, folder, *flags, descriptors=None):
         command = [str(pathlib.Path(folder) / "vision_service"), f"--model={DEMO}", "--threads=1", "--listen=127.0.0.1:0",
@@ -17,6 +19,21 @@ class VisionService:
         self._process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ready = re.search(r"^READY .*\bport=(\d+)", self._process.stdout.readline())
         self.port = int(ready[1]) if ready else None
+
+    def answers(self, seconds, tls=None):
+        """Whether a caller, over TLS with `tls` as its context, gets an answer within so much time."""
+        try:
+            caller = Caller(self.port, window=65535, tls=tls)
+        except OSError:
+            return False
+        try:
+            call = caller.call("diptych.v1.VisionService/GetVisionModel")
+            caller.listen(seconds, until=lambda: call in caller.ended)
+            return bool(caller.data.get(call))
+        except OSError:
+            return False
+        finally:
+            caller.close()
 
     def stop(self):
         """Its exit status and what it wrote to standard error."""
