@@ -24,6 +24,8 @@ using google::protobuf::io::CodedInputStream;
 
 // Deeper than any message of ours.
 constexpr int kMaxDepth = 16;
+// What a field may take beyond its bytes.
+constexpr int64_t kFieldBytes = 128;
 // Bytes of packed numbers that take no more memory than a field may: a byte becomes 8 at most, twice while it grows.
 constexpr int kPackedInAField = kFieldBytes / 16;
 
@@ -103,8 +105,7 @@ class WireScan {
   int fields_ = 0;
 };
 
-}  // namespace
-
+// Looks through a request, and keeps nothing of it. The number of its fields.
 absl::StatusOr<int> CheckWire(const grpc::ByteBuffer& bytes, const Descriptor& type) {
   grpc::ByteBuffer shared = bytes;  // counts references; the bytes are not copied
   if (shared.Length() == 0) return 0;
@@ -115,12 +116,20 @@ absl::StatusOr<int> CheckWire(const grpc::ByteBuffer& bytes, const Descriptor& t
   return scan.fields();
 }
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
-  DIPTYCH_RETURN_IF_ERROR(CheckWire(bytes, *message.GetDescriptor()).status());
+absl::Status Parse(const grpc::ByteBuffer& bytes, google::protobuf::Message& message,
+                   const std::function<absl::Status(int64_t)>& grow) {
+  DIPTYCH_ASSIGN_OR_RETURN(const int fields, CheckWire(bytes, *message.GetDescriptor()));
+  if (grow) DIPTYCH_RETURN_IF_ERROR(grow(fields * kFieldBytes));
   grpc::ByteBuffer shared = bytes;
   const grpc::Status parsed =
       grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&shared, &message);
   return parsed.ok() ? absl::OkStatus() : Malformed();
+}
+
+}  // namespace
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
+  return Parse(bytes, message, nullptr);
 }
 
 absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
@@ -131,8 +140,9 @@ absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::M
   return ParseMessage(bytes, message);
 }
 
-absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
-  const absl::Status status = ParseMessage(bytes, message);
+absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message,
+                         const std::function<absl::Status(int64_t)>& grow) {
+  const absl::Status status = Parse(bytes, message, grow);
   const_cast<grpc::ByteBuffer&>(bytes).Clear();  // gRPC's object is not const, and it reads it no more
   return status;
 }

@@ -5,35 +5,32 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <cstdint>
+#include <functional>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 
 namespace diptych {
 
 // Fields that a request may have, those of its messages included: each may take much more memory than the two bytes
 // that it has on the wire.
 inline constexpr int kMaxWireFields = 4096;
-// What a field may take beyond its bytes.
-inline constexpr int64_t kFieldBytes = 128;
 // A request without images.
 inline constexpr int64_t kMaxTextRequestBytes = 1 << 20;
 
-// Looks through a request before it is parsed, and keeps nothing of it. The number of its fields. INVALID_ARGUMENT:
-// with reason TEXT_ENCODING and the path of the field for text that is not UTF-8, where gRPC itself would end the call
-// with UNIMPLEMENTED and no word of why; with MALFORMED_REQUEST for more than kMaxWireFields and for bytes that are no
+// Parses what it has looked through before: nothing of it takes memory if it is refused. INVALID_ARGUMENT: with reason
+// TEXT_ENCODING and the path of the field for text that is not UTF-8, where gRPC itself would end the call with
+// UNIMPLEMENTED and no word of why; with MALFORMED_REQUEST for more than kMaxWireFields and for bytes that are no
 // message of this type.
-absl::StatusOr<int> CheckWire(const grpc::ByteBuffer& bytes, const google::protobuf::Descriptor& type);
-
-// Parses what passes CheckWire, whose errors it gives.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
 // ParseMessage for at most kMaxTextRequestBytes. INVALID_ARGUMENT for more.
 absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
 // ParseMessage of a request as gRPC handed it to a method, whose bytes are then let go: gRPC itself would keep them
-// beside the message until the call ends.
-absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+// beside the message until the call ends. `grow`, if it is given, is asked before the fields take memory for what they
+// take beyond their bytes; its error is given.
+absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message,
+                         const std::function<absl::Status(int64_t bytes)>& grow = nullptr);
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
 

@@ -110,12 +110,11 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   AnalyzeCall(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
               const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response)
       : environment_(environment), context_(context), response_(response) {
-    const absl::Status status = Read(bytes);
+    const absl::Status status = admitted_.Read(*context_, bytes, request_);
     status.ok() ? Begin() : End(status);
   }
 
  private:
-  absl::Status Read(const grpc::ByteBuffer& bytes);
   // Lets the request in as the question that it is but for its text.
   void Begin();
   // Has a place and the image.
@@ -145,13 +144,6 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   int pending_ = 0;
   absl::Status status_;  // the first error
 };
-
-absl::Status AnalyzeCall::Read(const grpc::ByteBuffer& bytes) {
-  DIPTYCH_RETURN_IF_ERROR(admitted_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
-  DIPTYCH_ASSIGN_OR_RETURN(const int fields, CheckWire(bytes, *request_.GetDescriptor()));
-  DIPTYCH_RETURN_IF_ERROR(admitted_.Grow(fields * kFieldBytes));
-  return TakeRequest(bytes, request_);
-}
 
 void AnalyzeCall::Begin() {
   v1::Question question;

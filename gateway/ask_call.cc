@@ -32,10 +32,7 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
       admitted_(*environment.admission, deadline()) {}
 
 absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
-  DIPTYCH_RETURN_IF_ERROR(admitted_.Reserve(*context_, static_cast<int64_t>(bytes.Length())));
-  DIPTYCH_ASSIGN_OR_RETURN(const int fields, CheckWire(bytes, *request.GetDescriptor()));
-  DIPTYCH_RETURN_IF_ERROR(admitted_.Grow(fields * kFieldBytes));
-  return TakeRequest(bytes, request);
+  return admitted_.Read(*context_, bytes, request);
 }
 
 void AskCall::Begin(v1::Question question) {
@@ -151,8 +148,10 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
   // slot given back, also where the caller takes nothing. Beyond that a slow caller slows the tier down.
   void OnMessage(v1::GenerateResponse message) override {
     Observe(message);
-    const bool next = Send(SerializeMessage(EventOf(std::move(message))));
-    if (next) Next();
+    v1::AskStreamResponse event = EventOf(std::move(message));
+    grpc::ByteBuffer bytes = SerializeMessage(event);
+    if (event.has_finished()) answer_ = std::move(*event.mutable_finished());
+    if (Send(std::move(bytes))) Next();
   }
 
   v1::AskStreamResponse EventOf(v1::GenerateResponse message) {
@@ -165,7 +164,6 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
       *event.mutable_finished() = std::move(*message.mutable_finished());
       Complete(*event.mutable_finished());
       Leave(&event.finished());
-      answer_ = event.finished();
     }
     return event;
   }

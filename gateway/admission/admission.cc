@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "common/status.h"
+#include "common/wire.h"
 
 namespace diptych::gateway {
 namespace {
@@ -126,10 +127,11 @@ v1::Limits Admission::ToProto() const {
   return proto;
 }
 
-absl::Status AdmittedCall::Reserve(const grpc::ServerContextBase& context, int64_t message_bytes) {
+absl::Status AdmittedCall::Read(const grpc::ServerContextBase& context, const grpc::ByteBuffer& bytes,
+                                google::protobuf::Message& message) {
   DIPTYCH_ASSIGN_OR_RETURN(caller_, admission_.callers().Identify(context));
-  DIPTYCH_ASSIGN_OR_RETURN(memory_, admission_.Reserve(caller_, message_bytes));
-  return absl::OkStatus();
+  DIPTYCH_ASSIGN_OR_RETURN(memory_, admission_.Reserve(caller_, static_cast<int64_t>(bytes.Length())));
+  return TakeRequest(bytes, message, [this](int64_t more) { return memory_.Grow(more); });
 }
 
 void AdmittedCall::Leave(int64_t answer_bytes) {

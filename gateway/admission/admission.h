@@ -109,9 +109,10 @@ class AdmittedCall {
  public:
   AdmittedCall(Admission& admission, SteadyTime deadline) : admission_(admission), deadline_(deadline) {}
 
-  // Identifies the caller and reserves memory for the message, which has not been read yet. Errors: those of
-  // Callers::Identify and Admission::Reserve.
-  absl::Status Reserve(const grpc::ServerContextBase& context, int64_t message_bytes);
+  // Identifies the caller and reads the message, once there is memory for it. Errors: those of Callers::Identify,
+  // Admission::Reserve and TakeRequest.
+  absl::Status Read(const grpc::ServerContextBase& context, const grpc::ByteBuffer& bytes,
+                    google::protobuf::Message& message);
   // Memory for so much more.
   absl::Status Grow(int64_t message_bytes) { return memory_.Grow(message_bytes); }
 
