@@ -4,6 +4,7 @@
 
 #include "common/build_info.h"
 #include "common/status.h"
+#include "common/tier_errors.h"
 #include "common/unary_reply.h"
 #include "common/wire.h"
 #include "gateway/kserve/infer_call.h"
@@ -75,10 +76,7 @@ grpc::ServerUnaryReactor* InferService::ModelMetadata(grpc::CallbackServerContex
   return AnswerNow<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
       context, *request, response, [this](const auto& asked, auto& filled) {
         const auto model = environment_.model();
-        if (!model) {
-          return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable,
-                           "no language replica answers; the model is not known yet");
-        }
+        if (!model) return TierUnavailable("no language replica answers; the model is not known yet");
         if (!IsServed(asked, *model)) {
           return MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
                            "no such model is served here; GetModel tells the one that is");
