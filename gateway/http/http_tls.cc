@@ -3,7 +3,7 @@
 #include <openssl/ssl.h>
 
 #include <string>
-#include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -19,8 +19,10 @@ namespace {
 
 constexpr absl::Duration kLookInterval = absl::Seconds(1);
 
-absl::Status Unusable(std::string_view flag, std::string_view why) {
-  return absl::InvalidArgumentError(absl::StrCat("--", std::string(flag), ": ", std::string(why)));
+// Beyond what ReadPemFiles sees, such as a key that is too weak.
+absl::Status Unusable(std::string_view flag) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", std::string(flag), ": OpenSSL refuses what the file it names holds"));
 }
 
 // Of what the caller offers takes HTTP/1.1; a caller that offers none of it is told so.
@@ -34,9 +36,7 @@ int ChooseProtocol(SSL*, const unsigned char** chosen, unsigned char* size, cons
   return SSL_TLSEXT_ERR_OK;
 }
 
-absl::StatusOr<std::shared_ptr<ssl::context>> MakeContext(const TlsOptions& files) {
-  DIPTYCH_ASSIGN_OR_RETURN(const std::string cert, ReadPem(files.cert_file, "tls_cert"));
-  DIPTYCH_ASSIGN_OR_RETURN(const std::string key, ReadPem(files.key_file, "tls_key"));
+absl::StatusOr<std::shared_ptr<ssl::context>> MakeContext(const PemTexts& texts) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   SSL_CTX* const native = context->native_handle();
   SSL_CTX_set_min_proto_version(native, TLS1_2_VERSION);
@@ -47,19 +47,16 @@ absl::StatusOr<std::shared_ptr<ssl::context>> MakeContext(const TlsOptions& file
   SSL_CTX_set_session_id_context(native, kSessions, sizeof kSessions - 1);
   SSL_CTX_set_alpn_select_cb(native, ChooseProtocol, nullptr);
   boost::system::error_code error;
-  // A key with a password is refused instead of asked about on the terminal.
+  // What needs a password is refused instead of asked about on the terminal.
   context->set_password_callback([](size_t, ssl::context::password_purpose) { return std::string(); }, error);
-  if (!error) context->use_certificate_chain(net::buffer(cert), error);
-  if (error) return Unusable("tls_cert", "the file it names holds no certificate in PEM");
-  context->use_private_key(net::buffer(key), ssl::context::pem, error);
-  if (error || SSL_CTX_check_private_key(native) != 1) {
-    return Unusable("tls_key", "the file it names does not hold the certificate's key in PEM, without a password");
-  }
-  if (files.client_ca_file.empty()) return context;
-  DIPTYCH_ASSIGN_OR_RETURN(const std::string authority, ReadPem(files.client_ca_file, "tls_client_ca"));
-  context->add_certificate_authority(net::buffer(authority), error);
+  if (!error) context->use_certificate_chain(net::buffer(texts.cert), error);
+  if (error) return Unusable("tls_cert");
+  context->use_private_key(net::buffer(texts.key), ssl::context::pem, error);
+  if (error) return Unusable("tls_key");
+  if (texts.client_ca.empty()) return context;
+  context->add_certificate_authority(net::buffer(texts.client_ca), error);
   if (!error) context->set_verify_mode(ssl::verify_peer, error);
-  if (error) return Unusable("tls_client_ca", "the file it names holds no certificate in PEM");
+  if (error) return Unusable("tls_client_ca");
   return context;
 }
 
@@ -67,8 +64,7 @@ absl::StatusOr<std::shared_ptr<ssl::context>> MakeContext(const TlsOptions& file
 
 absl::StatusOr<std::unique_ptr<HttpTls>> HttpTls::Open(const TlsOptions& files) {
   std::unique_ptr<HttpTls> tls(new HttpTls(files));
-  tls->written_ = tls->Written();
-  DIPTYCH_ASSIGN_OR_RETURN(tls->context_, MakeContext(files));
+  DIPTYCH_RETURN_IF_ERROR(tls->Read());
   return tls;
 }
 
@@ -76,29 +72,20 @@ std::shared_ptr<ssl::context> HttpTls::Current() {
   const absl::Time now = absl::Now();
   if (now - looked_ < kLookInterval) return context_;
   looked_ = now;
-  const Times written = Written();
-  if (written == written_) return context_;
-  auto changed = MakeContext(files_);
-  // Of a pair that is being replaced the second file may not be there yet: looks again.
-  if (!changed.ok()) {
-    spdlog::warn("the certificate of the HTTP port stays as it was: {}", std::string(changed.status().message()));
-    return context_;
+  if (const absl::Status status = Read(); !status.ok()) {
+    spdlog::warn("the certificate of the HTTP port stays as it was: {}", std::string(status.message()));
   }
-  written_ = written;
-  context_ = *std::move(changed);
-  spdlog::info("the certificate of the HTTP port was read again");
   return context_;
 }
 
-HttpTls::Times HttpTls::Written() const {
-  Times times{};
-  size_t i = 0;
-  for (const std::string* file : {&files_.cert_file, &files_.key_file, &files_.client_ca_file}) {
-    std::error_code error;
-    const auto time = std::filesystem::last_write_time(*file, error);
-    times[i++] = error ? std::filesystem::file_time_type::min() : time;
-  }
-  return times;
+absl::Status HttpTls::Read() {
+  DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, ReadPemFiles(files_));
+  if (context_ != nullptr && texts == texts_) return absl::OkStatus();
+  DIPTYCH_ASSIGN_OR_RETURN(auto context, MakeContext(texts));
+  if (context_ != nullptr) spdlog::info("the certificate of the HTTP port was read again");
+  context_ = std::move(context);
+  texts_ = std::move(texts);
+  return absl::OkStatus();
 }
 
 }  // namespace diptych::gateway

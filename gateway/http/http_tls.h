@@ -1,11 +1,10 @@
 // The certificate of the HTTP surface.
 #pragma once
 
-#include <array>
 #include <boost/asio/ssl/context.hpp>
-#include <filesystem>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/pem.h"
@@ -20,20 +19,17 @@ class HttpTls {
   // if the key is not the certificate's.
   static absl::StatusOr<std::unique_ptr<HttpTls>> Open(const TlsOptions& files);
 
-  // For a connection that is made now. Looks at the files at most once a second; those that have changed are read
-  // again, and faulty ones leave what was.
+  // For a connection that is made now. Reads the files at most once a second; what is faulty in them leaves what was.
   std::shared_ptr<boost::asio::ssl::context> Current();
 
  private:
-  using Times = std::array<std::filesystem::file_time_type, 3>;
-
   explicit HttpTls(const TlsOptions& files) : files_(files) {}
-  // When the files were written last; the least time for one that is not there.
-  Times Written() const;
+  // Makes the context of what the files hold, unless it is of that already.
+  absl::Status Read();
 
   const TlsOptions files_;
+  PemTexts texts_;  // of context_
   std::shared_ptr<boost::asio::ssl::context> context_;
-  Times written_{};
   absl::Time looked_ = absl::InfinitePast();
 };
 
