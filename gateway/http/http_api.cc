@@ -185,34 +185,30 @@ void HttpApi::Status(const HttpRequest& request, std::shared_ptr<HttpExchange> e
   CallGateway<v1::GetModelResponse>(v1::GetModelRequest(), KeyOf(request), std::move(exchange), send, ReplyOf);
 }
 
-void HttpApi::Tokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
-  auto read = ReadTokenizeRequest(request.body, environment_.system_prompt);
+template <typename Response, typename Body, typename Send, typename Reply>
+void HttpApi::AskTokenizer(absl::StatusOr<Body> read, const HttpRequest& request,
+                           std::shared_ptr<HttpExchange> exchange, Send send, Reply reply) const {
   if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
   if (const absl::Status known = environment_.check_model(read->model); !known.ok()) {
     return exchange->Reply(ErrorReply(known));
   }
+  CallGateway<Response>(std::move(read->request), KeyOf(request), std::move(exchange), send,
+                        [names = std::move(read->names), reply](const grpc::Status& status, const Response& response) {
+                          return status.ok() ? HttpReply{.body = Dump(reply(response))}
+                                             : ErrorReply(InCallersNames(FromGrpcStatus(status), names));
+                        });
+}
+
+void HttpApi::Tokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
   const auto send = [this](auto... call) { environment_.gateway->async()->Tokenize(std::move(call)...); };
-  CallGateway<v1::TokenizeResponse>(
-      std::move(read->request), KeyOf(request), std::move(exchange), send,
-      [names = std::move(read->names)](const grpc::Status& status, const v1::TokenizeResponse& response) {
-        return status.ok() ? HttpReply{.body = Dump(TokenizeReply(response))}
-                           : ErrorReply(InCallersNames(FromGrpcStatus(status), names));
-      });
+  AskTokenizer<v1::TokenizeResponse>(ReadTokenizeRequest(request.body, environment_.system_prompt), request,
+                                     std::move(exchange), send, TokenizeReply);
 }
 
 void HttpApi::Detokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
-  auto read = ReadDetokenizeRequest(request.body);
-  if (!read.ok()) return exchange->Reply(ErrorReply(read.status()));
-  if (const absl::Status known = environment_.check_model(read->model); !known.ok()) {
-    return exchange->Reply(ErrorReply(known));
-  }
   const auto send = [this](auto... call) { environment_.gateway->async()->Detokenize(std::move(call)...); };
-  CallGateway<v1::DetokenizeResponse>(
-      std::move(read->request), KeyOf(request), std::move(exchange), send,
-      [names = std::move(read->names)](const grpc::Status& status, const v1::DetokenizeResponse& response) {
-        return status.ok() ? HttpReply{.body = Dump(DetokenizeReply(response))}
-                           : ErrorReply(InCallersNames(FromGrpcStatus(status), names));
-      });
+  AskTokenizer<v1::DetokenizeResponse>(ReadDetokenizeRequest(request.body), request, std::move(exchange), send,
+                                       DetokenizeReply);
 }
 
 void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {

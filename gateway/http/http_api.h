@@ -65,6 +65,10 @@ class HttpApi {
   bool Fits(const google::protobuf::Message& message) const;
   // The caller's key to hand on; empty where none is needed.
   std::string KeyOf(const HttpRequest& request) const;
+  // Sends what was read, of a model that is served, and replies with what `reply` makes of the response.
+  template <typename Response, typename Body, typename Send, typename Reply>
+  void AskTokenizer(absl::StatusOr<Body> read, const HttpRequest& request, std::shared_ptr<HttpExchange> exchange,
+                    Send send, Reply reply) const;
   void Tokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   void Detokenize(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   void Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;

@@ -42,6 +42,17 @@ std::optional<int32_t> WholeNumber(const json& value) {
   return static_cast<int32_t>(number);
 }
 
+std::optional<std::vector<int32_t>> WholeNumbers(const json& value) {
+  if (!value.is_array()) return std::nullopt;
+  std::vector<int32_t> numbers;
+  for (const json& one : value) {
+    const std::optional<int32_t> number = WholeNumber(one);
+    if (!number) return std::nullopt;
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
 std::optional<int32_t> Members::TakeInteger(const char* name) {
   const json* value = Take(name);
   if (value == nullptr) return std::nullopt;

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -24,6 +25,9 @@ absl::Status Unsupported(std::string_view field);
 
 // An int32_t, also where it is written as 16.0; nullopt for anything else.
 std::optional<int32_t> WholeNumber(const nlohmann::json& value);
+
+// A list of nothing but such numbers; nullopt for anything else.
+std::optional<std::vector<int32_t>> WholeNumbers(const nlohmann::json& value);
 
 // Whether a member asks for nothing, whatever its name is: null, false, 0, "", [] or {}.
 bool IsEmptyValue(const nlohmann::json& value);

@@ -81,15 +81,11 @@ void ReadLogitBias(Members& members, v1::GenerationOptions& generation) {
 }
 
 void ReadStopTokens(Members& members, v1::GenerationOptions& generation) {
-  const json* ids = members.Take("stop_token_ids");
-  if (ids == nullptr) return;
-  const auto fail = [&] { members.Fail(Invalid("stop_token_ids", "takes a list of token ids")); };
-  if (!ids->is_array()) return fail();
-  for (const json& id : *ids) {
-    const std::optional<int32_t> value = WholeNumber(id);
-    if (!value) return fail();
-    generation.add_stop_token_ids(*value);
-  }
+  const json* list = members.Take("stop_token_ids");
+  if (list == nullptr) return;
+  const auto ids = WholeNumbers(*list);
+  if (!ids) return members.Fail(Invalid("stop_token_ids", "takes a list of token ids"));
+  generation.mutable_stop_token_ids()->Add(ids->begin(), ids->end());
 }
 
 // Names of other servers stand beside ours. 0 for top_p leaves the best token alone; -1 for top_k leaves all.

@@ -23,14 +23,9 @@ namespace {
 // A string, or a list of token ids; nullopt for anything else.
 std::optional<CompletionPrompt> ReadPrompt(const json& value) {
   if (value.is_string()) return CompletionPrompt{.text = value.get<std::string>(), .ids = {}};
-  if (!value.is_array() || value.empty()) return std::nullopt;
-  CompletionPrompt prompt;
-  for (const json& id : value) {
-    const std::optional<int32_t> whole = WholeNumber(id);
-    if (!whole) return std::nullopt;
-    prompt.ids.push_back(*whole);
-  }
-  return prompt;
+  auto ids = WholeNumbers(value);
+  if (!ids || ids->empty()) return std::nullopt;
+  return CompletionPrompt{.text = "", .ids = *std::move(ids)};
 }
 
 // One prompt or a list of them.

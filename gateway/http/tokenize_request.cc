@@ -70,12 +70,9 @@ absl::StatusOr<DetokenizeBody> ReadDetokenizeRequest(std::string_view body) {
   Members members(object, "");
   read.model = members.Text("model");
   const json* tokens = members.Take("tokens");
-  if (tokens == nullptr || !tokens->is_array()) return Invalid("tokens", "takes a list of token ids");
-  for (const json& token : *tokens) {
-    const std::optional<int32_t> id = WholeNumber(token);
-    if (!id) return Invalid("tokens", "takes a list of token ids");
-    read.request.add_token_ids(*id);
-  }
+  const auto ids = tokens == nullptr ? std::nullopt : WholeNumbers(*tokens);
+  if (!ids) return Invalid("tokens", "takes a list of token ids");
+  read.request.mutable_token_ids()->Add(ids->begin(), ids->end());
   TakeKnownFields(members);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   return read;
