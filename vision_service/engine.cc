@@ -101,7 +101,7 @@ void VisionEngine::Run() {
   const c10::InferenceMode inference_mode;
   Jobs batch, expired;
   while (Next(batch, expired)) {
-    CatchInThread("vit", [&] {
+    CatchInThread(NameOf(Stage::kVit), [&] {
       for (auto& job : expired) done_(std::move(job), DeadlinePassed(Stage::kVisionQueue));
       if (!batch.empty()) RunBatch(batch);
     });
@@ -156,7 +156,7 @@ void VisionEngine::RunBatch(const Jobs& batch) {
 }
 
 bool VisionEngine::TryItself() {
-  return CatchExceptions("vit",
+  return CatchExceptions(NameOf(Stage::kVit),
                          [&] {
                            encode_(at::zeros({1, 3, image_size_, image_size_}), /*merging=*/0).cpu();
                            return absl::OkStatus();

@@ -70,7 +70,7 @@ void ImageWorkers::Run() {
   while (std::optional<std::shared_ptr<EncodeJob>> popped = queue_.Pop()) {
     std::shared_ptr<EncodeJob> job = *std::move(popped);
     popped.reset();
-    CatchInThread("image_decode", [&] { Work(std::move(job)); });
+    CatchInThread(NameOf(Stage::kImageDecode), [&] { Work(std::move(job)); });
   }
 }
 

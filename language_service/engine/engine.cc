@@ -205,7 +205,7 @@ bool LanguageEngine::RunPlan(const StepPlan& plan) {
 }
 
 bool LanguageEngine::TryItself() {
-  return CatchExceptions("decode",
+  return CatchExceptions(NameOf(Stage::kDecode),
                          [&] {
                            blip2::KvPool own = model_.make_kv_pool(/*blocks=*/1, pool_.block_tokens);
                            const int64_t token = 0;
@@ -228,7 +228,7 @@ void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
   scheduler_.Computed(id);
   if (result.scored.defined()) {
     const absl::Status status =
-        CatchExceptions("prefill", [&] { return sequence.ScorePrompt(result.past, result.scored); });
+        CatchExceptions(NameOf(Stage::kPrefill), [&] { return sequence.ScorePrompt(result.past, result.scored); });
     if (!status.ok()) return Retire(id, status);
     now = SteadyClock::now();
   }
