@@ -57,9 +57,10 @@ std::vector<int64_t> BeamSearch::Context(const Beam& beam) const {
 
 at::Tensor BeamSearch::Totals(const at::Tensor& logprobs) const {
   at::Tensor totals = logprobs.clone();
+  const bool changes = ChangesScores(options_, generated_);
   for (size_t i = 0; i < beams_.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
-    ProcessScores(options_, ending_token_ids_, Context(beams_[i]), generated_, MutableRow(totals, row));
+    if (changes) ProcessScores(options_, ending_token_ids_, Context(beams_[i]), generated_, MutableRow(totals, row));
     totals[row].add_(beams_[i].score);
   }
   return totals;

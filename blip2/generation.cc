@@ -143,8 +143,12 @@ absl::StatusOr<ChosenToken> TokenSelector::Choose(const at::Tensor& logits, std:
     return absl::InternalError("the model's scores for the next token are not finite");
   }
 
-  std::vector<float> scores(raw.begin(), raw.end());
-  ProcessScores(options_, ending_token_ids_, context, generated, scores);
+  std::vector<float> changed;  // copied only if a step changes them
+  if (ChangesScores(options_, generated)) {
+    changed.assign(raw.begin(), raw.end());
+    ProcessScores(options_, ending_token_ids_, context, generated, changed);
+  }
+  const std::span<const float> scores = changed.empty() ? raw : std::span<const float>(changed);
 
   ChosenToken token;
   const auto best = std::max_element(scores.begin(), scores.end());

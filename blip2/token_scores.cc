@@ -70,6 +70,11 @@ void ProcessScores(const GenerationOptions& options, std::span<const int64_t> en
   if (generated < options.min_new_tokens) Forbid(ending_token_ids, scores);
 }
 
+bool ChangesScores(const GenerationOptions& options, int64_t generated) {
+  return !options.logit_bias.empty() || options.repetition_penalty != 1 || options.presence_penalty != 0 ||
+         options.frequency_penalty != 0 || generated < options.min_new_tokens;
+}
+
 void Penalise(std::span<const float> raw, std::span<const int64_t> context, double penalty, std::span<float> scores) {
   constexpr double kMax = std::numeric_limits<float>::max();
   for (const int64_t id : context) {

@@ -19,6 +19,9 @@ namespace diptych::blip2 {
 void ProcessScores(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
                    std::span<const int64_t> context, int64_t generated, std::span<float> scores);
 
+// Whether ProcessScores does anything when so many tokens are generated.
+bool ChangesScores(const GenerationOptions& options, int64_t generated);
+
 // transformers' RepetitionPenaltyLogitsProcessor from `raw` [V] into `scores` [V]: each id of the context once,
 // however often it stands there. Ids outside the vocabulary, such as the image's placeholder, are passed over.
 void Penalise(std::span<const float> raw, std::span<const int64_t> context, double penalty, std::span<float> scores);
