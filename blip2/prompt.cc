@@ -101,10 +101,11 @@ class Conversation {
     Add(Encode(FormatExchange(turns.back(), nullptr)));
   }
 
-  // Adds earlier exchanges for as long as they fit into `room` tokens together with the last question.
-  void AddHistory(int64_t room) {
+  // Adds earlier exchanges, none of the first `gone` turns, for as long as they fit into `room` tokens together with
+  // the last question.
+  void AddHistory(int64_t room, size_t gone) {
     if (IsCaption(turns_.back())) return;
-    for (size_t end = turns_.size() - 1; end >= 2; end -= 2) {
+    for (size_t end = turns_.size() - 1; end >= gone + 2; end -= 2) {
       Exchange exchange = Encode(FormatExchange(turns_[end - 2], &turns_[end - 1]));
       if (Size(exchange.first) + later_tokens_ + Size(exchanges_.back().later) > room) return;
       Add(std::move(exchange));
@@ -171,16 +172,15 @@ void AddTurns(const PromptInput& input, const Config& config, const Tokenizer& t
   PromptBudget& budget = prompt.budget;
   const int64_t reserved =
       input.cut_max_new_tokens ? std::min(budget.reserved_output, budget.window / 4) : budget.reserved_output;
-  const std::span<const Turn> all = input.turns;
-  const int64_t last = 1 + Conversation(all, tokenizer).last_question_tokens();
+  Conversation conversation(input.turns, tokenizer);
+  const int64_t last = 1 + conversation.last_question_tokens();
   const size_t gone = TurnsWithoutRoom(input, config.num_query_tokens, budget.window - last - reserved);
-  prompt.images_dropped = ImagesOf(all.first(gone));
-  Conversation conversation(all.subspan(gone), tokenizer);
+  prompt.images_dropped = ImagesOf(std::span<const Turn>(input.turns).first(gone));
   const int64_t images = config.num_query_tokens * (input.images - prompt.images_dropped);
-  conversation.AddHistory(budget.window - images - 1 - reserved);
+  conversation.AddHistory(budget.window - images - 1 - reserved, gone);
   budget.text_tokens = 1 + conversation.last_question_tokens();
   budget.history_tokens = conversation.tokens() - conversation.last_question_tokens();
-  budget.turns_dropped = static_cast<int64_t>(gone) + conversation.turns_dropped();
+  budget.turns_dropped = conversation.turns_dropped();
   text.push_back(tokenizer.bos_token_id());
   conversation.AppendTo(text);
 }
