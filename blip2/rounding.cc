@@ -104,11 +104,16 @@ std::string Header(const Tensors& tensors) {
   return bytes + text;
 }
 
+// What errno says.
+absl::Status WriteFault() {
+  return absl::UnavailableError(absl::StrCat("model.safetensors: ", std::strerror(errno)));
+}
+
 absl::Status WriteAll(int descriptor, const char* data, size_t size) {
   while (size > 0) {
     const ssize_t written = write(descriptor, data, size);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return absl::UnavailableError(absl::StrCat("model.safetensors: ", std::strerror(errno)));
+    if (written <= 0) return WriteFault();
     data += written;
     size -= static_cast<size_t>(written);
   }
@@ -117,7 +122,7 @@ absl::Status WriteAll(int descriptor, const char* data, size_t size) {
 
 absl::Status WriteTensors(const fs::path& file, const Tensors& tensors) {
   const int descriptor = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (descriptor < 0) return absl::UnavailableError(absl::StrCat("model.safetensors: ", std::strerror(errno)));
+  if (descriptor < 0) return WriteFault();
   const absl::Cleanup close_descriptor = [descriptor] { close(descriptor); };
   const std::string header = Header(tensors);
   DIPTYCH_RETURN_IF_ERROR(WriteAll(descriptor, header.data(), header.size()));
@@ -125,8 +130,7 @@ absl::Status WriteTensors(const fs::path& file, const Tensors& tensors) {
     const at::Tensor whole = tensor.contiguous();
     DIPTYCH_RETURN_IF_ERROR(WriteAll(descriptor, static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()));
   }
-  if (fsync(descriptor) != 0) return absl::UnavailableError(absl::StrCat("model.safetensors: ", std::strerror(errno)));
-  return absl::OkStatus();
+  return fsync(descriptor) == 0 ? absl::OkStatus() : WriteFault();
 }
 
 absl::Status WriteText(const fs::path& file, const std::string& text) {
