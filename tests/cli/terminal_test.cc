@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <thread>
@@ -25,13 +26,15 @@ constexpr char kCtrlC[] = "\x03";
 constexpr char kCtrlD[] = "\x04";
 constexpr char kUp[] = "\x1b[A";
 
-// Echoes the last turn, "slow" never.
+// Echoes the last turn; "slow" never ends, "late" ends when `release` is set.
+std::atomic<bool> release = false;
 grpc::Status EchoOrStall(int, grpc::ServerContext* context, const v1::GenerateRequest& request, auto* writer) {
   const v1::Question& question = request.question();
   const std::string text = question.turns_size() > 0 ? question.turns().rbegin()->text() : question.prompt();
   writer->Write(StartedMessage());
   writer->Write(DeltaMessage("echo of " + text, 5));
-  while (text.find("slow") != std::string::npos && !context->IsCancelled()) {
+  const bool late = text.find("late") != std::string::npos;
+  while ((text.find("slow") != std::string::npos || (late && !release)) && !context->IsCancelled()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   writer->Write(FinishedMessage("echo of " + text));
@@ -97,6 +100,16 @@ TEST_F(TerminalTest, CtrlCEndsTheAnswerAndNotTheChat) {
   EXPECT_TRUE(chat->Await("echo of next")) << chat->shown();
   ASSERT_TRUE(chat->Await("> "));
   chat->Type(kCtrlD);
+  EXPECT_EQ(chat->Wait(), 0) << chat->shown();
+}
+
+TEST_F(TerminalTest, CtrlDTypedDuringAnAnswerLeavesAfterIt) {
+  const auto chat = Open({"chat"});
+  ASSERT_TRUE(chat->Await("> "));
+  chat->Type("late one\r");
+  ASSERT_TRUE(chat->Await("echo of late one"));
+  chat->Type(kCtrlD);
+  release = true;
   EXPECT_EQ(chat->Wait(), 0) << chat->shown();
 }
 

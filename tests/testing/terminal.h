@@ -42,8 +42,7 @@ class Terminal {
   void Type(const std::string& keys) { (void)!write(descriptor_, keys.data(), keys.size()); }
   // Waits until `text` was shown after what the last Await found; false if the program ends or half a minute passes.
   bool Await(const std::string& text) {
-    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (std::chrono::steady_clock::now() < patience) {
+    for (const auto end = Patience(); std::chrono::steady_clock::now() < end;) {
       const size_t at = shown_.find(text, seen_);
       if (at != std::string::npos) {
         seen_ = at + text.size();
@@ -53,9 +52,11 @@ class Terminal {
     }
     return false;
   }
-  // Waits for its end: the exit code, or 128 + the signal that ended it.
+  // Waits for its end: the exit code, or 128 + the signal that ended it. Killed after half a minute.
   int Wait() {
+    const auto end = Patience();
     while (Read()) {
+      if (std::chrono::steady_clock::now() > end) kill(pid_, SIGKILL);
     }
     int status = 0;
     waitpid(pid_, &status, 0);
@@ -66,6 +67,7 @@ class Terminal {
   const std::string& shown() const { return shown_; }
 
  private:
+  static std::chrono::steady_clock::time_point Patience() { return std::chrono::steady_clock::now() + std::chrono::seconds(30); }
   bool Read() {
     pollfd waiting{.fd = descriptor_, .events = POLLIN, .revents = 0};
     if (poll(&waiting, 1, 100) == 0) return true;

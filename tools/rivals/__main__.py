@@ -12,16 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .cpu import Foreign, available_gigabytes, peak_gigabytes
-from .engines import Ours, Transformers
+from .engines import Ours, Transformers, Vllm
 from .questions import LONG, SHORT, png
 
 _ENGINES = {f"{kind}-{dtype}": (engine, dtype) for kind, engine, dtypes in
-            (("transformers", Transformers, ("float32", "bfloat16")),
+            (("transformers", Transformers, ("float32", "bfloat16")), ("vllm", Vllm, ("bfloat16",)),
              ("ours", Ours, ("float32", "bfloat16", "int8", "int4"))) for dtype in dtypes}
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1.25, "int4": 0.8}  # of a parameter, about
 _AT_ONCE = 8
-_GAPS = """Not measured: vLLM on CPU (its wheel wants a torch of its own), CTranslate2 (serves the language half alone),
-transformers in batches."""
+_GAPS = """Not measured: CTranslate2 (serves the language half alone), transformers in batches."""
 
 _START = "start"
 _ROWS = {"one": f"one question, new image, {LONG} tokens", "again": "a second question, same image", "short": f"new image, {SHORT} tokens",
@@ -102,6 +101,9 @@ def main() -> None:
         for name in options.engines.split(","):
             kind, dtype = _ENGINES[name]
             engine = kind(options.model, dtype)
+            if kind is Vllm and not Vllm.installed():
+                print(f"{engine.name}: left out, it is not installed (scripts/rivals.sh --install-vllm)", flush=True)
+                continue
             if available_gigabytes() < parameters * _BYTES[dtype] + 1:
                 print(f"{engine.name}: left out, there is no memory for it", flush=True)
                 continue

@@ -1,4 +1,5 @@
 """Processor time: of this measurement, and of everything else on the machine meanwhile."""
+import glob
 import os
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -17,6 +18,12 @@ def _of(pid: int) -> float:
         return 0
     fields = text[text.rindex(")") + 2:].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def descendants(pid: int) -> list[int]:
+    """Children of a process, and theirs."""
+    children = [int(child) for path in glob.glob(f"/proc/{pid}/task/*/children") for child in open(path, encoding="ascii").read().split()]
+    return children + [below for child in children for below in descendants(child)]
 
 
 class Foreign:

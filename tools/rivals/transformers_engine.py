@@ -9,8 +9,6 @@ import torch
 from PIL import Image
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from .questions import PROMPT
-
 
 def main() -> None:
     torch.set_grad_enabled(False)
@@ -21,8 +19,8 @@ def main() -> None:
     print("done", flush=True)
     for line in sys.stdin:
         question = json.loads(line)
-        image = Image.open(io.BytesIO(base64.b64decode(question["image"]))).convert("RGB")
-        inputs = processor(images=image, text=PROMPT, return_tensors="pt").to(dtype=dtype)
+        image = Image.open(io.BytesIO(base64.b64decode(question["images"][0]))).convert("RGB")
+        inputs = processor(images=image, text=question["prompt"], return_tensors="pt").to(dtype=dtype)
         tokens = question["tokens"]
         network.generate(**inputs, do_sample=False, num_beams=1, min_new_tokens=tokens, max_new_tokens=tokens)
         print("done", flush=True)

@@ -111,8 +111,8 @@ TEST_F(ImageUrlRpcTest, TheTimeCountsAsTheGateways) {
   StartGateway(language.target(), Fetching());
   const auto answer = Ask(About({web_->Url("late")}));
   ASSERT_TRUE(answer.ok()) << answer.status();
-  // The server takes 300 ms. The fake tier says that 78 ms were its own, which they were not.
-  EXPECT_GE(FromProtoDuration(answer->timings().gateway()), std::chrono::milliseconds(200));
+  // The server takes 300 ms. The fake tier says that 78 ms were its own, which they were not; its call takes some, too.
+  EXPECT_GE(FromProtoDuration(answer->timings().gateway()), std::chrono::milliseconds(150));
 }
 
 TEST_F(ImageUrlRpcTest, IsRefusedUnlessTheOperatorAllowsIt) {
