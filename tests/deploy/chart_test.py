@@ -179,6 +179,20 @@ class RenderedTest(unittest.TestCase):
         for spec in policies.values():
             self.assertEqual(spec["policyTypes"], ["Ingress", "Egress"])
 
+    def test_a_tier_is_spread_over_hosts_where_there_are_no_zones(self):
+        """The scheduler scores no spread constraint on nodes that lack the label of one of them."""
+        for things in self.each():
+            for thing in things:
+                if thing["kind"] == "Deployment":
+                    keys = [c["topologyKey"] for c in thing["spec"]["template"]["spec"]["topologySpreadConstraints"]]
+                    self.assertEqual(keys, ["kubernetes.io/hostname"])
+
+    def test_helm_can_show_what_its_tests_said(self):
+        """It asks for the log of each test hook, so each has to be a pod."""
+        for things in self.each():
+            hooks = [t for t in things if t["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+            self.assertEqual({t["kind"] for t in hooks}, {"Pod"})
+
     def test_kubernetes_schemas_take_every_object(self):
         import kubernetes_validate  # pylint: disable=import-outside-toplevel
         for things in self.each():
@@ -220,7 +234,7 @@ class RefusedValuesTest(unittest.TestCase):
         self.assertIn("model.pull.id", self.refused("model.source=pull"))
         self.assertIn("autoscaling.engine=keda", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=0"))
         self.assertIn("maxReplicas", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=9"))
-        self.assertIn("maxConnectionAge", self.refused("drain.delay=10s"))
+        self.assertIn("maxConnectionAge", self.refused("drain.delay=8s"))
         self.assertIn("routes.parentRefs", self.refused("routes.enabled=true"))
         self.assertIn("tls.certManager.issuer.name", self.refused("tls.enabled=true", "tls.certManager.enabled=true"))
 

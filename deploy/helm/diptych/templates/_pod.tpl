@@ -35,6 +35,21 @@ httpGet: {port: metrics, path: /healthz/{{ ternary "ready" "live" (eq .service "
 {{- toYaml $resources -}}
 {{- end -}}
 
+{{/* Different zones if there are some: a second spread constraint would make the scheduler ignore both where nodes have no zone. Takes {root, tier}. */}}
+{{- define "diptych.affinity" -}}
+{{- with (index .root.Values .tier).affinity -}}
+{{- toYaml . -}}
+{{- else -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        labelSelector:
+          matchLabels: {{- include "diptych.selector" . | nindent 12 }}
+{{- end -}}
+{{- end -}}
+
 {{- define "diptych.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
