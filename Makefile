@@ -74,5 +74,9 @@ rollout-test: build ## the chart's pods come, go and scale under load, as proces
 	@tests/cluster/in_namespaces.sh rollout_test.py
 	@tests/cluster/in_namespaces.sh scaling_test.py
 
+.PHONY: cluster-test
+cluster-test: build ## the chart under a real Kubernetes control plane on this machine (root; 8 minutes, and 15 of a core to build it once)
+	@scripts/cluster_test.sh
+
 clean:          ## remove what was built; keeps .deps
 	@rm -rf build

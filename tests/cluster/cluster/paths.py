@@ -5,6 +5,9 @@ import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 PYTHON = REPOSITORY / ".deps" / "cluster" / "python"
+TOOLS = REPOSITORY / ".deps" / "cluster" / "bin"
+DEBIAN = REPOSITORY / ".deps" / "cluster" / "debian" / "usr" / "bin"
+DEFINITIONS = REPOSITORY / ".deps" / "cluster" / "definitions"
 BINARIES = pathlib.Path(os.environ.get("DIPTYCH_BIN", REPOSITORY / "build" / "release" / "bin"))
 CHART = REPOSITORY / "deploy" / "helm" / "diptych"
 RUN = pathlib.Path(os.environ.get("DIPTYCH_CLUSTER_RUN", "/tmp/diptych-cluster"))

@@ -1,10 +1,8 @@
 """The pods of the chart's three Deployments, started and stopped by hand, and the names that lead to those that are ready."""
-import re
 import threading
 import time
-import urllib.request
 
-from . import paths
+from . import metrics as pages, paths
 from .names import Names
 from .pod import Pod
 from .sandbox import PodNetwork
@@ -13,7 +11,6 @@ import yaml  # the package puts it on the path
 
 NAMESPACE = "diptych"
 TIERS = ("vision", "language", "gateway")
-_METRICS_PORTS = {"gateway": 9000, "vision": 9001, "language": 9002}
 
 
 class Reports:
@@ -80,12 +77,15 @@ class Replicas:
             self.stop(tier, old)
 
 
+def _tier(pod):
+    return pod.name.split("-")[0]
+
+
 def metrics(pod, timeout=10):
     """What the pod shows to Prometheus: (name with labels, value). Raises OSError if it does not answer."""
-    with urllib.request.urlopen(f"http://{pod.network.address}:{_METRICS_PORTS[pod.name.split('-')[0]]}/metrics", timeout=timeout) as page:
-        return [(name, float(value)) for name, value in re.findall(r"^([a-z]\S*) (\S+)$", page.read().decode(), re.MULTILINE)]
+    return pages.read(pod.network.address, _tier(pod), timeout)
 
 
 def answered(pod, timeout=10):
     """How many calls of the pod have ended."""
-    return sum(value for name, value in metrics(pod, timeout) if name.startswith("diptych_requests_total"))
+    return pages.answered(pod.network.address, _tier(pod), timeout)
