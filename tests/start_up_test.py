@@ -141,6 +141,18 @@ class StartUpTest(unittest.TestCase):
                     self.assertIn(flag, process.stderr)
                     self.assertIn("70001", process.stderr)
 
+    def test_a_gateway_that_others_reach_says_what_it_lacks(self):
+        for address, warned in (("127.0.0.1:0", False), ("0.0.0.0:0", True)):
+            with self.subTest(address):
+                process = subprocess.Popen([GATEWAY, f"--listen={address}", "--metrics_listen=", "--http_listen="], text=True,
+                                           stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+                lines = []
+                while not lines or "cannot reach" not in lines[-1]:  # which it says after all else
+                    lines.append(process.stderr.readline())
+                process.terminate()
+                lines += process.communicate(timeout=60)[1].splitlines()
+                self.assertEqual(any("deploy/edge" in line and "--tls_cert" in line for line in lines), warned, lines)
+
     def test_version_is_name_version_and_commit(self):
         for binary in (*BINARIES, GATEWAY):
             with self.subTest(binary.name):

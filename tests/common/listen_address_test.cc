@@ -52,6 +52,11 @@ TEST(ParseHostPortTest, RefusesAnythingElseAndQuotesIt) {
   }
 }
 
+TEST(IsLoopbackTest, KnowsWhatOthersReach) {
+  for (const char* host : {"127.0.0.1", "127.8.0.1", "::1", "localhost"}) EXPECT_TRUE(IsLoopback(host)) << host;
+  for (const char* host : {"0.0.0.0", "::", "10.0.0.1", "gateway", "1.127.0.1"}) EXPECT_FALSE(IsLoopback(host)) << host;
+}
+
 TEST(CheckTargetPortsTest, TakesWhatGrpcTakes) {
   for (const char* target :
        {"127.0.0.1:7001", "vision:7001", "vision", "dns:///vision:7001", "dns:vision:7001", "dns://8.8.8.8/vision:7001",

@@ -1,0 +1,137 @@
+"""What is done to HTTP/2 servers to exhaust them, as frames over TLS."""
+import pathlib
+import socket
+import ssl
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / ".deps" / "h2"))
+try:
+    import hpack
+    from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
+except ImportError:
+    print("skipped: h2 is missing; scripts/setup.sh --tests fetches it")
+    sys.exit(77)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+REQUEST = [(":method", "POST"), (":scheme", "https"), (":path", "/diptych.v1.GatewayService/Ask"), (":authority", "diptych.example"),
+           ("content-type", "application/grpc"), ("te", "trailers"), ("authorization", "Bearer alice")]
+SECONDS = 30  # that a server may let a flood wait: it sends nothing more then
+
+
+def flood(port, context, frames, listen=True):
+    """Sends the frames until the server ends the connection or takes nothing more; how many bytes it took, and "ended", "stalled" or
+    "took all". With `listen` what comes back is read, without it is not."""
+    taken, end = 0, "took all"
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as plain, \
+            context.wrap_socket(plain, server_hostname="localhost") as connection:
+        connection.sendall(PREFACE + SettingsFrame(0).serialize())
+        try:
+            for piece in in_pieces(frames):
+                connection.settimeout(SECONDS if listen else 3)
+                connection.sendall(piece)
+                taken += len(piece)
+                if listen and said_goodbye(connection):
+                    return taken, "ended"
+            return taken, "ended" if listen and waits_for_end(connection) else end
+        except TimeoutError:
+            return taken, "stalled"
+        except OSError:
+            return taken, "ended"
+
+
+def in_pieces(frames, size=1 << 14):
+    piece = b""
+    for frame in frames:
+        piece += frame
+        if len(piece) >= size:
+            yield piece
+            piece = b""
+    yield piece
+
+
+def said_goodbye(connection):
+    """Takes what is there; whether the connection is at its end."""
+    connection.settimeout(0.001)
+    try:
+        while piece := connection.recv(1 << 16):
+            if is_goaway(piece):
+                return True
+        return True
+    except (TimeoutError, ssl.SSLWantReadError):
+        return False
+
+
+def is_goaway(piece):
+    """Whether frames that begin with `piece` hold a GOAWAY with an error."""
+    while len(piece) >= 9:
+        frame, length = Frame.parse_frame_header(memoryview(piece[:9]))
+        body, piece = piece[9:9 + length], piece[9 + length:]
+        if frame.type == 7 and any(body[4:8]):
+            return True
+    return False
+
+
+def waits_for_end(connection):
+    """Whether the server ends the connection, or says that it will, before it has been silent for five seconds."""
+    connection.settimeout(5)
+    try:
+        while piece := connection.recv(1 << 16):
+            if is_goaway(piece):
+                return True
+        return True
+    except (TimeoutError, ssl.SSLWantReadError):
+        return False
+    except OSError:
+        return True
+
+
+def headers(encoder, stream, *more, end_headers=True, end_stream=False):
+    flags = ["END_HEADERS"] * end_headers + ["END_STREAM"] * end_stream
+    return HeadersFrame(stream, encoder.encode(REQUEST) + b"".join(more), flags=flags).serialize()
+
+
+def rapid_reset(count):
+    """Streams that are reset as soon as they have begun (CVE-2023-44487)."""
+    encoder = hpack.Encoder()
+    for number in range(count):
+        stream = 2 * number + 1
+        yield headers(encoder, stream, end_stream=True) + RstStreamFrame(stream, 8).serialize()
+
+
+def continuation(count=20_000):
+    """A header that never ends (CVE-2024-27316 and its kind): 20 MB of it."""
+    encoder = hpack.Encoder()
+    yield headers(encoder, 1, end_headers=False)
+    for number in range(count):
+        field = b"\x00" + bytes([6]) + b"x%05d" % number + b"\x7f\xe9\x06" + b"v" * 1000  # a literal that no table keeps
+        yield ContinuationFrame(1, field).serialize()
+
+
+def header_bomb(streams=200):
+    """Headers of 4 KB in the table, named 12,000 times by a byte each: 48 MB for each 12 KB (CVE-2016-6581)."""
+    encoder = hpack.Encoder()
+    encoder.encode([("x-large", "v" * 3900)])
+    for number in range(streams):
+        first = b"\x40\x07x-large\x7f\xbd\x1d" + b"v" * 3900 if number == 0 else b""
+        yield HeadersFrame(2 * number + 1, hpack.Encoder().encode(REQUEST[:4]) + first + b"\xbe" * 12_000,
+                           flags=["END_HEADERS", "END_STREAM"]).serialize()
+
+
+def pings(count=4_000_000):
+    """Each wants an answer, which nobody reads (CVE-2019-9512)."""
+    ping = PingFrame(0, b"12345678").serialize()
+    return (ping for _ in range(count))
+
+
+def settings(count=4_000_000):
+    """Likewise (CVE-2019-9515)."""
+    frame = SettingsFrame(0, settings={4: 65_535}).serialize()
+    return (frame for _ in range(count))
+
+
+def empty_data(count=100_000):
+    """Pieces of a body without a byte (CVE-2019-9518)."""
+    yield headers(hpack.Encoder(), 1)
+    piece = DataFrame(1, b"").serialize()
+    for _ in range(count):
+        yield piece
