@@ -2,6 +2,7 @@
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "common/stderr_sink.h"
 
 namespace diptych {
 namespace {
@@ -35,6 +37,14 @@ std::unique_ptr<spdlog::formatter> JsonFormatter(std::string_view process, std::
   return formatter;
 }
 
+// In colours on a terminal.
+std::shared_ptr<spdlog::logger> StderrLogger(const std::string& name) {
+  if (isatty(STDERR_FILENO) == 1) {
+    return std::make_shared<spdlog::logger>(name, std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  }
+  return std::make_shared<spdlog::logger>(name, std::make_shared<StderrSink>());
+}
+
 absl::Status NotOneOf(std::string_view flag, std::string_view words, std::string_view got) {
   return InvalidField(
       reason::kOptionRange, flag,
@@ -50,12 +60,13 @@ absl::Status ConfigureLog(std::string_view process, std::string_view level, std:
   }
   if (format != "text" && format != "json") return NotOneOf("log_format", "text, json", format);
   spdlog::drop(kMembersLogger);
-  auto logger = spdlog::stderr_color_mt(std::string(process));
+  auto logger = StderrLogger(std::string(process));
   logger->set_level(parsed);
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %n: %v");
   if (format == "json") {
     logger->set_formatter(JsonFormatter(process, R"("message":%*)"));
-    const auto members = spdlog::stderr_color_mt(kMembersLogger);
+    const auto members = StderrLogger(kMembersLogger);
+    spdlog::register_logger(members);
     members->set_level(parsed);
     members->set_formatter(JsonFormatter(process, "%v"));
   }

@@ -63,6 +63,10 @@ class Process:
         self._process.stdout.close()
         return self._process.returncode
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def alive(self):
         return self._process.poll() is None
 

@@ -1,66 +1,18 @@
-"""What goes wrong around the processes, and what callers see of it: real processes, real faults, a seed that repeats a run.
-
-Usage: faults_test.py FOLDER_OF_BINARIES [--seed=N] [--whole] [unittest's arguments]. `make faults` runs the whole with three seeds; without
---whole there are fewer callers and rows, as in `make test`. At its end it prints what was measured, one line a row.
-"""
-import os
-import pathlib
-import random
+"""What goes wrong around the processes and their networks, and what callers see of it: real processes, real faults (fault_case.py)."""
 import resource
 import signal
 import socket
 import ssl
-import sys
 import threading
 import time
-import unittest
 
 from certificates import Authority
 from chaos_proxy import ChaosProxy
-from fault_stack import SAMPLE, Broken, Callers, Process, Stack, free_port
-
-BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
-WHOLE = "--whole" in sys.argv
-SEED = next((int(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--seed=")), 1)
-sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--whole" and not argument.startswith("--seed=")]
-TRUE_ANSWER = "red"
-measured = {}
+from fault_case import BINARIES, WHOLE, FaultCase, new_image, run, whole_only
+from fault_stack import Broken, Callers, Process, Stack, free_port
 
 
-def whole_only(test):
-    return unittest.skipUnless(WHOLE, "a row of `make faults`")(test)
-
-
-def answer(outcome):
-    return outcome[1]["choices"][0]["message"]["content"] if outcome[0] == 200 else None
-
-
-def new_image(number):
-    """That no cache knows: bytes behind the end of a PNG are no part of it."""
-    return SAMPLE + str(number).encode()
-
-
-class FaultsTest(unittest.TestCase):
-    def setUp(self):
-        self.random = random.Random(f"{SEED} {self.id()}")
-
-    def measure(self, what):
-        measured[self.id().rpartition(".")[2]] = what
-
-    def expect_true(self, outcomes):
-        """Each outcome is the right answer."""
-        self.assertGreater(len(outcomes), 0)
-        for outcome in outcomes:
-            self.assertNotIsInstance(outcome, Exception, outcome)
-            self.assertEqual(answer(outcome), TRUE_ANSWER, outcome)
-
-    def ask_new(self, stack):
-        numbers = iter(range(self.random.randrange(1 << 30), 1 << 62))
-        return lambda: stack.ask(image=new_image(next(numbers)))
-
-    def slowest(self, outcomes):
-        return max(outcome[2] for outcome in outcomes)
-
+class FaultsTest(FaultCase):
     # Processes that end.
 
     def test_a_vision_replica_is_killed_and_comes_back(self):
@@ -313,14 +265,6 @@ class FaultsTest(unittest.TestCase):
             self.assertEqual([process.stop() for process in stack.processes], [0, 0, 0])
             self.measure("5 of 5 answered, all processes ended well")
 
-    @whole_only
-    def test_nobody_reads_the_logs(self):
-        read_end, write_end = os.pipe()
-        os.close(read_end)
-        with os.fdopen(write_end, "w") as broken, Stack(BINARIES, log=broken) as stack:
-            self.expect_true([stack.ask(image=new_image(number)) for number in range(5)])
-            self.measure("5 of 5 answered")
-
     # Certificates.
 
     def test_certificates_that_are_wrong_expired_and_renewed(self):
@@ -368,8 +312,4 @@ class FaultsTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    program = unittest.main(exit=False)
-    print(f"seed {SEED}")
-    for row, what in measured.items():
-        print(f"{row}: {what}")
-    sys.exit(not program.result.wasSuccessful())
+    run()

@@ -1,0 +1,90 @@
+"""Load over HTTP from one thread: closed loops, Poisson arrivals, and callers that trickle."""
+import asyncio
+import json
+import random
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    key: str
+    status: int  # 0: the connection ended without one
+    seconds: float
+    retry_after: bool
+    late: float = 0.0  # seconds that the load generator was behind when it asked
+
+
+class Load:
+    """Questions to 127.0.0.1:port, each on a connection of its own."""
+
+    def __init__(self, port, seed=1):
+        self._port, self._random = port, random.Random(seed)
+
+    async def ask(self, body, key="", late=0.0):
+        content = json.dumps(body).encode()
+        head = (f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\n"
+                f"content-length: {len(content)}\r\n" + (f"authorization: Bearer {key}\r\n" if key else "") + "\r\n")
+        begin = time.monotonic()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            writer.write(head.encode() + content)
+            answer = await reader.read(-1)
+            writer.close()
+        except OSError:
+            answer = b""
+        headers = answer.partition(b"\r\n\r\n")[0].lower()
+        status = int(headers.split(b" ", 2)[1]) if headers.startswith(b"http/1.1 ") else 0
+        return Outcome(key, status, time.monotonic() - begin, b"\r\nretry-after:" in headers, late)
+
+    async def closed(self, callers, seconds, body, key=""):
+        """Each caller asks again as soon as it is answered; the outcomes, and answers a second."""
+        outcomes, begin = [], time.monotonic()
+
+        async def caller():
+            while time.monotonic() < begin + seconds:
+                outcomes.append(await self.ask(body(), key))
+
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return outcomes, sum(outcome.status == 200 for outcome in outcomes) / (time.monotonic() - begin)
+
+    async def open(self, rates, seconds, body):
+        """Poisson arrivals: rates[key] a second of each key, whatever becomes of them. All outcomes, when all have ended."""
+        async def arrive(key, rate):
+            due, asked = time.monotonic(), []
+            end = due + seconds
+            while (due := due + self._random.expovariate(rate)) < end:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                asked.append(asyncio.create_task(self.ask(body(), key, time.monotonic() - due)))
+            return await asyncio.gather(*asked)
+
+        return [outcome for outcomes in await asyncio.gather(*(arrive(*item) for item in rates.items())) for outcome in outcomes]
+
+    async def trickle(self, count, stopped):
+        """`count` connections that say a byte a second, each begun again when it was ended, until `stopped`; how often that was."""
+        head = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        ended = 0
+
+        async def one(number):
+            nonlocal ended
+            while not stopped.is_set():
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                    writer.write((head + ("content-length: 9000\r\n\r\n{" if number % 2 else "x-slow: ")).encode())
+                    while not stopped.is_set() and not writer.is_closing():
+                        await asyncio.sleep(1)
+                        writer.write(b" ")
+                        await writer.drain()
+                    writer.close()
+                except OSError:
+                    pass
+                ended += 1
+                await asyncio.sleep(0.2)
+
+        await asyncio.gather(*(one(number) for number in range(count)))
+        return ended
+
+
+def percentile(seconds, share):
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")

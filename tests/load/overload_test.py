@@ -1,0 +1,99 @@
+"""Three times as many questions as can be answered, one key that floods, and callers that trickle.
+
+Usage: overload_test.py FOLDER_OF_BINARIES [--seconds=N]; `make overload` runs it with 20 seconds a phase, `make test` with 3. What is
+asserted are counts: nobody lost, every refusal with a time to come back, nothing held in the end. What is printed are ratios of one run.
+"""
+import asyncio
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("faults", "http")]
+from fault_stack import Stack, body_of  # noqa: E402
+from http_load import Load, percentile  # noqa: E402
+from http_stack import key_file  # noqa: E402
+
+BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
+SECONDS = next((float(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--seconds=")), 3)
+sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--seconds=")]
+PLACES = 16
+
+
+class OverloadTest(unittest.TestCase):
+    def setUp(self):
+        self.numbers = iter(range(1 << 30))
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def body(self):
+        """A question of its own about no image, answered with 60 tokens: the decoder is what is short."""
+        return body_of(f"What is number {next(self.numbers)}?", None, ignore_eos=True) | {"max_tokens": 60}
+
+    def start(self, *flags):
+        stack = Stack(BINARIES, gateway_flags=[f"--max_inflight={PLACES}", *flags])
+        self.addCleanup(stack.stop)
+        return stack
+
+    def check(self, stack, outcomes):
+        """Counts that hold on any machine."""
+        self.assertLessEqual({outcome.status for outcome in outcomes}, {200, 429, 503})
+        self.assertTrue(all(outcome.retry_after for outcome in outcomes if outcome.status != 200))
+        stack.await_idle(30)
+
+    def say(self, text):
+        print(f"{self.id().rpartition('.test_')[2]}: {text}")
+
+    def test_three_times_what_can_be_answered(self):
+        stack = self.start()
+        load = Load(stack.http_port)
+        _, capacity = asyncio.run(load.closed(PLACES, SECONDS, self.body))
+        outcomes = asyncio.run(load.open({"": 3 * capacity}, SECONDS, self.body))
+        self.check(stack, outcomes)
+        answered = [outcome for outcome in outcomes if outcome.status == 200]
+        refused = [outcome.seconds for outcome in outcomes if outcome.status != 200]
+        self.assertTrue(refused, "that was no overload")
+        longest = max(outcome.seconds for outcome in answered)
+        self.say(f"{len(outcomes)} asked at 3 x {capacity:.0f} a second; goodput {len(answered) / (SECONDS + longest) / capacity:.0%} of capacity "
+                 f"(its tail counted), {len(answered) / SECONDS / capacity:.0%} without; {len(refused)} refused in {percentile(refused, 0.5) * 1e3:.1f} ms, "
+                 f"p99 {percentile(refused, 0.99) * 1e3:.1f} ms; the generator was late by {percentile([o.late for o in outcomes], 0.99) * 1e3:.1f} ms (p99)")
+
+    def test_a_key_that_floods_leaves_the_other_its_share(self):
+        keys = pathlib.Path(self.folder.name) / "keys.json"
+        key_file(keys, flood={}, honest={})
+        stack = self.start(f"--api_keys_file={keys}")
+        load = Load(stack.http_port)
+        _, capacity = asyncio.run(load.closed(PLACES, SECONDS, self.body, "honest"))
+        outcomes = asyncio.run(load.open({"flood": 3 * capacity, "honest": 0.3 * capacity}, SECONDS, self.body))
+        self.check(stack, outcomes)
+        honest = [outcome for outcome in outcomes if outcome.key == "honest"]
+        share = sum(outcome.status == 200 for outcome in honest) / len(honest)
+        self.assertEqual(share, 1.0, "it asks for less than half and is refused")
+        flood = [outcome for outcome in outcomes if outcome.key == "flood"]
+        self.say(f"honest asked 0.3 x {capacity:.0f} a second: {share:.0%} of {len(honest)} answered, p99 {percentile([o.seconds for o in honest], 0.99):.2f} s; "
+                 f"flood asked 3 x: {sum(o.status == 200 for o in flood) / len(flood):.0%} of {len(flood)} answered")
+
+    def test_callers_that_trickle_cost_honest_ones_little(self):
+        stack, tricklers = self.start(), 500
+
+        async def measure():
+            load, stopped = Load(stack.http_port), asyncio.Event()
+            alone, _ = await load.closed(4, SECONDS, self.body)
+            slow = asyncio.create_task(load.trickle(tricklers, stopped))
+            await asyncio.sleep(1)
+            beside, _ = await load.closed(4, SECONDS, self.body)
+            stopped.set()
+            return alone, beside, await slow
+
+        alone, beside, ended = asyncio.run(measure())
+        self.assertEqual({outcome.status for outcome in alone + beside}, {200})
+        stack.await_idle(30)
+        p99 = [percentile([outcome.seconds for outcome in outcomes], 0.99) for outcomes in (alone, beside)]
+        self.say(f"p99 {p99[0] * 1e3:.0f} ms alone, {p99[1] * 1e3:.0f} ms beside {tricklers} that trickle ({p99[1] / p99[0]:.2f} x); "
+                 f"{ended} of these were ended")
+
+
+if __name__ == "__main__":
+    print(f"{os.cpu_count()} processors, {SECONDS:.0f} s a phase")
+    unittest.main()

@@ -1,0 +1,105 @@
+"""Hours of mixed load: memory, descriptors, threads and KV blocks of all three processes must not creep.
+
+Usage: soak_test.py FOLDER_OF_BINARIES [--minutes=N]; `make soak` runs it for an hour or MINUTES, `make test` for half a minute. Memory's slope is
+taken over the second half of the samples and judged only where that half holds JUDGED questions.
+"""
+import os
+import pathlib
+import random
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "faults"))
+from fault_stack import SAMPLE, Callers, Stack  # noqa: E402
+
+BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
+MINUTES = next((float(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--minutes=")), 0.5)
+sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--minutes=")]
+JUDGED = 5_000
+MOST_MIB_OF_10_000 = 1.0
+CACHES = ["--cache_bytes=16MiB"]  # full long before the half of an hour, so that their filling is no creep
+
+
+class Usage:
+    """Of one process, at one moment."""
+
+    def __init__(self, process):
+        folder = pathlib.Path(f"/proc/{process.pid}")
+        self.bytes = int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        self.descriptors = len(list((folder / "fd").iterdir()))
+        self.threads = len(list((folder / "task").iterdir()))
+
+
+def slope(points):
+    """Of the least squares' line through (x, y)."""
+    mean_x, mean_y = (sum(values) / len(points) for values in zip(*points))
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / (sum((x - mean_x) ** 2 for x, _ in points) or 1)
+
+
+class SoakTest(unittest.TestCase):
+    def ask_as_people_do(self, stack):
+        """One caller's next question: text, a known image, a new one, a stream, or one that is left."""
+        choice = random.Random()
+        def ask():
+            kind = choice.randrange(10)
+            if kind == 0:
+                return stack.stream(image=SAMPLE) == "red"
+            if kind == 1:
+                return self.leave(stack)
+            if kind == 2:
+                return stack.ask("Hello?", image=None, seed=choice.randrange(1 << 30), temperature=1.0)[0] == 200
+            image = SAMPLE + str(choice.random()).encode() if kind == 3 else SAMPLE
+            status, reply, _ = stack.ask(image=image)
+            return status == 200 and reply["choices"][0]["message"]["content"] == "red"
+        return ask
+
+    @staticmethod
+    def leave(stack):
+        connection = stack.connect()
+        connection.putrequest("POST", "/v1/chat/completions")
+        connection.putheader("content-length", "1000")
+        connection.endheaders(b"{")
+        connection.close()
+        return True
+
+    def test_nothing_creeps(self):
+        with Stack(BINARIES, tier_flags=CACHES) as stack:
+            names = dict(zip(stack.processes, ("gateway", "language", "vision")))
+            warm = Callers(4, self.ask_as_people_do(stack))
+            warm.await_more(100)
+            self.expect_true(warm.stop())
+            stack.await_idle()
+            before = {process: Usage(process) for process in names}
+            callers, end = Callers(4, self.ask_as_people_do(stack)), time.monotonic() + 60 * MINUTES
+            samples = {process: [] for process in names}
+            pause = threading.Event()
+            while time.monotonic() < end:
+                pause.wait(min(5, MINUTES * 2))
+                for process in names:
+                    samples[process].append((len(callers.outcomes), Usage(process).bytes))
+            outcomes = callers.stop()
+            self.expect_true(outcomes)
+            stack.await_idle()
+            self.assertEqual(stack.languages[0].metric("diptych_kv_cache_usage_ratio"), 0)
+            print(f"{len(outcomes)} questions in {MINUTES} minutes, all answered")
+            for process, name in names.items():
+                self.judge(name, before[process], Usage(process), samples[process][len(samples[process]) // 2:])
+
+    def expect_true(self, outcomes):
+        self.assertEqual([outcome for outcome in outcomes if outcome is not True], [])
+
+    def judge(self, name, before, after, points):
+        mib = slope(points) * 10_000 / (1 << 20)
+        asked = points[-1][0] - points[0][0]
+        print(f"{name}: {after.bytes >> 20} MiB, {mib:+.2f} MiB in 10,000 questions (over the last {asked}); "
+              f"{before.descriptors} -> {after.descriptors} descriptors, {before.threads} -> {after.threads} threads")
+        self.assertLessEqual(after.descriptors, before.descriptors + 8, "connections between tiers come and go")
+        self.assertLessEqual(after.threads, before.threads + 8, "gRPC's pool breathes")
+        if asked >= JUDGED:
+            self.assertLess(mib, MOST_MIB_OF_10_000)
+
+
+if __name__ == "__main__":
+    unittest.main()
