@@ -45,7 +45,7 @@ absl::StatusOr<tcp::endpoint> Resolve(asio::io_context& io, const std::string& l
 
 struct Pages {
   const MetricRegistry& registry;
-  const std::function<bool()> ready;
+  const std::function<absl::Status()> ready;
   bool local = false;  // only this machine reaches them
 };
 
@@ -61,9 +61,9 @@ void Fill(std::string_view path, const Pages& pages, http::response<http::string
   } else if (path == "/healthz/live") {
     response.body() = "ok\n";
   } else if (path == "/healthz/ready") {
-    const bool ready = pages.ready();
-    response.result(ready ? http::status::ok : http::status::service_unavailable);
-    response.body() = ready ? "ok\n" : "not ready\n";
+    const absl::Status ready = pages.ready();
+    response.result(ready.ok() ? http::status::ok : http::status::service_unavailable);
+    response.body() = ready.ok() ? "ok\n" : absl::StrCat(ready.message(), "\n");
   } else {
     response.result(http::status::not_found);
   }
@@ -193,7 +193,7 @@ class MetricsServer::Impl {
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::string& listen,
                                                                     const MetricRegistry& registry,
-                                                                    std::function<bool()> ready) {
+                                                                    std::function<absl::Status()> ready) {
   auto impl = std::make_unique<Impl>(Pages{.registry = registry, .ready = std::move(ready)});
   if (const absl::Status status = impl->Start(listen); !status.ok()) {
     return absl::InvalidArgumentError(

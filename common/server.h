@@ -57,7 +57,7 @@ class GrpcServer {
   void Drain(CallGate* gate = nullptr, const std::function<void()>& before_shutdown = nullptr);
 
   // What a health check of "readiness" answers.
-  bool ready() const { return ready_; }
+  absl::Status readiness() const { return ready_ ? absl::OkStatus() : absl::UnavailableError("not ready"); }
 
   // A channel to this server without a socket between. Must not be used after the server's end.
   std::shared_ptr<grpc::Channel> InProcessChannel();

@@ -85,16 +85,27 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
                              MetricsServer::Start(options.metrics_listen, self->registry_,
-                                                  [server = self->server_.get()] { return server->ready(); }));
+                                                  [gateway = self.get()] { return gateway->Readiness(); }));
   }
   if (!options.http_listen.empty()) DIPTYCH_RETURN_IF_ERROR(self->StartHttp(options));
-  self->watch_->Start([gateway = self.get(), on_first_ready = std::move(on_first_ready)](bool reachable) mutable {
-    gateway->server_->SetReady(reachable);
-    gateway->metrics_.language_reachable.Set(reachable ? 1 : 0);
-    gateway->ready_ = reachable;
-    if (reachable && on_first_ready) std::exchange(on_first_ready, nullptr)(*gateway, *gateway->watch_->model());
+  self->watch_->Start([gateway = self.get(), on_first_ready = std::move(on_first_ready)]() mutable {
+    gateway->OnTiersChanged(on_first_ready);
   });
   return self;
+}
+
+void GatewayServer::OnTiersChanged(OnReady& on_first_ready) {
+  const bool reachable = watch_->language_reachable();
+  metrics_.language_reachable.Set(reachable ? 1 : 0);
+  ready_ = reachable && watch_->agreement().ok();
+  server_->SetReady(ready_);
+  if (ready_ && on_first_ready) std::exchange(on_first_ready, nullptr)(*this, *watch_->model());
+}
+
+absl::Status GatewayServer::Readiness() const {
+  if (!watch_->language_reachable()) return absl::UnavailableError("the language tier is not reachable");
+  DIPTYCH_RETURN_IF_ERROR(watch_->agreement());
+  return server_->readiness();
 }
 
 absl::Status GatewayServer::StartHttp(const Options& options) {
@@ -109,7 +120,7 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
                            .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
                            .model_names = [this] { return admission_.model_names(); },
                            .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
-                           .ready = [this] { return ready_.load(); },
+                           .ready = [this] { return Readiness(); },
                            .metrics = [this] { return registry_.Exposition(); }});
   // Base64 makes four bytes of three.
   const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);

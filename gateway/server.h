@@ -26,9 +26,9 @@ namespace diptych::gateway {
 // Thread-safe.
 class GatewayServer {
  public:
-  // Serves at once; is ready, for health checks, while the language tier is reachable. INVALID_ARGUMENT if
-  // an address, a target or a TLS file is unusable.
-  // `on_first_ready` is called once, on a thread of the server, when that is so for the first time.
+  // Serves at once; is ready, for health checks, while the language tier is reachable and does not hold another model
+  // than the vision tier. INVALID_ARGUMENT if an address, a target or a TLS file is unusable. `on_first_ready` is
+  // called once, on a thread of the server, when that is so for the first time.
   using OnReady = std::function<void(const GatewayServer& server, const v1::ModelDescription& model)>;
   static absl::StatusOr<std::unique_ptr<GatewayServer>> Start(const Options& options, OnReady on_first_ready = nullptr);
 
@@ -50,6 +50,9 @@ class GatewayServer {
  private:
   GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys);
   absl::Status StartHttp(const Options& options);
+  // OK, or why health checks are told that the gateway is not ready.
+  absl::Status Readiness() const;
+  void OnTiersChanged(OnReady& on_first_ready);
   void OnHttpRefused(int status);
 
   // Destroyed from the last to the first: what reads stands after what is read.

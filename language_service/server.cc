@@ -102,7 +102,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
                              MetricsServer::Start(options.metrics_listen, self->registry_,
-                                                  [server = self->server_.get()] { return server->ready(); }));
+                                                  [server = self->server_.get()] { return server->readiness(); }));
   }
   self->server_->SetReady(true);
   self->vision_watch_.Start();

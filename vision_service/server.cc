@@ -64,7 +64,7 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
                              MetricsServer::Start(options.metrics_listen, self->registry_,
-                                                  [server = self->server_.get()] { return server->ready(); }));
+                                                  [server = self->server_.get()] { return server->readiness(); }));
   }
   self->server_->SetReady(true);
   return self;

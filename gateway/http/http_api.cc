@@ -268,10 +268,10 @@ HttpReply HttpApi::Read(const std::string& path) const {
   if (path == kLive) return {.content_type = "text/plain", .body = "live\n"};
   if (path == kVersion) return {.body = Dump({{"version", Version()}})};
   if (path == kReady || path == kHealth || path == kPing) {
-    const bool ready = environment_.ready();
-    return {.status = ready ? 200 : 503,
+    const absl::Status ready = environment_.ready();
+    return {.status = ready.ok() ? 200 : 503,
             .content_type = "text/plain",
-            .body = ready ? "ready\n" : "the language tier is not reachable\n"};
+            .body = ready.ok() ? "ready\n" : absl::StrCat(ready.message(), "\n")};
   }
   if (path == kMetrics) {
     return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = environment_.metrics()};

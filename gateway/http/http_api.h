@@ -34,7 +34,7 @@ class HttpApi {
     // The names of what is served, its own first; empty while it is unknown.
     std::function<std::vector<std::string>()> model_names;
     std::function<absl::Status(const std::string& name)> check_model;
-    std::function<bool()> ready;
+    std::function<absl::Status()> ready;
     std::function<std::string()> metrics;  // Prometheus text
   };
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "common/log.h"
+
 namespace diptych::gateway {
 namespace {
 
@@ -26,10 +28,12 @@ TierWatch::TierWatch(Tiers& tiers, const std::string& language_target, const std
                  .channel = tiers.language_channel}),
       vision_({.name = "vision", .target = vision_target, .flag = "vision_target", .channel = tiers.vision_channel}) {}
 
-void TierWatch::Start(std::function<void(bool)> on_change) {
-  const auto changed = [this, on_change = std::move(on_change)](bool reachable) {
+void TierWatch::Start(std::function<void()> on_change) {
+  on_change_ = std::move(on_change);
+  const auto changed = [this](bool reachable) {
     if (!reachable) asked_ = {};  // the tier that comes back may serve something else
-    on_change(reachable);
+    language_reachable_ = reachable;
+    on_change_();
   };
   language_.Start({.confirm = [this] { return Describe(); }, .on_change = changed});
   vision_.Start();
@@ -38,6 +42,11 @@ void TierWatch::Start(std::function<void(bool)> on_change) {
 void TierWatch::Stop() {
   language_.Stop();
   vision_.Stop();
+}
+
+absl::Status TierWatch::agreement() const {
+  std::lock_guard lock(mutex_);
+  return agreement_;
 }
 
 std::optional<v1::ModelDescription> TierWatch::model() const {
@@ -64,6 +73,22 @@ bool TierWatch::Describe() {
 void TierWatch::Ask() {
   AskLanguage();
   AskVision();
+  Compare();
+}
+
+void TierWatch::Compare() {
+  {
+    std::lock_guard lock(mutex_);
+    const absl::Status seen = judge_.Observe(model_.value_or(v1::ModelDescription()), described_vision_);
+    if (seen.ok() == agreement_.ok()) return;
+    agreement_ = seen;
+  }
+  if (const absl::Status now = agreement(); now.ok()) {
+    spdlog::info("the tiers hold the same model again");
+  } else {
+    spdlog::error("not ready: {}", std::string(now.message()));
+  }
+  on_change_();
 }
 
 void TierWatch::AskVision() {

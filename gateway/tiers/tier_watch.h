@@ -1,15 +1,18 @@
-// Keeps an eye on the tiers: whether they answer, and what both serve.
+// Keeps an eye on the tiers: whether they answer, what both serve, and whether that is the same.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "common/channel_watch.h"
 #include "common/image_header.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/inference.pb.h"
+#include "gateway/tiers/model_agreement.h"
 #include "gateway/tiers/tiers.h"
 
 namespace diptych::gateway {
@@ -21,11 +24,17 @@ class TierWatch {
   TierWatch(Tiers& tiers, const std::string& language_target, const std::string& vision_target);
   ~TierWatch() { Stop(); }
 
-  // Once. `on_change` is called on a thread of the watch each time the language tier becomes reachable or is lost.
-  void Start(std::function<void(bool reachable)> on_change);
+  // Once. `on_change` is called on a thread of the watch each time the language tier becomes reachable or is lost, and
+  // each time that the tiers begin or cease to agree.
+  void Start(std::function<void()> on_change);
 
   // No on_change after it returns. Idempotent; not from on_change.
   void Stop();
+
+  bool language_reachable() const { return language_reachable_; }
+
+  // OK, or why the tiers cannot answer about images together (ModelAgreement).
+  absl::Status agreement() const;
 
   // What the language tier last said it serves; nullopt before its first answer.
   std::optional<v1::ModelDescription> model() const;
@@ -39,12 +48,17 @@ class TierWatch {
   void Ask();
   void AskLanguage();
   void AskVision();
+  void Compare();
 
   Tiers& tiers_;
+  std::function<void()> on_change_;
+  ModelAgreement judge_;  // of the language watch's thread
+  std::atomic<bool> language_reachable_ = false;
   SteadyTime asked_{};  // of the language watch's thread
   mutable std::mutex mutex_;
   std::optional<v1::ModelDescription> model_;
   v1::ModelDescription described_vision_;  // empty before the first answer
+  absl::Status agreement_;
   ChannelWatch language_, vision_;
 };
 

@@ -12,18 +12,21 @@
 namespace diptych {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-bool AlwaysReady() {
-  return true;
+absl::Status AlwaysReady() {
+  return absl::OkStatus();
 }
 
 class MetricsServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
     counter_.Add(5);
-    auto server = MetricsServer::Start("127.0.0.1:0", registry_, [this] { return ready_.load(); });
+    auto server = MetricsServer::Start("127.0.0.1:0", registry_, [this] {
+      return ready_ ? absl::OkStatus() : absl::UnavailableError("the tiers hold different models");
+    });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
@@ -42,7 +45,8 @@ TEST_F(MetricsServerTest, ShowsWhatTheRegistryHolds) {
 
 TEST_F(MetricsServerTest, TellsProbesWhetherTheProcessIsReady) {
   const std::string ask = "GET /healthz/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
-  EXPECT_THAT(testing::Exchange(server_->port(), ask), HasSubstr(" 503 "));
+  EXPECT_THAT(testing::Exchange(server_->port(), ask),
+              AllOf(HasSubstr(" 503 "), HasSubstr("\r\n\r\nthe tiers hold different models\n")));
   EXPECT_THAT(testing::Exchange(server_->port(), "GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n"),
               HasSubstr(" 200 "));
   ready_ = true;

@@ -1,16 +1,20 @@
 // Being full, and the orderly end, through the RPC.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <future>
 
 #include "tests/gateway/gateway_fixture.h"
+#include "tests/testing/metrics_page.h"
 
 namespace diptych::gateway {
 namespace {
 
+using ::testing::AllOf;
 using testing::DeltaMessage;
 using testing::FakeLanguageTier;
 using testing::FinishedMessage;
+using ::testing::HasSubstr;
 using testing::StartedMessage;
 
 // A tier whose first call waits until the test lets it go on.
@@ -79,6 +83,19 @@ TEST_F(HealthRpcTest, IsReadyWhileTheLanguageTierIsReachable) {
   language.Kill();
   for (const char* name : {"", "readiness", "diptych.v1.GatewayService"}) WaitForHealth(name, Health::NOT_SERVING);
   WaitForHealth("liveness", Health::SERVING);
+}
+
+TEST_F(HealthRpcTest, TiersThatHoldDifferentModelsAreNotReadyAndThePageSaysWhy) {
+  FakeLanguageTier language;
+  vision_.model.set_fingerprint("beef");
+  StartGateway(language.target(), {.metrics_listen = "127.0.0.1:0", .http_listen = "127.0.0.1:0"});
+  WaitForHealth("readiness", Health::NOT_SERVING);
+  WaitForHealth("liveness", Health::SERVING);
+  for (const int port : {gateway_->metrics_port(), gateway_->http_port()}) {
+    EXPECT_THAT(testing::Exchange(port, "GET /healthz/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+                AllOf(HasSubstr(" 503 "), HasSubstr("different models: vision fake (beef), language fake (f00d)")));
+  }
+  EXPECT_TRUE(Ask(TextQuestion()).ok()) << "text needs no vision";
 }
 
 }  // namespace
