@@ -16,6 +16,8 @@ TIERS = ("gateway", "vision", "language")
 VALUE_FILES = [None, *sorted(chart.VALUES.glob("*.yaml"))]
 # Kinds of extensions, whose schemas Kubernetes does not bring.
 EXTENSIONS = {"Certificate", "GRPCRoute", "HTTPRoute", "InferencePool", "PodMonitor", "PrometheusRule", "ScaledObject"}
+# Flags with which a program does something else than to serve.
+NOT_FOR_SERVING = {"round_to"}
 
 
 def program(tier):
@@ -67,6 +69,15 @@ class RenderedTest(unittest.TestCase):
             flags = schema["properties"][tier]["properties"]["flags"]["properties"]
             self.assertGreater(len(flags), 4)
             self.assertLessEqual(set(flags), flags_of(program(tier)), tier)
+
+    def test_every_flag_of_a_program_can_be_set(self):
+        schema = json.loads((chart.CHART / "values.schema.json").read_text(encoding="utf-8"))
+        for tier in TIERS:
+            known = set(schema["properties"][tier]["properties"]["flags"]["properties"])
+            rendered = {argument.removeprefix("--").partition("=")[0] for things in self.rendered.values()
+                        for _, container in process_containers(things) if container["name"] == tier for argument in container["args"]}
+            environment = {"threads"}  # from the CPU request
+            self.assertEqual(flags_of(program(tier)) - known - rendered - environment, NOT_FOR_SERVING & flags_of(program(tier)), tier)
 
     def test_commands_are_programs_that_we_build(self):
         for things in self.each():
@@ -121,6 +132,13 @@ class RenderedTest(unittest.TestCase):
             asked = {kind: container[kind]["httpGet"]["path"] for kind in ("startupProbe", "readinessProbe", "livenessProbe")}
             self.assertEqual(asked, {"startupProbe": "/healthz/live", "readinessProbe": "/healthz/ready", "livenessProbe": "/healthz/live"})
             self.assertEqual(container["readinessProbe"]["httpGet"]["port"], "metrics")
+
+    def test_services_say_which_ports_speak_tls(self):
+        for name, things in self.rendered.items():
+            tls = name == "everything"
+            for port in (port for thing in things if thing["kind"] == "Service" for port in thing["spec"]["ports"] if "appProtocol" in port):
+                plain = "kubernetes.io/h2c" if port["name"] == "grpc" else "http"
+                self.assertEqual(port["appProtocol"], "https" if tls else plain, f"{name}: {port['name']}")
 
     def test_the_grace_period_outlasts_the_drain(self):
         for things in self.each():

@@ -8,6 +8,7 @@
 - --listen=0.0.0.0:{{ $tier.ports.grpc }}
 - --metrics_listen=0.0.0.0:{{ $tier.ports.metrics }}
 - --log_level={{ $values.logLevel }}
+- --log_format={{ $values.logFormat }}
 - --drain_delay={{ $values.drain.delay }}
 - --drain_timeout={{ $values.drain.timeout }}
 {{ include (ternary "diptych.gatewayArguments" "diptych.tierArguments" (eq .tier "gateway")) . }}

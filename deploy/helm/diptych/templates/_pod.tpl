@@ -121,6 +121,7 @@ initContainers:
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     command: [diptych]
     args: [pull, {{ include "diptych.model" .root | quote }}]
+    terminationMessagePolicy: FallbackToLogsOnError
     env:
       - {name: HF_HOME, value: /models/hub}
       {{- with .root.Values.model.pull.tokenSecret }}
