@@ -75,10 +75,9 @@ images: build   ## container images, with buildah; asks a question through them 
 	@scripts/images.sh
 
 .PHONY: rollout-test
-rollout-test: build ## the chart's pods come, go and scale under load, as processes of this machine (root; 6 minutes)
+rollout-test: build ## the chart's pods come and go under load, as processes of this machine (root; 4 minutes)
 	@tests/cluster/setup.sh
 	@tests/cluster/in_namespaces.sh rollout_test.py
-	@tests/cluster/in_namespaces.sh scaling_test.py
 
 .PHONY: cluster-test
 cluster-test: build ## the chart under a real Kubernetes control plane on this machine (root; 8 minutes, and 15 of a core to build it once)

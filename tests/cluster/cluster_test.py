@@ -3,14 +3,20 @@
 Run by `make cluster-test`, in namespaces of its own (in_namespaces.sh). The tests build on each other, in this order.
 """
 import functools
+import http.client
+import json
 import os
 import re
+import shutil
+import ssl
 import subprocess
 import sys
 import time
 import unittest
+import urllib.error
+import urllib.request
 
-from cluster import callers, control_plane, figure, paths, release
+from cluster import callers, certificates, control_plane, figure, paths, release
 from cluster.control_plane import run, settle, until
 
 sys.path.insert(0, str(paths.REPOSITORY / "tests" / "deploy"))
@@ -18,6 +24,7 @@ import chart  # noqa: E402  pylint: disable=wrong-import-position
 
 NAMESPACE = "diptych"
 DRY = "dry-run"  # for what is only tried
+SECURE = "secure"  # the namespace of a release with TLS
 QUESTION = "What color is the circle?"
 SOON = 10  # seconds within which a ready replica has its share
 FIXED = ("vision.autoscaling.enabled=false", "language.autoscaling.enabled=false")
@@ -28,6 +35,21 @@ def say(*words):
     print("   ", *words, flush=True)
 
 
+def other_model():
+    """A copy of the demo model with one weight of the vision model changed, where pods see it."""
+    folder = paths.REPOSITORY / "build" / "cluster" / "other"
+    shutil.copytree(paths.REPOSITORY / "models" / "demo", folder, dirs_exist_ok=True)
+    weights = folder / "model.safetensors"
+    weights.chmod(0o644)
+    content = bytearray(weights.read_bytes())
+    header_bytes = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:8 + header_bytes])
+    first = min(tensor["data_offsets"][0] for name, tensor in header.items() if "vision_model" in name)
+    content[8 + header_bytes + first] ^= 1
+    weights.write_bytes(content)
+    return folder
+
+
 class ClusterTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -35,7 +57,7 @@ class ClusterTest(unittest.TestCase):
         cls.cluster = control_plane.Cluster(NAMESPACE)
         say(f"the control plane and two nodes are ready after {time.monotonic() - began:.1f} s")
         cls.api = cls.cluster.api
-        for namespace in (NAMESPACE, DRY):
+        for namespace in (NAMESPACE, DRY, SECURE):
             cls.api.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
         cls.release = release.Release(cls.cluster, NAMESPACE)
         cls.recorder = release.Recorder(cls.release)
@@ -175,11 +197,7 @@ class ClusterTest(unittest.TestCase):
         self.mark(words)
         before, load = self.release.names(grows), callers.Load(question, concurrent)
         self.recorder.load = load
-        end = time.monotonic() + 120
-        while len(self.release.ready(grows)) < 3:
-            self.assertLess(time.monotonic(), end, f"{grows} has not grown")
-            self.assertEqual(self.wanted(stays), 1, f"{stays} has grown, too")
-            time.sleep(0.5)
+        until(f"{grows} has grown", lambda: len(self.release.ready(grows)) == 3, 120)
         new = self.release.names(grows) - before
         until("each new replica has served", lambda: new <= set(self.recorder.first_answer), 30)
         time.sleep(SOON)
@@ -201,7 +219,7 @@ class ClusterTest(unittest.TestCase):
 
     def test_11_shrinking_under_light_load_loses_nothing(self):
         self.marks[-1] = (self.recorder.now(), "1 caller with text")
-        load = callers.Load(callers.text_question(self.gateway, 12), 1)
+        load = self.recorder.load = callers.Load(callers.text_question(self.gateway, 12), 1)
         before = self.release.names("language")
         self.release.wait_for(120, vision=1, language=1)
         self.release.wait_until_gone(before - self.release.names("language"))
@@ -209,9 +227,11 @@ class ClusterTest(unittest.TestCase):
 
     def test_12_vision_goes_to_zero_and_the_first_image_wakes_it(self):
         self.mark("vision may go to zero")
-        load = callers.Load(callers.text_question(self.gateway, 12), 1)
+        load = self.recorder.load = callers.Load(callers.text_question(self.gateway, 12), 1)
+        before = self.release.names("vision")
         self.release.upgrade("vision.autoscaling.minReplicas=0", "autoscaling.hpaScaleToZero=true")
         self.release.wait_for(120, vision=0)
+        self.release.wait_until_gone(before)
         self.mark("an image")
         began = time.monotonic()
         self.assertIn("red", self.gateway.ask(image=callers.sample_png(), question=QUESTION, timeout=90))
@@ -223,21 +243,54 @@ class ClusterTest(unittest.TestCase):
             figure.draw(self.recorder.samples, self.marks, FIGURE)
 
     def test_13_a_missing_secret_is_named_and_stops_nothing(self):
+        self.release.upgrade()
         load = callers.Load(callers.text_question(self.gateway, 12), 1)
-        self.release.upgrade(*FIXED, "apiKeys.secretName=absent", wait=False)
+        self.release.upgrade("apiKeys.secretName=absent", wait=False)
         waiting = lambda: [c["state"]["waiting"].get("message", "") for pod in self.release.pods("gateway") for c in pod["status"].get("containerStatuses", [])  # noqa: E731
                            if "waiting" in c["state"]]
         until("the secret is named", lambda: any('secret "absent" not found' in words for words in waiting()))
         self.release.helm("rollback", self.release.name, "--wait", "--timeout", "2m")
         self.nothing_lost("a secret was missing", [load], least=5)
 
-    def test_14_values_that_do_not_fit_are_refused_by_name(self):
+    def test_14_why_a_process_does_not_start_is_shown(self):
+        load = callers.Load(callers.text_question(self.gateway, 12), 1)
+        self.release.upgrade("language.flags.memory_limit=1MiB", wait=False)
+        shown = lambda: run("kubectl", "--namespace", NAMESPACE, "describe", "pods", "--selector=app.kubernetes.io/component=language").stdout  # noqa: E731
+        until("the numbers are shown", lambda: re.search(r"Message: .*the model does not fit: float32 needs", shown(), re.DOTALL), 60)
+        self.release.helm("rollback", self.release.name, "--wait", "--timeout", "2m")
+        self.nothing_lost("a process did not start", [load], least=5)
+
+    def test_15_tiers_with_different_models_are_not_ready_and_say_why(self):
+        self.release.upgrade(f"vision.extraArgs[0]=--model={other_model()}", wait=False)
+        until("no gateway is ready", lambda: not self.release.ready("gateway"), 60)
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://{self.release.pods('gateway')[0]['status']['podIP']}:9000/healthz/ready", timeout=5)
+        self.assertIn("the tiers hold different models: vision other", refused.exception.read().decode())
+        self.assertIn("different models", run("kubectl", "--namespace", NAMESPACE, "logs", f"deployment/{self.release.name}-gateway").stdout)
+        self.release.helm("rollback", self.release.name, "--wait", "--timeout", "2m")
+        self.assert_true_answers()
+
+    def test_16_values_that_do_not_fit_are_refused_by_name(self):
         for setting, words in (("vision.replicas=-1", "/vision/replicas"), ("language.flags.max_bach=4", "max_bach"), ("drain.delay=soon", "/drain/delay")):
             refused = self.release.upgrade(setting, wait=False, check=False)
             self.assertNotEqual(refused.returncode, 0, setting)
             self.assertIn(words, refused.stderr)
 
-    def test_15_uninstalling_leaves_nothing(self):
+    def test_17_with_tls_everything_speaks_it(self):
+        for secret, services in (("diptych-gateway-tls", ["diptych"]), ("diptych-tier-tls", ["diptych-vision-pods", "diptych-language-pods"])):
+            files = certificates.issue(secret, *[f"{name}.{SECURE}.svc{domain}" for name in services for domain in ("", ".cluster.local")])
+            run("kubectl", "--namespace", SECURE, "create", "secret", "generic", secret, "--type=kubernetes.io/tls", *[f"--from-file={key}={file}" for key, file in files.items()])
+        secure = release.Release(self.cluster, SECURE)
+        secure.upgrade(*FIXED, "tls.enabled=true", *[f"{tier}.replicas=1" for tier in release.TIERS])
+        self.assertIn("red", secure.helm("test", secure.name, "--logs").stdout)
+        address = f"diptych.{SECURE}.svc.cluster.local"
+        tls = ssl.create_default_context(cafile=certificates.FOLDER / "ca.crt")
+        self.assertIn("red", callers.ask_http(address, 8080, callers.sample_png(), QUESTION, tls=tls))
+        with self.assertRaises((OSError, http.client.HTTPException)):
+            callers.ask_http(address, 8080, callers.sample_png(), QUESTION)
+        secure.helm("uninstall", secure.name)
+
+    def test_18_uninstalling_leaves_nothing(self):
         names = self.release.names()
         self.release.helm("uninstall", self.release.name, "--wait")
         self.release.wait_until_gone(names)

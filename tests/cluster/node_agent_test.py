@@ -144,6 +144,14 @@ class NodeAgentTest(unittest.TestCase):
         self.until("failed", lambda: self.status["phase"] == "Failed")
         self.assertNotIn("never", self.log())
 
+    def test_the_last_words_of_a_process_are_its_message_where_that_is_asked_for(self):
+        for policy, message in (("FallbackToLogsOnError", "no room\n"), ("File", "")):
+            with self.subTest(policy=policy):
+                self.start(manifest(policy.lower(), {**shell("echo no room; exit 3"), "terminationMessagePolicy": policy}, restartPolicy="Never"))
+                self.until("failed", lambda: self.status["phase"] == "Failed")
+                self.assertTrue(self.state()["terminated"]["message"].endswith(message))
+                self.assertEqual(bool(self.state()["terminated"]["message"]), bool(message))
+
     def test_an_image_that_is_not_there_is_told(self):
         self.start(manifest("image", {**shell("true"), "image": "registry.example.com/other:1"}))
         self.until("told", lambda: self.state().get("waiting", {}).get("reason") == "ErrImagePull")

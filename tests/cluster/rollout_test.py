@@ -13,7 +13,7 @@ from cluster.replicas import NAMESPACE, TIERS, Replicas, answered
 
 QUESTION = "What color is the circle?"
 DRAIN = 50  # seconds that a pod takes to end, with the chart's drain.delay
-SOON = 12  # seconds after which a new replica has its share: connections live for ten, and a little more or less
+SOON = 10  # seconds after which a new replica has its share: connections live for eight, and a little more or less
 
 
 class RolloutTest(unittest.TestCase):

@@ -82,12 +82,12 @@ class Gateway:
         self._channel.close()
 
 
-def ask_http(address, port, image, question, timeout=60):
-    """The text of an answer by OpenAI's protocol."""
+def ask_http(address, port, image, question, timeout=60, tls=None):
+    """The text of an answer by OpenAI's protocol, with `tls` (an ssl.SSLContext) by HTTPS."""
     url = "data:image/png;base64," + base64.b64encode(image).decode()
     body = {"model": "demo", "max_tokens": 8, "messages": [{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": question}]}]}
-    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=tls) if tls else http.client.HTTPConnection(address, port, timeout=timeout)
     try:
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()

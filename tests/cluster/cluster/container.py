@@ -68,9 +68,15 @@ class Container:
     def _note_end(self):
         code = self._process.returncode
         self.state = {"terminated": {"exitCode": code if code >= 0 else 128 - code, "reason": "Completed" if code == 0 else "Error",
-                                     "startedAt": self.state["running"]["startedAt"], "finishedAt": now()}}
+                                     "message": self._last_words() if code != 0 else "", "startedAt": self.state["running"]["startedAt"], "finishedAt": now()}}
         self.ready = self.started = False
         self._root.remove()
+
+    def _last_words(self):
+        """The end of the log, if the container asks for that where a process ends with an error."""
+        if self.spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+            return ""
+        return self.log.read_bytes()[-2048:].decode(errors="replace")
 
     def _restart_later(self):
         self.last_state = self.state

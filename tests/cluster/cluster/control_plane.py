@@ -38,14 +38,26 @@ def start_module(name, module, *arguments):
     return start(name, sys.executable, "-m", f"cluster.{module}", *arguments)
 
 
+class Stopwatch:
+    """Time since its beginning, without what the machine was suspended for: it goes on by a second at most when it is read."""
+
+    def __init__(self):
+        self._read, self.seconds = time.monotonic(), 0.0
+
+    def read(self):
+        before, self._read = self._read, time.monotonic()
+        self.seconds += min(self._read - before, 1.0)
+        return self.seconds
+
+
 def settle(check, seconds=60):
     """Repeats `check` until it raises nothing; raises its last error after that time."""
-    end = time.monotonic() + seconds
+    watch = Stopwatch()
     while True:
         try:
             return check()
         except (AssertionError, ApiError, OSError):
-            if time.monotonic() > end:
+            if watch.read() > seconds:
                 raise
         time.sleep(0.2)
 

@@ -32,13 +32,15 @@ plot '{data}' using 1:6 with lines lw 2 lc '#111111' title 'of the callers'
 
 
 def draw(samples, marks, output):
-    """Writes `output`, an SVG. `marks` are (second, words) beside the first graph."""
-    begin = samples[0]["time"]
+    """Writes `output`, an SVG. `marks` are (second, words) beside the first graph; it begins a little before the first one."""
+    begin = marks[0][0] - 5
+    samples = [s for s in samples if s["time"] >= begin]
     data = paths.RUN / "scaling.dat"
     rows = [[s["time"] - begin, s["ready"]["vision"], s["ready"]["language"], s["waiting"]["vision"], s["waiting"]["language"],
              "NaN" if s["p95"] is None else s["p95"]] for s in samples]
     data.write_text("\n".join(" ".join(str(round(v, 3)) if v != "NaN" else v for v in row) for row in rows) + "\n", encoding="ascii")
-    most = max(max(row[1], row[2]) for row in rows) + 1
-    labels = "\n".join(f"set label {json.dumps(words)} at {second - begin + 1:.0f},{most - 0.4} left font ',11'" for second, words in marks)
+    most = max(max(row[1], row[2]) for row in rows) + 1.6
+    labels = "\n".join(f"set label {json.dumps(words)} at {second - begin + 1:.0f},{most - 0.3 - 0.5 * (index % 2):.1f} left font ',11'"
+                       for index, (second, words) in enumerate(marks))
     script = _SCRIPT.format(output=output, data=data, end=round(rows[-1][0]), labels=labels, most=most)
     subprocess.run(["gnuplot"], input=script, text=True, check=True)

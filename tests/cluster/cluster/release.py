@@ -1,9 +1,8 @@
 """A release of the chart under the control plane: what helm does to it, and its pods as the API server shows them."""
 import threading
-import time
 
 from . import metrics, paths
-from .control_plane import run, until
+from .control_plane import Stopwatch, run, until
 
 VALUES = paths.REPOSITORY / "tests" / "cluster" / "values.yaml"
 TIERS = ("gateway", "vision", "language")
@@ -64,12 +63,12 @@ class Recorder:
     def __init__(self, release):
         self.samples, self.load = [], None
         self.ready_since, self.first_answer = {}, {}  # by the pod's name
-        self._release, self._began, self._stopped = release, time.monotonic(), threading.Event()
+        self._release, self._watch, self._stopped = release, Stopwatch(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def now(self):
-        return time.monotonic() - self._began
+        return self._watch.seconds
 
     def stop(self):
         self._stopped.set()
@@ -95,6 +94,7 @@ class Recorder:
 
     def _run(self):
         while not self._stopped.wait(0.5):
+            self._watch.read()
             try:
                 self._sample()
             except OSError:  # a pod that has just ended

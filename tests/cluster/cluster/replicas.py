@@ -2,7 +2,7 @@
 import threading
 import time
 
-from . import metrics as pages, paths
+from . import metrics, paths
 from .names import Names
 from .pod import Pod
 from .sandbox import PodNetwork
@@ -32,12 +32,9 @@ class Reports:
 class Replicas:
     """The pods of the three Deployments, and the names that lead to those that are ready."""
 
-    def __init__(self, flags=None):
-        """`flags` are further ones, by tier."""
+    def __init__(self):
         things = yaml.safe_load_all((paths.REPOSITORY / "deploy/kustomize/base/diptych.yaml").read_text(encoding="utf-8"))
         self._templates = {t["metadata"]["labels"]["app.kubernetes.io/component"]: t["spec"]["template"] for t in things if t and t["kind"] == "Deployment"}
-        for tier, further in (flags or {}).items():
-            self._templates[tier]["spec"]["containers"][0]["args"] += further
         self._reports, self._count, self.pods = Reports(), 0, {tier: [] for tier in TIERS}
         self._lock = threading.Lock()
         self.names = Names(NAMESPACE, lambda service: [pod.network.address for pod in self.ready(service.split("-")[1])])
@@ -77,15 +74,6 @@ class Replicas:
             self.stop(tier, old)
 
 
-def _tier(pod):
-    return pod.name.split("-")[0]
-
-
-def metrics(pod, timeout=10):
-    """What the pod shows to Prometheus: (name with labels, value). Raises OSError if it does not answer."""
-    return pages.read(pod.network.address, _tier(pod), timeout)
-
-
 def answered(pod, timeout=10):
-    """How many calls of the pod have ended."""
-    return pages.answered(pod.network.address, _tier(pod), timeout)
+    """How many calls of the pod have ended. Raises OSError if it does not answer."""
+    return metrics.answered(pod.network.address, pod.name.split("-")[0], timeout)
