@@ -1,9 +1,9 @@
 """Writes a checkpoint of BLIP2-OPT-2.7b's size with random bfloat16 weights, for benchmarks: 3.7 billion parameters, 7.5 GB.
 
-    python3 tools/make_full_size_checkpoint.py FOLDER [--seed 0]
+    python3 tools/make_full_size_checkpoint.py FOLDER [--seed 0] [--layers N] [--device cuda]
 
 The time of a dense model does not depend on its weights. The tokenizer is the bundled model's, whose ids are within the
-larger vocabulary. Needs numpy.
+larger vocabulary. Needs numpy; with --device torch, which draws the numbers there: seconds on a card, other numbers than numpy's.
 """
 import argparse
 import json
@@ -88,6 +88,26 @@ def numbers(name, count, random):
         yield (values.view(numpy.uint32) >> 16).astype("<u2").tobytes()
 
 
+class TorchNumbers:
+    """Draws on a device, as numpy's generator does on the CPU."""
+
+    def __init__(self, seed, device):
+        import torch
+        self._torch, self._device = torch, device
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    def bfloat16(self, count):
+        values = self._torch.randn(count, generator=self._generator, device=self._device).mul_(0.02)
+        return values.to(self._torch.bfloat16).view(self._torch.int16).cpu().numpy().tobytes()
+
+
+def draw(name, count, random):
+    """As numbers(), by whatever draws them."""
+    if not isinstance(random, TorchNumbers) or ("norm" in name.lower() and name.endswith("weight")):
+        return numbers(name, count, random)
+    return (random.bfloat16(min(BLOCK, count - begin)) for begin in range(0, count, BLOCK))
+
+
 def write_weights(file, shapes, random):
     header, end = {}, 0
     for name, shape in shapes.items():
@@ -98,7 +118,7 @@ def write_weights(file, shapes, random):
     with open(file, "wb") as out:
         out.write(struct.pack("<Q", len(text)) + text)
         for number, (name, shape) in enumerate(shapes.items()):
-            for piece in numbers(name, int(numpy.prod(shape)), random):
+            for piece in draw(name, int(numpy.prod(shape)), random):
                 out.write(piece)
             print(f"\r{100 * (number + 1) // len(shapes)} %", end="", flush=True)
     print(f"\r{file}: {end / 1e9:.1f} GB")
@@ -121,14 +141,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layers", type=int, default=0, help="of each part; 0: as many as the model has")
+    parser.add_argument("--device", help="draw with torch, on cpu, cuda or cuda:N; default: with numpy")
     arguments = parser.parse_args()
+    for part in (VISION, QFORMER, TEXT) if arguments.layers else ():
+        part["num_hidden_layers"] = arguments.layers
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for file in DEMO.iterdir():
         if file.suffix in (".json", ".txt") and file.name not in ("results.json", "samples.json"):
             shutil.copy(file, arguments.folder)
     write_config(arguments.folder)
     write_weights(arguments.folder / "model.safetensors", vision() | qformer() | decoder(),
-                  numpy.random.default_rng(arguments.seed))
+                  TorchNumbers(arguments.seed, arguments.device) if arguments.device else numpy.random.default_rng(arguments.seed))
 
 
 if __name__ == "__main__":

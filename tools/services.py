@@ -23,7 +23,7 @@ class Services:
             vision = f"--vision_target=ipv4:127.0.0.1:{_port(self._start('vision_service', *self._tier_flags))}"
             language = _port(self._start("language_service", *self._tier_flags, vision))
             with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody empties would stop the gateway
-                _port(self._start("gateway", "--http_listen=127.0.0.1:0", vision, f"--language_target=ipv4:127.0.0.1:{language}",
+                self.grpc_port = _port(self._start("gateway", "--http_listen=127.0.0.1:0", vision, f"--language_target=ipv4:127.0.0.1:{language}",
                                   stderr=log))
                 log.seek(0)
                 self._http = int(re.search(r"serving HTTP on port (\d+)", log.read())[1])

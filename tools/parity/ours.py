@@ -20,10 +20,10 @@ class Run:
 
 
 def run(jobs: list[dict], *, model: Path | None = None, tokenizer: Path | None = None, dtype: str = "float32",
-        threads: int = 1) -> Run:
+        threads: int = 1, device: str = "cpu") -> Run:
     """Raises RuntimeError with the binary's own line if it fails, and with the job if one fails."""
     source = f"--model={model}" if model else f"--tokenizer={tokenizer}"
-    done = subprocess.run([BINARY, source, f"--dtype={dtype}", f"--threads={threads}"], text=True, capture_output=True,
+    done = subprocess.run([BINARY, source, f"--dtype={dtype}", f"--threads={threads}", f"--device={device}"], text=True, capture_output=True,
                           input="".join(json.dumps(job) + "\n" for job in jobs), encoding="utf-8")
     if done.returncode != 0:
         raise RuntimeError(f"{BINARY.name} {source}: {done.stderr.strip()[-400:]}")

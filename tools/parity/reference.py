@@ -39,9 +39,10 @@ def _load(path: Path) -> Image.Image:
 class Reference:
     """A checkpoint in transformers, with the image processor that works with Pillow."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32, attention: bool = False):
+    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32, attention: bool = False,
+                 device: str = "cpu"):
         kind = dict(attn_implementation="eager") if attention else {}  # the one that can give its weights
-        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype, **kind).eval()
+        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype, **kind).eval().to(device)
         self.processor = BlipImageProcessorPil.from_pretrained(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         config = self.model.config
@@ -79,7 +80,7 @@ class Reference:
     @torch.no_grad()
     def generate(self, case: Case) -> tuple[list[int], list[float]]:
         """New ids, and for each step by how much the best raw logit exceeds the next (empty with several beams)."""
-        ids = torch.tensor([self.prompt_ids(case.text, case.image is not None)])
+        ids = torch.tensor([self.prompt_ids(case.text, case.image is not None)], device=self.model.device)
         out = self._generate(case, ids, output_scores=case.num_beams == 1)
         best = [score[0].topk(2).values for score in out.scores or ()]
         return out.sequences[0, ids.shape[1]:].tolist(), [float(b[0] - b[1]) for b in best]
@@ -94,7 +95,7 @@ class Reference:
             options["repetition_penalty"] = case.repetition_penalty
         if case.image is None:
             return self.model.language_model.generate(input_ids=ids, **options)
-        pixels = self.pixels(case.image, case.image_size).to(self.model.dtype)
+        pixels = self.pixels(case.image, case.image_size).to(self.model.device, self.model.dtype)
         return self.model.generate(pixels, input_ids=ids, interpolate_pos_encoding=True, **options)
 
     @torch.no_grad()
