@@ -5,7 +5,8 @@
 // Few rows: GB/s of weights, over so many matrices that none is in a cache when its turn comes, and the same as a
 // share of plain reads. Many rows: 10⁹ operations a second (a multiplication and an addition are two), and the same
 // over libtorch's product in float32. The kernels take turns with what they are compared with; medians of all rounds.
-// Time is the threads' processor time, so that a machine that others use gives the same figures.
+// Time is the threads' processor time, so that a machine that others use gives much the same figures; with --clock the
+// time that passed, which is the one to take on a quiet machine.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
@@ -27,6 +28,7 @@
 
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
 ABSL_FLAG(int, mebibytes, 1024, "Weights over which few rows are measured; more than the caches hold");
+ABSL_FLAG(bool, clock, false, "Measure on the clock");
 ABSL_FLAG(int, rounds, 5, "Rounds over all kernels");
 
 namespace {
@@ -42,17 +44,19 @@ constexpr Shape kOfVision = {1408, 6144};
 constexpr int64_t kFewRows[] = {1, 2, 4, 8, 16};
 constexpr int64_t kManyRows[] = {43, 257};
 
-double ProcessorSeconds() {
+double SecondsOf(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  clock_gettime(clock, &now);
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 // Of one thread.
 double Seconds(const std::function<void()>& run) {
-  const double start = ProcessorSeconds();
+  const bool clock = absl::GetFlag(FLAGS_clock);
+  const auto now = [clock] { return clock ? SecondsOf(CLOCK_MONOTONIC) : SecondsOf(CLOCK_PROCESS_CPUTIME_ID); };
+  const double start = now();
   run();
-  return (ProcessorSeconds() - start) / at::get_num_threads();
+  return (now() - start) / (clock ? 1 : at::get_num_threads());
 }
 
 double Median(std::vector<double> values) {
@@ -162,7 +166,11 @@ void Run() {
       "%d threads\n\n| weights | instructions | rows | ms | GB/s | of plain reads |\n|---|---|---|---|---|---|\n",
       at::get_num_threads());
   FewRows(OfIntegers("int8", kOfDecoder, IntegerType::kInt8, bytes), at::kFloat, memory);
+  FewRows(OfIntegers("int8, activations too", kOfDecoder, IntegerType::kInt8, bytes, ActivationBits::k7), at::kFloat,
+          memory);
   FewRows(OfIntegers("int4", kOfDecoder, IntegerType::kInt4, bytes), at::kFloat, memory);
+  FewRows(OfIntegers("int4, activations too", kOfDecoder, IntegerType::kInt4, bytes, ActivationBits::k7), at::kFloat,
+          memory);
   FewRows(OfFloats("bfloat16", kOfDecoder, at::kBFloat16, bytes), at::kBFloat16, memory);
   std::printf(
       "\n| weights | instructions | shape | ms | GFLOP/s | × libtorch's float32 |\n|---|---|---|---|---|---|\n");
@@ -170,6 +178,7 @@ void Run() {
     ManyRows(OfIntegers("int8", shape, IntegerType::kInt8, 0), shape, at::kFloat);
     ManyRows(OfIntegers("int8, activations too", shape, IntegerType::kInt8, 0, ActivationBits::k7), shape, at::kFloat);
     ManyRows(OfIntegers("int4", shape, IntegerType::kInt4, 0), shape, at::kFloat);
+    ManyRows(OfIntegers("int4, activations too", shape, IntegerType::kInt4, 0, ActivationBits::k7), shape, at::kFloat);
     ManyRows(OfFloats("bfloat16", shape, at::kBFloat16, 0), shape, at::kBFloat16);
   }
 }

@@ -139,7 +139,7 @@ OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement,
     : config_(checkpoint.config().text), placement_(placement) {
   const c10::InferenceMode inference;
   const std::string prefix(kPrefix);
-  WeightReader reader(checkpoint, placement, ActivationBits::k14, on_rounded);
+  WeightReader reader(checkpoint, placement, ActivationBits::k7, on_rounded);
   auto weights = std::make_unique<Weights>();
   weights->embed_tokens = ReadEmbedding(reader, checkpoint, placement);
   weights->embed_positions = reader.ReadTensor(prefix + "embed_positions.weight");

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "blip2/kernels/outliers.h"
+
 #define DIPTYCH_AMX __attribute__((target("amx-tile,amx-int8,avx512f")))
 
 namespace diptych::blip2 {
@@ -45,9 +47,13 @@ void SplitRow(const int16_t* from, int64_t row, int64_t padded, int8_t* high, in
   }
 }
 
+// Without the outliers' rests.
 void CopyRow(const int16_t* from, int64_t row, int64_t padded, int8_t* to) {
+  constexpr auto kMost = static_cast<int16_t>(MaxActivation(ActivationBits::k7));
   for (int64_t k = 0; k < padded; k += kTileInputs) {
-    for (int64_t i = 0; i < kTileInputs; ++i) to[Place(row, k) + i] = static_cast<int8_t>(from[k + i]);
+    for (int64_t i = 0; i < kTileInputs; ++i) {
+      to[Place(row, k) + i] = static_cast<int8_t>(std::clamp<int16_t>(from[k + i], -kMost, kMost));
+    }
   }
 }
 
@@ -225,10 +231,19 @@ class PanelPairs {
       for (int64_t p = 0; p < 2; ++p, sums += 2 * kSums) {
         if (tiles_.digits == 2) Join(sums, sums + kSums);
         if (panel + p == Panels(weights_.out)) continue;
-        StoreSums(target, sums, tile / tiles_.digits * kTileRows, panel + p);
-        if (tiles_.digits == 1 && tile + 1 < last) StoreSums(target, sums + kSums, (tile + 1) * kTileRows, panel + p);
+        StoreTile(target, sums, tile / tiles_.digits, panel + p);
+        if (tiles_.digits == 1 && tile + 1 < last) StoreTile(target, sums + kSums, tile + 1, panel + p);
       }
     }
+  }
+
+  // The sums of rows of the height `tile`.
+  void StoreTile(const Target& target, int32_t* sums, int64_t tile, int64_t panel) {
+    const int64_t row = tile * kTileRows;
+    if (tiles_.digits == 1 && target.first_block) {
+      AddOutliers(weights_, x_, row, std::min(kTileRows, x_.rows - row), panel, sums);
+    }
+    StoreSums(target, sums, row, panel);
   }
 
   // int8's values of a panel's inputs; int4's are unpacked to `place`.

@@ -20,6 +20,10 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kGrain = 1 << 15;  // numbers for which another thread is worth waking
+constexpr float kOutlier = 4.0F;     // root mean squares
+constexpr float kWiden = 1.5F;
+constexpr float kMostOverLimit = 250.0F;  // what an outlier may be of the limit, so that it fits 16 bits
+constexpr int kTrims = 4;
 
 template <typename D>
 HWY_INLINE hn::Vec<D> Scaled(D d, const float* x, const float* factors, int64_t k) {
@@ -49,9 +53,65 @@ float Largest(const float* x, const float* factors, int64_t in) {
   return most + off;
 }
 
-// -> the scale
-float RoundRow(const float* x, const float* factors, int64_t in, int64_t most, int16_t* values) {
-  const float scale = Largest(x, factors, in) / static_cast<float>(most);
+// The sum of the squares of the numbers up to `limit`.
+float SquareSum(const float* x, const float* factors, int64_t in, float limit) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sums = hn::Zero(d);
+  int64_t k = 0;
+  for (; k + lanes <= in; k += lanes) {
+    const auto value = Scaled(d, x, factors, k);
+    const auto counted = hn::IfThenElseZero(hn::Le(hn::Abs(value), hn::Set(d, limit)), value);
+    sums = hn::MulAdd(counted, counted, sums);
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (; k < in; ++k) {
+    const float value = x[k] * (factors == nullptr ? 1.0F : factors[k]);
+    if (std::abs(value) <= limit) sum += value * value;
+  }
+  return sum;
+}
+
+// Numbers of a larger magnitude than `limit`.
+int64_t CountAbove(const float* x, const float* factors, int64_t in, float limit) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t count = 0;
+  int64_t k = 0;
+  for (; k + lanes <= in; k += lanes) {
+    const auto above = hn::Gt(hn::Abs(Scaled(d, x, factors, k)), hn::Set(d, limit));
+    count += static_cast<int64_t>(hn::CountTrue(d, above));
+  }
+  for (; k < in; ++k) count += std::abs(x[k] * (factors == nullptr ? 1.0F : factors[k])) > limit ? 1 : 0;
+  return count;
+}
+
+// The magnitude above which a number is an outlier, so that there are few; `largest` if there is none. Outliers count
+// in the first root mean square, so it is taken again without them.
+float OutlierLimit(const float* x, const float* factors, int64_t in, float largest) {
+  float limit = largest;
+  for (int i = 0; i < kTrims; ++i) {
+    const float root_mean_square = std::sqrt(SquareSum(x, factors, in, limit) / static_cast<float>(in));
+    float next = std::max(kOutlier * root_mean_square, largest / kMostOverLimit);
+    while (next > 0 && next < limit && CountAbove(x, factors, in, next) > kMaxOutliers) next *= kWiden;
+    if (!(next > 0 && next < limit)) break;
+    limit = next;
+  }
+  return limit;
+}
+
+int64_t CollectOutliers(const int16_t* values, int64_t in, int64_t most, Outlier* outliers) {
+  int64_t count = 0;
+  for (int64_t k = 0; k < in; ++k) {
+    const int64_t rest = values[k] - std::clamp<int64_t>(values[k], -most, most);
+    if (rest != 0) outliers[count++] = {.input = static_cast<int32_t>(k), .rest = static_cast<int32_t>(rest)};
+  }
+  return count;
+}
+
+// Rounds so that `limit` becomes `most`. -> the scale
+float RoundRow(const float* x, const float* factors, int64_t in, float limit, int64_t most, int16_t* values) {
+  const float scale = limit / static_cast<float>(most);
   if (!(scale > 0)) {
     std::fill_n(values, in, int16_t{0});
     return scale;
@@ -75,9 +135,15 @@ float RoundRow(const float* x, const float* factors, int64_t in, int64_t most, i
 void RoundAll(const float* x, const float* factors, int64_t in, IntegerRows& rounded) {
   const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(in, 1), 1);
   at::parallel_for(0, rounded.rows, grain, [&](int64_t begin, int64_t end) {
+    const int64_t most = MaxActivation(rounded.bits);
     for (int64_t row = begin; row < end; ++row) {
+      const float* from = x + row * in;
       int16_t* values = rounded.values.data() + row * rounded.padded;
-      rounded.scales[row] = RoundRow(x + row * in, factors, in, MaxActivation(rounded.bits), values);
+      const float largest = Largest(from, factors, in);
+      const float limit = rounded.bits == ActivationBits::k7 ? OutlierLimit(from, factors, in, largest) : largest;
+      rounded.scales[row] = RoundRow(from, factors, in, limit, most, values);
+      if (!(limit < largest)) continue;
+      rounded.outlier_counts[row] = CollectOutliers(values, in, most, &rounded.outliers[row * kMaxOutliers]);
     }
   });
 }
@@ -92,9 +158,13 @@ namespace diptych::blip2 {
 HWY_EXPORT(RoundAll);
 
 IntegerRows RoundRows(const float* x, const float* factors, int64_t rows, int64_t in, ActivationBits bits) {
-  IntegerRows rounded{.bits = bits, .rows = rows, .padded = PaddedInputs(in), .values = {}, .scales = {}};
+  IntegerRows rounded{.bits = bits, .rows = rows, .padded = PaddedInputs(in)};
   rounded.values.resize(static_cast<size_t>(rows * rounded.padded));
   rounded.scales.resize(static_cast<size_t>(rows));
+  if (bits == ActivationBits::k7) {
+    rounded.outliers.resize(static_cast<size_t>(rows * kMaxOutliers));
+    rounded.outlier_counts.resize(static_cast<size_t>(rows));
+  }
   HWY_DYNAMIC_DISPATCH(RoundAll)(x, factors, in, rounded);
   return rounded;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace diptych::blip2 {
@@ -19,17 +20,34 @@ constexpr int64_t BlockInputs(ActivationBits bits) {
   return bits == ActivationBits::k7 ? 1 << 17 : 1 << 11;
 }
 
-// Rows of numbers x[r, k] = scales[r] · values[r, k], |values| <= MaxActivation(bits). The rest of a padded row is 0.
+inline constexpr int64_t kMaxOutliers = 32;  // of a row
+
+// A number of a row that is larger than 7 bits and a sign hold: `rest` is what they leave of it.
+struct Outlier {
+  int32_t input;
+  int32_t rest;
+};
+
+// Rows of numbers x[r, k] = scales[r] · values[r, k]. |values| <= MaxActivation(bits), but for the outliers of k7: a
+// product of 8-bit numbers takes those at MaxActivation and adds their rests (outliers.h). The rest of a padded row is
+// 0.
 struct IntegerRows {
   ActivationBits bits = ActivationBits::k14;
   int64_t rows = 0;
-  int64_t padded = 0;           // PaddedInputs of the width
-  std::vector<int16_t> values;  // [rows, padded]
-  std::vector<float> scales;    // [rows]
+  int64_t padded = 0;                        // PaddedInputs of the width
+  std::vector<int16_t> values = {};          // [rows, padded]
+  std::vector<float> scales = {};            // [rows]
+  std::vector<Outlier> outliers = {};        // [rows, kMaxOutliers]; empty for k14
+  std::vector<int64_t> outlier_counts = {};  // [rows]; empty for k14
+
+  std::span<const Outlier> Outliers(int64_t row) const {
+    return std::span(outliers).subspan(row * kMaxOutliers, outlier_counts[row]);
+  }
 };
 
-// Rounds x [rows, in], each column k times factors[k] (null: 1); each row by itself, to its own scale. A row with a
-// number that is not finite gets the scale NaN.
+// Rounds x [rows, in], each column k times factors[k] (null: 1); each row by itself, to its own scale. In k7 the scale
+// leaves out numbers of more than four times the row's root mean square, if they are few. A row with a number that is
+// not finite gets the scale NaN.
 IntegerRows RoundRows(const float* x, const float* factors, int64_t rows, int64_t in, ActivationBits bits);
 
 }  // namespace diptych::blip2

@@ -67,7 +67,9 @@ class Terminal {
   const std::string& shown() const { return shown_; }
 
  private:
-  static std::chrono::steady_clock::time_point Patience() { return std::chrono::steady_clock::now() + std::chrono::seconds(30); }
+  static std::chrono::steady_clock::time_point Patience() {
+    return std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  }
   bool Read() {
     pollfd waiting{.fd = descriptor_, .events = POLLIN, .revents = 0};
     if (poll(&waiting, 1, 100) == 0) return true;

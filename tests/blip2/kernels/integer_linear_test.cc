@@ -119,6 +119,39 @@ TEST_P(IntegerLinearTest, IsTheProductOfTheRoundedNumbers) {
   }
 }
 
+// Noise in which some numbers of each row are hundreds of times as large.
+std::vector<float> WithOutliers(int64_t rows, int64_t in) {
+  std::vector<float> x = Noise(rows * in, 3);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < 1 + r % 5; ++i)
+      x[r * in + (37 * i + 11 * r) % in] = static_cast<float>(r % 2 == 0 ? 300 : -100 * i);
+  }
+  return x;
+}
+
+TEST_P(IntegerLinearTest, OutliersCostTheOtherNumbersNothing) {
+  const int64_t in = 520, rows = 40, out = 67;
+  const Matrix matrix(Type(), in, out);
+  const std::vector<std::vector<int>> w = matrix.Numbers();
+  const std::vector<float> values = WithOutliers(rows, in);
+  const IntegerRows x = Round(values.data(), rows, in);
+  const std::vector<double> expected = Reference(matrix, w, x);
+  for (const int64_t count : {1L, 5L, 8L, 9L, rows}) {
+    IntegerRows few = x;
+    few.rows = count;
+    const std::vector<float> y = Product(matrix, few);
+    for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], expected[i], 1e-6 * std::abs(expected[i]) + 1e-3) << i;
+  }
+  if (x.bits == ActivationBits::k14) return;
+  for (int64_t r = 0; r < rows; ++r) {
+    EXPECT_LT(x.scales[r], 0.05) << "the scale is that of the noise";
+    EXPECT_LE(x.outlier_counts[r], 5);
+    for (int64_t k = 0; k < in; ++k) {
+      EXPECT_NEAR(x.values[r * x.padded + k] * x.scales[r], values[r * in + k], x.scales[r] * 0.51);
+    }
+  }
+}
+
 TEST_P(IntegerLinearTest, TheLargestNumbersDoNotOverflow) {
   const int64_t in = 4096 + 192;
   Matrix matrix(Type(), in, kPanel);

@@ -178,7 +178,8 @@ TEST_F(HttpServerTest, OversizedPartsHaveTheirStatus) {
   holder.Send(std::string(8000, 'x'));
   std::string answer;
   const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!answer.starts_with("HTTP/1.1 429 ") && std::chrono::steady_clock::now() < patience) {  // until the server has read that
+  while (!answer.starts_with("HTTP/1.1 429 ") &&
+         std::chrono::steady_clock::now() < patience) {  // until the server has read that
     handled_ = 0;
     answer = Ask(Post("content-length: 9000", std::string(9000, 'x')));
   }
