@@ -1,5 +1,7 @@
 #include "common/tier_process.h"
 
+#include <malloc.h>
+
 #include "common/tier_defaults.h"
 
 namespace defaults = diptych::tier_defaults;
@@ -32,3 +34,12 @@ ABSL_FLAG(absl::Duration, drain_delay, defaults::kDrainDelay, "on SIGTERM: time 
 ABSL_FLAG(absl::Duration, drain_timeout, defaults::kDrainTimeout, "on SIGTERM: time that calls in flight get to end");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");
 ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line");
+
+namespace diptych {
+
+void KeepFreedMemory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
+
+}  // namespace diptych

@@ -1,4 +1,6 @@
 // The language_service process: its own flags; common/tier_process.h has the rest.
+#include <unistd.h>
+
 #include <cstdint>
 #include <string>
 
@@ -33,6 +35,10 @@ ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
 ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
           "memory for images that were asked about, as their query tokens; 0: none");
 
+ABSL_FLAG(int, nice, 10,
+          "how far this process gives way to others on its host, 0 to 19, as the command nice; so images that a vision "
+          "tier beside it has go first, and the decoder then runs on all cores");
+
 ABSL_FLAG(
     std::string, round_to, "",
     "instead of serving, writes --model with weights of --dtype, int8 (also for auto) or int4, to this new folder");
@@ -56,6 +62,14 @@ absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
   return options;
 }
 
+// Before any thread is started: each has its own niceness.
+absl::Status GiveWay() {
+  const int steps = absl::GetFlag(FLAGS_nice);
+  if (steps < 0 || steps > 19) return absl::InvalidArgumentError("--nice takes 0 to 19");
+  [[maybe_unused]] const int niceness = nice(steps);
+  return absl::OkStatus();
+}
+
 // What `diptych quantize` runs.
 absl::Status WriteRounded(const std::string& folder) {
   const std::string dtype = absl::GetFlag(FLAGS_dtype) == "auto" ? "int8" : absl::GetFlag(FLAGS_dtype);
@@ -69,12 +83,14 @@ absl::Status WriteRounded(const std::string& folder) {
 absl::Status Serve() {
   if (const std::string folder = absl::GetFlag(FLAGS_round_to); !folder.empty()) return WriteRounded(folder);
   DIPTYCH_ASSIGN_OR_RETURN(const diptych::language::LanguageOptions options, ReadOptions());
+  DIPTYCH_RETURN_IF_ERROR(GiveWay());
   return diptych::ServeTier<diptych::language::LanguageServer>("language", options);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  diptych::KeepFreedMemory();
   diptych::ParseFlags("Answers questions about images, token by token. Called by gateway.", argc, argv);
   const absl::Status status = Serve();
   return status.ok() ? 0 : diptych::FailStart("language_service", status);

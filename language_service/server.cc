@@ -1,6 +1,7 @@
 #include "language_service/server.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -77,7 +78,10 @@ ServedLanguageModel WithLimits(ServedLanguageModel model, const ImageLimits& lim
 
 absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const LanguageOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
-  DIPTYCH_ASSIGN_OR_RETURN(ServedLanguageModel model, LoadLanguageModel(options));
+  // On a thread that ends, and with it its OpenMP team: libgomp counts the workers of all teams, and when they are more
+  // than the processors it lets the engine's go to sleep after every operator.
+  auto loading = std::async(std::launch::async, [&] { return LoadLanguageModel(options); });
+  DIPTYCH_ASSIGN_OR_RETURN(ServedLanguageModel model, loading.get());
   return Start(options, std::move(model));
 }
 

@@ -1,6 +1,4 @@
 // The vision_service process: its own flags; common/tier_process.h has the rest.
-#include <malloc.h>
-
 #include <cstdint>
 #include <string>
 
@@ -32,17 +30,10 @@ absl::Status Serve() {
   return diptych::ServeTier<diptych::vision::VisionServer>("vision", options);
 }
 
-// Has freed memory kept for the next image. Else each of a pass' tensors, some megabytes, is given back to the system
-// and its pages are made and cleared anew: a tenth to a sixth of the processor time of an image in int8.
-void KeepFreedMemory() {
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  KeepFreedMemory();
+  diptych::KeepFreedMemory();
   diptych::ParseFlags("Computes the visual tokens of images. Called by language_service.", argc, argv);
   const absl::Status status = Serve();
   return status.ok() ? 0 : diptych::FailStart("vision_service", status);

@@ -1,5 +1,6 @@
 #include "vision_service/server.h"
 
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,7 +46,10 @@ ServedVisionModel WithLimits(ServedVisionModel model, const ImageLimits& limits)
 
 absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
-  DIPTYCH_ASSIGN_OR_RETURN(ServedVisionModel model, LoadVisionModel(options));
+  // On a thread that ends, and with it its OpenMP team: libgomp counts the workers of all teams, and when they are more
+  // than the processors it lets the engine's go to sleep after every operator.
+  auto loading = std::async(std::launch::async, [&] { return LoadVisionModel(options); });
+  DIPTYCH_ASSIGN_OR_RETURN(ServedVisionModel model, loading.get());
   return Start(options, std::move(model));
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Tag16 = hn::CappedTag<int16_t, 16>;
+using Tag16 = hn::CappedTag<int16_t, 32>;
 using Tag8 = hn::Rebind<int8_t, Tag16>;
 
 constexpr int64_t kQuadBytes = kPanel * kQuad;
