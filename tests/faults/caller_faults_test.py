@@ -55,14 +55,13 @@ class CallerFaultsTest(FaultCase):
             callers = [Caller(stack.gateway.port, window=0) for _ in range(50)]
             message = field(1, field(3, "What color is the circle?") + field(4, field(1, 100) + field(2, 100)))
             for caller in callers:
-                for _ in range(4):
-                    caller.call("diptych.v1.GatewayService/AskStream", message)
+                caller.call("diptych.v1.GatewayService/AskStream", message)
             outcomes = [stack.ask() for _ in range(10)]
             self.expect_true(outcomes)
             stack.await_idle(seconds=60)
             for caller in callers:
                 caller.close()
-            self.measure(f"200 calls of 50 callers ended; honest callers' slowest answer {self.slowest(outcomes):.2f} s")
+            self.measure(f"50 calls ended; honest callers' slowest answer {self.slowest(outcomes):.2f} s")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ MINUTES = next((float(argument.partition("=")[2]) for argument in sys.argv if ar
 sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--minutes=")]
 JUDGED = 5_000
 MOST_MIB_OF_10_000 = 1.0
-CACHES = ["--cache_bytes=16MiB"]  # full long before the half of an hour, so that their filling is no creep
+CACHES = ["--cache_bytes=2MiB"]  # full within some thousand questions, so that their filling is no creep
 
 
 class Usage:
@@ -85,7 +85,8 @@ class SoakTest(unittest.TestCase):
             self.assertEqual(stack.languages[0].metric("diptych_kv_cache_usage_ratio"), 0)
             print(f"{len(outcomes)} questions in {MINUTES} minutes, all answered")
             for process, name in names.items():
-                self.judge(name, before[process], Usage(process), samples[process][len(samples[process]) // 2:])
+                with self.subTest(name):
+                    self.judge(name, before[process], Usage(process), samples[process][len(samples[process]) // 2:])
 
     def expect_true(self, outcomes):
         self.assertEqual([outcome for outcome in outcomes if outcome is not True], [])
