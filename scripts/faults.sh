@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 mkdir -p build/faults
 for seed in "${@:-1 2 3}"; do
   for number in $seed; do
-    for suite in faults machine_faults caller_faults; do
+    for suite in faults machine_faults caller_faults foreign_clients; do
       python3 "tests/faults/${suite}_test.py" build/release/bin --whole --seed="$number" || [ $? = 77 ]
     done | tee "build/faults/seed_$number.txt"
   done

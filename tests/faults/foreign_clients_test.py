@@ -1,0 +1,57 @@
+"""Another implementation of gRPC, Node's, streams answers while language replicas are killed (fault_case.py)."""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+if not shutil.which("node") or not (ROOT / ".deps/grpc_node/node_modules").is_dir():
+    print("skipped: Node or its gRPC client is missing; scripts/setup.sh --tests fetches them")
+    sys.exit(77)
+
+from fault_case import BINARIES, WHOLE, FaultCase, run  # noqa: E402
+from fault_stack import Stack  # noqa: E402
+
+STREAMS = 100 if WHOLE else 20
+
+
+def stream(stack):
+    command = ["node", ROOT / "tests/faults/grpc_js_streams.cjs", f"127.0.0.1:{stack.gateway.port}", str(STREAMS), "10"]
+    output = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+class ForeignClientsTest(FaultCase):
+    def test_streams_of_grpc_js_outlive_language_replicas(self):
+        with Stack(BINARIES, language=2) as stack:
+            expected = stream(stack)
+            self.assertEqual([outcome for outcome in expected if not outcome.get("text")], [])
+            stopped = threading.Event()
+            killer = threading.Thread(target=self.kill_again_and_again, args=(stack, stopped))
+            killer.start()
+            rounds = []
+            try:
+                while not rounds or (len(rounds) < 10 and not stack.gateway.metric("diptych_retries_total")):
+                    rounds.append(stream(stack))
+            finally:
+                stopped.set()
+                killer.join()
+            for streamed in rounds:
+                self.assertEqual(streamed, expected)
+            stack.await_idle()
+            resumed = stack.gateway.metric("diptych_retries_total")
+            self.assertGreater(resumed, 0, "no stream was hit")
+            self.measure(f"{(count := STREAMS * len(rounds))} of {count} whole and identical, with {resumed:.0f} calls taken over")
+
+    def kill_again_and_again(self, stack, stopped):
+        while not stopped.wait(self.random.uniform(0.05, 0.3)):
+            lost = self.random.choice(stack.languages)
+            lost.kill()
+            lost.restart()
+            stopped.wait(1.5)  # until the gateway has found it again
+
+
+if __name__ == "__main__":
+    run()
