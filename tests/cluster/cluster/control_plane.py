@@ -39,14 +39,14 @@ def start_module(name, module, *arguments):
 
 
 class Stopwatch:
-    """Time since its beginning, without what the machine was suspended for: it goes on by a second at most when it is read."""
+    """Time since its beginning, without what the machine was suspended for: it goes on by `most` seconds at most when it is read."""
 
-    def __init__(self):
-        self._read, self.seconds = time.monotonic(), 0.0
+    def __init__(self, most=1.0):
+        self._read, self._most, self.seconds = time.monotonic(), most, 0.0
 
     def read(self):
         before, self._read = self._read, time.monotonic()
-        self.seconds += min(self._read - before, 1.0)
+        self.seconds += min(self._read - before, self._most)
         return self.seconds
 
 

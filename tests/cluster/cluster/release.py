@@ -63,7 +63,7 @@ class Recorder:
     def __init__(self, release):
         self.samples, self.load = [], None
         self.ready_since, self.first_answer = {}, {}  # by the pod's name
-        self._release, self._watch, self._stopped = release, Stopwatch(), threading.Event()
+        self._release, self._watch, self._stopped = release, Stopwatch(most=5.0), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
