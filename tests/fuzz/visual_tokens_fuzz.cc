@@ -1,0 +1,64 @@
+// Any bytes as the stream in which a vision replica sends an image's tokens: each piece after four bytes of length is a
+// message. What is accepted must be what was asked for; a refusal must say why.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "common/status.h"
+#include "language_service/images/visual_tokens_receiver.h"
+
+namespace {
+
+using namespace diptych;            // NOLINT
+using namespace diptych::language;  // NOLINT
+
+constexpr int kTokens = 5;
+constexpr int kWidth = 8;
+
+void Require(bool holds) {
+  if (!holds) std::abort();
+}
+
+// Takes the next message's bytes off the front; false at the end.
+bool TakeMessage(std::string_view& input, v1::EncodeImageResponse& message) {
+  uint32_t size = 0;
+  if (input.size() < sizeof size) return false;
+  std::memcpy(&size, input.data(), sizeof size);
+  input.remove_prefix(sizeof size);
+  size = static_cast<uint32_t>(std::min<size_t>(size, input.size()));
+  const bool parsed = message.ParseFromArray(input.data(), static_cast<int>(size));
+  input.remove_prefix(size);
+  return parsed;
+}
+
+void RequireReason(const absl::Status& status) {
+  const std::string_view reason = ReasonOf(status);
+  Require(reason == reason::kTierProtocol || reason == reason::kModelMismatch);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  std::string_view input(reinterpret_cast<const char*>(data), size);
+  VisualTokensReceiver receiver(
+      {.model_fingerprint = "f00d", .image_key = "key", .tokens = kTokens, .width = kWidth, .image_size = 28});
+  for (v1::EncodeImageResponse message; TakeMessage(input, message);) {
+    if (const absl::Status status = receiver.Accept(message); !status.ok()) {
+      RequireReason(status);
+      Require(receiver.fault() != TokenFault::kNone);
+      return 0;
+    }
+  }
+  const absl::StatusOr<VisualTokens> tokens = receiver.Finish();
+  if (!tokens.ok()) {
+    RequireReason(tokens.status());
+    return 0;
+  }
+  const size_t of_number = tokens->dtype == v1::NUMBER_TYPE_FLOAT32 ? 4 : 2;
+  Require(tokens->tokens == kTokens && tokens->width == kWidth);
+  Require(tokens->bytes.size() == of_number * kTokens * kWidth);
+  return 0;
+}
