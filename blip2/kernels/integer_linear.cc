@@ -7,7 +7,7 @@
 
 #include "blip2/kernels/amx_linear.h"
 #include "blip2/kernels/block_sums.h"
-#include "blip2/kernels/outliers.h"
+#include "blip2/kernels/byte_linear.h"
 #include "blip2/kernels/processor.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. The
@@ -199,229 +199,6 @@ void BlockOfPanel(const Reader& reader, const IntegerRows& x, int64_t begin, int
   }
 }
 
-#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
-
-using TagSums = hn::CappedTag<int32_t, kPanel>;
-using VecSums = hn::Vec<TagSums>;
-
-constexpr int kBytePanels = 2;  // whose sums stay in registers for
-constexpr int kByteRows = 8;    // so many rows
-constexpr int kRowsOfTwo = 4;   // of int4, whose sums of a group need registers, too
-
-// Adds 128 to each byte of whole numbers, which makes the weights unsigned, as the instruction wants one of its sides.
-HWY_INLINE VecSums Unsigned(VecSums bytes) {
-  return hn::Xor(bytes, hn::Set(TagSums(), static_cast<int32_t>(0x80808080U)));
-}
-
-// sum + the products of four neighbours for each lane.
-HWY_INLINE VecSums AddByteProducts(VecSums unsigned_bytes, VecSums signed_bytes, VecSums sum) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(unsigned_bytes.raw), "v"(signed_bytes.raw));
-  return sum;
-}
-
-HWY_INLINE VecSums LoadQuad(const int8_t* from) {
-  hwy::Prefetch(from + kAhead);
-  return hn::LoadU(TagSums(), reinterpret_cast<const int32_t*>(from));
-}
-
-// The rows without the outliers' rests, and what 128 more in each weight adds.
-class ByteRows {
- public:
-  explicit ByteRows(const IntegerRows& x)
-      : padded_(x.padded), values_(x.rows * x.padded), shifts_(values_.size() / kGroup), totals_(x.rows) {
-    const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(padded_, 1));
-    at::parallel_for(0, x.rows, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) ReadRow(row, &x.values[row * padded_]);
-    });
-  }
-  int64_t padded() const { return padded_; }
-  // Four inputs of a row, again and again.
-  HWY_INLINE VecSums Repeat(int64_t row, int64_t input) const {
-    int32_t four = 0;
-    hwy::CopyBytes<sizeof(four)>(values_.data() + row * padded_ + input, &four);
-    return hn::Set(TagSums(), four);
-  }
-  VecSums MinusShift(int64_t row, int64_t group) const {
-    return hn::Set(TagSums(), -shifts_[row * (padded_ / kGroup) + group]);
-  }
-  VecSums MinusTotal(int64_t row) const { return hn::Set(TagSums(), -totals_[row]); }
-
- private:
-  void ReadRow(int64_t row, const int16_t* from) {
-    const Tag16 d;
-    const hn::Rebind<int8_t, Tag16> d8;
-    const Vec16 most = hn::Set(d, static_cast<int16_t>(MaxActivation(ActivationBits::k7)));
-    for (int64_t group = 0; group < padded_ / kGroup; ++group) {
-      Vec32 sums = hn::Zero(Tag32());
-      for (int64_t k = group * kGroup; k < (group + 1) * kGroup; k += kLanes) {
-        const Vec16 values = hn::Clamp(hn::LoadU(d, from + k), hn::Neg(most), most);
-        hn::StoreU(hn::DemoteTo(d8, values), d8, &values_[row * padded_ + k]);
-        sums = AddProducts<true>(values, hn::Set(d, int16_t{128}), sums);
-      }
-      const int32_t shift = hn::GetLane(hn::SumOfLanes(Tag32(), sums));
-      shifts_[row * (padded_ / kGroup) + group] = shift;
-      totals_[row] += shift;
-    }
-  }
-
-  const int64_t padded_;
-  std::vector<int8_t> values_;   // [rows, padded]
-  std::vector<int32_t> shifts_;  // [rows, padded / kGroup]
-  std::vector<int32_t> totals_;  // [rows]
-};
-
-// The sums of kHeight rows from `row` on with kCount panels of int8.
-template <int kHeight, int kCount>
-HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t row,
-                         VecSums (&sums)[kHeight][kCount]) {
-  for (int r = 0; r < kHeight; ++r) {
-    for (VecSums& sum : sums[r]) sum = x.MinusTotal(row + r);
-  }
-  for (int64_t k = 0; k < x.padded(); k += kQuad) {
-    VecSums weights[kCount];
-    for (int p = 0; p < kCount; ++p) weights[p] = Unsigned(LoadQuad(panels[p] + k * kPanel));
-    for (int r = 0; r < kHeight; ++r) {
-      const VecSums values = x.Repeat(row + r, k);
-      for (int p = 0; p < kCount; ++p) sums[r][p] = AddByteProducts(weights[p], values, sums[r][p]);
-    }
-  }
-}
-
-// The same for int4. A number of 4 bits in the upper half of a byte is sixteen times as large.
-template <int kHeight, int kCount>
-HWY_INLINE void Int4Sums(const int8_t* const* panels, const int8_t* const* multipliers, const ByteRows& x, int64_t row,
-                         VecSums (&sums)[kHeight][kCount]) {
-  const VecSums upper = hn::Set(TagSums(), static_cast<int32_t>(0xF0F0F0F0U));
-  for (auto& of_row : sums) {
-    for (VecSums& sum : of_row) sum = hn::Zero(TagSums());
-  }
-  for (int64_t group = 0; group < x.padded() / kGroup; ++group) {
-    VecSums of_group[kHeight][kCount];
-    for (int r = 0; r < kHeight; ++r) {
-      for (VecSums& sum : of_group[r]) sum = x.MinusShift(row + r, group);
-    }
-    for (int64_t k = group * kGroup; k < (group + 1) * kGroup; k += 2 * kQuad) {
-      VecSums first[kCount], second[kCount];
-      for (int p = 0; p < kCount; ++p) {
-        const VecSums both = LoadQuad(panels[p] + k / 2 * kPanel);
-        first[p] = Unsigned(hn::And(hn::ShiftLeft<4>(both), upper));
-        second[p] = Unsigned(hn::And(both, upper));
-      }
-      for (int r = 0; r < kHeight; ++r) {
-        const VecSums values = x.Repeat(row + r, k), next = x.Repeat(row + r, k + kQuad);
-        for (int p = 0; p < kCount; ++p) {
-          of_group[r][p] = AddByteProducts(first[p], values, of_group[r][p]);
-          of_group[r][p] = AddByteProducts(second[p], next, of_group[r][p]);
-        }
-      }
-    }
-    for (int p = 0; p < kCount; ++p) {
-      const auto bytes = hn::LoadU(hn::Rebind<int8_t, TagSums>(), multipliers[p] + group * kPanel);
-      const VecSums multiplier = hn::PromoteTo(TagSums(), bytes);
-      for (int r = 0; r < kHeight; ++r) {
-        sums[r][p] = hn::Add(sums[r][p], hn::Mul(hn::ShiftRight<4>(of_group[r][p]), multiplier));
-      }
-    }
-  }
-}
-
-// Some panels from `panel` on with all rows; int4's as they are held or unpacked.
-class BytePanels {
- public:
-  BytePanels(const IntegerWeights& weights, const IntegerRows& x, const ByteRows& bytes, float* y)
-      : weights_(weights), x_(x), bytes_(bytes), y_(y) {
-    if (Unpacks()) unpacked_.resize(static_cast<size_t>(kBytePanels * x.padded * kPanel));
-  }
-
-  // Panels [panel, panel + kBytePanels), as many as there are.
-  void Run(int64_t panel) {
-    const int64_t last = Panels(weights_.out) - 1;
-    for (int p = 0; p < kBytePanels; ++p) Find(p, std::min(panel + p, last));
-    Rows<kByteRows>(panel, 0);
-  }
-
- private:
-  bool Unpacks() const { return weights_.type == IntegerType::kInt4 && x_.rows > kFewRows; }
-
-  void Find(int p, int64_t panel) {
-    values_[p] = weights_.values + panel * PanelBytes(weights_.type, weights_.in);
-    multipliers_[p] = weights_.multipliers + panel * PanelMultipliers(weights_.in);
-    if (!Unpacks()) return;
-    int8_t* to = unpacked_.data() + p * x_.padded * kPanel;
-    UnpackInt4(weights_, panel, 0, x_.padded / kQuad, to);
-    values_[p] = to;
-  }
-
-  // All rows from `row` on.
-  template <int kHeight>
-  HWY_INLINE void Rows(int64_t panel, int64_t row) {
-    if constexpr (kHeight > 0) {
-      for (; row + kHeight <= x_.rows; row += kHeight) Tile<kHeight>(panel, row);
-      if (row < x_.rows) Rows<kHeight - 1>(panel, row);
-    }
-  }
-
-  template <int kHeight>
-  HWY_INLINE void Tile(int64_t panel, int64_t row) {
-    if (weights_.type == IntegerType::kInt8 || Unpacks()) {
-      VecSums sums[kHeight][kBytePanels];
-      Int8Sums(values_, bytes_, row, sums);
-      Store(sums, panel, row);
-      return;
-    }
-    constexpr int kCount = kHeight <= kRowsOfTwo ? kBytePanels : 1;
-    for (int p = 0; p < kBytePanels; p += kCount) {
-      VecSums sums[kHeight][kCount];
-      Int4Sums(values_ + p, multipliers_ + p, bytes_, row, sums);
-      Store(sums, panel + p, row);
-    }
-  }
-
-  // As AddBlock and ScaleAndShift of block_sums.h.
-  template <int kHeight, int kCount>
-  HWY_INLINE void Store(const VecSums (&tile)[kHeight][kCount], int64_t panel, int64_t row) {
-    const hn::RebindToFloat<TagSums> d;
-    alignas(64) int32_t sums[kHeight * kPanel];
-    alignas(64) float bias[kPanel] = {};
-    for (int p = 0; p < kCount && panel + p < Panels(weights_.out); ++p) {
-      for (int r = 0; r < kHeight; ++r) hn::Store(tile[r][p], TagSums(), sums + r * kPanel);
-      AddOutliers(weights_, x_, row, kHeight, panel + p, sums);
-      const int64_t output = (panel + p) * kPanel;
-      const int64_t outputs = std::min(kPanel, weights_.out - output);
-      if (weights_.bias != nullptr) std::copy_n(weights_.bias + output, outputs, bias);
-      const auto scales = hn::LoadU(d, weights_.scales + output);
-      for (int r = 0; r < kHeight; ++r) {
-        auto value = hn::ConvertTo(d, hn::Load(TagSums(), sums + r * kPanel));
-        value = hn::Mul(value, hn::Mul(scales, hn::Set(d, x_.scales[row + r])));
-        if (weights_.bias != nullptr) value = hn::Add(value, hn::Load(d, bias));
-        float* to = y_ + (row + r) * weights_.out + output;
-        hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(outputs)), d, to);
-      }
-    }
-  }
-
-  const IntegerWeights& weights_;
-  const IntegerRows& x_;
-  const ByteRows& bytes_;
-  float* const y_;
-  const int8_t* values_[kBytePanels] = {};
-  const int8_t* multipliers_[kBytePanels] = {};
-  std::vector<int8_t> unpacked_;  // [kBytePanels, padded, kPanel]
-};
-
-// Rows of 7 bits.
-void MultiplyBytes(const IntegerWeights& weights, const IntegerRows& x, float* y) {
-  const ByteRows bytes(x);
-  const int64_t grain =
-      std::max<int64_t>(1, kLeastWork / std::max<int64_t>(x.padded * x.rows * kPanel * kBytePanels, 1));
-  at::parallel_for(0, (Panels(weights.out) + kBytePanels - 1) / kBytePanels, grain, [&](int64_t begin, int64_t end) {
-    BytePanels panels(weights, x, bytes, y);
-    for (int64_t pair = begin; pair < end; ++pair) panels.Run(pair * kBytePanels);
-  });
-}
-
-#endif
-
 template <bool kVnni>
 void OnePanel(const IntegerWeights& weights, const IntegerRows& x, int64_t panel, std::vector<int32_t>& sums,
               std::vector<int8_t>& unpacked, float* y) {
@@ -457,7 +234,6 @@ void Multiply(const IntegerWeights& weights, const IntegerRows& x, float* y) {
 
 void MultiplyOnTarget(const IntegerWeights& weights, const IntegerRows& x, bool vnni, float* y) {
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
-  if (vnni && x.bits == ActivationBits::k7) return MultiplyBytes(weights, x, y);
   if (vnni) return Multiply<true>(weights, x, y);
 #endif
   Multiply<false>(weights, x, y);
@@ -479,8 +255,10 @@ HWY_EXPORT(MultiplyOnTarget);
 
 void MultiplyIntegers(const IntegerWeights& weights, const IntegerRows& x, float* y) {
   const InstructionSet set = InstructionSetInUse();
+  const bool vnni = set >= InstructionSet::kAvx512Vnni;
   if (set == InstructionSet::kAmx && x.rows >= kRowsForTiles) return MultiplyTiles(weights, x, y);
-  HWY_DYNAMIC_DISPATCH(MultiplyOnTarget)(weights, x, set >= InstructionSet::kAvx512Vnni, y);
+  if (vnni && x.bits == ActivationBits::k7) return MultiplyBytes(weights, x, y);
+  HWY_DYNAMIC_DISPATCH(MultiplyOnTarget)(weights, x, vnni, y);
 }
 
 }  // namespace diptych::blip2
