@@ -24,6 +24,17 @@ if(DIPTYCH_SANITIZE)
   endif()
 endif()
 
+# What makes a fault of memory harder to use (tests/hardening_test.py). For libraries and programs; tests are not optimised.
+add_library(diptych_hardening INTERFACE)
+if(NOT DIPTYCH_SANITIZE)
+  target_compile_options(diptych_hardening INTERFACE
+    -fstack-protector-strong -fstack-clash-protection
+    $<$<CONFIG:Release>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=3>)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    target_compile_options(diptych_hardening INTERFACE -fcf-protection)
+  endif()
+endif()
+
 # The commit that is built; -DDIPTYCH_COMMIT names it where there is no repository.
 set(DIPTYCH_COMMIT "" CACHE STRING "Commit to report; empty: that of the repository")
 if(NOT DIPTYCH_COMMIT)
@@ -44,7 +55,7 @@ function(diptych_library)
   cmake_parse_arguments(arg "" "NAME" "HDRS;SRCS;DEPS;SKIP" ${ARGN})
   if(arg_SRCS)
     add_library(${arg_NAME} STATIC ${arg_SRCS} ${arg_HDRS})
-    target_link_libraries(${arg_NAME} PUBLIC diptych_compile_options ${arg_DEPS})
+    target_link_libraries(${arg_NAME} PUBLIC diptych_compile_options ${arg_DEPS} PRIVATE diptych_hardening)
     set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   else()
     add_library(${arg_NAME} INTERFACE ${arg_HDRS})
@@ -55,7 +66,7 @@ endfunction()
 function(diptych_binary)
   cmake_parse_arguments(arg "" "NAME" "SRCS;DEPS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
-  target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS})
+  target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options diptych_hardening ${arg_DEPS})
 endfunction()
 
 function(diptych_test)

@@ -35,9 +35,9 @@ ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
 ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
           "memory for images that were asked about, as their query tokens; 0: none");
 
-ABSL_FLAG(int, nice, 10,
-          "how far this process gives way to others on its host, 0 to 19, as the command nice; so images that a vision "
-          "tier beside it has go first, and the decoder then runs on all cores");
+ABSL_FLAG(int, nice, 0,
+          "how far this process gives way to others on its host, 0 to 19, as the command nice; with 10, which `diptych "
+          "serve` gives, images that a vision tier beside it has go first, and the decoder then runs on all cores");
 
 ABSL_FLAG(
     std::string, round_to, "",

@@ -1,4 +1,4 @@
-"""What the linker puts into each binary so that a fault of memory is harder to use.
+"""What compiler and linker put into each binary so that a fault of memory is harder to use.
 
 Usage: hardening_test.py FOLDER_OF_BINARIES; run by ctest as `hardening_test`.
 """
@@ -16,12 +16,15 @@ def read(binary, *options):
 
 def errors_of(binary):
     segments, dynamic = read(binary, "--program-headers"), read(binary, "--dynamic")
+    symbols = read(binary, "--dyn-syms")
     checks = {"is not position-independent": "(Position-Independent Executable" in read(binary, "--file-header") or "DYN (" in segments,
               "has no read-only relocations (RELRO)": "GNU_RELRO" in segments,
               "binds symbols late, so their table stays writable": re.search(r"FLAGS.*\b(BIND_)?NOW\b", dynamic),
               "has an executable stack": re.search(r"GNU_STACK.* RW +0x", segments),
               "has memory that is writable and executable": not re.search(r"LOAD .* RWE ", segments),
-              "relocates its code": "TEXTREL" not in dynamic}
+              "relocates its code": "TEXTREL" not in dynamic,
+              "has no stack protector": "__stack_chk_fail" in symbols,
+              "has no checked functions (FORTIFY)": re.search(r"\b__(?!stack)\w+_chk\b", symbols)}
     return [f"{binary.name} {fault}" for fault, holds in checks.items() if not holds]
 
 

@@ -21,7 +21,7 @@ class Services:
     def __enter__(self):
         try:
             vision = f"--vision_target=ipv4:127.0.0.1:{_port(self._start('vision_service', *self._tier_flags))}"
-            language = _port(self._start("language_service", *self._tier_flags, vision))
+            language = _port(self._start("language_service", *self._tier_flags, vision, "--nice=10"))  # as `diptych serve` does
             with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody empties would stop the gateway
                 self.grpc_port = _port(self._start("gateway", "--http_listen=127.0.0.1:0", vision, f"--language_target=ipv4:127.0.0.1:{language}",
                                   stderr=log))

@@ -21,7 +21,8 @@ constexpr int kNextReplica = 10;
 constexpr int kMetricsOffset = 2000;
 constexpr int kGatewayPort = 7000;
 constexpr char kThisHost[] = "127.0.0.1";
-constexpr int kMostTries = 5;  // to have a port before others do
+constexpr char kGivesWay[] = "--nice=10";  // to the vision tier, on the same cores
+constexpr int kMostTries = 5;              // to have a port before others do
 
 std::vector<std::string> Joined(std::vector<std::string> flags, const std::vector<std::string>& more) {
   flags.insert(flags.end(), more.begin(), more.end());
@@ -67,6 +68,7 @@ absl::Status Stack::Start() {
   DIPTYCH_RETURN_IF_ERROR(
       AddTiers("vision_service", 7001, options_.vision_replicas, Joined(model, options_.vision_flags), vision));
   model.push_back("--vision_target=" + vision);
+  model.push_back(kGivesWay);
   DIPTYCH_RETURN_IF_ERROR(
       AddTiers("language_service", 7002, options_.language_replicas, Joined(model, options_.language_flags), language));
   DIPTYCH_ASSIGN_OR_RETURN(
