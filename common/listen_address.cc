@@ -28,14 +28,35 @@ absl::Status Fault(absl::string_view address, absl::string_view what) {
       absl::StrCat("\"", address, "\" ", what, "; give host:port, for example 127.0.0.1:7000 or [::1]:7000"));
 }
 
+struct SplitAddress {
+  absl::string_view host, port;  // as they are written
+};
+
+// At the last colon; nullopt if there is none.
+std::optional<SplitAddress> Split(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (colon == absl::string_view::npos) return std::nullopt;
+  return SplitAddress{address.substr(0, colon), address.substr(colon + 1)};
+}
+
+// An IPv6 address without brackets has no port.
+TargetAddress TargetAddressOf(absl::string_view address) {
+  const std::optional<SplitAddress> split = Split(address);
+  const bool in_brackets = absl::StrContains(address, "]:");
+  const bool has_port = split && (in_brackets || !absl::StrContains(split->host, ':'));
+  absl::string_view host = has_port ? split->host : address;
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
+  return {.host = std::string(host), .port = has_port ? std::optional<std::string>(split->port) : std::nullopt};
+}
+
 }  // namespace
 
 absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
   const absl::string_view address(text.data(), text.size());
-  const size_t colon = address.rfind(':');
-  if (colon == absl::string_view::npos) return Fault(address, "has no port");
-  absl::string_view host = address.substr(0, colon);
-  const int port = PortOf(address.substr(colon + 1));
+  const std::optional<SplitAddress> split = Split(address);
+  if (!split) return Fault(address, "has no port");
+  absl::string_view host = split->host;
+  const int port = PortOf(split->port);
   if (port < 0) return Fault(address, "has no port from 0 to 65535");
   const bool brackets = absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]");
   if (host.empty()) return Fault(address, "has no host (0.0.0.0 or [::] stands for all)");
@@ -55,26 +76,32 @@ bool IsLoopback(std::string_view host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-absl::Status CheckTargetPorts(std::string_view text) {
+std::vector<TargetAddress> TargetAddresses(std::string_view text) {
   absl::string_view target(text.data(), text.size());
   for (const char* other : {"unix:", "unix-abstract:", "vsock:", "xds:", "google-c2p:"}) {
-    if (absl::StartsWith(target, other)) return absl::OkStatus();
+    if (absl::StartsWith(target, other)) return {};
   }
-  const absl::string_view whole = target;
   if (absl::ConsumePrefix(&target, "dns:") || absl::ConsumePrefix(&target, "ipv4:") ||
       absl::ConsumePrefix(&target, "ipv6:")) {
     target = target.substr(target.rfind('/') == absl::string_view::npos ? 0 : target.rfind('/') + 1);
   }
-  for (const absl::string_view address : absl::StrSplit(target, ',')) {
-    const size_t colon = address.rfind(':');
-    const bool has_port = colon != absl::string_view::npos && address.find(':') == colon;
-    const bool in_brackets = absl::StrContains(address, "]:");
-    if (!has_port && !in_brackets) continue;
-    if (PortOf(address.substr(colon + 1)) < 1) {
-      return absl::InvalidArgumentError(absl::StrCat("\"", whole, "\" has a port that is not from 1 to 65535"));
+  std::vector<TargetAddress> addresses;
+  for (const absl::string_view address : absl::StrSplit(target, ',')) addresses.push_back(TargetAddressOf(address));
+  return addresses;
+}
+
+absl::Status CheckTargetPorts(std::string_view target) {
+  for (const TargetAddress& address : TargetAddresses(target)) {
+    if (address.port && !IsTargetPort(*address.port)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", std::string(target), "\" has a port that is not from 1 to 65535"));
     }
   }
   return absl::OkStatus();
+}
+
+bool IsTargetPort(std::string_view text) {
+  return PortOf(absl::string_view(text.data(), text.size())) >= 1;
 }
 
 }  // namespace diptych

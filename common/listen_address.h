@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,8 +27,21 @@ absl::Status CheckListenFlag(std::string_view name, std::string_view address);
 // Whether nobody but this machine reaches that host: localhost, 127.0.0.0/8, ::1.
 bool IsLoopback(std::string_view host);
 
-// Of a gRPC target with explicit ports, such as "dns:///vision:7001" or "ipv4:10.0.0.1:7001,10.0.0.2:7001":
-// INVALID_ARGUMENT if one of them is no whole number from 1 to 65535. gRPC itself would take the remainder.
+// An address as a gRPC target names it.
+struct TargetAddress {
+  std::string host;                 // without brackets
+  std::optional<std::string> port;  // as it is written, unchecked; nullopt if the target leaves it to gRPC
+};
+
+// The addresses of a gRPC target such as "vision:7001", "dns:///vision:7001" or "ipv4:10.0.0.1:7001,10.0.0.2:7001".
+// Empty for a target that is no host, as "unix:/run/vision" or "xds:///vision".
+std::vector<TargetAddress> TargetAddresses(std::string_view target);
+
+// INVALID_ARGUMENT unless each port that the target names is a whole number from 1 to 65535. gRPC itself would take
+// the remainder.
 absl::Status CheckTargetPorts(std::string_view target);
+
+// Whether `text` is a whole number from 1 to 65535, in digits alone.
+bool IsTargetPort(std::string_view text);
 
 }  // namespace diptych

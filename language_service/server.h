@@ -23,9 +23,8 @@
 
 namespace diptych::language {
 
-// A question's way: LanguageRpc -> GenerateCall (-> ImageCollector -> ImageStore) -> LanguageEngine -> TokenStream ->
-// GenerateCall.
-// Thread-safe.
+// A question's way: LanguageService -> GenerateCall (-> ImageCollector -> ImageStore) -> LanguageEngine -> TokenStream
+// -> GenerateCall. Thread-safe.
 class LanguageServer {
  public:
   // Loads the model, then listens: a port that answers belongs to a service that is ready. The vision tier may be down;
@@ -72,7 +71,7 @@ class LanguageServer {
   const VisionTier vision_tier_;
   LanguageEngine engine_;
   ImageStore images_;
-  LanguageRpc rpc_;
+  LanguageService rpc_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<MetricsServer> metrics_server_;
   ChannelWatch vision_watch_;

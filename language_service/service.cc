@@ -22,33 +22,34 @@ grpc::ServerUnaryReactor* ReplyText(grpc::CallbackServerContext& context, const 
 
 }  // namespace
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* LanguageRpc::Generate(grpc::CallbackServerContext* context,
-                                                                  const grpc::ByteBuffer* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* LanguageService::Generate(grpc::CallbackServerContext* context,
+                                                                      const grpc::ByteBuffer* request) {
   return new GenerateCall(shared_, *context, *request);
 }
 
-grpc::ServerUnaryReactor* LanguageRpc::AnalyzeQueries(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* LanguageService::AnalyzeQueries(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return new AnalyzeQueriesCall(shared_, *context, *request, response);
 }
 
-grpc::ServerUnaryReactor* LanguageRpc::CountTokens(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* LanguageService::CountTokens(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::CountTokens);
 }
 
-grpc::ServerUnaryReactor* LanguageRpc::EncodePrompt(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* LanguageService::EncodePrompt(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::EncodePrompt);
 }
 
-grpc::ServerUnaryReactor* LanguageRpc::DecodeTokens(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* LanguageService::DecodeTokens(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::DecodeTokens);
 }
 
-grpc::ServerUnaryReactor* LanguageRpc::GetLanguageModel(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* LanguageService::GetLanguageModel(grpc::CallbackServerContext* context,
+                                                            const grpc::ByteBuffer* request,
+                                                            grpc::ByteBuffer* response) {
   v1::GetLanguageModelRequest read;
   const absl::Status status = ParseTextRequest(*request, read);
   if (status.ok()) {

@@ -17,10 +17,10 @@ using RawLanguageService = v1::LanguageService::WithRawCallbackMethod_Generate<
     v1::LanguageService::WithRawCallbackMethod_AnalyzeQueries<RawTextService>>;
 
 // Thread-safe.
-class LanguageRpc final : public RawLanguageService {
+class LanguageService final : public RawLanguageService {
  public:
   // `stats` gives the numbers of the moment.
-  LanguageRpc(const GenerateContext& shared, std::function<LanguageStats()> stats)
+  LanguageService(const GenerateContext& shared, std::function<LanguageStats()> stats)
       : shared_(shared), stats_(std::move(stats)) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,

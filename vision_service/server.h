@@ -17,7 +17,7 @@
 
 namespace diptych::vision {
 
-// An image's way: VisionRpc -> EncodeCall -> Encoder -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
+// An image's way: VisionService -> EncodeCall -> Encoder -> ImageWorkers -> VisionEngine -> EncodeCall. Thread-safe.
 class VisionServer {
  public:
   // Loads the model, then listens: a port that answers belongs to a service that is ready. The error is one line
@@ -54,7 +54,7 @@ class VisionServer {
   VisionMetrics metrics_;
   CallGate gate_;
   Encoder encoder_;
-  VisionRpc rpc_;
+  VisionService rpc_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<MetricsServer> metrics_server_;
 };

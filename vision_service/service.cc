@@ -6,18 +6,18 @@
 
 namespace diptych::vision {
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionRpc::EncodeImage(grpc::CallbackServerContext* context,
-                                                                   const grpc::ByteBuffer* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionService::EncodeImage(grpc::CallbackServerContext* context,
+                                                                       const grpc::ByteBuffer* request) {
   return new EncodeCall(shared_, *context, *request);
 }
 
-grpc::ServerUnaryReactor* VisionRpc::AnalyzeVision(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* VisionService::AnalyzeVision(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return new AnalyzeVisionCall(shared_, *context, *request, response);
 }
 
-grpc::ServerUnaryReactor* VisionRpc::GetVisionModel(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* VisionService::GetVisionModel(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::GetVisionModelRequest read;
   const absl::Status status = ParseTextRequest(*request, read);
   if (status.ok()) {

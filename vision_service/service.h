@@ -15,10 +15,10 @@ using RawVisionService =
         v1::VisionService::WithRawCallbackMethod_GetVisionModel<v1::VisionService::Service>>>;
 
 // Thread-safe.
-class VisionRpc final : public RawVisionService {
+class VisionService final : public RawVisionService {
  public:
   // `stats` gives the numbers of the moment.
-  VisionRpc(const EncodeContext& shared, std::function<VisionStats()> stats)
+  VisionService(const EncodeContext& shared, std::function<VisionStats()> stats)
       : shared_(shared), stats_(std::move(stats)) {}
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* EncodeImage(grpc::CallbackServerContext* context,

@@ -10,16 +10,16 @@
 #include <cerrno>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "cli/connection/errors.h"
+#include "common/listen_address.h"
 
 namespace diptych::cli {
 namespace {
@@ -33,31 +33,11 @@ absl::Status Unreachable(std::string_view message, std::string_view remedy) {
   return WithRemedy(absl::UnavailableError(absl::string_view(message.data(), message.size())), remedy);
 }
 
-struct Address {
-  std::string host, port;  // port: empty if there is none
-};
-
-// nullopt for what is no host and port, as unix:/a/socket.
-std::optional<Address> ReadAddress(absl::string_view server) {
-  if (absl::ConsumePrefix(&server, "dns:")) {
-    if (absl::ConsumePrefix(&server, "//")) server.remove_prefix(std::min(server.find('/'), server.size()));
-    absl::ConsumePrefix(&server, "/");
-  }
-  if (!absl::ConsumePrefix(&server, "ipv4:")) absl::ConsumePrefix(&server, "ipv6:");
-  server = server.substr(0, server.find(','));
-  for (const absl::string_view scheme : kGrpcSchemes) {
-    if (absl::StartsWith(server, absl::StrCat(scheme, ":")) && scheme != "dns") return std::nullopt;
-  }
-  if (absl::StartsWith(server, "[")) {
-    const size_t end = server.find(']');
-    if (end == server.npos) return std::nullopt;
-    absl::string_view rest = server.substr(end + 1);
-    absl::ConsumePrefix(&rest, ":");
-    return Address{std::string(server.substr(1, end - 1)), std::string(rest)};
-  }
-  const size_t colon = server.find(':');
-  if (colon == server.npos) return Address{std::string(server), ""};
-  return Address{std::string(server.substr(0, colon)), std::string(server.substr(colon + 1))};
+// The first that gRPC would try; nullopt for what is no host and port, as unix:/a/socket.
+std::optional<TargetAddress> FirstAddress(const std::string& server) {
+  std::vector<TargetAddress> addresses = TargetAddresses(server);
+  if (addresses.empty()) return std::nullopt;
+  return std::move(addresses.front());
 }
 
 struct AddressesFree {
@@ -65,11 +45,11 @@ struct AddressesFree {
 };
 using Addresses = std::unique_ptr<addrinfo, AddressesFree>;
 
-Addresses LookUp(const Address& address) {
+Addresses LookUp(const TargetAddress& address) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
-  if (getaddrinfo(address.host.c_str(), address.port.c_str(), &hints, &list) != 0) return nullptr;
+  if (getaddrinfo(address.host.c_str(), address.port.value_or("").c_str(), &hints, &list) != 0) return nullptr;
   return Addresses(list);
 }
 
@@ -155,11 +135,9 @@ absl::Status NoConnection(int error, const std::string& server) {
 }
 
 absl::Status CheckPort(const std::string& server) {
-  const std::optional<Address> address = ReadAddress(server);
-  int port = 0;
-  if (!address || address->port.empty()) return absl::OkStatus();
-  if (absl::SimpleAtoi(address->port, &port) && port >= 1 && port <= 65535) return absl::OkStatus();
-  return Unreachable(absl::StrCat("\"", address->port, "\" is no port"),
+  const std::optional<TargetAddress> address = FirstAddress(server);
+  if (!address || !address->port || IsTargetPort(*address->port)) return absl::OkStatus();
+  return Unreachable(absl::StrCat("\"", *address->port, "\" is no port"),
                      "Give --server host:port, a port up to 65535.");
 }
 
@@ -179,11 +157,15 @@ absl::Status CheckServerAddress(const std::string& server) {
 }
 
 absl::Status WhyUnreachable(const std::string& server, bool tls) {
-  const std::optional<Address> address = ReadAddress(server);
+  const std::optional<TargetAddress> address = FirstAddress(server);
   if (!address) return NoConnection(0, server);
-  if (address->port.empty()) {
-    return Unreachable(absl::StrCat("no gateway answers at ", server, "; the address has no port"),
-                       absl::StrCat("Give --server ", server, ":7000, or the port that the gateway has."));
+  if (!address->port) {
+    return Unreachable(
+        absl::StrCat("no gateway answers at ", server, "; the address has no port"),
+        absl::StrCat(
+            "Give --server ",
+            server == address->host && absl::StrContains(server, ':') ? absl::StrCat("[", server, "]") : server,
+            ":7000, or the port that the gateway has."));
   }
   const Addresses found = LookUp(*address);
   if (found == nullptr) {

@@ -28,7 +28,7 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
   for (size_t i = 0; i < requests.size(); ++i) {
     std::string field = requests[i].field;
     auto wait = store->Get(std::move(requests[i]), watch->deadline(),
-                           [self, i, field = std::move(field)](absl::StatusOr<StoredImage> image) {
+                           [self, i, field = std::move(field)](absl::StatusOr<ImageStore::Result> image) {
                              if (!image.ok()) return self->Fail(WithCallersField(image.status(), field));
                              self->OnImage(i, *std::move(image));
                            });
@@ -45,7 +45,7 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
   return self;
 }
 
-void ImageCollector::OnImage(size_t index, StoredImage image) {
+void ImageCollector::OnImage(size_t index, ImageStore::Result image) {
   Done done;
   {
     std::lock_guard lock(mutex_);

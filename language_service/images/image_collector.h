@@ -17,7 +17,7 @@ namespace diptych::language {
 
 struct CollectedImages {
   std::vector<std::shared_ptr<const QueryTokens>> images;  // in the order of the question
-  std::optional<StoredImage> last;                         // of those that had to be waited for, the one that came last
+  std::optional<ImageStore::Result> last;                  // of those that had to be waited for, the one that came last
   int projected_hits = 0;                                  // images that this tier held
   int vision_hits = 0;                                     // images whose visual tokens the vision tier held
 };
@@ -39,7 +39,7 @@ class ImageCollector final : public std::enable_shared_from_this<ImageCollector>
  private:
   ImageCollector(ImageStore* store, Done done) : store_(store), done_(std::move(done)) {}
 
-  void OnImage(size_t index, StoredImage image);
+  void OnImage(size_t index, ImageStore::Result image);
   // Ends it, and leaves what is still waited for.
   void Fail(const absl::Status& error);
 

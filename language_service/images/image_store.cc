@@ -78,7 +78,7 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
   if (auto image = Find(request)) {
     ++stats_.hits;
     lock.unlock();
-    wait->done(StoredImage{.image = std::move(image), .cached = true});
+    wait->done(Result{.image = std::move(image), .cached = true});
     return nullptr;
   }
   const unsigned wants = WantsOf(request.query_attention);
@@ -202,9 +202,9 @@ void ImageStore::End(const FlightPtr& flight, const absl::StatusOr<std::shared_p
       done(image.status());
       continue;
     }
-    done(StoredImage{.image = *image,
-                     .vision = WithoutFirst(flight->vision, wait->since - flight->begun),
-                     .tokens_at = flight->tokens_at});
+    done(Result{.image = *image,
+                .vision = WithoutFirst(flight->vision, wait->since - flight->begun),
+                .tokens_at = flight->tokens_at});
   }
   if (ended.resumes) return StartPull(flight);
   // Notified under the lock: the store may be gone as soon as its destructor sees that nothing flies.

@@ -20,15 +20,6 @@
 
 namespace diptych::language {
 
-// An image as one request got it.
-struct StoredImage {
-  std::shared_ptr<const QueryTokens> image;
-  bool cached = false;  // it was there; the fields below are then empty
-  // What the vision tier spent on it while this request waited.
-  VisionTimings vision = {};
-  SteadyTime tokens_at{};  // when its visual tokens had arrived; what followed was the Q-Former
-};
-
 struct ImageStoreStats {
   int64_t queries = 0;  // images asked for
   int64_t hits = 0;     // found in the cache
@@ -44,7 +35,15 @@ struct ImageStoreStats {
 // A request that leaves ends nothing for the others; the last one that leaves cancels the pull. Thread-safe.
 class ImageStore {
  public:
-  using Done = std::function<void(absl::StatusOr<StoredImage>)>;
+  // An image as one request got it.
+  struct Result {
+    std::shared_ptr<const QueryTokens> image;
+    bool cached = false;  // it was there; the fields below are then empty
+    // What the vision tier spent on it while this request waited.
+    VisionTimings vision = {};
+    SteadyTime tokens_at{};  // when its visual tokens had arrived; what followed was the Q-Former
+  };
+  using Done = std::function<void(absl::StatusOr<Result>)>;
 
   // What a flight is made of. Each calls its last argument exactly once, on any thread.
   struct Steps {

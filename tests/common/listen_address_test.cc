@@ -57,6 +57,42 @@ TEST(IsLoopbackTest, KnowsWhatOthersReach) {
   for (const char* host : {"0.0.0.0", "::", "10.0.0.1", "gateway", "1.127.0.1"}) EXPECT_FALSE(IsLoopback(host)) << host;
 }
 
+TEST(TargetAddressesTest, SplitsHostsFromPorts) {
+  struct {
+    const char* target;
+    const char* host;
+    std::optional<std::string> port;
+  } kCases[] = {{"gateway:7000", "gateway", "7000"},
+                {"gateway", "gateway", std::nullopt},
+                {"gateway:", "gateway", ""},
+                {"gateway:http", "gateway", "http"},
+                {"dns:gateway:7000", "gateway", "7000"},
+                {"dns:///gateway:7000", "gateway", "7000"},
+                {"dns://8.8.8.8/gateway:7000", "gateway", "7000"},
+                {"ipv4:10.0.0.1:7000", "10.0.0.1", "7000"},
+                {"ipv6:[::1]:7000", "::1", "7000"},
+                {"ipv6:%5B::1%5D:7000", "%5B::1%5D:7000", std::nullopt},
+                {"[::1]:7000", "::1", "7000"},
+                {"[::1]", "::1", std::nullopt},
+                {"::1", "::1", std::nullopt}};
+  for (const auto& c : kCases) {
+    const std::vector<TargetAddress> addresses = TargetAddresses(c.target);
+    ASSERT_EQ(addresses.size(), 1u) << c.target;
+    EXPECT_EQ(addresses[0].host, c.host) << c.target;
+    EXPECT_EQ(addresses[0].port, c.port) << c.target;
+  }
+}
+
+TEST(TargetAddressesTest, GivesEachOfSeveralAndNoneForWhatIsNoHost) {
+  const std::vector<TargetAddress> two = TargetAddresses("ipv4:10.0.0.1:7001,10.0.0.2:7002");
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[1].host, "10.0.0.2");
+  EXPECT_EQ(two[1].port, "7002");
+  for (const char* target : {"unix:/run/vision", "unix-abstract:vision", "vsock:1:2", "xds:///vision"}) {
+    EXPECT_TRUE(TargetAddresses(target).empty()) << target;
+  }
+}
+
 TEST(CheckTargetPortsTest, TakesWhatGrpcTakes) {
   for (const char* target :
        {"127.0.0.1:7001", "vision:7001", "vision", "dns:///vision:7001", "dns:vision:7001", "dns://8.8.8.8/vision:7001",

@@ -51,7 +51,7 @@ class ImageStoreTest : public ::testing::Test {
   // How one request fared.
   struct Asked {
     std::shared_ptr<ImageStore::Wait> wait;
-    std::vector<absl::StatusOr<StoredImage>> outcomes;  // one at most
+    std::vector<absl::StatusOr<ImageStore::Result>> outcomes;  // one at most
   };
 
   ImageRequest Request(const std::string& key, int64_t image_bytes = 10) {
