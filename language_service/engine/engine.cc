@@ -129,6 +129,7 @@ bool LanguageEngine::Take(std::optional<SteadyDuration> patience) {
 
 void LanguageEngine::Admit(GenerateWork work) {
   const uint64_t id = ++last_id_;
+  work.stream->DeliverOn(delivery_);
   const auto& [place, added] = sequences_.try_emplace(id, std::move(work), model_);
   const absl::Status status = scheduler_.Add(place->second.ToScheduled(id));
   if (status.ok()) return;

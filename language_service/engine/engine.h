@@ -21,6 +21,7 @@
 #include "language_service/engine/query_tokens.h"
 #include "language_service/engine/scheduler.h"
 #include "language_service/engine/sequence.h"
+#include "language_service/engine/token_delivery.h"
 #include "language_service/engine/visual_tokens.h"
 #include "language_service/served_model.h"
 
@@ -35,12 +36,13 @@ class LanguageEngine {
 
   // `model` must outlive the engine; `pool` is AllocateKvCache's.
   LanguageEngine(const ServedLanguageModel& model, blip2::KvPool pool, const EngineOptions& options);
-  // Runs what is inside to its end, then joins the thread.
+  // Runs what is inside to its end, then joins the thread; returns when all streams have ended.
   ~LanguageEngine();
 
-  // Ends work.stream in any case, sooner or later. Never waits. RESOURCE_EXHAUSTED with QUEUE_FULL if too many are
-  // inside, with KV_FULL if the request could not run even alone, with SLOW_READER if its reader lets tokens lie;
-  // CANCELLED or DEADLINE_EXCEEDED within one step; INTERNAL if the model fails on this request.
+  // Ends work.stream in any case, sooner or later; its reader is called on a thread of its own. Never waits.
+  // RESOURCE_EXHAUSTED with QUEUE_FULL if too many are inside, with KV_FULL if the request could not run even alone,
+  // with SLOW_READER if its reader lets tokens lie; CANCELLED or DEADLINE_EXCEEDED within one step; INTERNAL if the
+  // model fails on this request.
   void Submit(GenerateWork work);
 
   // Runs the Q-Former over one image's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once:
@@ -94,6 +96,7 @@ class LanguageEngine {
   bool closing_ = false;
   EngineStats stats_;
 
+  TokenDelivery delivery_;  // of all streams inside
   std::thread thread_;
 };
 

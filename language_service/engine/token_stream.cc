@@ -3,7 +3,14 @@
 #include <iterator>
 #include <utility>
 
+#include "language_service/engine/token_delivery.h"
+
 namespace diptych::language {
+
+void TokenStream::DeliverOn(TokenDelivery& delivery) {
+  std::lock_guard lock(mutex_);
+  delivery_ = &delivery;
+}
 
 void TokenStream::Push(TokenDelta delta) {
   std::unique_lock lock(mutex_);
@@ -14,7 +21,7 @@ void TokenStream::Push(TokenDelta delta) {
   } else {
     delta_ = std::move(delta);
   }
-  if (!busy_) Deliver(std::move(lock));
+  Offer(std::move(lock));
 }
 
 void TokenStream::GiveUpReader() {
@@ -24,12 +31,12 @@ void TokenStream::GiveUpReader() {
 void TokenStream::End(absl::StatusOr<GenerateResult> result) {
   std::unique_lock lock(mutex_);
   result_ = std::move(result);
-  if (!busy_) Deliver(std::move(lock));
+  Offer(std::move(lock));
 }
 
 int64_t TokenStream::unread_tokens() const {
   std::lock_guard lock(mutex_);
-  return delta_ ? static_cast<int64_t>(delta_->tokens.size()) : 0;
+  return delta_ && busy_ ? static_cast<int64_t>(delta_->tokens.size()) : 0;
 }
 
 void TokenStream::Next() {
@@ -42,6 +49,20 @@ void TokenStream::Abandon() {
   std::lock_guard lock(mutex_);
   abandoned_ = true;
   delta_.reset();
+}
+
+void TokenStream::DeliverAdded() {
+  std::unique_lock lock(mutex_);
+  added_ = false;
+  if (!busy_) Deliver(std::move(lock));
+}
+
+void TokenStream::Offer(std::unique_lock<std::mutex> lock) {
+  if (busy_) return;
+  if (delivery_ == nullptr) return Deliver(std::move(lock));
+  if (std::exchange(added_, true)) return;
+  lock.unlock();
+  delivery_->Add(shared_from_this());
 }
 
 // After on_end the reader may be gone, and this with it: nothing is touched after either call.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -42,12 +43,15 @@ struct GenerateResult {
   int64_t discarded_tokens = 0;  // of answers that were generated and not chosen
 };
 
+class TokenDelivery;
+
 // The reader gets one thing at a time: deltas that come while it is busy are joined into one. What waits is
 // therefore bounded by the request's max_new_tokens, however slowly the reader takes it. Thread-safe.
-class TokenStream {
+class TokenStream : public std::enable_shared_from_this<TokenStream> {
  public:
   struct Reader {
-    // Called on the thread of Push, End or Next. Must lead to a call of Next when the reader wants more.
+    // Called on the thread of Next, or that of Push and End or of DeliverOn. Must lead to a call of Next when the
+    // reader wants more.
     std::function<void(TokenDelta)> on_delta;
     // Called once, last.
     std::function<void(absl::StatusOr<GenerateResult>)> on_end;
@@ -59,13 +63,16 @@ class TokenStream {
   // The reader counts as busy until its first Next.
   explicit TokenStream(Reader reader) : reader_(std::move(reader)) {}
 
+  // Engine side, before the first Push: from now on `delivery`'s thread calls a reader that is ready, and Push and End
+  // only add to what waits. `delivery` outlives the last of them. Requires: owned by a shared_ptr.
+  void DeliverOn(TokenDelivery& delivery);
   // Engine side.
   void Push(TokenDelta delta);
   // The answer ends with an error, and its reader has not taken what waits. Before End.
   void GiveUpReader();
   // Exactly once, after the last Push.
   void End(absl::StatusOr<GenerateResult> result);
-  // Tokens that wait for the reader.
+  // Tokens that wait because the reader is busy.
   int64_t unread_tokens() const;
 
   // Reader side: ready for more.
@@ -73,11 +80,18 @@ class TokenStream {
   // Reader side: deltas no longer matter, the end still does.
   void Abandon();
 
+  // Of TokenDelivery: after Add.
+  void DeliverAdded();
+
  private:
+  // Something waits: delivers it now, or has it delivered, if the reader is ready.
+  void Offer(std::unique_lock<std::mutex> lock);
   void Deliver(std::unique_lock<std::mutex> lock);
 
   const Reader reader_;
   mutable std::mutex mutex_;
+  TokenDelivery* delivery_ = nullptr;
+  bool added_ = false;  // to delivery_
   bool busy_ = true;
   bool abandoned_ = false;
   std::optional<TokenDelta> delta_;                       // waits for the reader

@@ -5,8 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <future>
 #include <limits>
 #include <mutex>
+#include <numeric>
+#include <thread>
 
 #include "common/status.h"
 #include "tests/language_service/engine/engine_fixture.h"
@@ -228,6 +232,38 @@ TEST_F(EngineTest, AReaderThatTakesNothingForLongIsGivenUp) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ReasonOf(status), reason::kSlowReader);
   EXPECT_TRUE(RetryAfterOf(status).has_value());
+}
+
+TEST_F(EngineTest, PassesGoOnWhileAReaderIsBeingCalled) {
+  std::atomic<std::thread::id> engine_thread, reader_thread;
+  BeforeEachPass([&](auto) { engine_thread = std::this_thread::get_id(); });
+  Start();
+  Gate gate;
+  testing::Asked asked(SteadyTime::max(), /*reads=*/false);
+  GenerateWork work = asked.Work(OfLength(9), model_);
+  std::vector<size_t> deltas;
+  std::promise<absl::StatusOr<GenerateResult>> end;
+  std::shared_ptr<TokenStream> stream;
+  stream = std::make_shared<TokenStream>(TokenStream::Reader{.on_delta =
+                                                                 [&](const TokenDelta& delta) {
+                                                                   reader_thread = std::this_thread::get_id();
+                                                                   deltas.push_back(delta.tokens.size());
+                                                                   gate.Pass();
+                                                                   stream->Next();
+                                                                 },
+                                                             .on_end = [&](auto result) { end.set_value(result); }});
+  stream->Next();
+  work.stream = stream;
+  engine_->Submit(std::move(work));
+  Until([](const EngineStats& stats) { return stats.generated_tokens == 9 && stats.requests_running == 0; });
+  gate.AwaitArrivals(1);
+  gate.Open();
+  const auto result = end.get_future().get();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_LE(deltas.size(), 2u) << "what came while the first delta was being taken is one";
+  EXPECT_EQ(std::accumulate(deltas.begin(), deltas.end(), size_t{0}), 9u);
+  EXPECT_NE(reader_thread.load(), engine_thread.load());
+  engine_.reset();
 }
 
 TEST_F(EngineTest, BetweenTwoPassesAtMostOneImageIsProjected) {

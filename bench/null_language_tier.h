@@ -1,0 +1,31 @@
+// A language tier whose decoder computes nothing, and the same engine without a tier around it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace diptych::bench {
+
+// Each step gives every sequence the same word. Starting fails loudly: this is for benchmarks. Thread-safe.
+class NullLanguageTier {
+ public:
+  // Room for so many callers at once. Reads the tokenizer of models/demo.
+  explicit NullLanguageTier(int callers);
+  ~NullLanguageTier();
+
+  int port() const;
+  // Asks the engine that stands alone; `on_tokens` and, once, `on_end` are called as TokenStream::Reader's functions.
+  void AskAlone(int max_new_tokens, std::function<void(int64_t tokens)> on_tokens, std::function<void(bool ok)> on_end);
+
+  // Processor time of the engine thread between two passes for each of their rows, in microseconds, since the last
+  // call: of the tier's engine and of the one that stands alone. Only while nothing is asked.
+  double TakeMicroseconds();
+  double TakeMicrosecondsAlone();
+
+ private:
+  struct Parts;
+  const std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace diptych::bench
