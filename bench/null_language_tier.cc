@@ -29,6 +29,8 @@ int64_t ThreadNanoseconds() {
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 
+}  // namespace
+
 // Makes one word the likeliest everywhere, and adds up what the engine thread does between its passes.
 class NullDecoder {
  public:
@@ -62,6 +64,8 @@ struct NullModel {
   language::ServedLanguageModel model;
   std::shared_ptr<NullDecoder> decoder;
 };
+
+namespace {
 
 NullModel MakeNullModel(int callers) {
   language::ServedLanguageModel model;
