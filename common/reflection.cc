@@ -10,6 +10,7 @@
 
 #include "common/call_timer.h"
 #include "common/grpc_status.h"
+#include "common/raw_service.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "grpc/health/v1/health.pb.h"
@@ -110,7 +111,7 @@ class Conversation final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(grpc::Status::OK);
     reflection_v1::ServerReflectionRequest request;
-    if (const absl::Status status = ParseTextRequest(bytes_, request); !status.ok()) {
+    if (const absl::Status status = ParseShortRequest(bytes_, request); !status.ok()) {
       return Finish(ToGrpcStatus(status));
     }
     bytes_ = SerializeMessage(Answer(request, *services_));
@@ -125,19 +126,12 @@ class Conversation final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   grpc::ByteBuffer bytes_;
 };
 
-// `Base` is the generated service of one of the two names.
-template <typename Base>
-class Reflection final : public Base::template WithRawCallbackMethod_ServerReflectionInfo<typename Base::Service> {
+// The service under one of its names.
+class Reflection final : public RawService {
  public:
-  explicit Reflection(Services services) : services_(std::move(services)) {}
-
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServerReflectionInfo(
-      grpc::CallbackServerContext* context) override {
-    return new Conversation(*context, services_);
+  Reflection(std::string_view name, const Services& services) : RawService(name) {
+    AddBidiStream("ServerReflectionInfo", [services](auto* context) { return new Conversation(*context, services); });
   }
-
- private:
-  const Services services_;
 };
 
 }  // namespace
@@ -145,12 +139,12 @@ class Reflection final : public Base::template WithRawCallbackMethod_ServerRefle
 std::vector<std::unique_ptr<grpc::Service>> MakeReflection(std::vector<std::string> services) {
   // Makes the linker keep the descriptors, which nothing else in a server needs.
   grpc::health::v1::HealthCheckRequest::descriptor();
-  services.emplace_back(reflection_v1::ServerReflection::service_full_name());
-  services.emplace_back(reflection_v1alpha::ServerReflection::service_full_name());
+  const std::vector<std::string> names = {reflection_v1::ServerReflection::service_full_name(),
+                                          reflection_v1alpha::ServerReflection::service_full_name()};
+  services.insert(services.end(), names.begin(), names.end());
   const auto shared = std::make_shared<const std::vector<std::string>>(std::move(services));
   std::vector<std::unique_ptr<grpc::Service>> result;
-  result.push_back(std::make_unique<Reflection<reflection_v1::ServerReflection>>(shared));
-  result.push_back(std::make_unique<Reflection<reflection_v1alpha::ServerReflection>>(shared));
+  for (const std::string& name : names) result.push_back(std::make_unique<Reflection>(name, shared));
   return result;
 }
 

@@ -1,6 +1,5 @@
 #include "common/server.h"
 
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <pthread.h>
 
@@ -77,12 +76,6 @@ std::vector<std::string> NamesOf(const ServerOptions& options) {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options,
                                                               std::initializer_list<grpc::Service*> services) {
-  static const bool plugins_enabled = [] {
-    grpc::EnableDefaultHealthCheckService(true);
-    return true;
-  }();
-  (void)plugins_enabled;
-
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
   DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls, self->pem_files_));
@@ -94,13 +87,14 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   BoundConnections(options, builder);
   RefuseCompression(builder);
   for (grpc::Service* service : services) builder.RegisterService(service);
+  builder.RegisterService(&self->health_);
   self->reflection_ = MakeReflection(NamesOf(options));
   for (const auto& reflection : self->reflection_) builder.RegisterService(reflection.get());
   builder.RegisterCallbackGenericService(&self->unknown_methods_);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr) return absl::InternalError("gRPC does not start a server");
   self->SetReady(false);
-  self->server_->GetHealthCheckService()->SetServingStatus("liveness", true);
+  self->health_.Set("liveness", true);
   self->acceptor_->Start([connections = self->connections_.get()](int descriptor) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.fd = descriptor;
@@ -116,15 +110,14 @@ GrpcServer::~GrpcServer() {
 
 void GrpcServer::SetReady(bool ready) {
   ready_ = ready;
-  auto* health = server_->GetHealthCheckService();
-  health->SetServingStatus("", ready);
-  health->SetServingStatus("readiness", ready);
-  health->SetServingStatus(options_.service_name, ready);
+  health_.Set("", ready);
+  health_.Set("readiness", ready);
+  health_.Set(options_.service_name, ready);
 }
 
 void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutdown) {
   ready_ = false;
-  server_->GetHealthCheckService()->SetServingStatus("readiness", false);
+  health_.Set("readiness", false);
   std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
   SetReady(false);
   const auto deadline = std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout);
@@ -134,6 +127,7 @@ void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutd
   }
   if (before_shutdown) before_shutdown();
   acceptor_->Stop();
+  health_.Close();
   server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));
   server_->Wait();
 }

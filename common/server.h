@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "common/call_gate.h"
 #include "common/connection_acceptor.h"
+#include "common/health_service.h"
 #include "common/pem.h"
 #include "common/unknown_methods.h"
 
@@ -69,6 +70,7 @@ class GrpcServer {
 
   const ServerOptions options_;
   UnknownMethods unknown_methods_;
+  HealthService health_;
   std::vector<std::unique_ptr<grpc::Service>> reflection_;
   std::shared_ptr<PemFiles> pem_files_;  // null without TLS
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;

@@ -26,8 +26,13 @@ using google::protobuf::io::CodedInputStream;
 constexpr int kMaxDepth = 16;
 // What a field may take beyond its bytes.
 constexpr int64_t kFieldBytes = 128;
-// Bytes of packed numbers that take no more memory than a field may: a byte becomes 8 at most, twice while it grows.
-constexpr int kPackedInAField = kFieldBytes / 16;
+// What one of many numbers may take: 8 bytes, twice while their field grows.
+constexpr int64_t kNumberBytes = 16;
+
+absl::Status TooMany(int most, const char* what) {
+  return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
+                   absl::StrCat("the request has more than ", most, " ", what));
+}
 
 absl::Status Malformed() {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
@@ -42,24 +47,28 @@ class WireScan {
   absl::Status Message(const Descriptor& type, const std::string& path, int depth) {
     if (depth > kMaxDepth) return Malformed();
     while (const uint32_t tag = in_.ReadTag()) {
-      DIPTYCH_RETURN_IF_ERROR(Count(1));
       const int number = WireFormatLite::GetTagFieldNumber(tag);
       if (number == 0) return Malformed();
-      DIPTYCH_RETURN_IF_ERROR(Field(type.FindFieldByNumber(number), WireFormatLite::GetTagWireType(tag), path, depth));
+      const FieldDescriptor* const field = type.FindFieldByNumber(number);
+      const auto wire_type = WireFormatLite::GetTagWireType(tag);
+      const bool is_one_of_many =
+          field != nullptr && field->is_packable() && wire_type != WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+      DIPTYCH_RETURN_IF_ERROR(is_one_of_many ? CountNumbers(1) : CountField());
+      DIPTYCH_RETURN_IF_ERROR(Field(field, wire_type, path, depth));
     }
     return in_.ConsumedEntireMessage() ? absl::OkStatus() : Malformed();
   }
 
-  int fields() const { return fields_; }
+  // Memory that the fields may take beyond their bytes.
+  int64_t memory() const { return fields_ * kFieldBytes + numbers_ * kNumberBytes; }
 
  private:
-  absl::Status Count(int fields) {
-    if (fields > kMaxWireFields - fields_) {
-      return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
-                       absl::StrCat("the request has more than ", kMaxWireFields, " fields"));
-    }
-    fields_ += fields;
-    return absl::OkStatus();
+  absl::Status CountField() {
+    return ++fields_ > kMaxWireFields ? TooMany(kMaxWireFields, "fields") : absl::OkStatus();
+  }
+  absl::Status CountNumbers(int64_t numbers) {
+    numbers_ += numbers;
+    return numbers_ > kMaxWireNumbers ? TooMany(kMaxWireNumbers, "numbers in its fields") : absl::OkStatus();
   }
 
   // `field` is null for one that the type does not have.
@@ -92,7 +101,7 @@ class WireScan {
       in_.PopLimit(limit);
       return whole ? absl::OkStatus() : Malformed();
     }
-    if (field != nullptr && field->is_packable()) DIPTYCH_RETURN_IF_ERROR(Count(length / kPackedInAField));
+    if (field != nullptr && field->is_packable()) return Numbers(field->type(), length);
     const bool short_text =
         field != nullptr && field->type() == FieldDescriptor::TYPE_STRING && length <= kMaxTextRequestBytes;
     if (!short_text) return in_.Skip(length) ? absl::OkStatus() : Malformed();
@@ -101,25 +110,39 @@ class WireScan {
     return IsValidUtf8(text) ? absl::OkStatus() : InvalidField(reason::kTextEncoding, inner, "text must be UTF-8");
   }
 
+  // Packed ones, in so many bytes.
+  absl::Status Numbers(FieldDescriptor::Type type, int length) {
+    const auto wire_type = WireFormatLite::WireTypeForFieldType(static_cast<WireFormatLite::FieldType>(type));
+    const auto limit = in_.PushLimit(length);
+    while (in_.BytesUntilLimit() > 0) {
+      DIPTYCH_RETURN_IF_ERROR(CountNumbers(1));
+      DIPTYCH_RETURN_IF_ERROR(Field(nullptr, wire_type, "", 0));
+    }
+    const bool whole = in_.BytesUntilLimit() == 0;
+    in_.PopLimit(limit);
+    return whole ? absl::OkStatus() : Malformed();
+  }
+
   CodedInputStream& in_;
-  int fields_ = 0;
+  int64_t fields_ = 0;
+  int64_t numbers_ = 0;
 };
 
-// Looks through a request, and keeps nothing of it. The number of its fields.
-absl::StatusOr<int> CheckWire(const grpc::ByteBuffer& bytes, const Descriptor& type) {
+// Looks through a request, and keeps nothing of it. What its fields may take beyond their bytes.
+absl::StatusOr<int64_t> CheckWire(const grpc::ByteBuffer& bytes, const Descriptor& type) {
   grpc::ByteBuffer shared = bytes;  // counts references; the bytes are not copied
   if (shared.Length() == 0) return 0;
   grpc::ProtoBufferReader reader(&shared);
   CodedInputStream stream(&reader);
   WireScan scan(stream);
   DIPTYCH_RETURN_IF_ERROR(scan.Message(type, "", 0));
-  return scan.fields();
+  return scan.memory();
 }
 
 absl::Status Parse(const grpc::ByteBuffer& bytes, google::protobuf::Message& message,
                    const std::function<absl::Status(int64_t)>& grow) {
-  DIPTYCH_ASSIGN_OR_RETURN(const int fields, CheckWire(bytes, *message.GetDescriptor()));
-  if (grow) DIPTYCH_RETURN_IF_ERROR(grow(fields * kFieldBytes));
+  DIPTYCH_ASSIGN_OR_RETURN(const int64_t memory, CheckWire(bytes, *message.GetDescriptor()));
+  if (grow) DIPTYCH_RETURN_IF_ERROR(grow(memory));
   grpc::ByteBuffer shared = bytes;
   const grpc::Status parsed =
       grpc::GenericDeserialize<grpc::ProtoBufferReader, google::protobuf::Message>(&shared, &message);
@@ -136,6 +159,14 @@ absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::M
   if (static_cast<int64_t>(bytes.Length()) > kMaxTextRequestBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a request without images takes at most ", kMaxTextRequestBytes, " bytes"));
+  }
+  return ParseMessage(bytes, message);
+}
+
+absl::Status ParseShortRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
+  if (static_cast<int64_t>(bytes.Length()) > kMaxShortRequestBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("this method takes requests of at most ", kMaxShortRequestBytes, " bytes"));
   }
   return ParseMessage(bytes, message);
 }

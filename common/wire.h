@@ -14,17 +14,24 @@ namespace diptych {
 // Fields that a request may have, those of its messages included: each may take much more memory than the two bytes
 // that it has on the wire.
 inline constexpr int kMaxWireFields = 4096;
+// Numbers in repeated fields, packed or not, which take no more than 16 bytes each: twice kMaxPromptTokenIds.
+inline constexpr int kMaxWireNumbers = 128 << 10;
 // A request without images.
 inline constexpr int64_t kMaxTextRequestBytes = 1 << 20;
+// One that anybody may send: a few words.
+inline constexpr int64_t kMaxShortRequestBytes = 4 << 10;
 
 // Parses what it has looked through before: nothing of it takes memory if it is refused. INVALID_ARGUMENT: with reason
 // TEXT_ENCODING and the path of the field for text that is not UTF-8, where gRPC itself would end the call with
-// UNIMPLEMENTED and no word of why; with MALFORMED_REQUEST for more than kMaxWireFields and for bytes that are no
-// message of this type.
+// UNIMPLEMENTED and no word of why; with MALFORMED_REQUEST for more than kMaxWireFields or kMaxWireNumbers and for
+// bytes that are no message of this type.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
 // ParseMessage for at most kMaxTextRequestBytes. INVALID_ARGUMENT for more.
 absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+
+// ParseMessage for at most kMaxShortRequestBytes. INVALID_ARGUMENT for more.
+absl::Status ParseShortRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
 // ParseMessage of a request as gRPC handed it to a method, whose bytes are then let go: gRPC itself would keep them
 // beside the message until the call ends. `grow`, if it is given, is asked before the fields take memory for what they

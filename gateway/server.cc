@@ -10,6 +10,7 @@
 #include "gateway/http/cors.h"
 #include "gateway/http/http_api.h"
 #include "gateway/http/openai_reply.h"
+#include "inference/grpc_service.grpc.pb.h"
 
 namespace diptych::gateway {
 namespace {

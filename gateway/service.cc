@@ -1,5 +1,6 @@
 #include "gateway/service.h"
 
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -28,7 +29,8 @@ absl::Status NoReplica() {
 
 GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
                                SteadyDuration request_timeout)
-    : tiers_(tiers),
+    : RawService(v1::GatewayService::service_full_name()),
+      tiers_(tiers),
       admission_(admission),
       watch_(watch),
       environment_{.admission = &admission,
@@ -44,7 +46,18 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
                                  return model ? model->fingerprint() : std::string();
                                },
                            .request_timeout = request_timeout,
-                           .metrics = &metrics} {}
+                           .metrics = &metrics} {
+  const ReadRules rules{.wanted = [&callers = admission.callers()](const grpc::CallbackServerContext& context) {
+    return callers.Identify(context).ok();
+  }};
+  AddUnary("Ask", rules, std::bind_front(&GatewayService::Ask, this));
+  AddServerStream("AskStream", rules, std::bind_front(&GatewayService::AskStream, this));
+  AddUnary("AnalyzeImage", rules, std::bind_front(&GatewayService::AnalyzeImage, this));
+  AddUnary("PlanContext", rules, std::bind_front(&GatewayService::PlanContext, this));
+  AddUnary("Tokenize", rules, std::bind_front(&GatewayService::Tokenize, this));
+  AddUnary("Detokenize", rules, std::bind_front(&GatewayService::Detokenize, this));
+  AddUnary("GetModel", rules, std::bind_front(&GatewayService::GetModel, this));
+}
 
 grpc::ServerUnaryReactor* GatewayService::Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {

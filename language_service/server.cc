@@ -9,6 +9,7 @@
 #include "common/listen_address.h"
 #include "common/status.h"
 #include "common/visual_tokens.h"
+#include "diptych/v1/language.grpc.pb.h"
 #include "language_service/engine/kv_cache_size.h"
 #include "language_service/request_memory.h"
 

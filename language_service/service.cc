@@ -1,8 +1,11 @@
 #include "language_service/service.h"
 
+#include <utility>
+
 #include "common/status.h"
 #include "common/unary_reply.h"
 #include "common/wire.h"
+#include "diptych/v1/language.grpc.pb.h"
 #include "language_service/analyze_queries_call.h"
 
 namespace diptych::language {
@@ -22,34 +25,43 @@ grpc::ServerUnaryReactor* ReplyText(grpc::CallbackServerContext& context, const 
 
 }  // namespace
 
+LanguageService::LanguageService(const GenerateContext& shared, std::function<LanguageStats()> stats)
+    : RawService(v1::LanguageService::service_full_name()), shared_(shared), stats_(std::move(stats)) {
+  AddServerStream("Generate", {}, std::bind_front(&LanguageService::Generate, this));
+  AddUnary("AnalyzeQueries", {}, std::bind_front(&LanguageService::AnalyzeQueries, this));
+  AddUnary("CountTokens", {}, std::bind_front(&LanguageService::CountTokens, this));
+  AddUnary("EncodePrompt", {}, std::bind_front(&LanguageService::EncodePrompt, this));
+  AddUnary("DecodeTokens", {}, std::bind_front(&LanguageService::DecodeTokens, this));
+  AddUnary("GetLanguageModel", {.patience = kShortPatience}, std::bind_front(&LanguageService::GetLanguageModel, this));
+}
+
 grpc::ServerWriteReactor<grpc::ByteBuffer>* LanguageService::Generate(grpc::CallbackServerContext* context,
-                                                                      const grpc::ByteBuffer* request) {
+                                                                  const grpc::ByteBuffer* request) {
   return new GenerateCall(shared_, *context, *request);
 }
 
 grpc::ServerUnaryReactor* LanguageService::AnalyzeQueries(grpc::CallbackServerContext* context,
-                                                          const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return new AnalyzeQueriesCall(shared_, *context, *request, response);
 }
 
 grpc::ServerUnaryReactor* LanguageService::CountTokens(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::CountTokens);
 }
 
 grpc::ServerUnaryReactor* LanguageService::EncodePrompt(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::EncodePrompt);
 }
 
 grpc::ServerUnaryReactor* LanguageService::DecodeTokens(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::DecodeTokens);
 }
 
 grpc::ServerUnaryReactor* LanguageService::GetLanguageModel(grpc::CallbackServerContext* context,
-                                                            const grpc::ByteBuffer* request,
-                                                            grpc::ByteBuffer* response) {
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::GetLanguageModelRequest read;
   const absl::Status status = ParseTextRequest(*request, read);
   if (status.ok()) {

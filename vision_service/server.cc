@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/listen_address.h"
 #include "common/status.h"
+#include "diptych/v1/vision.grpc.pb.h"
 
 namespace diptych::vision {
 namespace {

@@ -1,23 +1,33 @@
 #include "vision_service/service.h"
 
+#include <utility>
+
 #include "common/unary_reply.h"
 #include "common/wire.h"
+#include "diptych/v1/vision.grpc.pb.h"
 #include "vision_service/analyze_call.h"
 
 namespace diptych::vision {
 
+VisionService::VisionService(const EncodeContext& shared, std::function<VisionStats()> stats)
+    : RawService(v1::VisionService::service_full_name()), shared_(shared), stats_(std::move(stats)) {
+  AddServerStream("EncodeImage", {}, std::bind_front(&VisionService::EncodeImage, this));
+  AddUnary("AnalyzeVision", {}, std::bind_front(&VisionService::AnalyzeVision, this));
+  AddUnary("GetVisionModel", {.patience = kShortPatience}, std::bind_front(&VisionService::GetVisionModel, this));
+}
+
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionService::EncodeImage(grpc::CallbackServerContext* context,
-                                                                       const grpc::ByteBuffer* request) {
+                                                                   const grpc::ByteBuffer* request) {
   return new EncodeCall(shared_, *context, *request);
 }
 
 grpc::ServerUnaryReactor* VisionService::AnalyzeVision(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return new AnalyzeVisionCall(shared_, *context, *request, response);
 }
 
 grpc::ServerUnaryReactor* VisionService::GetVisionModel(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::GetVisionModelRequest read;
   const absl::Status status = ParseTextRequest(*request, read);
   if (status.ok()) {

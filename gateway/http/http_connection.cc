@@ -10,6 +10,7 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "gateway/http/http_exchange.h"
 
 namespace diptych::gateway {
@@ -21,7 +22,8 @@ namespace {
 
 constexpr size_t kReadAhead = 16 << 10;  // bytes
 constexpr std::chrono::seconds kLinger(2);
-constexpr std::chrono::seconds kLookInterval(1);
+constexpr absl::Duration kFirstLook = absl::Milliseconds(100);  // for a caller that closed its side; then twice as long
+constexpr absl::Duration kLookInterval = absl::Seconds(1);
 
 // Some callers end a body with an empty line that is no part of it.
 void DropEmptyLines(beast::flat_buffer& buffer) {
@@ -46,7 +48,7 @@ HttpConnection::HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<net:
 }
 
 void HttpConnection::Start() {
-  net::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->Greet([self] { self->Listen(); }); });
+  net::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->Greet([self] { self->BeIdle(); }); });
 }
 
 void HttpConnection::Turn(int status, const std::string& message) {
@@ -96,14 +98,26 @@ void HttpConnection::Close() {
   net::post(stream_.get_executor(), [self = shared_from_this()] { self->Shut(); });
 }
 
+void HttpConnection::BeIdle() {
+  if (phase_ == Phase::kShut) return;
+  phase_ = Phase::kIdle;
+  idle_until_ = absl::Now() + shared_->options.idle_timeout;
+  if (!listening_) return Listen();
+  if (buffer_.size() > 0) return stream_.tcp().cancel();
+  idle_ = true;
+  // The read that waits already has no time limit of its own.
+  After(shared_->options.idle_timeout, [this] { Shut(); });
+}
+
 void HttpConnection::Listen() {
   if (listening_ || phase_ == Phase::kShut) return;
   if (phase_ == Phase::kIdle) {
     DropEmptyLines(buffer_);
     if (buffer_.size() > 0) return ReadHeader();
-    stream_.tcp().expires_after(absl::ToChronoNanoseconds(shared_->options.idle_timeout));
+    if (ended_) return Shut();  // Asio would wait for ever for what follows an end
+    stream_.tcp().expires_after(absl::ToChronoNanoseconds(idle_until_ - absl::Now()));  // empty lines do not put it off
     idle_ = true;
-  } else if (buffer_.size() >= kReadAhead) {
+  } else if (half_closed_ || buffer_.size() >= kReadAhead) {
     return LookForLeaving();
   }
   listening_ = true;
@@ -116,20 +130,35 @@ void HttpConnection::OnBytes(ErrorCode error, size_t size) {
   if (phase_ == Phase::kIdle) silence_.cancel();
   // OnWritten calls the read back where the next request is there already.
   const bool called_back = error == net::error::operation_aborted && phase_ == Phase::kIdle && buffer_.size() > 0;
-  if (error && !called_back) return Shut();
+  if (error == net::error::eof && phase_ != Phase::kIdle) {
+    ended_ = half_closed_ = true;
+    look_interval_ = kFirstLook;
+  } else if (error && !called_back) {
+    return Shut();
+  }
   if (!error) buffer_.commit(size);
   Listen();
 }
 
 void HttpConnection::LookForLeaving() {
   if (std::exchange(looking_, true)) return;
-  leaving_.expires_after(kLookInterval);
+  leaving_.expires_after(absl::ToChronoNanoseconds(half_closed_ ? look_interval_ : kLookInterval));
   leaving_.async_wait([self = shared_from_this()](ErrorCode error) {
     self->looking_ = false;
-    if (error || (!self->exchange_runs() && self->phase_ != Phase::kEnding)) return;
-    pollfd socket{.fd = self->stream_.tcp().socket().native_handle(), .events = POLLRDHUP, .revents = 0};
-    ::poll(&socket, 1, 0) > 0 ? self->Shut() : self->Listen();
+    if (!error && (self->exchange_runs() || self->phase_ == Phase::kEnding)) self->OnLook();
   });
+}
+
+void HttpConnection::OnLook() {
+  pollfd socket{.fd = stream_.tcp().socket().native_handle(), .events = POLLRDHUP, .revents = 0};
+  ::poll(&socket, 1, 0);
+  if ((socket.revents & (POLLERR | POLLHUP)) != 0) return Shut();
+  if ((socket.revents & POLLRDHUP) != 0 && !std::exchange(half_closed_, true)) look_interval_ = kFirstLook;
+  if (half_closed_) {
+    Probe();
+    look_interval_ = std::min(2 * look_interval_, shared_->options.ping_interval);
+  }
+  Listen();
 }
 
 // Closing while the caller still sends would reset the connection before it has read why it was refused.

@@ -95,11 +95,17 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Greet(std::function<void()> greeted);
   // The handshake failed.
   void OnGreetingFailed(ErrorCode error);
+  // Between two requests, the last of which has been answered.
+  void BeIdle();
   // Waits for bytes between requests, and during a reply for the caller's leaving.
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
-  // The same where the caller has sent so much on that no more is read: looks from time to time.
+  // The same where nothing is read any more, because the caller has sent so much on, or because it has closed its side:
+  // looks from time to time.
   void LookForLeaving();
+  void OnLook();
+  // Sends what means nothing: a caller that is gone answers with a reset.
+  void Probe();
   void ReadHeader();
   // Breaks the read that is about to start off after `limit`; its handler then finds timed_out_. Not the stream's own
   // limit, which would close the socket before the caller is told.
@@ -133,6 +139,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Calls `action` if nothing is read or written until then.
   void After(absl::Duration silence, std::function<void()> action);
   // True while the exchange may write.
+  static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
   bool exchange_runs() const { return phase_ == Phase::kAnswering || phase_ == Phase::kStreaming; }
   // The last piece has been handed to Write.
   void EndExchange();
@@ -158,6 +165,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::atomic<bool> idle_ = false;  // in kIdle, and was not given up; read from other threads
   bool listening_ = false;          // a read for bytes between requests, or for the caller's leaving, is on its way
   bool looking_ = false;            // leaving_ runs
+  bool half_closed_ = false;        // nothing more comes from the caller, who may still take the replies
+  bool ended_ = false;              // and all that it sent has been read
+  absl::Duration look_interval_;    // until leaving_ ends
+  absl::Time idle_until_;           // when a connection in kIdle is closed
   bool writing_ = false;            // a write is on its way
   int reads_ = 0;                   // limited ones, begun and ended
   bool timed_out_ = false;          // the last of them

@@ -135,8 +135,8 @@ void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   body_deadline_ = absl::Now() + shared_->options.body_timeout;
   piece_.resize(std::min<uint64_t>(length.value_or(kPieceBytes), kPieceBytes));
   if (!absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::expect), "100-continue")) return ReadBody();
-  static constexpr char kContinue[] = "HTTP/1.1 100 Continue\r\n\r\n";
-  net::async_write(stream_, net::buffer(kContinue, sizeof kContinue - 1),
+  stream_.tcp().expires_after(absl::ToChronoNanoseconds(shared_->options.write_timeout));
+  net::async_write(stream_, net::buffer(kContinue),
                    [self = shared_from_this()](ErrorCode failed, size_t) { failed ? self->Shut() : self->ReadBody(); });
 }
 

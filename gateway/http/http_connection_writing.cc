@@ -14,6 +14,8 @@ namespace net = boost::asio;
 
 namespace {
 
+constexpr char kPing[] = ": ping\n\n";
+
 std::string StatusLine(int status) {
   const auto reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
   return absl::StrCat("HTTP/1.1 ", status, " ", std::string(reason.data(), reason.size()), "\r\n");
@@ -56,7 +58,8 @@ void HttpConnection::Refuse(const HttpReply& reply) {
 }
 
 void HttpConnection::WriteReply(const HttpReply& reply) {
-  keep_alive_ = keep_alive_ && phase_ != Phase::kRefusing && !shared_->connections->draining();
+  const bool is_last = half_closed_ && buffer_.size() == 0;
+  keep_alive_ = keep_alive_ && !is_last && phase_ != Phase::kRefusing && !shared_->connections->draining();
   Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), HeaderLines(cors_), BodyHeaders(reply),
                       "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", head_only_ ? "" : reply.body),
          nullptr});
@@ -107,21 +110,24 @@ void HttpConnection::OnWritten(ErrorCode error) {
   if (piece.done) piece.done(true);
   if (!pieces_.empty()) return WriteNext();
   stream_.tcp().expires_never();
+  if (phase_ == Phase::kAnswering) return;  // it was a probe
   if (phase_ == Phase::kStreaming) return Ping();
   exchange_.reset();
   lease_.Release();
   if (phase_ == Phase::kRefusing) return Linger();
   if (!keep_alive_) return stream_.has_tls() ? Linger() : Shut();
-  phase_ = Phase::kIdle;
-  if (!listening_) return Listen();
-  if (buffer_.size() > 0) return stream_.tcp().cancel();
-  idle_ = true;
-  // The read that waits already has no time limit of its own.
-  After(shared_->options.idle_timeout, [this] { Shut(); });
+  BeIdle();
 }
 
 void HttpConnection::Ping() {
-  After(shared_->options.ping_interval, [this] { WriteChunk(": ping\n\n", nullptr); });
+  After(shared_->options.ping_interval, [this] { WriteChunk(kPing, nullptr); });
+}
+
+// HTTP/1.0 has nothing that could be sent before a reply; there the reply itself is what fails.
+void HttpConnection::Probe() {
+  if (writing_) return;
+  if (phase_ == Phase::kStreaming) return WriteChunk(kPing, nullptr);
+  if (phase_ == Phase::kAnswering && chunked_) Write({std::string(kContinue), nullptr});
 }
 
 void HttpConnection::After(absl::Duration silence, std::function<void()> action) {

@@ -1,6 +1,8 @@
 #include "gateway/kserve/infer_service.h"
 
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "common/build_info.h"
 #include "common/status.h"
@@ -9,6 +11,7 @@
 #include "common/wire.h"
 #include "gateway/kserve/infer_call.h"
 #include "gateway/kserve/infer_outputs.h"
+#include "inference/grpc_service.grpc.pb.h"
 
 namespace diptych::gateway {
 namespace {
@@ -19,7 +22,7 @@ grpc::ServerUnaryReactor* AnswerNow(grpc::CallbackServerContext* context, const 
                                     grpc::ByteBuffer* response, Fill fill) {
   Request request;
   Response filled;
-  absl::Status status = ParseTextRequest(bytes, request);
+  absl::Status status = ParseShortRequest(bytes, request);
   if (status.ok()) status = fill(request, filled);
   if (status.ok()) *response = SerializeMessage(filled);
   return ReplyNow(*context, status);
@@ -31,6 +34,20 @@ bool IsServed(const Request& request, const v1::ModelDescription& model) {
 }
 
 }  // namespace
+
+InferService::InferService(InferEnvironment environment)
+    : RawService(inference::GRPCInferenceService::service_full_name()), environment_(std::move(environment)) {
+  const ReadRules anybody{.patience = kShortPatience};
+  AddUnary("ServerLive", anybody, std::bind_front(&InferService::ServerLive, this));
+  AddUnary("ServerReady", anybody, std::bind_front(&InferService::ServerReady, this));
+  AddUnary("ModelReady", anybody, std::bind_front(&InferService::ModelReady, this));
+  AddUnary("ServerMetadata", anybody, std::bind_front(&InferService::ServerMetadata, this));
+  const ReadRules keyed{
+      .wanted = [this](const grpc::CallbackServerContext& context) { return environment_.identify(context).ok(); }};
+  AddUnary("ModelMetadata", keyed, std::bind_front(&InferService::ModelMetadata, this));
+  AddUnary("ModelInfer", keyed, std::bind_front(&InferService::ModelInfer, this));
+  AddBidiStream("ModelStreamInfer", std::bind_front(&InferService::ModelStreamInfer, this));
+}
 
 grpc::ServerUnaryReactor* InferService::ServerLive(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {

@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "common/raw_service.h"
 #include "diptych/v1/gateway.grpc.pb.h"
-#include "inference/grpc_service.grpc.pb.h"
 
 namespace diptych::gateway {
 
@@ -23,41 +23,30 @@ struct InferEnvironment {
   std::function<bool()> ready;
 };
 
-// All parse their requests on their own, so that these are bounded before.
-using RawInferService = inference::GRPCInferenceService::WithRawCallbackMethod_ModelInfer<
-    inference::GRPCInferenceService::WithRawCallbackMethod_ModelStreamInfer<
-        inference::GRPCInferenceService::WithRawCallbackMethod_ServerLive<
-            inference::GRPCInferenceService::WithRawCallbackMethod_ServerReady<
-                inference::GRPCInferenceService::WithRawCallbackMethod_ModelReady<
-                    inference::GRPCInferenceService::WithRawCallbackMethod_ServerMetadata<
-                        inference::GRPCInferenceService::WithRawCallbackMethod_ModelMetadata<
-                            inference::GRPCInferenceService::Service>>>>>>>;
-
 // Translates; every request goes through the gateway's own RPCs on an in-process channel, so limits, admission,
 // deadlines and errors are those of any other caller. Thread-safe.
-class InferService final : public RawInferService {
+class InferService final : public RawService {
  public:
-  explicit InferService(InferEnvironment environment) : environment_(std::move(environment)) {}
+  explicit InferService(InferEnvironment environment);
 
   // Before the first call; `channel` leads to the gateway's own service.
   void Connect(const std::shared_ptr<grpc::Channel>& channel) { gateway_ = v1::GatewayService::NewStub(channel); }
 
-  grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ServerReady(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                        grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                           grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                          grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response) override;
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(
-      grpc::CallbackServerContext* context) override;
-
  private:
+  grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* ServerReady(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response);
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(grpc::CallbackServerContext* context);
+
   const InferEnvironment environment_;
   std::unique_ptr<v1::GatewayService::Stub> gateway_;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/question_limits.h"
 #include "common/status.h"
 #include "diptych/v1/language.pb.h"
 
@@ -93,13 +94,39 @@ TEST(WireTest, FieldsOfAFullQuestionFit) {
   EXPECT_TRUE(ParseMessage(SerializeMessage(request), parsed).ok());
 }
 
-TEST(WireTest, TheTokensOfAWindowFitAndMillionsDoNot) {
-  v1::GenerateRequest request;
-  for (int i = 0; i < 2048; ++i) request.add_begun_token_ids(50'000 + i % 200);
-  v1::GenerateRequest parsed;
-  EXPECT_TRUE(ParseMessage(SerializeMessage(request), parsed).ok());
-  for (int i = 0; i < 1'000'000; ++i) request.add_begun_token_ids(1);
-  EXPECT_EQ(ParseMessage(SerializeMessage(request), parsed).code(), absl::StatusCode::kInvalidArgument);
+std::string AsVarint(uint64_t value) {
+  std::string bytes;
+  for (; value > 127; value >>= 7) bytes += static_cast<char>(value & 127 | 128);
+  return bytes + static_cast<char>(value);
+}
+
+// So many token ids in field `number`, of the longest form that an id has on the wire.
+grpc::ByteBuffer TokenIds(int number, int count, bool packed) {
+  const std::string id = AsVarint(static_cast<uint64_t>(int64_t{-1}));
+  std::string wire;
+  if (packed)
+    wire = AsVarint(static_cast<uint64_t>(number) << 3 | 2) + AsVarint(id.size() * static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) wire += (packed ? "" : AsVarint(static_cast<uint64_t>(number) << 3)) + id;
+  grpc::Slice slice(wire);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+TEST(WireTest, AsManyTokenIdsAsAreAllowedFitAndMillionsDoNot) {
+  for (const bool packed : {true, false}) {
+    v1::DecodeTokensRequest parsed;
+    const absl::Status fits = ParseMessage(TokenIds(1, kMaxPromptTokenIds, packed), parsed);
+    EXPECT_TRUE(fits.ok()) << fits;
+    EXPECT_EQ(parsed.token_ids_size(), kMaxPromptTokenIds);
+    v1::DecodeTokensRequest refused;
+    EXPECT_EQ(ParseMessage(TokenIds(1, 2'000'000, packed), refused).code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_LT(refused.SpaceUsedLong(), 4096u);
+  }
+}
+
+TEST(WireTest, PackedNumbersThatAreCutOffAreMalformed) {
+  v1::DecodeTokensRequest parsed;
+  EXPECT_FALSE(ParseMessage(Repeated(std::string("\x0a\x02\x01\x80", 4), 1), parsed).ok());
+  EXPECT_FALSE(ParseMessage(Repeated(std::string("\x0a\x7f\x01", 3), 1), parsed).ok());
 }
 
 TEST(WireTest, GroupsAndDeepNestingAreNoMessage) {

@@ -45,15 +45,41 @@ class Caller:
         self.status = {}    # gRPC's, by stream
 
     def call(self, method, message=b"", metadata=(), end=True):
-        """Starts a call of "package.Service/Method" without a deadline; the id of its stream. Without `end` more may come."""
+        """Starts a call of "package.Service/Method" without a deadline; the id of its stream. Without `end` more may come.
+        With None for a message nothing of one is sent."""
         stream = self._h2.get_next_available_stream_id()
         self._h2.send_headers(stream, [(":method", "POST"), (":scheme", "http"), (":path", "/" + method),
                                        (":authority", "localhost"), ("content-type", "application/grpc"),
                                        ("te", "trailers"), *metadata])
-        self._h2.send_data(stream, b"\0" + struct.pack(">I", len(message)) + message, end_stream=end)
+        if message is not None:
+            self._h2.send_data(stream, b"\0" + struct.pack(">I", len(message)) + message, end_stream=end)
         self._flush()
         self._calls.add(stream)
         return stream
+
+    def begin(self, method, length, metadata=()):
+        """Starts a call and says that its message has `length` bytes, which `push` sends; the id of its stream."""
+        stream = self.call(method, None, metadata, end=False)
+        self._h2.send_data(stream, b"\0" + struct.pack(">I", length))
+        self._flush()
+        return stream
+
+    def push(self, stream, count, message=None):
+        """Sends up to `count` bytes of a message as the server lets it; how many it took."""
+        message = message or bytes(count)
+        sent = 0
+        while sent < count and stream not in self.ended:
+            window = min(self._h2.local_flow_control_window(stream), count - sent, 16384)
+            if window <= 0:
+                self.listen(1, until=lambda: stream in self.ended or self._h2.local_flow_control_window(stream) > 0)
+                if stream in self.ended or self._h2.local_flow_control_window(stream) <= 0:
+                    break
+                continue
+            self._h2.send_data(stream, message[sent:sent + window])
+            self._flush()
+            sent += window
+            self.listen(0)  # what has come, without waiting
+        return sent
 
     def cancel(self, stream):
         self._h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)

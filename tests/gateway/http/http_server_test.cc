@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <list>
 #include <memory>
 #include <new>
 #include <sstream>
@@ -41,6 +42,8 @@ class Caller {
     return send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
   }
 
+  void SendNoMore() { shutdown(socket_, SHUT_WR); }
+
   // Reads until the server closes, or until `wanted` has come.
   std::string Read(std::string_view wanted = "no such text") {
     std::string answer;
@@ -70,6 +73,10 @@ class HttpServerTest : public ::testing::Test {
             exchange->OnGone([this] { ++gone_; });
             return;
           }
+          if (request.path == "/late" || request.path == "/events") {
+            late_.emplace_back([exchange, path = request.path] { AnswerLate(*exchange, path); });
+            return;
+          }
           exchange->Reply({.content_type = "text/plain", .body = request.path});
         },
         PlainErrorReply,
@@ -79,6 +86,14 @@ class HttpServerTest : public ::testing::Test {
         });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
+  }
+
+  static void AnswerLate(HttpExchange& exchange, const std::string& path) {
+    if (path == "/events") exchange.StartEvents({});
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));  // the server looks a few times meanwhile
+    if (path == "/late") return exchange.Reply({.content_type = "text/plain", .body = path});
+    exchange.SendEvent({.data = "late"}, [](bool) {});
+    exchange.EndEvents();
   }
 
   // The whole answer to `request`, after which the server closes.
@@ -95,6 +110,7 @@ class HttpServerTest : public ::testing::Test {
   std::unique_ptr<HttpServer> server_;
   std::atomic<int> handled_ = 0;
   std::atomic<int> gone_ = 0;
+  std::list<std::jthread> late_;  // added to by one connection at a time
 };
 
 // Sends a byte again and again until the server has had enough; what it said.
@@ -133,6 +149,53 @@ TEST_F(HttpServerTest, AConnectionThatAsksNothingIsClosed) {
   Caller once(server_->port());
   once.Send("GET /a HTTP/1.1\r\n\r\n");
   EXPECT_TRUE(once.Read().ends_with("\r\n\r\n/a")) << "and then closed";
+}
+
+TEST_F(HttpServerTest, EmptyLinesDoNotKeepAConnectionOpen) {
+  Start({.idle_timeout = absl::Milliseconds(100)});
+  Caller before_any(server_->port());
+  while (before_any.Send("\r\n")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  Caller between(server_->port());
+  between.Send("GET /a HTTP/1.1\r\n\r\n");
+  between.Read("/a");
+  while (between.Send("\r\n")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(handled_, 1);
+}
+
+TEST_F(HttpServerTest, WhoSendsNoMoreIsAnsweredAllTheSame) {
+  Start({});
+  const std::string get = "GET /a HTTP/1.1\r\n\r\n", late = "GET /late HTTP/1.1\r\n\r\n";
+  const std::vector<std::pair<std::string, int>> cases = {
+      {get, 1},
+      {"GET /a HTTP/1.0\r\n\r\n", 1},
+      {"GET /late HTTP/1.0\r\n\r\n", 1},
+      {late, 1},
+      {late + get + late, 3},
+      {Post("content-length: 3", "abc"), 1},
+      {Post("transfer-encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"), 1},
+      {"GET /late HTTP/1.1\r\n\r\n" + std::string(40'000, '\n') + get, 2},
+      {"GET /events HTTP/1.1\r\n\r\n", 1}};
+  for (const auto& [requests, answers] : cases) {
+    Caller caller(server_->port());
+    caller.Send(requests);
+    caller.SendNoMore();
+    const std::string all = caller.Read();
+    int seen = 0;
+    for (size_t at = all.find(" 200 OK"); at != all.npos; at = all.find(" 200 OK", at + 1)) ++seen;
+    EXPECT_EQ(seen, answers) << requests.substr(0, 100) << "\n" << all;
+  }
+  EXPECT_EQ(gone_, 0);
+}
+
+TEST_F(HttpServerTest, WhoSendsNoMoreAndThenLeavesIsNoticed) {
+  Start({});
+  auto caller = std::make_unique<Caller>(server_->port());
+  caller->Send("GET /held HTTP/1.1\r\n\r\n");
+  caller->SendNoMore();
+  EXPECT_NE(caller->Read("Continue\r\n\r\n").find(" 100 "), std::string::npos);
+  EXPECT_EQ(gone_, 0);
+  caller.reset();
+  while (gone_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 TEST_F(HttpServerTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {

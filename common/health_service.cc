@@ -1,0 +1,150 @@
+#include "common/health_service.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+#include "common/unary_reply.h"
+#include "common/wire.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace diptych {
+namespace {
+
+using Response = grpc::health::v1::HealthCheckResponse;
+using ServingStatus = Response::ServingStatus;
+
+// Some ten KiB each, for as long as their connections live.
+constexpr size_t kMaxWatches = 4096;
+
+absl::StatusOr<std::string> ServiceIn(const grpc::ByteBuffer& bytes) {
+  grpc::health::v1::HealthCheckRequest request;
+  DIPTYCH_RETURN_IF_ERROR(ParseShortRequest(bytes, request));
+  return std::move(*request.mutable_service());
+}
+
+grpc::ByteBuffer MessageOf(ServingStatus status) {
+  Response response;
+  response.set_status(status);
+  return SerializeMessage(response);
+}
+
+}  // namespace
+
+// Tells the latest status as soon as the one before has left.
+class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  Watch(HealthService& health, std::string service) : health_(health), service_(std::move(service)) {}
+
+  const std::string& service() const { return service_; }
+
+  void Tell(ServingStatus status) {
+    std::lock_guard lock(mutex_);
+    latest_ = status;
+    WriteOrEnd();
+  }
+  void End(const absl::Status& status) {
+    std::lock_guard lock(mutex_);
+    if (end_) return;
+    end_ = ToGrpcStatus(status);
+    WriteOrEnd();
+  }
+
+ private:
+  void OnWriteDone(bool ok) override {
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    if (ok) WriteOrEnd();  // else OnCancel comes
+  }
+  void OnCancel() override { End(absl::CancelledError("the caller left")); }
+  void OnDone() override {
+    {
+      std::lock_guard lock(health_.mutex_);
+      health_.watches_.erase(this);
+    }
+    delete this;
+  }
+
+  // With the lock held.
+  void WriteOrEnd() {
+    if (finished_) return;
+    if (end_) {
+      finished_ = true;
+      return Finish(*end_);
+    }
+    if (writing_ || latest_ == told_) return;
+    told_ = latest_;
+    message_ = MessageOf(*told_);
+    writing_ = true;
+    StartWrite(&message_);
+  }
+
+  HealthService& health_;
+  const std::string service_;
+  std::mutex mutex_;
+  grpc::ByteBuffer message_;
+  std::optional<ServingStatus> latest_, told_;
+  std::optional<grpc::Status> end_;
+  bool writing_ = false;
+  bool finished_ = false;
+};
+
+HealthService::HealthService() : RawService(grpc::health::v1::Health::service_full_name()) {
+  const ReadRules rules{.patience = kShortPatience};
+  AddUnary("Check", rules,
+           [this](auto* context, auto* request, auto* response) { return Check(context, request, response); });
+  AddServerStream("Watch", rules, [this](auto*, auto* request) { return StartWatch(request); });
+}
+
+ServingStatus HealthService::StatusOf(const std::string& service) const {
+  const auto found = serving_.find(service);
+  if (found == serving_.end()) return Response::SERVICE_UNKNOWN;
+  return found->second ? Response::SERVING : Response::NOT_SERVING;
+}
+
+void HealthService::Set(const std::string& service, bool serving) {
+  std::lock_guard lock(mutex_);
+  serving_[service] = serving;
+  for (Watch* watch : watches_) {
+    if (watch->service() == service) watch->Tell(StatusOf(service));
+  }
+}
+
+void HealthService::Close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  for (Watch* watch : watches_) watch->End(absl::UnavailableError("the server is shutting down"));
+}
+
+grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                               grpc::ByteBuffer* response) const {
+  const absl::StatusOr<std::string> service = ServiceIn(*request);
+  if (!service.ok()) return ReplyNow(*context, service.status());
+  std::lock_guard lock(mutex_);
+  const ServingStatus status = StatusOf(*service);
+  if (status == Response::SERVICE_UNKNOWN) return ReplyNow(*context, absl::NotFoundError("there is no such service"));
+  *response = MessageOf(status);
+  return ReplyNow(*context, absl::OkStatus());
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::StartWatch(const grpc::ByteBuffer* request) {
+  absl::StatusOr<std::string> service = ServiceIn(*request);
+  auto* watch = new Watch(*this, service.ok() ? *service : "");
+  std::lock_guard lock(mutex_);
+  if (!service.ok()) {
+    watch->End(service.status());
+  } else if (closed_ || watches_.size() >= kMaxWatches) {
+    watch->End(RetryLater(absl::StatusCode::kUnavailable, reason::kQueueFull, "this server takes no more watches",
+                          absl::Seconds(1)));
+  } else {
+    watches_.insert(watch);
+    watch->Tell(StatusOf(watch->service()));
+  }
+  return watch;
+}
+
+}  // namespace diptych

@@ -1,0 +1,40 @@
+// grpc.health.v1: what load balancers and probes ask. gRPC's own keeps what each of its watchers has sent, whatever its
+// length.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "common/raw_service.h"
+#include "grpc/health/v1/health.pb.h"
+
+namespace diptych {
+
+// Thread-safe. Must outlive its calls.
+class HealthService final : public RawService {
+ public:
+  HealthService();
+
+  // What callers who ask for `service` are told from now on. Until then it is unknown.
+  void Set(const std::string& service, bool serving);
+  // Ends all watches, and those that come, with UNAVAILABLE.
+  void Close();
+
+ private:
+  class Watch;
+
+  grpc::health::v1::HealthCheckResponse::ServingStatus StatusOf(const std::string& service) const;
+  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                  grpc::ByteBuffer* response) const;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(const grpc::ByteBuffer* request);
+
+  mutable std::mutex mutex_;
+  std::map<std::string, bool> serving_;  // by service
+  std::set<Watch*> watches_;
+  bool closed_ = false;
+};
+
+}  // namespace diptych

@@ -1,0 +1,189 @@
+#include "common/raw_service.h"
+
+#include <grpcpp/impl/codegen/server_callback_handlers.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/call_timer.h"
+#include "common/catch_exceptions.h"
+#include "common/error_details.h"
+#include "common/grpc_status.h"
+#include "common/status.h"
+
+namespace diptych {
+namespace {
+
+using Bytes = grpc::ByteBuffer;
+
+// A call of one request, which gRPC takes for one of a stream of them. The method's reactor comes when the request is
+// there, and meets the gRPC that it expects: `Call`, whose operations become those of the stream.
+class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
+ public:
+  explicit LateCall(grpc::CallbackServerContext& context) : context_(context) {}
+
+  void Begin(const ReadRules& rules) {
+    if (rules.wanted != nullptr && !rules.wanted(context_)) return Enter();
+    timer_.emplace(context_, SteadyClock::now() + rules.patience);
+    StartRead(&request_);
+  }
+
+ protected:
+  // Calls the method, whose reactor is returned.
+  virtual grpc::internal::ServerReactor* Call() = 0;
+  // Gives that reactor its call.
+  virtual void Bind() = 0;
+
+  grpc::CallbackServerContext& context() { return context_; }
+  const Bytes& request() const { return request_; }
+
+ private:
+  void OnReadDone(bool ok) override {
+    timer_.reset();
+    if (ok) return Enter();
+    Finish(ToGrpcStatus(
+        MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest, "the call ended before its message")));
+  }
+
+  void Enter() {
+    grpc::internal::ServerReactor* method = nullptr;
+    const absl::Status status = CatchExceptions("grpc", [&] {
+      method = Call();
+      return absl::OkStatus();
+    });
+    request_.Clear();
+    if (!status.ok()) return Finish(ToGrpcStatus(status));
+    bool cancelled = false;
+    {
+      std::lock_guard lock(mutex_);
+      method_ = method;
+      cancelled = cancelled_;
+    }
+    Bind();
+    if (cancelled) method->OnCancel();
+  }
+
+  void OnCancel() override {
+    grpc::internal::ServerReactor* method = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      cancelled_ = true;
+      method = method_;
+    }
+    if (method != nullptr) method->OnCancel();
+  }
+
+  void OnDone() override {
+    if (method_ != nullptr) method_->OnDone();
+    delete this;
+  }
+
+  grpc::CallbackServerContext& context_;
+  std::optional<CallTimer> timer_;  // until the request is there
+  Bytes request_;                   // until the method has read it
+  std::mutex mutex_;
+  grpc::internal::ServerReactor* method_ = nullptr;  // deletes itself in OnDone
+  bool cancelled_ = false;
+};
+
+class LateUnary final : public LateCall {
+ public:
+  LateUnary(grpc::CallbackServerContext& context, std::shared_ptr<const RawService::Unary> method)
+      : LateCall(context), method_(std::move(method)), call_(*this) {}
+
+ private:
+  class UnaryCall final : public grpc::ServerCallbackUnary {
+   public:
+    explicit UnaryCall(LateUnary& stream) : stream_(stream) {}
+    void Bind(grpc::ServerUnaryReactor* reactor) { BindReactor(reactor); }
+
+    void Finish(grpc::Status status) override {
+      if (!status.ok()) return stream_.Finish(std::move(status));
+      stream_.StartWriteAndFinish(&stream_.response_, grpc::WriteOptions(), std::move(status));
+    }
+    void SendInitialMetadata() override { stream_.StartSendInitialMetadata(); }
+
+   private:
+    grpc::internal::ServerReactor* reactor() override { return nullptr; }  // what follows, the stream does
+    void CallOnDone() override {}
+
+    LateUnary& stream_;
+  };
+
+  grpc::internal::ServerReactor* Call() override { return reactor_ = (*method_)(&context(), &request(), &response_); }
+  void Bind() override { call_.Bind(reactor_); }
+  void OnSendInitialMetadataDone(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
+
+  const std::shared_ptr<const RawService::Unary> method_;
+  UnaryCall call_;
+  Bytes response_;
+  grpc::ServerUnaryReactor* reactor_ = nullptr;
+};
+
+class LateServerStream final : public LateCall {
+ public:
+  LateServerStream(grpc::CallbackServerContext& context, std::shared_ptr<const RawService::ServerStream> method)
+      : LateCall(context), method_(std::move(method)), call_(*this) {}
+
+ private:
+  class WriterCall final : public grpc::ServerCallbackWriter<Bytes> {
+   public:
+    explicit WriterCall(LateServerStream& stream) : stream_(stream) {}
+    void Bind(grpc::ServerWriteReactor<Bytes>* reactor) { BindReactor(reactor); }
+
+    void Finish(grpc::Status status) override { stream_.Finish(std::move(status)); }
+    void SendInitialMetadata() override { stream_.StartSendInitialMetadata(); }
+    void Write(const Bytes* message, grpc::WriteOptions options) override { stream_.StartWrite(message, options); }
+    void WriteAndFinish(const Bytes* message, grpc::WriteOptions options, grpc::Status status) override {
+      stream_.StartWriteAndFinish(message, options, std::move(status));
+    }
+
+   private:
+    grpc::internal::ServerReactor* reactor() override { return nullptr; }
+    void CallOnDone() override {}
+
+    LateServerStream& stream_;
+  };
+
+  grpc::internal::ServerReactor* Call() override { return reactor_ = (*method_)(&context(), &request()); }
+  void Bind() override { call_.Bind(reactor_); }
+  void OnSendInitialMetadataDone(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
+  void OnWriteDone(bool ok) override { reactor_->OnWriteDone(ok); }
+
+  const std::shared_ptr<const RawService::ServerStream> method_;
+  WriterCall call_;
+  grpc::ServerWriteReactor<Bytes>* reactor_ = nullptr;
+};
+
+template <typename Late, typename Method>
+RawService::BidiStream ReadLate(ReadRules rules, Method method) {
+  return [rules = std::move(rules),
+          method = std::make_shared<const Method>(std::move(method))](grpc::CallbackServerContext* context) {
+    auto* call = new Late(*context, method);
+    call->Begin(rules);
+    return call;
+  };
+}
+
+}  // namespace
+
+void RawService::AddUnary(std::string_view name, ReadRules rules, Unary method) {
+  AddBidiStream(name, ReadLate<LateUnary>(std::move(rules), std::move(method)));
+}
+
+void RawService::AddServerStream(std::string_view name, ReadRules rules, ServerStream method) {
+  AddBidiStream(name, ReadLate<LateServerStream>(std::move(rules), std::move(method)));
+}
+
+void RawService::AddBidiStream(std::string_view name, BidiStream method) {
+  const int index = static_cast<int>(paths_.size());
+  const std::string& path = paths_.emplace_back("/" + service_ + "/" + std::string(name));
+  AddMethod(new grpc::internal::RpcServiceMethod(path.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING, nullptr));
+  MarkMethodRawCallback(index, new grpc::internal::CallbackBidiHandler<Bytes, Bytes>(std::move(method)));
+}
+
+}  // namespace diptych

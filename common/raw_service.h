@@ -1,0 +1,55 @@
+// Methods whose calls begin with their headers, and not, as gRPC's own do, once their whole message is there.
+#pragma once
+
+#include <grpcpp/impl/service_type.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <functional>
+#include <list>
+#include <string>
+#include <string_view>
+
+#include "common/stage_clock.h"
+
+namespace diptych {
+
+// How a method reads its request. gRPC 1.51 keeps what comes of a message whatever its length, and looks at its bound
+// only when the message is whole; so it is read only where it is wanted, and not for longer than it needs.
+struct ReadRules {
+  SteadyDuration patience = std::chrono::minutes(1);  // from the headers to the message's last byte
+  // Asked with the headers. False: nothing is read, and the method, which is to refuse the call, gets an empty request.
+  std::function<bool(const grpc::CallbackServerContext& context)> wanted = nullptr;
+};
+
+// Of methods that anybody may call: their messages are a few words.
+inline constexpr SteadyDuration kShortPatience = std::chrono::seconds(5);
+
+// Methods take the bytes of their request, which are let go when the method has returned its reactor, and give those of
+// their answers. A call whose message does not come is cancelled; one that sends none gets INVALID_ARGUMENT.
+// Thread-safe once its methods are added.
+class RawService : public grpc::Service {
+ public:
+  using Unary = std::function<grpc::ServerUnaryReactor*(grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
+                                                        grpc::ByteBuffer* response)>;
+  using ServerStream = std::function<grpc::ServerWriteReactor<grpc::ByteBuffer>*(grpc::CallbackServerContext*,
+                                                                                 const grpc::ByteBuffer* request)>;
+  using BidiStream =
+      std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(grpc::CallbackServerContext*)>;
+
+ protected:
+  // `service` is the full name: "diptych.v1.GatewayService".
+  explicit RawService(std::string_view service) : service_(service) {}
+
+  // Each adds a method by its name: "Ask". In the constructor of the service.
+  void AddUnary(std::string_view name, ReadRules rules, Unary method);
+  void AddServerStream(std::string_view name, ReadRules rules, ServerStream method);
+  void AddBidiStream(std::string_view name, BidiStream method);
+
+ private:
+  const std::string service_;
+  std::list<std::string> paths_;  // gRPC keeps pointers to them
+};
+
+}  // namespace diptych

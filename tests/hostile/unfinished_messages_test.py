@@ -1,0 +1,104 @@
+"""Messages that never end, or that are longer than their method takes: nobody keeps them.
+
+gRPC itself collects what comes of a message, whatever its length, and asks nobody. What each process still holds of
+messages shows as memory.
+
+Usage: unfinished_messages_test.py FOLDER_OF_BINARIES; run by ctest as `unfinished_messages_test`.
+"""
+import pathlib
+import struct
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
+from h2_caller import Caller, field
+from http_stack import Stack, key_file
+
+INVALID_ARGUMENT, UNAUTHENTICATED = 3, 16
+GATEWAY, LANGUAGE, VISION = 2, 1, 0  # places in Stack.processes
+HEALTH = ["grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"]
+REFLECTION = [f"grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")]
+KEYLESS = [f"inference.GRPCInferenceService/{name}" for name in ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady")]
+KEYED = [f"diptych.v1.GatewayService/{name}" for name in
+         ("Ask", "AskStream", "AnalyzeImage", "PlanContext", "Tokenize", "Detokenize", "GetModel")]
+KEYED += [f"inference.GRPCInferenceService/{name}" for name in ("ModelMetadata", "ModelInfer", "ModelStreamInfer")]
+ENDED = 15  # seconds
+ALLOWED = 64 << 20
+
+
+class UnfinishedMessagesTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        keys = pathlib.Path(cls.folder.name) / "keys.json"
+        key_file(keys, alice={})
+        cls.stack = Stack(sys.argv[1], [f"--api_keys_file={keys}"])
+
+    @classmethod
+    def tearDownClass(cls):
+        statuses = cls.stack.stop()
+        cls.folder.cleanup()
+        assert statuses == [0, 0, 0], statuses
+
+    def resident(self, place):
+        status = pathlib.Path(f"/proc/{self.stack.processes[place].pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) << 10
+
+    def ports(self):
+        return {GATEWAY: self.stack.grpc_port, LANGUAGE: self.stack.language_port, VISION: self.stack.vision_port}
+
+    def test_without_a_key_nothing_is_read(self):
+        before = self.resident(GATEWAY)
+        for method in KEYED:
+            caller = Caller(self.stack.grpc_port, window=65535)
+            call = caller.begin(method, 0x7fffffff)
+            sent = caller.push(call, 8 << 20)
+            caller.listen(ENDED, until=lambda: call in caller.ended)
+            self.assertEqual(caller.status.get(call), UNAUTHENTICATED, method)
+            self.assertLess(sent, 4 << 20, method)
+            caller.close()
+        self.assertLess(self.resident(GATEWAY) - before, ALLOWED)
+
+    def test_what_anybody_may_ask_ends_soon(self):
+        for place, port in self.ports().items():
+            before = self.resident(place)
+            caller = Caller(port, window=65535)
+            calls = [caller.begin(method, 0x7fffffff) for method in HEALTH + REFLECTION + (KEYLESS if place == GATEWAY else [])]
+            for call in calls:
+                caller.push(call, 4 << 20)
+            caller.listen(ENDED, until=lambda: caller.ended.issuperset(calls))
+            self.assertEqual(caller.ended, set(calls), place)
+            caller.close()
+            self.assertLess(self.resident(place) - before, ALLOWED)
+
+    def test_what_anybody_may_ask_is_short(self):
+        long = field(1, "x" * (1 << 20))
+        for place, port in self.ports().items():
+            before = self.resident(place)
+            for method in HEALTH + REFLECTION + (KEYLESS if place == GATEWAY else []):
+                caller = Caller(port, window=65535)
+                calls = [caller.begin(method, len(long)) for _ in range(20)]
+                for call in calls:
+                    caller.push(call, len(long), long)
+                caller.listen(ENDED, until=lambda: caller.ended.issuperset(calls))
+                self.assertEqual([caller.status.get(call) for call in calls], [INVALID_ARGUMENT] * len(calls), (place, method))
+                caller.close()
+            self.assertLess(self.resident(place) - before, ALLOWED)
+
+    def test_watches_keep_nothing_of_their_requests(self):
+        request = field(1, "x" * 4000)
+        for place, port in self.ports().items():
+            before = self.resident(place)
+            caller = Caller(port, window=65535)
+            calls = [caller.begin("grpc.health.v1.Health/Watch", len(request)) for _ in range(900)]
+            for call in calls:
+                caller.push(call, len(request), request)
+            caller.listen(ENDED, until=lambda: len(caller.data) == len(calls))
+            self.assertEqual(set(caller.data.values()), {b"\0" + struct.pack(">I", 2) + field(1, 3)})  # SERVICE_UNKNOWN
+            self.assertLess(self.resident(place) - before, ALLOWED)
+            caller.close()
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])
