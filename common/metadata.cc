@@ -4,6 +4,13 @@
 
 namespace diptych {
 
+namespace {
+
+constexpr char kKeyName[] = "diptych-key-name";
+constexpr size_t kMaxKeyNameBytes = 128;
+
+}  // namespace
+
 bool IsMetadataValue(std::string_view value) {
   return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
 }
@@ -14,6 +21,16 @@ void AddMetadata(grpc::ClientContext& context, const std::string& name, const st
 
 void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value) {
   if (IsMetadataValue(value)) context.AddTrailingMetadata(name, value);
+}
+
+void SendKeyName(grpc::ClientContext& context, const std::string& name) {
+  if (!name.empty()) AddMetadata(context, kKeyName, name);
+}
+
+std::string KeyNameOf(const grpc::ServerContextBase& context) {
+  const auto found = context.client_metadata().find(kKeyName);
+  if (found == context.client_metadata().end() || found->second.size() > kMaxKeyNameBytes) return "";
+  return std::string(found->second.data(), found->second.size());
 }
 
 }  // namespace diptych

@@ -17,4 +17,9 @@ bool IsMetadataValue(std::string_view value);
 void AddMetadata(grpc::ClientContext& context, const std::string& name, const std::string& value);
 void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value);
 
+// The name of the caller's key goes with a request from process to process, for their logs.
+void SendKeyName(grpc::ClientContext& context, const std::string& name);
+// Empty if none came. Who calls may say what it likes, so it is good for a log only.
+std::string KeyNameOf(const grpc::ServerContextBase& context);
+
 }  // namespace diptych

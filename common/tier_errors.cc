@@ -37,6 +37,10 @@ std::string Named(std::string_view tier, const char* before, const char* after) 
 
 Retry RetryOf(const grpc::Status& status) {
   if (status.error_code() == grpc::StatusCode::CANCELLED) return Retry::kAnotherReplica;
+  if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
+    const std::string why = ReasonOf(FromGrpcStatus(status));
+    return why == reason::kQueueFull || why == reason::kKvFull ? Retry::kWhereThereIsRoom : Retry::kNo;
+  }
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return Retry::kNo;
   // A tier that is UNAVAILABLE for a reason of its own has done what could be done, unless it drains.
   const std::string reason = ReasonOf(FromGrpcStatus(status));

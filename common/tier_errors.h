@@ -13,7 +13,8 @@ namespace diptych {
 // Calls to a tier for one request, the first included.
 inline constexpr int kMaxTierAttempts = 3;
 
-enum class Retry { kNo, kAnotherReplica };
+// kWhereThereIsRoom: that replica is full; another one may have room, or it itself later.
+enum class Retry { kNo, kAnotherReplica, kWhereThereIsRoom };
 
 // kAnotherReplica if the call reached no replica, or if the one that it reached went away or drains. A replica that is
 // stopped by force cancels its calls, so CANCELLED counts too: find out first whether the caller itself cancelled.

@@ -23,9 +23,6 @@
 namespace diptych::gateway {
 namespace {
 
-constexpr TierName kVisionTier = {.tier = "vision", .stage = Stage::kVit};
-constexpr TierName kLanguageTier = {.tier = "language", .stage = Stage::kQFormer};
-
 // Admission knows questions; the caller knows the fields of AnalyzeImageRequest.
 absl::Status WithFieldOfAnalysis(const absl::Status& error) {
   const std::string field = FieldOf(error);
@@ -183,17 +180,20 @@ void AnalyzeCall::AskTiers(v1::Image image) {
   vision_.request.set_prepared_image(request_.prepared_image());
   vision_.request.set_request_id(request_id_);
   vision_.request.set_cache_salt(admitted_.cache_salt());
+  const std::string key_name(admitted_.caller_name());
   // Read before either starts: this call may be over when the first Start returns.
   const bool both = pending_ == 2;
   vision_.Start(
-      context_, deadline, kVisionTier,
+      context_, deadline,
+      {.tier = "vision", .stage = Stage::kVit, .budget = environment_.retries, .key_name = key_name},
       [stub = environment_.vision](auto* context, auto* request, auto* response, auto callback) {
         stub->async()->AnalyzeVision(context, request, response, std::move(callback));
       },
       [this](const absl::Status& status) { OnTierEnd(status); });
   if (!both) return;
   language_.Start(
-      context_, deadline, kLanguageTier,
+      context_, deadline,
+      {.tier = "language", .stage = Stage::kQFormer, .budget = environment_.retries, .key_name = key_name},
       [stub = environment_.language](auto* context, auto* request, auto* response, auto callback) {
         stub->async()->AnalyzeQueries(context, request, response, std::move(callback));
       },

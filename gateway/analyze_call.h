@@ -10,6 +10,7 @@
 #include "diptych/v1/vision.grpc.pb.h"
 #include "gateway/admission/admission.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/tiers/retry_budget.h"
 
 namespace diptych::gateway {
 
@@ -18,6 +19,7 @@ struct AnalyzeEnvironment {
   Admission* admission;
   v1::VisionService::Stub* vision;
   v1::LanguageService::Stub* language;
+  RetryBudget* retries;
   std::function<std::string()> fingerprint;  // that the language tier states, empty while unknown
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;

@@ -22,7 +22,7 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
 
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context,
                  std::shared_ptr<const CallWatch> watch)
-    : LanguageStream(environment.language, context, watch->deadline()),
+    : LanguageStream(environment.language, environment.retries, context, watch->deadline()),
       environment_(environment),
       context_(context),
       watch_(std::move(watch)),
@@ -47,7 +47,7 @@ void AskCall::Begin(v1::Question question) {
     *request.mutable_question() = *std::move(entered);
     request.set_turns_dropped(turns_dropped_);
     request.set_cache_salt(admitted_.cache_salt());
-    Start(std::move(request));
+    Start(std::move(request), std::string(admitted_.caller_name()));
   });
 }
 

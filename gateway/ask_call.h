@@ -22,6 +22,7 @@ namespace diptych::gateway {
 struct AskEnvironment {
   Admission* admission;
   v1::LanguageService::Stub* language;
+  RetryBudget* retries;
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;
 };

@@ -49,7 +49,9 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
   auto running = registry_.AddGauge("diptych_requests_running", "Questions in flight.");
   auto waiting = registry_.AddGauge("diptych_requests_waiting", "Questions that wait for a place.");
   auto bytes = registry_.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.");
-  registry_.OnCollect([this, running, waiting, bytes]() mutable {
+  auto retries = registry_.AddGauge("diptych_retry_budget", "Calls to the tiers that may be repeated now.");
+  registry_.OnCollect([this, running, waiting, bytes, retries]() mutable {
+    retries.Set(tiers_.retries->left(SteadyClock::now()));
     running.Set(admission_.gate().inside());
     waiting.Set(admission_.gate().waiting());
     bytes.Set(static_cast<double>(admission_.memory().taken()));
@@ -110,8 +112,10 @@ absl::Status GatewayServer::Readiness() const {
 }
 
 absl::Status GatewayServer::StartHttp(const Options& options) {
+  const auto channel = server_->InProcessChannel();
   const auto api = std::make_shared<const HttpApi>(
-      HttpApi::Environment{.gateway = v1::GatewayService::NewStub(server_->InProcessChannel()),
+      HttpApi::Environment{.channel = channel,
+                           .gateway = v1::GatewayService::NewStub(channel),
                            .identify = [this](std::string_view authorization) -> absl::StatusOr<std::string> {
                              DIPTYCH_ASSIGN_OR_RETURN(const Caller caller, callers_.Identify(authorization));
                              return caller == nullptr ? "" : caller->name;

@@ -35,11 +35,13 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
       watch_(watch),
       environment_{.admission = &admission,
                    .language = tiers.language.get(),
+                   .retries = tiers.retries.get(),
                    .request_timeout = request_timeout,
                    .metrics = &metrics},
       analyze_environment_{.admission = &admission,
                            .vision = tiers.vision.get(),
                            .language = tiers.language.get(),
+                           .retries = tiers.retries.get(),
                            .fingerprint =
                                [&watch] {
                                  const auto model = watch.model();

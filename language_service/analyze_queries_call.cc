@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -39,7 +40,8 @@ AnalyzeQueriesCall::AnalyzeQueriesCall(const GenerateContext& shared, const grpc
     : shared_(shared),
       response_(response),
       watch_(WatchCall(context, shared.longest_call)),
-      timer_(context, watch_->deadline() + kLastWrites) {
+      timer_(context, watch_->deadline() + kLastWrites),
+      key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
@@ -52,6 +54,7 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ImageRequest image, ReadAnalysis(std::move(request), *shared_.model, shared_.limits));
   // The image's bytes go with its flight, which may outlive this call.
   image.memory = memory_.Split(BytesForImage(image));
+  image.key_name = key_name_;
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForQueryTokens(1, shared_.model->config) +
                                        BytesForQueryAttention(image.expected, shared_.model->config)));
   std::vector<ImageRequest> images;
@@ -62,6 +65,7 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
 }
 
 void AnalyzeQueriesCall::OnImages(const absl::StatusOr<CollectedImages>& collected) {
+  if (collected.ok() && collected->last) vision_replica_ = collected->last->vision.replica;
   if (collected.ok()) *response_ = SerializeMessage(ToResponse(collected->images[0]->query_attention));
   End(collected.status());
 }
@@ -76,7 +80,12 @@ void AnalyzeQueriesCall::End(const absl::Status& status) {
   memory_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->AnalysisEnded(status, took);
-  LogEnded({.method = "analyze_queries", .request_id = request_id_, .status = status, .duration = took});
+  LogEnded({.method = "analyze_queries",
+            .request_id = request_id_,
+            .status = status,
+            .duration = took,
+            .key = key_name_,
+            .replica = vision_replica_});
   Finish(ToGrpcStatus(status));
 }
 

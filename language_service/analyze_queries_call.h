@@ -33,6 +33,8 @@ class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
   std::string request_id_;
   const std::shared_ptr<CallWatch> watch_;
   const CallTimer timer_;
+  const std::string key_name_;
+  std::string vision_replica_;  // that was waited for last
   CallGate::Ticket ticket_;
   ByteBudget::Lease memory_;
   std::shared_ptr<ImageCollector> images_;  // set before gRPC knows the call, so before OnCancel

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -34,7 +35,8 @@ GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackSe
     : shared_(shared),
       context_(context),
       watch_(WatchCall(context, shared.longest_call)),
-      timer_(context, watch_->deadline() + kLastWrites) {
+      timer_(context, watch_->deadline() + kLastWrites),
+      key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
@@ -47,7 +49,10 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   const int turns_dropped = std::max(request.turns_dropped(), 0);
   DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input, ReadQuestion(std::move(request), *shared_.model, shared_.limits));
   // An image's bytes go with its flight, which may outlive this call.
-  for (ImageRequest& image : input.images) image.memory = memory_.Split(BytesForImage(image));
+  for (ImageRequest& image : input.images) {
+    image.memory = memory_.Split(BytesForImage(image));
+    image.key_name = key_name_;
+  }
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
   input.prompt.budget.turns_dropped += std::min(turns_dropped, kMaxTurns);
   head_ = {.request_id = std::move(input.request_id),
@@ -89,6 +94,7 @@ void GenerateCall::OnImages(absl::StatusOr<CollectedImages> collected) {
     return stream->End(collected.status());
   }
   if (const auto& last = collected->last) {
+    vision_replica_ = last->vision.replica;
     work_->clock.LapSplit(
         std::array{std::pair{Stage::kImageDecode, last->vision.image_decode},
                    std::pair{Stage::kImageResize, last->vision.image_resize},
@@ -158,9 +164,11 @@ void GenerateCall::Leave(const absl::Status& status, const v1::Answer* answer) {
             .request_id = head_.request_id,
             .status = status,
             .duration = took,
+            .key = key_name_,
             .prompt_tokens = static_cast<int64_t>(head_.prompt.ids.size()),
             .generated_tokens = generated_,
-            .first_token = first_delta_});
+            .first_token = first_delta_,
+            .replica = vision_replica_});
 }
 
 }  // namespace diptych::language

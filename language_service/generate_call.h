@@ -67,6 +67,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   int64_t generated_ = 0;                      // tokens that were shown
   const std::shared_ptr<CallWatch> watch_;
   const CallTimer timer_;
+  const std::string key_name_;
+  std::string vision_replica_;  // that was waited for last
   CallGate::Ticket ticket_;
   ByteBudget::Lease memory_;
   AnswerHead head_;

@@ -6,6 +6,7 @@
 
 #include "blip2/orientation.h"
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -43,7 +44,8 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
       waiter_(new EncodeWaiter{.arrival = arrival_,
                                .deadline = watch_->deadline(),
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
-      timer_(context, watch_->deadline() + kLastWrites) {
+      timer_(context, watch_->deadline() + kLastWrites),
+      key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
 }
 
@@ -107,7 +109,8 @@ void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* tim
   ticket_.Leave();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, timings, took);
-  LogEnded({.method = "analyze_vision", .request_id = request_id_, .status = status, .duration = took});
+  LogEnded(
+      {.method = "analyze_vision", .request_id = request_id_, .status = status, .duration = took, .key = key_name_});
   Finish(ToGrpcStatus(status));
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/request_log.h"
 #include "common/status.h"
 #include "vision_service/image_request.h"
@@ -32,7 +33,8 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
       waiter_(new EncodeWaiter{.arrival = arrival_,
                                .deadline = watch_->deadline(),
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
-      timer_(context, watch_->deadline() + kLastWrites) {
+      timer_(context, watch_->deadline() + kLastWrites),
+      key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
@@ -87,7 +89,7 @@ void EncodeCall::Leave(const absl::Status& status) {
   ticket_.Leave();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, took);
-  LogEnded({.method = "encode", .request_id = request_id_, .status = status, .duration = took});
+  LogEnded({.method = "encode", .request_id = request_id_, .status = status, .duration = took, .key = key_name_});
 }
 
 }  // namespace diptych::vision

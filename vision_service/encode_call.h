@@ -52,6 +52,7 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;
+  const std::string key_name_;
   CallGate::Ticket ticket_;
   EncodeResult image_;
   int next_message_ = 0;

@@ -160,7 +160,8 @@ void AdmittedCall::OnPlace(absl::StatusOr<FairGate::Place> place) {
 }
 
 void AdmittedCall::Fetch(std::vector<int> by_address) {
-  ImageFetcher::Request request{.urls = {},
+  ImageFetcher::Request request{.caller = std::string(caller_name()),
+                                .urls = {},
                                 .fields = {},
                                 .deadline = deadline_,
                                 .take = [this](int64_t bytes) { return memory_.Grow(bytes); },

@@ -260,7 +260,7 @@ void HttpApi::Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const H
   for (const auto& prompt : asked.prompts) prompt_bytes += prompt.text.size() + sizeof(int32_t) * prompt.ids.size();
   if (prompt_bytes > environment_.max_message_bytes || !Fits(asked.question))
     return exchange->Reply(PlainErrorReply(413, kTooLarge));
-  StartOpenAiCall(environment_.gateway, std::move(asked), std::move(form), KeyOf(request), std::move(exchange));
+  StartOpenAiCall(environment_.channel, std::move(asked), std::move(form), KeyOf(request), std::move(exchange));
 }
 
 HttpReply HttpApi::Read(const std::string& path) const {

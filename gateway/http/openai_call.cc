@@ -1,10 +1,12 @@
 #include "gateway/http/openai_call.h"
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,12 +14,15 @@
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "gateway/http/openai_reply.h"
+#include "gateway/http/shared_question.h"
 
 namespace diptych::gateway {
 namespace {
 
 // Questions of one call that are asked at a time.
 constexpr int kMaxAtOnce = kMaxChoices;
+constexpr char kAsk[] = "/diptych.v1.GatewayService/Ask";
+constexpr char kAskStream[] = "/diptych.v1.GatewayService/AskStream";
 
 int Questions(const OpenAiRequest& request) {
   return request.draws * std::max(static_cast<int>(request.prompts.size()), 1);
@@ -52,7 +57,7 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 // What all choices of one call share. Each of them holds it until it has ended.
 class CallBase {
  public:
-  CallBase(std::shared_ptr<v1::GatewayService::StubInterface> gateway, std::unique_ptr<AnswerForm> form,
+  CallBase(std::shared_ptr<grpc::Channel> gateway, std::unique_ptr<AnswerForm> form,
            FieldNames names, const std::string& authorization, std::shared_ptr<HttpExchange> exchange)
       : gateway_(std::move(gateway)),
         form_(std::move(form)),
@@ -66,11 +71,20 @@ class CallBase {
   }
   absl::Status Outcome(const grpc::Status& status) const { return InCallersNames(FromGrpcStatus(status), names_); }
 
-  const std::shared_ptr<v1::GatewayService::StubInterface> gateway_;
+  // The images go to the gateway's service as bytes that all choices share.
+  void Take(OpenAiRequest request) {
+    request_ = std::move(request);
+    shared_.emplace(request_.question);
+  }
+  grpc::ByteBuffer RequestOf(int index) const { return shared_->RequestOf(QuestionOf(request_, index)); }
+
+  const std::shared_ptr<grpc::Channel> gateway_;
   const std::unique_ptr<AnswerForm> form_;
   const FieldNames names_;
   const std::string authorization_;
   const std::shared_ptr<HttpExchange> exchange_;
+  OpenAiRequest request_;
+  std::optional<SharedQuestion> shared_;
 };
 
 class WholeCall final : public CallBase, public std::enable_shared_from_this<WholeCall> {
@@ -78,7 +92,7 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
   using CallBase::CallBase;
 
   void Start(OpenAiRequest request) {
-    request_ = std::move(request);
+    Take(std::move(request));
     choices_ = std::vector<Choice>(static_cast<size_t>(Questions(request_)));
     exchange_->OnGone([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->CancelAll();
@@ -91,16 +105,17 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
  private:
   struct Choice {
     grpc::ClientContext context;
-    v1::AskRequest request;
+    grpc::ByteBuffer request;
     v1::AskResponse response;
   };
 
   void Ask(int index) {
     Choice& choice = choices_[static_cast<size_t>(index)];
-    *choice.request.mutable_question() = QuestionOf(request_, index);
+    choice.request = RequestOf(index);
     Authorize(choice.context);
-    gateway_->async()->Ask(&choice.context, &choice.request, &choice.response,
-                           [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
+    grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::AskResponse>(gateway_).UnaryCall(
+        &choice.context, kAsk, {}, &choice.request, &choice.response,
+        [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
   }
 
   void OnEnd(const grpc::Status& status) {
@@ -130,7 +145,6 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     for (Choice& choice : choices_) choice.context.TryCancel();
   }
 
-  OpenAiRequest request_;
   std::vector<Choice> choices_;  // one for each question
   std::mutex mutex_;
   int running_ = 0;
@@ -161,7 +175,6 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
   void Send(AnswerForm::Events events, std::function<void(bool)> done);
   void CancelAll();
 
-  OpenAiRequest request_;
   std::mutex mutex_;
   std::string request_id_;        // of the choice that started last before the stream began
   std::vector<Choice*> choices_;  // in the order of questions, those that were begun; nullptr once ended
@@ -174,16 +187,18 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
 
 // Reads the next message when the event of the last one has left: a slow caller slows the model's stream down, and
 // nothing piles up here. Deletes itself.
-class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamResponse> {
+class StreamedCall::Choice final : public grpc::ClientBidiReactor<grpc::ByteBuffer, v1::AskStreamResponse> {
  public:
-  Choice(std::shared_ptr<StreamedCall> call, int index, v1::Question question) : index(index), call_(std::move(call)) {
-    *request_.mutable_question() = std::move(question);
+  Choice(std::shared_ptr<StreamedCall> call, int index)
+      : index(index), call_(std::move(call)), request_(call_->RequestOf(index)) {
     call_->Authorize(context_);
-    call_->gateway_->async()->AskStream(&context_, &request_, this);
+    grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::AskStreamResponse>(call_->gateway_)
+        .PrepareBidiStreamingCall(&context_, kAskStream, {}, this);
   }
 
   void Begin() {
     AddHold();  // until the last read, so that OnDone never comes while an event is being written
+    StartWriteLast(&request_, grpc::WriteOptions());
     StartRead(&message_);
     StartCall();
   }
@@ -206,12 +221,12 @@ class StreamedCall::Choice final : public grpc::ClientReadReactor<v1::AskStreamR
 
   const std::shared_ptr<StreamedCall> call_;
   grpc::ClientContext context_;
-  v1::AskStreamRequest request_;
+  grpc::ByteBuffer request_;
   v1::AskStreamResponse message_;
 };
 
 void StreamedCall::Start(OpenAiRequest request) {
-  request_ = std::move(request);
+  Take(std::move(request));
   const auto questions = static_cast<size_t>(Questions(request_));
   answers_.resize(questions);
   shown_.resize(questions);
@@ -226,7 +241,7 @@ void StreamedCall::Start(OpenAiRequest request) {
 
 StreamedCall::Choice* StreamedCall::AddNext() {
   const auto index = static_cast<int>(choices_.size());
-  choices_.push_back(new Choice(shared_from_this(), index, QuestionOf(request_, index)));
+  choices_.push_back(new Choice(shared_from_this(), index));
   return choices_.back();
 }
 
@@ -296,7 +311,7 @@ void StreamedCall::CancelAll() {
 
 }  // namespace
 
-void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request,
+void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request,
                      std::unique_ptr<AnswerForm> form, const std::string& authorization,
                      std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {

@@ -1,10 +1,11 @@
 // One call for answers on its way through the gateway's own RPCs.
 #pragma once
 
+#include <grpcpp/channel.h>
+
 #include <memory>
 #include <string>
 
-#include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/answer_form.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_request.h"
@@ -14,8 +15,8 @@ namespace diptych::gateway {
 // Asks once for each choice, tells the answers as `form` has them, and ends `exchange` in any case: with the whole
 // reply, with a stream of chunks, or with an error. A stream begins with the first text or the end: errors before have
 // their HTTP status, later ones are an event of their own, the last. Cancels what runs when the caller leaves. Never
-// waits. `authorization` is the RPCs' metadata of that name; empty: none.
-void StartOpenAiCall(std::shared_ptr<v1::GatewayService::StubInterface> gateway, OpenAiRequest request,
+// waits. `gateway` leads to GatewayService. `authorization` is the RPCs' metadata of that name; empty: none.
+void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request,
                      std::unique_ptr<AnswerForm> form, const std::string& authorization,
                      std::shared_ptr<HttpExchange> exchange);
 

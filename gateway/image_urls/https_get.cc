@@ -15,9 +15,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/call_watch.h"
 #include "common/status.h"
+#include "gateway/image_urls/name_lookup.h"
 #include "gateway/image_urls/public_address.h"
 
 namespace diptych::gateway {
@@ -35,11 +37,8 @@ struct CurlFree {
 struct CurlListFree {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
-struct AddressesFree {
-  void operator()(addrinfo* list) const { freeaddrinfo(list); }
-};
 using UrlHandle = std::unique_ptr<CURLU, CurlUrlFree>;
-using Addresses = std::unique_ptr<addrinfo, AddressesFree>;
+using Addresses = std::vector<IpAddress>;
 
 absl::Status Refused() {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageUrlRefused,
@@ -88,26 +87,26 @@ absl::StatusOr<Target> ReadUrl(const std::string& text, const FetchRules& rules)
 }
 
 // All of them may be dialled, or it is refused.
-absl::StatusOr<Addresses> LookUp(const Target& target, const FetchRules& rules) {
-  addrinfo hints = {};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
-  addrinfo* list = nullptr;
-  if (getaddrinfo(target.host.c_str(), std::to_string(rules.port).c_str(), &hints, &list) != 0) return Refused();
-  Addresses addresses(list);
-  for (const addrinfo* one = list; one != nullptr; one = one->ai_next) {
-    const bool may = rules.may_dial ? rules.may_dial(*one->ai_addr) : IsPublicAddress(*one->ai_addr);
-    if (!may) return Refused();
-  }
+absl::StatusOr<Addresses> LookUp(const Target& target, const HttpsRequest& request, const FetchRules& rules) {
+  absl::StatusOr<Addresses> addresses = LookUpName({.host = target.host,
+                                                    .port = rules.port,
+                                                    .timeout = std::min(rules.lookup_timeout, request.timeout),
+                                                    .wanted = request.wanted,
+                                                    .servers = rules.name_servers});
+  if (absl::IsCancelled(addresses.status())) return CallerLeft();
+  if (absl::IsDeadlineExceeded(addresses.status())) return Failed("looking up the image's host took too long");
+  if (!addresses.ok()) return Refused();
+  const bool may = std::all_of(addresses->begin(), addresses->end(), [&](const IpAddress& address) {
+    return rules.may_dial ? rules.may_dial(address.get()) : IsPublicAddress(address.get());
+  });
+  if (!may) return Refused();
   return addresses;
 }
 
-std::string TextOf(const addrinfo& address) {
+std::string TextOf(const IpAddress& address) {
   char text[NI_MAXHOST];
-  const int failed = getnameinfo(address.ai_addr, address.ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-  if (failed != 0) return "";
-  return address.ai_family == AF_INET6 ? absl::StrCat("[", text, "]") : std::string(text);
+  if (getnameinfo(&address.get(), address.size, text, sizeof text, nullptr, 0, NI_NUMERICHOST) != 0) return "";
+  return address.get().sa_family == AF_INET6 ? absl::StrCat("[", text, "]") : std::string(text);
 }
 
 // One transfer: what curl's callbacks see.
@@ -149,10 +148,9 @@ class Transfer {
   void SetTarget() {
     Set(CURLOPT_CURLU, target_.url.get());
     if (!target_.is_literal) {
-      std::string entry = absl::StrCat(target_.host, ":", rules_.port, ":");
-      for (const addrinfo* one = addresses_.get(); one != nullptr; one = one->ai_next) {
-        absl::StrAppend(&entry, TextOf(*one), one->ai_next == nullptr ? "" : ",");
-      }
+      std::vector<std::string> texts;
+      for (const IpAddress& address : addresses_) texts.push_back(TextOf(address));
+      const std::string entry = absl::StrCat(target_.host, ":", rules_.port, ":", absl::StrJoin(texts, ","));
       resolved_.reset(curl_slist_append(nullptr, entry.c_str()));
       Set(CURLOPT_RESOLVE, resolved_.get());
     }
@@ -195,13 +193,10 @@ class Transfer {
   }
 
   bool WasChecked(const curl_sockaddr& address) const {
-    for (const addrinfo* one = addresses_.get(); one != nullptr; one = one->ai_next) {
-      if (one->ai_family == address.family && one->ai_addrlen == address.addrlen &&
-          std::memcmp(one->ai_addr, &address.addr, one->ai_addrlen) == 0) {
-        return true;
-      }
-    }
-    return false;
+    return std::any_of(addresses_.begin(), addresses_.end(), [&](const IpAddress& one) {
+      return one.get().sa_family == address.family && one.size == address.addrlen &&
+             std::memcmp(&one.address, &address.addr, one.size) == 0;
+    });
   }
 
   bool TakeHeader(absl::string_view line) {
@@ -268,11 +263,12 @@ class Transfer {
 void StartHttps() {
   static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);
   (void)started;
+  StartNameLookups();
 }
 
 absl::StatusOr<HttpsReply> HttpsGet(const HttpsRequest& request, const FetchRules& rules) {
   DIPTYCH_ASSIGN_OR_RETURN(Target target, ReadUrl(request.url, rules));
-  DIPTYCH_ASSIGN_OR_RETURN(Addresses addresses, LookUp(target, rules));
+  DIPTYCH_ASSIGN_OR_RETURN(Addresses addresses, LookUp(target, request, rules));
   return Transfer(request, rules, std::move(target), std::move(addresses)).Run();
 }
 

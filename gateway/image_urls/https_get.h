@@ -15,12 +15,14 @@ namespace diptych::gateway {
 // What may be asked for. Everything but max_bytes stays as it is outside of tests.
 struct FetchRules {
   int64_t max_bytes = 32ll << 20;                     // of one body
+  absl::Duration lookup_timeout = absl::Seconds(5);   // for a host name
   absl::Duration connect_timeout = absl::Seconds(3);  // of one hop, TLS included
   absl::Duration total_timeout = absl::Seconds(10);   // for all that one caller asks for at a time
   int max_redirects = 3;
   int port = 443;                                         // the only one
   std::function<bool(const sockaddr& address)> may_dial;  // empty: IsPublicAddress
   std::string ca_file;                                    // PEM; empty: the system's authorities
+  std::string name_servers;                               // "host:port", with commas between; empty: the system's
 };
 
 struct HttpsReply {

@@ -38,6 +38,7 @@ class ImageFetcher::Job {
   Job(Id id, Request request) : id_(id), request_(std::move(request)) {}
 
   Id id() const { return id_; }
+  const std::string& caller() const { return request_.caller; }
   const std::vector<std::string>& urls() const { return request_.urls; }
   const std::string& field(size_t index) const { return request_.fields[index]; }
   SteadyTime deadline() const { return request_.deadline; }
@@ -72,7 +73,7 @@ class ImageFetcher::Job {
 };
 
 ImageFetcher::ImageFetcher(FetchRules rules, int threads, int waiting)
-    : rules_(std::move(rules)), queue_(static_cast<size_t>(waiting)) {
+    : rules_(std::move(rules)), queue_(static_cast<size_t>(waiting), std::max(threads * 3 / 4, 1)) {
   StartHttps();
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
 }
@@ -101,7 +102,7 @@ void ImageFetcher::Run(Id id) {
   job->Keep(std::make_unique<DeadlineTimer>(job->deadline(), [weak = std::weak_ptr(job)] {
     if (const auto late = weak.lock()) late->End(DeadlinePassed(kFetchStage));
   }));
-  if (queue_.TryPush(std::shared_ptr(job))) return;
+  if (queue_.TryPush(job->caller(), job)) return;
   Forget(id);
   job->End(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
                       "too many images are being fetched from addresses", absl::Seconds(1)));
@@ -110,7 +111,7 @@ void ImageFetcher::Run(Id id) {
 void ImageFetcher::Cancel(Id id) {
   const std::shared_ptr<Job> job = Find(id);
   if (job == nullptr) return;
-  queue_.RemoveIf([&](const std::shared_ptr<Job>& waiting) { return waiting == job; });
+  queue_.Remove(job->caller(), job);
   Forget(id);
   job->End(CallerLeft());
 }
@@ -127,16 +128,18 @@ void ImageFetcher::Forget(Id id) {
 }
 
 void ImageFetcher::Work() {
-  while (const auto job = queue_.Pop()) {
-    if ((*job)->wanted()) {
+  while (const auto turn = queue_.Pop()) {
+    const std::shared_ptr<Job>& job = turn->item;
+    if (job->wanted()) {
       absl::StatusOr<std::vector<std::string>> bodies;
       const absl::Status fetched = CatchExceptions(NameOf(kFetchStage), [&] {
-        bodies = FetchAll(**job);
+        bodies = FetchAll(*job);
         return bodies.status();
       });
-      CatchInThread(NameOf(kFetchStage), [&] { (*job)->End(fetched.ok() ? std::move(bodies) : fetched); });
+      CatchInThread(NameOf(kFetchStage), [&] { job->End(fetched.ok() ? std::move(bodies) : fetched); });
     }
-    Forget((*job)->id());
+    Forget(job->id());
+    queue_.Done(turn->caller);
   }
 }
 

@@ -12,18 +12,20 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/bounded_queue.h"
 #include "common/stage_clock.h"
+#include "gateway/image_urls/fetch_queue.h"
 #include "gateway/image_urls/https_get.h"
 
 namespace diptych::gateway {
 
-// Fetches on threads of its own, so that neither gRPC's nor HTTP's wait for a stranger's server. Thread-safe.
+// Fetches on threads of its own, so that neither gRPC's nor HTTP's wait for a stranger's server. A quarter of them is
+// left to others, whatever one key has to fetch. Thread-safe.
 class ImageFetcher {
  public:
   using Id = uint64_t;
 
   struct Request {
+    std::string caller;               // the name of the key; empty where there are none
     std::vector<std::string> urls;    // fetched one after the other
     std::vector<std::string> fields;  // their places in the request, for errors: "question.images[0]"
     SteadyTime deadline;
@@ -57,7 +59,7 @@ class ImageFetcher {
   absl::StatusOr<std::string> Fetch(Job& job, std::string url, SteadyTime until) const;
 
   const FetchRules rules_;
-  BoundedQueue<std::shared_ptr<Job>> queue_;
+  FetchQueue<std::shared_ptr<Job>> queue_;
   std::mutex mutex_;
   Id last_id_ = 0;
   std::unordered_map<Id, std::shared_ptr<Job>> jobs_;

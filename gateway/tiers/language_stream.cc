@@ -5,11 +5,17 @@
 #include <utility>
 
 #include "common/call_watch.h"
+#include "common/metadata.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
 
 namespace diptych::gateway {
 namespace {
+
+// Of a begun answer that finds no room: a quarter of a minute in all.
+constexpr SteadyDuration kFirstPause = std::chrono::milliseconds(50);
+constexpr SteadyDuration kLongestPause = std::chrono::seconds(1);
+constexpr int kMostWaits = 20;
 
 absl::Status ProtocolError(std::string_view message) {
   return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol, message);
@@ -37,6 +43,7 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
   explicit Attempt(LanguageStream* call)
       : call_(call), context_(grpc::ClientContext::FromCallbackServerContext(*call->caller_)) {
     context_->set_deadline(ToSystemTime(call->deadline_));
+    SendKeyName(*context_, call->key_name_);
     call->stub_->async()->Generate(context_.get(), &call->request_, this);
   }
 
@@ -67,16 +74,18 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
   bool stopped_ = false;
 };
 
-LanguageStream::LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller,
-                               SteadyTime deadline)
-    : stub_(stub), caller_(caller), deadline_(deadline) {}
+LanguageStream::LanguageStream(v1::LanguageService::Stub* stub, RetryBudget* budget,
+                               grpc::CallbackServerContext* caller, SteadyTime deadline)
+    : stub_(stub), budget_(budget), caller_(caller), deadline_(deadline) {}
 
 LanguageStream::~LanguageStream() = default;
 
-void LanguageStream::Start(v1::GenerateRequest request) {
+void LanguageStream::Start(v1::GenerateRequest request, std::string key_name) {
   request_ = std::move(request);
+  key_name_ = std::move(key_name);
   v1::GenerationOptions& options = *request_.mutable_question()->mutable_generation();
   if (options.temperature() > 0 && !options.has_seed()) options.set_seed(NewSeed());
+  budget_->OnRequest(SteadyClock::now());
   StartAttempt();
 }
 
@@ -158,7 +167,7 @@ absl::Status LanguageStream::PassOver(v1::Delta& delta) {
 
 void LanguageStream::Keep(const v1::Delta& delta) {
   prompt_scored_ |= delta.prompt_logprobs_size() > 0;
-  if (delta.token_ids_size() > 0) fruitless_ = 0;
+  if (delta.token_ids_size() > 0) fruitless_ = full_ = 0;
   if (!keeps_) return;
   next_token_ += delta.token_ids_size();
   text_bytes_ += delta.text().size();
@@ -185,20 +194,42 @@ absl::Status LanguageStream::Outcome(const grpc::Status& status) const {
   if (finished_) return absl::OkStatus();
   if (status.ok()) return ProtocolError("the language tier ended without an answer");
   if (caller_->IsCancelled()) return CallerLeft();
-  const bool begun = started_ || !tokens_.empty();
-  if (begun && RetryOf(status) == Retry::kAnotherReplica) return BrokenOff();
+  const Retry retry = RetryOf(status);
+  const bool begun = !tokens_.empty() || (started_ && retry == Retry::kAnotherReplica);
+  if (begun && retry != Retry::kNo) return BrokenOff();
   return FromTier(status, "language", StageNow());
 }
 
-bool LanguageStream::MayRepeat(const grpc::Status& status) const {
-  if (!broken_.ok() || finished_ || !keeps_ || fruitless_ >= kMaxTierAttempts || caller_->IsCancelled()) return false;
-  return RetryOf(status) == Retry::kAnotherReplica;
+// A replica that is lost leaves the others; one that is full may be one of several that are not. Of a begun answer
+// there is more to lose, so it waits for room.
+std::optional<SteadyDuration> LanguageStream::PauseBeforeRepeat(const grpc::Status& status) {
+  const Retry retry = RetryOf(status);
+  if (retry == Retry::kNo || !broken_.ok() || finished_ || !keeps_ || caller_->IsCancelled()) return std::nullopt;
+  const bool is_full = retry == Retry::kWhereThereIsRoom;
+  const bool waits = is_full && !tokens_.empty();
+  if (is_full) {
+    --fruitless_;
+    ++full_;
+  }
+  if (fruitless_ >= kMaxTierAttempts || full_ >= (waits ? kMostWaits : kMaxTierAttempts)) return std::nullopt;
+  const SteadyDuration pause =
+      waits ? std::min(kFirstPause * (1 << std::min(full_ - 1, 10)), kLongestPause) : SteadyDuration();
+  const SteadyTime now = SteadyClock::now();
+  if (now + pause >= deadline_ || !budget_->TryRepeat(now)) return std::nullopt;
+  return pause;
 }
 
 void LanguageStream::OnAttemptDone(const grpc::Status& status) {
   replica_ = attempt_->peer();
-  if (!MayRepeat(status)) return OnEnd(Outcome(status));
+  const auto pause = PauseBeforeRepeat(status);
+  if (!pause) return OnEnd(Outcome(status));
+  if (*pause > SteadyDuration::zero()) return Wait(*pause);
   StartAttempt();  // destroys the attempt that calls this; nothing of it is touched afterwards
+}
+
+void LanguageStream::Wait(SteadyDuration pause) {
+  pause_.Set(ToSystemTime(SteadyClock::now() + pause),
+             [this](bool) { caller_->IsCancelled() ? OnEnd(CallerLeft()) : StartAttempt(); });
 }
 
 }  // namespace diptych::gateway

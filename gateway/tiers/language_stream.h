@@ -1,19 +1,23 @@
 // One question to the language tier: opened, followed and, when its replica is lost, gone on with on another one.
 #pragma once
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/language.grpc.pb.h"
+#include "gateway/tiers/retry_budget.h"
 
 namespace diptych::gateway {
 
 // Asks Generate on a replica of the language tier. If that one is lost, another one goes on after the tokens that have
-// come, as if nothing had happened; it gives up after kMaxTierAttempts attempts that brought no token. Where tokens are
+// come, as if nothing had happened; it gives up after kMaxTierAttempts attempts that brought no token. A
+// replica that is full is left for another one, and a begun answer waits some seconds for room. Where tokens are
 // sampled without a seed it chooses one, so that all replicas draw the same. A replica that begins again, as it does
 // with beams, is listened to as long as it says the same, and what has come is passed over. Checks the order started,
 // delta*, finished. Subclass it for what happens with the messages. The caller's cancellation and the deadline reach
@@ -21,15 +25,16 @@ namespace diptych::gateway {
 // are none. Thread-compatible.
 class LanguageStream {
  public:
-  // `stub` and `caller` must outlive the call.
-  LanguageStream(v1::LanguageService::Stub* stub, grpc::CallbackServerContext* caller, SteadyTime deadline);
+  // `stub`, `caller` and `budget`, which is asked before each further attempt, must outlive the call.
+  LanguageStream(v1::LanguageService::Stub* stub, RetryBudget* budget, grpc::CallbackServerContext* caller,
+                 SteadyTime deadline);
   virtual ~LanguageStream();
 
   LanguageStream(const LanguageStream&) = delete;
   LanguageStream& operator=(const LanguageStream&) = delete;
 
-  // Starts the first attempt. Once.
-  void Start(v1::GenerateRequest request);
+  // Starts the first attempt; `key_name` is for the tiers' logs. Once.
+  void Start(v1::GenerateRequest request, std::string key_name);
 
  protected:
   // A message arrived: `started` once, no token twice, and `finished` is about the whole answer. The next one is read
@@ -74,18 +79,24 @@ class LanguageStream {
   void MakeWhole(v1::Answer& answer);
   // What an attempt ended with, in our own words.
   absl::Status Outcome(const grpc::Status& status) const;
-  bool MayRepeat(const grpc::Status& status) const;
+  // When to ask again, from now on; nullopt if that would not help.
+  std::optional<SteadyDuration> PauseBeforeRepeat(const grpc::Status& status);
+  // While nothing runs.
+  void Wait(SteadyDuration pause);
   // Where the current attempt is, as far as its messages tell.
   Stage StageNow() const;
 
   v1::LanguageService::Stub* const stub_;
+  RetryBudget* const budget_;
   grpc::CallbackServerContext* const caller_;
   const SteadyTime deadline_;
   v1::GenerateRequest request_;
+  std::string key_name_;
   std::unique_ptr<Attempt> attempt_;
   std::string replica_;
   int attempts_ = 0;
-  int fruitless_ = 0;  // attempts since a token came
+  int fruitless_ = 0;  // attempts since a token came, without those that found no room
+  int full_ = 0;       // attempts since a token came that found none
   int resumed_ = 0;    // attempts that started after a token
   bool keeps_ = true;
   // What has come, of all attempts.
@@ -102,7 +113,8 @@ class LanguageStream {
   bool delta_seen_ = false;
   bool finished_ = false;
   bool started_shown_ = false;  // of any attempt
-  absl::Status broken_;         // the tier broke the protocol, or cannot go on
+  grpc::Alarm pause_;
+  absl::Status broken_;  // the tier broke the protocol, or cannot go on
 };
 
 }  // namespace diptych::gateway

@@ -12,8 +12,10 @@
 
 #include "absl/status/status.h"
 #include "common/call_watch.h"
+#include "common/metadata.h"
 #include "common/stage_clock.h"
 #include "common/tier_errors.h"
+#include "gateway/tiers/retry_budget.h"
 
 namespace diptych::gateway {
 
@@ -21,6 +23,8 @@ namespace diptych::gateway {
 struct TierName {
   std::string_view tier;  // "vision"
   Stage stage;
+  RetryBudget* budget;        // asked before each further attempt
+  std::string key_name = {};  // the caller's, for the tier's log
 };
 
 // The caller's cancellation and the deadline reach the tier. Thread-safe; must outlive its end.
@@ -39,6 +43,7 @@ class TierCall {
     name_ = name;
     method_ = std::move(method);
     done_ = std::move(done);
+    name_.budget->OnRequest(SteadyClock::now());
     StartAttempt();
   }
 
@@ -67,6 +72,7 @@ class TierCall {
       context_ = grpc::ClientContext::FromCallbackServerContext(*caller_);
       context = context_.get();
       context->set_deadline(ToSystemTime(deadline_));
+      SendKeyName(*context, name_.key_name);
       if (cancelled_) context->TryCancel();
     }
     response.Clear();
@@ -82,7 +88,8 @@ class TierCall {
 
   bool MayRepeat(const grpc::Status& status) {
     std::lock_guard lock(mutex_);
-    return !cancelled_ && attempts_ < kMaxTierAttempts && RetryOf(status) == Retry::kAnotherReplica;
+    return !cancelled_ && attempts_ < kMaxTierAttempts && RetryOf(status) != Retry::kNo &&
+           name_.budget->TryRepeat(SteadyClock::now());
   }
 
   grpc::CallbackServerContext* caller_ = nullptr;

@@ -1,5 +1,6 @@
 #include "gateway/tiers/tiers.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -12,6 +13,7 @@
 namespace diptych::gateway {
 namespace {
 
+constexpr int kLeastRetries = 16;
 constexpr auto kPatience = std::chrono::milliseconds(900);
 // An answer is small but for its log-probabilities: 20 a token.
 constexpr int kMaxMessageBytes = 16 << 20;
@@ -73,6 +75,7 @@ absl::StatusOr<Tiers> OpenTiers(const Options& options) {
                                                           "--vision_target", options.tier_tls));
   tiers.language = v1::LanguageService::NewStub(tiers.language_channel);
   tiers.vision = v1::VisionService::NewStub(tiers.vision_channel);
+  tiers.retries = std::make_unique<RetryBudget>(std::max(options.max_inflight, kLeastRetries));
   return tiers;
 }
 

@@ -11,6 +11,7 @@
 #include "diptych/v1/language.grpc.pb.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "gateway/options.h"
+#include "gateway/tiers/retry_budget.h"
 
 namespace diptych::gateway {
 
@@ -18,6 +19,7 @@ struct Tiers {
   std::shared_ptr<grpc::Channel> language_channel, vision_channel;
   std::unique_ptr<v1::LanguageService::Stub> language;
   std::unique_ptr<v1::VisionService::Stub> vision;
+  std::unique_ptr<RetryBudget> retries;
 };
 
 // Connects when first used. INVALID_ARGUMENT if a target or a TLS file is unusable.

@@ -15,6 +15,7 @@ struct VisionTimings {
   SteadyDuration queue{};
   SteadyDuration vit{};
   bool cache_hit = false;
+  std::string replica = {};  // address of the one that sent the tokens
 };
 
 // [P, Dv], row-major, little-endian, all finite.

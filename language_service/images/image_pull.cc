@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/metadata.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
 
@@ -24,6 +25,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
  public:
   explicit Attempt(std::shared_ptr<ImagePull> pull) : pull_(std::move(pull)), receiver_(pull_->request_->expected) {
     context_.set_deadline(ToSystemTime(pull_->watch_->deadline()));
+    SendKeyName(context_, pull_->request_->key_name);
   }
 
   void Begin() {
@@ -52,7 +54,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
     }
     if (!status.ok()) return pull_->OnAttemptEnd(status, absl::UnknownError(""));
     auto tokens = receiver_.Finish();
-    if (!tokens.ok()) pull_->metrics_->Refused(receiver_.fault());
+    tokens.ok() ? void(tokens->timings.replica = context_.peer()) : pull_->metrics_->Refused(receiver_.fault());
     pull_->OnAttemptEnd(status, std::move(tokens));
   }
 

@@ -24,6 +24,7 @@ struct ImageRequest {
   std::string field = "image";    // what its sender calls the image in errors
   bool query_attention = false;   // where the queries look is wanted, too
   ByteBudget::Lease memory = {};  // for the image's bytes
+  std::string key_name = {};      // of the first that asked for it, for the vision tier's log
 };
 
 // Memory for its image: the message, and the bytes as they travel.

@@ -44,7 +44,7 @@ std::vector<TierErrorCase> Cases() {
       {"stopped by force, in its words", ToGrpcStatus(CallerLeft()), Retry::kAnotherReplica, unavailable},
       {"without the tier behind it", ToGrpcStatus(next_tier), Retry::kNo, next_tier},
       {"refused image", ToGrpcStatus(corrupt), Retry::kNo, corrupt},
-      {"full", ToGrpcStatus(full), Retry::kNo, full},
+      {"full", ToGrpcStatus(full), Retry::kWhereThereIsRoom, full},
       {"another model", ToGrpcStatus(mismatch), Retry::kNo, mismatch},
       {"too long", ToGrpcStatus(too_long), Retry::kNo, too_long},
       {"unknown model", ToGrpcStatus(unknown_model), Retry::kNo, unknown_model},

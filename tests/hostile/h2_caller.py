@@ -81,6 +81,12 @@ class Caller:
             self.listen(0)  # what has come, without waiting
         return sent
 
+    def finish(self, stream):
+        """Sends nothing more."""
+        if stream not in self.ended:
+            self._h2.end_stream(stream)
+            self._flush()
+
     def cancel(self, stream):
         self._h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         self._flush()

@@ -51,8 +51,10 @@ class RequestLogTest(unittest.TestCase):
         self.assertEqual(language["method"], "generate")
         self.assertEqual(language["generated_tokens"], gateway["generated_tokens"])
         self.assertEqual(language["prompt_tokens"], gateway["prompt_tokens"])
+        self.assertEqual(language["key"], "caller-0")
+        self.assertIn(f":{self.stack.visions[0].port}", language["replica"])
         vision, = self.ended(self.stack.visions[0], request_id="answered-1")
-        self.assertEqual((vision["method"], vision["code"]), ("encode", "OK"))
+        self.assertEqual((vision["method"], vision["code"], vision["key"]), ("encode", "OK", "caller-0"))
 
     def test_a_refusal_has_its_reason(self):
         self.assertEqual(self.stack.ask(image=b"no image", headers={**self.headers, "x-request-id": "refused-1"})[0], 400)

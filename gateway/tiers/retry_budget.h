@@ -1,0 +1,34 @@
+// How much of what the gateway asks its tiers may be asked again.
+#pragma once
+
+#include <mutex>
+
+#include "common/stage_clock.h"
+
+namespace diptych::gateway {
+
+// Of every five requests one may be repeated, and beyond that as many as are in flight at most, so that all that a lost
+// replica held goes on elsewhere, while a tier that refuses or fails for long is not asked three times as much.
+// Thread-safe.
+class RetryBudget {
+ public:
+  // `reserve`: repeats beyond the share, which come back with the requests that follow, and one a second.
+  explicit RetryBudget(int reserve) : reserve_(reserve), left_(reserve) {}
+
+  void OnRequest(SteadyTime now);
+  // Takes one repeat; false if none is left.
+  bool TryRepeat(SteadyTime now);
+  // Repeats that are left.
+  double left(SteadyTime now);
+
+ private:
+  void Refill(SteadyTime now, double more);
+
+  const double reserve_;
+  std::mutex mutex_;
+  double left_;
+  SteadyTime last_{};
+  SteadyTime told_ = SteadyTime::min();  // when it was logged that none is left
+};
+
+}  // namespace diptych::gateway
