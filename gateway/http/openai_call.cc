@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
+#include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/shared_question.h"
 

@@ -96,7 +96,7 @@ TEST(WireTest, FieldsOfAFullQuestionFit) {
 
 std::string AsVarint(uint64_t value) {
   std::string bytes;
-  for (; value > 127; value >>= 7) bytes += static_cast<char>(value & 127 | 128);
+  for (; value > 127; value >>= 7) bytes += static_cast<char>((value & 127) | 128);
   return bytes + static_cast<char>(value);
 }
 
