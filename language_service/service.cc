@@ -36,32 +36,33 @@ LanguageService::LanguageService(const GenerateContext& shared, std::function<La
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* LanguageService::Generate(grpc::CallbackServerContext* context,
-                                                                  const grpc::ByteBuffer* request) {
+                                                                      const grpc::ByteBuffer* request) {
   return new GenerateCall(shared_, *context, *request);
 }
 
 grpc::ServerUnaryReactor* LanguageService::AnalyzeQueries(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                          const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return new AnalyzeQueriesCall(shared_, *context, *request, response);
 }
 
 grpc::ServerUnaryReactor* LanguageService::CountTokens(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::CountTokens);
 }
 
 grpc::ServerUnaryReactor* LanguageService::EncodePrompt(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::EncodePrompt);
 }
 
 grpc::ServerUnaryReactor* LanguageService::DecodeTokens(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return ReplyText(*context, *request, *response, *shared_.model, language::DecodeTokens);
 }
 
 grpc::ServerUnaryReactor* LanguageService::GetLanguageModel(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                            const grpc::ByteBuffer* request,
+                                                            grpc::ByteBuffer* response) {
   v1::GetLanguageModelRequest read;
   const absl::Status status = ParseTextRequest(*request, read);
   if (status.ok()) {

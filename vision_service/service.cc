@@ -17,17 +17,17 @@ VisionService::VisionService(const EncodeContext& shared, std::function<VisionSt
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionService::EncodeImage(grpc::CallbackServerContext* context,
-                                                                   const grpc::ByteBuffer* request) {
+                                                                       const grpc::ByteBuffer* request) {
   return new EncodeCall(shared_, *context, *request);
 }
 
 grpc::ServerUnaryReactor* VisionService::AnalyzeVision(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return new AnalyzeVisionCall(shared_, *context, *request, response);
 }
 
 grpc::ServerUnaryReactor* VisionService::GetVisionModel(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::GetVisionModelRequest read;
   const absl::Status status = ParseTextRequest(*request, read);
   if (status.ok()) {

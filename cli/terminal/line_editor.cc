@@ -86,7 +86,8 @@ LineEditor::~LineEditor() = default;
 
 LineEditor::Result LineEditor::Read(std::string& line) {
   if (terminal_ == nullptr) return ReadPlainLine(line) ? Result::kLine : Result::kEnd;
-  el_set(terminal_->editor, EL_PREP_TERM, 1);  // el_gets does it after it has shown the prompt, and keys in between are lost
+  // el_gets does it after it has shown the prompt, and keys in between are lost.
+  el_set(terminal_->editor, EL_PREP_TERM, 1);
   int size = 0;
   const char* text = el_gets(terminal_->editor, &size);
   if (Interrupted()) {

@@ -58,8 +58,8 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 // What all choices of one call share. Each of them holds it until it has ended.
 class CallBase {
  public:
-  CallBase(std::shared_ptr<grpc::Channel> gateway, std::unique_ptr<AnswerForm> form,
-           FieldNames names, const std::string& authorization, std::shared_ptr<HttpExchange> exchange)
+  CallBase(std::shared_ptr<grpc::Channel> gateway, std::unique_ptr<AnswerForm> form, FieldNames names,
+           const std::string& authorization, std::shared_ptr<HttpExchange> exchange)
       : gateway_(std::move(gateway)),
         form_(std::move(form)),
         names_(std::move(names)),
@@ -312,9 +312,8 @@ void StreamedCall::CancelAll() {
 
 }  // namespace
 
-void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request,
-                     std::unique_ptr<AnswerForm> form, const std::string& authorization,
-                     std::shared_ptr<HttpExchange> exchange) {
+void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request, std::unique_ptr<AnswerForm> form,
+                     const std::string& authorization, std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
     std::make_shared<StreamedCall>(std::move(gateway), std::move(form), request.names, authorization,
                                    std::move(exchange))

@@ -16,8 +16,7 @@ namespace diptych::gateway {
 // reply, with a stream of chunks, or with an error. A stream begins with the first text or the end: errors before have
 // their HTTP status, later ones are an event of their own, the last. Cancels what runs when the caller leaves. Never
 // waits. `gateway` leads to GatewayService. `authorization` is the RPCs' metadata of that name; empty: none.
-void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request,
-                     std::unique_ptr<AnswerForm> form, const std::string& authorization,
-                     std::shared_ptr<HttpExchange> exchange);
+void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request, std::unique_ptr<AnswerForm> form,
+                     const std::string& authorization, std::shared_ptr<HttpExchange> exchange);
 
 }  // namespace diptych::gateway

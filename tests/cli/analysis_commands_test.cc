@@ -7,6 +7,7 @@
 #include "cli/charts/filter_program.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
+#include "common/tier_errors.h"
 #include "tests/cli/cli_fixture.h"
 
 namespace diptych::cli {
@@ -136,7 +137,7 @@ TEST_F(AnalysisCommandsTest, SweepAsksAtAllowedSizesAndNeverTwiceTheSame) {
 
 TEST_F(AnalysisCommandsTest, LoadCountsRefusalsAndGoesOn) {
   FakeLanguageTier language([](int call, auto*, const auto&, auto* writer) {
-    if (call % 2 == 0) {
+    if (call % (1 + kMaxTierAttempts) != 1) {  // every other question, as often as the gateway asks
       return ToGrpcStatus(
           RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "full", absl::Seconds(9)));
     }

@@ -92,7 +92,7 @@ class HttpServerTest : public ::testing::Test {
     if (path == "/events") exchange.StartEvents({});
     std::this_thread::sleep_for(std::chrono::milliseconds(400));  // the server looks a few times meanwhile
     if (path == "/late") return exchange.Reply({.content_type = "text/plain", .body = path});
-    exchange.SendEvent({.data = "late"}, [](bool) {});
+    exchange.SendEvent({.name = {}, .data = "late"}, [](bool) {});
     exchange.EndEvents();
   }
 
