@@ -1,6 +1,5 @@
 #include "common/raw_service.h"
 
-#include <grpcpp/alarm.h>
 #include <grpcpp/impl/codegen/server_callback_handlers.h>
 
 #include <memory>
@@ -21,8 +20,6 @@ namespace {
 
 using Bytes = grpc::ByteBuffer;
 
-constexpr SteadyDuration kForAMessage = std::chrono::milliseconds(50);
-
 // A call of one request, which gRPC takes for one of a stream of them. The method's reactor comes when the request is
 // there, and meets the gRPC that it expects: `Call`, whose operations become those of the stream.
 class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
@@ -30,7 +27,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   explicit LateCall(grpc::CallbackServerContext& context) : context_(context) {}
 
   void Begin(const ReadRules& rules) {
-    if (rules.wanted != nullptr && !rules.wanted(context_)) return EnterSoon();
+    if (rules.wanted != nullptr && !rules.wanted(context_)) return Enter();
     timer_.emplace(context_, SteadyClock::now() + rules.patience);
     StartRead(&request_);
   }
@@ -50,12 +47,6 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
     if (ok) return Enter();
     Finish(ToGrpcStatus(
         MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest, "the call ended before its message")));
-  }
-
-  // A moment later: a small message that follows its headers is there by then, so that the stream ends and is not
-  // reset. Proxies (HAProxy) turn a reset into CANCELLED, whatever status came before it.
-  void EnterSoon() {
-    pause_.Set(ToSystemTime(SteadyClock::now() + kForAMessage), [this](bool) { Enter(); });
   }
 
   void Enter() {
@@ -92,7 +83,6 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   }
 
   grpc::CallbackServerContext& context_;
-  grpc::Alarm pause_;
   std::optional<CallTimer> timer_;  // until the request is there
   Bytes request_;                   // until the method has read it
   std::mutex mutex_;
