@@ -5,13 +5,13 @@
 #include <limits>
 #include <string>
 #include <system_error>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "common/strict_json.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -22,68 +22,35 @@ absl::string_view ToAbsl(std::string_view s) {
   return absl::string_view(s.data(), s.size());
 }
 
-// Deepest nesting of brackets outside strings. Looked at before parsing, because the parser's memory
-// grows with the depth.
-int NestingDepth(std::string_view text) {
-  int depth = 0;
-  int deepest = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
 const json& EmptyObject() {
   static const json kEmpty = json::object();
   return kEmpty;
 }
 
-// Looks out for keys that one object names twice, of which a parser keeps either.
-class DuplicateKeys {
- public:
-  void See(json::parse_event_t event, const json& value) {
-    if (event == json::parse_event_t::object_start) open_.emplace_back();
-    if (event == json::parse_event_t::object_end && !open_.empty()) open_.pop_back();
-    if (event == json::parse_event_t::key && !open_.empty()) {
-      found_ |= !open_.back().insert(value.get_ref<const std::string&>()).second;
-    }
+std::string Explain(const JsonFault& fault) {
+  switch (fault.kind) {
+    case JsonFault::Kind::kDepth:
+      return absl::StrCat("nested deeper than ", kMaxJsonDepth, " levels");
+    case JsonFault::Kind::kRepeatedKey:
+      return "an object names one key twice";
+    default:
+      return "not JSON";
   }
-  bool found() const { return found_; }
-
- private:
-  std::vector<std::unordered_set<std::string>> open_;  // keys of the objects that are open
-  bool found_ = false;
-};
+}
 
 }  // namespace
 
-absl::StatusOr<json> ParseJson(std::string_view text, std::string_view what, const json::parser_callback_t& callback) {
+absl::StatusOr<json> ParseJson(std::string_view text, std::string_view what, std::string* repeated_name) {
   if (text.size() > kMaxJsonBytes) {
     return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": longer than ", kMaxJsonBytes, " bytes"));
   }
-  if (NestingDepth(text) > kMaxJsonDepth) {
-    return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": nested deeper than ", kMaxJsonDepth, " levels"));
-  }
-  DuplicateKeys keys;
-  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
-    keys.See(event, value);
-    return callback == nullptr || callback(depth, event, value);
-  };
-  json parsed = json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (keys.found()) return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": an object names one key twice"));
-  if (parsed.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": not JSON"));
-  return parsed;
+  json value;
+  auto fault = ReadStrictJson(text, {.max_depth = kMaxJsonDepth}, value);
+  if (!fault) return value;
+  const std::string message = Explain(*fault);
+  const bool is_member = fault->kind == JsonFault::Kind::kRepeatedKey && fault->depth == 1;
+  if (is_member && repeated_name != nullptr) *repeated_name = std::move(fault->key);
+  return absl::InvalidArgumentError(absl::StrCat(ToAbsl(what), ": ", message));
 }
 
 absl::StatusOr<json> ReadJsonObject(const std::filesystem::path& file) {

@@ -14,13 +14,13 @@
 namespace diptych::blip2 {
 
 inline constexpr size_t kMaxJsonBytes = size_t{16} << 20;
-inline constexpr int kMaxJsonDepth = 64;
+inline constexpr size_t kMaxJsonDepth = 64;
 
-// `text` as JSON. INVALID_ARGUMENT, its message opening with `what`, if it is longer than kMaxJsonBytes,
-// nested deeper than kMaxJsonDepth, or not JSON in UTF-8. A repeated key keeps its last value. `callback`
-// sees each parse event, as nlohmann::json::parse has it.
+// `text` as JSON. INVALID_ARGUMENT, its message opening with `what`, if it is longer than kMaxJsonBytes, nested deeper
+// than kMaxJsonDepth, names a key twice in one object, or is not JSON in UTF-8. `repeated_name` is set to a key that
+// the outermost object names twice.
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view what,
-                                         const nlohmann::json::parser_callback_t& callback = nullptr);
+                                         std::string* repeated_name = nullptr);
 
 // The JSON object in `file`. NOT_FOUND if there is no such file; INVALID_ARGUMENT as ParseJson, and if it is
 // not a regular file or holds something else than an object. Messages name the file by its base name.

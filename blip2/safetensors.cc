@@ -11,7 +11,6 @@
 #include <functional>
 #include <limits>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -95,16 +94,8 @@ absl::StatusOr<TensorEntry> ParseEntry(const json& object, std::string_view data
 
 // The header as JSON. A repeated key is refused: two readers could take different tensors for it.
 absl::StatusOr<json> ParseHeader(std::string_view header) {
-  std::set<std::string, std::less<>> names;
   std::string repeated;
-  const auto note_names = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::key && depth == 1) {
-      const auto& name = value.get_ref<const std::string&>();
-      if (!names.insert(name).second) repeated = name;
-    }
-    return true;
-  };
-  absl::StatusOr<json> parsed = ParseJson(header, "header", note_names);
+  absl::StatusOr<json> parsed = ParseJson(header, "header", &repeated);
   if (!repeated.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("tensor ", Printable(repeated), ": named twice"));
   }

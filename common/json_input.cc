@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/strict_json.h"
 
 namespace diptych {
 namespace {
@@ -35,32 +34,19 @@ bool HasLongNumber(std::string_view text) {
   return false;
 }
 
-// Builds the value while it watches what nlohmann::json lets pass.
-class StrictReader {
- public:
-  // Thrown to leave the parser, which would go on over the rest otherwise.
-  struct Refused {
-    std::string fault;
-  };
-
-  explicit StrictReader(int max_values) : values_left_(max_values) {}
-
-  bool operator()(int depth, json::parse_event_t event, json& parsed) {
-    const bool closes = event == json::parse_event_t::object_end || event == json::parse_event_t::array_end;
-    if (!closes && --values_left_ < 0) throw Refused{"it has too many values"};
-    if (depth > kMaxJsonDepth) throw Refused{absl::StrCat("it is nested deeper than ", kMaxJsonDepth)};
-    if (event == json::parse_event_t::object_start) keys_.emplace_back();
-    if (event == json::parse_event_t::object_end && !keys_.empty()) keys_.pop_back();
-    if (event == json::parse_event_t::key && !keys_.back().insert(parsed.get<std::string>()).second) {
-      throw Refused{"an object names one key twice"};
-    }
-    return true;
+std::string Explain(const JsonFault& fault) {
+  switch (fault.kind) {
+    case JsonFault::Kind::kSyntax:
+      return fault.byte ? absl::StrCat("is not JSON: error at byte ", *fault.byte) : "is not JSON";
+    case JsonFault::Kind::kDepth:
+      return absl::StrCat("is refused: it is nested deeper than ", kMaxJsonDepth);
+    case JsonFault::Kind::kValues:
+      return "is refused: it has too many values";
+    case JsonFault::Kind::kRepeatedKey:
+      return "is refused: an object names one key twice";
   }
-
- private:
-  int values_left_;
-  std::vector<std::set<std::string>> keys_;  // of the objects that are open
-};
+  return "is refused";
+}
 
 }  // namespace
 
@@ -69,19 +55,10 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view wha
   if (HasLongNumber(text)) {
     return absl::InvalidArgumentError(absl::StrCat(name, " is refused: it has too long a number"));
   }
-  StrictReader reader(max_values);
   json value;
-  try {
-    value = json::parse(text, std::ref(reader));
-  } catch (const StrictReader::Refused& refused) {
-    return absl::InvalidArgumentError(absl::StrCat(name, " is refused: ", refused.fault));
-  } catch (const json::exception& error) {
-    // The message may quote the text; its position is all that is said.
-    const auto* syntax = dynamic_cast<const json::parse_error*>(&error);
-    return absl::InvalidArgumentError(syntax == nullptr
-                                          ? absl::StrCat(name, " is not JSON")
-                                          : absl::StrCat(name, " is not JSON: error at byte ", syntax->byte));
-  }
+  const auto fault =
+      ReadStrictJson(text, {.max_depth = kMaxJsonDepth, .max_values = static_cast<size_t>(max_values)}, value);
+  if (fault) return absl::InvalidArgumentError(absl::StrCat(name, " ", Explain(*fault)));
   if (!value.is_object()) return absl::InvalidArgumentError(absl::StrCat(name, " is not a JSON object"));
   return value;
 }

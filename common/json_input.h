@@ -8,7 +8,7 @@
 
 namespace diptych {
 
-inline constexpr int kMaxJsonDepth = 32;
+inline constexpr size_t kMaxJsonDepth = 32;
 // Values and keys of a body: each takes up to fifty times the two bytes that it has as text.
 inline constexpr int kMaxJsonValues = 16'384;
 

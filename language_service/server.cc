@@ -1,13 +1,13 @@
 #include "language_service/server.h"
 
 #include <algorithm>
-#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/channel.h"
 #include "common/listen_address.h"
 #include "common/status.h"
+#include "common/thread_that_ends.h"
 #include "common/visual_tokens.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "language_service/engine/kv_cache_size.h"
@@ -79,10 +79,7 @@ ServedLanguageModel WithLimits(ServedLanguageModel model, const ImageLimits& lim
 
 absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const LanguageOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
-  // On a thread that ends, and with it its OpenMP team: libgomp counts the workers of all teams, and when they are more
-  // than the processors it lets the engine's go to sleep after every operator.
-  auto loading = std::async(std::launch::async, [&] { return LoadLanguageModel(options); });
-  DIPTYCH_ASSIGN_OR_RETURN(ServedLanguageModel model, loading.get());
+  DIPTYCH_ASSIGN_OR_RETURN(ServedLanguageModel model, OnThreadThatEnds([&] { return LoadLanguageModel(options); }));
   return Start(options, std::move(model));
 }
 

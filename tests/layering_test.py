@@ -14,7 +14,7 @@ PROTO = {"diptych", "google", "grpc", "inference"}
 LAYERS = {
     "common": PROTO,
     # The headers of diptych_status, which knows neither gRPC nor Protobuf.
-    "blip2": {f"common/{name}.h" for name in ("files", "gif_frame", "hash", "hub_name", "image_header", "jpeg_segments", "model_family", "status", "utf8")},
+    "blip2": {f"common/{name}.h" for name in ("files", "gif_frame", "hash", "hub_name", "image_header", "jpeg_segments", "model_family", "status", "strict_json", "utf8")},
     "vision_service": PROTO | {"blip2", "common"},
     "language_service": PROTO | {"blip2", "common"},
     "gateway": PROTO | {"common"},

@@ -1,11 +1,11 @@
 #include "vision_service/server.h"
 
-#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/listen_address.h"
 #include "common/status.h"
+#include "common/thread_that_ends.h"
 #include "diptych/v1/vision.grpc.pb.h"
 
 namespace diptych::vision {
@@ -47,10 +47,7 @@ ServedVisionModel WithLimits(ServedVisionModel model, const ImageLimits& limits)
 
 absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
-  // On a thread that ends, and with it its OpenMP team: libgomp counts the workers of all teams, and when they are more
-  // than the processors it lets the engine's go to sleep after every operator.
-  auto loading = std::async(std::launch::async, [&] { return LoadVisionModel(options); });
-  DIPTYCH_ASSIGN_OR_RETURN(ServedVisionModel model, loading.get());
+  DIPTYCH_ASSIGN_OR_RETURN(ServedVisionModel model, OnThreadThatEnds([&] { return LoadVisionModel(options); }));
   return Start(options, std::move(model));
 }
 

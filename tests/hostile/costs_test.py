@@ -3,7 +3,7 @@ than 100 times what sending it takes and one second; and whatever comes, the nex
 
 Memory is the highest that a process has held meanwhile, processor time is its own. The dearest inputs are printed.
 
-Usage: costs_test.py FOLDER_OF_BINARIES; not yet run by ctest: a checkpoint of 60,000 empty tensors is refused too late (a minute).
+Usage: costs_test.py FOLDER_OF_BINARIES; run by ctest as `costs_test`.
 """
 import contextlib
 import http.client
