@@ -1,5 +1,6 @@
 #include "common/raw_service.h"
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/impl/codegen/server_callback_handlers.h>
 
 #include <memory>
@@ -20,6 +21,8 @@ namespace {
 
 using Bytes = grpc::ByteBuffer;
 
+constexpr SteadyDuration kForAMessage = std::chrono::milliseconds(50);
+
 // A call of one request, which gRPC takes for one of a stream of them. The method's reactor comes when the request is
 // there, and meets the gRPC that it expects: `Call`, whose operations become those of the stream.
 class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
@@ -27,7 +30,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   explicit LateCall(grpc::CallbackServerContext& context) : context_(context) {}
 
   void Begin(const ReadRules& rules) {
-    if (rules.wanted != nullptr && !rules.wanted(context_)) return Enter();
+    if (rules.wanted != nullptr && !rules.wanted(context_)) return EnterSoon();
     timer_.emplace(context_, SteadyClock::now() + rules.patience);
     StartRead(&request_);
   }
@@ -37,16 +40,26 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   virtual grpc::internal::ServerReactor* Call() = 0;
   // Gives that reactor its call.
   virtual void Bind() = 0;
+  virtual void OnMetadataSent(bool ok) = 0;
 
   grpc::CallbackServerContext& context() { return context_; }
   const Bytes& request() const { return request_; }
 
  private:
+  void OnSendInitialMetadataDone(bool ok) override { method_ == nullptr ? Enter() : OnMetadataSent(ok); }
   void OnReadDone(bool ok) override {
     timer_.reset();
     if (ok) return Enter();
     Finish(ToGrpcStatus(
         MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest, "the call ended before its message")));
+  }
+
+  // A moment later: a small message that follows its headers is there by then, so that the stream ends and is not
+  // reset. Proxies (HAProxy) turn a reset into CANCELLED, whatever status came before it. The method begins in a
+  // callback of the stream's, as elsewhere: while one runs OnDone does not come, which would delete what the method's
+  // end still needs.
+  void EnterSoon() {
+    pause_.Set(ToSystemTime(SteadyClock::now() + kForAMessage), [this](bool) { StartSendInitialMetadata(); });
   }
 
   void Enter() {
@@ -83,6 +96,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   }
 
   grpc::CallbackServerContext& context_;
+  grpc::Alarm pause_;
   std::optional<CallTimer> timer_;  // until the request is there
   Bytes request_;                   // until the method has read it
   std::mutex mutex_;
@@ -116,7 +130,7 @@ class LateUnary final : public LateCall {
 
   grpc::internal::ServerReactor* Call() override { return reactor_ = (*method_)(&context(), &request(), &response_); }
   void Bind() override { call_.Bind(reactor_); }
-  void OnSendInitialMetadataDone(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
+  void OnMetadataSent(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
 
   const std::shared_ptr<const RawService::Unary> method_;
   UnaryCall call_;
@@ -151,7 +165,7 @@ class LateServerStream final : public LateCall {
 
   grpc::internal::ServerReactor* Call() override { return reactor_ = (*method_)(&context(), &request()); }
   void Bind() override { call_.Bind(reactor_); }
-  void OnSendInitialMetadataDone(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
+  void OnMetadataSent(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
   void OnWriteDone(bool ok) override { reactor_->OnWriteDone(ok); }
 
   const std::shared_ptr<const RawService::ServerStream> method_;
