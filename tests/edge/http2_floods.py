@@ -49,9 +49,9 @@ def in_pieces(frames, size=1 << 14):
     yield piece
 
 
-def said_goodbye(connection):
-    """Takes what is there; whether the connection is at its end."""
-    connection.settimeout(0.001)
+def said_goodbye(connection, patience=0.001):
+    """Takes what comes until the server has been silent for so many seconds; whether the connection is at its end."""
+    connection.settimeout(patience)
     try:
         while piece := connection.recv(1 << 16):
             if is_goaway(piece):
@@ -73,14 +73,8 @@ def is_goaway(piece):
 
 def waits_for_end(connection):
     """Whether the server ends the connection, or says that it will, before it has been silent for five seconds."""
-    connection.settimeout(5)
     try:
-        while piece := connection.recv(1 << 16):
-            if is_goaway(piece):
-                return True
-        return True
-    except (TimeoutError, ssl.SSLWantReadError):
-        return False
+        return said_goodbye(connection, patience=5)
     except OSError:
         return True
 

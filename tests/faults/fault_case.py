@@ -59,6 +59,14 @@ class FaultCase(unittest.TestCase):
         numbers = iter(range(self.random.randrange(1 << 30), 1 << 62))
         return lambda: stack.ask(image=new_image(next(numbers)))
 
+    def kill_again_and_again(self, stack, stopped, longest_pause):
+        """One language replica after the other, in the midst of what it does, until `stopped` is set."""
+        while not stopped.wait(self.random.uniform(0.05, longest_pause)):
+            lost = self.random.choice(stack.languages)
+            lost.kill()
+            lost.restart()
+            stopped.wait(1.5)  # until the gateway has found it again
+
     @staticmethod
     def slowest(outcomes):
         return max(outcome[2] for outcome in outcomes)

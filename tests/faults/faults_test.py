@@ -34,7 +34,7 @@ class FaultsTest(FaultCase):
         with Stack(BINARIES, language=2) as stack:
             questions = [self.question_of_stream(number) for number in range(streams)]
             expected = self.stream_all(stack, questions, at_once=8)
-            killer = threading.Thread(target=self.kill_again_and_again, args=(stack, stopped := threading.Event()))
+            killer = threading.Thread(target=self.kill_again_and_again, args=(stack, stopped := threading.Event(), 0.5))
             killer.start()
             try:
                 streamed = self.stream_all(stack, questions, at_once=20)
@@ -78,13 +78,6 @@ class FaultsTest(FaultCase):
         for thread in threads:
             thread.join()
         return texts
-
-    def kill_again_and_again(self, stack, stopped):
-        while not stopped.wait(self.random.uniform(0.05, 0.5)):
-            lost = self.random.choice(stack.languages)
-            lost.kill()
-            lost.restart()
-            stopped.wait(1.5)  # until the gateway has found it again
 
     def test_without_any_language_replica_callers_are_told_at_once(self):
         with Stack(BINARIES) as stack:

@@ -29,7 +29,7 @@ class ForeignClientsTest(FaultCase):
             expected = stream(stack)
             self.assertEqual([outcome for outcome in expected if not outcome.get("text")], [])
             stopped = threading.Event()
-            killer = threading.Thread(target=self.kill_again_and_again, args=(stack, stopped))
+            killer = threading.Thread(target=self.kill_again_and_again, args=(stack, stopped, 0.3))
             killer.start()
             rounds = []
             try:
@@ -44,13 +44,6 @@ class ForeignClientsTest(FaultCase):
             resumed = stack.gateway.metric("diptych_retries_total")
             self.assertGreater(resumed, 0, "no stream was hit")
             self.measure(f"{(count := STREAMS * len(rounds))} of {count} whole and identical, with {resumed:.0f} calls taken over")
-
-    def kill_again_and_again(self, stack, stopped):
-        while not stopped.wait(self.random.uniform(0.05, 0.3)):
-            lost = self.random.choice(stack.languages)
-            lost.kill()
-            lost.restart()
-            stopped.wait(1.5)  # until the gateway has found it again
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ Usage: unfinished_messages_test.py FOLDER_OF_BINARIES; run by ctest as `unfinish
 import pathlib
 import struct
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
-from http_stack import Stack, key_file
+from http_stack import KeyedStack
 
 INVALID_ARGUMENT, UNAUTHENTICATED = 3, 16
 GATEWAY, LANGUAGE, VISION = 2, 1, 0  # places in Stack.processes
@@ -30,15 +29,11 @@ ALLOWED = 64 << 20
 class UnfinishedMessagesTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        keys = pathlib.Path(cls.folder.name) / "keys.json"
-        key_file(keys, alice={})
-        cls.stack = Stack(sys.argv[1], [f"--api_keys_file={keys}"])
+        cls.stack = KeyedStack(sys.argv[1])
 
     @classmethod
     def tearDownClass(cls):
         statuses = cls.stack.stop()
-        cls.folder.cleanup()
         assert statuses == [0, 0, 0], statuses
 
     def resident(self, place):

@@ -4,12 +4,11 @@ Usage: without_key_test.py FOLDER_OF_BINARIES; run by ctest as `without_key_test
 """
 import pathlib
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
-from http_stack import Stack, key_file
+from http_stack import KeyedStack
 
 UNAUTHENTICATED = 16
 METHODS = [f"diptych.v1.GatewayService/{name}" for name in ("Ask", "AskStream", "PlanContext", "AnalyzeImage", "GetModel")]
@@ -23,15 +22,11 @@ KEYS = [(), (("authorization", "Bearer alic"),), (("authorization", "Bearer"),),
 class WithoutKeyTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        keys = pathlib.Path(cls.folder.name) / "keys.json"
-        key_file(keys, alice={})
-        cls.stack = Stack(sys.argv[1], [f"--api_keys_file={keys}"])
+        cls.stack = KeyedStack(sys.argv[1])
 
     @classmethod
     def tearDownClass(cls):
         statuses = cls.stack.stop()
-        cls.folder.cleanup()
         assert statuses == [0, 0, 0], statuses
 
     def outcome(self, method, metadata, message=field(1, "x"), end=True):

@@ -66,3 +66,18 @@ class Stack:
         self._log_in_the_end = self.gateway_log()
         self._log.close()
         return statuses
+
+
+class KeyedStack(Stack):
+    """One whose gateway asks for a key, which is "alice"."""
+
+    def __init__(self, folder):
+        self._keys = tempfile.TemporaryDirectory()
+        file = pathlib.Path(self._keys.name) / "keys.json"
+        key_file(file, alice={})
+        super().__init__(folder, [f"--api_keys_file={file}"])
+
+    def stop(self):
+        statuses = super().stop()
+        self._keys.cleanup()
+        return statuses

@@ -4,7 +4,6 @@ import os
 import pathlib
 import queue
 import sys
-import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -17,7 +16,7 @@ except ImportError as error:
     print(f"skipped: tritonclient is not installed ({error}); scripts/setup.sh --tests fetches it")
     sys.exit(77)
 
-from http_stack import SAMPLE, Stack, key_file  # noqa: E402
+from http_stack import SAMPLE, KeyedStack  # noqa: E402
 
 QUESTION = "Question: What color is the circle? Answer:"
 BINARIES = pathlib.Path(sys.argv.pop(1))
@@ -38,10 +37,7 @@ def inputs(**options):
 class TritonClientTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        keys = pathlib.Path(cls.folder.name) / "keys.json"
-        key_file(keys, alice={})
-        cls.stack = Stack(BINARIES, gateway_flags=[f"--api_keys_file={keys}"])
+        cls.stack = KeyedStack(BINARIES)
         cls.client = triton.InferenceServerClient(f"127.0.0.1:{cls.stack.grpc_port}")
         cls.headers = {"authorization": "Bearer alice"}
 
@@ -49,7 +45,6 @@ class TritonClientTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.client.close()
         cls.stack.stop()
-        cls.folder.cleanup()
 
     def test_says_that_it_is_ready(self):
         self.assertTrue(self.client.is_server_live())
