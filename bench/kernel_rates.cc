@@ -22,6 +22,7 @@
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
+#include "bench/median.h"
 #include "blip2/integer_matrix.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/layers.h"
@@ -57,11 +58,6 @@ double Seconds(const std::function<void()>& run) {
   const double start = now();
   run();
   return (now() - start) / (clock ? 1 : at::get_num_threads());
-}
-
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
 }
 
 // Bytes a second of plain reads by all threads.

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/median.h"
 #include "bench/null_language_tier.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
@@ -101,11 +102,6 @@ double TokensPerSecond(int callers, Results& results, const Start& start) {
   tally.missing.wait();
   results.failed += tally.failed;
   return static_cast<double>(tally.tokens) / std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
 }
 
 void Print(std::FILE* out, const char* way, const Results& results) {
