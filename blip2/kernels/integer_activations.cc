@@ -30,6 +30,9 @@ HWY_INLINE hn::Vec<D> Scaled(D d, const float* x, const float* factors, int64_t 
   const auto value = hn::LoadU(d, x + k);
   return factors == nullptr ? value : hn::Mul(value, hn::LoadU(d, factors + k));
 }
+float Scaled(const float* x, const float* factors, int64_t k) {
+  return factors == nullptr ? x[k] : x[k] * factors[k];
+}
 
 // The largest magnitude of x · factors; NaN if a number is not finite.
 float Largest(const float* x, const float* factors, int64_t in) {
@@ -46,7 +49,7 @@ float Largest(const float* x, const float* factors, int64_t in) {
   float most = hn::GetLane(hn::MaxOfLanes(d, largest));
   float off = hn::GetLane(hn::SumOfLanes(d, poison));
   for (; k < in; ++k) {
-    const float value = x[k] * (factors == nullptr ? 1.0F : factors[k]);
+    const float value = Scaled(x, factors, k);
     most = std::max(most, std::abs(value));
     off += value * 0.0F;
   }
@@ -66,7 +69,7 @@ float SquareSum(const float* x, const float* factors, int64_t in, float limit) {
   }
   float sum = hn::GetLane(hn::SumOfLanes(d, sums));
   for (; k < in; ++k) {
-    const float value = x[k] * (factors == nullptr ? 1.0F : factors[k]);
+    const float value = Scaled(x, factors, k);
     if (std::abs(value) <= limit) sum += value * value;
   }
   return sum;
@@ -82,7 +85,7 @@ int64_t CountAbove(const float* x, const float* factors, int64_t in, float limit
     const auto above = hn::Gt(hn::Abs(Scaled(d, x, factors, k)), hn::Set(d, limit));
     count += static_cast<int64_t>(hn::CountTrue(d, above));
   }
-  for (; k < in; ++k) count += std::abs(x[k] * (factors == nullptr ? 1.0F : factors[k])) > limit ? 1 : 0;
+  for (; k < in; ++k) count += std::abs(Scaled(x, factors, k)) > limit ? 1 : 0;
   return count;
 }
 
@@ -126,7 +129,7 @@ float RoundRow(const float* x, const float* factors, int64_t in, float limit, in
     hn::StoreU(hn::DemoteTo(d16, nearest), d16, values + k);
   }
   for (; k < in; ++k) {
-    const float value = x[k] * (factors == nullptr ? 1.0F : factors[k]);
+    const float value = Scaled(x, factors, k);
     values[k] = static_cast<int16_t>(std::nearbyint(value * inverse));
   }
   return scale;

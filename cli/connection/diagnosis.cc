@@ -160,12 +160,10 @@ absl::Status WhyUnreachable(const std::string& server, bool tls) {
   const std::optional<TargetAddress> address = FirstAddress(server);
   if (!address) return NoConnection(0, server);
   if (!address->port) {
-    return Unreachable(
-        absl::StrCat("no gateway answers at ", server, "; the address has no port"),
-        absl::StrCat(
-            "Give --server ",
-            server == address->host && absl::StrContains(server, ':') ? absl::StrCat("[", server, "]") : server,
-            ":7000, or the port that the gateway has."));
+    const bool is_bare_ipv6 = server == address->host && absl::StrContains(server, ':');
+    const std::string host = is_bare_ipv6 ? absl::StrCat("[", server, "]") : server;
+    return Unreachable(absl::StrCat("no gateway answers at ", server, "; the address has no port"),
+                       absl::StrCat("Give --server ", host, ":7000, or the port that the gateway has."));
   }
   const Addresses found = LookUp(*address);
   if (found == nullptr) {

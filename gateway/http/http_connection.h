@@ -77,6 +77,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  private:
   class Exchange;
   using ErrorCode = boost::system::error_code;
+  static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
   enum class Phase {
     kIdle,       // waits for a request
     kReading,    // its header, or its body
@@ -139,7 +140,6 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Calls `action` if nothing is read or written until then.
   void After(absl::Duration silence, std::function<void()> action);
   // True while the exchange may write.
-  static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
   bool exchange_runs() const { return phase_ == Phase::kAnswering || phase_ == Phase::kStreaming; }
   // The last piece has been handed to Write.
   void EndExchange();

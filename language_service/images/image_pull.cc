@@ -54,7 +54,11 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
     }
     if (!status.ok()) return pull_->OnAttemptEnd(status, absl::UnknownError(""));
     auto tokens = receiver_.Finish();
-    tokens.ok() ? void(tokens->timings.replica = context_.peer()) : pull_->metrics_->Refused(receiver_.fault());
+    if (tokens.ok()) {
+      tokens->timings.replica = context_.peer();
+    } else {
+      pull_->metrics_->Refused(receiver_.fault());
+    }
     pull_->OnAttemptEnd(status, std::move(tokens));
   }
 
