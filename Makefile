@@ -19,7 +19,7 @@ serve: build    ## the same, but stay up until Ctrl-C
 test:           ## install, build everything, run every test that needs no GPU
 	@scripts/setup.sh --tests
 	@scripts/build.sh release
-	@ctest --preset release
+	@ctest --preset release $(CTEST_ARGUMENTS)
 
 build: setup    ## install and build the four binaries
 	@scripts/build.sh release gateway vision_service language_service diptych
