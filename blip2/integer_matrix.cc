@@ -17,7 +17,7 @@ namespace {
 constexpr double kIntoWeights = 0.5;
 constexpr double kLeastMagnitude = 1e-20;  // a channel of zeros has some size
 
-at::Tensor Uninitialized(int64_t count, at::ScalarType type) {
+at::Tensor EmptyTensor(int64_t count, at::ScalarType type) {
   at::Tensor tensor = at::empty({count}, type);
   AskForHugePages(tensor);
   return tensor;
@@ -68,8 +68,8 @@ IntegerMatrix::IntegerMatrix(IntegerType type, at::TensorList weights, const std
   const at::Tensor inputs = magnitudes.defined() ? magnitudes.to(at::kFloat).contiguous() : at::ones({in_});
   const at::Tensor smoothing = Smoothing(matrix, inputs);
   parts_.factors = smoothing.reciprocal();
-  parts_.values = Uninitialized(Panels(out_) * PanelBytes(type, in_), at::kChar);
-  if (type == IntegerType::kInt4) parts_.multipliers = Uninitialized(Panels(out_) * PanelMultipliers(in_), at::kChar);
+  parts_.values = EmptyTensor(Panels(out_) * PanelBytes(type, in_), at::kChar);
+  if (type == IntegerType::kInt4) parts_.multipliers = EmptyTensor(Panels(out_) * PanelMultipliers(in_), at::kChar);
   parts_.scales = at::empty({Panels(out_) * kPanel});
   output_magnitudes_ = at::empty({out_});
   PackWeights(type, matrix,

@@ -2,13 +2,13 @@
 
 #if defined(__x86_64__)
 
-#include <ATen/Parallel.h>
 #include <immintrin.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "blip2/kernels/outliers.h"
+#include "blip2/kernels/share_out.h"
 
 #define DIPTYCH_AMX __attribute__((target("amx-tile,amx-int8,avx512f")))
 
@@ -63,7 +63,7 @@ RowTiles Arrange(const IntegerRows& x) {
   const int64_t heights = (x.rows + kTileRows - 1) / kTileRows;
   tiles.tiles = heights * tiles.digits;
   tiles.bytes.resize(static_cast<size_t>(tiles.tiles * tiles.tile_bytes));
-  at::parallel_for(0, heights, 1, [&](int64_t begin, int64_t end) {
+  ShareOut(heights, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * kTileRows; row < std::min(end * kTileRows, x.rows); ++row) {
       int8_t* to = tiles.bytes.data() + row / kTileRows * tiles.digits * tiles.tile_bytes;
       const int16_t* from = x.values.data() + row * x.padded;
@@ -269,7 +269,7 @@ class PanelPairs {
 void MultiplyTiles(const IntegerWeights& weights, const IntegerRows& x, float* y) {
   const RowTiles tiles = Arrange(x);
   const int64_t pairs = (Panels(weights.out) + 1) / 2;
-  at::parallel_for(0, pairs, 1, [&](int64_t begin, int64_t end) {
+  ShareOut(pairs, 1, [&](int64_t begin, int64_t end) {
     const ConfiguredTiles configured;
     PanelPairs(weights, x, tiles, y).Run(2 * begin, std::min(2 * end, Panels(weights.out)));
   });

@@ -1,11 +1,11 @@
 #include "blip2/kernels/byte_linear.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <vector>
 
 #include "blip2/kernels/outliers.h"
+#include "blip2/kernels/share_out.h"
+#include "blip2/kernels/uninitialized.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. Only those
 // with VNNI are ever asked.
@@ -57,7 +57,7 @@ class ByteRows {
   explicit ByteRows(const IntegerRows& x)
       : padded_(x.padded), values_(x.rows * x.padded), shifts_(values_.size() / kGroup), totals_(x.rows) {
     const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(padded_, 1));
-    at::parallel_for(0, x.rows, grain, [&](int64_t begin, int64_t end) {
+    ShareOut(x.rows, grain, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) ReadRow(row, &x.values[row * padded_]);
     });
   }
@@ -94,9 +94,9 @@ class ByteRows {
   }
 
   const int64_t padded_;
-  std::vector<int8_t> values_;   // [rows, padded]
-  std::vector<int32_t> shifts_;  // [rows, padded / kGroup]
-  std::vector<int32_t> totals_;  // [rows]
+  Uninitialized<int8_t> values_;   // [rows, padded]
+  Uninitialized<int32_t> shifts_;  // [rows, padded / kGroup]
+  std::vector<int32_t> totals_;    // [rows]
 };
 
 // The sums of kHeight rows from `row` on with kCount panels of int8.
@@ -235,7 +235,7 @@ class BytePanels {
   float* const y_;
   const int8_t* values_[kBytePanels] = {};
   const int8_t* multipliers_[kBytePanels] = {};
-  std::vector<int8_t> unpacked_;  // [kBytePanels, padded, kPanel]
+  Uninitialized<int8_t> unpacked_;  // [kBytePanels, padded, kPanel]
 };
 
 // Rows of 7 bits.
@@ -243,7 +243,7 @@ void Multiply(const IntegerWeights& weights, const IntegerRows& x, float* y) {
   const ByteRows bytes(x);
   const int64_t grain =
       std::max<int64_t>(1, kLeastWork / std::max<int64_t>(x.padded * x.rows * kPanel * kBytePanels, 1));
-  at::parallel_for(0, (Panels(weights.out) + kBytePanels - 1) / kBytePanels, grain, [&](int64_t begin, int64_t end) {
+  ShareOut((Panels(weights.out) + kBytePanels - 1) / kBytePanels, grain, [&](int64_t begin, int64_t end) {
     BytePanels panels(weights, x, bytes, y);
     for (int64_t pair = begin; pair < end; ++pair) panels.Run(pair * kBytePanels);
   });

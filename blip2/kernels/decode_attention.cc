@@ -1,10 +1,10 @@
 #include "blip2/kernels/decode_attention.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <limits>
 #include <vector>
+
+#include "blip2/kernels/share_out.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
 #undef HWY_TARGET_INCLUDE
@@ -97,7 +97,7 @@ void AttendAll(const DecodeAttention& a, std::span<const PlacedSequence> rows) {
   int64_t longest = 1;
   for (const PlacedSequence& row : rows) longest = std::max(longest, row.length);
   const int64_t grain = std::max<int64_t>(1, kLeastWork / (longest * a.width));
-  at::parallel_for(0, static_cast<int64_t>(rows.size()) * a.heads, grain, [&](int64_t begin, int64_t end) {
+  ShareOut(static_cast<int64_t>(rows.size()) * a.heads, grain, [&](int64_t begin, int64_t end) {
     Scratch scratch(a.width);
     for (int64_t i = begin; i < end; ++i) {
       AttendOne<Q, T>(a, rows[i / a.heads], i / a.heads, i % a.heads, scratch);

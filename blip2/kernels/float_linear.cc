@@ -1,9 +1,9 @@
 #include "blip2/kernels/float_linear.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <vector>
+
+#include "blip2/kernels/share_out.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. The
 // kernel keeps arrays of vectors, which types of unknown size cannot form.
@@ -143,7 +143,7 @@ void Multiply(const LinearWeights& weights, const float* x, int64_t rows, float*
                               .rows = rows,
                               .y = y};
   const int64_t grain = std::max<int64_t>(kGroup, kLeastWork / std::max<int64_t>(in * rows, 1));
-  at::parallel_for(0, weights.out, grain, [&](int64_t begin, int64_t end) { OutputsBetween(product, begin, end); });
+  ShareOut(weights.out, grain, [&](int64_t begin, int64_t end) { OutputsBetween(product, begin, end); });
 }
 
 void MultiplyAnyType(const LinearWeights& weights, const float* x, int64_t rows, float* y) {

@@ -1,12 +1,11 @@
 #include "blip2/kernels/integer_activations.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "blip2/kernels/integer_weights.h"
+#include "blip2/kernels/share_out.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/integer_activations.cc"
@@ -137,7 +136,7 @@ float RoundRow(const float* x, const float* factors, int64_t in, float limit, in
 
 void RoundAll(const float* x, const float* factors, int64_t in, IntegerRows& rounded) {
   const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(in, 1), 1);
-  at::parallel_for(0, rounded.rows, grain, [&](int64_t begin, int64_t end) {
+  ShareOut(rounded.rows, grain, [&](int64_t begin, int64_t end) {
     const int64_t most = MaxActivation(rounded.bits);
     for (int64_t row = begin; row < end; ++row) {
       const float* from = x + row * in;
@@ -145,6 +144,7 @@ void RoundAll(const float* x, const float* factors, int64_t in, IntegerRows& rou
       const float largest = Largest(from, factors, in);
       const float limit = rounded.bits == ActivationBits::k7 ? OutlierLimit(from, factors, in, largest) : largest;
       rounded.scales[row] = RoundRow(from, factors, in, limit, most, values);
+      std::fill(values + in, values + rounded.padded, int16_t{0});
       if (!(limit < largest)) continue;
       rounded.outlier_counts[row] = CollectOutliers(values, in, most, &rounded.outliers[row * kMaxOutliers]);
     }

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "blip2/kernels/uninitialized.h"
+
 namespace diptych::blip2 {
 
 // How finely activations are rounded, the sign's bit included in neither number.
@@ -35,9 +37,9 @@ struct IntegerRows {
   ActivationBits bits = ActivationBits::k14;
   int64_t rows = 0;
   int64_t padded = 0;                        // PaddedInputs of the width
-  std::vector<int16_t> values = {};          // [rows, padded]
+  Uninitialized<int16_t> values = {};        // [rows, padded]
   std::vector<float> scales = {};            // [rows]
-  std::vector<Outlier> outliers = {};        // [rows, kMaxOutliers]; empty for k14
+  Uninitialized<Outlier> outliers = {};      // [rows, kMaxOutliers]; empty for k14
   std::vector<int64_t> outlier_counts = {};  // [rows]; empty for k14
 
   std::span<const Outlier> Outliers(int64_t row) const {

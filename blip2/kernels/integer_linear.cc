@@ -1,7 +1,5 @@
 #include "blip2/kernels/integer_linear.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <vector>
 
@@ -9,6 +7,7 @@
 #include "blip2/kernels/block_sums.h"
 #include "blip2/kernels/byte_linear.h"
 #include "blip2/kernels/processor.h"
+#include "blip2/kernels/share_out.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. The
 // kernel keeps arrays of vectors, which types of unknown size cannot form.
@@ -224,7 +223,7 @@ void OnePanel(const IntegerWeights& weights, const IntegerRows& x, int64_t panel
 template <bool kVnni>
 void Multiply(const IntegerWeights& weights, const IntegerRows& x, float* y) {
   const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(x.padded * x.rows * kPanel, 1));
-  at::parallel_for(0, Panels(weights.out), grain, [&](int64_t begin, int64_t end) {
+  ShareOut(Panels(weights.out), grain, [&](int64_t begin, int64_t end) {
     std::vector<int32_t> sums(static_cast<size_t>(x.rows * kPanel));
     const bool unpacks = weights.type == IntegerType::kInt4 && x.rows > kFewRows;
     std::vector<int8_t> unpacked(unpacks ? std::min(BlockInputs(x.bits), x.padded) * kPanel : 0);
