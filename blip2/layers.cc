@@ -10,6 +10,7 @@
 
 #include "blip2/kernel_types.h"
 #include "blip2/kernels/float_linear.h"
+#include "blip2/kernels/processor.h"
 #include "blip2/tensor_names.h"
 
 namespace diptych::blip2 {
@@ -36,16 +37,22 @@ bool IsForOurKernel(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-  const at::Tensor rows = x.to(at::kFloat).contiguous();
+  const bool pairs = x.scalar_type() == at::kBFloat16 && InstructionSetInUse() >= InstructionSet::kAvx512Bf16;
+  const at::Tensor rows = (pairs ? x : x.to(at::kFloat)).contiguous();
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);
-  at::Tensor y = at::empty(shape, rows.options());
-  MultiplyRows({.type = *KernelWeightType(weight.scalar_type()),
-                .weight = weight.const_data_ptr(),
-                .bias = bias ? bias->const_data_ptr() : nullptr,
-                .in = weight.size(1),
-                .out = weight.size(0)},
-               rows.const_data_ptr<float>(), rows.numel() / weight.size(1), y.mutable_data_ptr<float>());
+  at::Tensor y = at::empty(shape, x.options().dtype(at::kFloat));
+  const LinearWeights weights = {.type = *KernelWeightType(weight.scalar_type()),
+                                 .weight = weight.const_data_ptr(),
+                                 .bias = bias ? bias->const_data_ptr() : nullptr,
+                                 .in = weight.size(1),
+                                 .out = weight.size(0)};
+  const int64_t count = rows.numel() / weights.in;
+  if (pairs) {
+    MultiplyPairs(weights, rows.const_data_ptr<c10::BFloat16>(), count, y.mutable_data_ptr<float>());
+  } else {
+    MultiplyRows(weights, rows.const_data_ptr<float>(), count, y.mutable_data_ptr<float>());
+  }
   return y.to(x.scalar_type());
 }
 

@@ -1,9 +1,9 @@
 #include "blip2/kernels/float_linear.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "blip2/kernels/share_out.h"
+#include "blip2/kernels/uninitialized.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. The
 // kernel keeps arrays of vectors, which types of unknown size cannot form.
@@ -35,9 +35,48 @@ constexpr int kGroup = 8;
 constexpr int kGroup = 4;
 #endif
 
+using TagSums = hn::ScalableTag<float>;
+using Sums = hn::Vec<TagSums>;
+
+// How numbers are multiplied: weights of T, widened, with float32.
+template <typename T>
+struct Widened {
+  using Weight = T;
+  using Number = float;
+  using Vector = Sums;
+
+  static int64_t Lanes() { return static_cast<int64_t>(hn::Lanes(TagSums())); }
+  static HWY_INLINE Vector LoadWeights(const T* from) { return Widen(TagSums(), from); }
+  static HWY_INLINE Vector LoadNumbers(const float* from) { return hn::LoadU(TagSums(), from); }
+  static HWY_INLINE Sums MulAdd(Vector numbers, Vector weights, Sums sum) { return hn::MulAdd(numbers, weights, sum); }
+};
+
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
+
+// Both of bfloat16, two products for each of 16 sums.
+struct Pairs {
+  using Weight = c10::BFloat16;
+  using Number = c10::BFloat16;
+  using Tag = hn::CappedTag<uint16_t, 32>;
+  using Vector = hn::Vec<Tag>;
+
+  static int64_t Lanes() { return static_cast<int64_t>(hn::Lanes(Tag())); }
+  static HWY_INLINE Vector Load(const c10::BFloat16* from) {
+    return hn::LoadU(Tag(), reinterpret_cast<const uint16_t*>(from));
+  }
+  static HWY_INLINE Vector LoadWeights(const c10::BFloat16* from) { return Load(from); }
+  static HWY_INLINE Vector LoadNumbers(const c10::BFloat16* from) { return Load(from); }
+  static HWY_INLINE Sums MulAdd(Vector numbers, Vector weights, Sums sum) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(weights.raw), "v"(numbers.raw));
+    return sum;
+  }
+};
+
+#endif
+
 // x [rows, in] -> packed; `vectors` whole vectors of each row. The rest of a row is read from x itself.
-void Pack(const float* x, int64_t rows, int64_t in, int64_t vectors, float* packed) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
+template <typename Number>
+void Pack(const Number* x, int64_t rows, int64_t in, int64_t vectors, int64_t lanes, Number* packed) {
   for (int64_t group = 0; group < rows; group += kGroup) {
     const int64_t height = std::min<int64_t>(kGroup, rows - group);
     for (int64_t v = 0; v < vectors; ++v) {
@@ -48,49 +87,49 @@ void Pack(const float* x, int64_t rows, int64_t in, int64_t vectors, float* pack
 }
 
 // One product of the matrix with all rows.
-template <typename T>
+template <typename Form>
 struct Product {
-  const T* weight;  // [out, in]
-  const T* bias;    // [out] or null
+  const typename Form::Weight* weight;  // [out, in]
+  const typename Form::Weight* bias;    // [out] or null
   int64_t in;
   int64_t out;
-  const float* x;       // [rows, in]
-  const float* packed;  // Pack's
+  const typename Form::Number* x;       // [rows, in]
+  const typename Form::Number* packed;  // Pack's
   int64_t rows;
   float* y;  // [rows, out]
 };
 
 // kOut outputs from `o` on of kHeight rows from `row` on, in registers: each value of x that is loaded is used kOut
 // times, each weight kHeight times. The first group fetches the next tile's weights.
-template <int kOut, int kHeight, typename T>
-HWY_INLINE void Tile(const Product<T>& p, int64_t o, int64_t row) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+template <int kOut, int kHeight, typename Form>
+HWY_INLINE void Tile(const Product<Form>& p, int64_t o, int64_t row) {
+  const TagSums d;
+  const int64_t lanes = Form::Lanes();
   const int64_t vectors = p.in / lanes;
-  const T* HWY_RESTRICT weight = p.weight + o * p.in;
-  const float* HWY_RESTRICT packed = p.packed + row * vectors * lanes;
+  const auto* HWY_RESTRICT weight = p.weight + o * p.in;
+  const auto* HWY_RESTRICT packed = p.packed + row * vectors * lanes;
   const bool fetch = row == 0;
-  const int64_t vectors_of_a_line = std::max<int64_t>(64 / (lanes * sizeof(T)), 1);
-  hn::Vec<decltype(d)> sums[kOut][kHeight];
+  const int64_t vectors_of_a_line = std::max<int64_t>(64 / (lanes * sizeof(*weight)), 1);
+  Sums sums[kOut][kHeight];
   for (auto& of_output : sums) {
     for (auto& sum : of_output) sum = hn::Zero(d);
   }
   for (int64_t v = 0; v < vectors; ++v, packed += kHeight * lanes) {
-    hn::Vec<decltype(d)> weights[kOut];
-    for (int i = 0; i < kOut; ++i) weights[i] = Widen(d, weight + i * p.in + v * lanes);
+    typename Form::Vector weights[kOut];
+    for (int i = 0; i < kOut; ++i) weights[i] = Form::LoadWeights(weight + i * p.in + v * lanes);
     if (fetch && v % vectors_of_a_line == 0) {
       for (int i = 0; i < kOut; ++i) hwy::Prefetch(weight + (kOut + i) * p.in + v * lanes);
     }
     for (int r = 0; r < kHeight; ++r) {
-      const auto values = hn::LoadU(d, packed + r * lanes);
-      for (int i = 0; i < kOut; ++i) sums[i][r] = hn::MulAdd(values, weights[i], sums[i][r]);
+      const auto numbers = Form::LoadNumbers(packed + r * lanes);
+      for (int i = 0; i < kOut; ++i) sums[i][r] = Form::MulAdd(numbers, weights[i], sums[i][r]);
     }
   }
   for (int i = 0; i < kOut; ++i) {
     for (int r = 0; r < kHeight; ++r) {
       float sum = hn::GetLane(hn::SumOfLanes(d, sums[i][r]));
       for (int64_t k = vectors * lanes; k < p.in; ++k) {
-        sum += p.x[(row + r) * p.in + k] * static_cast<float>(weight[i * p.in + k]);
+        sum += static_cast<float>(p.x[(row + r) * p.in + k]) * static_cast<float>(weight[i * p.in + k]);
       }
       if (p.bias != nullptr) sum += static_cast<float>(p.bias[o + i]);
       p.y[(row + r) * p.out + o + i] = sum;
@@ -99,8 +138,8 @@ HWY_INLINE void Tile(const Product<T>& p, int64_t o, int64_t row) {
 }
 
 // kOut outputs of the rows from `row` on, which are at most kHeight.
-template <int kOut, int kHeight, typename T>
-HWY_INLINE void LastRows(const Product<T>& p, int64_t o, int64_t row) {
+template <int kOut, int kHeight, typename Form>
+HWY_INLINE void LastRows(const Product<Form>& p, int64_t o, int64_t row) {
   if constexpr (kHeight > 0) {
     if (p.rows - row == kHeight) return Tile<kOut, kHeight>(p, o, row);
     LastRows<kOut, kHeight - 1>(p, o, row);
@@ -108,15 +147,15 @@ HWY_INLINE void LastRows(const Product<T>& p, int64_t o, int64_t row) {
 }
 
 // kOut outputs of all rows.
-template <int kOut, typename T>
-HWY_INLINE void Outputs(const Product<T>& p, int64_t o) {
+template <int kOut, typename Form>
+HWY_INLINE void Outputs(const Product<Form>& p, int64_t o) {
   int64_t row = 0;
   for (; row + kGroup <= p.rows; row += kGroup) Tile<kOut, kGroup>(p, o, row);
   LastRows<kOut, kGroup - 1>(p, o, row);
 }
 
-template <typename T>
-void OutputsBetween(const Product<T>& p, int64_t begin, int64_t end) {
+template <typename Form>
+void OutputsBetween(const Product<Form>& p, int64_t begin, int64_t end) {
   int64_t o = begin;
   // One or two rows wait for memory, which comes faster from four places at once; more wait for the processor,
   // and three outputs are what its registers hold beside a group.
@@ -128,20 +167,20 @@ void OutputsBetween(const Product<T>& p, int64_t begin, int64_t end) {
   for (; o < end; ++o) Outputs<1>(p, o);
 }
 
-template <typename T>
-void Multiply(const LinearWeights& weights, const float* x, int64_t rows, float* y) {
+template <typename Form>
+void Multiply(const LinearWeights& weights, const typename Form::Number* x, int64_t rows, float* y) {
   const int64_t in = weights.in;
-  const int64_t vectors = in / static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
-  std::vector<float> packed(static_cast<size_t>(rows * in));
-  Pack(x, rows, in, vectors, packed.data());
-  const Product<T> product = {.weight = static_cast<const T*>(weights.weight),
-                              .bias = static_cast<const T*>(weights.bias),
-                              .in = in,
-                              .out = weights.out,
-                              .x = x,
-                              .packed = packed.data(),
-                              .rows = rows,
-                              .y = y};
+  const int64_t vectors = in / Form::Lanes();
+  Uninitialized<typename Form::Number> packed(static_cast<size_t>(rows * in));
+  Pack(x, rows, in, vectors, Form::Lanes(), packed.data());
+  const Product<Form> product = {.weight = static_cast<const typename Form::Weight*>(weights.weight),
+                                 .bias = static_cast<const typename Form::Weight*>(weights.bias),
+                                 .in = in,
+                                 .out = weights.out,
+                                 .x = x,
+                                 .packed = packed.data(),
+                                 .rows = rows,
+                                 .y = y};
   const int64_t grain = std::max<int64_t>(kGroup, kLeastWork / std::max<int64_t>(in * rows, 1));
   ShareOut(weights.out, grain, [&](int64_t begin, int64_t end) { OutputsBetween(product, begin, end); });
 }
@@ -149,12 +188,18 @@ void Multiply(const LinearWeights& weights, const float* x, int64_t rows, float*
 void MultiplyAnyType(const LinearWeights& weights, const float* x, int64_t rows, float* y) {
   switch (weights.type) {
     case WeightType::kBFloat16:
-      return Multiply<c10::BFloat16>(weights, x, rows, y);
+      return Multiply<Widened<c10::BFloat16>>(weights, x, rows, y);
     case WeightType::kFloat16:
-      return Multiply<c10::Half>(weights, x, rows, y);
+      return Multiply<Widened<c10::Half>>(weights, x, rows, y);
     case WeightType::kFloat32:
-      return Multiply<float>(weights, x, rows, y);
+      return Multiply<Widened<float>>(weights, x, rows, y);
   }
+}
+
+void MultiplyByPairs(const LinearWeights& weights, const c10::BFloat16* x, int64_t rows, float* y) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
+  Multiply<Pairs>(weights, x, rows, y);
+#endif
 }
 
 }  // namespace
@@ -165,9 +210,14 @@ HWY_AFTER_NAMESPACE();
 namespace diptych::blip2 {
 
 HWY_EXPORT(MultiplyAnyType);
+HWY_EXPORT(MultiplyByPairs);
 
 void MultiplyRows(const LinearWeights& weights, const float* x, int64_t rows, float* y) {
   HWY_DYNAMIC_DISPATCH(MultiplyAnyType)(weights, x, rows, y);
+}
+
+void MultiplyPairs(const LinearWeights& weights, const c10::BFloat16* x, int64_t rows, float* y) {
+  HWY_DYNAMIC_DISPATCH(MultiplyByPairs)(weights, x, rows, y);
 }
 
 }  // namespace diptych::blip2

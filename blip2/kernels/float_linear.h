@@ -1,6 +1,8 @@
 // Linear maps on the CPU for few rows, where the time is that of reading the weights.
 #pragma once
 
+#include <c10/util/BFloat16.h>
+
 #include <cstdint>
 
 #include "blip2/kernels/float_matrix.h"
@@ -20,5 +22,9 @@ struct LinearWeights {
 // `rows` is and however many threads take part: a row has the same bits in every batch. Runs on libtorch's
 // threads; reads every weight once from memory.
 void MultiplyRows(const LinearWeights& weights, const float* x, int64_t rows, float* y);
+
+// The same for x and weights of bfloat16, by instructions for them: each sum adds two products at a time, and numbers
+// below 2^-126 count as 0. Requires: InstructionSet::kAvx512Bf16.
+void MultiplyPairs(const LinearWeights& weights, const c10::BFloat16* x, int64_t rows, float* y);
 
 }  // namespace diptych::blip2

@@ -36,6 +36,10 @@ bool HasAmx() {
 bool HasVnni() {
   return __builtin_cpu_supports("avx512vnni") != 0;
 }
+
+bool HasBf16() {
+  return __builtin_cpu_supports("avx512bf16") != 0;
+}
 #else
 bool HasAmx() {
   return false;
@@ -43,15 +47,21 @@ bool HasAmx() {
 bool HasVnni() {
   return false;
 }
+bool HasBf16() {
+  return false;
+}
 #endif
 
 bool Has(InstructionSet set) {
   static const bool kVnni = HasVnni();
-  static const bool kAmx = kVnni && HasAmx();
+  static const bool kBf16 = kVnni && HasBf16();
+  static const bool kAmx = kBf16 && HasAmx();
   const int64_t targets = hwy::SupportedTargets();
   switch (set) {
     case InstructionSet::kAmx:
       return kAmx && (targets & HWY_AVX3) != 0;
+    case InstructionSet::kAvx512Bf16:
+      return kBf16 && (targets & HWY_AVX3) != 0;
     case InstructionSet::kAvx512Vnni:
       return kVnni && (targets & HWY_AVX3) != 0;
     case InstructionSet::kAvx512:
@@ -80,8 +90,8 @@ void UseTargets(int64_t targets) {
 
 std::vector<InstructionSet> InstructionSets() {
   std::vector<InstructionSet> sets;
-  for (const InstructionSet set : {InstructionSet::kAmx, InstructionSet::kAvx512Vnni, InstructionSet::kAvx512,
-                                   InstructionSet::kAvx2, InstructionSet::kBaseline}) {
+  for (const InstructionSet set : {InstructionSet::kAmx, InstructionSet::kAvx512Bf16, InstructionSet::kAvx512Vnni,
+                                   InstructionSet::kAvx512, InstructionSet::kAvx2, InstructionSet::kBaseline}) {
     if (Has(set)) sets.push_back(set);
   }
   return sets;
@@ -96,6 +106,8 @@ std::string_view Name(InstructionSet set) {
   switch (set) {
     case InstructionSet::kAmx:
       return "Amx";
+    case InstructionSet::kAvx512Bf16:
+      return "Avx512Bf16";
     case InstructionSet::kAvx512Vnni:
       return "Avx512Vnni";
     case InstructionSet::kAvx512:

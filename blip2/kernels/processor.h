@@ -7,7 +7,7 @@
 namespace diptych::blip2 {
 
 // Each holds what the ones before it hold. kBaseline is what every processor of the architecture has.
-enum class InstructionSet { kBaseline, kAvx2, kAvx512, kAvx512Vnni, kAmx };
+enum class InstructionSet { kBaseline, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmx };
 
 // The best that this machine has and the kernels are compiled for, or the one that they are limited to. Thread-safe.
 InstructionSet InstructionSetInUse();
