@@ -1,12 +1,12 @@
 // The hand-over between threads: a first-in first-out queue that refuses when it is full.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <utility>
+
+#include "common/mutex.h"
 
 namespace diptych {
 
@@ -22,18 +22,18 @@ class BoundedQueue {
   // False, and `item` is untouched, when the queue is full or closed. Never waits.
   bool TryPush(T&& item) {
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (closed_ || items_.size() >= capacity_) return false;
       items_.push_back(std::move(item));
     }
-    ready_.notify_one();
+    ready_.NotifyOne();
     return true;
   }
 
   // Waits for an item. Nullopt once the queue is closed and empty.
   std::optional<T> Pop() {
-    std::unique_lock lock(mutex_);
-    ready_.wait(lock, [this] { return closed_ || !items_.empty(); });
+    MutexLock lock(mutex_);
+    while (!closed_ && items_.empty()) ready_.Wait(lock);
     if (items_.empty()) return std::nullopt;
     T item = std::move(items_.front());
     items_.pop_front();
@@ -43,21 +43,21 @@ class BoundedQueue {
   // Takes out the items for which `condition` is true, wherever they stand; returns how many there were.
   template <typename Condition>
   size_t RemoveIf(Condition condition) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return std::erase_if(items_, condition);
   }
 
   // Refuses further items; those inside are still popped. Idempotent.
   void Close() {
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       closed_ = true;
     }
-    ready_.notify_all();
+    ready_.NotifyAll();
   }
 
   size_t size() const {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return items_.size();
   }
 
@@ -65,10 +65,10 @@ class BoundedQueue {
 
  private:
   const size_t capacity_;
-  mutable std::mutex mutex_;
-  std::condition_variable ready_;
-  std::deque<T> items_;
-  bool closed_ = false;
+  mutable Mutex mutex_;
+  CondVar ready_;
+  std::deque<T> items_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace diptych

@@ -36,12 +36,12 @@ absl::StatusOr<ByteBudget::Lease> ByteBudget::Take(int64_t bytes) {
 }
 
 int64_t ByteBudget::taken() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return taken_;
 }
 
 absl::Status ByteBudget::Add(int64_t bytes) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (bytes > limit_ - taken_) {
     return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
                       "this server holds as many bytes as it may", kMemoryRetryAfter);
@@ -51,7 +51,7 @@ absl::Status ByteBudget::Add(int64_t bytes) {
 }
 
 void ByteBudget::GiveBack(int64_t bytes) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   taken_ -= bytes;
 }
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 
 namespace diptych {
 
@@ -63,8 +63,8 @@ class ByteBudget {
   void GiveBack(int64_t bytes);
 
   const int64_t limit_;
-  mutable std::mutex mutex_;
-  int64_t taken_ = 0;
+  mutable Mutex mutex_;
+  int64_t taken_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace diptych

@@ -1,5 +1,7 @@
 #include "common/call_gate.h"
 
+#include <chrono>
+
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
@@ -14,13 +16,13 @@ void CallGate::Ticket::Leave() {
   CallGate* gate = std::exchange(gate_, nullptr);
   if (gate == nullptr) return;
   // Notified under the lock: the gate may be destroyed as soon as a waiter sees it empty.
-  std::lock_guard lock(gate->mutex_);
+  MutexLock lock(gate->mutex_);
   --gate->inside_;
-  gate->left_.notify_all();
+  gate->left_.NotifyAll();
 }
 
 absl::StatusOr<CallGate::Ticket> CallGate::Enter() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (closed_) {
     return RetryLater(absl::StatusCode::kUnavailable, reason::kDraining, "this server is shutting down", kRetryAfter);
   }
@@ -33,17 +35,20 @@ absl::StatusOr<CallGate::Ticket> CallGate::Enter() {
 }
 
 void CallGate::Close() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   closed_ = true;
 }
 
 bool CallGate::WaitUntilEmpty(absl::Duration timeout) {
-  std::unique_lock lock(mutex_);
-  return left_.wait_for(lock, absl::ToChronoMilliseconds(timeout), [this] { return inside_ == 0; });
+  const auto until = std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(timeout);
+  MutexLock lock(mutex_);
+  while (inside_ > 0 && left_.WaitUntil(lock, until)) {
+  }
+  return inside_ == 0;
 }
 
 int CallGate::inside() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return inside_;
 }
 

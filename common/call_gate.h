@@ -1,12 +1,11 @@
 // The door in front of a service: bounds the calls inside and refuses new ones while the process drains.
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 
 namespace diptych {
 
@@ -52,10 +51,10 @@ class CallGate {
 
  private:
   const int limit_;
-  mutable std::mutex mutex_;
-  std::condition_variable left_;
-  int inside_ = 0;
-  bool closed_ = false;
+  mutable Mutex mutex_;
+  CondVar left_;
+  int inside_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace diptych

@@ -1,27 +1,30 @@
 #include "common/call_timer.h"
 
-#include <mutex>
-
 #include "common/call_watch.h"
+#include "common/mutex.h"
 
 namespace diptych {
 
-struct CallTimer::Target {
-  std::mutex mutex;
-  const grpc::ServerContextBase* context;  // null once the call is over
+class CallTimer::Target {
+ public:
+  explicit Target(const grpc::ServerContextBase& context) : context_(&context) {}
 
   void Cancel() {
-    std::lock_guard lock(mutex);
-    if (context != nullptr) context->TryCancel();
+    MutexLock lock(mutex_);
+    if (context_ != nullptr) context_->TryCancel();
   }
   void Forget() {
-    std::lock_guard lock(mutex);
-    context = nullptr;
+    MutexLock lock(mutex_);
+    context_ = nullptr;
   }
+
+ private:
+  Mutex mutex_;
+  const grpc::ServerContextBase* context_ ABSL_GUARDED_BY(mutex_);  // null once the call is over
 };
 
-CallTimer::CallTimer(const grpc::ServerContextBase& context, SteadyTime at) : target_(std::make_shared<Target>()) {
-  target_->context = &context;
+CallTimer::CallTimer(const grpc::ServerContextBase& context, SteadyTime at)
+    : target_(std::make_shared<Target>(context)) {
   alarm_.Set(ToSystemTime(at), [target = target_](bool in_time) {
     if (in_time) target->Cancel();
   });

@@ -27,7 +27,7 @@ class CallTimer {
   CallTimer& operator=(const CallTimer&) = delete;
 
  private:
-  struct Target;
+  class Target;
 
   const std::shared_ptr<Target> target_;
   grpc::Alarm alarm_;

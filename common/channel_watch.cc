@@ -24,14 +24,14 @@ void ChannelWatch::Start(Observer observer) {
 
 void ChannelWatch::Stop() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopped_ = true;
   }
   if (thread_.joinable()) thread_.join();
 }
 
 bool ChannelWatch::stopped() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return stopped_;
 }
 

@@ -5,11 +5,11 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 
 #include "common/channel.h"
+#include "common/mutex.h"
 #include "common/reachability.h"
 
 namespace diptych {
@@ -55,8 +55,8 @@ class ChannelWatch {
   const WatchedTier tier_;
   ChannelWaker waker_;
   Observer observer_;
-  mutable std::mutex mutex_;
-  bool stopped_ = false;
+  mutable Mutex mutex_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

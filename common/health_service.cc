@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/grpc_status.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "common/unary_reply.h"
 #include "common/wire.h"
@@ -43,12 +44,12 @@ class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuf
   const std::string& service() const { return service_; }
 
   void Tell(ServingStatus status) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     latest_ = status;
     WriteOrEnd();
   }
   void End(const absl::Status& status) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (end_) return;
     end_ = ToGrpcStatus(status);
     WriteOrEnd();
@@ -56,21 +57,20 @@ class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuf
 
  private:
   void OnWriteDone(bool ok) override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     writing_ = false;
     if (ok) WriteOrEnd();  // else OnCancel comes
   }
   void OnCancel() override { End(absl::CancelledError("the caller left")); }
   void OnDone() override {
     {
-      std::lock_guard lock(health_.mutex_);
+      MutexLock lock(health_.mutex_);
       health_.watches_.erase(this);
     }
     delete this;
   }
 
-  // With the lock held.
-  void WriteOrEnd() {
+  void WriteOrEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (finished_) return;
     if (end_) {
       finished_ = true;
@@ -85,12 +85,12 @@ class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuf
 
   HealthService& health_;
   const std::string service_;
-  std::mutex mutex_;
-  grpc::ByteBuffer message_;
-  std::optional<ServingStatus> latest_, told_;
-  std::optional<grpc::Status> end_;
-  bool writing_ = false;
-  bool finished_ = false;
+  Mutex mutex_;
+  grpc::ByteBuffer message_ ABSL_GUARDED_BY(mutex_);
+  std::optional<ServingStatus> latest_ ABSL_GUARDED_BY(mutex_), told_ ABSL_GUARDED_BY(mutex_);
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 HealthService::HealthService() : RawService(grpc::health::v1::Health::service_full_name()) {
@@ -107,7 +107,7 @@ ServingStatus HealthService::StatusOf(const std::string& service) const {
 }
 
 void HealthService::Set(const std::string& service, bool serving) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   serving_[service] = serving;
   for (Watch* watch : watches_) {
     if (watch->service() == service) watch->Tell(StatusOf(service));
@@ -115,7 +115,7 @@ void HealthService::Set(const std::string& service, bool serving) {
 }
 
 void HealthService::Close() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   closed_ = true;
   for (Watch* watch : watches_) watch->End(absl::UnavailableError("the server is shutting down"));
 }
@@ -124,7 +124,7 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
                                                grpc::ByteBuffer* response) const {
   const absl::StatusOr<std::string> service = ServiceIn(*request);
   if (!service.ok()) return ReplyNow(*context, service.status());
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const ServingStatus status = StatusOf(*service);
   if (status == Response::SERVICE_UNKNOWN) return ReplyNow(*context, absl::NotFoundError("there is no such service"));
   *response = MessageOf(status);
@@ -134,7 +134,7 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
 grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::StartWatch(const grpc::ByteBuffer* request) {
   absl::StatusOr<std::string> service = ServiceIn(*request);
   auto* watch = new Watch(*this, service.ok() ? *service : "");
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!service.ok()) {
     watch->End(service.status());
   } else if (closed_ || watches_.size() >= kMaxWatches) {

@@ -4,10 +4,10 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 
+#include "common/mutex.h"
 #include "common/raw_service.h"
 #include "grpc/health/v1/health.pb.h"
 
@@ -26,15 +26,16 @@ class HealthService final : public RawService {
  private:
   class Watch;
 
-  grpc::health::v1::HealthCheckResponse::ServingStatus StatusOf(const std::string& service) const;
+  grpc::health::v1::HealthCheckResponse::ServingStatus StatusOf(const std::string& service) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                   grpc::ByteBuffer* response) const;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(const grpc::ByteBuffer* request);
 
-  mutable std::mutex mutex_;
-  std::map<std::string, bool> serving_;  // by service
-  std::set<Watch*> watches_;
-  bool closed_ = false;
+  mutable Mutex mutex_;
+  std::map<std::string, bool> serving_ ABSL_GUARDED_BY(mutex_);  // by service
+  std::set<Watch*> watches_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace diptych

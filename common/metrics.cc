@@ -7,8 +7,9 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
+
+#include "common/mutex.h"
 
 namespace diptych {
 namespace {
@@ -51,7 +52,7 @@ void Histogram::RaiseTo(std::span<const int64_t> counts, double sum) {
 class MetricRegistry::Impl {
  public:
   std::vector<prometheus::MetricFamily> Collect() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     for (const auto& refresh : refreshes_) refresh();
     auto families = registry_.Collect();
     std::sort(families.begin(), families.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -59,7 +60,7 @@ class MetricRegistry::Impl {
   }
 
   void OnCollect(std::function<void()> refresh) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     refreshes_.push_back(std::move(refresh));
   }
 
@@ -67,8 +68,8 @@ class MetricRegistry::Impl {
 
  private:
   prometheus::Registry registry_;
-  std::mutex mutex_;  // one reading at a time
-  std::vector<std::function<void()>> refreshes_;
+  Mutex mutex_;  // one reading at a time
+  std::vector<std::function<void()>> refreshes_ ABSL_GUARDED_BY(mutex_);
 };
 
 MetricRegistry::MetricRegistry() : impl_(std::make_unique<Impl>()) {}

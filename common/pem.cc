@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/catch_exceptions.h"
 #include "common/log.h"
+#include "common/stage_clock.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -142,16 +143,17 @@ PemFiles::PemFiles(TlsOptions tls, PemTexts texts) : tls_(std::move(tls)), texts
 
 PemFiles::~PemFiles() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     closed_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
 }
 
 void PemFiles::Run() {
-  std::unique_lock lock(mutex_);
-  while (!changed_.wait_for(lock, std::chrono::seconds(kSecondsBetweenLooks), [this] { return closed_; })) {
+  MutexLock lock(mutex_);
+  while (!closed_) {
+    if (changed_.WaitUntil(lock, SteadyClock::now() + std::chrono::seconds(kSecondsBetweenLooks))) continue;
     CatchInThread("the watch over certificates", [this] { Look(); });
   }
 }

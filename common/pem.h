@@ -2,14 +2,13 @@
 
 #include <grpcpp/security/tls_certificate_provider.h>
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 
 namespace diptych {
 
@@ -60,9 +59,9 @@ class PemFiles {
   std::string fault_;  // that was logged last
   std::unique_ptr<Copy> cert_, key_, client_ca_;
   std::shared_ptr<grpc::experimental::CertificateProviderInterface> provider_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool closed_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

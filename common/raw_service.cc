@@ -4,16 +4,17 @@
 #include <grpcpp/impl/codegen/server_callback_handlers.h>
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/call_timer.h"
+#include "common/call_watch.h"
 #include "common/catch_exceptions.h"
 #include "common/error_details.h"
 #include "common/grpc_status.h"
+#include "common/mutex.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -46,7 +47,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   const Bytes& request() const { return request_; }
 
  private:
-  void OnSendInitialMetadataDone(bool ok) override { method_ == nullptr ? Enter() : OnMetadataSent(ok); }
+  void OnSendInitialMetadataDone(bool ok) override { method() == nullptr ? Enter() : OnMetadataSent(ok); }
   void OnReadDone(bool ok) override {
     timer_.reset();
     if (ok) return Enter();
@@ -72,7 +73,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
     if (!status.ok()) return Finish(ToGrpcStatus(status));
     bool cancelled = false;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       method_ = method;
       cancelled = cancelled_;
     }
@@ -83,7 +84,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   void OnCancel() override {
     grpc::internal::ServerReactor* method = nullptr;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       cancelled_ = true;
       method = method_;
     }
@@ -91,17 +92,23 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   }
 
   void OnDone() override {
-    if (method_ != nullptr) method_->OnDone();
+    if (auto* called = method(); called != nullptr) called->OnDone();
     delete this;
+  }
+
+  // Null until the method is called.
+  grpc::internal::ServerReactor* method() {
+    MutexLock lock(mutex_);
+    return method_;
   }
 
   grpc::CallbackServerContext& context_;
   grpc::Alarm pause_;
   std::optional<CallTimer> timer_;  // until the request is there
   Bytes request_;                   // until the method has read it
-  std::mutex mutex_;
-  grpc::internal::ServerReactor* method_ = nullptr;  // deletes itself in OnDone
-  bool cancelled_ = false;
+  Mutex mutex_;
+  grpc::internal::ServerReactor* method_ ABSL_GUARDED_BY(mutex_) = nullptr;  // deletes itself in OnDone
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 class LateUnary final : public LateCall {

@@ -42,6 +42,11 @@ say "docs/api.md"
 python3 tools/make_api_reference.py --check
 [ "$mode" = all ] || exit 0
 
+say "a missing lock is an error"
+checked=(clang++ -std=c++20 -I. -fsyntax-only -Werror=thread-safety tests/common/missing_lock.cc)
+"${checked[@]}" || fail "Clang refuses a correct lock"
+! "${checked[@]}" -DMISSING_LOCK 2>/dev/null || fail "Clang does not see a missing lock: common/mutex.h lost its annotations"
+
 # The preset clang compiles each source by itself; of its build only the generated headers are needed.
 say "clang-tidy (some minutes)"
 cmake --preset clang >/dev/null
