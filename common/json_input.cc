@@ -34,14 +34,16 @@ bool HasLongNumber(std::string_view text) {
   return false;
 }
 
-std::string Explain(const JsonFault& fault) {
+std::string Explain(const JsonFault& fault, const JsonCounts& most) {
   switch (fault.kind) {
     case JsonFault::Kind::kSyntax:
       return fault.byte ? absl::StrCat("is not JSON: error at byte ", *fault.byte) : "is not JSON";
     case JsonFault::Kind::kDepth:
       return absl::StrCat("is refused: it is nested deeper than ", kMaxJsonDepth);
     case JsonFault::Kind::kValues:
-      return "is refused: it has too many values";
+      return absl::StrCat("is refused: it has more than ", most.values, " values and keys");
+    case JsonFault::Kind::kNumbers:
+      return absl::StrCat("is refused: it has more than ", most.numbers, " numbers in lists");
     case JsonFault::Kind::kRepeatedKey:
       return "is refused: an object names one key twice";
   }
@@ -50,15 +52,17 @@ std::string Explain(const JsonFault& fault) {
 
 }  // namespace
 
-absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what, int max_values) {
+absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what, const JsonCounts& most) {
   const absl::string_view name(what.data(), what.size());
   if (HasLongNumber(text)) {
     return absl::InvalidArgumentError(absl::StrCat(name, " is refused: it has too long a number"));
   }
   json value;
-  const auto fault =
-      ReadStrictJson(text, {.max_depth = kMaxJsonDepth, .max_values = static_cast<size_t>(max_values)}, value);
-  if (fault) return absl::InvalidArgumentError(absl::StrCat(name, " ", Explain(*fault)));
+  const JsonBounds bounds{.max_depth = kMaxJsonDepth,
+                          .max_values = static_cast<size_t>(most.values),
+                          .max_numbers = static_cast<size_t>(most.numbers)};
+  const auto fault = ReadStrictJson(text, bounds, value);
+  if (fault) return absl::InvalidArgumentError(absl::StrCat(name, " ", Explain(*fault, most)));
   if (!value.is_object()) return absl::InvalidArgumentError(absl::StrCat(name, " is not a JSON object"));
   return value;
 }

@@ -19,9 +19,9 @@ class StrictReader final : public nlohmann::json_sax<json> {
 
   bool null() override { return Add(nullptr); }
   bool boolean(bool value) override { return Add(value); }
-  bool number_integer(number_integer_t value) override { return Add(value); }
-  bool number_unsigned(number_unsigned_t value) override { return Add(value); }
-  bool number_float(number_float_t value, const string_t& /*text*/) override { return Add(value); }
+  bool number_integer(number_integer_t value) override { return AddNumber(value); }
+  bool number_unsigned(number_unsigned_t value) override { return AddNumber(value); }
+  bool number_float(number_float_t value, const string_t& /*text*/) override { return AddNumber(value); }
   bool string(string_t& value) override { return Add(std::move(value)); }
   bool binary(binary_t& /*value*/) override { return Refuse({.kind = JsonFault::Kind::kSyntax}); }
 
@@ -56,6 +56,8 @@ class StrictReader final : public nlohmann::json_sax<json> {
     return false;
   }
   bool Count() { return ++values_ <= bounds_.max_values || Refuse({.kind = JsonFault::Kind::kValues}); }
+  bool CountNumber() { return ++numbers_ <= bounds_.max_numbers || Refuse({.kind = JsonFault::Kind::kNumbers}); }
+  bool IsInList() const { return !open_.empty() && open_.back().value->is_array(); }
 
   json& Place(json value) {
     if (open_.empty()) return root_ = std::move(value);
@@ -68,6 +70,11 @@ class StrictReader final : public nlohmann::json_sax<json> {
   bool Add(Value&& value) {
     if (!Count()) return false;
     Place(std::forward<Value>(value));
+    return true;
+  }
+  bool AddNumber(json number) {
+    if (!(IsInList() ? CountNumber() : Count())) return false;
+    Place(std::move(number));
     return true;
   }
   bool Open(json container) {
@@ -86,6 +93,7 @@ class StrictReader final : public nlohmann::json_sax<json> {
   std::vector<Container> open_;
   std::string key_;  // of the member that comes
   size_t values_ = 0;
+  size_t numbers_ = 0;  // in lists
   std::optional<JsonFault> fault_;
 };
 

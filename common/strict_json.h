@@ -12,12 +12,14 @@ namespace diptych {
 
 struct JsonBounds {
   size_t max_depth;                                        // objects and lists inside each other
-  size_t max_values = std::numeric_limits<size_t>::max();  // and keys
+  size_t max_values = std::numeric_limits<size_t>::max();  // and keys; without the numbers in lists
+  // Numbers in lists, which take 16 bytes each, 32 where their list has room to grow, and nothing of the heap.
+  size_t max_numbers = std::numeric_limits<size_t>::max();
 };
 
 // Where a text stops being JSON that may be read.
 struct JsonFault {
-  enum class Kind { kSyntax, kDepth, kValues, kRepeatedKey };
+  enum class Kind { kSyntax, kDepth, kValues, kNumbers, kRepeatedKey };
 
   Kind kind;
   std::optional<size_t> byte = {};  // of an error of syntax, where it is known

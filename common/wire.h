@@ -12,8 +12,8 @@
 namespace diptych {
 
 // Fields that a request may have, those of its messages included: each may take much more memory than the two bytes
-// that it has on the wire.
-inline constexpr int kMaxWireFields = 4096;
+// that it has on the wire. A question of kMaxTurns turns and kMaxLogitBiases biases has 5,120.
+inline constexpr int kMaxWireFields = 8192;
 // Numbers in repeated fields, packed or not, which take no more than 16 bytes each: twice kMaxPromptTokenIds.
 inline constexpr int kMaxWireNumbers = 128 << 10;
 // A request without images.

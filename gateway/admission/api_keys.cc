@@ -104,7 +104,7 @@ bool SameDigest(const Sha256Digest& a, const Sha256Digest& b) {
 }  // namespace
 
 absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text) {
-  auto file = ParseJsonObject(text, "it", kMaxValues);
+  auto file = ParseJsonObject(text, "it", {.values = kMaxValues});
   if (!file.ok()) return file.status();
   for (const auto& [member, value] : file->items()) {
     if (member != "defaults" && member != "keys") return Fault("the file", "takes \"defaults\" and \"keys\" only");

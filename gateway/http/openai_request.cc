@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/json_input.h"
+#include "common/question_limits.h"
 #include "common/status.h"
 #include "gateway/http/image_source.h"
 #include "gateway/http/json_members.h"
@@ -23,6 +24,7 @@ namespace {
 // A string, or a list of token ids; nullopt for anything else.
 std::optional<CompletionPrompt> ReadPrompt(const json& value) {
   if (value.is_string()) return CompletionPrompt{.text = value.get<std::string>(), .ids = {}};
+  if (value.size() > kMaxPromptTokenIds) return std::nullopt;
   auto ids = WholeNumbers(value);
   if (!ids || ids->empty()) return std::nullopt;
   return CompletionPrompt{.text = "", .ids = *std::move(ids)};
@@ -34,12 +36,16 @@ void ReadPrompts(Members& members, std::vector<CompletionPrompt>& prompts) {
   const json missing;
   if (value == nullptr) value = &missing;
   const bool many = value->is_array() && !value->empty() && !value->front().is_number();
-  if (many && value->size() > kMaxPrompts) {
+  const size_t count = many ? value->size() : 1;
+  if (count > kMaxPrompts) {
     return members.Fail(Invalid("prompt", absl::StrCat("takes at most ", kMaxPrompts, " prompts")));
   }
-  for (const json& one : many ? *value : json::array({*value})) {
-    std::optional<CompletionPrompt> prompt = ReadPrompt(one);
-    if (!prompt) return members.Fail(Invalid("prompt", "takes a string, a list of token ids, or a list of either"));
+  for (size_t i = 0; i < count; ++i) {
+    std::optional<CompletionPrompt> prompt = ReadPrompt(many ? (*value)[i] : *value);
+    if (!prompt) {
+      return members.Fail(Invalid("prompt", absl::StrCat("takes a string, a list of at most ", kMaxPromptTokenIds,
+                                                         " token ids, or a list of either")));
+    }
     prompts.push_back(*std::move(prompt));
   }
 }
@@ -59,7 +65,8 @@ absl::StatusOr<OpenAiRequest> ReadChatRequest(std::string_view body, SystemPromp
 }
 
 absl::StatusOr<OpenAiRequest> ReadCompletionRequest(std::string_view body) {
-  DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body));
+  constexpr JsonCounts kMost{.numbers = (kMaxPrompts + 1) * kMaxPromptTokenIds};  // one more: for its other lists
+  DIPTYCH_ASSIGN_OR_RETURN(const json object, ParseJsonObject(body, "the body", kMost));
   OpenAiRequest request;
   Members members(object, "");
   ReadOptions(members, request);

@@ -50,8 +50,17 @@ TEST(StrictJsonTest, EndsAtItsDepth) {
 
 TEST(StrictJsonTest, CountsValuesAndKeys) {
   json value;
-  EXPECT_FALSE(Read(R"({"a":[1]})", value, {.max_depth = 3, .max_values = 4}));
-  EXPECT_EQ(Read(R"({"a":[1]})", value, {.max_depth = 3, .max_values = 3})->kind, JsonFault::Kind::kValues);
+  EXPECT_FALSE(Read(R"({"a":[true]})", value, {.max_depth = 3, .max_values = 4}));
+  EXPECT_EQ(Read(R"({"a":[true]})", value, {.max_depth = 3, .max_values = 3})->kind, JsonFault::Kind::kValues);
+}
+
+TEST(StrictJsonTest, CountsNumbersInListsApart) {
+  const JsonBounds bounds{.max_depth = 3, .max_values = 5, .max_numbers = 3};
+  json value;
+  EXPECT_FALSE(Read(R"({"a":[1,-2,3.5],"b":4})", value, bounds));
+  EXPECT_EQ(Read(R"({"a":[1,-2,3.5,4]})", value, bounds)->kind, JsonFault::Kind::kNumbers);
+  EXPECT_EQ(Read(R"({"a":[[1,2],[3,4]]})", value, bounds)->kind, JsonFault::Kind::kNumbers);
+  EXPECT_EQ(Read(R"({"a":1,"b":2,"c":3})", value, bounds)->kind, JsonFault::Kind::kValues);
 }
 
 TEST(StrictJsonTest, NamesTheKeyThatOneObjectHasTwice) {

@@ -88,10 +88,21 @@ INSTANTIATE_TEST_SUITE_P(Fields, ManyFieldsTest,
 
 TEST(WireTest, FieldsOfAFullQuestionFit) {
   v1::GenerateRequest request;
-  for (int i = 0; i < 512; ++i) request.mutable_question()->add_turns()->set_text("text");
-  for (int i = 0; i < 8; ++i) request.mutable_question()->mutable_generation()->add_stop("stop");
+  v1::Question& question = *request.mutable_question();
+  for (int i = 0; i < kMaxTurns; ++i) {
+    v1::Turn& turn = *question.add_turns();
+    turn.set_role(i % 2 == 0 ? v1::ROLE_USER : v1::ROLE_ASSISTANT);
+    turn.set_text("text");
+    turn.set_images(i < kMaxImages ? 1 : 0);
+  }
+  for (int i = 0; i < kMaxImages; ++i) question.add_images()->set_data("image");
+  v1::GenerationOptions& generation = *question.mutable_generation();
+  for (int i = 0; i < kMaxStopStrings; ++i) generation.add_stop("stop");
+  for (int i = 0; i < kMaxStopTokens; ++i) generation.add_stop_token_ids(i);
+  for (int i = 0; i < kMaxLogitBiases; ++i) (*generation.mutable_logit_bias())[i + 1] = 1.5;
   v1::GenerateRequest parsed;
-  EXPECT_TRUE(ParseMessage(SerializeMessage(request), parsed).ok());
+  const absl::Status status = ParseMessage(SerializeMessage(request), parsed);
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 std::string AsVarint(uint64_t value) {

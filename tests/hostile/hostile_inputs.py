@@ -113,6 +113,7 @@ def bodies():
     yield "lists in lists", b'{"prompt":' + b"[" * 500_000 + b"]" * 500_000 + b"}"
     yield "objects in objects", b'{"a":' * 200_000 + b"1" + b"}" * 200_000
     yield "a million numbers", b'{"prompt":[' + b"1," * 1_000_000 + b"1]}"
+    yield "all numbers that there may be", b'{"prompt":[' + b",".join([b"[" + b"1," * 65_535 + b"1]"] * 64) + b"]}"
     yield "a million names", b"{" + b",".join(b'"%d":1' % i for i in range(200_000)) + b"}"
     yield "one name again and again", b"{" + b",".join([b'"prompt":"a"'] * 100_000) + b"}"
     yield "a long number", b'{"prompt":"a","max_tokens":' + b"9" * 1_000_000 + b"}"

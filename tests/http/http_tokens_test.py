@@ -13,6 +13,7 @@ CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 TOKENIZE = "/v1/tokenize"
 DETOKENIZE = "/v1/detokenize"
+MOST_IDS, MOST_PROMPTS, BIASES = 65_536, 64, 680  # biases: of all the vocabulary
 TEXTS = ("the cat", " two  spaces\nand a line", "Grüße, 世界 🐱", "</s>", "<image>", "")
 
 
@@ -67,6 +68,24 @@ class TokensTest(asking.StackTest):
         window = self.ask("GET", "/v1/diptych/status")[2]["model"]["window_tokens"]
         self.assertEqual(self.ask("POST", TOKENIZE, {"prompt": "x"})[2]["max_model_len"], window)
         self.assertGreater(len(self.tokens(prompt="the cat " * window)), window)
+
+    def test_as_many_as_the_description_allows(self):
+        ids = self.tokens(prompt="the cat ", add_special_tokens=False)
+        many = (ids * MOST_IDS)[:MOST_IDS]
+        self.assertTrue(self.text(many).startswith("the cat"))
+        self.refused({"tokens": many + ids}, "tokens", "option_range", DETOKENIZE)
+        self.refused({"prompt": many}, None, "context_length_exceeded", COMPLETIONS)
+        self.refused({"prompt": [many] * MOST_PROMPTS}, None, "context_length_exceeded", COMPLETIONS)
+        self.refused({"prompt": [ids, many + ids]}, "prompt", "invalid_value", COMPLETIONS)
+        for biases in ({str(i): 1 for i in range(BIASES)}, [[i, 1] for i in range(BIASES)]):
+            status, _, reply = self.ask("POST", COMPLETIONS, {"prompt": [ids * 25] * MOST_PROMPTS, "max_tokens": 1, "logit_bias": biases})
+            self.assertEqual((status, len(reply.get("choices", []))), (200, MOST_PROMPTS), str(reply)[:500])
+
+    def test_a_long_conversation_with_biases(self):
+        turns = [{"role": role, "content": [{"type": "text", "text": "the cat"}]} for role in ("user", "assistant")] * 255
+        turns.append({"role": "user", "content": "the cat"})
+        status, _, reply = self.ask("POST", CHAT, {"messages": turns, "max_tokens": 1, "logit_bias": {str(i): 1 for i in range(BIASES)}})
+        self.assertEqual(status, 200, reply)
 
     def test_paths_without_v1(self):
         for path in ("/tokenize", "/tokenize/"):
