@@ -19,7 +19,8 @@ serve: build    ## the same, but stay up until Ctrl-C
 test:           ## install, build everything, run every test that needs no GPU
 	@scripts/setup.sh --tests
 	@scripts/build.sh release
-	@ctest --preset release $(CTEST_ARGUMENTS)
+	@scripts/examples.sh --build
+	@ctest --preset release $(CTEST_ARGUMENTS); status=$$?; scripts/skipped.sh; exit $$status
 
 build: setup    ## install and build the four binaries
 	@scripts/build.sh release gateway vision_service language_service diptych
