@@ -51,4 +51,6 @@ section "The decoder alone" build/release/bin/decode_throughput --model="$checkp
 section "The vision transformer alone" build/release/bin/vision_times --model="$checkpoint" --dtype="${DTYPE:-auto}" \
   --device="${DEVICE:-cpu}" --mergings=0,100,200 --batches=1,8
 section "Requests of every kind at once" build/release/bin/mixed_load 500
+section "What the gateway adds" build/release/bin/gateway_latency
+section "Token delivery, with a decoder that computes nothing" build/release/bin/token_delivery
 stack_say "the report is $report"

@@ -215,7 +215,9 @@ TEST_F(PromptTest, TheOldestImagesGoWithTheirTurnsWhenTheyDoNotFit) {
     EXPECT_LE(static_cast<int64_t>(prompt->ids.size()) + 3, window);
     // 2 with the first exchange, 3 with the second.
     EXPECT_THAT(prompt->images_dropped, ::testing::AnyOf(0, 2, 3));
-    if (prompt->images_dropped > 0) EXPECT_GE(budget.turns_dropped, prompt->images_dropped == 2 ? 2 : 4);
+    if (prompt->images_dropped > 0) {
+      EXPECT_GE(budget.turns_dropped, prompt->images_dropped == 2 ? 2 : 4);
+    }
     const std::vector<Turn> kept(turns.begin() + budget.turns_dropped, turns.end());
     const std::vector<int64_t> text(prompt->ids.begin() + budget.image_tokens + 1, prompt->ids.end());
     EXPECT_EQ(text, tokenizer_.Encode(FormatTurns(kept)));
