@@ -89,6 +89,14 @@ class RenderedTest(unittest.TestCase):
         arguments = [a for _, c in process_containers(self.rendered["everything"]) for a in c["args"]]
         self.assertIn("--max_image_pixels=64000000", arguments)
 
+    def test_the_gateways_memory_follows_what_it_may_hold(self):
+        for settings, limit in (((), "3328Mi"), (("gateway.flags.max_inflight_bytes=4GiB",), "12544Mi"),
+                                (("gateway.flags.max_inflight_bytes=268435456",), "1792Mi"),
+                                (("gateway.flags.max_inflight_bytes=4GiB", "gateway.resources.limits.memory=6Gi"), "6Gi")):
+            limits = [container["resources"]["limits"] for _, container in process_containers(chart.objects(chart.template(None, *settings)))
+                      if container["name"] == "gateway"]
+            self.assertEqual(limits, [{"memory": limit}], settings)
+
     def test_ports_are_the_ones_that_processes_listen_on(self):
         for things in self.each():
             for _, container in process_containers(things):

@@ -78,6 +78,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- else -}}{{- . -}}{{- end -}}
 {{- end -}}
 
+{{/* Bytes of a size such as 1073741824, 512MiB or 2GB. */}}
+{{- define "diptych.bytes" -}}
+{{- $size := include "diptych.flagValue" . -}}
+{{- $units := dict "B" 1 "kB" 1000 "KB" 1000 "MB" 1000000 "GB" 1000000000 "TB" 1000000000000 "KiB" 1024 "MiB" 1048576 "GiB" 1073741824 "TiB" 1099511627776 -}}
+{{- mul (regexFind "^[0-9]+" $size | int64) (get $units (default "B" (regexFind "[A-Za-z]+$" $size)) | int64) -}}
+{{- end -}}
+
 {{/* Seconds of a duration such as 90s, 2m or 1m30s. */}}
 {{- define "diptych.seconds" -}}
 {{- $seconds := 0 -}}

@@ -32,7 +32,17 @@ httpGet: {port: metrics, path: /healthz/{{ ternary "ready" "live" (eq .service "
 {{- $limits := default dict $resources.limits -}}
 {{- if not (hasKey $limits "nvidia.com/gpu") -}}{{- $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" 1) $limits) -}}{{- end -}}
 {{- end -}}
+{{- if eq .tier "gateway" -}}
+{{- $limits := default dict $resources.limits -}}
+{{- if not (hasKey $limits "memory") -}}{{- $_ := set $resources "limits" (merge (dict "memory" (include "diptych.gatewayMemory" .root)) $limits) -}}{{- end -}}
+{{- end -}}
 {{- toYaml $resources -}}
+{{- end -}}
+
+{{/* What a gateway's bounds add up to: questions in flight, HTTP bodies, what gRPC holds, each as much as max_inflight_bytes, gRPC at least 1 GiB; and itself. */}}
+{{- define "diptych.gatewayMemory" -}}
+{{- $bytes := include "diptych.bytes" (dig "max_inflight_bytes" "1GiB" .Values.gateway.flags) | int64 -}}
+{{- printf "%dMi" (add (div (add $bytes $bytes (max $bytes 1073741824)) 1048576) 256) -}}
 {{- end -}}
 
 {{/* Different zones if there are some: a second spread constraint would make the scheduler ignore both where nodes have no zone. Takes {root, tier}. */}}
