@@ -42,8 +42,8 @@ void AnswerMetrics::Ended(const absl::Status& status, const v1::Answer* answer, 
   context_remaining_.Observe(answer->context_budget().remaining());
 }
 
-void AnswerMetrics::TokensArrived(int tokens, SteadyDuration since_last) {
-  if (tokens > 0) inter_token_latency_.Observe(ToSeconds(since_last) / tokens, tokens);
+void AnswerMetrics::TokensArrived(const TokenGaps& gaps) {
+  inter_token_latency_.Observe(ToSeconds(gaps.each), gaps.count);
 }
 
 }  // namespace diptych

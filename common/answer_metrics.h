@@ -8,6 +8,7 @@
 #include "common/call_metrics.h"
 #include "common/metrics.h"
 #include "common/stage_clock.h"
+#include "common/token_gaps.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych {
@@ -23,8 +24,7 @@ class AnswerMetrics {
 
   // A call ended: OK with `answer`, or with an error and null.
   void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
-  // `tokens` arrived together, `since_last` after those before them. Each counts with its share of that time.
-  void TokensArrived(int tokens, SteadyDuration since_last);
+  void TokensArrived(const TokenGaps& gaps);
 
  private:
   CallMetrics calls_;

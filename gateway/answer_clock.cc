@@ -1,17 +1,13 @@
 #include "gateway/answer_clock.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace diptych::gateway {
 
-std::optional<SteadyDuration> AnswerClock::OnDelta(const v1::Delta& delta, SteadyTime now) {
+TokenGaps AnswerClock::OnDelta(const v1::Delta& delta, SteadyTime now) {
   const bool has_token = !delta.text().empty() || delta.token_ids_size() > 0;
   if (has_token && !first_token_) first_token_ = now;
-  if (delta.token_ids_size() == 0) return std::nullopt;
-  const auto before = std::exchange(last_tokens_, now);
-  if (!before) return std::nullopt;
-  return now - *before;
+  return arrivals_.Arrived(delta.token_ids_size(), now);
 }
 
 void AnswerClock::Join(v1::StageTimings& timings, SteadyTime asked, SteadyTime now) const {

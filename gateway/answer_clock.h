@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "common/stage_clock.h"
+#include "common/token_gaps.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych::gateway {
@@ -13,9 +14,9 @@ class AnswerClock {
  public:
   explicit AnswerClock(SteadyTime arrival) : arrival_(arrival) {}
 
-  // Call with each delta; the first that stands for a token counts as the first token. Of a later one that brings
-  // tokens: the time since tokens came before.
-  std::optional<SteadyDuration> OnDelta(const v1::Delta& delta, SteadyTime now);
+  // Call with each delta; the first that stands for a token counts as the first token. Returns the gaps before its
+  // tokens.
+  TokenGaps OnDelta(const v1::Delta& delta, SteadyTime now);
 
   // From the arrival to the first token, if there was one.
   std::optional<SteadyDuration> time_to_first_token() const {
@@ -31,7 +32,7 @@ class AnswerClock {
  private:
   const SteadyTime arrival_;
   std::optional<SteadyTime> first_token_;
-  std::optional<SteadyTime> last_tokens_;
+  TokenArrivals arrivals_;
 };
 
 }  // namespace diptych::gateway

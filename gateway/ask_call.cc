@@ -60,8 +60,7 @@ void AskCall::Observe(const v1::GenerateResponse& message) {
   generated_tokens_ += message.delta().token_ids_size();
   const bool keeps = message.delta().logprobs_size() > 0;  // in case that another replica has to go on
   if (keeps && !admitted_.Grow(static_cast<int64_t>(message.delta().SpaceUsedLong())).ok()) KeepNothing();
-  const auto since_last = clock_.OnDelta(message.delta(), SteadyClock::now());
-  if (since_last) environment_.metrics->answers.TokensArrived(message.delta().token_ids_size(), *since_last);
+  environment_.metrics->answers.TokensArrived(clock_.OnDelta(message.delta(), SteadyClock::now()));
 }
 
 absl::Status AskCall::ForCaller(const absl::Status& status) const {

@@ -135,10 +135,9 @@ void GenerateCall::OnWriteDone(bool ok) {
 
 void GenerateCall::OnDelta(const TokenDelta& delta) {
   const SteadyTime now = SteadyClock::now();
-  const auto before = std::exchange(last_delta_, now);
   if (!delta.tokens.empty() && !first_delta_) first_delta_ = now - arrival_;
   generated_ += static_cast<int64_t>(delta.tokens.size());
-  if (before) shared_.metrics->TokensArrived(static_cast<int>(delta.tokens.size()), now - *before);
+  shared_.metrics->TokensArrived(arrivals_.Arrived(static_cast<int>(delta.tokens.size()), now));
   Write(DeltaMessage(head_, delta));
 }
 

@@ -13,6 +13,7 @@
 #include "common/call_gate.h"
 #include "common/call_timer.h"
 #include "common/call_watch.h"
+#include "common/token_gaps.h"
 #include "language_service/answer_messages.h"
 #include "language_service/engine/engine.h"
 #include "language_service/images/image_collector.h"
@@ -62,7 +63,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const GenerateContext& shared_;
   const grpc::CallbackServerContext& context_;
   const SteadyTime arrival_ = SteadyClock::now();
-  std::optional<SteadyTime> last_delta_;
+  TokenArrivals arrivals_;
   std::optional<SteadyDuration> first_delta_;  // with a token, from the arrival
   int64_t generated_ = 0;                      // tokens that were shown
   const std::shared_ptr<CallWatch> watch_;

@@ -61,9 +61,9 @@ void LanguageMetrics::AnalysisEnded(const absl::Status& status, SteadyDuration t
   answers_.Ended(status, nullptr, took);
 }
 
-void LanguageMetrics::TokensArrived(int tokens, SteadyDuration since_last) {
-  answers_.TokensArrived(tokens, since_last);
-  if (vllm_) vllm_->TokensArrived(tokens, since_last);
+void LanguageMetrics::TokensArrived(const TokenGaps& gaps) {
+  answers_.TokensArrived(gaps);
+  if (vllm_) vllm_->TokensArrived(gaps);
 }
 
 void LanguageMetrics::Refresh(const LanguageStats& stats) {

@@ -33,7 +33,7 @@ class LanguageMetrics {
   void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
   // The same for AnalyzeQueries, which has none. vLLM knows no such request.
   void AnalysisEnded(const absl::Status& status, SteadyDuration took);
-  void TokensArrived(int tokens, SteadyDuration since_last);
+  void TokensArrived(const TokenGaps& gaps);
 
   // Takes over what is counted elsewhere. Only in MetricRegistry::OnCollect.
   void Refresh(const LanguageStats& stats);

@@ -93,11 +93,9 @@ void VllmMetrics::ObserveTimings(const v1::Answer& answer) {
   if (later_tokens > 0) request_per_output_token_.Observe(decode / later_tokens);
 }
 
-void VllmMetrics::TokensArrived(int tokens, SteadyDuration since_last) {
-  if (tokens < 1) return;
-  const double each = ToSeconds(since_last) / tokens;
-  inter_token_.Observe(each, tokens);
-  per_output_token_.Observe(each, tokens);
+void VllmMetrics::TokensArrived(const TokenGaps& gaps) {
+  inter_token_.Observe(ToSeconds(gaps.each), gaps.count);
+  per_output_token_.Observe(ToSeconds(gaps.each), gaps.count);
 }
 
 void VllmMetrics::Refresh(const VllmSnapshot& snapshot) {

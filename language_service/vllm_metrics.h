@@ -34,7 +34,7 @@ class VllmMetrics {
 
   // As the members of AnswerMetrics. Thread-safe.
   void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
-  void TokensArrived(int tokens, SteadyDuration since_last);
+  void TokensArrived(const TokenGaps& gaps);
 
   // Only in MetricRegistry::OnCollect.
   void Refresh(const VllmSnapshot& snapshot);

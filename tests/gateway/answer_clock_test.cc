@@ -42,6 +42,19 @@ TEST(AnswerClockTest, TheFirstDeltaWithATokenMakesTheTimeToFirstToken) {
   EXPECT_EQ(FromProtoDuration(timings.time_to_first_token()), milliseconds(2));
 }
 
+TEST(AnswerClockTest, EveryTokenButTheFirstHasAGapBeforeIt) {
+  AnswerClock clock(kArrival);
+  v1::Delta three;
+  for (int id : {4, 5, 6}) three.add_token_ids(id);
+  const TokenGaps together = clock.OnDelta(three, kArrival + milliseconds(2));
+  EXPECT_EQ(together.count, 2);
+  EXPECT_EQ(together.each, SteadyDuration::zero());
+  EXPECT_EQ(clock.OnDelta({}, kArrival + milliseconds(3)).count, 0);
+  const TokenGaps later = clock.OnDelta(three, kArrival + milliseconds(8));
+  EXPECT_EQ(later.count, 3);
+  EXPECT_EQ(later.each, milliseconds(2));
+}
+
 TEST(AnswerClockTest, TheFirstTokensMomentRunsFromTheArrivalHere) {
   AnswerClock clock(kArrival);
   clock.OnDelta(testing::DeltaMessage("a", 5).delta(), kArrival + milliseconds(40));
