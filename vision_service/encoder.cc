@@ -50,7 +50,7 @@ absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> wa
   std::shared_ptr<const VisualTokens> found;
   std::shared_ptr<EncodeJob> started;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     ++cache_queries_;
     found = Find(image_key, input.extras);
     if (found != nullptr) ++cache_hits_;
@@ -118,7 +118,7 @@ void Encoder::JoinFlight(EncodeFlights::Id flight, const std::shared_ptr<EncodeW
 bool Encoder::Leave(const std::shared_ptr<EncodeWaiter>& waiter) {
   std::shared_ptr<EncodeJob> abandoned;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     const auto left = flights_.Leave(waiter->flight, waiter);
     if (left != EncodeFlights::Left::kNobodyWaits) return left == EncodeFlights::Left::kOthersWait;
     abandoned = flights_.cargo(waiter->flight);
@@ -134,7 +134,7 @@ bool Encoder::Leave(const std::shared_ptr<EncodeWaiter>& waiter) {
 void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const VisualTokens>> image) {
   EncodeFlights::Ended ended;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     // What was computed for callers who have left meanwhile may serve the next.
     if (image.ok() && *image != job->found) cache_.Put(job->image_key, *image, (*image)->size_bytes());
     const bool gave_up = absl::IsDeadlineExceeded(image.status());
@@ -164,7 +164,7 @@ VisionStats Encoder::stats() const {
   engine_.AddTo(stats);
   workers_.AddTo(stats);
   stats.inflight_bytes = memory_.taken();
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   stats.cache_bytes = cache_.bytes();
   stats.cached_images = static_cast<int64_t>(cache_.size());
   stats.cache_queries = cache_queries_;

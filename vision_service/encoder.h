@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -12,6 +11,7 @@
 #include "common/flights.h"
 #include "common/image_preparation.h"
 #include "common/lru_cache.h"
+#include "common/mutex.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/engine.h"
 #include "vision_service/image_workers.h"
@@ -71,13 +71,15 @@ class Encoder {
   // To the stage that the job has reached.
   void Submit(const std::shared_ptr<EncodeJob>& job);
 
-  // Each requires mutex_.
   // What is remembered and has what `extras` need of it, else null.
-  std::shared_ptr<const VisualTokens> Find(const std::string& image_key, const EncodeExtras& extras);
+  std::shared_ptr<const VisualTokens> Find(const std::string& image_key, const EncodeExtras& extras)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input, std::string image_key,
                                                          std::shared_ptr<const VisualTokens> found,
-                                                         const std::shared_ptr<EncodeWaiter>& waiter);
-  void JoinFlight(EncodeFlights::Id flight, const std::shared_ptr<EncodeWaiter>& waiter);
+                                                         const std::shared_ptr<EncodeWaiter>& waiter)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void JoinFlight(EncodeFlights::Id flight, const std::shared_ptr<EncodeWaiter>& waiter)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Gives the job's outcome to all who wait for it. A job that was given up for its deadline goes on for those with
   // later ones.
@@ -88,10 +90,13 @@ class Encoder {
   const int64_t token_width_bytes_;  // of one visual token
 
   ByteBudget memory_;
-  mutable std::mutex mutex_;
-  LruCache<std::shared_ptr<const VisualTokens>> cache_;
-  EncodeFlights flights_;  // by image key
-  int64_t cache_queries_ = 0, cache_hits_ = 0, joined_ = 0, abandoned_ = 0;
+  mutable Mutex mutex_;
+  LruCache<std::shared_ptr<const VisualTokens>> cache_ ABSL_GUARDED_BY(mutex_);
+  EncodeFlights flights_ ABSL_GUARDED_BY(mutex_);  // by image key
+  int64_t cache_queries_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t cache_hits_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t joined_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t abandoned_ ABSL_GUARDED_BY(mutex_) = 0;
 
   // Their threads end before anything above goes.
   VisionEngine engine_;

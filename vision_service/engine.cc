@@ -50,29 +50,29 @@ VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Option
 
 VisionEngine::~VisionEngine() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     closed_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
 }
 
 void VisionEngine::Expect(BatchShape shape) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   batcher_.Expect(shape);
 }
 
 void VisionEngine::Unexpect(BatchShape shape) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     batcher_.Unexpect(shape);
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void VisionEngine::Submit(std::shared_ptr<EncodeJob> job) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     // Asked under the lock that Remove takes: whoever leaves either is seen here or finds the job waiting.
     if (job->wanted) {
       batcher_.Add(job->id, job->shape(), job->deadline, SteadyClock::now());
@@ -81,18 +81,18 @@ void VisionEngine::Submit(std::shared_ptr<EncodeJob> job) {
       batcher_.Unexpect(job->shape());
     }
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void VisionEngine::Remove(const EncodeJob& job) {
   std::shared_ptr<EncodeJob> removed;  // goes when the lock is free again
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!batcher_.Remove(job.id)) return;
   removed = Take(job.id);
 }
 
 void VisionEngine::UpdateDeadline(const EncodeJob& job) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   batcher_.SetDeadline(job.id, job.deadline);
 }
 
@@ -111,7 +111,7 @@ void VisionEngine::Run() {
 }
 
 bool VisionEngine::Next(Jobs& batch, Jobs& expired) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
     const Batcher::Plan plan = batcher_.Next(SteadyClock::now(), /*may_delay=*/!closed_);
     for (const uint64_t id : plan.run) batch.push_back(Take(id));
@@ -123,9 +123,9 @@ bool VisionEngine::Next(Jobs& batch, Jobs& expired) {
     if (!batch.empty() || !expired.empty()) return true;
     if (closed_ && batcher_.size() == 0) return false;
     if (plan.ask_again) {
-      changed_.wait_until(lock, *plan.ask_again);
+      changed_.WaitUntil(lock, *plan.ask_again);
     } else {
-      changed_.wait(lock);
+      changed_.Wait(lock);
     }
   }
 }
@@ -214,13 +214,13 @@ void VisionEngine::Count(const Jobs& batch, SteadyDuration duration, bool succee
   busy_ns_ += std::chrono::nanoseconds(duration).count();
   ++passes_by_batch_size_[BucketOf(batch.size())];
   if (!succeeded) return;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   batcher_.Learn(batch[0]->shape(), duration);
 }
 
 void VisionEngine::AddTo(VisionStats& stats) const {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stats.images_waiting += static_cast<int>(batcher_.size());
   }
   stats.images_running = running_;

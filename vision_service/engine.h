@@ -2,16 +2,15 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/engine_health.h"
+#include "common/mutex.h"
 #include "vision_service/batcher.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/served_model.h"
@@ -54,8 +53,7 @@ class VisionEngine {
   void Run();
   // Waits for something to do. False once the engine is closed and nothing waits.
   bool Next(Jobs& batch, Jobs& expired);
-  // Requires mutex_.
-  std::shared_ptr<EncodeJob> Take(uint64_t id);
+  std::shared_ptr<EncodeJob> Take(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunBatch(const Jobs& batch);
   // Encodes a black image; false if that fails.
   bool TryItself();
@@ -74,11 +72,11 @@ class VisionEngine {
   const int image_size_;  // of the model, pixels
   EngineHealth health_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  bool closed_ = false;
-  Batcher batcher_;
-  std::unordered_map<uint64_t, std::shared_ptr<EncodeJob>> waiting_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  Batcher batcher_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, std::shared_ptr<EncodeJob>> waiting_ ABSL_GUARDED_BY(mutex_);
 
   std::atomic<int> running_ = 0;
   std::atomic<SteadyTime> pass_begin_ = SteadyTime{};  // the epoch: none runs

@@ -1,13 +1,12 @@
 // Pixels that may be in decoding at the same time, whatever the number of image workers.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <set>
 
 #include "absl/status/status.h"
+#include "common/mutex.h"
 
 namespace diptych::vision {
 
@@ -22,12 +21,13 @@ class PixelBudget {
   void GiveBack(int64_t pixels);
 
  private:
+  bool MayTake(int64_t pixels, uint64_t turn) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   const int64_t pixels_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int64_t taken_ = 0;
-  uint64_t next_turn_ = 0;
-  std::set<uint64_t> turns_;  // of those who wait
+  Mutex mutex_;
+  CondVar changed_;
+  int64_t taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t next_turn_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::set<uint64_t> turns_ ABSL_GUARDED_BY(mutex_);  // of those who wait
 };
 
 }  // namespace diptych::vision
