@@ -2,7 +2,12 @@
 
 #include <grpcpp/create_channel.h>
 
+#include <algorithm>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/listen_address.h"
@@ -26,23 +31,12 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   return grpc::experimental::TlsCredentials(options);
 }
 
-struct ChannelAndFiles {
-  std::shared_ptr<PemFiles> files;  // outlives the channel, which reads them; null without TLS
-  std::shared_ptr<grpc::Channel> channel;
-};
-
 std::string ServiceConfig(const std::string& service_name) {
   return absl::StrCat(R"({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ")",
                       service_name, R"("}})");
 }
 
-}  // namespace
-
-absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions& options) {
-  if (options.target.empty()) return absl::InvalidArgumentError("the target address is empty");
-  DIPTYCH_RETURN_IF_ERROR(CheckTargetPorts(options.target));
-  const auto made = std::make_shared<ChannelAndFiles>();
-  DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(options.tls, made->files));
+grpc::ChannelArguments ArgumentsFor(const ChannelOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(ServiceConfig(options.service_name));
   arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);
@@ -59,8 +53,55 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions&
   // gRPC looks a name up again when a connection ends, as each does at its greatest age, but by itself not within 30 s.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
   RefuseCompressedMessages(arguments);
-  made->channel = grpc::CreateCustomChannel(options.target, credentials, arguments);
-  return std::shared_ptr<grpc::Channel>(made, made->channel.get());
+  return arguments;
+}
+
+// What calls to the target have as :authority, and what its certificate is for: "vision:7001" of "dns:///vision:7001".
+std::string AuthorityOf(absl::string_view target) {
+  for (const absl::string_view scheme : {"dns:", "ipv4:", "ipv6:", "xds:"}) {
+    if (absl::ConsumePrefix(&target, scheme)) break;
+  }
+  if (absl::ConsumePrefix(&target, "//")) target.remove_prefix(std::min(target.find('/'), target.size()));
+  absl::ConsumePrefix(&target, "/");
+  return std::string(target);
+}
+
+// One target of several addresses of a family.
+std::string TargetOf(absl::string_view scheme, const std::vector<std::string>& replicas) {
+  std::vector<absl::string_view> addresses;
+  for (absl::string_view replica : replicas) {
+    if (absl::ConsumePrefix(&replica, scheme)) addresses.push_back(replica);
+  }
+  return absl::StrCat(scheme, absl::StrJoin(addresses, ","));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<ChannelMaker>> ChannelMaker::Open(const ChannelOptions& options) {
+  if (options.target.empty()) return absl::InvalidArgumentError("the target address is empty");
+  DIPTYCH_RETURN_IF_ERROR(CheckTargetPorts(options.target));
+  std::shared_ptr<PemFiles> files;
+  DIPTYCH_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(options.tls, files));
+  return std::shared_ptr<ChannelMaker>(new ChannelMaker(options, std::move(files), std::move(credentials)));
+}
+
+ChannelMaker::ChannelMaker(const ChannelOptions& options, std::shared_ptr<PemFiles> files,
+                           std::shared_ptr<grpc::ChannelCredentials> credentials)
+    : options_(options), files_(std::move(files)), credentials_(std::move(credentials)) {}
+
+ChannelMaker::~ChannelMaker() = default;
+
+std::shared_ptr<grpc::Channel> ChannelMaker::Make() const {
+  return grpc::CreateCustomChannel(options_.target, credentials_, ArgumentsFor(options_));
+}
+
+std::shared_ptr<grpc::Channel> ChannelMaker::MakeTo(const std::vector<std::string>& replicas) const {
+  const auto of_v6 = std::count_if(replicas.begin(), replicas.end(),
+                                   [](const std::string& replica) { return absl::StartsWith(replica, "ipv6:"); });
+  const bool is_v6 = 2 * static_cast<size_t>(of_v6) > replicas.size();
+  grpc::ChannelArguments arguments = ArgumentsFor(options_);
+  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, AuthorityOf(options_.target));
+  return grpc::CreateCustomChannel(TargetOf(is_v6 ? "ipv6:" : "ipv4:", replicas), credentials_, arguments);
 }
 
 void ChannelWaker::Wake() {

@@ -185,17 +185,25 @@ void AnalyzeCall::AskTiers(v1::Image image) {
   const bool both = pending_ == 2;
   vision_.Start(
       context_, deadline,
-      {.tier = "vision", .stage = Stage::kVit, .budget = environment_.retries, .key_name = key_name},
-      [stub = environment_.vision](auto* context, auto* request, auto* response, auto callback) {
-        stub->async()->AnalyzeVision(context, request, response, std::move(callback));
+      {.tier = "vision",
+       .stage = Stage::kVit,
+       .budget = environment_.retries,
+       .replicas = &environment_.vision->channels(),
+       .key_name = key_name},
+      [replicas = environment_.vision](auto* context, auto* request, auto* response, auto callback) {
+        replicas->Pick()->async()->AnalyzeVision(context, request, response, std::move(callback));
       },
       [this](const absl::Status& status) { OnTierEnd(status); });
   if (!both) return;
   language_.Start(
       context_, deadline,
-      {.tier = "language", .stage = Stage::kQFormer, .budget = environment_.retries, .key_name = key_name},
-      [stub = environment_.language](auto* context, auto* request, auto* response, auto callback) {
-        stub->async()->AnalyzeQueries(context, request, response, std::move(callback));
+      {.tier = "language",
+       .stage = Stage::kQFormer,
+       .budget = environment_.retries,
+       .replicas = &environment_.language->channels(),
+       .key_name = key_name},
+      [replicas = environment_.language](auto* context, auto* request, auto* response, auto callback) {
+        replicas->Pick()->async()->AnalyzeQueries(context, request, response, std::move(callback));
       },
       [this](const absl::Status& status) { OnTierEnd(status); });
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "common/replica_channels.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "gateway/admission/admission.h"
@@ -17,8 +18,8 @@ namespace diptych::gateway {
 // What each call needs of the server. Outlives all calls.
 struct AnalyzeEnvironment {
   Admission* admission;
-  v1::VisionService::Stub* vision;
-  v1::LanguageService::Stub* language;
+  ReplicaStubs<v1::VisionService>* vision;
+  ReplicaStubs<v1::LanguageService>* language;
   RetryBudget* retries;
   std::function<std::string()> fingerprint;  // that the language tier states, empty while unknown
   SteadyDuration request_timeout;

@@ -21,7 +21,7 @@ namespace diptych::gateway {
 // What each call needs of the server. Outlives all calls.
 struct AskEnvironment {
   Admission* admission;
-  v1::LanguageService::Stub* language;
+  ReplicaStubs<v1::LanguageService>* language;
   RetryBudget* retries;
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;

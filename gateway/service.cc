@@ -95,7 +95,7 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContex
   v1::CountTokensRequest count;
   *count.mutable_turns() = plan.turns();
   count.set_prompt(plan.prompt());
-  const auto send = [this](auto... call) { tiers_.language->async()->CountTokens(std::move(call)...); };
+  const auto send = [this](auto... call) { tiers_.language->Pick()->async()->CountTokens(std::move(call)...); };
   return AskTokenizer<v1::CountTokensRequest, v1::CountTokensResponse>(
       *context, std::move(count), response, send,
       [this, caller = *std::move(caller), plan = std::move(plan),
@@ -117,7 +117,7 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(grpc::CallbackServerContext* 
   *prompt.mutable_turns() = std::move(*asked.mutable_turns());
   prompt.set_images(asked.images());
   prompt.set_without_bos(asked.without_bos());
-  const auto send = [this](auto... call) { tiers_.language->async()->EncodePrompt(std::move(call)...); };
+  const auto send = [this](auto... call) { tiers_.language->Pick()->async()->EncodePrompt(std::move(call)...); };
   return AskTokenizer<v1::EncodePromptRequest, v1::EncodePromptResponse>(
       *context, std::move(prompt), response, send,
       [this, caller = *std::move(caller), window = model->window_tokens()](v1::EncodePromptResponse& encoded) {
@@ -137,7 +137,7 @@ grpc::ServerUnaryReactor* GatewayService::Detokenize(grpc::CallbackServerContext
   v1::DecodeTokensRequest tokens;
   *tokens.mutable_token_ids() = std::move(*asked.mutable_token_ids());
   const int count = tokens.token_ids_size();
-  const auto send = [this](auto... call) { tiers_.language->async()->DecodeTokens(std::move(call)...); };
+  const auto send = [this](auto... call) { tiers_.language->Pick()->async()->DecodeTokens(std::move(call)...); };
   return AskTokenizer<v1::DecodeTokensRequest, v1::DecodeTokensResponse>(
       *context, std::move(tokens), response, send,
       [this, caller = *std::move(caller), count](v1::DecodeTokensResponse& decoded) {

@@ -87,10 +87,12 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                                       ServedLanguageModel model) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
   DIPTYCH_RETURN_IF_ERROR(CheckMemory(options, model.config));
-  DIPTYCH_ASSIGN_OR_RETURN(const auto vision, MakeChannel({.target = options.vision_target,
-                                                           .service_name = v1::VisionService::service_full_name(),
-                                                           .tls = options.tls,
-                                                           .max_receive_bytes = kMaxVisionMessageBytes}));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto vision,
+                           ReplicaChannels::Open({.target = options.vision_target,
+                                                  .service_name = v1::VisionService::service_full_name(),
+                                                  .tls = options.tls,
+                                                  .max_receive_bytes = kMaxVisionMessageBytes},
+                                                 "vision"));
   DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes, options.memory_limit));
   auto self = std::unique_ptr<LanguageServer>(new LanguageServer(options, std::move(model), std::move(pool), vision));
   const ServerOptions server{.service_name = v1::LanguageService::service_full_name(),
@@ -112,15 +114,15 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
 }
 
 LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
-                               const std::shared_ptr<grpc::Channel>& vision)
+                               const std::shared_ptr<ReplicaChannels>& vision)
     : model_(WithLimits(std::move(model), options.limits.image)),
       metrics_(registry_, model_.description, {.blocks = pool.blocks, .block_tokens = pool.block_tokens},
                options.vllm_metric_names),
       gate_(options.queue_limit),
       memory_(options.max_inflight_bytes),
-      vision_(v1::VisionService::NewStub(vision)),
-      vision_waker_(vision),
-      vision_tier_{.stub = vision_.get(), .waker = &vision_waker_, .wait = options.wait_for_vision},
+      vision_(vision),
+      vision_waker_(vision->all()),
+      vision_tier_{.replicas = &vision_, .waker = &vision_waker_, .wait = options.wait_for_vision},
       engine_(model_, std::move(pool), ToEngineOptions(options)),
       images_(StepsWith(&vision_tier_, &engine_, &metrics_.pulls), options.cache_bytes),
       rpc_(GenerateContext{.model = &model_,
@@ -132,7 +134,8 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
                            .engine = &engine_,
                            .metrics = &metrics_},
            [this] { return stats(); }),
-      vision_watch_({.name = "vision", .target = options.vision_target, .flag = "vision_target", .channel = vision}) {
+      vision_watch_(
+          {.name = "vision", .target = options.vision_target, .flag = "vision_target", .channel = vision->all()}) {
   registry_.OnCollect([this] { metrics_.Refresh(stats()); });
 }
 

@@ -57,7 +57,7 @@ class LanguageServer {
 
  private:
   LanguageServer(const LanguageOptions& options, ServedLanguageModel model, blip2::KvPool pool,
-                 const std::shared_ptr<grpc::Channel>& vision);
+                 const std::shared_ptr<ReplicaChannels>& vision);
 
   // Destroyed from the last to the first: a call needs everything that stands before `server_`, and a reader of metrics
   // what they are read from.
@@ -66,7 +66,7 @@ class LanguageServer {
   LanguageMetrics metrics_;
   CallGate gate_;
   ByteBudget memory_;
-  const std::unique_ptr<v1::VisionService::Stub> vision_;
+  ReplicaStubs<v1::VisionService> vision_;
   ChannelWaker vision_waker_;
   const VisionTier vision_tier_;
   LanguageEngine engine_;

@@ -44,7 +44,7 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
       : call_(call), context_(grpc::ClientContext::FromCallbackServerContext(*call->caller_)) {
     context_->set_deadline(ToSystemTime(call->deadline_));
     SendKeyName(*context_, call->key_name_);
-    call->stub_->async()->Generate(context_.get(), &call->request_, this);
+    call->replicas_->Pick()->async()->Generate(context_.get(), &call->request_, this);
   }
 
   void Start() {
@@ -54,6 +54,7 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
   }
   void Next() { StartRead(&message_); }
   std::string peer() const { return context_->peer(); }
+  bool stopped() const { return stopped_; }
   void Stop() {
     stopped_ = true;
     context_->TryCancel();
@@ -74,9 +75,9 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
   bool stopped_ = false;
 };
 
-LanguageStream::LanguageStream(v1::LanguageService::Stub* stub, RetryBudget* budget,
+LanguageStream::LanguageStream(ReplicaStubs<v1::LanguageService>* replicas, RetryBudget* budget,
                                grpc::CallbackServerContext* caller, SteadyTime deadline)
-    : stub_(stub), budget_(budget), caller_(caller), deadline_(deadline) {}
+    : replicas_(replicas), budget_(budget), caller_(caller), deadline_(deadline) {}
 
 LanguageStream::~LanguageStream() = default;
 
@@ -221,10 +222,21 @@ std::optional<SteadyDuration> LanguageStream::PauseBeforeRepeat(const grpc::Stat
 
 void LanguageStream::OnAttemptDone(const grpc::Status& status) {
   replica_ = attempt_->peer();
+  Report(status);
   const auto pause = PauseBeforeRepeat(status);
   if (!pause) return OnEnd(Outcome(status));
   if (*pause > SteadyDuration::zero()) return Wait(*pause);
   StartAttempt();  // destroys the attempt that calls this; nothing of it is touched afterwards
+}
+
+// One that breaks the protocol fails, too.
+void LanguageStream::Report(const grpc::Status& status) {
+  const bool is_broken = !broken_.ok() && ReasonOf(broken_) == reason::kTierProtocol;
+  replicas_->OnEnd({.replica = replica_,
+                    .status = is_broken ? grpc::Status(grpc::StatusCode::INTERNAL, "") : status,
+                    .was_heard = started_,
+                    .was_cancelled = attempt_->stopped() || caller_->IsCancelled(),
+                    .asked = asked_at_});
 }
 
 void LanguageStream::Wait(SteadyDuration pause) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "common/replica_channels.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/tiers/retry_budget.h"
@@ -25,8 +26,8 @@ namespace diptych::gateway {
 // are none. Thread-compatible.
 class LanguageStream {
  public:
-  // `stub`, `caller` and `budget`, which is asked before each further attempt, must outlive the call.
-  LanguageStream(v1::LanguageService::Stub* stub, RetryBudget* budget, grpc::CallbackServerContext* caller,
+  // `replicas`, `caller` and `budget`, which is asked before each further attempt, must outlive the call.
+  LanguageStream(ReplicaStubs<v1::LanguageService>* replicas, RetryBudget* budget, grpc::CallbackServerContext* caller,
                  SteadyTime deadline);
   virtual ~LanguageStream();
 
@@ -67,6 +68,8 @@ class LanguageStream {
   void StartAttempt();
   void OnAttemptMessage(v1::GenerateResponse message);
   void OnAttemptDone(const grpc::Status& status);
+  // Tells how the current attempt ended to whoever chooses among the replicas.
+  void Report(const grpc::Status& status);
   // A protocol error, or OK if `message` may come now.
   absl::Status CheckOrder(const v1::GenerateResponse& message);
   // Learns whether this replica goes on or begins again. UNAVAILABLE if neither.
@@ -86,7 +89,7 @@ class LanguageStream {
   // Where the current attempt is, as far as its messages tell.
   Stage StageNow() const;
 
-  v1::LanguageService::Stub* const stub_;
+  ReplicaStubs<v1::LanguageService>* const replicas_;
   RetryBudget* const budget_;
   grpc::CallbackServerContext* const caller_;
   const SteadyTime deadline_;

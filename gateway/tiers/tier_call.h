@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "common/call_watch.h"
 #include "common/metadata.h"
+#include "common/replica_channels.h"
 #include "common/stage_clock.h"
 #include "common/tier_errors.h"
 #include "gateway/tiers/retry_budget.h"
@@ -24,6 +25,7 @@ struct TierName {
   std::string_view tier;  // "vision"
   Stage stage;
   RetryBudget* budget;        // asked before each further attempt
+  ReplicaChannels* replicas;  // told how each attempt ended
   std::string key_name = {};  // the caller's, for the tier's log
 };
 
@@ -74,6 +76,7 @@ class TierCall {
       context->set_deadline(ToSystemTime(deadline_));
       SendKeyName(*context, name_.key_name);
       if (cancelled_) context->TryCancel();
+      asked_ = SteadyClock::now();
     }
     response.Clear();
     method_(context, &request, &response, [this](const grpc::Status& status) { OnAttemptEnd(status); });
@@ -82,8 +85,15 @@ class TierCall {
   void OnAttemptEnd(const grpc::Status& status) {
     const bool left = caller_->IsCancelled();
     replica_ = context_->peer();
+    Report(status, left);
     if (!left && MayRepeat(status)) return StartAttempt();
     done_(left && !status.ok() ? CallerLeft() : FromTier(status, name_.tier, name_.stage));
+  }
+
+  void Report(const grpc::Status& status, bool left) {
+    std::lock_guard lock(mutex_);
+    name_.replicas->OnEnd({.replica = replica_, .status = status, .was_cancelled = left || cancelled_, .asked = asked_},
+                          SteadyClock::now());
   }
 
   bool MayRepeat(const grpc::Status& status) {
@@ -102,6 +112,7 @@ class TierCall {
   std::unique_ptr<grpc::ClientContext> context_;  // of the attempt that runs
   bool cancelled_ = false;
   int attempts_ = 0;
+  SteadyTime asked_{};  // of that attempt
   std::string replica_;
 };
 

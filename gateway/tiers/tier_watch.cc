@@ -25,8 +25,11 @@ TierWatch::TierWatch(Tiers& tiers, const std::string& language_target, const std
       language_({.name = "language",
                  .target = language_target,
                  .flag = "language_target",
-                 .channel = tiers.language_channel}),
-      vision_({.name = "vision", .target = vision_target, .flag = "vision_target", .channel = tiers.vision_channel}) {}
+                 .channel = tiers.language->channels().all()}),
+      vision_({.name = "vision",
+               .target = vision_target,
+               .flag = "vision_target",
+               .channel = tiers.vision->channels().all()}) {}
 
 void TierWatch::Start(std::function<void()> on_change) {
   on_change_ = std::move(on_change);
@@ -95,7 +98,7 @@ void TierWatch::AskVision() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetVisionModelResponse response;
-  if (!tiers_.vision->GetVisionModel(&context, {}, &response).ok()) return;
+  if (!tiers_.vision->Pick()->GetVisionModel(&context, {}, &response).ok()) return;
   std::lock_guard lock(mutex_);
   described_vision_ = std::move(*response.mutable_model());
 }
@@ -104,7 +107,7 @@ void TierWatch::AskLanguage() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetLanguageModelResponse response;
-  if (!tiers_.language->GetLanguageModel(&context, {}, &response).ok()) return;
+  if (!tiers_.language->Pick()->GetLanguageModel(&context, {}, &response).ok()) return;
   std::lock_guard lock(mutex_);
   model_ = std::move(*response.mutable_model());
 }

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/channel.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
@@ -18,12 +17,16 @@ constexpr auto kPatience = std::chrono::milliseconds(900);
 // An answer is small but for its log-probabilities: 20 a token.
 constexpr int kMaxMessageBytes = 16 << 20;
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenTier(const std::string& target, const char* service,
-                                                        std::string_view flag, const TlsOptions& tls) {
-  auto channel =
-      MakeChannel({.target = target, .service_name = service, .tls = tls, .max_receive_bytes = kMaxMessageBytes});
-  if (!channel.ok()) return Annotate(channel.status(), flag);
-  return channel;
+template <typename Service>
+absl::StatusOr<std::unique_ptr<ReplicaStubs<Service>>> OpenTier(const std::string& target, const char* name,
+                                                                std::string_view flag, const TlsOptions& tls) {
+  auto channels = ReplicaChannels::Open({.target = target,
+                                         .service_name = Service::service_full_name(),
+                                         .tls = tls,
+                                         .max_receive_bytes = kMaxMessageBytes},
+                                        name);
+  if (!channels.ok()) return Annotate(channels.status(), flag);
+  return std::make_unique<ReplicaStubs<Service>>(*std::move(channels));
 }
 
 // Both calls with their answers; deletes itself after the second.
@@ -68,13 +71,10 @@ v1::TierStatus ToProto(const char* name, const absl::StatusOr<TierReport>& repor
 
 absl::StatusOr<Tiers> OpenTiers(const Options& options) {
   Tiers tiers;
-  DIPTYCH_ASSIGN_OR_RETURN(tiers.language_channel,
-                           OpenTier(options.language_target, v1::LanguageService::service_full_name(),
-                                    "--language_target", options.tier_tls));
-  DIPTYCH_ASSIGN_OR_RETURN(tiers.vision_channel, OpenTier(options.vision_target, v1::VisionService::service_full_name(),
-                                                          "--vision_target", options.tier_tls));
-  tiers.language = v1::LanguageService::NewStub(tiers.language_channel);
-  tiers.vision = v1::VisionService::NewStub(tiers.vision_channel);
+  DIPTYCH_ASSIGN_OR_RETURN(tiers.language, OpenTier<v1::LanguageService>(options.language_target, "language",
+                                                                         "--language_target", options.tier_tls));
+  DIPTYCH_ASSIGN_OR_RETURN(
+      tiers.vision, OpenTier<v1::VisionService>(options.vision_target, "vision", "--vision_target", options.tier_tls));
   tiers.retries = std::make_unique<RetryBudget>(std::max(options.max_inflight, kLeastRetries));
   return tiers;
 }
@@ -85,10 +85,10 @@ void DescribeTiers(Tiers& tiers, std::function<void(TierReports)> done) {
   const auto deadline = std::chrono::system_clock::now() + kPatience;
   call->language_context.set_deadline(deadline);
   call->vision_context.set_deadline(deadline);
-  tiers.language->async()->GetLanguageModel(
+  tiers.language->Pick()->async()->GetLanguageModel(
       &call->language_context, &call->language_request, &call->language,
       [call](const grpc::Status& status) { call->Arrived(status, call->language, call->reports.language); });
-  tiers.vision->async()->GetVisionModel(
+  tiers.vision->Pick()->async()->GetVisionModel(
       &call->vision_context, &call->vision_request, &call->vision,
       [call](const grpc::Status& status) { call->Arrived(status, call->vision, call->reports.vision); });
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/replica_channels.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
@@ -16,9 +17,8 @@
 namespace diptych::gateway {
 
 struct Tiers {
-  std::shared_ptr<grpc::Channel> language_channel, vision_channel;
-  std::unique_ptr<v1::LanguageService::Stub> language;
-  std::unique_ptr<v1::VisionService::Stub> vision;
+  std::unique_ptr<ReplicaStubs<v1::LanguageService>> language;
+  std::unique_ptr<ReplicaStubs<v1::VisionService>> vision;
   std::unique_ptr<RetryBudget> retries;
 };
 

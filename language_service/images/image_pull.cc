@@ -1,6 +1,7 @@
 #include "language_service/images/image_pull.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <utility>
 
@@ -29,15 +30,19 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
   }
 
   void Begin() {
-    pull_->tier_->stub->async()->EncodeImage(&context_, &pull_->request_->message, this);
+    pull_->tier_->replicas->Pick()->async()->EncodeImage(&context_, &pull_->request_->message, this);
     StartRead(&message_);
     StartCall();
   }
 
-  void TryCancel() { context_.TryCancel(); }
+  void TryCancel() {
+    was_cancelled_ = true;
+    context_.TryCancel();
+  }
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
+    was_heard_ = true;
     received_ = receiver_.Accept(message_);
     if (received_.ok()) {
       StartRead(&message_);
@@ -48,6 +53,12 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
 
   void OnDone(const grpc::Status& status) override {
     const std::unique_ptr<Attempt> self(this);
+    // Tokens that are refused are a failure of the replica's.
+    pull_->tier_->replicas->OnEnd({.replica = context_.peer(),
+                                   .status = received_.ok() ? status : grpc::Status(grpc::StatusCode::DATA_LOSS, ""),
+                                   .was_heard = was_heard_,
+                                   .was_cancelled = was_cancelled_,
+                                   .asked = asked_});
     if (!received_.ok()) {
       pull_->metrics_->Refused(receiver_.fault());
       return pull_->OnAttemptEnd(grpc::Status::OK, received_);
@@ -68,6 +79,9 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
   v1::EncodeImageResponse message_;
   VisualTokensReceiver receiver_;
   absl::Status received_;
+  const SteadyTime asked_ = SteadyClock::now();
+  bool was_heard_ = false;
+  std::atomic<bool> was_cancelled_ = false;
 };
 
 void ImagePull::Start() {

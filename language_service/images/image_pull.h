@@ -11,6 +11,7 @@
 #include "common/byte_budget.h"
 #include "common/call_watch.h"
 #include "common/channel.h"
+#include "common/replica_channels.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/images/pull_metrics.h"
 #include "language_service/images/visual_tokens_receiver.h"
@@ -32,7 +33,7 @@ int64_t BytesForImage(const ImageRequest& image);
 
 // The way to the vision tier.
 struct VisionTier {
-  v1::VisionService::Stub* stub;
+  ReplicaStubs<v1::VisionService>* replicas;
   ChannelWaker* waker;
   bool wait = false;  // until the request's deadline where no replica answers, as while the first one starts
 };
