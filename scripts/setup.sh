@@ -2,7 +2,7 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
-#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: nginx, HAProxy, libfaketime and nft, into .deps/system; Envoy, into .deps/envoy; Node's gRPC client, into .deps/grpc_node; OpenAI's Python and
+#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: zsh and fish, for their completions; nginx, HAProxy, libfaketime and nft, into .deps/system; Envoy, into .deps/envoy; Node's gRPC client, into .deps/grpc_node; OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
 #                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
@@ -187,7 +187,7 @@ install_lint_tools() {
 
 case ${1:-} in
   --lint*) install_lint_tools "$1"; exit ;;
-  --tests) packages+=(gnuplot-nox) ;;
+  --tests) packages+=(gnuplot-nox zsh fish) ;;
   --packages) packages+=(mmdebstrap) ;;
 esac
 install_system_packages

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "cli/command_line/option_table.h"
@@ -52,6 +53,32 @@ std::vector<std::string> PositionalChoices(const CLI::App& app) {
   return {};
 }
 
+// What may stand before the command: the program's own options and those that all commands have in common.
+std::vector<const CLI::Option*> OptionsBeforeCommand(const CLI::App& root) {
+  std::vector<const CLI::Option*> options = OptionsOf(root);
+  for (const CLI::Option* option : OptionsOf(*CommandsOf(root).front())) {
+    if (option->get_group() == kCommonGroup) options.push_back(option);
+  }
+  return options;
+}
+
+// Those of them that are followed by a value.
+std::vector<std::string> ValueFlagsBeforeCommand(const CLI::App& root) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : OptionsBeforeCommand(root)) {
+    if (!TakesValue(*option)) continue;
+    for (const std::string& flag : FlagsOf(*option)) flags.push_back(flag);
+  }
+  return flags;
+}
+
+// "ask", "bench", "bench cost", …
+std::vector<std::string> AllCommands(const CLI::App& root) {
+  std::vector<std::string> commands;
+  ForEachCommand(root, {}, [&](const CommandPath& path, const CLI::App&) { commands.push_back(Words(path)); });
+  return commands;
+}
+
 // What completes the value of an option, as a shell function of the bash script.
 std::string BashValue(const CLI::Option& option) {
   if (IsFile(option)) return "_diptych_files";
@@ -76,16 +103,6 @@ std::string BashCommand(const CommandPath& path, const CLI::App& command) {
   absl::StrAppend(&text, "      esac\n      flags=\"", absl::StrJoin(flags, " "), "\"\n      words=\"", words, "\"\n");
   if (BareArgumentsOf(command) != nullptr) absl::StrAppend(&text, "      files=yes\n");
   return text + "      ;;\n";
-}
-
-// The flags of the Common group that are followed by a value: a command may stand behind them.
-std::string CommonValueFlags(const CLI::App& root) {
-  std::vector<std::string> flags;
-  for (const CLI::Option* option : OptionsOf(*CommandsOf(root).front())) {
-    if (option->get_group() != kCommonGroup || !TakesValue(*option)) continue;
-    for (const std::string& flag : FlagsOf(*option)) flags.push_back(flag);
-  }
-  return absl::StrJoin(flags, "|");
 }
 
 constexpr char kBashHead[] = R"(# bash completion for diptych, made by `diptych completion bash`.
@@ -126,7 +143,7 @@ std::string ZshValue(const CLI::Option& option) {
   if (!TakesValue(option)) return "";
   const auto choices = ChoicesOf(option);
   const std::string action = IsFile(option)                  ? "_files"
-                             : TypeOf(option) == kFolderType ? "_files -/"
+                             : TypeOf(option) == kFolderType ? "_path_files -/"
                              : !choices.empty()              ? absl::StrCat("(", absl::StrJoin(choices, " "), ")")
                                                              : "";
   return absl::StrCat(":", ZshText(TypeOf(option)), ":", action);
@@ -138,7 +155,8 @@ std::string ZshOption(const CLI::Option& option) {
   std::string lines;
   for (const std::string& flag : flags) {
     const std::string others = IsList(option) ? "" : absl::StrCat("(", absl::StrJoin(flags, " "), ")");
-    absl::StrAppend(&lines, " \\\n        '", repeat, others, flag, "[", ZshText(option.get_description()), "]",
+    const char* equals = TakesValue(option) && flag.rfind("--", 0) == 0 ? "=" : "";  // or the next word
+    absl::StrAppend(&lines, " \\\n        '", repeat, others, flag, equals, "[", ZshText(option.get_description()), "]",
                     ZshValue(option), "'");
   }
   return lines;
@@ -152,26 +170,27 @@ std::string ZshCommands(const CLI::App& app) {
   return text + ")\n";
 }
 
-// The body of a function for one level of commands.
-std::string ZshFunction(const std::string& name, const CLI::App& app) {
+// A function for one level of commands, which takes these options, and those for the levels below.
+std::string ZshFunction(const std::string& name, const CLI::App& app, const std::vector<const CLI::Option*>& options) {
   std::string text = absl::StrCat(name, "() {\n");
+  std::string arguments;
+  for (const CLI::Option* option : options) arguments += ZshOption(*option);
   if (CommandsOf(app).empty()) {
-    absl::StrAppend(&text, "  _arguments");
-    for (const CLI::Option* option : OptionsOf(app)) text += ZshOption(*option);
+    absl::StrAppend(&text, "  _arguments", arguments);
     if (BareArgumentsOf(app) != nullptr) absl::StrAppend(&text, " \\\n        '*:image:_files'");
     const auto choices = PositionalChoices(app);
     if (!choices.empty()) absl::StrAppend(&text, " \\\n        '1: :(", absl::StrJoin(choices, " "), ")'");
     return text + "\n}\n";
   }
   absl::StrAppend(&text, "  local context state state_descr line\n  typeset -A opt_args\n  ", ZshCommands(app),
-                  "  _arguments -C '1:command:->command' '*::argument:->argument'\n"
+                  "  _arguments -C", arguments, " \\\n        '1:command:->command' '*::argument:->argument'\n",
                   "  case $state in\n    command) _describe command commands ;;\n    argument) case $words[1] in\n");
   for (const CLI::App* command : CommandsOf(app)) {
     absl::StrAppend(&text, "      ", command->get_name(), ") ", name, "_", command->get_name(), " ;;\n");
   }
   text += "    esac ;;\n  esac\n}\n";
   for (const CLI::App* command : CommandsOf(app)) {
-    text += ZshFunction(absl::StrCat(name, "_", command->get_name()), *command);
+    text += ZshFunction(absl::StrCat(name, "_", command->get_name()), *command, OptionsOf(*command));
   }
   return text;
 }
@@ -180,12 +199,29 @@ std::string FishText(const std::string& text) {
   return absl::StrCat("'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}, {"\n", " "}}), "'");
 }
 
-// True behind this command.
-std::string FishCondition(const CommandPath& path) {
-  return absl::StrJoin(path, "; and ", [](std::string* out, const CLI::App* command) {
-    absl::StrAppend(out, "__fish_seen_subcommand_from ", command->get_name());
-  });
-}
+// Where the two lists go, the flags and the commands. fish asks the same condition once a completion.
+constexpr char kFishHead[] = R"(# fish completion for diptych, made by `diptych completion fish`.
+complete -c diptych -f
+function __diptych_behind -d 'True behind this command'
+  set -l words (commandline -opc)
+  set -l command
+  set -l value no
+  for word in $words[2..]
+    if test $value = yes
+      set value no
+      continue
+    end
+    switch $word
+      case %s
+        set value yes
+      case '-*'
+      case '*'
+        contains -- "$command$word" %s; and set command "$command$word "
+    end
+  end
+  test "$command" = "$argv "; or test -z "$command$argv"
+end
+)";
 
 std::string FishOption(const std::string& begin, const CLI::Option& option) {
   std::string line = begin;
@@ -202,13 +238,14 @@ std::string FishOption(const std::string& begin, const CLI::Option& option) {
   return absl::StrCat(line, " -d ", FishText(option.get_description()), "\n");
 }
 
+// What begins a line for those behind this command.
+std::string FishLine(const CommandPath& path) {
+  return absl::StrCat("complete -c diptych -n '__diptych_behind", path.empty() ? "" : " ", Words(path), "'");
+}
+
 std::string FishCommand(const CommandPath& path, const CLI::App& command) {
-  const std::string begin = absl::StrCat("complete -c diptych -n '", FishCondition(path), "'");
-  const CommandPath above(path.begin(), path.end() - 1);
-  const std::string where = above.empty() ? "__fish_use_subcommand"
-                                          : absl::StrCat(FishCondition(above), "; and not __fish_seen_subcommand_from ",
-                                                         CommandNames(*above.back()));
-  std::string text = absl::StrCat("complete -c diptych -n '", where, "' -a ", command.get_name(), " -d ",
+  const std::string begin = FishLine(path);
+  std::string text = absl::StrCat(FishLine({path.begin(), path.end() - 1}), " -a ", command.get_name(), " -d ",
                                   FishText(command.get_description()), "\n");
   if (BareArgumentsOf(command) != nullptr) absl::StrAppend(&text, begin, " -F\n");
   const auto choices = PositionalChoices(command);
@@ -220,22 +257,15 @@ std::string FishCommand(const CommandPath& path, const CLI::App& command) {
 }  // namespace
 
 std::string BashCompletion(const CLI::App& root) {
-  std::string text = absl::StrCat(kBashHead, "      ", CommonValueFlags(root),
-                                  ") i=$((i + 1)); [ \"${COMP_WORDS[i]}\" != \"=\" ] || i=$((i + 1)) ;;\n"
-                                  "      -*) ;;\n      *) case \"$command $word\" in\n");
-  std::vector<std::string> paths;
-  ForEachCommand(root, {}, [&](const CommandPath& path, const CLI::App&) {
-    const std::string words = Words(path);
-    paths.push_back(absl::StrCat("\"", path.size() == 1 ? " " : "", words, "\""));
-  });
-  absl::StrAppend(&text, "          ", absl::StrJoin(paths, "|"),
-                  ") command=${command:+$command }$word ;;\n        esac ;;\n    esac\n  done\n  case $command in\n");
+  std::string text = absl::StrCat(
+      kBashHead, "      ", absl::StrJoin(ValueFlagsBeforeCommand(root), "|"),
+      ") i=$((i + 1)); [ \"${COMP_WORDS[i]}\" != \"=\" ] || i=$((i + 1)) ;;\n"
+      "      -*) ;;\n      *) case \"${command:+$command }$word\" in\n          \"",
+      absl::StrJoin(AllCommands(root), "\"|\""),
+      "\") command=${command:+$command }$word ;;\n        esac ;;\n    esac\n  done\n  case $command in\n");
   std::vector<std::string> flags;
-  for (const CLI::Option* option : OptionsOf(root)) {
+  for (const CLI::Option* option : OptionsBeforeCommand(root)) {
     for (const std::string& flag : FlagsOf(*option)) flags.push_back(flag);
-  }
-  for (const CLI::Option* option : OptionsOf(*CommandsOf(root).front())) {
-    if (option->get_group() == kCommonGroup) flags.push_back(LongNameOf(*option));
   }
   absl::StrAppend(&text, "    \"\")\n      flags=\"", absl::StrJoin(flags, " "), "\"\n      words=\"",
                   CommandNames(root), "\"\n      ;;\n");
@@ -246,17 +276,14 @@ std::string BashCompletion(const CLI::App& root) {
 
 std::string ZshCompletion(const CLI::App& root) {
   return absl::StrCat("#compdef diptych\n# zsh completion for diptych, made by `diptych completion zsh`.\n",
-                      ZshFunction("_diptych", root),
+                      ZshFunction("_diptych", root, OptionsBeforeCommand(root)),
                       "if [ \"$funcstack[1]\" = _diptych ]; then _diptych \"$@\"; else compdef _diptych diptych; fi\n");
 }
 
 std::string FishCompletion(const CLI::App& root) {
-  std::string text =
-      "# fish completion for diptych, made by `diptych completion fish`.\n"
-      "complete -c diptych -f\n";
-  for (const CLI::Option* option : OptionsOf(root)) {
-    text += FishOption("complete -c diptych -n '__fish_use_subcommand'", *option);
-  }
+  std::string text = absl::StrFormat(kFishHead, absl::StrJoin(ValueFlagsBeforeCommand(root), " "),
+                                     absl::StrCat("'", absl::StrJoin(AllCommands(root), "' '"), "'"));
+  for (const CLI::Option* option : OptionsBeforeCommand(root)) text += FishOption(FishLine({}), *option);
   ForEachCommand(root, {},
                  [&](const CommandPath& path, const CLI::App& command) { text += FishCommand(path, command); });
   return text;

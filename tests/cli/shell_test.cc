@@ -1,9 +1,11 @@
-// What shells and man are told: completions, driven in bash, and the manual page.
+// What shells and man are told: completions, driven in each shell, and the manual page.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "tests/cli/cli_fixture.h"
 
@@ -12,54 +14,98 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
-class ShellTest : public CliFixture {
+class ShellTest : public CliFixture {};
+
+// What the shell named by the parameter offers.
+class CompletionTest : public CliFixture, public ::testing::WithParamInterface<const char*> {
  protected:
-  // What bash offers behind these words, the last of which is being typed.
-  static std::vector<std::string> Offers(std::vector<std::string> words) {
-    const std::string script =
-        "source <(\"$0\" completion bash); COMP_WORDS=(diptych \"$@\"); COMP_CWORD=$#; _diptych; printf '%s\\n' "
-        "\"${COMPREPLY[@]}\"";
-    std::vector<std::string> arguments{"/bin/bash", "-c", script, testing::BinaryPath("diptych")};
-    arguments.insert(arguments.end(), words.begin(), words.end());
-    const testing::Finished bash = testing::RunProgram(arguments);
-    EXPECT_EQ(bash.err, "");
-    return absl::StrSplit(bash.out, '\n', absl::SkipEmpty());
+  void SetUp() override {
+    shell_ = std::string(kShells) + GetParam();
+    if (!std::filesystem::exists(shell_))
+      GTEST_SKIP() << shell_ << " is not installed; scripts/setup.sh --tests does it";
+    script_ = WriteFile(std::string("completion.") + GetParam(), Diptych({"completion", GetParam()}).out);
+    files_.push_back(script_ + ".dump");
   }
+
+  // Behind `diptych` and these words, the last of which is being typed.
+  std::vector<std::string> Offers(const std::vector<std::string>& words) {
+    const testing::Finished shell = testing::RunProgram(Asking(words));
+    EXPECT_EQ(shell.err, "");
+    std::vector<std::string> offers = absl::StrSplit(shell.out, '\n', absl::SkipEmpty());
+    for (std::string& offer : offers) offer = offer.substr(0, offer.find('\t'));  // fish describes each
+    return offers;
+  }
+
+ private:
+  std::vector<std::string> Asking(const std::vector<std::string>& words) const {
+    const std::string shell = GetParam();
+    if (shell == "bash") {
+      std::vector<std::string> arguments{shell_, "-c", kAskBash, script_};
+      arguments.insert(arguments.end(), words.begin(), words.end());
+      return arguments;
+    }
+    std::string line = "diptych";
+    for (const std::string& word : words) absl::StrAppend(&line, " ", absl::StrReplaceAll(word, {{" ", "\\ "}}));
+    if (shell == "zsh") return {shell_, "-f", testing::RepositoryPath("tests/cli/zsh_offers.zsh"), script_, line};
+    return {shell_, "--no-config", "-c", kAskFish, script_, line};
+  }
+
+  static constexpr char kShells[] = "/usr/bin/";
+  static constexpr char kAskBash[] =
+      "source \"$0\"; COMP_WORDS=(diptych \"$@\"); COMP_CWORD=$#; _diptych; printf '%s\\n' \"${COMPREPLY[@]}\"";
+  static constexpr char kAskFish[] = "source $argv[1]; complete -C $argv[2]";
+  std::string shell_, script_;
 };
 
-TEST_F(ShellTest, BashCompletesCommands) {
+TEST_P(CompletionTest, OffersCommands) {
+  EXPECT_THAT(Offers({"as"}), ElementsAre("ask"));
   EXPECT_THAT(Offers({"a"}), UnorderedElementsAre("ask", "analyze", "attention"));
   EXPECT_THAT(Offers({"bench", ""}), UnorderedElementsAre("cost", "load", "optimizations"));
   EXPECT_THAT(Offers({"--server", "a:1", "--json", "st"}), ElementsAre("status")) << "behind common flags";
-  EXPECT_THAT(Offers({"--server", "=", "a:1", "st"}), ElementsAre("status"));
+  EXPECT_THAT(Offers({"--server", "ask", "st"}), ElementsAre("status")) << "behind a value that is a command's name";
   EXPECT_THAT(Offers({"completion", ""}), UnorderedElementsAre("bash", "zsh", "fish"));
 }
 
-TEST_F(ShellTest, BashCompletesFlagsOfTheCommand) {
+TEST_P(CompletionTest, OffersFlagsOfTheCommand) {
   EXPECT_THAT(Offers({"ask", "--max_n"}), ElementsAre("--max_new_tokens"));
   EXPECT_THAT(Offers({"ask", "a.png", "--ques"}), ElementsAre("--question"));
+  EXPECT_THAT(Offers({"ask", "bench", "--max_n"}), ElementsAre("--max_new_tokens")) << "an image may be called so";
   EXPECT_THAT(Offers({"bench", "load", "--conc"}), ElementsAre("--concurrency"));
   EXPECT_THAT(Offers({"ask", "--conc"}), IsEmpty());
   EXPECT_THAT(Offers({"--ver"}), ElementsAre("--version"));
   EXPECT_THAT(Offers({"--ser"}), ElementsAre("--server"));
 }
 
-TEST_F(ShellTest, BashCompletesValues) {
+TEST_P(CompletionTest, OffersValues) {
   EXPECT_THAT(Offers({"ask", "--color", ""}), UnorderedElementsAre("auto", "always", "never"));
-  EXPECT_THAT(Offers({"ask", "--color", "=", "al"}), ElementsAre("always"));
   EXPECT_THAT(Offers({"ask", "--max_new_tokens", ""}), IsEmpty());
-  const std::string image = WriteFile("a cat.png", "x");
+  WriteFile("a cat.png", "x");
+  const std::string typed = std::filesystem::path(::testing::TempDir()) / "a ca";
   for (const std::vector<std::string>& before : {std::vector<std::string>{"ask"}, {"ask", "--image"}, {"chat", "-i"}}) {
     std::vector<std::string> words = before;
-    words.push_back(::testing::TempDir() + "/a ca");
-    EXPECT_THAT(Offers(words), ElementsAre(image)) << before.back();
+    words.push_back(typed);
+    EXPECT_THAT(Offers(words), ElementsAre(EndsWith(" cat.png"))) << before.back();
   }
-  EXPECT_THAT(Offers({"bench", "optimizations", "--model", ::testing::TempDir() + "/a ca"}), IsEmpty()) << "no folder";
+  EXPECT_THAT(Offers({"bench", "optimizations", "--model", typed}), IsEmpty()) << "no folder";
 }
+
+TEST_P(CompletionTest, OffersValuesBehindAnEqualsSign) {
+  const bool apart = std::string(GetParam()) == "bash";  // which takes the word apart there
+  EXPECT_THAT(Offers(apart ? std::vector<std::string>{"ask", "--color", "=", "al"}
+                           : std::vector<std::string>{"ask", "--color=al"}),
+              ElementsAre(EndsWith("always")));
+  EXPECT_THAT(Offers(apart ? std::vector<std::string>{"--server", "=", "a:1", "st"}
+                           : std::vector<std::string>{"--server=a:1", "st"}),
+              ElementsAre("status"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shells, CompletionTest, ::testing::Values("bash", "zsh", "fish"),
+                         [](const auto& shell) { return std::string(shell.param); });
 
 // All long flags of a command, as --help lists them.
 std::vector<std::string> FlagsIn(const std::string& help) {
@@ -94,19 +140,6 @@ TEST_F(ShellTest, TheManPageIsOneThatManReads) {
   if (!std::filesystem::exists("/usr/bin/groff")) GTEST_SKIP() << "no groff";
   const testing::Finished page = testing::RunProgram({"/usr/bin/groff", "-man", "-Tascii", "-z"}, man);
   EXPECT_EQ(page.err, "") << "warnings";
-}
-
-TEST_F(ShellTest, OtherShellsReadTheirScripts) {
-  int read = 0;
-  for (const char* shell : {"zsh", "fish"}) {
-    const std::string binary = std::string("/usr/bin/") + shell;
-    if (!std::filesystem::exists(binary)) continue;
-    const std::string file = WriteFile(std::string("completion.") + shell, Diptych({"completion", shell}).out);
-    const testing::Finished checked = testing::RunProgram({binary, "-n", file});
-    EXPECT_EQ(checked.exit_code, 0) << shell << checked.err;
-    ++read;
-  }
-  if (read == 0) GTEST_SKIP() << "neither zsh nor fish";
 }
 
 }  // namespace
