@@ -41,6 +41,7 @@ void AddCommands(CLI::App& app, Run& run) {
   AddBench(app, run);
   AddServe(app, run);
   AddPull(app, run);
+  AddPlanCapacity(app, run);
   AddQuantize(app, run);
   AddModels(app, run);
   AddStatus(app, run);

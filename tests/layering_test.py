@@ -39,8 +39,9 @@ ROOMS = {
     },
     "cli": {
         "": {"command_line", "commands", "connection", "terminal"},
-        "commands": {"charts", "command_line", "connection", "images", "measurements", "pull", "questions", "stack", "terminal"},
-        "measurements": {"charts", "images", "terminal"},
+        "commands": {"capacity", "charts", "command_line", "connection", "images", "measurements", "pull", "questions", "stack", "terminal"},
+        "measurements": {"capacity", "charts", "images", "terminal"},
+        "capacity": set(),
         "questions": {"command_line", "connection", "images", "terminal"},
         "charts": {"command_line", "connection", "terminal"},
         "connection": {"command_line", "terminal"},

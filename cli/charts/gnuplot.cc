@@ -23,7 +23,7 @@ constexpr double kHeadroom = 0.14;    // of the axis over the largest value, rel
 constexpr double kLegendRow = 0.06;   // the same for each row of the legend
 constexpr double kTicRoom = 0.055;    // of the axis that a name below it takes
 constexpr double kGroupWidth = 0.78;  // of the distance between two categories
-constexpr size_t kNameColumns = 100;
+constexpr size_t kLongestName = 100;
 constexpr size_t kMostUpright = 12;      // bars whose values fit side by side; of more they are turned
 constexpr double kLeastLabelled = 0.06;  // of the axis: a stacked part that has room for its value
 // Okabe and Ito's colours, told apart by everybody.
@@ -34,7 +34,7 @@ constexpr std::array<const char*, 6> kOnColours = {"white", "black", "white", "b
 // gnuplot does not read a doubled quote the same everywhere. Lines are joined by an expression.
 std::string Quote(std::string_view text) {
   std::string out = "'";
-  for (const char c : Printable(Shorten(std::string(text), kNameColumns))) {
+  for (const char c : Printable(Shorten(std::string(text), kLongestName))) {
     if (c == '\n') {
       out += "'.\"\\n\".'";
     } else if (c == '\'') {

@@ -18,6 +18,7 @@ void AddChat(CLI::App& app, Run& run);
 void AddAnalyze(CLI::App& app, Run& run);
 void AddAttention(CLI::App& app, Run& run);
 void AddBudget(CLI::App& app, Run& run);
+void AddPlanCapacity(CLI::App& app, Run& run);
 void AddSweep(CLI::App& app, Run& run);
 void AddBench(CLI::App& app, Run& run);
 void AddQuantize(CLI::App& app, Run& run);

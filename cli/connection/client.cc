@@ -21,15 +21,15 @@ namespace diptych::cli {
 namespace {
 
 constexpr int64_t kMaxPemBytes = 1 << 20;
-constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
+constexpr absl::Duration kLongestTime = absl::Hours(24 * 365);
 constexpr int kMaxAnswerBytes = 64 << 20;
 
 // "30s", "2m", or seconds without a unit.
-std::string ParseDeadline(const std::string& text, absl::Duration& deadline) {
+std::string ParseTime(const std::string& text, absl::Duration& time) {
   double seconds = 0;
-  const bool parsed = absl::SimpleAtod(text, &seconds) ? (deadline = absl::Seconds(seconds), true)
-                                                       : absl::ParseDuration(text, &deadline);
-  if (parsed && deadline > absl::ZeroDuration() && deadline <= kLongestDeadline) return "";
+  const bool parsed =
+      absl::SimpleAtod(text, &seconds) ? (time = absl::Seconds(seconds), true) : absl::ParseDuration(text, &time);
+  if (parsed && time > absl::ZeroDuration() && time <= kLongestTime) return "";
   return "takes a time such as 30s or 2m, or a number of seconds";
 }
 
@@ -57,17 +57,19 @@ void CommonOptions::AddTo(CLI::App& command) {
   AddOutputOptions(command, json);
 }
 
-void AddDeadline(CLI::App& command, absl::Duration& deadline, const std::string& default_text) {
-  command
-      .add_option_function<std::string>(
-          "--deadline",
-          [&deadline](const std::string& text) {
-            const std::string error = ParseDeadline(text, deadline);
-            if (!error.empty()) throw CLI::ValidationError("--deadline", error);
-          },
-          "Longest wait for one answer: 30s, 2m, or seconds")
+CLI::Option* AddTime(CLI::App& command, const std::string& name, absl::Duration& time, const std::string& description,
+                     const std::string& default_text) {
+  const auto parse = [&time, name](const std::string& text) {
+    const std::string error = ParseTime(text, time);
+    if (!error.empty()) throw CLI::ValidationError(name, error);
+  };
+  return command.add_option_function<std::string>(name, parse, description)
       ->default_str(default_text)
-      ->type_name("TIME")
+      ->type_name("TIME");
+}
+
+void AddDeadline(CLI::App& command, absl::Duration& deadline, const std::string& default_text) {
+  AddTime(command, "--deadline", deadline, "Longest wait for one answer: 30s, 2m, or seconds", default_text)
       ->group(kCommonGroup);
 }
 

@@ -15,7 +15,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace diptych::cli {
 
@@ -38,6 +39,9 @@ struct CommonOptions {
 
 // --json and --color, of every command.
 void AddOutputOptions(CLI::App& command, bool& json);
+// A time such as 30s; `time`, which outlives parsing, holds the default, `default_text` names it.
+CLI::Option* AddTime(CLI::App& command, const std::string& name, absl::Duration& time, const std::string& description,
+                     const std::string& default_text);
 // --deadline; `deadline`, which outlives parsing, holds the default.
 void AddDeadline(CLI::App& command, absl::Duration& deadline, const std::string& default_text);
 

@@ -1,0 +1,106 @@
+"""`diptych plan-capacity`: its expectations against the simulation of tools/capacity/, and what it says to impossible wishes.
+
+Usage: plan_capacity_test.py BIN_FOLDER; run by ctest as `plan_capacity_test`.
+"""
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools" / "capacity"))
+from planned import planned
+from simulation import Scenario, Simulation
+
+DIPTYCH = pathlib.Path(sys.argv[1]).resolve() / "diptych"
+TOLERANCE = 0.15
+# Two cores of a processor, as in docs/benchmarks/2026-11-28.md, and a card some fifty times as fast.
+CARD = {"image_seconds": 0.005, "pass_seconds": 0.02, "token_seconds": 0.0002, "step_seconds": 0.02, "qformer_seconds": 0.005,
+        "other_seconds": 0.005}
+SCENARIOS = [
+    Scenario(2, 1, 0.8),
+    Scenario(2, 2, 1.2),
+    Scenario(4, 2, 2),
+    Scenario(4, 3, 3),
+    Scenario(8, 6, 6),
+    Scenario(16, 8, 10),
+    Scenario(16, 12, 12),
+    Scenario(4, 3, 3, length_variation=1),
+    Scenario(4, 3, 4, hit_rate=0.5, length_variation=0.5),
+    Scenario(8, 3, 2, images=2),
+    Scenario(2, 3, 3, text_share=0.7, length_variation=0.5),
+    Scenario(6, 4, 3, new_tokens=4),
+    Scenario(2, 2, 30, new_tokens=48, **CARD),
+    Scenario(2, 4, 60, **CARD),
+]
+
+
+def run(*flags):
+    return subprocess.run([DIPTYCH, "plan-capacity", *flags], capture_output=True, text=True, check=False)
+
+
+def simulated(scenario):
+    """Mean over seeds, so that chance moves p95 by a few per cent only."""
+    runs = [Simulation(scenario, seed).run(4000) for seed in (1, 2, 3)]
+    return {key: {name: sum(one[key][name] for one in runs) / len(runs) for name in runs[0][key]} for key in runs[0]}
+
+
+class Model(unittest.TestCase):
+    def test_expects_what_the_simulation_does(self):
+        for scenario in SCENARIOS:
+            expected, measured = planned(DIPTYCH, scenario), simulated(scenario)
+            for key in ("first_token_seconds", "answer_seconds"):
+                for name in ("mean", "p95"):
+                    with self.subTest(scenario=scenario, value=f"{key} {name}"):
+                        self.assertAlmostEqual(expected[key][name] / measured[key][name], 1, delta=TOLERANCE)
+
+    def test_the_simulation_notices_a_tier_that_cannot_keep_up(self):
+        """Where the model refuses, the queue of the simulation grows with the length of the run."""
+        overloaded = Scenario(2, 4, 3)
+        self.assertIsNone(planned(DIPTYCH, overloaded))
+        short, long = (Simulation(overloaded).run(answers)["answer_seconds"]["p95"] for answers in (500, 4000))
+        self.assertGreater(long, 2 * short)
+
+
+class Command(unittest.TestCase):
+    def test_what_it_plans_keeps_the_targets_in_the_simulation(self):
+        done = run("--json", "--questions_per_second=5", "--first_token_p95=4s", "--answer_p95=14s")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        plan = json.loads(done.stdout)
+        measured = simulated(Scenario(plan["vision_replicas"], plan["language_replicas"], 5))
+        self.assertLess(measured["first_token_seconds"]["p95"], 4 * (1 + TOLERANCE))
+        self.assertLess(measured["answer_seconds"]["p95"], 14 * (1 + TOLERANCE))
+        self.assertAlmostEqual(plan["price_per_1000_questions"], plan["price_per_hour"] * 1000 / (5 * 3600))
+
+    def test_the_table_names_tiers_times_and_price(self):
+        done = run("--questions_per_second", "2", "--vision_unit", "GPU", "--vision_units", "1", "--gpu_price", "2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for word in ("vision", "language", "GPU", "4 cores", "first token", "p95", "for 1,000 questions", "an hour"):
+            self.assertIn(word, done.stdout)
+
+    def test_values_that_cannot_be_are_refused_by_name(self):
+        for flags, told in {
+            ("--hit_rate=1.5",): "--hit_rate: takes a number from 0 to 1, not 1.5",
+            ("--hit_rate=nan",): "--hit_rate: takes a number from 0 to 1, not nan",
+            ("--questions_per_second=0",): "--questions_per_second",
+            ("--image_seconds=0",): "--image_seconds",
+            ("--images=-1",): "--images",
+            ("--answer_p95=soon",): "takes a time such as 30s",
+            ("--vision_replicas=3",): "--language_replicas go together",
+            ("--language_unit=GPU",): "--gpu_price tells",
+            ("--language_unit=TPU",): "--language_unit",
+        }.items():
+            with self.subTest(flags=flags):
+                done = run(*flags)
+                self.assertEqual(done.returncode, 2, done.stdout)
+                self.assertIn(told, done.stderr)
+
+    def test_targets_that_nothing_keeps_are_told_with_what_can_be(self):
+        done = run("--json", "--first_token_p95=100ms")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no number of replicas keeps the targets", json.loads(done.stderr)["error"]["message"])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
