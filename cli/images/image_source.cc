@@ -8,13 +8,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <mutex>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/images/fetch.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/text.h"
+#include "common/mutex.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -128,11 +128,15 @@ absl::Status CheckImageSource(const std::string& source) {
 absl::StatusOr<std::string> ReadImage(const std::string& source) {
   if (source != kStandardInput) DIPTYCH_RETURN_IF_ERROR(CheckImageSource(source));
   if (source != kStandardInput && CanBeReadAgain(source)) return ReadPath(source);
-  static std::mutex& mutex = *new std::mutex;
-  static auto& kept = *new std::map<std::string, absl::StatusOr<std::string>>;
-  std::lock_guard lock(mutex);
-  const auto found = kept.find(source);
-  return found != kept.end() ? found->second : kept.emplace(source, ReadNow(source)).first->second;
+  struct Kept {
+    Mutex mutex;
+    std::map<std::string, absl::StatusOr<std::string>> by_source ABSL_GUARDED_BY(mutex);
+  };
+  static Kept& kept = *new Kept;
+  MutexLock lock(kept.mutex);
+  const auto found = kept.by_source.find(source);
+  if (found != kept.by_source.end()) return found->second;
+  return kept.by_source.emplace(source, ReadNow(source)).first->second;
 }
 
 std::string NameOfImage(const std::string& source) {

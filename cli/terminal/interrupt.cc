@@ -8,11 +8,11 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <mutex>
 #include <set>
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "common/mutex.h"
 
 namespace diptych::cli {
 namespace {
@@ -22,8 +22,8 @@ int wake_pipe[2] = {-1, -1};  // the handler writes, the watcher reads
 
 // Outlives main, as the watcher does.
 struct Listeners {
-  std::mutex mutex;
-  std::set<const std::function<void()>*> all;
+  Mutex mutex;
+  std::set<const std::function<void()>*> all ABSL_GUARDED_BY(mutex);
 };
 Listeners& TheListeners() {
   static Listeners& listeners = *new Listeners;
@@ -46,7 +46,7 @@ void OnSignal(int) {
 // Not of an interrupt that was forgotten before the watcher came to it.
 void TellListeners() {
   Listeners& listeners = TheListeners();
-  std::lock_guard lock(listeners.mutex);
+  MutexLock lock(listeners.mutex);
   if (!Interrupted()) return;
   for (const auto* then : listeners.all) (*then)();
 }
@@ -110,14 +110,14 @@ absl::Status CheckInterrupt() {
 
 OnInterrupt::OnInterrupt(std::function<void()> then) : then_(std::move(then)) {
   Listeners& listeners = TheListeners();
-  std::lock_guard lock(listeners.mutex);
+  MutexLock lock(listeners.mutex);
   listeners.all.insert(&then_);
   if (Interrupted()) then_();
 }
 
 OnInterrupt::~OnInterrupt() {
   Listeners& listeners = TheListeners();
-  std::lock_guard lock(listeners.mutex);
+  MutexLock lock(listeners.mutex);
   listeners.all.erase(&then_);
 }
 

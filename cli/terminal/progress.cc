@@ -13,7 +13,8 @@
 namespace diptych::cli {
 namespace {
 
-constexpr std::chrono::seconds kQuietAtFirst(2), kOnTerminal(1), kElsewhere(10);
+constexpr absl::Duration kQuietAtFirst = absl::Seconds(2), kOnTerminal = absl::Seconds(1),
+                         kElsewhere = absl::Seconds(10);
 
 }  // namespace
 
@@ -27,21 +28,21 @@ Progress::Progress(std::string what, size_t total, bool json)
 
 Progress::~Progress() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     end_ = true;
     Erase();
   }
-  ended_.notify_all();
+  ended_.NotifyAll();
   thread_.join();
 }
 
 void Progress::Step() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   ++done_;
 }
 
 std::string Progress::Text() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Erase();
   return Count();
 }
@@ -51,12 +52,17 @@ std::string Progress::Count() const {
 }
 
 void Progress::Run() {
-  std::unique_lock lock(mutex_);
-  const auto ended = [this] { return end_; };
-  if (ended_.wait_for(lock, kQuietAtFirst, ended)) return;
-  do {
+  MutexLock lock(mutex_);
+  for (bool goes_on = Rest(lock, kQuietAtFirst); goes_on; goes_on = Rest(lock, terminal_ ? kOnTerminal : kElsewhere)) {
     Show();
-  } while (!ended_.wait_for(lock, terminal_ ? kOnTerminal : kElsewhere, ended));
+  }
+}
+
+bool Progress::Rest(MutexLock& lock, absl::Duration duration) {
+  const auto until = std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(duration);
+  while (!end_ && ended_.WaitUntil(lock, until)) {
+  }
+  return !end_;
 }
 
 void Progress::Show() {

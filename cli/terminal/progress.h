@@ -1,13 +1,12 @@
 // A counter on standard error for what takes its time.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
-#include <mutex>
 #include <string>
 #include <thread>
 
 #include "absl/time/time.h"
+#include "common/mutex.h"
 
 namespace diptych::cli {
 
@@ -29,25 +28,28 @@ class Progress {
   // Takes the line away for as long as `print` runs, so that it may print.
   template <typename Print>
   void Around(Print&& print) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     Erase();
     print();
   }
 
  private:
-  std::string Count() const;
+  std::string Count() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run();
-  void Show();
-  void Erase();
+  // False once the work has ended.
+  bool Rest(MutexLock& lock, absl::Duration duration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Show() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Erase() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string what_;
   const size_t total_;
   const bool json_, terminal_;
   const absl::Time begin_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  size_t done_ = 0;
-  bool end_ = false, shown_ = false;
+  Mutex mutex_;
+  CondVar ended_;
+  size_t done_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool end_ ABSL_GUARDED_BY(mutex_) = false;
+  bool shown_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 
