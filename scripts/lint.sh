@@ -38,6 +38,12 @@ shellcheck -x "${shells[@]}"
 say "buf lint"
 (cd proto && ../.deps/node/node_modules/.bin/buf lint)
 
+if [ -d .git ] && ! git diff --quiet HEAD -- proto; then
+  say "buf breaking: against what is committed"
+  (cd proto && ../.deps/node/node_modules/.bin/buf breaking --against '../.git#ref=HEAD,subdir=proto') ||
+    fail "callers of the old messages would break: add fields, do not rename or renumber them"
+fi
+
 say "docs/api.md"
 python3 tools/make_api_reference.py --check
 [ "$mode" = all ] || exit 0
