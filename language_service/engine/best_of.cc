@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <optional>
 #include <random>
 #include <utility>
+
+#include "common/mutex.h"
 
 namespace diptych::language {
 namespace {
@@ -26,7 +27,7 @@ class Drawn {
   void OnEnd(size_t index, absl::StatusOr<GenerateResult> result) {
     bool failed_first = false, last = false;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       failed_first = !result.ok() && status_.ok();
       if (failed_first) status_ = result.status();
       if (result.ok()) answers_[index] = *std::move(result);
@@ -38,15 +39,16 @@ class Drawn {
   }
 
  private:
-  // After the last answer nobody else is here.
+  // After the last answer.
   void End() {
-    if (!status_.ok()) return stream_->End(status_);
-    GenerateResult best = TakeBest();
-    stream_->Push({.text = best.text, .tokens = best.tokens, .prompt_scores = best.prompt_scores});
+    absl::StatusOr<GenerateResult> best = TakeBest();
+    if (best.ok()) stream_->Push({.text = best->text, .tokens = best->tokens, .prompt_scores = best->prompt_scores});
     stream_->End(std::move(best));
   }
 
-  GenerateResult TakeBest() {
+  absl::StatusOr<GenerateResult> TakeBest() {
+    MutexLock lock(mutex_);
+    if (!status_.ok()) return status_;
     const auto worse = [](const GenerateResult& a, const GenerateResult& b) {
       return MeanLogprob(a.tokens) < MeanLogprob(b.tokens);
     };
@@ -66,11 +68,11 @@ class Drawn {
 
   const std::shared_ptr<TokenStream> stream_;
   const std::function<void()> give_up_;
-  std::mutex mutex_;
-  int missing_;
-  absl::Status status_;  // the first error
-  std::vector<GenerateResult> answers_;
-  v1::StageTimings timings_;
+  Mutex mutex_;
+  int missing_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);  // the first error
+  std::vector<GenerateResult> answers_ ABSL_GUARDED_BY(mutex_);
+  v1::StageTimings timings_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Takes everything at once: nothing is shown before the end.

@@ -91,7 +91,7 @@ void LanguageEngine::Project(VisualTokens tokens, std::string image_key, bool wi
 
 EngineStats LanguageEngine::stats() const {
   const auto inside = static_cast<int64_t>(inbox_.inside());
-  std::lock_guard lock(stats_mutex_);
+  MutexLock lock(stats_mutex_);
   EngineStats stats = published_;
   stats.requests_waiting = std::max<int64_t>(inside - stats.requests_running, 0);
   return stats;
@@ -300,7 +300,7 @@ void LanguageEngine::PublishStats() {
   stats_.preemptions = counts.preemptions;
   stats_.prompt_tokens = counts.prefix_queries;
   stats_.cached_tokens = counts.prefix_hits;
-  std::lock_guard lock(stats_mutex_);
+  MutexLock lock(stats_mutex_);
   published_ = stats_;
 }
 

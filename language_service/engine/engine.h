@@ -5,7 +5,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -13,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "blip2/kv_pool.h"
 #include "common/engine_health.h"
+#include "common/mutex.h"
 #include "language_service/engine/decoder_pass.h"
 #include "language_service/engine/engine_inbox.h"
 #include "language_service/engine/engine_options.h"
@@ -82,8 +82,8 @@ class LanguageEngine {
   EngineInbox inbox_;
   EngineHealth health_;
 
-  mutable std::mutex stats_mutex_;
-  EngineStats published_;
+  mutable Mutex stats_mutex_;
+  EngineStats published_ ABSL_GUARDED_BY(stats_mutex_);
 
   // Of the engine thread alone.
   blip2::KvPool pool_;

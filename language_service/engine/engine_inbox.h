@@ -1,16 +1,15 @@
 // What waits for the engine thread.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "language_service/engine/generate_work.h"
 #include "language_service/engine/query_tokens.h"
 #include "language_service/engine/visual_tokens.h"
@@ -59,12 +58,12 @@ class EngineInbox {
  private:
   const size_t work_limit_;
   const size_t projection_limit_;
-  mutable std::mutex mutex_;
-  std::condition_variable ready_;
-  std::deque<GenerateWork> work_;
-  std::deque<Projection> projections_;
-  size_t inside_ = 0;
-  bool closed_ = false;
+  mutable Mutex mutex_;
+  CondVar ready_;
+  std::deque<GenerateWork> work_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Projection> projections_ ABSL_GUARDED_BY(mutex_);
+  size_t inside_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace diptych::language

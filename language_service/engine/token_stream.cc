@@ -3,25 +3,30 @@
 #include <iterator>
 #include <utility>
 
+#include "common/mutex.h"
 #include "language_service/engine/token_delivery.h"
 
 namespace diptych::language {
 
 void TokenStream::DeliverOn(TokenDelivery& delivery) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   delivery_ = &delivery;
 }
 
 void TokenStream::Push(TokenDelta delta) {
-  std::unique_lock lock(mutex_);
-  if (abandoned_) return;
-  if (delta_) {
-    delta_->text += delta.text;
-    std::move(delta.tokens.begin(), delta.tokens.end(), std::back_inserter(delta_->tokens));
-  } else {
-    delta_ = std::move(delta);
+  Step step;
+  {
+    MutexLock lock(mutex_);
+    if (abandoned_) return;
+    if (delta_) {
+      delta_->text += delta.text;
+      std::move(delta.tokens.begin(), delta.tokens.end(), std::back_inserter(delta_->tokens));
+    } else {
+      delta_ = std::move(delta);
+    }
+    step = Offer();
   }
-  Offer(std::move(lock));
+  Do(std::move(step));
 }
 
 void TokenStream::GiveUpReader() {
@@ -29,55 +34,69 @@ void TokenStream::GiveUpReader() {
 }
 
 void TokenStream::End(absl::StatusOr<GenerateResult> result) {
-  std::unique_lock lock(mutex_);
-  result_ = std::move(result);
-  Offer(std::move(lock));
+  Step step;
+  {
+    MutexLock lock(mutex_);
+    result_ = std::move(result);
+    step = Offer();
+  }
+  Do(std::move(step));
 }
 
 int64_t TokenStream::unread_tokens() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return delta_ && busy_ ? static_cast<int64_t>(delta_->tokens.size()) : 0;
 }
 
 void TokenStream::Next() {
-  std::unique_lock lock(mutex_);
-  busy_ = false;
-  Deliver(std::move(lock));
+  Step step;
+  {
+    MutexLock lock(mutex_);
+    busy_ = false;
+    step = TakeNext();
+  }
+  Do(std::move(step));
 }
 
 void TokenStream::Abandon() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   abandoned_ = true;
   delta_.reset();
 }
 
 void TokenStream::DeliverAdded() {
-  std::unique_lock lock(mutex_);
-  added_ = false;
-  if (!busy_) Deliver(std::move(lock));
-}
-
-void TokenStream::Offer(std::unique_lock<std::mutex> lock) {
-  if (busy_) return;
-  if (delivery_ == nullptr) return Deliver(std::move(lock));
-  if (std::exchange(added_, true)) return;
-  lock.unlock();
-  delivery_->Add(shared_from_this());
-}
-
-// After on_end the reader may be gone, and this with it: nothing is touched after either call.
-void TokenStream::Deliver(std::unique_lock<std::mutex> lock) {
-  if (delta_) {
-    busy_ = true;
-    TokenDelta delta = *std::exchange(delta_, std::nullopt);
-    lock.unlock();
-    reader_.on_delta(std::move(delta));
-  } else if (result_) {
-    busy_ = true;
-    absl::StatusOr<GenerateResult> result = *std::exchange(result_, std::nullopt);
-    lock.unlock();
-    reader_.on_end(std::move(result));
+  Step step;
+  {
+    MutexLock lock(mutex_);
+    added_ = false;
+    if (!busy_) step = TakeNext();
   }
+  Do(std::move(step));
+}
+
+TokenStream::Step TokenStream::Offer() {
+  if (busy_) return {};
+  if (delivery_ == nullptr) return TakeNext();
+  if (std::exchange(added_, true)) return {};
+  return {.add_to = delivery_};
+}
+
+TokenStream::Step TokenStream::TakeNext() {
+  Step step;
+  if (delta_) {
+    step.delta = std::exchange(delta_, std::nullopt);
+  } else {
+    step.result = std::exchange(result_, std::nullopt);
+  }
+  busy_ = busy_ || step.delta || step.result;
+  return step;
+}
+
+// After on_end the reader may be gone, and this with it: nothing is touched after any of the calls.
+void TokenStream::Do(Step step) {
+  if (step.add_to != nullptr) return step.add_to->Add(shared_from_this());
+  if (step.delta) return reader_.on_delta(*std::move(step.delta));
+  if (step.result) reader_.on_end(*std::move(step.result));
 }
 
 }  // namespace diptych::language

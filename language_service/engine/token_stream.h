@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "blip2/generation.h"
+#include "common/mutex.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych::language {
@@ -84,18 +84,26 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
   void DeliverAdded();
 
  private:
-  // Something waits: delivers it now, or has it delivered, if the reader is ready.
-  void Offer(std::unique_lock<std::mutex> lock);
-  void Deliver(std::unique_lock<std::mutex> lock);
+  // What is done when the lock is free again: at most one of them.
+  struct Step {
+    TokenDelivery* add_to = nullptr;
+    std::optional<TokenDelta> delta = {};
+    std::optional<absl::StatusOr<GenerateResult>> result = {};
+  };
+  // Something waits: it is delivered now, or by delivery_, if the reader is ready.
+  Step Offer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What waits, if anything does; the reader is then busy.
+  Step TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Do(Step step) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Reader reader_;
-  mutable std::mutex mutex_;
-  TokenDelivery* delivery_ = nullptr;
-  bool added_ = false;  // to delivery_
-  bool busy_ = true;
-  bool abandoned_ = false;
-  std::optional<TokenDelta> delta_;                       // waits for the reader
-  std::optional<absl::StatusOr<GenerateResult>> result_;  // comes after delta_
+  mutable Mutex mutex_;
+  TokenDelivery* delivery_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  bool added_ ABSL_GUARDED_BY(mutex_) = false;  // to delivery_
+  bool busy_ ABSL_GUARDED_BY(mutex_) = true;
+  bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<TokenDelta> delta_ ABSL_GUARDED_BY(mutex_);                       // waits for the reader
+  std::optional<absl::StatusOr<GenerateResult>> result_ ABSL_GUARDED_BY(mutex_);  // comes after delta_
 };
 
 }  // namespace diptych::language

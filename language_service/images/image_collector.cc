@@ -18,9 +18,7 @@ absl::Status WithCallersField(const absl::Status& error, std::string_view field)
 
 std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::vector<ImageRequest> requests,
                                                       std::shared_ptr<const CallWatch> watch, Done done) {
-  const auto self = std::shared_ptr<ImageCollector>(new ImageCollector(store, std::move(done)));
-  self->open_ = requests.size();
-  self->collected_.images.resize(requests.size());
+  const auto self = std::shared_ptr<ImageCollector>(new ImageCollector(store, requests.size(), std::move(done)));
   self->deadline_.Set(ToSystemTime(watch->deadline()), [weak = self->weak_from_this()](bool passed) {
     const auto collector = passed ? weak.lock() : nullptr;
     if (collector != nullptr) collector->Fail(DeadlinePassed(Stage::kTokenTransfer));
@@ -32,23 +30,25 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
                              if (!image.ok()) return self->Fail(WithCallersField(image.status(), field));
                              self->OnImage(i, *std::move(image));
                            });
-    if (wait == nullptr) continue;
-    std::unique_lock lock(self->mutex_);
-    if (self->done_ != nullptr) {
-      self->waits_.push_back(std::move(wait));
-      continue;
-    }
-    lock.unlock();
-    store->Leave(wait);  // another image has failed meanwhile
+    if (wait == nullptr || self->Keep(wait)) continue;
+    store->Leave(wait);
     return self;
   }
   return self;
 }
 
+bool ImageCollector::Keep(const std::shared_ptr<ImageStore::Wait>& wait) {
+  MutexLock lock(mutex_);
+  if (done_ == nullptr) return false;
+  waits_.push_back(wait);
+  return true;
+}
+
 void ImageCollector::OnImage(size_t index, ImageStore::Result image) {
   Done done;
+  CollectedImages collected;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (done_ == nullptr) return;
     collected_.images[index] = image.image;
     collected_.projected_hits += image.cached ? 1 : 0;
@@ -57,16 +57,17 @@ void ImageCollector::OnImage(size_t index, ImageStore::Result image) {
     if (--open_ > 0) return;
     done = std::exchange(done_, nullptr);
     waits_.clear();
+    collected = std::move(collected_);
   }
   deadline_.Cancel();
-  done(std::move(collected_));
+  done(std::move(collected));
 }
 
 void ImageCollector::Fail(const absl::Status& error) {
   Done done;
   std::vector<std::shared_ptr<ImageStore::Wait>> waits;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (done_ == nullptr) return;
     done = std::exchange(done_, nullptr);
     waits = std::exchange(waits_, {});

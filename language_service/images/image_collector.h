@@ -5,12 +5,12 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/call_watch.h"
+#include "common/mutex.h"
 #include "language_service/images/image_store.h"
 
 namespace diptych::language {
@@ -37,8 +37,12 @@ class ImageCollector final : public std::enable_shared_from_this<ImageCollector>
   void Cancel() { Fail(CallerLeft()); }
 
  private:
-  ImageCollector(ImageStore* store, Done done) : store_(store), done_(std::move(done)) {}
+  ImageCollector(ImageStore* store, size_t images, Done done) : store_(store), done_(std::move(done)), open_(images) {
+    collected_.images.resize(images);
+  }
 
+  // False, and `wait` is not kept, if another image has failed meanwhile.
+  bool Keep(const std::shared_ptr<ImageStore::Wait>& wait);
   void OnImage(size_t index, ImageStore::Result image);
   // Ends it, and leaves what is still waited for.
   void Fail(const absl::Status& error);
@@ -46,11 +50,11 @@ class ImageCollector final : public std::enable_shared_from_this<ImageCollector>
   ImageStore* const store_;
   grpc::Alarm deadline_;  // when the request's own time is over, whatever the flights it joined may take
 
-  std::mutex mutex_;
-  Done done_;  // null once called
-  std::vector<std::shared_ptr<ImageStore::Wait>> waits_;
-  size_t open_ = 0;
-  CollectedImages collected_;
+  Mutex mutex_;
+  Done done_ ABSL_GUARDED_BY(mutex_);  // null once called
+  std::vector<std::shared_ptr<ImageStore::Wait>> waits_ ABSL_GUARDED_BY(mutex_);
+  size_t open_ ABSL_GUARDED_BY(mutex_);  // images that are still to come
+  CollectedImages collected_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace diptych::language

@@ -91,7 +91,7 @@ void ImagePull::Start() {
 void ImagePull::StartAttempt() {
   auto* attempt = new Attempt(shared_from_this());
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (++attempts_ > 1) metrics_->repeats.Add();
     attempt_ = attempt;
     if (cancelled_) attempt->TryCancel();
@@ -100,7 +100,7 @@ void ImagePull::StartAttempt() {
 }
 
 void ImagePull::Cancel() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   cancelled_ = true;
   if (attempt_ != nullptr) attempt_->TryCancel();
   backoff_.Cancel();
@@ -108,7 +108,7 @@ void ImagePull::Cancel() {
 
 void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     attempt_ = nullptr;
   }
   if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
@@ -119,7 +119,7 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
 }
 
 bool ImagePull::RetryLater() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const bool tried_enough = attempts_ >= kMaxTierAttempts && !tier_->wait;
   if (cancelled_ || tried_enough || !watch_->Check(Stage::kTokenTransfer).ok()) return false;
   const auto backoff = std::min(kFirstBackoff * (1 << std::min(attempts_ - 1, 10)), kLongestBackoff);

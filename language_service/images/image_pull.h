@@ -5,12 +5,12 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
 #include "common/call_watch.h"
 #include "common/channel.h"
+#include "common/mutex.h"
 #include "common/replica_channels.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/images/pull_metrics.h"
@@ -72,11 +72,11 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   PullMetrics* const metrics_;
   const Done done_;
 
-  std::mutex mutex_;
-  int attempts_ = 0;
-  bool cancelled_ = false;
-  Attempt* attempt_ = nullptr;  // the call that runs; owns itself
-  grpc::Alarm backoff_;
+  Mutex mutex_;
+  int attempts_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  Attempt* attempt_ ABSL_GUARDED_BY(mutex_) = nullptr;  // the call that runs; owns itself
+  grpc::Alarm backoff_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace diptych::language

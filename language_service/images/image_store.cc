@@ -58,26 +58,26 @@ ImageStore::ImageStore(Steps steps, int64_t cache_bytes) : steps_(std::move(step
 
 ImageStore::~ImageStore() {
   std::vector<std::function<void()>> cancels;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   closed_ = true;
   flights_.ForEach([&](const FlightPtr& flight) {
     if (flight->watch != nullptr) flight->watch->Cancel();
     if (flight->cancel_pull != nullptr) cancels.push_back(flight->cancel_pull);
   });
-  lock.unlock();
+  lock.Unlock();
   for (const auto& cancel : cancels) cancel();
   cancels.clear();
-  lock.lock();
-  ended_.wait(lock, [this] { return in_flight_ == 0 && starting_ == 0; });
+  lock.Lock();
+  while (in_flight_ > 0 || starting_ > 0) ended_.Wait(lock);
 }
 
 std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTime deadline, Done done) {
   const auto wait = std::make_shared<Wait>(Wait{std::move(done), SteadyClock::now()});
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   ++stats_.queries;
   if (auto image = Find(request)) {
     ++stats_.hits;
-    lock.unlock();
+    lock.Unlock();
     wait->done(Result{.image = std::move(image), .cached = true});
     return nullptr;
   }
@@ -89,7 +89,7 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
     return wait;  // and the image's bytes are given up: the flight has them
   }
   if (const absl::Status status = request.memory.Grow(BytesForVisualTokens(request.expected)); !status.ok()) {
-    lock.unlock();
+    lock.Unlock();
     wait->done(status);
     return nullptr;
   }
@@ -101,7 +101,7 @@ std::shared_ptr<ImageStore::Wait> ImageStore::Get(ImageRequest request, SteadyTi
   flight->request = std::make_shared<const ImageRequest>(std::move(request));
   flight->id = wait->flight = flights_.Start(flight->image_key, wants, deadline, wait, flight);
   ++in_flight_;
-  lock.unlock();
+  lock.Unlock();
   StartPull(flight);
   return wait;
 }
@@ -112,10 +112,10 @@ std::shared_ptr<const QueryTokens> ImageStore::Find(const ImageRequest& request)
 }
 
 void ImageStore::StartPull(const FlightPtr& flight) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (!flights_.awaited(flight->id) || closed_) {
     if (!closed_) flights_.Close(flight->id);  // so that nobody joins what is over
-    lock.unlock();
+    lock.Unlock();
     return End(flight, absl::CancelledError("nobody waits"));
   }
   const auto watch = std::make_shared<CallWatch>(flights_.deadline(flight->id));
@@ -123,15 +123,15 @@ void ImageStore::StartPull(const FlightPtr& flight) {
   const auto request = flight->request;
   ++stats_.pulls;
   ++starting_;
-  lock.unlock();
+  lock.Unlock();
   auto cancel = steps_.pull(
       request, watch, [this, flight](absl::StatusOr<VisualTokens> tokens) { OnPulled(flight, std::move(tokens)); });
-  lock.lock();
+  lock.Lock();
   --starting_;
-  ended_.notify_all();
+  ended_.NotifyAll();
   if (flight->watch != watch) return;  // it has ended already
   if (watch->cancelled()) {
-    lock.unlock();
+    lock.Unlock();
     return cancel();
   }
   flight->cancel_pull = std::move(cancel);
@@ -140,7 +140,7 @@ void ImageStore::StartPull(const FlightPtr& flight) {
 void ImageStore::Leave(const std::shared_ptr<Wait>& wait) {
   std::function<void()> cancel;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     const auto id = std::exchange(wait->flight, ImageFlights::kNone);
     const auto left = flights_.Leave(id, wait);
     if (left == ImageFlights::Left::kDidNotWait) return;
@@ -159,7 +159,7 @@ void ImageStore::Leave(const std::shared_ptr<Wait>& wait) {
 void ImageStore::OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens) {
   std::optional<SteadyTime> gave_up;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (absl::IsDeadlineExceeded(tokens.status())) gave_up = flight->watch->deadline();
     flight->watch = nullptr;
     flight->cancel_pull = nullptr;
@@ -178,7 +178,7 @@ void ImageStore::OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> 
 
 void ImageStore::OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image) {
   if (image.ok()) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     cache_.Put(flight->image_key, *image, CacheCost(**image));
   }
   End(flight, image);
@@ -188,7 +188,7 @@ void ImageStore::End(const FlightPtr& flight, const absl::StatusOr<std::shared_p
                      std::optional<SteadyTime> gave_up) {
   ImageFlights::Ended ended;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     ended = flights_.End(flight->id, gave_up);
     for (const auto& wait : ended.notify) wait->flight = ImageFlights::kNone;
     if (!ended.resumes) {
@@ -208,13 +208,13 @@ void ImageStore::End(const FlightPtr& flight, const absl::StatusOr<std::shared_p
   }
   if (ended.resumes) return StartPull(flight);
   // Notified under the lock: the store may be gone as soon as its destructor sees that nothing flies.
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   --in_flight_;
-  ended_.notify_all();
+  ended_.NotifyAll();
 }
 
 ImageStoreStats ImageStore::stats() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   ImageStoreStats stats = stats_;
   stats.in_flight = in_flight_;
   stats.cached = static_cast<int64_t>(cache_.size());

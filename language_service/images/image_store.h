@@ -1,11 +1,9 @@
 // The images that requests ask about: each is pulled and projected once, however many ask for it.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -13,6 +11,7 @@
 #include "common/call_watch.h"
 #include "common/flights.h"
 #include "common/lru_cache.h"
+#include "common/mutex.h"
 #include "common/stage_clock.h"
 #include "language_service/engine/query_tokens.h"
 #include "language_service/engine/visual_tokens.h"
@@ -79,8 +78,8 @@ class ImageStore {
   using FlightPtr = std::shared_ptr<Flight>;
   using ImageFlights = Flights<FlightPtr, std::shared_ptr<Wait>>;
 
-  // What is kept and has what the request wants of it, else null. Requires mutex_.
-  std::shared_ptr<const QueryTokens> Find(const ImageRequest& request);
+  // What is kept and has what the request wants of it, else null.
+  std::shared_ptr<const QueryTokens> Find(const ImageRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   void StartPull(const FlightPtr& flight);
   void OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens);
@@ -91,14 +90,14 @@ class ImageStore {
            std::optional<SteadyTime> gave_up = std::nullopt);
 
   const Steps steps_;
-  mutable std::mutex mutex_;
-  std::condition_variable ended_;
-  LruCache<std::shared_ptr<const QueryTokens>> cache_;
-  ImageFlights flights_;   // by image key
-  int64_t in_flight_ = 0;  // and those that have been closed, but have not ended
-  int64_t starting_ = 0;   // threads inside steps_.pull, whose flight may end before them
-  bool closed_ = false;
-  ImageStoreStats stats_;
+  mutable Mutex mutex_;
+  CondVar ended_;
+  LruCache<std::shared_ptr<const QueryTokens>> cache_ ABSL_GUARDED_BY(mutex_);
+  ImageFlights flights_ ABSL_GUARDED_BY(mutex_);   // by image key
+  int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // and those that have been closed, but have not ended
+  int64_t starting_ ABSL_GUARDED_BY(mutex_) = 0;   // threads inside steps_.pull, whose flight may end before them
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  ImageStoreStats stats_ ABSL_GUARDED_BY(mutex_);
 };
 
 // The part of `timings` that a request which came `missed` later waited for. The vision tier's stages are taken as
