@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
+#include "common/mutex.h"
 #include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -137,9 +137,9 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   TierCall<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse> vision_;
   TierCall<v1::AnalyzeQueriesRequest, v1::AnalyzeQueriesResponse> language_;
 
-  std::mutex mutex_;
-  int pending_ = 0;
-  absl::Status status_;  // the first error
+  Mutex mutex_;
+  int pending_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);  // the first error
 };
 
 void AnalyzeCall::Begin() {
@@ -167,8 +167,12 @@ absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
 
 void AnalyzeCall::AskTiers(v1::Image image) {
   const SteadyTime deadline = watch_->deadline();  // the call may be over when the second is started
-  pending_ = request_.qformer_attention() ? 2 : 1;
-  if (request_.qformer_attention()) {
+  const bool both = request_.qformer_attention();
+  {
+    MutexLock lock(mutex_);
+    pending_ = both ? 2 : 1;
+  }
+  if (both) {
     *language_.request.mutable_image() = image;
     *language_.request.mutable_options() = request_.options();
     language_.request.set_request_id(request_id_);
@@ -181,8 +185,7 @@ void AnalyzeCall::AskTiers(v1::Image image) {
   vision_.request.set_request_id(request_id_);
   vision_.request.set_cache_salt(admitted_.cache_salt());
   const std::string key_name(admitted_.caller_name());
-  // Read before either starts: this call may be over when the first Start returns.
-  const bool both = pending_ == 2;
+  // This call may be over when the first Start returns.
   vision_.Start(
       context_, deadline,
       {.tier = "vision",
@@ -211,17 +214,18 @@ void AnalyzeCall::AskTiers(v1::Image image) {
 void AnalyzeCall::OnTierEnd(const absl::Status& status) {
   if (!status.ok()) {
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (status_.ok()) status_ = status;
     }
     vision_.Cancel();
     language_.Cancel();
   }
+  absl::Status error;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (--pending_ > 0) return;
+    error = status_;
   }
-  const absl::Status error = status_;
   End(error.ok() ? Merge() : error);
 }
 

@@ -1,13 +1,13 @@
 #include "gateway/ask_call.h"
 
 #include <deque>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/error_details.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
+#include "common/mutex.h"
 #include "common/request_log.h"
 #include "common/status.h"
 #include "common/wire.h"
@@ -172,7 +172,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
     const grpc::ByteBuffer* first = nullptr;
     bool next = false;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       ahead_bytes_ += bytes.Length();
       unsent_.push_back(std::move(bytes));
       if (!std::exchange(writing_, true)) first = &unsent_.front();
@@ -186,19 +186,21 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
   void OnWriteDone(bool ok) override {
     const grpc::ByteBuffer* following = nullptr;
     bool resume = false, finish = false;
+    absl::Status told;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       ahead_bytes_ -= unsent_.front().Length();
       unsent_.pop_front();
       if (!ok) unsent_.clear();  // the tier's call is cancelled together with the caller's
       writing_ = !unsent_.empty();
       if (writing_) following = &unsent_.front();
       finish = !writing_ && ended_;
+      if (finish) told = status_;
       resume = paused_ && !ended_ && (!ok || ahead_bytes_ <= kMaxAheadBytes);
       if (resume) paused_ = false;
     }
     if (following != nullptr) StartWrite(following);
-    if (finish) return Finish(ToGrpcStatus(status_));
+    if (finish) return Finish(ToGrpcStatus(told));
     if (resume) ok ? Next() : Stop();
   }
 
@@ -206,7 +208,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
     Ended(status, status.ok() ? &answer_ : nullptr);  // an OK end comes after the final message
     const absl::Status told = ForCaller(WithTokensEmitted(status));
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       ended_ = true;
       status_ = told;
       if (writing_) return;  // the last OnWriteDone finishes
@@ -220,13 +222,13 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
   static constexpr size_t kMaxAheadBytes = 64 << 10;
 
   v1::Answer answer_;  // once it is whole
-  std::mutex mutex_;
-  std::deque<grpc::ByteBuffer> unsent_;  // the first is being written
-  size_t ahead_bytes_ = 0;               // of unsent_
-  bool writing_ = false;
-  bool paused_ = false;  // no message is read until some have left
-  bool ended_ = false;
-  absl::Status status_;
+  Mutex mutex_;
+  std::deque<grpc::ByteBuffer> unsent_ ABSL_GUARDED_BY(mutex_);  // the first is being written
+  size_t ahead_bytes_ ABSL_GUARDED_BY(mutex_) = 0;               // of unsent_
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool paused_ ABSL_GUARDED_BY(mutex_) = false;  // no message is read until some have left
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -59,7 +59,7 @@ void Admission::Memory::KeepOnly(int64_t answer_bytes) {
 }
 
 std::shared_ptr<ByteBudget> Admission::BudgetOf(const Caller& caller) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::weak_ptr<ByteBudget>& kept = budgets_[caller->name];
   auto budget = kept.lock();
   if (budget == nullptr) {

@@ -9,13 +9,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
+#include "common/mutex.h"
 #include "common/question_limits.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
@@ -100,8 +100,8 @@ class Admission {
   const std::function<void(ImageLimits&)> narrow_;
   const std::shared_ptr<FairGate> gate_;
   ByteBudget memory_;
-  std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<ByteBudget>> budgets_;  // of callers with a key, by name
+  Mutex mutex_;
+  std::map<std::string, std::weak_ptr<ByteBudget>> budgets_ ABSL_GUARDED_BY(mutex_);  // of callers with a key, by name
 };
 
 // The memory and slot of one call, held until it is destroyed. Thread-compatible, except Abandon.

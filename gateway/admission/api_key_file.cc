@@ -34,7 +34,6 @@ std::string_view BearerOf(std::string_view authorization) {
 
 absl::StatusOr<std::unique_ptr<ApiKeyFile>> ApiKeyFile::Open(const std::string& file) {
   auto self = std::unique_ptr<ApiKeyFile>(new ApiKeyFile(file));
-  self->stamp_ = StampOf(file);
   if (const absl::Status read = self->Read(); !read.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--api_keys_file: ", read.message(), "; SECURITY.md shows what the file looks like"));
@@ -45,15 +44,15 @@ absl::StatusOr<std::unique_ptr<ApiKeyFile>> ApiKeyFile::Open(const std::string& 
 
 ApiKeyFile::~ApiKeyFile() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopped_ = true;
   }
-  stop_.notify_all();
+  stop_.NotifyAll();
   if (thread_.joinable()) thread_.join();
 }
 
 std::shared_ptr<const ApiKeys> ApiKeyFile::keys() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return keys_;
 }
 
@@ -68,13 +67,13 @@ absl::Status ApiKeyFile::Read() {
   auto read = ApiKeys::Parse(text);
   if (!read.ok()) return read.status();
   auto keys = std::make_shared<const ApiKeys>(*std::move(read));
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   keys_ = std::move(keys);
   return absl::OkStatus();
 }
 
 void ApiKeyFile::Refresh() {
-  std::lock_guard lock(refresh_mutex_);
+  MutexLock lock(refresh_mutex_);
   const Stamp now = StampOf(file_);
   if (now == stamp_) return;
   stamp_ = now;
@@ -84,11 +83,12 @@ void ApiKeyFile::Refresh() {
 }
 
 void ApiKeyFile::Watch() {
-  std::unique_lock lock(mutex_);
-  while (!stop_.wait_for(lock, kGlanceAtFile, [this] { return stopped_; })) {
-    lock.unlock();
+  MutexLock lock(mutex_);
+  while (!stopped_) {
+    if (stop_.WaitUntil(lock, std::chrono::steady_clock::now() + kGlanceAtFile)) continue;
+    lock.Unlock();
     CatchInThread("the API keys' reader", [this] { Refresh(); });
-    lock.lock();
+    lock.Lock();
   }
 }
 

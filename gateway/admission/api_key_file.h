@@ -1,16 +1,15 @@
 // The file of keys, read again when it changes.
 #pragma once
 
-#include <condition_variable>
 #include <ctime>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "gateway/admission/api_keys.h"
 
 namespace diptych::gateway {
@@ -39,18 +38,18 @@ class ApiKeyFile {
     bool operator==(const Stamp&) const = default;
   };
 
-  explicit ApiKeyFile(std::string file) : file_(std::move(file)) {}
+  explicit ApiKeyFile(std::string file) : file_(std::move(file)), stamp_(StampOf(file_)) {}
   static Stamp StampOf(const std::string& file);
   absl::Status Read();
   void Watch();
 
   const std::string file_;
-  std::mutex refresh_mutex_;  // held while the file is read
-  Stamp stamp_;               // under refresh_mutex_
-  mutable std::mutex mutex_;
-  std::condition_variable stop_;
-  bool stopped_ = false;
-  std::shared_ptr<const ApiKeys> keys_;
+  Mutex refresh_mutex_;  // held while the file is read
+  Stamp stamp_ ABSL_GUARDED_BY(refresh_mutex_);
+  mutable Mutex mutex_;
+  CondVar stop_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const ApiKeys> keys_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

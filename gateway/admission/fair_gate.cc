@@ -47,12 +47,12 @@ void FairGate::Place::Charge(int64_t tokens) {
 
 void FairGate::Charge(const Caller& caller, int64_t tokens) {
   if (caller == nullptr || caller->limits.tokens_per_minute == 0 || tokens <= 0) return;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   rates_[caller->name].Charge(tokens, caller->limits.tokens_per_minute, SteadyClock::now());
 }
 
 absl::Status FairGate::CheckRate(const Caller& caller) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return CheckRateLocked(caller, SteadyClock::now());
 }
 
@@ -79,7 +79,7 @@ FairGate::Id FairGate::Enter(const Caller& caller, int callers, SteadyTime deadl
   absl::StatusOr<CallGate::Ticket> ticket = door_.Enter();
   absl::Status verdict = ticket.status();
   if (ticket.ok()) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     id = ++last_id_;
     const absl::StatusOr<bool> enters = Decide(id, caller, callers, deadline, SteadyClock::now());
     if (enters.ok() && !*enters) {
@@ -112,7 +112,6 @@ absl::StatusOr<bool> FairGate::Decide(Id id, const Caller& caller, int callers, 
   return verdict == FairQueue::Verdict::kEnters;
 }
 
-// With the lock held.
 FairGate::Waiting FairGate::TakeWaiting(Id id) {
   const auto found = waiting_.find(id);
   Waiting waiting = std::move(found->second);
@@ -123,7 +122,7 @@ FairGate::Waiting FairGate::TakeWaiting(Id id) {
 void FairGate::Abandon(Id id, const absl::Status& why) {
   Waiting gone;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!queue_.Remove(id)) return;
     gone = TakeWaiting(id);
   }
@@ -147,7 +146,7 @@ FairGate::Calls FairGate::Fill(SteadyTime now) {
 void FairGate::Leave(const Caller& caller) {
   Calls calls;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     queue_.Leave(NameOf(caller));
     calls = Fill(SteadyClock::now());
   }
@@ -155,12 +154,12 @@ void FairGate::Leave(const Caller& caller) {
 }
 
 int FairGate::inside() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return queue_.inside();
 }
 
 int FairGate::waiting() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return queue_.waiting();
 }
 

@@ -4,13 +4,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/call_gate.h"
+#include "common/mutex.h"
 #include "common/stage_clock.h"
 #include "gateway/admission/api_keys.h"
 #include "gateway/admission/fair_queue.h"
@@ -81,21 +81,21 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
 
   FairGate(int places, int waiting_room);
   void Leave(const Caller& caller);
-  // With the lock held: true for a place, false for a wait.
-  absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now);
-  // With the lock held.
-  absl::Status CheckRateLocked(const Caller& caller, SteadyTime now);
-  // With the lock held: what follows when a place is free, to be called without it.
-  Calls Fill(SteadyTime now);
-  Waiting TakeWaiting(Id id);
+  // True for a place, false for a wait.
+  absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckRateLocked(const Caller& caller, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What follows when a place is free, to be called without the lock.
+  Calls Fill(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Waiting TakeWaiting(Id id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int waiting_room_;
   CallGate door_;
-  mutable std::mutex mutex_;
-  Id last_id_ = 0;
-  FairQueue queue_;
-  std::map<Id, Waiting> waiting_;
-  std::map<std::string, TokenRate> rates_;  // by key name
+  mutable Mutex mutex_;
+  Id last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  FairQueue queue_ ABSL_GUARDED_BY(mutex_);
+  std::map<Id, Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, TokenRate> rates_ ABSL_GUARDED_BY(mutex_);  // by key name
 };
 
 }  // namespace diptych::gateway

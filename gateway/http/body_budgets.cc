@@ -47,7 +47,7 @@ BodyBudgets::Lease BodyBudgets::Open(const boost::asio::ip::address& address, co
 }
 
 std::shared_ptr<ByteBudget> BodyBudgets::ShareOf(const std::string& name) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::weak_ptr<ByteBudget>& kept = shares_[name];
   auto budget = kept.lock();
   if (budget == nullptr) {

@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "common/byte_budget.h"
+#include "common/mutex.h"
 
 namespace diptych::gateway {
 
@@ -57,8 +57,9 @@ class BodyBudgets {
 
   const int64_t share_;
   ByteBudget all_;
-  std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<ByteBudget>> shares_;  // of addresses and callers that have one
+  Mutex mutex_;
+  std::map<std::string, std::weak_ptr<ByteBudget>> shares_
+      ABSL_GUARDED_BY(mutex_);  // of addresses and callers that have one
 };
 
 }  // namespace diptych::gateway

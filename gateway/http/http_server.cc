@@ -6,15 +6,14 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <chrono>
-#include <condition_variable>
 #include <list>
-#include <mutex>
 #include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/catch_exceptions.h"
 #include "common/listen_address.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "gateway/http/http_connection.h"
 #include "gateway/http/http_tls.h"
@@ -73,37 +72,37 @@ class HttpServer::Impl final : public HttpConnections {
       boost::system::error_code ignored;
       acceptor_.close(ignored);
     });
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     draining_ = true;
     for (const auto& connection : open_) connection->CloseWhenIdle();
-    ended_.wait_for(lock, absl::ToChronoNanoseconds(timeout), [this] { return open_.empty(); });
+    WaitUntilEmpty(lock, timeout);
   }
 
   void Stop() {
     {
-      std::unique_lock lock(mutex_);
+      MutexLock lock(mutex_);
       draining_ = true;
       for (const auto& connection : open_) connection->Close();
-      ended_.wait_for(lock, std::chrono::seconds(1), [this] { return open_.empty(); });
+      WaitUntilEmpty(lock, absl::Seconds(1));
     }
     shared_->io.stop();
     for (std::thread& thread : threads_) thread.join();
     shared_->workers.join();  // last: only the threads above give it work
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     open_.clear();
   }
 
   int port() const { return port_; }
 
   bool draining() const override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return draining_;
   }
 
   void Remove(HttpConnection* connection) override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     open_.remove_if([&](const auto& open) { return open.get() == connection; });
-    if (open_.empty()) ended_.notify_all();
+    if (open_.empty()) ended_.NotifyAll();
   }
 
  private:
@@ -134,7 +133,7 @@ class HttpServer::Impl final : public HttpConnections {
         std::make_shared<HttpConnection>(std::move(socket), tls_ != nullptr ? tls_->Current() : nullptr, shared_);
     bool room = false;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       const int excess = static_cast<int>(open_.size()) - shared_->options.max_connections;
       if (draining_ || excess >= kMostInLeaving) return;
       room = excess < 0 || MakeRoom();
@@ -143,8 +142,14 @@ class HttpServer::Impl final : public HttpConnections {
     room ? connection->Start() : connection->Turn(503, "all connections of this server are taken");
   }
 
-  // With the lock held. The oldest connection that asks nothing goes; false if there is none.
-  bool MakeRoom() {
+  void WaitUntilEmpty(MutexLock& lock, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+    while (!open_.empty() && ended_.WaitUntil(lock, until)) {
+    }
+  }
+
+  // The oldest connection that asks nothing goes; false if there is none.
+  bool MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return std::any_of(open_.begin(), open_.end(), [](const auto& connection) { return connection->GiveUpIfIdle(); });
   }
 
@@ -154,10 +159,10 @@ class HttpServer::Impl final : public HttpConnections {
   net::steady_timer pause_;
   int port_ = 0;
   std::vector<std::thread> threads_;
-  mutable std::mutex mutex_;
-  std::condition_variable ended_;
-  bool draining_ = false;
-  std::list<std::shared_ptr<HttpConnection>> open_;  // the oldest first
+  mutable Mutex mutex_;
+  CondVar ended_;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  std::list<std::shared_ptr<HttpConnection>> open_ ABSL_GUARDED_BY(mutex_);  // the oldest first
 };
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -4,7 +4,6 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
+#include "common/mutex.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/shared_question.h"
@@ -99,7 +99,10 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
       if (const auto self = weak.lock()) self->CancelAll();
     });
     const int at_once = std::min(kMaxAtOnce, Questions(request_));
-    running_ = next_ = at_once;
+    {
+      MutexLock lock(mutex_);
+      running_ = next_ = at_once;
+    }
     for (int i = 0; i < at_once; ++i) Ask(i);
   }
 
@@ -122,8 +125,9 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
   void OnEnd(const grpc::Status& status) {
     bool failed_first = false, last = false;
     int next = 0;  // question that is asked in the place of the one that ended; 0: none
+    absl::Status outcome;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       failed_first = !status.ok() && status_.ok();
       if (failed_first) status_ = Outcome(status);
       if (status_.ok() && next_ < static_cast<int>(choices_.size())) {
@@ -131,11 +135,12 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
       } else {
         last = --running_ == 0;
       }
+      outcome = status_;
     }
     if (failed_first) CancelAll();
     if (next > 0) return Ask(next);
     if (!last) return;
-    if (!status_.ok()) return exchange_->Reply(ErrorReply(status_));
+    if (!outcome.ok()) return exchange_->Reply(ErrorReply(outcome));
     std::vector<v1::Answer> answers;
     for (Choice& choice : choices_) answers.push_back(std::move(*choice.response.mutable_answer()));
     form_->Start(answers.front().request_id(), answers.front().model());
@@ -147,10 +152,10 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
   }
 
   std::vector<Choice> choices_;  // one for each question
-  std::mutex mutex_;
-  int running_ = 0;
-  int next_ = 0;  // question
-  absl::Status status_;
+  Mutex mutex_;
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  int next_ ABSL_GUARDED_BY(mutex_) = 0;  // question
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
 class StreamedCall final : public CallBase, public std::enable_shared_from_this<StreamedCall> {
@@ -162,28 +167,30 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
  private:
   class Choice;
 
-  // Makes the next choice, which is to begin. Requires: there is one, and nobody else is here.
-  Choice* AddNext();
+  // Makes the next choice, which is to begin. Requires: there is one.
+  Choice* AddNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // `done` follows the event of a message of choice `index`, or comes at once if the message has none.
   void OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done);
   // Begins the event stream, and in it choice `index`, whose first message has this delta. Until then a failure is a
   // reply with its own status.
-  void BeginEvents(int index, const v1::Delta& delta);
-  void TakeStarted(const v1::Started& started);
+  void BeginEvents(int index, const v1::Delta& delta) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeStarted(const v1::Started& started) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnEnd(Choice* choice, const absl::Status& status);
   // `done` follows the last of them; there is at least one.
-  void Send(AnswerForm::Events events, std::function<void(bool)> done);
+  void Send(AnswerForm::Events events, std::function<void(bool)> done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CancelAll();
 
-  std::mutex mutex_;
-  std::string request_id_;        // of the choice that started last before the stream began
-  std::vector<Choice*> choices_;  // in the order of questions, those that were begun; nullptr once ended
-  int running_ = 0;
-  bool begun_ = false;  // the event stream
-  bool failed_ = false;
-  std::vector<bool> shown_;  // choices that the stream has begun with
-  std::vector<v1::Answer> answers_;
+  Mutex mutex_;
+  // Of the choice that started last before the stream began.
+  std::string request_id_ ABSL_GUARDED_BY(mutex_);
+  // In the order of questions, those that were begun; nullptr once ended.
+  std::vector<Choice*> choices_ ABSL_GUARDED_BY(mutex_);
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;  // the event stream
+  bool failed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<bool> shown_ ABSL_GUARDED_BY(mutex_);  // choices that the stream has begun with
+  std::vector<v1::Answer> answers_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Reads the next message when the event of the last one has left: a slow caller slows the model's stream down, and
@@ -229,15 +236,18 @@ class StreamedCall::Choice final : public grpc::ClientBidiReactor<grpc::ByteBuff
 void StreamedCall::Start(OpenAiRequest request) {
   Take(std::move(request));
   const auto questions = static_cast<size_t>(Questions(request_));
-  answers_.resize(questions);
-  shown_.resize(questions);
-  running_ = std::min(kMaxAtOnce, Questions(request_));
-  for (int i = 0; i < running_; ++i) AddNext();
+  std::vector<Choice*> first;  // a copy, since an early failure empties places of the other
+  {
+    MutexLock lock(mutex_);
+    answers_.resize(questions);
+    shown_.resize(questions);
+    running_ = std::min(kMaxAtOnce, Questions(request_));
+    for (int i = 0; i < running_; ++i) first.push_back(AddNext());
+  }
   exchange_->OnGone([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->CancelAll();
   });
-  const std::vector<Choice*> all = choices_;  // an early failure empties places of the other
-  for (Choice* choice : all) choice->Begin();
+  for (Choice* choice : first) choice->Begin();
 }
 
 StreamedCall::Choice* StreamedCall::AddNext() {
@@ -247,11 +257,11 @@ StreamedCall::Choice* StreamedCall::AddNext() {
 }
 
 void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::function<void(bool)> done) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   const bool goes_on = !failed_;
   if (goes_on && message.has_started() && !begun_) TakeStarted(message.started());
   if (!goes_on || !IsShown(message)) {
-    lock.unlock();
+    lock.Unlock();
     return done(goes_on);
   }
   BeginEvents(index, message.delta());
@@ -280,11 +290,11 @@ void StreamedCall::BeginEvents(int index, const v1::Delta& delta) {
 
 void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
   const auto nothing = [](bool) {};
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   choices_[static_cast<size_t>(choice->index)] = nullptr;
   if (!failed_ && status.ok() && choices_.size() < answers_.size()) {
     Choice* const next = AddNext();
-    lock.unlock();
+    lock.Unlock();
     return next->Begin();
   }
   const bool last = --running_ == 0;
@@ -304,7 +314,7 @@ void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
 }
 
 void StreamedCall::CancelAll() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   for (Choice* choice : choices_) {
     if (choice != nullptr) choice->TryCancel();
   }

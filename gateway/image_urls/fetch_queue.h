@@ -2,15 +2,15 @@
 #pragma once
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
+
+#include "common/mutex.h"
 
 namespace diptych::gateway {
 
@@ -29,13 +29,13 @@ class FetchQueue {
 
   // False if there is no room.
   bool TryPush(const std::string& caller, Item item) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     Line& line = lines_[caller];
     const bool room = count_ < waiting_ && (caller.empty() || line.items.size() < std::max<size_t>(waiting_ / 2, 1));
     if (room && !closed_) {
       ++count_;
       line.items.emplace_back(++last_, std::move(item));
-      ready_.notify_one();
+      ready_.NotifyOne();
       return true;
     }
     Forget(caller);
@@ -45,9 +45,9 @@ class FetchQueue {
   // Waits for the item of the caller who has the fewest out; of several the one that has waited longest. Each is
   // followed by Done. Empty once the queue is closed.
   std::optional<Turn> Pop() {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     auto next = lines_.end();
-    ready_.wait(lock, [&] { return closed_ || (next = Next()) != lines_.end(); });
+    while (!closed_ && (next = Next()) == lines_.end()) ready_.Wait(lock);
     if (closed_) return std::nullopt;
     Turn turn{next->first, std::move(next->second.items.front().second)};
     next->second.items.pop_front();
@@ -56,14 +56,14 @@ class FetchQueue {
     return turn;
   }
   void Done(const std::string& caller) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     --lines_[caller].running;
     Forget(caller);
-    ready_.notify_one();
+    ready_.NotifyOne();
   }
 
   void Remove(const std::string& caller, const Item& item) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     const auto found = lines_.find(caller);
     if (found == lines_.end()) return;
     count_ -= std::erase_if(found->second.items, [&](const auto& waiting) { return waiting.second == item; });
@@ -71,9 +71,9 @@ class FetchQueue {
   }
 
   void Close() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     closed_ = true;
-    ready_.notify_all();
+    ready_.NotifyAll();
   }
 
  private:
@@ -83,7 +83,7 @@ class FetchQueue {
   };
   using Lines = std::map<std::string, Line>;
 
-  typename Lines::iterator Next() {
+  typename Lines::iterator Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     auto best = lines_.end();
     for (auto line = lines_.begin(); line != lines_.end(); ++line) {
       if (line->second.items.empty()) continue;
@@ -94,19 +94,19 @@ class FetchQueue {
   }
   static std::pair<int, uint64_t> Rank(const Line& line) { return {line.running, line.items.front().first}; }
 
-  void Forget(const std::string& caller) {
+  void Forget(const std::string& caller) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto line = lines_.find(caller);
     if (line != lines_.end() && line->second.items.empty() && line->second.running == 0) lines_.erase(line);
   }
 
   const size_t waiting_;
   const int most_running_;
-  std::mutex mutex_;
-  std::condition_variable ready_;
-  Lines lines_;
-  size_t count_ = 0;
-  uint64_t last_ = 0;
-  bool closed_ = false;
+  Mutex mutex_;
+  CondVar ready_;
+  Lines lines_ ABSL_GUARDED_BY(mutex_);
+  size_t count_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace diptych::gateway

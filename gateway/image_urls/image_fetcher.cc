@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/call_watch.h"
 #include "common/catch_exceptions.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "gateway/deadline_timer.h"
 
@@ -45,19 +46,19 @@ class ImageFetcher::Job {
   bool wanted() const { return !ended_; }
 
   void Keep(std::unique_ptr<DeadlineTimer> timer) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!ended_) timer_ = std::move(timer);
   }
 
   absl::Status Take(int64_t bytes) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return ended_ ? CallerLeft() : request_.take(bytes);
   }
 
   void End(absl::StatusOr<std::vector<std::string>> result) {
     std::unique_ptr<DeadlineTimer> timer;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (ended_.exchange(true)) return;
       timer = std::move(timer_);
     }
@@ -67,9 +68,9 @@ class ImageFetcher::Job {
  private:
   const Id id_;
   const Request request_;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::atomic<bool> ended_ = false;  // set under the mutex
-  std::unique_ptr<DeadlineTimer> timer_;
+  std::unique_ptr<DeadlineTimer> timer_ ABSL_GUARDED_BY(mutex_);
 };
 
 ImageFetcher::ImageFetcher(FetchRules rules, int threads, int waiting)
@@ -82,7 +83,7 @@ ImageFetcher::~ImageFetcher() {
   queue_.Close();
   std::unordered_map<Id, std::shared_ptr<Job>> jobs;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     jobs.swap(jobs_);
   }
   for (const auto& [id, job] : jobs) job->End(absl::CancelledError("the server is shutting down"));
@@ -90,7 +91,7 @@ ImageFetcher::~ImageFetcher() {
 }
 
 ImageFetcher::Id ImageFetcher::Prepare(Request request) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const Id id = ++last_id_;
   jobs_.emplace(id, std::make_shared<Job>(id, std::move(request)));
   return id;
@@ -117,13 +118,13 @@ void ImageFetcher::Cancel(Id id) {
 }
 
 std::shared_ptr<ImageFetcher::Job> ImageFetcher::Find(Id id) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   const auto found = jobs_.find(id);
   return found == jobs_.end() ? nullptr : found->second;
 }
 
 void ImageFetcher::Forget(Id id) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   jobs_.erase(id);
 }
 

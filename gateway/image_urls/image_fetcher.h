@@ -4,7 +4,6 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -12,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "common/stage_clock.h"
 #include "gateway/image_urls/fetch_queue.h"
 #include "gateway/image_urls/https_get.h"
@@ -60,9 +60,9 @@ class ImageFetcher {
 
   const FetchRules rules_;
   FetchQueue<std::shared_ptr<Job>> queue_;
-  std::mutex mutex_;
-  Id last_id_ = 0;
-  std::unordered_map<Id, std::shared_ptr<Job>> jobs_;
+  Mutex mutex_;
+  Id last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<Id, std::shared_ptr<Job>> jobs_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_;
 };
 

@@ -15,7 +15,6 @@ constexpr std::chrono::seconds kBetweenLines(30);
 
 }  // namespace
 
-// With the lock held.
 void RetryBudget::Refill(SteadyTime now, double more) {
   const SteadyTime last = std::exchange(last_, now);
   if (last != SteadyTime()) more += kEachSecond * std::chrono::duration<double>(now - last).count();
@@ -23,12 +22,12 @@ void RetryBudget::Refill(SteadyTime now, double more) {
 }
 
 void RetryBudget::OnRequest(SteadyTime now) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Refill(now, kShare);
 }
 
 bool RetryBudget::TryRepeat(SteadyTime now) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Refill(now, 0);
   if (left_ >= 1) return --left_, true;
   if (told_ == SteadyTime::min() || now - told_ >= kBetweenLines) {
@@ -41,7 +40,7 @@ bool RetryBudget::TryRepeat(SteadyTime now) {
 }
 
 double RetryBudget::left(SteadyTime now) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   Refill(now, 0);
   return left_;
 }

@@ -1,8 +1,7 @@
 // How much of what the gateway asks its tiers may be asked again.
 #pragma once
 
-#include <mutex>
-
+#include "common/mutex.h"
 #include "common/stage_clock.h"
 
 namespace diptych::gateway {
@@ -22,13 +21,13 @@ class RetryBudget {
   double left(SteadyTime now);
 
  private:
-  void Refill(SteadyTime now, double more);
+  void Refill(SteadyTime now, double more) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const double reserve_;
-  std::mutex mutex_;
-  double left_;
-  SteadyTime last_{};
-  SteadyTime told_ = SteadyTime::min();  // when it was logged that none is left
+  Mutex mutex_;
+  double left_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime last_ ABSL_GUARDED_BY(mutex_){};
+  SteadyTime told_ ABSL_GUARDED_BY(mutex_) = SteadyTime::min();  // when it was logged that none is left
 };
 
 }  // namespace diptych::gateway

@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "absl/status/status.h"
 #include "common/call_watch.h"
 #include "common/metadata.h"
+#include "common/mutex.h"
 #include "common/replica_channels.h"
 #include "common/stage_clock.h"
 #include "common/tier_errors.h"
@@ -51,13 +51,16 @@ class TierCall {
 
   // Ends it soon, if it has not ended.
   void Cancel() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     cancelled_ = true;
     if (context_ != nullptr) context_->TryCancel();
   }
 
   // How often the tier was asked again. After the end.
-  int repeats() const { return attempts_ > 0 ? attempts_ - 1 : 0; }
+  int repeats() const {
+    MutexLock lock(mutex_);
+    return attempts_ > 0 ? attempts_ - 1 : 0;
+  }
 
   // Address of the replica that was asked last. After the end.
   const std::string& replica() const { return replica_; }
@@ -69,7 +72,7 @@ class TierCall {
   void StartAttempt() {
     grpc::ClientContext* context = nullptr;
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       ++attempts_;
       context_ = grpc::ClientContext::FromCallbackServerContext(*caller_);
       context = context_.get();
@@ -84,20 +87,23 @@ class TierCall {
 
   void OnAttemptEnd(const grpc::Status& status) {
     const bool left = caller_->IsCancelled();
-    replica_ = context_->peer();
+    {
+      MutexLock lock(mutex_);
+      replica_ = context_->peer();
+    }
     Report(status, left);
     if (!left && MayRepeat(status)) return StartAttempt();
     done_(left && !status.ok() ? CallerLeft() : FromTier(status, name_.tier, name_.stage));
   }
 
   void Report(const grpc::Status& status, bool left) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     name_.replicas->OnEnd({.replica = replica_, .status = status, .was_cancelled = left || cancelled_, .asked = asked_},
                           SteadyClock::now());
   }
 
   bool MayRepeat(const grpc::Status& status) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return !cancelled_ && attempts_ < kMaxTierAttempts && RetryOf(status) != Retry::kNo &&
            name_.budget->TryRepeat(SteadyClock::now());
   }
@@ -108,12 +114,12 @@ class TierCall {
   Method method_;
   std::function<void(absl::Status)> done_;
 
-  std::mutex mutex_;
-  std::unique_ptr<grpc::ClientContext> context_;  // of the attempt that runs
-  bool cancelled_ = false;
-  int attempts_ = 0;
-  SteadyTime asked_{};  // of that attempt
-  std::string replica_;
+  mutable Mutex mutex_;
+  std::unique_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mutex_);  // of the attempt that runs
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  int attempts_ ABSL_GUARDED_BY(mutex_) = 0;
+  SteadyTime asked_ ABSL_GUARDED_BY(mutex_){};  // of that attempt
+  std::string replica_;                         // of the thread that ends an attempt
 };
 
 }  // namespace diptych::gateway

@@ -48,17 +48,17 @@ void TierWatch::Stop() {
 }
 
 absl::Status TierWatch::agreement() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return agreement_;
 }
 
 std::optional<v1::ModelDescription> TierWatch::model() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return model_;
 }
 
 void TierWatch::Narrow(ImageLimits& limits) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (model_) NarrowTo(*model_, limits);
   NarrowTo(described_vision_, limits);
 }
@@ -81,7 +81,7 @@ void TierWatch::Ask() {
 
 void TierWatch::Compare() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     const absl::Status seen = judge_.Observe(model_.value_or(v1::ModelDescription()), described_vision_);
     if (seen.ok() == agreement_.ok()) return;
     agreement_ = seen;
@@ -99,7 +99,7 @@ void TierWatch::AskVision() {
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetVisionModelResponse response;
   if (!tiers_.vision->Pick()->GetVisionModel(&context, {}, &response).ok()) return;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   described_vision_ = std::move(*response.mutable_model());
 }
 
@@ -108,7 +108,7 @@ void TierWatch::AskLanguage() {
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetLanguageModelResponse response;
   if (!tiers_.language->Pick()->GetLanguageModel(&context, {}, &response).ok()) return;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   model_ = std::move(*response.mutable_model());
 }
 

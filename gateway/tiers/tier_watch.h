@@ -3,13 +3,13 @@
 
 #include <atomic>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "common/channel_watch.h"
 #include "common/image_header.h"
+#include "common/mutex.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/inference.pb.h"
 #include "gateway/tiers/model_agreement.h"
@@ -55,10 +55,10 @@ class TierWatch {
   ModelAgreement judge_;  // of the language watch's thread
   std::atomic<bool> language_reachable_ = false;
   SteadyTime asked_{};  // of the language watch's thread
-  mutable std::mutex mutex_;
-  std::optional<v1::ModelDescription> model_;
-  v1::ModelDescription described_vision_;  // empty before the first answer
-  absl::Status agreement_;
+  mutable Mutex mutex_;
+  std::optional<v1::ModelDescription> model_ ABSL_GUARDED_BY(mutex_);
+  v1::ModelDescription described_vision_ ABSL_GUARDED_BY(mutex_);  // empty before the first answer
+  absl::Status agreement_ ABSL_GUARDED_BY(mutex_);
   ChannelWatch language_, vision_;
 };
 
