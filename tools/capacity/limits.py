@@ -23,7 +23,7 @@ SCRAPE_SECONDS = 15
 def waits(replicas):
     """p95 of first token and whole answer, of a deployment whose tiers are used alike."""
     scenario = Scenario(replicas, math.ceil(replicas * LANGUAGE_SHARE), LOAD * replicas / 0.9, gateways=gateways(replicas))
-    result = Simulation(scenario).run(max(4000, 12 * replicas))
+    result = Simulation(scenario).run(max(20_000, 100 * replicas))
     return result["first_token_seconds"]["p95"], result["answer_seconds"]["p95"]
 
 
@@ -35,7 +35,7 @@ def row(replicas):
     language, front = math.ceil(replicas * LANGUAGE_SHARE), gateways(replicas)
     mesh = front * (language + replicas) + language * replicas
     dns = DNS_HEAD_BYTES + DNS_RECORD_BYTES * replicas
-    lookups = (language + 2 * front) / max(LEAST_LOOKUP_SECONDS, RENEWAL_SECONDS / replicas)
+    lookups = (language + front) / max(LEAST_LOOKUP_SECONDS, RENEWAL_SECONDS / replicas)
     series = sum(SERIES[tier] * count for tier, count in (("gateway", front), ("language", language), ("vision", replicas)))
     first, answer = waits(replicas)
     return [f"{replicas:,}", f"{front:,}", f"{first:.1f}, {answer:.1f} s", f"{mesh:,}",
