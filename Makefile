@@ -22,8 +22,8 @@ test:           ## install, build everything, run every test that needs no GPU
 	@scripts/examples.sh --build
 	@ctest --preset release $(CTEST_ARGUMENTS); status=$$?; scripts/skipped.sh; exit $$status
 
-build: setup    ## install and build the four binaries
-	@scripts/build.sh release gateway vision_service language_service diptych
+build: setup    ## install and build the four binaries and the Python client
+	@scripts/build.sh release gateway vision_service language_service diptych diptych_python
 
 .PHONY: setup
 setup:          ## install system packages and libtorch
@@ -49,7 +49,6 @@ package-test: package ## install each into a bare Debian and Ubuntu and ask ther
 	@python3 tests/packages/package_test.py dist "$$(sed -n 's/^TORCH_ROOT:PATH=//p' build/release/CMakeCache.txt)"
 
 examples: build ## build the clients of examples/ in their languages and run them
-	@scripts/build.sh release diptych_python
 	@scripts/examples.sh
 
 asan: setup     ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
