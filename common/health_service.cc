@@ -94,10 +94,11 @@ class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuf
 };
 
 HealthService::HealthService() : RawService(grpc::health::v1::Health::service_full_name()) {
-  const ReadRules rules{.patience = kShortPatience};
-  AddUnary("Check", rules,
-           [this](auto* context, auto* request, auto* response) { return Check(context, request, response); });
-  AddServerStream("Watch", rules, [this](auto*, auto* request) { return StartWatch(request); });
+  AddUnary(
+      "Check", [this](auto* context, auto* request, auto* response) { return Check(context, request, response); },
+      kShortPatience);
+  AddServerStream(
+      "Watch", [this](auto*, auto* request) { return StartWatch(request); }, kShortPatience);
 }
 
 ServingStatus HealthService::StatusOf(const std::string& service) const {

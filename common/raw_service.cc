@@ -30,9 +30,9 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
  public:
   explicit LateCall(grpc::CallbackServerContext& context) : context_(context) {}
 
-  void Begin(const ReadRules& rules) {
-    if (rules.wanted != nullptr && !rules.wanted(context_)) return EnterSoon();
-    timer_.emplace(context_, SteadyClock::now() + rules.patience);
+  void Begin(bool reads, SteadyDuration patience) {
+    if (!reads) return EnterSoon();
+    timer_.emplace(context_, SteadyClock::now() + patience);
     StartRead(&request_);
   }
 
@@ -113,7 +113,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
 
 class LateUnary final : public LateCall {
  public:
-  LateUnary(grpc::CallbackServerContext& context, std::shared_ptr<const RawService::Unary> method)
+  LateUnary(grpc::CallbackServerContext& context, RawService::Unary method)
       : LateCall(context), method_(std::move(method)), call_(*this) {}
 
  private:
@@ -135,11 +135,11 @@ class LateUnary final : public LateCall {
     LateUnary& stream_;
   };
 
-  grpc::internal::ServerReactor* Call() override { return reactor_ = (*method_)(&context(), &request(), &response_); }
+  grpc::internal::ServerReactor* Call() override { return reactor_ = method_(&context(), &request(), &response_); }
   void Bind() override { call_.Bind(reactor_); }
   void OnMetadataSent(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
 
-  const std::shared_ptr<const RawService::Unary> method_;
+  const RawService::Unary method_;
   UnaryCall call_;
   Bytes response_;
   grpc::ServerUnaryReactor* reactor_ = nullptr;
@@ -147,7 +147,7 @@ class LateUnary final : public LateCall {
 
 class LateServerStream final : public LateCall {
  public:
-  LateServerStream(grpc::CallbackServerContext& context, std::shared_ptr<const RawService::ServerStream> method)
+  LateServerStream(grpc::CallbackServerContext& context, RawService::ServerStream method)
       : LateCall(context), method_(std::move(method)), call_(*this) {}
 
  private:
@@ -170,34 +170,49 @@ class LateServerStream final : public LateCall {
     LateServerStream& stream_;
   };
 
-  grpc::internal::ServerReactor* Call() override { return reactor_ = (*method_)(&context(), &request()); }
+  grpc::internal::ServerReactor* Call() override { return reactor_ = method_(&context(), &request()); }
   void Bind() override { call_.Bind(reactor_); }
   void OnMetadataSent(bool ok) override { reactor_->OnSendInitialMetadataDone(ok); }
   void OnWriteDone(bool ok) override { reactor_->OnWriteDone(ok); }
 
-  const std::shared_ptr<const RawService::ServerStream> method_;
+  const RawService::ServerStream method_;
   WriterCall call_;
   grpc::ServerWriteReactor<Bytes>* reactor_ = nullptr;
 };
 
 template <typename Late, typename Method>
-RawService::BidiStream ReadLate(ReadRules rules, Method method) {
-  return [rules = std::move(rules),
-          method = std::make_shared<const Method>(std::move(method))](grpc::CallbackServerContext* context) {
-    auto* call = new Late(*context, method);
-    call->Begin(rules);
+RawService::BidiStream ReadLate(RawService::Open<Method> open) {
+  return [open = std::move(open)](grpc::CallbackServerContext* context) {
+    RawService::Opened<Method> opened = open(*context);
+    auto* call = new Late(*context, std::move(opened.method));
+    call->Begin(opened.reads, opened.patience);
     return call;
+  };
+}
+
+template <typename Method>
+RawService::Open<Method> OpenAlike(Method method, SteadyDuration patience) {
+  return [method = std::move(method), patience](const grpc::CallbackServerContext&) {
+    return RawService::Opened<Method>{.method = method, .patience = patience};
   };
 }
 
 }  // namespace
 
-void RawService::AddUnary(std::string_view name, ReadRules rules, Unary method) {
-  AddBidiStream(name, ReadLate<LateUnary>(std::move(rules), std::move(method)));
+void RawService::AddUnary(std::string_view name, Open<Unary> open) {
+  AddBidiStream(name, ReadLate<LateUnary, Unary>(std::move(open)));
 }
 
-void RawService::AddServerStream(std::string_view name, ReadRules rules, ServerStream method) {
-  AddBidiStream(name, ReadLate<LateServerStream>(std::move(rules), std::move(method)));
+void RawService::AddServerStream(std::string_view name, Open<ServerStream> open) {
+  AddBidiStream(name, ReadLate<LateServerStream, ServerStream>(std::move(open)));
+}
+
+void RawService::AddUnary(std::string_view name, Unary method, SteadyDuration patience) {
+  AddUnary(name, OpenAlike(std::move(method), patience));
+}
+
+void RawService::AddServerStream(std::string_view name, ServerStream method, SteadyDuration patience) {
+  AddServerStream(name, OpenAlike(std::move(method), patience));
 }
 
 void RawService::AddBidiStream(std::string_view name, BidiStream method) {

@@ -15,14 +15,8 @@
 
 namespace diptych {
 
-// How a method reads its request. gRPC 1.51 keeps what comes of a message whatever its length, and looks at its bound
-// only when the message is whole; so it is read only where it is wanted, and not for longer than it needs.
-struct ReadRules {
-  SteadyDuration patience = std::chrono::minutes(1);  // from the headers to the message's last byte
-  // Asked with the headers. False: nothing is read, and the method, which is to refuse the call, gets an empty request.
-  std::function<bool(const grpc::CallbackServerContext& context)> wanted = nullptr;
-};
-
+// From a call's headers to its message's last byte, where nothing else is said.
+inline constexpr SteadyDuration kLongPatience = std::chrono::minutes(1);
 // Of methods that anybody may call: their messages are a few words.
 inline constexpr SteadyDuration kShortPatience = std::chrono::seconds(5);
 
@@ -38,13 +32,27 @@ class RawService : public grpc::Service {
   using BidiStream =
       std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(grpc::CallbackServerContext*)>;
 
+  // A call whose headers have come. gRPC 1.51 keeps what comes of a message whatever its length, and looks at its bound
+  // only when the message is whole; so it is read only where it is wanted, and not for longer than it needs.
+  template <typename Method>
+  struct Opened {
+    Method method;      // gets the request; destroyed with the call
+    bool reads = true;  // false: nothing is read, and the method, which is to refuse the call, gets an empty request
+    SteadyDuration patience = kLongPatience;
+  };
+  template <typename Method>
+  using Open = std::function<Opened<Method>(const grpc::CallbackServerContext& context)>;
+
  protected:
   // `service` is the full name: "diptych.v1.GatewayService".
   explicit RawService(std::string_view service) : service_(service) {}
 
   // Each adds a method by its name: "Ask". In the constructor of the service.
-  void AddUnary(std::string_view name, ReadRules rules, Unary method);
-  void AddServerStream(std::string_view name, ReadRules rules, ServerStream method);
+  void AddUnary(std::string_view name, Open<Unary> open);
+  void AddServerStream(std::string_view name, Open<ServerStream> open);
+  // The same for all calls, of which nothing is asked with their headers.
+  void AddUnary(std::string_view name, Unary method, SteadyDuration patience = kLongPatience);
+  void AddServerStream(std::string_view name, ServerStream method, SteadyDuration patience = kLongPatience);
   void AddBidiStream(std::string_view name, BidiStream method);
 
  private:

@@ -104,10 +104,10 @@ absl::StatusOr<v1::AnalyzeImageResponse> MergeAnalysis(const v1::AnalyzeImageReq
 
 class AnalyzeCall final : public grpc::ServerUnaryReactor {
  public:
-  AnalyzeCall(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
-              const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response)
+  AnalyzeCall(const AnalyzeEnvironment& environment, absl::StatusOr<Caller> caller,
+              grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response)
       : environment_(environment), context_(context), response_(response) {
-    const absl::Status status = admitted_.Read(*context_, bytes, request_);
+    const absl::Status status = admitted_.Read(std::move(caller), bytes, request_);
     status.ok() ? Begin() : End(status);
   }
 
@@ -259,9 +259,10 @@ void AnalyzeCall::End(const absl::Status& status) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
-                                            const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
-  return new AnalyzeCall(environment, context, request, response);
+grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, absl::StatusOr<Caller> caller,
+                                            grpc::CallbackServerContext* context, const grpc::ByteBuffer& request,
+                                            grpc::ByteBuffer* response) {
+  return new AnalyzeCall(environment, std::move(caller), context, request, response);
 }
 
 }  // namespace diptych::gateway

@@ -26,9 +26,10 @@ struct AnalyzeEnvironment {
   GatewayMetrics* metrics;
 };
 
-// Starts the call and returns its reactor, which deletes itself. The vision tier is asked, and for the queries'
-// attention the language tier at the same time; the first that fails ends both.
-grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, grpc::CallbackServerContext* context,
-                                            const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
+// Starts the call and returns its reactor, which deletes itself. `caller`: who asks, or why nobody may. The vision tier
+// is asked, and for the queries' attention the language tier at the same time; the first that fails ends both.
+grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, absl::StatusOr<Caller> caller,
+                                            grpc::CallbackServerContext* context, const grpc::ByteBuffer& request,
+                                            grpc::ByteBuffer* response);
 
 }  // namespace diptych::gateway

@@ -31,8 +31,9 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
       clock_(arrival_),
       admitted_(*environment.admission, deadline()) {}
 
-absl::Status AskCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
-  return admitted_.Read(*context_, bytes, request);
+absl::Status AskCall::Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes,
+                           google::protobuf::Message& request) {
+  return admitted_.Read(std::move(caller), bytes, request);
 }
 
 void AskCall::Begin(v1::Question question) {
@@ -102,11 +103,11 @@ namespace {
 
 class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
  public:
-  UnaryAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
-           grpc::ByteBuffer* response)
+  UnaryAsk(const AskEnvironment& environment, absl::StatusOr<Caller> caller, grpc::CallbackServerContext* context,
+           const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response)
       : AskCall(environment, context), response_(response) {
     v1::AskRequest request;
-    const absl::Status status = Read(bytes, request);
+    const absl::Status status = Read(std::move(caller), bytes, request);
     status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);
   }
 
@@ -135,10 +136,11 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
 
 class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, private AskCall {
  public:
-  StreamedAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes)
+  StreamedAsk(const AskEnvironment& environment, absl::StatusOr<Caller> caller, grpc::CallbackServerContext* context,
+              const grpc::ByteBuffer& bytes)
       : AskCall(environment, context) {
     v1::AskStreamRequest request;
-    const absl::Status status = Read(bytes, request);
+    const absl::Status status = Read(std::move(caller), bytes, request);
     status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);
   }
 
@@ -233,15 +235,17 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context,
-                                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
-  return new UnaryAsk(environment, context, request, response);
+grpc::ServerUnaryReactor* StartAsk(const AskEnvironment& environment, absl::StatusOr<Caller> caller,
+                                   grpc::CallbackServerContext* context, const grpc::ByteBuffer& request,
+                                   grpc::ByteBuffer* response) {
+  return new UnaryAsk(environment, std::move(caller), context, request, response);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartAskStream(const AskEnvironment& environment,
+                                                           absl::StatusOr<Caller> caller,
                                                            grpc::CallbackServerContext* context,
                                                            const grpc::ByteBuffer& request) {
-  return new StreamedAsk(environment, context, request);
+  return new StreamedAsk(environment, std::move(caller), context, request);
 }
 
 }  // namespace diptych::gateway

@@ -33,7 +33,7 @@ class AskCall : protected LanguageStream {
   AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context);
 
   // Tells who asks and reads the request, once there is memory for it.
-  absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
+  absl::Status Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
   // Lets the question in and sends it to the language tier. OnEnd comes in any case, also before it returns; from
   // another thread only once gRPC has the reactor.
   void Begin(v1::Question question);
@@ -69,10 +69,12 @@ class AskCall : protected LanguageStream {
   int64_t prompt_tokens_ = 0, generated_tokens_ = 0;  // as far as is known before the end
 };
 
-// Each starts the call and returns its reactor, which deletes itself.
-grpc::ServerUnaryReactor* StartAsk(const AskEnvironment& environment, grpc::CallbackServerContext* context,
-                                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
+// Each starts the call and returns its reactor, which deletes itself. `caller`: who asks, or why nobody may.
+grpc::ServerUnaryReactor* StartAsk(const AskEnvironment& environment, absl::StatusOr<Caller> caller,
+                                   grpc::CallbackServerContext* context, const grpc::ByteBuffer& request,
+                                   grpc::ByteBuffer* response);
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartAskStream(const AskEnvironment& environment,
+                                                           absl::StatusOr<Caller> caller,
                                                            grpc::CallbackServerContext* context,
                                                            const grpc::ByteBuffer& request);
 

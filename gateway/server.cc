@@ -69,8 +69,13 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_, self->metrics_,
                                                     absl::ToChronoNanoseconds(options.request_timeout));
   self->infer_service_ = std::make_unique<InferService>(InferEnvironment{
-      .identify = [gateway = self.get()](
-                      const grpc::ServerContextBase& context) { return gateway->callers_.Identify(context).status(); },
+      .identify =
+          [gateway = self.get()](const grpc::ServerContextBase& context) {
+            const auto caller = gateway->callers_.Identify(context);
+            auto message = gateway->admission_.pending_messages().Begin(caller.ok() ? *caller : nullptr);
+            return InferCaller{
+                .status = caller.status(), .patience = message.patience, .place = std::move(message.place)};
+          },
       .model = [gateway = self.get()] { return gateway->watch_->model(); },
       .ready = [gateway = self.get()] { return gateway->ready_.load(); }});
   const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),

@@ -1,6 +1,5 @@
 #include "gateway/service.h"
 
-#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -49,42 +48,56 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
                                },
                            .request_timeout = request_timeout,
                            .metrics = &metrics} {
-  const ReadRules rules{.wanted = [&callers = admission.callers()](const grpc::CallbackServerContext& context) {
-    return callers.Identify(context).ok();
-  }};
-  AddUnary("Ask", rules, std::bind_front(&GatewayService::Ask, this));
-  AddServerStream("AskStream", rules, std::bind_front(&GatewayService::AskStream, this));
-  AddUnary("AnalyzeImage", rules, std::bind_front(&GatewayService::AnalyzeImage, this));
-  AddUnary("PlanContext", rules, std::bind_front(&GatewayService::PlanContext, this));
-  AddUnary("Tokenize", rules, std::bind_front(&GatewayService::Tokenize, this));
-  AddUnary("Detokenize", rules, std::bind_front(&GatewayService::Detokenize, this));
-  AddUnary("GetModel", rules, std::bind_front(&GatewayService::GetModel, this));
+  AddUnary("Ask", Identified<Unary>(&GatewayService::Ask));
+  AddServerStream("AskStream", Identified<ServerStream>(&GatewayService::AskStream));
+  AddUnary("AnalyzeImage", Identified<Unary>(&GatewayService::AnalyzeImage));
+  AddUnary("PlanContext", Identified<Unary>(&GatewayService::PlanContext));
+  AddUnary("Tokenize", Identified<Unary>(&GatewayService::Tokenize));
+  AddUnary("Detokenize", Identified<Unary>(&GatewayService::Detokenize));
+  AddUnary("GetModel", Identified<Unary>(&GatewayService::GetModel));
 }
 
-grpc::ServerUnaryReactor* GatewayService::Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+template <typename Method, typename Keyed>
+RawService::Open<Method> GatewayService::Identified(Keyed method) {
+  return [this, method](const grpc::CallbackServerContext& context) {
+    auto caller = admission_.callers().Identify(context);
+    auto message = admission_.pending_messages().Begin(caller.ok() ? *caller : nullptr);
+    const bool reads = caller.ok();
+    return Opened<Method>{
+        .method =
+            [this, method, caller = std::move(caller), place = std::move(message.place)](auto... call) mutable {
+              place.reset();
+              return (this->*method)(caller, call...);
+            },
+        .reads = reads,
+        .patience = message.patience};
+  };
+}
+
+grpc::ServerUnaryReactor* GatewayService::Ask(const absl::StatusOr<Caller>& caller,
+                                              grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {
-  return StartAsk(environment_, context, *request, response);
+  return StartAsk(environment_, caller, context, *request, response);
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(grpc::CallbackServerContext* context,
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(const absl::StatusOr<Caller>& caller,
+                                                                      grpc::CallbackServerContext* context,
                                                                       const grpc::ByteBuffer* request) {
-  return StartAskStream(environment_, context, *request);
+  return StartAskStream(environment_, caller, context, *request);
 }
 
-absl::StatusOr<Caller> GatewayService::Admit(const grpc::CallbackServerContext& context,
-                                             const grpc::ByteBuffer& request,
-                                             google::protobuf::Message& message) const {
-  DIPTYCH_ASSIGN_OR_RETURN(Caller caller, admission_.callers().Identify(context));
-  DIPTYCH_RETURN_IF_ERROR(admission_.gate().CheckRate(caller));
-  DIPTYCH_RETURN_IF_ERROR(ParseTextRequest(request, message));
-  return caller;
+absl::Status GatewayService::Admit(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
+                                   google::protobuf::Message& message) const {
+  DIPTYCH_RETURN_IF_ERROR(caller.status());
+  DIPTYCH_RETURN_IF_ERROR(admission_.gate().CheckRate(*caller));
+  return ParseTextRequest(request, message);
 }
 
-grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* GatewayService::PlanContext(const absl::StatusOr<Caller>& caller,
+                                                      grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::PlanContextRequest plan;
-  auto caller = Admit(*context, *request, plan);
-  if (!caller.ok()) return ReplyNow(*context, caller.status());
+  if (const absl::Status status = Admit(caller, *request, plan); !status.ok()) return ReplyNow(*context, status);
   if (const absl::Status status = CheckPlanRequest(plan); !status.ok()) return ReplyNow(*context, status);
   auto model = watch_.model();
   if (!model) return ReplyNow(*context, NoReplica());
@@ -98,18 +111,18 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(grpc::CallbackServerContex
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->CountTokens(std::move(call)...); };
   return AskTokenizer<v1::CountTokensRequest, v1::CountTokensResponse>(
       *context, std::move(count), response, send,
-      [this, caller = *std::move(caller), plan = std::move(plan),
+      [this, caller = *caller, plan = std::move(plan),
        model = *std::move(model)](const v1::CountTokensResponse& counts) {
         admission_.gate().Charge(caller, TokensOf(counts));
         return gateway::PlanContext(plan, model, counts);
       });
 }
 
-grpc::ServerUnaryReactor* GatewayService::Tokenize(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* GatewayService::Tokenize(const absl::StatusOr<Caller>& caller,
+                                                   grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::TokenizeRequest asked;
-  auto caller = Admit(*context, *request, asked);
-  if (!caller.ok()) return ReplyNow(*context, caller.status());
+  if (const absl::Status status = Admit(caller, *request, asked); !status.ok()) return ReplyNow(*context, status);
   const auto model = watch_.model();
   if (!model) return ReplyNow(*context, NoReplica());
   v1::EncodePromptRequest prompt;
@@ -120,7 +133,7 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(grpc::CallbackServerContext* 
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->EncodePrompt(std::move(call)...); };
   return AskTokenizer<v1::EncodePromptRequest, v1::EncodePromptResponse>(
       *context, std::move(prompt), response, send,
-      [this, caller = *std::move(caller), window = model->window_tokens()](v1::EncodePromptResponse& encoded) {
+      [this, caller = *caller, window = model->window_tokens()](v1::EncodePromptResponse& encoded) {
         admission_.gate().Charge(caller, encoded.token_ids_size());
         v1::TokenizeResponse answer;
         *answer.mutable_token_ids() = std::move(*encoded.mutable_token_ids());
@@ -129,18 +142,17 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(grpc::CallbackServerContext* 
       });
 }
 
-grpc::ServerUnaryReactor* GatewayService::Detokenize(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* GatewayService::Detokenize(const absl::StatusOr<Caller>& caller,
+                                                     grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::DetokenizeRequest asked;
-  auto caller = Admit(*context, *request, asked);
-  if (!caller.ok()) return ReplyNow(*context, caller.status());
+  if (const absl::Status status = Admit(caller, *request, asked); !status.ok()) return ReplyNow(*context, status);
   v1::DecodeTokensRequest tokens;
   *tokens.mutable_token_ids() = std::move(*asked.mutable_token_ids());
   const int count = tokens.token_ids_size();
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->DecodeTokens(std::move(call)...); };
   return AskTokenizer<v1::DecodeTokensRequest, v1::DecodeTokensResponse>(
-      *context, std::move(tokens), response, send,
-      [this, caller = *std::move(caller), count](v1::DecodeTokensResponse& decoded) {
+      *context, std::move(tokens), response, send, [this, caller = *caller, count](v1::DecodeTokensResponse& decoded) {
         admission_.gate().Charge(caller, count);
         v1::DetokenizeResponse answer;
         answer.set_text(std::move(*decoded.mutable_text()));
@@ -148,15 +160,16 @@ grpc::ServerUnaryReactor* GatewayService::Detokenize(grpc::CallbackServerContext
       });
 }
 
-grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(const absl::StatusOr<Caller>& caller,
+                                                       grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return StartAnalyzeImage(analyze_environment_, context, *request, response);
+  return StartAnalyzeImage(analyze_environment_, caller, context, *request, response);
 }
 
-grpc::ServerUnaryReactor* GatewayService::GetModel(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* GatewayService::GetModel(const absl::StatusOr<Caller>& caller,
+                                                   grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  if (const auto caller = admission_.callers().Identify(*context); !caller.ok())
-    return ReplyNow(*context, caller.status());
+  if (!caller.ok()) return ReplyNow(*context, caller.status());
   v1::GetModelRequest read;
   if (const absl::Status status = ParseTextRequest(*request, read); !status.ok()) return ReplyNow(*context, status);
   auto* reactor = new UnaryReply(*context);

@@ -22,24 +22,29 @@ class GatewayService final : public RawService {
                  SteadyDuration request_timeout);
 
  private:
-  grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                grpc::ByteBuffer* response);
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* AskStream(grpc::CallbackServerContext* context,
+  grpc::ServerUnaryReactor* Ask(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,
+                                const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* AskStream(const absl::StatusOr<Caller>& caller,
+                                                        grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* request);
-  grpc::ServerUnaryReactor* PlanContext(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                        grpc::ByteBuffer* response);
-  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                     grpc::ByteBuffer* response);
-  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response);
-  grpc::ServerUnaryReactor* AnalyzeImage(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                         grpc::ByteBuffer* response);
-  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                     grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* PlanContext(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* Tokenize(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* Detokenize(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* AnalyzeImage(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* GetModel(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
 
-  // The caller of a request without images, which is read into `message`.
-  absl::StatusOr<Caller> Admit(const grpc::CallbackServerContext& context, const grpc::ByteBuffer& request,
-                               google::protobuf::Message& message) const;
+  // Identifies the caller with the call's headers: `method` gets it, or why nobody may ask.
+  template <typename Method, typename Keyed>
+  Open<Method> Identified(Keyed method);
+
+  // Reads a request without images, if `caller` may ask.
+  absl::Status Admit(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
+                     google::protobuf::Message& message) const;
 
   Tiers& tiers_;
   Admission& admission_;

@@ -20,6 +20,11 @@ int64_t BytesFor(int64_t message_bytes) {
   return kCopies * message_bytes + kCallBytes;
 }
 
+// Messages of one key, the largest that there may be, that its share of the memory would hold.
+int MostPatient(const AdmissionOptions& options) {
+  return static_cast<int>(std::max<int64_t>(options.max_inflight_bytes / 2 / options.limits.MaxMessageBytes(), 1));
+}
+
 }  // namespace
 
 Admission::Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
@@ -33,7 +38,8 @@ Admission::Admission(const AdmissionOptions& options, const Callers& callers, Im
       served_model_(std::move(served_model)),
       narrow_(std::move(narrow)),
       gate_(FairGate::Make(options.max_inflight, options.max_waiting)),
-      memory_(options.max_inflight_bytes) {}
+      memory_(options.max_inflight_bytes),
+      pending_messages_(MostPatient(options)) {}
 
 absl::StatusOr<Admission::Memory> Admission::Reserve(const Caller& caller, int64_t message_bytes) {
   Memory memory;
@@ -127,9 +133,9 @@ v1::Limits Admission::ToProto() const {
   return proto;
 }
 
-absl::Status AdmittedCall::Read(const grpc::ServerContextBase& context, const grpc::ByteBuffer& bytes,
+absl::Status AdmittedCall::Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes,
                                 google::protobuf::Message& message) {
-  DIPTYCH_ASSIGN_OR_RETURN(caller_, admission_.callers().Identify(context));
+  DIPTYCH_ASSIGN_OR_RETURN(caller_, std::move(caller));
   DIPTYCH_ASSIGN_OR_RETURN(memory_, admission_.Reserve(caller_, static_cast<int64_t>(bytes.Length())));
   return TakeRequest(bytes, message, [this](int64_t more) { return memory_.Grow(more); });
 }

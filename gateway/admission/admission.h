@@ -21,6 +21,7 @@
 #include "diptych/v1/gateway.pb.h"
 #include "gateway/admission/api_keys.h"
 #include "gateway/admission/fair_gate.h"
+#include "gateway/admission/pending_messages.h"
 #include "gateway/image_urls/image_fetcher.h"
 
 namespace diptych::gateway {
@@ -84,6 +85,7 @@ class Admission {
   const Callers& callers() const { return callers_; }
   ImageFetcher* fetcher() const { return fetcher_; }
   FairGate& gate() { return *gate_; }
+  PendingMessages& pending_messages() { return pending_messages_; }
   const ByteBudget& memory() const { return memory_; }
   v1::Limits ToProto() const;
 
@@ -100,6 +102,7 @@ class Admission {
   const std::function<void(ImageLimits&)> narrow_;
   const std::shared_ptr<FairGate> gate_;
   ByteBudget memory_;
+  PendingMessages pending_messages_;
   Mutex mutex_;
   std::map<std::string, std::weak_ptr<ByteBudget>> budgets_ ABSL_GUARDED_BY(mutex_);  // of callers with a key, by name
 };
@@ -109,10 +112,9 @@ class AdmittedCall {
  public:
   AdmittedCall(Admission& admission, SteadyTime deadline) : admission_(admission), deadline_(deadline) {}
 
-  // Identifies the caller and reads the message, once there is memory for it. Errors: those of Callers::Identify,
-  // Admission::Reserve and TakeRequest.
-  absl::Status Read(const grpc::ServerContextBase& context, const grpc::ByteBuffer& bytes,
-                    google::protobuf::Message& message);
+  // Reads the message, once there is memory for it. `caller`: who asks, or why nobody may. Errors: that one, and those
+  // of Admission::Reserve and TakeRequest.
+  absl::Status Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
   // Memory for so much more.
   absl::Status Grow(int64_t message_bytes) { return memory_.Grow(message_bytes); }
 

@@ -37,16 +37,30 @@ bool IsServed(const Request& request, const v1::ModelDescription& model) {
 
 InferService::InferService(InferEnvironment environment)
     : RawService(inference::GRPCInferenceService::service_full_name()), environment_(std::move(environment)) {
-  const ReadRules anybody{.patience = kShortPatience};
-  AddUnary("ServerLive", anybody, std::bind_front(&InferService::ServerLive, this));
-  AddUnary("ServerReady", anybody, std::bind_front(&InferService::ServerReady, this));
-  AddUnary("ModelReady", anybody, std::bind_front(&InferService::ModelReady, this));
-  AddUnary("ServerMetadata", anybody, std::bind_front(&InferService::ServerMetadata, this));
-  const ReadRules keyed{
-      .wanted = [this](const grpc::CallbackServerContext& context) { return environment_.identify(context).ok(); }};
-  AddUnary("ModelMetadata", keyed, std::bind_front(&InferService::ModelMetadata, this));
-  AddUnary("ModelInfer", keyed, std::bind_front(&InferService::ModelInfer, this));
+  AddUnary("ServerLive", std::bind_front(&InferService::ServerLive, this), kShortPatience);
+  AddUnary("ServerReady", std::bind_front(&InferService::ServerReady, this), kShortPatience);
+  AddUnary("ModelReady", std::bind_front(&InferService::ModelReady, this), kShortPatience);
+  AddUnary("ServerMetadata", std::bind_front(&InferService::ServerMetadata, this), kShortPatience);
+  AddUnary("ModelMetadata", Identified(&InferService::ModelMetadata));
+  AddUnary("ModelInfer", Identified(&InferService::ModelInfer));
   AddBidiStream("ModelStreamInfer", std::bind_front(&InferService::ModelStreamInfer, this));
+}
+
+RawService::Open<RawService::Unary> InferService::Identified(grpc::ServerUnaryReactor* (InferService::*method)(
+    const absl::Status& identified, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response)) {
+  return [this, method](const grpc::CallbackServerContext& context) {
+    InferCaller caller = environment_.identify(context);
+    const bool reads = caller.status.ok();
+    const SteadyDuration patience = caller.patience;
+    return Opened<Unary>{.method =
+                             [this, method, caller = std::move(caller)](auto... call) mutable {
+                               caller.place.reset();
+                               return (this->*method)(caller.status, call...);
+                             },
+                         .reads = reads,
+                         .patience = patience};
+  };
 }
 
 grpc::ServerUnaryReactor* InferService::ServerLive(grpc::CallbackServerContext* context,
@@ -87,9 +101,10 @@ grpc::ServerUnaryReactor* InferService::ServerMetadata(grpc::CallbackServerConte
       });
 }
 
-grpc::ServerUnaryReactor* InferService::ModelMetadata(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* InferService::ModelMetadata(const absl::Status& identified,
+                                                      grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  if (const absl::Status status = environment_.identify(*context); !status.ok()) return ReplyNow(*context, status);
+  if (!identified.ok()) return ReplyNow(*context, identified);
   return AnswerNow<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
       context, *request, response, [this](const auto& asked, auto& filled) {
         const auto model = environment_.model();
@@ -103,15 +118,15 @@ grpc::ServerUnaryReactor* InferService::ModelMetadata(grpc::CallbackServerContex
       });
 }
 
-grpc::ServerUnaryReactor* InferService::ModelInfer(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* InferService::ModelInfer(const absl::Status& identified, grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  if (const absl::Status status = environment_.identify(*context); !status.ok()) return ReplyNow(*context, status);
+  if (!identified.ok()) return ReplyNow(*context, identified);
   return StartModelInfer(gateway_.get(), context, *request, response);
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferService::ModelStreamInfer(
     grpc::CallbackServerContext* context) {
-  return StartModelStreamInfer(gateway_.get(), context, environment_.identify(*context));
+  return StartModelStreamInfer(gateway_.get(), context, environment_.identify(*context).status);
 }
 
 }  // namespace diptych::gateway

@@ -11,14 +11,22 @@
 
 #include "absl/status/status.h"
 #include "common/raw_service.h"
+#include "common/stage_clock.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 
 namespace diptych::gateway {
 
+// Who asks, as far as this service needs to know.
+struct InferCaller {
+  absl::Status status;               // what is wrong with the call's authorization, as the gateway's own RPCs say it
+  SteadyDuration patience;           // for its message
+  std::shared_ptr<void> place = {};  // of its message among those on their way; let go when it is there
+};
+
 // What the service needs of the server. Outlives all calls.
 struct InferEnvironment {
-  // What is wrong with a call's authorization. Also what the gateway's own RPCs say of it.
-  std::function<absl::Status(const grpc::ServerContextBase& context)> identify;
+  // Asked once, with a call's headers.
+  std::function<InferCaller(const grpc::ServerContextBase& context)> identify;
   std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
   std::function<bool()> ready;
 };
@@ -41,11 +49,17 @@ class InferService final : public RawService {
                                        grpc::ByteBuffer* response);
   grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                            grpc::ByteBuffer* response);
-  grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                          grpc::ByteBuffer* response);
-  grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* ModelMetadata(const absl::Status& identified, grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+  grpc::ServerUnaryReactor* ModelInfer(const absl::Status& identified, grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(grpc::CallbackServerContext* context);
+
+  // `method` gets what is wrong with the caller's authorization, if anything is.
+  Open<Unary> Identified(grpc::ServerUnaryReactor* (InferService::*method)(const absl::Status& identified,
+                                                                           grpc::CallbackServerContext* context,
+                                                                           const grpc::ByteBuffer* request,
+                                                                           grpc::ByteBuffer* response));
 
   const InferEnvironment environment_;
   std::unique_ptr<v1::GatewayService::Stub> gateway_;

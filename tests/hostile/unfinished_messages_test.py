@@ -14,7 +14,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
 from http_stack import KeyedStack
 
-INVALID_ARGUMENT, UNAUTHENTICATED = 3, 16
+OK, INVALID_ARGUMENT, UNAUTHENTICATED = 0, 3, 16
+KEY = [("authorization", "Bearer alice")]
+PATIENT = 7  # messages of 65 MiB in half of 1 GiB
 GATEWAY, LANGUAGE, VISION = 2, 1, 0  # places in Stack.processes
 HEALTH = ["grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"]
 REFLECTION = [f"grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")]
@@ -54,6 +56,18 @@ class UnfinishedMessagesTest(unittest.TestCase):
             self.assertLess(sent, 4 << 20, method)
             caller.close()
         self.assertLess(self.resident(GATEWAY) - before, ALLOWED)
+
+    def test_a_key_has_patience_for_a_few_messages_at_a_time(self):
+        caller = Caller(self.stack.grpc_port, window=65535)
+        calls = [caller.begin("diptych.v1.GatewayService/Ask", 1 << 20, KEY) for _ in range(3 * PATIENT)]
+        for call in calls:
+            caller.push(call, 1000)
+        caller.listen(ENDED, until=lambda: len(caller.ended) >= 2 * PATIENT)
+        self.assertEqual(caller.ended, set(calls[PATIENT:]))
+        short = caller.call("diptych.v1.GatewayService/GetModel", b"", KEY)
+        caller.listen(ENDED, until=lambda: short in caller.ended)
+        self.assertEqual(caller.status[short], OK)
+        caller.close()
 
     def test_what_anybody_may_ask_ends_soon(self):
         for place, port in self.ports().items():
