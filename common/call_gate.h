@@ -1,4 +1,4 @@
-// The door in front of a service: bounds the calls inside and refuses new ones while the process drains.
+// Bounds the calls that a service works on at a time, and refuses new ones while the process drains.
 #pragma once
 
 #include <utility>
@@ -12,7 +12,7 @@ namespace diptych {
 // Thread-safe. Must outlive its tickets.
 class CallGate {
  public:
-  // One call that is inside. Leaves when it is destroyed. Movable.
+  // The place of one admitted call, released when destroyed. Movable. Thread-compatible.
   class Ticket {
    public:
     Ticket() = default;
@@ -41,12 +41,13 @@ class CallGate {
   // DRAINING once closed. Never waits.
   absl::StatusOr<Ticket> Enter();
 
-  // From now on Enter refuses. Idempotent.
+  // Makes every later Enter fail. Idempotent.
   void Close();
 
-  // Waits until nobody is inside; false if that takes longer than `timeout`.
+  // Waits until no call is inside; false after `timeout`.
   bool WaitUntilEmpty(absl::Duration timeout);
 
+  // Calls inside now.
   int inside() const;
 
  private:

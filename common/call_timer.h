@@ -1,4 +1,4 @@
-// Ends calls whose callers take nothing of what they are sent.
+// Ends calls whose callers do not read.
 #pragma once
 
 #include <grpcpp/alarm.h>
@@ -10,17 +10,17 @@
 
 namespace diptych {
 
-// What a caller gets beyond its call's deadline to take the last message and the status.
+// Time after a call's deadline in which the caller can read the last message and the status.
 inline constexpr SteadyDuration kLastWrites = std::chrono::seconds(5);
 
-// Cancels a call at a moment, unless it is destroyed before: HTTP/2's flow control lets a caller hold back everything
-// that is sent to it, for ever. What is being written then fails, and gRPC calls the reactor's OnCancel. Owned by the
-// call's reactor; made before gRPC has the reactor, destroyed in OnDone. Thread-compatible.
+// Cancels a call at a given time: by HTTP/2's flow control a caller that does not read can hold a call open for ever.
+// A write in progress then fails, and gRPC calls the reactor's OnCancel. Owned by the call's reactor: construct it
+// before gRPC has the reactor, destroy it in OnDone. Thread-compatible.
 class CallTimer {
  public:
   // `context` must outlive the timer.
   CallTimer(const grpc::ServerContextBase& context, SteadyTime at);
-  // Never cancels after it has returned.
+  // When it returns, the call will not be cancelled any more.
   ~CallTimer();
 
   CallTimer(const CallTimer&) = delete;

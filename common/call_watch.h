@@ -1,4 +1,4 @@
-// Tells the threads that work on a call whether somebody still waits for its answer.
+// The deadline of a call and whether its caller still waits.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -12,20 +12,22 @@
 
 namespace diptych {
 
-// Thread-safe; shared by the call and everything that works for it.
+// Shared by the call and all that works for it; each asks Check before a costly step. Thread-safe.
 class CallWatch {
  public:
+  // Who set the deadline.
   enum class Limit { kCaller, kServer };
 
-  // SteadyTime::max() means no deadline. `limit`: whose it is.
+  // SteadyTime::max(): no deadline.
   explicit CallWatch(SteadyTime deadline, Limit limit = Limit::kCaller) : deadline_(deadline), limit_(limit) {}
 
+  // The caller no longer waits. Idempotent.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   SteadyTime deadline() const { return deadline_; }
   Limit limit() const { return limit_; }
 
-  // OK while the answer is wanted; CANCELLED, or DEADLINE_EXCEEDED that names `stage`.
+  // OK while the caller waits; else CANCELLED, or DEADLINE_EXCEEDED naming `stage`.
   absl::Status Check(Stage stage, SteadyTime now = SteadyClock::now()) const;
 
  private:
@@ -34,18 +36,17 @@ class CallWatch {
   std::atomic<bool> cancelled_ = false;
 };
 
-// CANCELLED: nobody waits for the answer.
+// CANCELLED: the caller no longer waits.
 absl::Status CallerLeft();
 
-// The error of a call whose deadline passed in `stage`, which its details name, too.
+// DEADLINE_EXCEEDED, naming `stage` in the message and in the details.
 absl::Status DeadlinePassed(Stage stage);
 
-// The watch of a call that has just arrived. Its deadline lies 2 % of the caller's time, and 1 to 50 ms,
-// before the caller's own, so that an error which names the stage still reaches the caller. A call
-// without a deadline gets `longest`.
+// For a call that has just arrived. The deadline is at most `longest` from now, and earlier than the caller's own by
+// 2 % of the time that is left (1 to 50 ms), so that the error that names the stage still arrives.
 std::shared_ptr<CallWatch> WatchCall(const grpc::ServerContextBase& context, SteadyDuration longest);
 
-// `deadline` on the clock that gRPC's client contexts take.
+// Converts to the clock that gRPC's deadlines and alarms use.
 std::chrono::system_clock::time_point ToSystemTime(SteadyTime deadline);
 
 }  // namespace diptych

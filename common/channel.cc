@@ -23,7 +23,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) {
     return grpc::InsecureChannelCredentials();
   }
-  DIPTYCH_ASSIGN_OR_RETURN(files, PemFiles::Watch(tls));
+  DIPTYCH_ASSIGN_OR_RETURN(files, PemFiles::Open(tls));
   grpc::experimental::TlsChannelCredentialsOptions options;
   options.set_certificate_provider(files->provider());
   if (!tls.client_ca_file.empty()) options.watch_root_certs();

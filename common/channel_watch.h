@@ -1,4 +1,4 @@
-// Keeps an eye on the way to a tier, and says in the log when it is not there.
+// Keeps the channel to a tier connected, and logs when the tier is lost and when it is back.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -16,18 +16,17 @@ namespace diptych {
 
 struct WatchedTier {
   std::string name;    // "vision"
-  std::string target;  // where it should be, as the operator gave it
-  std::string flag;    // that gave it: "vision_target"
+  std::string target;  // its address, as the operator gave it
+  std::string flag;    // the flag with that address: "vision_target"
   std::shared_ptr<grpc::Channel> channel;
 };
 
-// Has a thread of its own, because a channel's state can only be waited for. Connects the channel at once, and again as
-// soon as it can. Thread-safe.
+// Has a thread, because gRPC offers only a blocking wait for a channel's state. Connects at once, and again as soon as
+// it can. Thread-safe.
 class ChannelWatch {
  public:
   struct Observer {
-    // Called with each look at a connected channel; false: the tier counts as not reachable yet. Empty: it is
-    // reachable.
+    // Called every 50 ms while the channel is connected; false: the tier does not count as reachable yet. May be empty.
     std::function<bool()> confirm;
     // Called each time the tier becomes reachable or is lost. May be empty.
     std::function<void(bool reachable)> on_change;
@@ -36,10 +35,10 @@ class ChannelWatch {
   explicit ChannelWatch(WatchedTier tier) : tier_(std::move(tier)), waker_(tier_.channel) {}
   ~ChannelWatch() { Stop(); }
 
-  // Once. The observer is called on the watch's thread.
+  // Call once. The observer is called on the watch's thread.
   void Start(Observer observer = {});
 
-  // The observer is not called after it returns. Idempotent; not from the observer.
+  // Returns when the observer will not be called any more. Idempotent. Must not be called from the observer.
   void Stop();
 
  private:
@@ -48,7 +47,7 @@ class ChannelWatch {
   void Round(Reachability& reachability, bool& reachable);
   Reachability::State Look(grpc_connectivity_state state) const;
   void Log(Reachability::Say say) const;
-  // What the way to the tier says when it is used.
+  // Asks for the tier's health, and returns the error in words.
   std::string WhyUnreachable() const;
   bool stopped() const;
 

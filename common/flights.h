@@ -1,4 +1,4 @@
-// Single flight: requests that want the same thing at the same time share one flight, which brings it.
+// Single flight: requests for the same key share one computation, which is called a flight.
 #pragma once
 
 #include <algorithm>
@@ -14,24 +14,24 @@
 
 namespace diptych {
 
-// Who waits for which flight, and what follows when somebody leaves or a flight ends. Pure: no lock, no callback, no
-// clock. `Cargo` is what the owner keeps for a flight, `Waiter` a handle that can be compared. Thread-compatible.
+// Keeps which waiter waits for which flight; its owner has the lock and runs the computations. Pure: no lock, callback
+// or clock. `Cargo` is the owner's data for a flight, `Waiter` a comparable handle of one request. Thread-compatible.
 template <typename Cargo, typename Waiter>
 class Flights {
  public:
   using Id = uint64_t;
   static constexpr Id kNone = 0;
-  // What a flight brings, as bits. One that brings more will do, too.
+  // Bits for the parts of a result that a request needs. A flight that computes more parts serves it, too.
   using Wants = unsigned;
 
-  enum class Left { kDidNotWait, kOthersWait, kNobodyWaits };
+  enum class StopResult { kDidNotWait, kOthersWait, kNobodyWaits };
 
   struct Ended {
-    std::vector<Waiter> notify;
-    bool resumes = false;  // the flight goes on for others, whose deadlines are later
+    std::vector<Waiter> notify;  // gets the outcome
+    bool resumes = false;        // the flight has to run again, for waiters with later deadlines
   };
 
-  // A flight for `key` that can be joined and brings at least `wants`, else kNone. Of several, that with the least.
+  // A flight for `key` that can be joined and computes at least `wants`, else kNone. Of several, the one with least.
   Id Find(const std::string& key, Wants wants) const {
     for (auto open = open_.lower_bound({key, 0}); open != open_.end() && open->first.first == key; ++open) {
       if ((open->first.second & wants) == wants) return open->second;
@@ -52,21 +52,21 @@ class Flights {
     flights_.at(id).waiters.emplace_back(std::move(waiter), deadline);
   }
 
-  // The waiter waits no longer. A flight for which nobody waits goes on, and can be joined, until Close or End.
-  Left Leave(Id id, const Waiter& waiter) {
+  // Removes the waiter. A flight without waiters goes on, and can be joined, until Close or End.
+  StopResult StopWaiting(Id id, const Waiter& waiter) {
     const auto flight = flights_.find(id);
-    if (flight == flights_.end()) return Left::kDidNotWait;
+    if (flight == flights_.end()) return StopResult::kDidNotWait;
     auto& waiters = flight->second.waiters;
-    if (std::erase_if(waiters, [&](const auto& one) { return one.first == waiter; }) == 0) return Left::kDidNotWait;
-    return waiters.empty() ? Left::kNobodyWaits : Left::kOthersWait;
+    if (std::erase_if(waiters, [&](const auto& one) { return one.first == waiter; }) == 0)
+      return StopResult::kDidNotWait;
+    return waiters.empty() ? StopResult::kNobodyWaits : StopResult::kOthersWait;
   }
 
-  // Forgets a flight for which nobody waits. Idempotent.
+  // Forgets a flight without waiters, so that nobody joins it. Idempotent.
   void Close(Id id) { Forget(id); }
 
-  // The flight has its outcome. `gave_up`: it was given up because this deadline, its latest then, had passed; those
-  // whose deadlines are later still wait, and it resumes for them if there are any. Nobody is notified of what was
-  // closed.
+  // Ends the flight. With `gave_up` it stopped without a result because that deadline, its latest at the time, had
+  // passed: waiters with later deadlines stay, and the flight resumes for them. Nothing for a flight that was closed.
   Ended End(Id id, std::optional<SteadyTime> gave_up = std::nullopt) {
     const auto flight = flights_.find(id);
     if (flight == flights_.end()) return {};
@@ -80,7 +80,7 @@ class Flights {
     return ended;
   }
 
-  // The latest deadline of those who wait; SteadyTime::min() if nobody does.
+  // The latest deadline of its waiters; SteadyTime::min() without any.
   SteadyTime deadline(Id id) const {
     SteadyTime latest = SteadyTime::min();
     const auto flight = flights_.find(id);
@@ -89,6 +89,7 @@ class Flights {
     return latest;
   }
 
+  // Whether it has waiters.
   bool awaited(Id id) const {
     const auto flight = flights_.find(id);
     return flight != flights_.end() && !flight->second.waiters.empty();

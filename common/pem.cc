@@ -125,7 +125,7 @@ class PemFiles::Copy {
   const int descriptor_;
 };
 
-absl::StatusOr<std::shared_ptr<PemFiles>> PemFiles::Watch(const TlsOptions& tls) {
+absl::StatusOr<std::shared_ptr<PemFiles>> PemFiles::Open(const TlsOptions& tls) {
   DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, ReadPemFiles(tls));
   return std::shared_ptr<PemFiles>(new PemFiles(tls, std::move(texts)));
 }

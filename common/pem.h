@@ -1,3 +1,4 @@
+// Certificates and keys from PEM files, which may change while a process runs.
 #pragma once
 
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -15,14 +16,14 @@ namespace diptych {
 // The text of a PEM file. INVALID_ARGUMENT, naming the flag and not the file, if it cannot be read.
 absl::StatusOr<std::string> ReadPem(const std::string& file, std::string_view flag);
 
-// PEM files. All empty: no TLS. With client_ca_file, callers must show a certificate it signed.
+// Names of PEM files. All empty: no TLS. With client_ca_file, callers must show a certificate that it has signed.
 struct TlsOptions {
   std::string cert_file;
   std::string key_file;
   std::string client_ca_file;
 };
 
-// What the three files hold. An empty text stands for a file that is not given.
+// The contents of the three files; empty for a file that is not given.
 struct PemTexts {
   std::string cert;
   std::string key;
@@ -34,19 +35,19 @@ struct PemTexts {
 // passphrase, or the key is not the certificate's.
 absl::StatusOr<PemTexts> ReadPemFiles(const TlsOptions& tls);
 
-// The files as gRPC reads them: copies, which change when the files do and what these hold passes ReadPemFiles. gRPC
-// itself takes whatever it finds, and aborts over a key file that is empty for the moment in which it is written. Has a
-// thread. Thread-safe; whatever uses the provider must be gone first.
+// Gives gRPC checked copies of the files, and replaces them when the files change and pass ReadPemFiles. Needed
+// because gRPC takes whatever it finds: it aborts over a key file that is empty for the moment in which it is written.
+// Has a thread. Thread-safe; must outlive the users of its provider.
 class PemFiles {
  public:
   // Requires: at least one file is given. The errors of ReadPemFiles.
-  static absl::StatusOr<std::shared_ptr<PemFiles>> Watch(const TlsOptions& tls);
+  static absl::StatusOr<std::shared_ptr<PemFiles>> Open(const TlsOptions& tls);
   ~PemFiles();
 
   std::shared_ptr<grpc::experimental::CertificateProviderInterface> provider() const { return provider_; }
 
  private:
-  // A file without a name, in memory.
+  // A file in memory, without a name.
   class Copy;
 
   PemFiles(TlsOptions tls, PemTexts texts);
@@ -56,7 +57,7 @@ class PemFiles {
 
   const TlsOptions tls_;
   PemTexts texts_;
-  std::string fault_;  // that was logged last
+  std::string fault_;  // the one that was logged last
   std::unique_ptr<Copy> cert_, key_, client_ca_;
   std::shared_ptr<grpc::experimental::CertificateProviderInterface> provider_;
   Mutex mutex_;

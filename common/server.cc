@@ -27,7 +27,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty())
     return grpc::InsecureServerCredentials();
   if (tls.cert_file.empty()) return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
-  DIPTYCH_ASSIGN_OR_RETURN(files, PemFiles::Watch(tls));
+  DIPTYCH_ASSIGN_OR_RETURN(files, PemFiles::Open(tls));
   grpc::experimental::TlsServerCredentialsOptions options(files->provider());
   options.watch_identity_key_cert_pairs();
   if (!tls.client_ca_file.empty()) options.watch_root_certs();

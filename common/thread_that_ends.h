@@ -1,4 +1,4 @@
-// Work at the start, apart from the threads that stay.
+// Runs work on a thread of its own, for the sake of libgomp.
 #pragma once
 
 #include <future>
@@ -6,8 +6,8 @@
 
 namespace diptych {
 
-// What `work` returns, run on a thread that has ended then, and with it its OpenMP team. libgomp counts the workers of
-// all teams, and when they are more than the processors it lets an engine's go to sleep after every operator. Waits.
+// Runs `work` on a new thread, waits for it and returns its result. The thread's OpenMP team ends with it: when the
+// teams of a process have more workers than there are processors, libgomp lets them sleep after every operator.
 template <typename Work>
 auto OnThreadThatEnds(Work&& work) {
   return std::async(std::launch::async, std::forward<Work>(work)).get();

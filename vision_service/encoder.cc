@@ -119,8 +119,8 @@ bool Encoder::Leave(const std::shared_ptr<EncodeWaiter>& waiter) {
   std::shared_ptr<EncodeJob> abandoned;
   {
     MutexLock lock(mutex_);
-    const auto left = flights_.Leave(waiter->flight, waiter);
-    if (left != EncodeFlights::Left::kNobodyWaits) return left == EncodeFlights::Left::kOthersWait;
+    const auto left = flights_.StopWaiting(waiter->flight, waiter);
+    if (left != EncodeFlights::StopResult::kNobodyWaits) return left == EncodeFlights::StopResult::kOthersWait;
     abandoned = flights_.cargo(waiter->flight);
     flights_.Close(waiter->flight);
     ++abandoned_;

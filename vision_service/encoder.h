@@ -1,4 +1,4 @@
-// The vision service behind its RPC: gives every caller the visual tokens of its image, and computes none twice.
+// The vision service behind its RPCs: gives callers the visual tokens of their images, and computes each image once.
 #pragma once
 
 #include <functional>
@@ -21,16 +21,16 @@
 
 namespace diptych::vision {
 
-// An image that was checked and is wanted.
+// A checked image, and how to encode it.
 struct EncodeInput {
   std::string encoded;
   ImagePreparation preparation;
   ByteBudget::Lease memory;     // of at least `encoded`
-  std::string cache_salt = {};  // callers of another one share nothing with this one
+  std::string cache_salt = {};  // only inputs with the same salt share results
   EncodeExtras extras = {};
 };
 
-// One caller's interest in an input. Shared by the caller and the encoder.
+// One caller that waits for an input. Shared by the caller and the encoder.
 struct EncodeWaiter {
   SteadyTime arrival;
   SteadyTime deadline;
@@ -39,21 +39,21 @@ struct EncodeWaiter {
   uint64_t flight = 0;  // set by Encoder::Encode
 };
 
-// An image is looked up in the cache; if it is on its way for another caller, the new one joins; only else it goes
-// to the image workers and the engine. An analysis that wants extras joins only flights that bring them; what it
-// computes serves all callers, and what is remembered spares it the vision transformer. A caller that leaves changes
-// nothing for others; the last one's leaving takes the image out of the queues at once. Thread-safe.
+// Looks for an image in the cache, then among those that are being encoded for other callers; only else encodes it,
+// with the image workers and the engine. An analysis joins only encodings that compute its extras, and needs no pass of
+// the vision transformer if the cache has the tokens. When its last caller stops waiting, an image leaves the queues.
+// Thread-safe.
 class Encoder {
  public:
   Encoder(const VisionOptions& options, const ServedVisionModel& model);
-  // Callers must have got their outcomes or have left.
+  // Requires: no caller waits.
   ~Encoder();
 
-  // Calls waiter->done exactly once, at once for a cache hit, unless the caller leaves before or this gives an error:
-  // RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for the image.
+  // Calls waiter->done exactly once, before it returns for a cache hit, unless Leave comes first or it returns an
+  // error: RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for the image.
   absl::Status Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> waiter);
 
-  // The caller no longer waits. False if its outcome is on its way or was delivered.
+  // The waiter gets no outcome any more. False if it has been given one, or is just being given it.
   bool Leave(const std::shared_ptr<EncodeWaiter>& waiter);
 
   // The budget that EncodeInput::memory comes from.
@@ -68,10 +68,10 @@ class Encoder {
  private:
   using EncodeFlights = Flights<std::shared_ptr<EncodeJob>, std::shared_ptr<EncodeWaiter>>;
 
-  // To the stage that the job has reached.
+  // Sends the job to its next stage: the image workers, or the engine.
   void Submit(const std::shared_ptr<EncodeJob>& job);
 
-  // What is remembered and has what `extras` need of it, else null.
+  // The cached image if it serves `extras`, else null.
   std::shared_ptr<const VisualTokens> Find(const std::string& image_key, const EncodeExtras& extras)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input, std::string image_key,
@@ -81,8 +81,7 @@ class Encoder {
   void JoinFlight(EncodeFlights::Id flight, const std::shared_ptr<EncodeWaiter>& waiter)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Gives the job's outcome to all who wait for it. A job that was given up for its deadline goes on for those with
-  // later ones.
+  // Gives the outcome to all waiters of the job. A job that ended at its deadline runs again for those with later ones.
   void Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::shared_ptr<const VisualTokens>> image);
 
   const std::string fingerprint_;

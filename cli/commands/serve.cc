@@ -126,7 +126,7 @@ int Serve(StackOptions options, const std::vector<std::string>& words) {
   status = stack.Start();
   if (status.ok()) {
     PrintReady(stack, options);
-    stack.Watch();
+    stack.KeepRunning();
   }
   const bool stopped = status.ok() || absl::IsCancelled(status);
   if (stopped && last_signal == SIGINT) Say("draining; Ctrl-C again ends it at once");

@@ -143,7 +143,7 @@ absl::Status Stack::WaitUntilReady(Part& part) {
   }
 }
 
-void Stack::Watch() {
+void Stack::KeepRunning() {
   while (!stopped_()) {
     for (Part& part : parts_) Look(part);
     absl::SleepFor(kLook);

@@ -1,4 +1,4 @@
-// The three tiers on this host: started, watched, restarted, drained.
+// Runs gateway and tiers as processes on this host: starts, restarts and drains them.
 #pragma once
 
 #include <functional>
@@ -24,7 +24,7 @@ struct StackOptions {
   int http_port = 0;               // of its HTTP; 0: 8080, or another if that is taken
   bool any_ports = false;          // all ports are any free ones, and nothing else is listened on: no HTTP, no metrics
   bool inherit_flags = true;       // DIPTYCH_… variables set flags of the servers
-  std::string log_folder;          // empty: logs are kept in memory, for the words of what cannot start
+  std::string log_folder;          // empty: logs stay in memory, for the message when a server cannot start
   // Flags of the tiers' own, "--name=value".
   std::vector<std::string> vision_flags = {}, language_flags = {}, gateway_flags = {};
 };
@@ -32,26 +32,26 @@ struct StackOptions {
 // Confined to one thread.
 class Stack {
  public:
-  // `say` gets a line for each thing that a person wants to know. `stopped` is asked often: true ends what goes on.
+  // `say` gets lines for the user. `stopped` is asked ten times a second; true ends any wait.
   explicit Stack(
       StackOptions options, std::function<void(const std::string&)> say = [](const std::string&) {},
       std::function<bool()> stopped = [] { return false; });
-  // Drain, unless that was done.
+  // Drains.
   ~Stack() { Drain(); }
 
   // Starts everything, tiers before those that call them, and waits until all are ready. FAILED_PRECONDITION with the
   // server's own words if one cannot start, or if a port that was asked for is taken; CANCELLED if `stopped` says so.
   absl::Status Start();
-  // Restarts what ends, after 1 s, then 2, 4 … 30; returns when `stopped` says so.
-  void Watch();
-  // Ends the gateway, then the language and the vision replicas, each when it has answered what it had. If `stopped`
-  // says so again meanwhile, at once.
+  // Restarts servers that end, after 1 s, then 2, 4 … 30. Returns when `stopped` is true.
+  void KeepRunning();
+  // Ends the gateway, then the language and the vision replicas; each first answers what it has. At once if `stopped`
+  // is true. Idempotent.
   void Drain();
 
   struct Row {
     std::string tier, address, metrics, model, dtype, device;
   };
-  // One for each server, as it said itself.
+  // One for each server, from its READY line.
   std::vector<Row> Rows() const;
   // Processor time of all servers together, in seconds.
   double ProcessorSeconds() const;
@@ -87,6 +87,7 @@ class Stack {
   absl::Status AddTiers(const std::string& binary, int first_port, int replicas, const std::vector<std::string>& flags,
                         std::string& target);
   absl::Status WaitUntilReady(Part& part);
+  // Restarts the server if it has ended and its pause is over.
   void Look(Part& part);
 
   const StackOptions options_;

@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<ApiKeyFile>> ApiKeyFile::Open(const std::string& 
     return absl::InvalidArgumentError(
         absl::StrCat("--api_keys_file: ", read.message(), "; SECURITY.md shows what the file looks like"));
   }
-  self->thread_ = std::thread([raw = self.get()] { raw->Watch(); });
+  self->thread_ = std::thread([raw = self.get()] { raw->Run(); });
   return self;
 }
 
@@ -82,7 +82,7 @@ void ApiKeyFile::Refresh() {
   spdlog::error("the API keys stay as they were: {}", std::string(read.message()));
 }
 
-void ApiKeyFile::Watch() {
+void ApiKeyFile::Run() {
   MutexLock lock(mutex_);
   while (!stopped_) {
     if (stop_.WaitUntil(lock, std::chrono::steady_clock::now() + kGlanceAtFile)) continue;

@@ -41,7 +41,7 @@ class ApiKeyFile {
   explicit ApiKeyFile(std::string file) : file_(std::move(file)), stamp_(StampOf(file_)) {}
   static Stamp StampOf(const std::string& file);
   absl::Status Read();
-  void Watch();
+  void Run();
 
   const std::string file_;
   Mutex refresh_mutex_;  // held while the file is read

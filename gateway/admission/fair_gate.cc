@@ -27,17 +27,17 @@ absl::Status OverLimits(std::string_view limit, absl::Duration wait) {
 }  // namespace
 
 FairGate::Place& FairGate::Place::operator=(Place&& other) noexcept {
-  Leave();
+  Release();
   gate_ = std::move(other.gate_);
   caller_ = std::move(other.caller_);
   ticket_ = std::move(other.ticket_);
   return *this;
 }
 
-void FairGate::Place::Leave() {
+void FairGate::Place::Release() {
   const auto gate = std::exchange(gate_, nullptr);
   if (gate == nullptr) return;
-  gate->Leave(caller_);
+  gate->Release(caller_);
   ticket_.Leave();  // last: who waits for an empty door may end the gate then
 }
 
@@ -143,11 +143,11 @@ FairGate::Calls FairGate::Fill(SteadyTime now) {
   return calls;
 }
 
-void FairGate::Leave(const Caller& caller) {
+void FairGate::Release(const Caller& caller) {
   Calls calls;
   {
     MutexLock lock(mutex_);
-    queue_.Leave(NameOf(caller));
+    queue_.Release(NameOf(caller));
     calls = Fill(SteadyClock::now());
   }
   for (const auto& call : calls) call();

@@ -31,7 +31,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     Place() = default;
     Place(Place&& other) noexcept = default;
     Place& operator=(Place&& other) noexcept;
-    ~Place() { Leave(); }
+    ~Place() { Release(); }
     // As FairGate::Charge. Nothing on an empty place.
     void Charge(int64_t tokens);
 
@@ -39,7 +39,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     friend class FairGate;
     Place(std::shared_ptr<FairGate> gate, Caller caller, CallGate::Ticket ticket)
         : gate_(std::move(gate)), caller_(std::move(caller)), ticket_(std::move(ticket)) {}
-    void Leave();
+    void Release();
 
     std::shared_ptr<FairGate> gate_;
     Caller caller_;
@@ -80,7 +80,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   using Calls = std::vector<std::function<void()>>;
 
   FairGate(int places, int waiting_room);
-  void Leave(const Caller& caller);
+  void Release(const Caller& caller);
   // True for a place, false for a wait.
   absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

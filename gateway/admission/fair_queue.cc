@@ -22,7 +22,7 @@ FairQueue::Verdict FairQueue::Ask(const Question& question) {
   return Verdict::kWaits;
 }
 
-void FairQueue::Leave(const std::string& caller) {
+void FairQueue::Release(const std::string& caller) {
   --inside_;
   --lines_[caller].inside;
   Forget(caller);

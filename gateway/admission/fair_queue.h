@@ -40,7 +40,7 @@ class FairQueue {
   Verdict Ask(const Question& question);
 
   // A question of `caller` gives its place back. Call Next afterwards.
-  void Leave(const std::string& caller);
+  void Release(const std::string& caller);
 
   // The question that takes a free place, if one waits; its deadline is not past. Call until nullopt.
   std::optional<Id> Next(SteadyTime now);

@@ -1,4 +1,4 @@
-// Keeps an eye on the tiers: whether they answer, what both serve, and whether that is the same.
+// Follows both tiers: whether they can be reached, which model each serves, and whether it is the same model.
 #pragma once
 
 #include <atomic>
@@ -17,18 +17,18 @@
 
 namespace diptych::gateway {
 
-// Says in the log when a tier cannot be reached (common/channel_watch.h). Thread-safe.
+// Its ChannelWatches log when a tier cannot be reached. Thread-safe.
 class TierWatch {
  public:
   // `tiers` must outlive the watch; the targets are those that they were opened with.
   TierWatch(Tiers& tiers, const std::string& language_target, const std::string& vision_target);
   ~TierWatch() { Stop(); }
 
-  // Once. `on_change` is called on a thread of the watch each time the language tier becomes reachable or is lost, and
-  // each time that the tiers begin or cease to agree.
+  // Once. `on_change` is called on a thread of the watch each time the language tier becomes reachable or is lost,
+  // and each time that the tiers begin or cease to agree.
   void Start(std::function<void()> on_change);
 
-  // No on_change after it returns. Idempotent; not from on_change.
+  // Returns when on_change will not be called any more. Idempotent. Must not be called from on_change.
   void Stop();
 
   bool language_reachable() const { return language_reachable_; }
@@ -43,7 +43,7 @@ class TierWatch {
   void Narrow(ImageLimits& limits) const;
 
  private:
-  // Keeps the descriptions of the tiers that give one; asks now and then. True if the language tier gave one.
+  // Asks both tiers for their descriptions if the last ones are old. True once the language tier has given one.
   bool Describe();
   void Ask();
   void AskLanguage();

@@ -31,7 +31,7 @@ std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::ve
                              self->OnImage(i, *std::move(image));
                            });
     if (wait == nullptr || self->Keep(wait)) continue;
-    store->Leave(wait);
+    store->StopWaiting(wait);
     return self;
   }
   return self;
@@ -73,7 +73,7 @@ void ImageCollector::Fail(const absl::Status& error) {
     waits = std::exchange(waits_, {});
   }
   deadline_.Cancel();
-  for (const auto& wait : waits) store_->Leave(wait);
+  for (const auto& wait : waits) store_->StopWaiting(wait);
   done(error);
 }
 

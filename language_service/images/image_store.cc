@@ -137,16 +137,16 @@ void ImageStore::StartPull(const FlightPtr& flight) {
   flight->cancel_pull = std::move(cancel);
 }
 
-void ImageStore::Leave(const std::shared_ptr<Wait>& wait) {
+void ImageStore::StopWaiting(const std::shared_ptr<Wait>& wait) {
   std::function<void()> cancel;
   {
     MutexLock lock(mutex_);
     const auto id = std::exchange(wait->flight, ImageFlights::kNone);
-    const auto left = flights_.Leave(id, wait);
-    if (left == ImageFlights::Left::kDidNotWait) return;
+    const auto left = flights_.StopWaiting(id, wait);
+    if (left == ImageFlights::StopResult::kDidNotWait) return;
     const FlightPtr flight = flights_.cargo(id);
     // What is being projected goes on: it will be of use.
-    if (left == ImageFlights::Left::kNobodyWaits && flight->watch != nullptr) {
+    if (left == ImageFlights::StopResult::kNobodyWaits && flight->watch != nullptr) {
       flights_.Close(id);
       flight->watch->Cancel();
       cancel = std::exchange(flight->cancel_pull, nullptr);

@@ -1,4 +1,4 @@
-// The images that requests ask about: each is pulled and projected once, however many ask for it.
+// The images of all requests: each is pulled from the vision tier and projected once.
 #pragma once
 
 #include <cstdint>
@@ -29,15 +29,15 @@ struct ImageStoreStats {
   int64_t cached_bytes = 0;
 };
 
-// Answers from a cache, else from a flight (pull and projection of one image) that all who ask meanwhile share.
-// One that wants to know where the queries looked joins only flights that bring it; what it brings serves all.
-// A request that leaves ends nothing for the others; the last one that leaves cancels the pull. Thread-safe.
+// Looks for an image in the cache, then among the flights (pull and projection of one image) of other requests; only
+// else starts a flight. A request for the queries' attention joins only flights that compute it. When its last request
+// stops waiting, a pull is cancelled. Thread-safe.
 class ImageStore {
  public:
-  // An image as one request got it.
+  // An image, and what it cost this request.
   struct Result {
     std::shared_ptr<const QueryTokens> image;
-    bool cached = false;  // it was there; the fields below are then empty
+    bool cached = false;  // a hit: the fields below are empty
     // What the vision tier spent on it while this request waited.
     VisionTimings vision = {};
     SteadyTime tokens_at{};  // when its visual tokens had arrived; what followed was the Q-Former
@@ -60,7 +60,7 @@ class ImageStore {
   struct Wait;
 
   ImageStore(Steps steps, int64_t cache_bytes);
-  // Cancels the pulls that still run and waits until every flight has ended. Nobody may be inside Get or Leave.
+  // Cancels the pulls that still run and waits until every flight has ended. Nobody may be inside Get or StopWaiting.
   ~ImageStore();
 
   // `done` is called at most once: before this returns, with a hit or a refusal (the result is then null), or later on
@@ -68,8 +68,8 @@ class ImageStore {
   // cancel; RESOURCE_EXHAUSTED if request.memory cannot grow by the visual tokens.
   std::shared_ptr<Wait> Get(ImageRequest request, SteadyTime deadline, Done done);
 
-  // The request no longer waits: `done` is not called unless it has been, or is just being, called. Idempotent.
-  void Leave(const std::shared_ptr<Wait>& wait);
+  // Afterwards `done` is not called, unless it is just being called. Idempotent.
+  void StopWaiting(const std::shared_ptr<Wait>& wait);
 
   ImageStoreStats stats() const;
 
@@ -78,14 +78,14 @@ class ImageStore {
   using FlightPtr = std::shared_ptr<Flight>;
   using ImageFlights = Flights<FlightPtr, std::shared_ptr<Wait>>;
 
-  // What is kept and has what the request wants of it, else null.
+  // The cached image if it serves `request`, else null.
   std::shared_ptr<const QueryTokens> Find(const ImageRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   void StartPull(const FlightPtr& flight);
   void OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> tokens);
   void OnProjected(const FlightPtr& flight, absl::StatusOr<std::shared_ptr<const QueryTokens>> image);
-  // Gives the outcome to all who wait for it. A pull that was given up because its deadline, `gave_up`, had passed
-  // starts again for those with later ones.
+  // Gives the outcome to all requests of the flight. With `gave_up`, the deadline at which its pull ended, the pull
+  // starts again for requests with later deadlines.
   void End(const FlightPtr& flight, const absl::StatusOr<std::shared_ptr<const QueryTokens>>& image,
            std::optional<SteadyTime> gave_up = std::nullopt);
 

@@ -9,7 +9,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using TestFlights = Flights<std::string, int>;
-using Left = TestFlights::Left;
+using StopResult = TestFlights::StopResult;
 
 constexpr SteadyTime At(int seconds) {
   return SteadyTime{std::chrono::seconds(seconds)};
@@ -46,9 +46,9 @@ TEST_F(FlightsTest, AFlightThatBringsMoreWillDoAndTheLeastIsTaken) {
 TEST_F(FlightsTest, OnlyTheLastOneThatLeavesLeavesNobody) {
   const auto flight = flights_.Start("a", 0, At(5), 1, "");
   flights_.Join(flight, At(5), 2);
-  EXPECT_EQ(flights_.Leave(flight, 1), Left::kOthersWait);
-  EXPECT_EQ(flights_.Leave(flight, 1), Left::kDidNotWait);
-  EXPECT_EQ(flights_.Leave(flight, 2), Left::kNobodyWaits);
+  EXPECT_EQ(flights_.StopWaiting(flight, 1), StopResult::kOthersWait);
+  EXPECT_EQ(flights_.StopWaiting(flight, 1), StopResult::kDidNotWait);
+  EXPECT_EQ(flights_.StopWaiting(flight, 2), StopResult::kNobodyWaits);
   EXPECT_FALSE(flights_.awaited(flight));
   EXPECT_EQ(flights_.Find("a", 0), flight) << "goes on until it is closed";
   flights_.Join(flight, At(5), 3);
@@ -57,7 +57,7 @@ TEST_F(FlightsTest, OnlyTheLastOneThatLeavesLeavesNobody) {
 
 TEST_F(FlightsTest, AClosedFlightIsForgottenAndAnotherMayStart) {
   const auto first = flights_.Start("a", 0, At(5), 1, "");
-  flights_.Leave(first, 1);
+  flights_.StopWaiting(first, 1);
   flights_.Close(first);
   EXPECT_EQ(flights_.Find("a", 0), TestFlights::kNone);
   const auto second = flights_.Start("a", 0, At(5), 2, "");

@@ -23,7 +23,7 @@ class FairQueueTest : public ::testing::Test {
 
   // A place becomes free; who takes it, 0 for nobody.
   FairQueue::Id LeaveAndNext(const std::string& caller, SteadyTime now = kNoon) {
-    queue_.Leave(caller);
+    queue_.Release(caller);
     return queue_.Next(now).value_or(0);
   }
 
@@ -70,7 +70,7 @@ TEST_F(FairQueueTest, WhoComesLaterDoesNotOvertakeWhoWaits) {
   Ask("a", 1);
   Ask("a", 2);
   Ask("b", 3);
-  queue_.Leave("a");
+  queue_.Release("a");
   EXPECT_EQ(Ask("c", 4), Verdict::kWaits) << "the free place is b's";
   EXPECT_EQ(queue_.Next(kNoon), 3u);
 }

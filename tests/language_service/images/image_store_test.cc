@@ -68,7 +68,7 @@ class ImageStoreTest : public ::testing::Test {
     return asked;
   }
 
-  void Leave(const std::shared_ptr<Asked>& asked) { store_.Leave(asked->wait); }
+  void StopWaiting(const std::shared_ptr<Asked>& asked) { store_.StopWaiting(asked->wait); }
 
   static void Pulled(const std::shared_ptr<Pull>& pull, VisionTimings timings = {}) {
     VisualTokens tokens;
@@ -135,7 +135,7 @@ TEST_F(ImageStoreTest, RequestsForOneImageShareOneFlight) {
   }
   EXPECT_TRUE(another->outcomes.empty());
   EXPECT_EQ(store_.stats().joins, 2);
-  Leave(another);
+  StopWaiting(another);
   Failed(pulls_[1], absl::CancelledError(""));
   ExpectIdle();
 }
@@ -152,8 +152,8 @@ TEST_F(ImageStoreTest, ARequestThatJoinsGivesItsImageBack) {
 TEST_F(ImageStoreTest, OneThatLeavesEndsNothingForTheOthers) {
   const auto leaver = Ask("a");
   const auto stayer = Ask("a");
-  Leave(leaver);
-  Leave(leaver);
+  StopWaiting(leaver);
+  StopWaiting(leaver);
   EXPECT_EQ(pulls_[0]->cancels, 0);
   EXPECT_FALSE(pulls_[0]->watch->cancelled());
   Pulled(pulls_[0]);
@@ -167,8 +167,8 @@ TEST_F(ImageStoreTest, OneThatLeavesEndsNothingForTheOthers) {
 TEST_F(ImageStoreTest, TheLastThatLeavesCancelsThePull) {
   const auto first = Ask("a");
   const auto second = Ask("a");
-  Leave(first);
-  Leave(second);
+  StopWaiting(first);
+  StopWaiting(second);
   EXPECT_EQ(pulls_[0]->cancels, 1);
   EXPECT_TRUE(pulls_[0]->watch->cancelled());
   const auto newcomer = Ask("a");
@@ -185,7 +185,7 @@ TEST_F(ImageStoreTest, TheLastThatLeavesCancelsThePull) {
 TEST_F(ImageStoreTest, AProjectionThatNobodyWaitsForIsKeptAllTheSame) {
   const auto leaver = Ask("a");
   Pulled(pulls_[0]);
-  Leave(leaver);
+  StopWaiting(leaver);
   EndProjection(0);
   EXPECT_TRUE(leaver->outcomes.empty());
   EXPECT_TRUE(Ask("a")->outcomes.at(0)->cached);
@@ -315,7 +315,7 @@ TEST(ImageStoreRaceTest, EveryRequestGetsOneOutcomeOrHasLeft) {
             ++outcomes;
           });
           if (random() % 2 == 0) {
-            if (wait != nullptr) store.Leave(wait);
+            if (wait != nullptr) store.StopWaiting(wait);
             continue;
           }
           while (*answered == 0) std::this_thread::yield();
