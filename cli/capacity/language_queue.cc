@@ -12,6 +12,7 @@ namespace {
 constexpr int kMomentsOfAStep = 16;  // of a step at which arrivals are looked at
 constexpr int kMostStages = 24;
 constexpr double kLeft = 1e-4;            // share of answers whose last moments are not followed
+constexpr double kRare = 1e-7;            // numbers inside that are not followed
 constexpr double kEventsAStep = 0.1;      // of the fastest state; small, so that a step is hardly ever two events
 constexpr int kMostFollowed = 1'000'000;  // steps
 
@@ -93,7 +94,9 @@ class SharedSteps {
 
   Distribution Answer(const std::vector<double>& inside) const {
     std::vector<Distribution::Weighted> ends;
-    const int stages = Stages(), most = static_cast<int>(inside.size());
+    const int stages = Stages();
+    int most = static_cast<int>(inside.size());
+    while (most > 1 && inside[most - 1] < kRare) --most;
     double fastest = 0;
     for (int n = 1; n <= most; ++n) {
       fastest = std::max(fastest, (SmoothDepartures(n) * (n - 1) + Departures(n) * stages) / n);

@@ -1,5 +1,6 @@
 #include "cli/measurements/capacity_table.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -28,7 +29,9 @@ std::vector<std::string> DistributionRow(const char* name, const Distribution& s
 }
 
 std::string UnitsText(double units, const std::string& unit) {
-  return absl::StrFormat("%.4g %s%s", units, unit, units == 1 ? "" : "s");
+  const auto whole = static_cast<int64_t>(std::llround(units));
+  const std::string count = units == static_cast<double>(whole) ? FormatCount(whole) : absl::StrFormat("%.4g", units);
+  return absl::StrCat(count, " ", unit, units == 1 ? "" : "s");
 }
 
 std::vector<std::string> TierRow(const char* name, int replicas, double units, const std::string& unit,
