@@ -22,6 +22,7 @@ struct EndedRequest {
   int64_t generated_tokens = 0;                    // that were shown
   std::optional<SteadyDuration> first_token = {};  // from the arrival; empty if there was none
   std::string_view replica = {};                   // address of the replica that was asked last
+  std::string_view trace_id = {};                  // 32 hexadecimal digits; empty for a request without a trace
 };
 
 // With level error for INTERNAL and what is like it, warn for UNAVAILABLE and DEADLINE_EXCEEDED, else info.

@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include "common/tier_defaults.h"
+#include "common/tracer.h"
 
 namespace defaults = diptych::tier_defaults;
 
@@ -32,6 +33,11 @@ ABSL_FLAG(absl::Duration, max_connection_age, defaults::kMaxConnectionAge,
           "after which callers connect again, and so learn of replicas that have come; calls in flight go on");
 ABSL_FLAG(absl::Duration, drain_delay, defaults::kDrainDelay, "on SIGTERM: time between not ready and refusing calls");
 ABSL_FLAG(absl::Duration, drain_timeout, defaults::kDrainTimeout, "on SIGTERM: time that calls in flight get to end");
+ABSL_FLAG(std::string, otlp_endpoint, "",
+          "host:port of an OpenTelemetry collector, which gets the spans of requests by OTLP over gRPC; empty: none");
+ABSL_FLAG(
+    double, trace_sample_ratio, diptych::TraceOptions().sample_ratio,
+    "share of the calls without a trace of their own that are recorded; those of a gateway that records have one");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");
 ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line");
 

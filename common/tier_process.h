@@ -31,6 +31,8 @@ ABSL_DECLARE_FLAG(int64_t, max_image_pixels);
 ABSL_DECLARE_FLAG(absl::Duration, max_connection_age);
 ABSL_DECLARE_FLAG(absl::Duration, drain_delay);
 ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
+ABSL_DECLARE_FLAG(std::string, otlp_endpoint);
+ABSL_DECLARE_FLAG(double, trace_sample_ratio);
 ABSL_DECLARE_FLAG(std::string, log_level);
 ABSL_DECLARE_FLAG(std::string, log_format);
 
@@ -50,6 +52,8 @@ absl::Status ReadTierFlags(Options& options) {
   options.tls = {.cert_file = absl::GetFlag(FLAGS_tls_cert),
                  .key_file = absl::GetFlag(FLAGS_tls_key),
                  .client_ca_file = absl::GetFlag(FLAGS_tls_client_ca)};
+  options.tracing = {.otlp_endpoint = absl::GetFlag(FLAGS_otlp_endpoint),
+                     .sample_ratio = absl::GetFlag(FLAGS_trace_sample_ratio)};
   options.memory_limit = absl::GetFlag(FLAGS_memory_limit);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.queue_limit = absl::GetFlag(FLAGS_queue_limit);

@@ -14,6 +14,8 @@
 #include "common/metadata.h"
 #include "common/mutex.h"
 #include "common/request_log.h"
+#include "common/request_span.h"
+#include "common/span.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/passed_deadline.h"
@@ -129,6 +131,7 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
+  Span span_ = environment_.tracer->BeginCall(*context_, "diptych.v1.GatewayService/AnalyzeImage", arrival_);
   v1::AnalyzeImageRequest request_;  // its image goes to the tiers
   std::string request_id_;
   const std::shared_ptr<const CallWatch> watch_ = WatchCall(*context_, environment_.request_timeout);
@@ -148,6 +151,7 @@ void AnalyzeCall::Begin() {
   *question.mutable_image_options() = request_.options();
   question.set_request_id(request_.request_id());
   admitted_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
+    for (const auto& [name, begin, end] : admitted_.waits()) span_.AddPart(name, begin, end - begin);
     if (const absl::Status status = OnEntered(std::move(entered)); !status.ok()) End(status);
   });
 }
@@ -192,7 +196,9 @@ void AnalyzeCall::AskTiers(v1::Image image) {
        .stage = Stage::kVit,
        .budget = environment_.retries,
        .replicas = &environment_.vision->channels(),
-       .key_name = key_name},
+       .key_name = key_name,
+       .span = &span_,
+       .method = "diptych.v1.VisionService/AnalyzeVision"},
       [replicas = environment_.vision](auto* context, auto* request, auto* response, auto callback) {
         replicas->Pick()->async()->AnalyzeVision(context, request, response, std::move(callback));
       },
@@ -204,7 +210,9 @@ void AnalyzeCall::AskTiers(v1::Image image) {
        .stage = Stage::kQFormer,
        .budget = environment_.retries,
        .replicas = &environment_.language->channels(),
-       .key_name = key_name},
+       .key_name = key_name,
+       .span = &span_,
+       .method = "diptych.v1.LanguageService/AnalyzeQueries"},
       [replicas = environment_.language](auto* context, auto* request, auto* response, auto callback) {
         replicas->Pick()->async()->AnalyzeQueries(context, request, response, std::move(callback));
       },
@@ -251,7 +259,10 @@ void AnalyzeCall::End(const absl::Status& status) {
             .status = status,
             .duration = took,
             .key = admitted_.caller_name(),
-            .replica = language_.replica()});
+            .replica = language_.replica(),
+            .trace_id = TraceIdOf(span_.context())});
+  SetRequest(span_, request_id_, admitted_.caller_name());
+  span_.End(status);
   environment_.metrics->repeats.Add(language_.repeats());
   admitted_.Leave(static_cast<int64_t>(response_->Length()));
   Finish(ToGrpcStatus(ExplainDeadline(status, *watch_, {environment_.request_timeout, kRequestTimeoutFlag})));

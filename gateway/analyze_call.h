@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/replica_channels.h"
+#include "common/tracer.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "gateway/admission/admission.h"
@@ -24,6 +25,7 @@ struct AnalyzeEnvironment {
   std::function<std::string()> fingerprint;  // that the language tier states, empty while unknown
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;
+  const Tracer* tracer;
 };
 
 // Starts the call and returns its reactor, which deletes itself. `caller`: who asks, or why nobody may. The vision tier

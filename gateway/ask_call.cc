@@ -9,6 +9,7 @@
 #include "common/metadata.h"
 #include "common/mutex.h"
 #include "common/request_log.h"
+#include "common/request_span.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "gateway/old_turns.h"
@@ -17,10 +18,10 @@
 
 namespace diptych::gateway {
 
-AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context)
-    : AskCall(environment, context, WatchCall(*context, environment.request_timeout)) {}
+AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method)
+    : AskCall(environment, context, method, WatchCall(*context, environment.request_timeout)) {}
 
-AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context,
+AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method,
                  std::shared_ptr<const CallWatch> watch)
     : LanguageStream(environment.language, environment.retries, context, watch->deadline()),
       environment_(environment),
@@ -28,6 +29,7 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
       watch_(std::move(watch)),
       arrival_(SteadyClock::now()),
       timer_(*context, deadline() + kLastWrites),
+      span_(environment.tracer->BeginCall(*context, method, arrival_)),
       clock_(arrival_),
       admitted_(*environment.admission, deadline()) {}
 
@@ -41,6 +43,7 @@ void AskCall::Begin(v1::Question question) {
   request_id_ = question.request_id().substr(0, kMaxRequestIdBytes);  // not checked yet: for the log alone
   turns_dropped_ = LeaveOutOldTurns(question, environment_.admission->limits());
   admitted_.Enter(std::move(question), [this](absl::StatusOr<v1::Question> entered) {
+    for (const auto& [name, begin, end] : admitted_.waits()) span_.AddPart(name, begin, end - begin);
     if (!entered.ok()) return OnEnd(entered.status());
     request_id_ = entered->request_id();  // checked by now
     AddTrailingMetadata(*context_, "request-id", request_id_);
@@ -48,7 +51,7 @@ void AskCall::Begin(v1::Question question) {
     *request.mutable_question() = *std::move(entered);
     request.set_turns_dropped(turns_dropped_);
     request.set_cache_salt(admitted_.cache_salt());
-    Start(std::move(request), std::string(admitted_.caller_name()));
+    Start(std::move(request), {.key_name = std::string(admitted_.caller_name()), .span = &span_});
   });
 }
 
@@ -84,6 +87,7 @@ void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
   Leave(answer);
   environment_.metrics->answers.Ended(status, answer, took);
   environment_.metrics->repeats.Add(repeats());
+  EndSpan(status, answer);
   LogEnded({.method = "ask",
             .request_id = request_id_,
             .status = status,
@@ -92,7 +96,16 @@ void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
             .prompt_tokens = prompt_tokens_,
             .generated_tokens = generated_tokens_,
             .first_token = clock_.time_to_first_token(),
-            .replica = replica()});
+            .replica = replica(),
+            .trace_id = TraceIdOf(span_.context())});
+}
+
+void AskCall::EndSpan(const absl::Status& status, const v1::Answer* answer) {
+  SetRequest(span_, request_id_, admitted_.caller_name());
+  SetTokens(span_, prompt_tokens_, generated_tokens_);
+  if (answer != nullptr) SetAnswer(span_, *answer);
+  if (const auto first = clock_.time_to_first_token()) span_.AddEvent(kFirstToken, arrival_ + *first);
+  span_.End(status);
 }
 
 void AskCall::Complete(v1::Answer& answer) const {
@@ -105,7 +118,7 @@ class UnaryAsk final : public grpc::ServerUnaryReactor, private AskCall {
  public:
   UnaryAsk(const AskEnvironment& environment, absl::StatusOr<Caller> caller, grpc::CallbackServerContext* context,
            const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response)
-      : AskCall(environment, context), response_(response) {
+      : AskCall(environment, context, "diptych.v1.GatewayService/Ask"), response_(response) {
     v1::AskRequest request;
     const absl::Status status = Read(std::move(caller), bytes, request);
     status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);
@@ -138,7 +151,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
  public:
   StreamedAsk(const AskEnvironment& environment, absl::StatusOr<Caller> caller, grpc::CallbackServerContext* context,
               const grpc::ByteBuffer& bytes)
-      : AskCall(environment, context) {
+      : AskCall(environment, context, "diptych.v1.GatewayService/AskStream") {
     v1::AskStreamRequest request;
     const absl::Status status = Read(std::move(caller), bytes, request);
     status.ok() ? Begin(std::move(*request.mutable_question())) : OnEnd(status);

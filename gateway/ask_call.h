@@ -5,10 +5,13 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "common/call_timer.h"
 #include "common/call_watch.h"
+#include "common/span.h"
 #include "common/stage_clock.h"
+#include "common/tracer.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/admission/admission.h"
@@ -25,12 +28,14 @@ struct AskEnvironment {
   RetryBudget* retries;
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;
+  const Tracer* tracer;
 };
 
 // What both kinds of call share. Confined to gRPC's callbacks, which come one at a time.
 class AskCall : protected LanguageStream {
  protected:
-  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context);
+  // `method`: of the RPC.
+  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method);
 
   // Tells who asks and reads the request, once there is memory for it.
   absl::Status Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
@@ -54,14 +59,16 @@ class AskCall : protected LanguageStream {
   void Ended(const absl::Status& status, const v1::Answer* answer);
 
  private:
-  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context,
+  AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method,
           std::shared_ptr<const CallWatch> watch);
+  void EndSpan(const absl::Status& status, const v1::Answer* answer);
 
   const AskEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<const CallWatch> watch_;
   const SteadyTime arrival_;
   const CallTimer timer_;
+  Span span_;
   AnswerClock clock_;
   std::string request_id_;
   AdmittedCall admitted_;

@@ -65,6 +65,13 @@ ABSL_FLAG(absl::Duration, request_timeout, Defaults().request_timeout,
           "Longest that a question may take, also when its caller sets a later deadline or none.");
 ABSL_FLAG(std::string, log_level, "info", "Lowest level that is logged: trace, debug, info, warn, error, off.");
 ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line.");
+ABSL_FLAG(
+    std::string, otlp_endpoint, Defaults().tracing.otlp_endpoint,
+    "host:port of an OpenTelemetry collector, which gets the spans of requests by OTLP over gRPC. Empty: none are "
+    "recorded.");
+ABSL_FLAG(double, trace_sample_ratio, Defaults().tracing.sample_ratio,
+          "Share of the requests without a trace of their own that are recorded, 0 to 1. Others are recorded as their "
+          "traceparent says.");
 ABSL_FLAG(std::string, tls_cert, "",
           "PEM file of the certificate shown to callers, over gRPC and HTTP, and to tiers. Empty: no TLS.");
 ABSL_FLAG(std::string, tls_key, "", "PEM file of its private key.");
@@ -111,6 +118,8 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.max_inflight = absl::GetFlag(FLAGS_max_inflight);
   options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);
   options.request_timeout = absl::GetFlag(FLAGS_request_timeout);
+  options.tracing = {.otlp_endpoint = absl::GetFlag(FLAGS_otlp_endpoint),
+                     .sample_ratio = absl::GetFlag(FLAGS_trace_sample_ratio)};
   options.tls = {absl::GetFlag(FLAGS_tls_cert), absl::GetFlag(FLAGS_tls_key), absl::GetFlag(FLAGS_tls_client_ca)};
   const std::string tier_ca = absl::GetFlag(FLAGS_tls_tier_ca);
   if (!tier_ca.empty()) options.tier_tls = {options.tls.cert_file, options.tls.key_file, tier_ca};

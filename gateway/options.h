@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "common/question_limits.h"
 #include "common/server.h"
+#include "common/tracer.h"
 #include "gateway/http/conversation.h"
 #include "gateway/image_urls/https_get.h"
 
@@ -35,8 +36,9 @@ struct Options {
   int64_t max_inflight_bytes = int64_t{1} << 30;      // of memory for questions being answered
   absl::Duration request_timeout = absl::Minutes(2);  // longest, whatever the caller allows
   std::vector<std::string> cors_origins = {};         // whose pages may use the HTTP surface
-  TlsOptions tls = {};                                // towards callers
-  TlsOptions tier_tls = {};                           // towards the tiers
+  TraceOptions tracing = {};
+  TlsOptions tls = {};       // towards callers
+  TlsOptions tier_tls = {};  // towards the tiers
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(30);
 };

@@ -29,6 +29,7 @@ std::unique_ptr<ImageFetcher> MakeFetcher(const Options& options) {
 
 GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys)
     : metrics_(registry_),
+      tracer_(options.tracing, "gateway", registry_),
       tiers_(std::move(tiers)),
       callers_(std::move(keys)),
       fetcher_(MakeFetcher(options)),
@@ -59,6 +60,7 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
 }
 
 absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Options& options, OnReady on_first_ready) {
+  DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));
   DIPTYCH_ASSIGN_OR_RETURN(Tiers tiers, OpenTiers(options));
   std::unique_ptr<ApiKeyFile> keys;
   if (!options.api_keys_file.empty()) {
@@ -67,7 +69,7 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers), std::move(keys)));
   self->watch_ = std::make_unique<TierWatch>(self->tiers_, options.language_target, options.vision_target);
   self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_, self->metrics_,
-                                                    absl::ToChronoNanoseconds(options.request_timeout));
+                                                    self->tracer_, absl::ToChronoNanoseconds(options.request_timeout));
   self->infer_service_ = std::make_unique<InferService>(InferEnvironment{
       .identify =
           [gateway = self.get()](const grpc::ServerContextBase& context) {

@@ -10,6 +10,7 @@
 #include "common/metrics.h"
 #include "common/metrics_server.h"
 #include "common/server.h"
+#include "common/tracer.h"
 #include "gateway/admission/admission.h"
 #include "gateway/admission/api_key_file.h"
 #include "gateway/gateway_metrics.h"
@@ -58,6 +59,7 @@ class GatewayServer {
   // Destroyed from the last to the first: what reads stands after what is read.
   MetricRegistry registry_;
   GatewayMetrics metrics_;
+  const Tracer tracer_;
   Tiers tiers_;
   Callers callers_;
   std::unique_ptr<ImageFetcher> fetcher_;  // null: no image is fetched

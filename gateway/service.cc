@@ -27,7 +27,7 @@ absl::Status NoReplica() {
 }  // namespace
 
 GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
-                               SteadyDuration request_timeout)
+                               const Tracer& tracer, SteadyDuration request_timeout)
     : RawService(v1::GatewayService::service_full_name()),
       tiers_(tiers),
       admission_(admission),
@@ -36,7 +36,8 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
                    .language = tiers.language.get(),
                    .retries = tiers.retries.get(),
                    .request_timeout = request_timeout,
-                   .metrics = &metrics},
+                   .metrics = &metrics,
+                   .tracer = &tracer},
       analyze_environment_{.admission = &admission,
                            .vision = tiers.vision.get(),
                            .language = tiers.language.get(),
@@ -47,7 +48,8 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
                                  return model ? model->fingerprint() : std::string();
                                },
                            .request_timeout = request_timeout,
-                           .metrics = &metrics} {
+                           .metrics = &metrics,
+                           .tracer = &tracer} {
   AddUnary("Ask", Identified<Unary>(&GatewayService::Ask));
   AddServerStream("AskStream", Identified<ServerStream>(&GatewayService::AskStream));
   AddUnary("AnalyzeImage", Identified<Unary>(&GatewayService::AnalyzeImage));

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "common/raw_service.h"
+#include "common/tracer.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/admission/admission.h"
 #include "gateway/analyze_call.h"
@@ -19,7 +20,7 @@ namespace diptych::gateway {
 class GatewayService final : public RawService {
  public:
   GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
-                 SteadyDuration request_timeout);
+                 const Tracer& tracer, SteadyDuration request_timeout);
 
  private:
   grpc::ServerUnaryReactor* Ask(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,

@@ -9,6 +9,7 @@
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/request_log.h"
+#include "common/request_span.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "language_service/question_reader.h"
@@ -41,6 +42,7 @@ AnalyzeQueriesCall::AnalyzeQueriesCall(const GenerateContext& shared, const grpc
       response_(response),
       watch_(WatchCall(context, shared.longest_call)),
       timer_(context, watch_->deadline() + kLastWrites),
+      span_(shared.tracer->BeginCall(context, "diptych.v1.LanguageService/AnalyzeQueries", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
@@ -55,6 +57,7 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
   // The image's bytes go with its flight, which may outlive this call.
   image.memory = memory_.Split(BytesForImage(image));
   image.key_name = key_name_;
+  image.trace = span_.context();
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForQueryTokens(1, shared_.model->config) +
                                        BytesForQueryAttention(image.expected, shared_.model->config)));
   std::vector<ImageRequest> images;
@@ -85,7 +88,10 @@ void AnalyzeQueriesCall::End(const absl::Status& status) {
             .status = status,
             .duration = took,
             .key = key_name_,
-            .replica = vision_replica_});
+            .replica = vision_replica_,
+            .trace_id = TraceIdOf(span_.context())});
+  SetRequest(span_, request_id_, key_name_);
+  span_.End(status);
   Finish(ToGrpcStatus(status));
 }
 

@@ -33,6 +33,7 @@ class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
   std::string request_id_;
   const std::shared_ptr<CallWatch> watch_;
   const CallTimer timer_;
+  Span span_;
   const std::string key_name_;
   std::string vision_replica_;  // that was waited for last
   CallGate::Ticket ticket_;

@@ -7,6 +7,7 @@
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/request_log.h"
+#include "common/request_span.h"
 #include "common/status.h"
 #include "common/wire.h"
 #include "language_service/engine/best_of.h"
@@ -36,6 +37,7 @@ GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackSe
       context_(context),
       watch_(WatchCall(context, shared.longest_call)),
       timer_(context, watch_->deadline() + kLastWrites),
+      span_(shared.tracer->BeginCall(context, "diptych.v1.LanguageService/Generate", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
@@ -52,6 +54,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   for (ImageRequest& image : input.images) {
     image.memory = memory_.Split(BytesForImage(image));
     image.key_name = key_name_;
+    image.trace = span_.context();
   }
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
   input.prompt.budget.turns_dropped += std::min(turns_dropped, kMaxTurns);
@@ -159,6 +162,7 @@ void GenerateCall::Leave(const absl::Status& status, const v1::Answer* answer) {
   memory_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, answer, took);
+  EndSpan(status, answer);
   LogEnded({.method = "generate",
             .request_id = head_.request_id,
             .status = status,
@@ -167,7 +171,19 @@ void GenerateCall::Leave(const absl::Status& status, const v1::Answer* answer) {
             .prompt_tokens = static_cast<int64_t>(head_.prompt.ids.size()),
             .generated_tokens = generated_,
             .first_token = first_delta_,
-            .replica = vision_replica_});
+            .replica = vision_replica_,
+            .trace_id = TraceIdOf(span_.context())});
+}
+
+void GenerateCall::EndSpan(const absl::Status& status, const v1::Answer* answer) {
+  SetRequest(span_, head_.request_id, key_name_);
+  SetTokens(span_, static_cast<int64_t>(head_.prompt.ids.size()), generated_);
+  if (first_delta_) span_.AddEvent(kFirstToken, arrival_ + *first_delta_);
+  if (answer != nullptr) {
+    SetAnswer(span_, *answer);
+    AddStages(span_, answer->timings(), arrival_);
+  }
+  span_.End(status);
 }
 
 }  // namespace diptych::language

@@ -13,7 +13,9 @@
 #include "common/call_gate.h"
 #include "common/call_timer.h"
 #include "common/call_watch.h"
+#include "common/span.h"
 #include "common/token_gaps.h"
+#include "common/tracer.h"
 #include "language_service/answer_messages.h"
 #include "language_service/engine/engine.h"
 #include "language_service/images/image_collector.h"
@@ -34,6 +36,7 @@ struct GenerateContext {
   ImageStore* images;
   LanguageEngine* engine;
   LanguageMetrics* metrics;
+  const Tracer* tracer;
 };
 
 // Reads the question, collects its images, hands the whole to the engine and streams what comes out. Deletes itself
@@ -57,6 +60,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnDelta(const TokenDelta& delta);
   void OnEnd(absl::StatusOr<GenerateResult> result);
   void End(const absl::Status& status);
+  void EndSpan(const absl::Status& status, const v1::Answer* answer);
   // Makes room and counts the call before its caller can come back. `answer` if it has one, else null.
   void Leave(const absl::Status& status, const v1::Answer* answer);
 
@@ -68,6 +72,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   int64_t generated_ = 0;                      // tokens that were shown
   const std::shared_ptr<CallWatch> watch_;
   const CallTimer timer_;
+  Span span_;
   const std::string key_name_;
   std::string vision_replica_;  // that was waited for last
   CallGate::Ticket ticket_;

@@ -8,6 +8,7 @@
 #include "common/question_limits.h"
 #include "common/server.h"
 #include "common/tier_defaults.h"
+#include "common/tracer.h"
 
 namespace diptych::language {
 
@@ -15,14 +16,15 @@ namespace diptych::language {
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9002";
 
 struct LanguageOptions {
-  std::string model = "";                              // checkpoint folder
-  std::string device = tier_defaults::kDevice;         // cpu, cuda or cuda:N
-  std::string dtype = tier_defaults::kDtype;           // as --dtype
-  std::string listen = "127.0.0.1:7002";               // host:port; port 0 picks a free one
-  std::string metrics_listen = "";                     // the same for metrics; empty: none
-  bool vllm_metric_names = false;                      // show metrics under vLLM's names, too
-  std::string vision_target = "ipv4:127.0.0.1:7001";   // any gRPC name; may be down when this service starts
-  bool wait_for_vision = false;                        // requests with images wait for a replica until their deadline
+  std::string model = "";                             // checkpoint folder
+  std::string device = tier_defaults::kDevice;        // cpu, cuda or cuda:N
+  std::string dtype = tier_defaults::kDtype;          // as --dtype
+  std::string listen = "127.0.0.1:7002";              // host:port; port 0 picks a free one
+  std::string metrics_listen = "";                    // the same for metrics; empty: none
+  bool vllm_metric_names = false;                     // show metrics under vLLM's names, too
+  std::string vision_target = "ipv4:127.0.0.1:7001";  // any gRPC name; may be down when this service starts
+  bool wait_for_vision = false;                       // requests with images wait for a replica until their deadline
+  TraceOptions tracing = {};
   TlsOptions tls = {};                                 // for callers, and towards the vision tier
   int64_t memory_limit = 0;                            // bytes; 0: what is free
   int threads = tier_defaults::kThreads;               // of one operator; 0: one for each core

@@ -33,6 +33,7 @@ absl::Status CheckOptions(const LanguageOptions& options) {
         absl::StrCat("--max_batched_tokens takes ", kMaxBeams, " or more, and at least --max_batch"));
   }
   DIPTYCH_RETURN_IF_ERROR(CheckLimits(options.limits.image));
+  DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
   return absl::OkStatus();
 }
@@ -118,11 +119,12 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
     : model_(WithLimits(std::move(model), options.limits.image)),
       metrics_(registry_, model_.description, {.blocks = pool.blocks, .block_tokens = pool.block_tokens},
                options.vllm_metric_names),
+      tracer_(options.tracing, "language", registry_),
       gate_(options.queue_limit),
       memory_(options.max_inflight_bytes),
       vision_(vision),
       vision_waker_(vision->all()),
-      vision_tier_{.replicas = &vision_, .waker = &vision_waker_, .wait = options.wait_for_vision},
+      vision_tier_{.replicas = &vision_, .waker = &vision_waker_, .tracer = &tracer_, .wait = options.wait_for_vision},
       engine_(model_, std::move(pool), ToEngineOptions(options)),
       images_(StepsWith(&vision_tier_, &engine_, &metrics_.pulls), options.cache_bytes),
       rpc_(GenerateContext{.model = &model_,
@@ -132,7 +134,8 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
                            .memory = &memory_,
                            .images = &images_,
                            .engine = &engine_,
-                           .metrics = &metrics_},
+                           .metrics = &metrics_,
+                           .tracer = &tracer_},
            [this] { return stats(); }),
       vision_watch_(
           {.name = "vision", .target = options.vision_target, .flag = "vision_target", .channel = vision->all()}) {

@@ -13,6 +13,7 @@
 #include "common/metrics.h"
 #include "common/metrics_server.h"
 #include "common/server.h"
+#include "common/tracer.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/engine/engine.h"
 #include "language_service/images/image_store.h"
@@ -64,6 +65,7 @@ class LanguageServer {
   const ServedLanguageModel model_;
   MetricRegistry registry_;
   LanguageMetrics metrics_;
+  const Tracer tracer_;
   CallGate gate_;
   ByteBudget memory_;
   ReplicaStubs<v1::VisionService> vision_;

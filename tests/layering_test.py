@@ -9,8 +9,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # What each folder may include from the project, beside itself. A trailing .h names one header.
-# Generated headers of proto/ are "diptych", "google", "grpc" and "inference".
-PROTO = {"diptych", "google", "grpc", "inference"}
+# Generated headers of proto/ are "diptych", "google", "grpc", "inference" and "opentelemetry".
+PROTO = {"diptych", "google", "grpc", "inference", "opentelemetry"}
 LAYERS = {
     "common": PROTO,
     # The headers of diptych_status, which knows neither gRPC nor Protobuf.

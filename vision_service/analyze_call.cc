@@ -8,8 +8,10 @@
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/request_log.h"
+#include "common/request_span.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "vision_service/encode_span.h"
 #include "vision_service/image_request.h"
 
 namespace diptych::vision {
@@ -45,6 +47,7 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
                                .deadline = watch_->deadline(),
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
       timer_(context, watch_->deadline() + kLastWrites),
+      span_(shared.tracer->BeginCall(context, "diptych.v1.VisionService/AnalyzeVision", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
 }
@@ -109,8 +112,15 @@ void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* tim
   ticket_.Leave();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, timings, took);
-  LogEnded(
-      {.method = "analyze_vision", .request_id = request_id_, .status = status, .duration = took, .key = key_name_});
+  LogEnded({.method = "analyze_vision",
+            .request_id = request_id_,
+            .status = status,
+            .duration = took,
+            .key = key_name_,
+            .trace_id = TraceIdOf(span_.context())});
+  SetRequest(span_, request_id_, key_name_);
+  if (timings != nullptr) AddStages(span_, *timings, arrival_);
+  span_.End(status);
   Finish(ToGrpcStatus(status));
 }
 

@@ -36,6 +36,7 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;
+  Span span_;
   const std::string key_name_;
   CallGate::Ticket ticket_;
   EncodeExtras extras_;

@@ -5,7 +5,9 @@
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/request_log.h"
+#include "common/request_span.h"
 #include "common/status.h"
+#include "vision_service/encode_span.h"
 #include "vision_service/image_request.h"
 #include "vision_service/visual_token_messages.h"
 
@@ -34,6 +36,7 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
                                .deadline = watch_->deadline(),
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
       timer_(context, watch_->deadline() + kLastWrites),
+      span_(shared.tracer->BeginCall(context, "diptych.v1.VisionService/EncodeImage", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
@@ -89,7 +92,18 @@ void EncodeCall::Leave(const absl::Status& status) {
   ticket_.Leave();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, took);
-  LogEnded({.method = "encode", .request_id = request_id_, .status = status, .duration = took, .key = key_name_});
+  LogEnded({.method = "encode",
+            .request_id = request_id_,
+            .status = status,
+            .duration = took,
+            .key = key_name_,
+            .trace_id = TraceIdOf(span_.context())});
+  SetRequest(span_, request_id_, key_name_);
+  if (status.ok()) {
+    AddStages(span_, image_.timings, arrival_);
+    span_.SetCount("diptych.cache_hits.vision_tokens", image_.cache_hit ? 1 : 0);
+  }
+  span_.End(status);
 }
 
 }  // namespace diptych::vision

@@ -10,6 +10,8 @@
 #include "common/call_gate.h"
 #include "common/call_timer.h"
 #include "common/call_watch.h"
+#include "common/span.h"
+#include "common/tracer.h"
 #include "diptych/v1/vision.pb.h"
 #include "vision_service/encoder.h"
 #include "vision_service/vision_metrics.h"
@@ -24,6 +26,7 @@ struct EncodeContext {
   CallGate* gate;
   Encoder* encoder;
   VisionMetrics* metrics;
+  const Tracer* tracer;
 };
 
 // Checks the request, waits at the encoder for its image, and streams the outcome message by message, as fast as
@@ -52,6 +55,7 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const std::shared_ptr<CallWatch> watch_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;
+  Span span_;
   const std::string key_name_;
   CallGate::Ticket ticket_;
   EncodeResult image_;

@@ -8,6 +8,7 @@
 #include "common/image_header.h"
 #include "common/server.h"
 #include "common/tier_defaults.h"
+#include "common/tracer.h"
 
 namespace diptych::vision {
 
@@ -20,6 +21,7 @@ struct VisionOptions {
   std::string dtype = tier_defaults::kDtype;    // as --dtype
   std::string listen = "127.0.0.1:7001";        // host:port; port 0 picks a free one
   std::string metrics_listen = "";              // the same for metrics; empty: none
+  TraceOptions tracing = {};
   TlsOptions tls = {};
   int64_t memory_limit = 0;                      // bytes; 0: what is free
   int threads = tier_defaults::kThreads;         // of one operator; 0: one for each core

@@ -28,6 +28,7 @@ absl::Status CheckOptions(const VisionOptions& options) {
   }
   if (options.max_batch < 1 || options.max_batch > 256) return absl::InvalidArgumentError("--max_batch takes 1 to 256");
   DIPTYCH_RETURN_IF_ERROR(CheckLimits(options.image_limits));
+  DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
   // What one image may need: its file twice while it is read, or once beside its pixel values and visual tokens.
   const int64_t least = 2 * (options.image_limits.max_bytes + kMessageRoom) + kMaxTensorBytes;
@@ -75,6 +76,7 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
 VisionServer::VisionServer(const VisionOptions& options, ServedVisionModel model)
     : model_(WithLimits(std::move(model), options.image_limits)),
       metrics_(registry_, model_.description),
+      tracer_(options.tracing, "vision", registry_),
       gate_(options.queue_limit),
       encoder_(options, model_),
       rpc_(EncodeContext{.model = &model_.description,
@@ -82,7 +84,8 @@ VisionServer::VisionServer(const VisionOptions& options, ServedVisionModel model
                          .longest_call = absl::ToChronoNanoseconds(options.longest_call),
                          .gate = &gate_,
                          .encoder = &encoder_,
-                         .metrics = &metrics_},
+                         .metrics = &metrics_,
+                         .tracer = &tracer_},
            [this] { return stats(); }) {
   registry_.OnCollect([this] { metrics_.Refresh(stats(), SteadyClock::now()); });
 }

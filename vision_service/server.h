@@ -8,6 +8,7 @@
 #include "common/metrics.h"
 #include "common/metrics_server.h"
 #include "common/server.h"
+#include "common/tracer.h"
 #include "vision_service/encoder.h"
 #include "vision_service/options.h"
 #include "vision_service/served_model.h"
@@ -52,6 +53,7 @@ class VisionServer {
   const ServedVisionModel model_;
   MetricRegistry registry_;
   VisionMetrics metrics_;
+  const Tracer tracer_;
   CallGate gate_;
   Encoder encoder_;
   VisionService rpc_;

@@ -151,11 +151,13 @@ void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusO
   question_ = std::move(question);
   if (admission_.IsAlias(question_.model())) question_.clear_model();  // the tiers know none
   entered_ = std::move(entered);
+  waits_since_ = SteadyClock::now();
   waiting_ = admission_.gate().Enter(caller_, admission_.callers().count(), deadline_,
                                      [this](absl::StatusOr<FairGate::Place> place) { OnPlace(std::move(place)); });
 }
 
 void AdmittedCall::OnPlace(absl::StatusOr<FairGate::Place> place) {
+  EndWait("admission_queue");
   if (!place.ok()) return End(place.status());
   place_ = *std::move(place);
   std::vector<int> by_address;
@@ -187,6 +189,7 @@ void AdmittedCall::Fetch(std::vector<int> by_address) {
 }
 
 void AdmittedCall::OnFetched(absl::StatusOr<std::vector<std::string>> fetched) {
+  EndWait("image_fetch");
   End(fetched.ok() ? TakeImages(*std::move(fetched)) : fetched.status());
 }
 
@@ -196,6 +199,11 @@ absl::Status AdmittedCall::TakeImages(std::vector<std::string> fetched) {
     if (image.has_url()) image.set_data(std::move(fetched[next++]));
   }
   return admission_.Check(question_);
+}
+
+void AdmittedCall::EndWait(std::string_view what) {
+  const SteadyTime now = SteadyClock::now();
+  waits_.push_back({what, std::exchange(waits_since_, now), now});
 }
 
 void AdmittedCall::End(const absl::Status& status) {

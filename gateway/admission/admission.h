@@ -118,6 +118,13 @@ class AdmittedCall {
   // Memory for so much more.
   absl::Status Grow(int64_t message_bytes) { return memory_.Grow(message_bytes); }
 
+  // What Enter waited for, once it has called `entered`.
+  struct Waited {
+    std::string_view what;  // "admission_queue", "image_fetch"
+    SteadyTime begin, end;
+  };
+  const std::vector<Waited>& waits() const { return waits_; }
+
   // Once, before gRPC has the call's reactor. Checks the question, waits for a place, fetches what is given by address.
   // `entered` is called once, also before this returns, on whichever thread comes last, and gets the question with all
   // its images. Errors: those of Admission::Check, FairGate::Enter and ImageFetcher.
@@ -141,6 +148,7 @@ class AdmittedCall {
   void OnFetched(absl::StatusOr<std::vector<std::string>> images);
   // Puts them where their addresses are, and checks the whole again.
   absl::Status TakeImages(std::vector<std::string> images);
+  void EndWait(std::string_view what);
   void End(const absl::Status& status);
 
   Admission& admission_;
@@ -157,6 +165,8 @@ class AdmittedCall {
   };
   const std::shared_ptr<Leaving> leaving_ = std::make_shared<Leaving>();
   FairGate::Place place_;
+  SteadyTime waits_since_{};
+  std::vector<Waited> waits_;
 };
 
 }  // namespace diptych::gateway

@@ -161,8 +161,8 @@ bool HttpApi::Fits(const google::protobuf::Message& message) const {
   return message.ByteSizeLong() + kAround <= environment_.max_message_bytes;
 }
 
-std::string HttpApi::KeyOf(const HttpRequest& request) const {
-  return environment_.needs_keys ? request.authorization : "";
+HandedOn HttpApi::HandedOnOf(const HttpRequest& request) const {
+  return {.authorization = environment_.needs_keys ? request.authorization : "", .trace = request.trace};
 }
 
 void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
@@ -177,12 +177,12 @@ void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exc
   }
   if (!Fits(plan)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
   const auto send = [this](auto... call) { environment_.gateway->async()->PlanContext(std::move(call)...); };
-  CallGateway<v1::PlanContextResponse>(std::move(plan), KeyOf(request), std::move(exchange), send, ReplyOf);
+  CallGateway<v1::PlanContextResponse>(std::move(plan), HandedOnOf(request), std::move(exchange), send, ReplyOf);
 }
 
 void HttpApi::Status(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
   const auto send = [this](auto... call) { environment_.gateway->async()->GetModel(std::move(call)...); };
-  CallGateway<v1::GetModelResponse>(v1::GetModelRequest(), KeyOf(request), std::move(exchange), send, ReplyOf);
+  CallGateway<v1::GetModelResponse>(v1::GetModelRequest(), HandedOnOf(request), std::move(exchange), send, ReplyOf);
 }
 
 template <typename Response, typename Body, typename Send, typename Reply>
@@ -192,7 +192,7 @@ void HttpApi::AskTokenizer(absl::StatusOr<Body> read, const HttpRequest& request
   if (const absl::Status known = environment_.check_model(read->model); !known.ok()) {
     return exchange->Reply(ErrorReply(known));
   }
-  CallGateway<Response>(std::move(read->request), KeyOf(request), std::move(exchange), send,
+  CallGateway<Response>(std::move(read->request), HandedOnOf(request), std::move(exchange), send,
                         [names = std::move(read->names), reply](const grpc::Status& status, const Response& response) {
                           return status.ok() ? HttpReply{.body = Dump(reply(response))}
                                              : ErrorReply(InCallersNames(FromGrpcStatus(status), names));
@@ -217,7 +217,7 @@ void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> 
   read->set_request_id(request.request_id);
   if (!Fits(*read)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
   const auto send = [this](auto... call) { environment_.gateway->async()->AnalyzeImage(std::move(call)...); };
-  CallGateway<v1::AnalyzeImageResponse>(*std::move(read), KeyOf(request), std::move(exchange), send,
+  CallGateway<v1::AnalyzeImageResponse>(*std::move(read), HandedOnOf(request), std::move(exchange), send,
                                         [](const grpc::Status& status, const v1::AnalyzeImageResponse& response) {
                                           if (!status.ok())
                                             return ErrorReply(InCallersNames(FromGrpcStatus(status), {}));
@@ -260,7 +260,7 @@ void HttpApi::Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const H
   for (const auto& prompt : asked.prompts) prompt_bytes += prompt.text.size() + sizeof(int32_t) * prompt.ids.size();
   if (prompt_bytes > environment_.max_message_bytes || !Fits(asked.question))
     return exchange->Reply(PlainErrorReply(413, kTooLarge));
-  StartOpenAiCall(environment_.channel, std::move(asked), std::move(form), KeyOf(request), std::move(exchange));
+  StartOpenAiCall(environment_.channel, std::move(asked), std::move(form), HandedOnOf(request), std::move(exchange));
 }
 
 HttpReply HttpApi::Read(const std::string& path) const {

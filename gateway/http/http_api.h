@@ -13,6 +13,7 @@
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/answer_form.h"
 #include "gateway/http/conversation.h"
+#include "gateway/http/handed_on.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/openai_request.h"
@@ -64,8 +65,7 @@ class HttpApi {
            std::shared_ptr<HttpExchange> exchange) const;
   void Status(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const;
   bool Fits(const google::protobuf::Message& message) const;
-  // The caller's key to hand on; empty where none is needed.
-  std::string KeyOf(const HttpRequest& request) const;
+  HandedOn HandedOnOf(const HttpRequest& request) const;
   // Sends what was read, of a model that is served, and replies with what `reply` makes of the response.
   template <typename Response, typename Body, typename Send, typename Reply>
   void AskTokenizer(absl::StatusOr<Body> read, const HttpRequest& request, std::shared_ptr<HttpExchange> exchange,

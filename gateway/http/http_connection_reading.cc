@@ -31,6 +31,17 @@ std::string HeaderOf(const http::request_header<>& request, const Name& name) {
   return std::string(value.data(), value.size());
 }
 
+// Several traceparents count as none, several tracestates as one list.
+TraceContext TraceOf(const http::request_header<>& request) {
+  if (request.count("traceparent") != 1) return {};
+  std::string state;
+  for (auto [line, end] = request.equal_range("tracestate"); line != end; ++line) {
+    if (!state.empty()) state += ',';
+    state.append(line->value().data(), line->value().size());
+  }
+  return ParseTraceContext(HeaderOf(request, "traceparent"), state);
+}
+
 HttpRequest RequestOf(const http::request_header<>& message) {
   const auto target = message.target();
   return {.method = std::string(message.method_string().data(), message.method_string().size()),
@@ -40,6 +51,7 @@ HttpRequest RequestOf(const http::request_header<>& message) {
           .request_id = HeaderOf(message, "x-request-id"),
           .if_none_match = HeaderOf(message, http::field::if_none_match),
           .authorization = HeaderOf(message, http::field::authorization),
+          .trace = TraceOf(message),
           .body = {}};
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/pem.h"
+#include "common/trace_context.h"
 
 namespace diptych::gateway {
 
@@ -43,6 +44,7 @@ struct HttpRequest {
   std::string request_id;        // header x-request-id, as sent
   std::string if_none_match;     // as sent
   std::string authorization;     // as sent
+  TraceContext trace;            // of its headers traceparent and tracestate
   std::string body;
 };
 

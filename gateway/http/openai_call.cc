@@ -11,7 +11,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
-#include "common/metadata.h"
 #include "common/mutex.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/openai_reply.h"
@@ -59,17 +58,14 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 class CallBase {
  public:
   CallBase(std::shared_ptr<grpc::Channel> gateway, std::unique_ptr<AnswerForm> form, FieldNames names,
-           const std::string& authorization, std::shared_ptr<HttpExchange> exchange)
+           HandedOn handed_on, std::shared_ptr<HttpExchange> exchange)
       : gateway_(std::move(gateway)),
         form_(std::move(form)),
         names_(std::move(names)),
-        authorization_(authorization),
+        handed_on_(std::move(handed_on)),
         exchange_(std::move(exchange)) {}
 
  protected:
-  void Authorize(grpc::ClientContext& context) const {
-    if (!authorization_.empty()) AddMetadata(context, "authorization", authorization_);
-  }
   absl::Status Outcome(const grpc::Status& status) const { return InCallersNames(FromGrpcStatus(status), names_); }
 
   // The images go to the gateway's service as bytes that all choices share.
@@ -82,7 +78,7 @@ class CallBase {
   const std::shared_ptr<grpc::Channel> gateway_;
   const std::unique_ptr<AnswerForm> form_;
   const FieldNames names_;
-  const std::string authorization_;
+  const HandedOn handed_on_;
   const std::shared_ptr<HttpExchange> exchange_;
   OpenAiRequest request_;
   std::optional<SharedQuestion> shared_;
@@ -116,7 +112,7 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
   void Ask(int index) {
     Choice& choice = choices_[static_cast<size_t>(index)];
     choice.request = RequestOf(index);
-    Authorize(choice.context);
+    handed_on_.AddTo(choice.context);
     grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::AskResponse>(gateway_).UnaryCall(
         &choice.context, kAsk, {}, &choice.request, &choice.response,
         [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
@@ -199,7 +195,7 @@ class StreamedCall::Choice final : public grpc::ClientBidiReactor<grpc::ByteBuff
  public:
   Choice(std::shared_ptr<StreamedCall> call, int index)
       : index(index), call_(std::move(call)), request_(call_->RequestOf(index)) {
-    call_->Authorize(context_);
+    call_->handed_on_.AddTo(context_);
     grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::AskStreamResponse>(call_->gateway_)
         .PrepareBidiStreamingCall(&context_, kAskStream, {}, this);
   }
@@ -323,13 +319,14 @@ void StreamedCall::CancelAll() {
 }  // namespace
 
 void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request, std::unique_ptr<AnswerForm> form,
-                     const std::string& authorization, std::shared_ptr<HttpExchange> exchange) {
+                     HandedOn handed_on, std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
-    std::make_shared<StreamedCall>(std::move(gateway), std::move(form), request.names, authorization,
+    std::make_shared<StreamedCall>(std::move(gateway), std::move(form), request.names, std::move(handed_on),
                                    std::move(exchange))
         ->Start(std::move(request));
   } else {
-    std::make_shared<WholeCall>(std::move(gateway), std::move(form), request.names, authorization, std::move(exchange))
+    std::make_shared<WholeCall>(std::move(gateway), std::move(form), request.names, std::move(handed_on),
+                                std::move(exchange))
         ->Start(std::move(request));
   }
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "gateway/http/answer_form.h"
+#include "gateway/http/handed_on.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_request.h"
 
@@ -15,8 +16,8 @@ namespace diptych::gateway {
 // Asks once for each choice, tells the answers as `form` has them, and ends `exchange` in any case: with the whole
 // reply, with a stream of chunks, or with an error. A stream begins with the first text or the end: errors before have
 // their HTTP status, later ones are an event of their own, the last. Cancels what runs when the caller leaves. Never
-// waits. `gateway` leads to GatewayService. `authorization` is the RPCs' metadata of that name; empty: none.
+// waits. `gateway` leads to GatewayService. `handed_on` goes with the RPCs.
 void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request, std::unique_ptr<AnswerForm> form,
-                     const std::string& authorization, std::shared_ptr<HttpExchange> exchange);
+                     HandedOn handed_on, std::shared_ptr<HttpExchange> exchange);
 
 }  // namespace diptych::gateway

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "common/metadata.h"
+#include "gateway/http/handed_on.h"
 #include "gateway/http/http_server.h"
 
 namespace diptych::gateway {
@@ -20,13 +20,13 @@ struct UnaryCall {
 };
 
 // Sends `message` by `send`, a call of the gateway's asynchronous stub, and replies with what `answer` makes of status
-// and response. `authorization` is handed on unless it is empty. Ends the call when the caller is gone.
+// and response. `handed_on` goes with it. Ends the call when the caller is gone.
 template <typename Response, typename Request, typename Send, typename Answer>
-void CallGateway(Request message, const std::string& authorization, std::shared_ptr<HttpExchange> exchange, Send send,
+void CallGateway(Request message, const HandedOn& handed_on, std::shared_ptr<HttpExchange> exchange, Send send,
                  Answer answer) {
   auto call = std::make_shared<UnaryCall<Request, Response>>();
   call->request = std::move(message);
-  if (!authorization.empty()) AddMetadata(call->context, "authorization", authorization);
+  handed_on.AddTo(call->context);
   exchange->OnGone([weak = std::weak_ptr(call)] {
     if (const auto running = weak.lock()) running->context.TryCancel();
   });

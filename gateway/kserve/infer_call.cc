@@ -13,6 +13,7 @@
 #include "common/metadata.h"
 #include "common/question_limits.h"
 #include "common/status.h"
+#include "common/trace_context.h"
 #include "common/wire.h"
 #include "gateway/kserve/infer_outputs.h"
 #include "gateway/kserve/infer_request.h"
@@ -24,10 +25,11 @@ namespace {
 constexpr std::chrono::minutes kLongestPause(5);
 constexpr std::chrono::seconds kLongestWrite(10);
 
-// The context of a call to the gateway's own service, with the caller's deadline and key. A key with bytes that gRPC
-// does not send is left out: the service then says that there is none.
+// The context of a call to the gateway's own service, with the caller's deadline, key and trace. A key with bytes that
+// gRPC does not send is left out: the service then says that there is none.
 std::unique_ptr<grpc::ClientContext> InnerContext(const grpc::CallbackServerContext& caller) {
   auto context = grpc::ClientContext::FromCallbackServerContext(caller);
+  SendTraceContext(*context, TraceContextOf(caller));
   const auto [begin, end] = caller.client_metadata().equal_range("authorization");
   if (begin == end || std::next(begin) != end) return context;
   AddMetadata(*context, "authorization", std::string(begin->second.data(), begin->second.size()));

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "common/call_watch.h"
+#include "common/grpc_status.h"
 #include "common/metadata.h"
+#include "common/request_span.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
 
@@ -41,9 +43,12 @@ bool ComesInOnePiece(const v1::GenerationOptions& options) {
 class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::GenerateResponse> {
  public:
   explicit Attempt(LanguageStream* call)
-      : call_(call), context_(grpc::ClientContext::FromCallbackServerContext(*call->caller_)) {
+      : call_(call),
+        context_(grpc::ClientContext::FromCallbackServerContext(*call->caller_)),
+        span_(call->asker_.span->Child("diptych.v1.LanguageService/Generate", SpanKind::kClient, call->asked_at_)) {
     context_->set_deadline(ToSystemTime(call->deadline_));
-    SendKeyName(*context_, call->key_name_);
+    SendKeyName(*context_, call->asker_.key_name);
+    SendTraceContext(*context_, span_.context());
     call->replicas_->Pick()->async()->Generate(context_.get(), &call->request_, this);
   }
 
@@ -67,10 +72,14 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
     if (stopped_) return StartRead(&message_);
     call_->OnAttemptMessage(std::exchange(message_, {}));
   }
-  void OnDone(const grpc::Status& status) override { call_->OnAttemptDone(status); }
+  void OnDone(const grpc::Status& status) override {
+    EndAttempt(span_, call_->attempts_, peer(), FromGrpcStatus(status));
+    call_->OnAttemptDone(status);
+  }
 
   LanguageStream* const call_;
   std::unique_ptr<grpc::ClientContext> context_;
+  Span span_;
   v1::GenerateResponse message_;
   bool stopped_ = false;
 };
@@ -81,9 +90,9 @@ LanguageStream::LanguageStream(ReplicaStubs<v1::LanguageService>* replicas, Retr
 
 LanguageStream::~LanguageStream() = default;
 
-void LanguageStream::Start(v1::GenerateRequest request, std::string key_name) {
+void LanguageStream::Start(v1::GenerateRequest request, Asker asker) {
   request_ = std::move(request);
-  key_name_ = std::move(key_name);
+  asker_ = std::move(asker);
   v1::GenerationOptions& options = *request_.mutable_question()->mutable_generation();
   if (options.temperature() > 0 && !options.has_seed()) options.set_seed(NewSeed());
   budget_->OnRequest(SteadyClock::now());

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "common/replica_channels.h"
+#include "common/span.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/tiers/retry_budget.h"
@@ -26,6 +27,12 @@ namespace diptych::gateway {
 // are none. Thread-compatible.
 class LanguageStream {
  public:
+  // On whose behalf the tier is asked.
+  struct Asker {
+    std::string key_name;  // for the tiers' logs
+    const Span* span;      // of the request; must outlive OnEnd
+  };
+
   // `replicas`, `caller` and `budget`, which is asked before each further attempt, must outlive the call.
   LanguageStream(ReplicaStubs<v1::LanguageService>* replicas, RetryBudget* budget, grpc::CallbackServerContext* caller,
                  SteadyTime deadline);
@@ -34,8 +41,8 @@ class LanguageStream {
   LanguageStream(const LanguageStream&) = delete;
   LanguageStream& operator=(const LanguageStream&) = delete;
 
-  // Starts the first attempt; `key_name` is for the tiers' logs. Once.
-  void Start(v1::GenerateRequest request, std::string key_name);
+  // Starts the first attempt. Once.
+  void Start(v1::GenerateRequest request, Asker asker);
 
  protected:
   // A message arrived: `started` once, no token twice, and `finished` is about the whole answer. The next one is read
@@ -94,7 +101,7 @@ class LanguageStream {
   grpc::CallbackServerContext* const caller_;
   const SteadyTime deadline_;
   v1::GenerateRequest request_;
-  std::string key_name_;
+  Asker asker_{};
   std::unique_ptr<Attempt> attempt_;
   std::string replica_;
   int attempts_ = 0;

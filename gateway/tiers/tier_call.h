@@ -11,9 +11,11 @@
 
 #include "absl/status/status.h"
 #include "common/call_watch.h"
+#include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/mutex.h"
 #include "common/replica_channels.h"
+#include "common/request_span.h"
 #include "common/stage_clock.h"
 #include "common/tier_errors.h"
 #include "gateway/tiers/retry_budget.h"
@@ -26,7 +28,9 @@ struct TierName {
   Stage stage;
   RetryBudget* budget;        // asked before each further attempt
   ReplicaChannels* replicas;  // told how each attempt ended
-  std::string key_name = {};  // the caller's, for the tier's log
+  std::string key_name;       // the caller's, for the tier's log
+  const Span* span;           // of the request; must outlive the call's end
+  std::string_view method;    // "diptych.v1.VisionService/AnalyzeVision"
 };
 
 // The caller's cancellation and the deadline reach the tier. Thread-safe; must outlive its end.
@@ -78,6 +82,8 @@ class TierCall {
       context = context_.get();
       context->set_deadline(ToSystemTime(deadline_));
       SendKeyName(*context, name_.key_name);
+      span_ = name_.span->Child(name_.method, SpanKind::kClient, SteadyClock::now());
+      SendTraceContext(*context, span_.context());
       if (cancelled_) context->TryCancel();
       asked_ = SteadyClock::now();
     }
@@ -90,6 +96,7 @@ class TierCall {
     {
       MutexLock lock(mutex_);
       replica_ = context_->peer();
+      EndAttempt(span_, attempts_, replica_, FromGrpcStatus(status));
     }
     Report(status, left);
     if (!left && MayRepeat(status)) return StartAttempt();
@@ -110,12 +117,13 @@ class TierCall {
 
   grpc::CallbackServerContext* caller_ = nullptr;
   SteadyTime deadline_;
-  TierName name_;
+  TierName name_{};
   Method method_;
   std::function<void(absl::Status)> done_;
 
   mutable Mutex mutex_;
   std::unique_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mutex_);  // of the attempt that runs
+  Span span_ ABSL_GUARDED_BY(mutex_);                                     // likewise
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   int attempts_ ABSL_GUARDED_BY(mutex_) = 0;
   SteadyTime asked_ ABSL_GUARDED_BY(mutex_){};  // of that attempt

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <utility>
 
+#include "common/grpc_status.h"
 #include "common/metadata.h"
+#include "common/request_span.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
 
@@ -24,9 +26,15 @@ int64_t BytesForImage(const ImageRequest& image) {
 // One call. Deletes itself when gRPC is done with it.
 class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageResponse> {
  public:
-  explicit Attempt(std::shared_ptr<ImagePull> pull) : pull_(std::move(pull)), receiver_(pull_->request_->expected) {
+  // `attempt` counts from 1.
+  Attempt(std::shared_ptr<ImagePull> pull, int attempt)
+      : pull_(std::move(pull)),
+        attempt_(attempt),
+        span_(pull_->tier_->tracer->BeginClientCall(pull_->request_->trace, "diptych.v1.VisionService/EncodeImage")),
+        receiver_(pull_->request_->expected) {
     context_.set_deadline(ToSystemTime(pull_->watch_->deadline()));
     SendKeyName(context_, pull_->request_->key_name);
+    SendTraceContext(context_, span_.context());
   }
 
   void Begin() {
@@ -59,6 +67,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
                                    .was_heard = was_heard_,
                                    .was_cancelled = was_cancelled_,
                                    .asked = asked_});
+    EndAttempt(span_, attempt_, context_.peer(), received_.ok() ? FromGrpcStatus(status) : received_);
     if (!received_.ok()) {
       pull_->metrics_->Refused(receiver_.fault());
       return pull_->OnAttemptEnd(grpc::Status::OK, received_);
@@ -75,7 +84,9 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
 
  private:
   const std::shared_ptr<ImagePull> pull_;
+  const int attempt_;
   grpc::ClientContext context_;
+  Span span_;
   v1::EncodeImageResponse message_;
   VisualTokensReceiver receiver_;
   absl::Status received_;
@@ -89,11 +100,11 @@ void ImagePull::Start() {
 }
 
 void ImagePull::StartAttempt() {
-  auto* attempt = new Attempt(shared_from_this());
+  Attempt* attempt = nullptr;
   {
     MutexLock lock(mutex_);
     if (++attempts_ > 1) metrics_->repeats.Add();
-    attempt_ = attempt;
+    attempt_ = attempt = new Attempt(shared_from_this(), attempts_);
     if (cancelled_) attempt->TryCancel();
   }
   attempt->Begin();

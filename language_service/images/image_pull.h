@@ -12,6 +12,8 @@
 #include "common/channel.h"
 #include "common/mutex.h"
 #include "common/replica_channels.h"
+#include "common/trace_context.h"
+#include "common/tracer.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "language_service/images/pull_metrics.h"
 #include "language_service/images/visual_tokens_receiver.h"
@@ -25,7 +27,9 @@ struct ImageRequest {
   std::string field = "image";    // what its sender calls the image in errors
   bool query_attention = false;   // where the queries look is wanted, too
   ByteBudget::Lease memory = {};  // for the image's bytes
-  std::string key_name = {};      // of the first that asked for it, for the vision tier's log
+  // Of the first that asked for it, for the vision tier's log and trace.
+  std::string key_name = {};
+  TraceContext trace = {};
 };
 
 // Memory for its image: the message, and the bytes as they travel.
@@ -35,6 +39,7 @@ int64_t BytesForImage(const ImageRequest& image);
 struct VisionTier {
   ReplicaStubs<v1::VisionService>* replicas;
   ChannelWaker* waker;
+  const Tracer* tracer;
   bool wait = false;  // until the request's deadline where no replica answers, as while the first one starts
 };
 

@@ -206,6 +206,16 @@ class RenderedTest(unittest.TestCase):
         for spec in policies.values():
             self.assertEqual(spec["policyTypes"], ["Ingress", "Egress"])
 
+    def test_every_process_reaches_the_collector_that_it_sends_spans_to(self):
+        things = self.rendered["everything"]
+        for _, container in process_containers(things):
+            self.assertIn("--otlp_endpoint=collector.monitoring:4317", container["args"])
+            self.assertIn("--trace_sample_ratio=0.1", container["args"])
+        for policy in (thing for thing in things if thing["kind"] == "NetworkPolicy"):
+            ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+            self.assertIn(4317, ports)
+            self.assertIn(53, ports, "its name is looked up")
+
     def test_a_tier_is_spread_over_hosts_where_there_are_no_zones(self):
         """The scheduler scores no spread constraint on nodes that lack the label of one of them."""
         for things in self.each():
@@ -251,7 +261,8 @@ class RefusedValuesTest(unittest.TestCase):
                                ("gateway.flags.max_inflight=many", "max_inflight"), ("gateway.ports.grpc=70000", "grpc"),
                                ("drain.delay=soon", "delay"), ("language.autoscaling.minReplicas=0", "minReplicas"),
                                ("vision.flags.cache_bytes=lots", "cache_bytes"), ("model.source=ftp", "source"), ("autoscaling.engine=vpa", "engine"),
-                               ("vision.extraArgs[0]=cache_bytes", "extraArgs"), ("model.name=../x", "name"), ("visoin.replicas=1", "visoin")):
+                               ("vision.extraArgs[0]=cache_bytes", "extraArgs"), ("model.name=../x", "name"), ("visoin.replicas=1", "visoin"),
+                               ("tracing.endpoint=http://collector:4317", "endpoint"), ("tracing.sampleRatio=2", "sampleRatio")):
             with self.subTest(setting=setting):
                 self.assertIn(named, self.refused(setting))
 

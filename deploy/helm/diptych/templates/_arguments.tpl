@@ -9,6 +9,10 @@
 - --metrics_listen=0.0.0.0:{{ $tier.ports.metrics }}
 - --log_level={{ $values.logLevel }}
 - --log_format={{ $values.logFormat }}
+{{- with $values.tracing.endpoint }}
+- --otlp_endpoint={{ . }}
+- --trace_sample_ratio={{ $values.tracing.sampleRatio }}
+{{- end }}
 - --drain_delay={{ $values.drain.delay }}
 - --drain_timeout={{ $values.drain.timeout }}
 {{ include (ternary "diptych.gatewayArguments" "diptych.tierArguments" (eq .tier "gateway")) . }}
