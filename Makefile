@@ -8,7 +8,7 @@ export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 .PHONY: help demo serve test build bench parity lint package package-test examples asan tsan fuzz faults overload soak images clean
 
 help:           ## this list
-	@awk -F '[:#]+' '/^[a-z-]+:.*##/ { printf "  make %-12s %s\n", $$1, $$3 }' $(MAKEFILE_LIST)
+	@awk -F ':|## ' '/^[a-z-]+:.*## / { name = $$1; sub(/.*## /, ""); printf "  make %-12s %s\n", name, $$0 }' $(MAKEFILE_LIST)
 
 demo: build     ## install, build, ask the bundled model about a bundled image, stop
 	@scripts/demo.sh

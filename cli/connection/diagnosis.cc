@@ -25,7 +25,7 @@ namespace diptych::cli {
 namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(2);  // for a connection, and again for its first words
-constexpr char kTheGrpcPort[] = "the READY table of make serve shows it, 7000 by default";
+constexpr char kTheGrpcPort[] = "the READY table of diptych serve shows it, 7000 by default";
 // What gRPC itself reads in front of a name.
 constexpr absl::string_view kGrpcSchemes[] = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"};
 
@@ -127,7 +127,7 @@ absl::Status FromSpeech(Speech speech, const std::string& server, bool tls) {
 absl::Status NoConnection(int error, const std::string& server) {
   if (error == ECONNREFUSED) {
     return Unreachable(absl::StrCat("nothing listens at ", server),
-                       "Is the gateway running there (make serve)? Choose another with --server.");
+                       "Is the gateway running there (diptych serve)? Choose another with --server.");
   }
   return Unreachable(
       absl::StrCat("no gateway answers at ", server),

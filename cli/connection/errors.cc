@@ -79,7 +79,7 @@ std::string RemedyFor(const absl::Status& status) {
       {"NOT_SERVING", "Start language_service, or give the gateway its address with --language_target."},
   };
   if (const auto remedy = status.GetPayload(kRemedyPayload)) return std::string(*remedy);
-  if (IsUnreachable(status)) return "Is the gateway running there (make serve)? Choose another with --server.";
+  if (IsUnreachable(status)) return "Is the gateway running there (diptych serve)? Choose another with --server.";
   if (status.code() == absl::StatusCode::kDeadlineExceeded) {
     const std::string limit = DetailOf(status, detail::kLimit);
     if (limit.empty() || limit == "caller") return "Allow more time with --deadline.";

@@ -139,7 +139,7 @@ TEST_F(CommandsTest, AnAddressWhereNobodyAnswersIsExplained) {
   const std::string http = "127.0.0.1:" + std::to_string(gateway_->http_port());
   FakeLanguageTier tier;
   for (const auto& [server, words, remedy] :
-       {std::tuple<std::string, std::string, std::string>{testing::DeadTarget(), "nothing listens at", "make serve"},
+       {std::tuple<std::string, std::string, std::string>{testing::DeadTarget(), "nothing listens at", "diptych serve"},
         {http, http + " speaks HTTP, not gRPC", "7000 by default"},
         {"no.such.host.invalid:7000", "the name no.such.host.invalid is not known", "spelled"},
         {"http://127.0.0.1:8080", "without \"http://\"", "gRPC port"},
