@@ -81,7 +81,7 @@ NullModel MakeNullModel(int callers) {
   model.make_kv_pool = [](int64_t blocks, int64_t tokens) {
     return blip2::KvPool{.keys = {}, .values = {}, .blocks = blocks, .block_tokens = tokens};
   };
-  model.copy_kv_block = [](blip2::KvPool&, int32_t, int32_t) {};
+  model.copy_kv_blocks = [](blip2::KvPool&, std::span<const int32_t>, std::span<const int32_t>) {};
   model.forward = [decoder](std::span<const blip2::DecoderRow> rows, blip2::KvPool&) { return decoder->Forward(rows); };
   return {std::move(model), std::move(decoder)};
 }

@@ -16,6 +16,7 @@
 #include "blip2/huge_pages.h"
 #include "blip2/json_reader.h"
 #include "blip2/tensor_names.h"
+#include "blip2/transfer.h"
 #include "common/hash.h"
 #include "common/hub_name.h"
 #include "common/status.h"
@@ -275,7 +276,7 @@ at::Tensor Checkpoint::Load(std::string_view tensor, const Placement& placement)
   const c10::ScalarType dtype = source.is_floating_point() ? placement.dtype : source.scalar_type();
   at::Tensor loaded = at::empty(source.sizes(), at::TensorOptions().dtype(dtype).device(placement.device));
   AskForHugePages(loaded);
-  loaded.copy_(source);
+  loaded.copy_(Upload(source, placement.device));
   Release(tensor);
   return loaded;
 }

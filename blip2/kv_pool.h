@@ -12,6 +12,7 @@ namespace diptych::blip2 {
 // block that the sequence's table names at t / block_tokens; which blocks are in use is the caller's to know.
 // Confined to the thread that runs the decoder.
 struct KvPool {
+  at::Tensor all = {};  // [2, layers, blocks, H, block_tokens, Dh]: what `keys` and `values` are parts of
   std::vector<at::Tensor> keys;
   std::vector<at::Tensor> values;
   int64_t blocks = 0;

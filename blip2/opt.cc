@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <string>
 
 #include "blip2/layers.h"
 #include "blip2/paged_attention.h"
 #include "blip2/tensor_names.h"
+#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -162,23 +164,24 @@ OptDecoder::OptDecoder(OptDecoder&&) noexcept = default;
 
 at::Tensor OptDecoder::Embed(std::span<const int64_t> ids) const {
   const c10::InferenceMode inference;
-  const at::Tensor indices = at::tensor(at::ArrayRef<int64_t>(ids.data(), ids.size()), at::kLong);
-  return at::embedding(weights_->embed_tokens, indices.to(placement_.device)).to(placement_.dtype).unsqueeze(0);
+  for (const int64_t id : ids) TORCH_CHECK(id >= 0 && id < config_.vocab_size, "no token id ", id);
+  const at::Tensor indices = Upload(std::vector<int64_t>(ids.begin(), ids.end()), placement_.device);
+  return at::embedding(weights_->embed_tokens, indices).to(placement_.dtype).unsqueeze(0);
 }
 
 KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {
   TORCH_CHECK(blocks >= 1 && block_tokens >= 1, "a pool of ", blocks, " blocks of ", block_tokens, " tokens");
   const c10::InferenceMode inference;
   const int64_t heads = config_.num_attention_heads;
-  const auto allocate = [&] {
-    return at::empty({blocks, heads, block_tokens, config_.hidden_size / heads},
-                     at::TensorOptions(placement_.device).dtype(placement_.kv_dtype()));
-  };
-  KvPool pool{.keys = {}, .values = {}, .blocks = blocks, .block_tokens = block_tokens};
-  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
-    pool.keys.push_back(allocate());
-    pool.values.push_back(allocate());
-  }
+  const int64_t layers = config_.num_hidden_layers;
+  KvPool pool{.all = at::empty({2, layers, blocks, heads, block_tokens, config_.hidden_size / heads},
+                               at::TensorOptions(placement_.device).dtype(placement_.kv_dtype())),
+              .keys = {},
+              .values = {},
+              .blocks = blocks,
+              .block_tokens = block_tokens};
+  pool.keys = pool.all[0].unbind(0);
+  pool.values = pool.all[1].unbind(0);
   return pool;
 }
 
@@ -220,7 +223,7 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
       for (int64_t token = first; token < tokens; ++token) wanted.push_back(token);
     }
   }
-  const PagedAttention attention(paged, pool.block_tokens, placement_.device);
+  const PagedAttention attention(paged, wanted, pool.block_tokens, placement_.device);
   at::Tensor x = Enter(at::cat(embeddings), attention.positions());
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
     const Layer& layer = weights_->layers[i];
@@ -229,7 +232,7 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
     };
     x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
   }
-  return Logits(x.index_select(0, at::tensor(wanted, at::kLong).to(placement_.device)));
+  return Logits(x.index_select(0, attention.selected()));
 }
 
 at::Tensor OptDecoder::Enter(at::Tensor x, const at::Tensor& positions) const {
@@ -264,12 +267,22 @@ at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t f
   return sum.div_(static_cast<double>(weights_->layers.size()));
 }
 
-void OptDecoder::CopyKvBlock(KvPool& pool, int32_t from, int32_t to) const {
-  TORCH_CHECK(from >= 0 && from < pool.blocks && to >= 0 && to < pool.blocks, "no block ", from, " or ", to);
-  const c10::InferenceMode inference;
-  for (const auto* side : {&pool.keys, &pool.values}) {
-    for (const at::Tensor& layer : *side) layer[to].copy_(layer[from]);
+void OptDecoder::CopyKvBlocks(KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to) const {
+  TORCH_CHECK(from.size() == to.size(), from.size(), " blocks onto ", to.size());
+  if (from.empty()) return;
+  std::map<int64_t, int64_t> sources;  // what each block will hold; read before any is written
+  for (size_t i = 0; i < from.size(); ++i) {
+    TORCH_CHECK(from[i] >= 0 && from[i] < pool.blocks && to[i] >= 0 && to[i] < pool.blocks, "no block ", from[i],
+                " or ", to[i]);
+    const auto earlier = sources.find(from[i]);
+    sources[to[i]] = earlier == sources.end() ? from[i] : earlier->second;
   }
+  std::vector<int64_t> indices;
+  for (const auto& [copy, source] : sources) indices.push_back(source);
+  for (const auto& [copy, source] : sources) indices.push_back(copy);
+  const c10::InferenceMode inference;
+  const at::Tensor sent = Upload(indices, placement_.device).view({2, -1});
+  pool.all.index_copy_(2, sent[1], pool.all.index_select(2, sent[0]));
 }
 
 at::Tensor OptDecoder::Logits(at::Tensor x) const {

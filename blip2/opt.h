@@ -37,7 +37,8 @@ class OptDecoder {
   ~OptDecoder();
   OptDecoder(OptDecoder&&) noexcept;
 
-  // ids -> embeddings [1, T, De] in the model's dtype, before positions are added. Requires: 0 <= id < V.
+  // ids -> embeddings [1, T, De] in the model's dtype, before positions are added. An id outside [0, V) throws
+  // c10::Error before anything reaches the device, where it would be the end of the process.
   at::Tensor Embed(std::span<const int64_t> ids) const;
 
   // Room for blocks · block_tokens tokens; what it holds at first is undefined. Requires: both >= 1.
@@ -59,8 +60,9 @@ class OptDecoder {
   at::Tensor AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix,
                                const std::function<bool()>& go_on = nullptr) const;
 
-  // Copies block `from` onto block `to` in all layers.
-  void CopyKvBlock(KvPool& pool, int32_t from, int32_t to) const;
+  // Copies each block `from[i]` onto block `to[i]`, one after the other in effect, in all layers at once. Requires: as
+  // many of the one as of the other.
+  void CopyKvBlocks(KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to) const;
 
   const TextConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }

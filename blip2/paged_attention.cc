@@ -9,13 +9,10 @@
 #include "blip2/kernel_types.h"
 #include "blip2/kernels/decode_attention.h"
 #include "blip2/layers.h"
+#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {
-
-at::Tensor Indices(const std::vector<int64_t>& values, at::Device device) {
-  return at::tensor(values, at::kLong).to(device);
-}
 
 // Tokens [first, last) of `row`, appended to where they lie.
 void AppendPlaces(const PagedRow& row, int64_t first, int64_t last, int64_t block_tokens, std::vector<int64_t>& blocks,
@@ -38,51 +35,83 @@ Visibility VisibilityOf(const at::Tensor& mask) {
 
 }  // namespace
 
-PagedAttention::PagedAttention(std::span<const PagedRow> rows, int64_t block_tokens, at::Device device) {
+// Collects on the host what the device looks up, and sends it at once.
+class PagedAttention::Indices {
+ public:
+  // `tensor` becomes a part of what is sent, of this shape.
+  void Add(const std::vector<int64_t>& values, at::Tensor& tensor, std::vector<int64_t> shape = {-1}) {
+    parts_.push_back({&tensor, static_cast<int64_t>(values.size()), std::move(shape)});
+    values_.insert(values_.end(), values.begin(), values.end());
+  }
+
+  void Send(at::Device device) const {
+    const at::Tensor all = Upload(values_, device);
+    int64_t begin = 0;
+    for (const Part& part : parts_) {
+      *part.tensor = all.narrow(0, begin, part.count).view(part.shape);
+      begin += part.count;
+    }
+  }
+
+ private:
+  struct Part {
+    at::Tensor* tensor;
+    int64_t count;
+    std::vector<int64_t> shape;
+  };
+  std::vector<int64_t> values_;
+  std::vector<Part> parts_;
+};
+
+PagedAttention::PagedAttention(std::span<const PagedRow> rows, std::span<const int64_t> wanted, int64_t block_tokens,
+                               at::Device device) {
+  Indices indices;
   std::vector<int64_t> positions;
   std::vector<int64_t> blocks;
   std::vector<int64_t> offsets;
   std::vector<PagedRow> singles;
   std::vector<int64_t> single_begins;
+  chunks_.reserve(rows.size());  // Indices knows their members by address
   for (const PagedRow& row : rows) {
     const auto begin = static_cast<int64_t>(positions.size());
     const int64_t length = row.past + row.tokens;
     for (int64_t token = row.past; token < length; ++token) positions.push_back(token);
     AppendPlaces(row, row.past, length, block_tokens, blocks, offsets);
     if (row.tokens > 1) {
-      AddChunk(row, begin, block_tokens, device);
+      AddChunk(row, begin, block_tokens, indices);
     } else {
       singles.push_back(row);
       single_begins.push_back(begin);
     }
   }
-  positions_ = Indices(positions, device);
-  write_ = {.blocks = Indices(blocks, device), .offsets = Indices(offsets, device)};
-  if (!singles.empty()) AddSingles(singles, single_begins, block_tokens, device);
+  indices.Add(positions, positions_);
+  indices.Add({wanted.begin(), wanted.end()}, selected_, {static_cast<int64_t>(wanted.size())});
+  indices.Add(blocks, write_.blocks);
+  indices.Add(offsets, write_.offsets);
+  if (!singles.empty()) AddSingles(singles, single_begins, block_tokens, indices, /*on_host=*/device.is_cpu());
+  indices.Send(device);
+  MakeMasks(device);
 }
 
-void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, at::Device device) {
-  Chunk chunk{.begin = begin, .tokens = row.tokens, .past = row.past, .read = {}, .mask = {}};
-  if (row.past > 0) {
-    const int64_t length = row.past + row.tokens;
-    std::vector<int64_t> blocks;
-    std::vector<int64_t> offsets;
-    AppendPlaces(row, 0, length, block_tokens, blocks, offsets);
-    chunk.read = {.blocks = Indices(blocks, device), .offsets = Indices(offsets, device)};
-    chunk.mask = at::ones({row.tokens, length}, at::TensorOptions(device).dtype(at::kBool)).tril_(row.past);
-  }
-  chunks_.push_back(std::move(chunk));
+void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, Indices& indices) {
+  chunks_.push_back({.begin = begin, .tokens = row.tokens, .past = row.past, .read = {}, .mask = {}});
+  if (row.past == 0) return;
+  std::vector<int64_t> blocks;
+  std::vector<int64_t> offsets;
+  AppendPlaces(row, 0, row.past + row.tokens, block_tokens, blocks, offsets);
+  indices.Add(blocks, chunks_.back().read.blocks);
+  indices.Add(offsets, chunks_.back().read.offsets);
 }
 
 void PagedAttention::AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins,
-                                int64_t block_tokens, at::Device device) {
-  singles_.tokens = Indices(begins, device);
+                                int64_t block_tokens, Indices& indices, bool on_host) {
+  indices.Add(begins, singles_.tokens);
   std::vector<int64_t>& lengths = singles_.lengths;
   for (const PagedRow& row : rows) {
     lengths.push_back(row.past + 1);
     singles_.blocks.emplace_back(row.blocks.begin(), row.blocks.end());
   }
-  if (device.is_cpu()) return;
+  if (on_host) return;
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
   const int64_t width = *longest;
   std::vector<int64_t> blocks;
@@ -93,11 +122,21 @@ void PagedAttention::AddSingles(std::span<const PagedRow> rows, const std::vecto
     offsets.resize(blocks.size(), 0);
   }
   const auto count = static_cast<int64_t>(rows.size());
-  singles_.read = {.blocks = Indices(blocks, device).view({count, width}),
-                   .offsets = Indices(offsets, device).view({count, width})};
-  if (*shortest == width) return;
+  indices.Add(blocks, singles_.read.blocks, {count, width});
+  indices.Add(offsets, singles_.read.offsets, {count, width});
+  if (*shortest < width) indices.Add(lengths, singles_.length);
+}
+
+void PagedAttention::MakeMasks(at::Device device) {
+  for (Chunk& chunk : chunks_) {
+    if (chunk.past == 0) continue;
+    chunk.mask = at::ones({chunk.tokens, chunk.past + chunk.tokens}, at::TensorOptions(device).dtype(at::kBool))
+                     .tril_(chunk.past);
+  }
+  if (!singles_.length.defined()) return;
+  const int64_t width = singles_.read.blocks.size(1);
   const at::Tensor places = at::arange(width, at::TensorOptions(device).dtype(at::kLong));
-  singles_.mask = places.view({1, 1, 1, width}) < Indices(lengths, device).view({count, 1, 1, 1});
+  singles_.mask = places.view({1, 1, 1, width}) < singles_.length.view({-1, 1, 1, 1});
 }
 
 at::Tensor PagedAttention::AttendSingles(const at::Tensor& query, const at::Tensor& keys,

@@ -23,11 +23,15 @@ struct PagedRow {
 // construction.
 class PagedAttention {
  public:
-  // Requires: every row has tokens and blocks enough. The rows need not outlive the constructor.
-  PagedAttention(std::span<const PagedRow> rows, int64_t block_tokens, at::Device device);
+  // `wanted`: tokens, by their place among the N, for selected(). All that the layers look up goes to the device in
+  // one upload. Requires: every row has tokens and blocks enough. The rows need not outlive the constructor.
+  PagedAttention(std::span<const PagedRow> rows, std::span<const int64_t> wanted, int64_t block_tokens,
+                 at::Device device);
 
   // Place of each token in its sequence: [N] int64.
   const at::Tensor& positions() const { return positions_; }
+  // `wanted`: [R] int64.
+  const at::Tensor& selected() const { return selected_; }
 
   // Stores key and value in the rows' blocks, in the blocks' number type, then attends.
   //   query (scaled), key, value [N, H, Dh]; keys, values [blocks, H, block_tokens, Dh] -> [N, H·Dh] of the query's
@@ -53,19 +57,23 @@ class PagedAttention {
   struct Singles {
     at::Tensor tokens;  // [R] int64: which of the N
     Places read;        // [R, L]; undefined on the CPU, where blocks are read in place
-    at::Tensor mask;    // [R, 1, 1, L] bool; undefined if no row is padded
+    at::Tensor length;  // [R] int64; undefined if no row is padded
+    at::Tensor mask;    // [R, 1, 1, L] bool, likewise
     std::vector<int64_t> lengths;
     std::vector<std::vector<int32_t>> blocks;
   };
 
-  void AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, at::Device device);
+  class Indices;
+  void AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, Indices& indices);
   void AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins, int64_t block_tokens,
-                  at::Device device);
+                  Indices& indices, bool on_host);
+  void MakeMasks(at::Device device);
   // Each [R, H, Dh]; keys and values as above -> [R, H·Dh]
   at::Tensor AttendSingles(const at::Tensor& query, const at::Tensor& keys, const at::Tensor& values) const;
   static at::Tensor Gather(const at::Tensor& pool, const Places& places);
 
   at::Tensor positions_;
+  at::Tensor selected_;
   Places write_;  // [N]
   std::vector<Chunk> chunks_;
   Singles singles_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "blip2/layers.h"
+#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -121,7 +122,7 @@ at::Tensor QFormer::Run(const at::Tensor& visual_tokens, at::Tensor* cross_atten
               visual_tokens.sizes());
   const c10::InferenceMode inference;
   const Placement& placement = weights_->qformer_placement;
-  const at::Tensor tokens = visual_tokens.to(placement.device, placement.dtype);
+  const at::Tensor tokens = Upload(visual_tokens, placement.device).to(placement.dtype);
   at::Tensor x = weights_->layernorm(weights_->query_tokens).expand({tokens.size(0), -1, -1});
   const auto last = std::find_if(weights_->layers.rbegin(), weights_->layers.rend(),
                                  [](const Layer& layer) { return layer.crossattention.has_value(); });
@@ -135,7 +136,7 @@ at::Tensor QFormer::Project(const at::Tensor& queries) const {
   TORCH_CHECK(queries.dim() == 3 && queries.size(2) == config_.hidden_size, "expected queries [B, Q, ",
               config_.hidden_size, "], got ", queries.sizes());
   const c10::InferenceMode inference;
-  const at::Tensor projected = weights_->language_projection(queries.to(placement_.device, placement_.dtype));
+  const at::Tensor projected = weights_->language_projection(queries.to(placement_.dtype));
   const int64_t width = weights_->embedding_width;
   if (projected.size(2) == width) return projected;
   return projected.flatten(1).slice(1, 0, queries.size(1) * width).reshape({queries.size(0), -1, width});

@@ -23,6 +23,19 @@ absl::Status CatchExceptions(std::string_view stage, Work&& work) {
   }
 }
 
+// The same, where `known` (const std::exception& -> std::optional<absl::Status>) has a better status for what it knows.
+template <typename Work, typename Known>
+absl::Status CatchExceptions(std::string_view stage, Work&& work, const Known& known) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    const absl::Status general = StatusOfException(stage, error.what());
+    return known(error).value_or(general);
+  } catch (...) {
+    return StatusOfException(stage, "an exception of unknown type");
+  }
+}
+
 // Runs one round of a thread's loop, a function without arguments: an exception that left the thread would end the
 // process. What it throws goes to the log.
 template <typename Work>

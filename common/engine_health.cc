@@ -17,7 +17,13 @@ void EngineHealth::Tried(bool sound) {
   if (!sound) failed_ = true;
 }
 
+void EngineHealth::LoseDevice() {
+  begin_ = SteadyTime{};
+  device_lost_ = true;
+}
+
 absl::Status EngineHealth::Check(SteadyTime now) const {
+  if (device_lost_) return absl::UnavailableError("the device failed; the errors before this line say how");
   if (failed_) {
     return absl::UnavailableError(
         absl::StrCat("the engine failed ", kFailuresBeforeTrial, " times in a row, and on an input of its own"));

@@ -22,6 +22,8 @@ class EngineHealth {
   // True if the engine is to try itself now, on an input that is known to be good, and to call Tried.
   bool End(bool sound);
   void Tried(bool sound);
+  // The device failed: no later pass can succeed, so the engine is sick from now on.
+  void LoseDevice();
 
   // UNAVAILABLE, saying why, for a sick engine. Once failed it stays so.
   absl::Status Check(SteadyTime now = SteadyClock::now()) const;
@@ -31,6 +33,7 @@ class EngineHealth {
   std::atomic<SteadyTime> begin_ = SteadyTime{};  // of the pass that runs; the epoch: none does
   std::atomic<int> failures_ = 0;                 // in a row
   std::atomic<bool> failed_ = false;
+  std::atomic<bool> device_lost_ = false;
 };
 
 }  // namespace diptych

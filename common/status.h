@@ -29,6 +29,10 @@ inline constexpr std::string_view kModelMismatch = "MODEL_MISMATCH";
 inline constexpr std::string_view kQueueFull = "QUEUE_FULL";
 inline constexpr std::string_view kKvFull = "KV_FULL";
 inline constexpr std::string_view kSlowReader = "SLOW_READER";
+// The device or the machine had no memory for what the request asked for.
+inline constexpr std::string_view kOutOfMemory = "OUT_OF_MEMORY";
+// No later pass of this process can succeed; it ends.
+inline constexpr std::string_view kDeviceLost = "DEVICE_LOST";
 inline constexpr std::string_view kDraining = "DRAINING";
 inline constexpr std::string_view kTierUnavailable = "TIER_UNAVAILABLE";
 // A tier sent something that a healthy tier never sends (wrong shape, checksum, order).
@@ -46,7 +50,8 @@ inline constexpr std::array kAll = {kImageFormat,     kImageCorrupt,    kImageTo
                                     kModelUnknown,    kModelMismatch,   kQueueFull,
                                     kKvFull,          kSlowReader,      kDraining,
                                     kTierUnavailable, kTierProtocol,    kInvalidApiKey,
-                                    kRateLimited,     kImageUrlFailed};
+                                    kRateLimited,     kImageUrlFailed,  kOutOfMemory,
+                                    kDeviceLost};
 }  // namespace reason
 
 // An error with a reason; `reason` may be empty.

@@ -42,9 +42,10 @@ Retry RetryOf(const grpc::Status& status) {
     return why == reason::kQueueFull || why == reason::kKvFull ? Retry::kWhereThereIsRoom : Retry::kNo;
   }
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return Retry::kNo;
-  // A tier that is UNAVAILABLE for a reason of its own has done what could be done, unless it drains.
+  // A tier that is UNAVAILABLE for a reason of its own has done what could be done, unless its process is about to end.
   const std::string reason = ReasonOf(FromGrpcStatus(status));
-  return reason.empty() || reason == reason::kDraining ? Retry::kAnotherReplica : Retry::kNo;
+  const bool ends = reason == reason::kDraining || reason == reason::kDeviceLost;
+  return reason.empty() || ends ? Retry::kAnotherReplica : Retry::kNo;
 }
 
 absl::Status FromTier(const grpc::Status& status, std::string_view tier, Stage stage) {

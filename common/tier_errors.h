@@ -16,8 +16,9 @@ inline constexpr int kMaxTierAttempts = 3;
 // kWhereThereIsRoom: that replica is full; another one may have room, or it itself later.
 enum class Retry { kNo, kAnotherReplica, kWhereThereIsRoom };
 
-// kAnotherReplica if the call reached no replica, or if the one that it reached went away or drains. A replica that is
-// stopped by force cancels its calls, so CANCELLED counts too: find out first whether the caller itself cancelled.
+// kAnotherReplica if the call reached no replica, or if the one that it reached went away, drains or lost its device. A
+// replica that is stopped by force cancels its calls, so CANCELLED counts too: find out first whether the caller itself
+// cancelled.
 Retry RetryOf(const grpc::Status& status);
 
 // The error for the caller; OK stays OK. `tier` is "vision" or "language"; `stage` is where a deadline passed if the

@@ -110,8 +110,8 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
     served.make_kv_pool = [parts](int64_t blocks, int64_t block_tokens) {
       return parts->decoder.MakeKvPool(blocks, block_tokens);
     };
-    served.copy_kv_block = [parts](blip2::KvPool& pool, int32_t from, int32_t to) {
-      parts->decoder.CopyKvBlock(pool, from, to);
+    served.copy_kv_blocks = [parts](blip2::KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to) {
+      parts->decoder.CopyKvBlocks(pool, from, to);
     };
     served.forward = [parts](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
       return parts->decoder.Forward(rows, pool);

@@ -38,7 +38,7 @@ struct ServedLanguageModel {
   std::function<at::Tensor(std::span<const int64_t> ids)> embed;
   std::function<int64_t(int64_t block_tokens)> kv_block_bytes;
   std::function<blip2::KvPool(int64_t blocks, int64_t block_tokens)> make_kv_pool;
-  std::function<void(blip2::KvPool& pool, int32_t from, int32_t to)> copy_kv_block;
+  std::function<void(blip2::KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to)> copy_kv_blocks;
   std::function<at::Tensor(std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool)> forward;
   std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix,
                            const std::function<bool()>& go_on)>

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "blip2/device_error.h"
+#include "blip2/transfer.h"
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
@@ -139,11 +141,16 @@ void VisionEngine::RunBatch(const Jobs& batch) {
   pass_begin_ = begin;
   health_.Begin();
   auto rows = Encode(batch);
-  if (health_.End(rows.ok())) health_.Tried(TryItself());
+  const bool lost = blip2::IsDeviceLost(rows.status());
+  if (lost) {
+    health_.LoseDevice();
+  } else if (health_.End(rows.ok())) {
+    health_.Tried(TryItself());
+  }
   const SteadyTime end = SteadyClock::now();
   pass_begin_ = SteadyTime{};
   Count(batch, end - begin, rows.ok());
-  if (!rows.ok() && batch.size() > 1) {
+  if (!rows.ok() && !lost && batch.size() > 1) {
     // One image must not fail the others: each gets a pass of its own.
     for (const auto& job : batch) RunBatch({job});
     return;
@@ -158,7 +165,7 @@ void VisionEngine::RunBatch(const Jobs& batch) {
 bool VisionEngine::TryItself() {
   return CatchExceptions(NameOf(Stage::kVit),
                          [&] {
-                           encode_(at::zeros({1, 3, image_size_, image_size_}), /*merging=*/0).cpu();
+                           blip2::Download(encode_(at::zeros({1, 3, image_size_, image_size_}), /*merging=*/0));
                            return absl::OkStatus();
                          })
       .ok();
@@ -186,25 +193,28 @@ absl::StatusOr<std::vector<VisionEngine::Row>> VisionEngine::Encode(const Jobs& 
   const bool analyses =
       std::any_of(batch.begin(), batch.end(), [](const auto& job) { return job->extras.class_attention; });
   std::vector<Row> rows;
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(NameOf(Stage::kVit), [&] {
-    blip2::VisionAnalysis seen;
-    if (analyses) {
-      seen = analyze_(Stack(batch));
-      seen.class_attention = seen.class_attention.to(at::kCPU, at::kFloat);
-    } else {
-      seen.tokens = encode_(Stack(batch), batch[0]->preparation.merging);
-    }
-    const at::Tensor tokens = seen.tokens.cpu();
-    if (tokens.dim() != 3 || tokens.size(0) != static_cast<int64_t>(batch.size())) {
-      return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
-    }
-    for (int64_t i = 0; i < tokens.size(0); ++i) {
-      Row row{.tokens = InOwnStorage(tokens[i]), .class_attention = {}};
-      if (batch[i]->extras.class_attention) row.class_attention = ToVector(seen.class_attention[i]);
-      rows.push_back(std::move(row));
-    }
-    return absl::OkStatus();
-  }));
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(
+      NameOf(Stage::kVit),
+      [&] {
+        blip2::VisionAnalysis seen;
+        if (analyses) {
+          seen = analyze_(Stack(batch));
+          seen.class_attention = blip2::Download(seen.class_attention);
+        } else {
+          seen.tokens = encode_(Stack(batch), batch[0]->preparation.merging);
+        }
+        const at::Tensor tokens = blip2::Download(seen.tokens);
+        if (tokens.dim() != 3 || tokens.size(0) != static_cast<int64_t>(batch.size())) {
+          return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
+        }
+        for (int64_t i = 0; i < tokens.size(0); ++i) {
+          Row row{.tokens = InOwnStorage(tokens[i]), .class_attention = {}};
+          if (batch[i]->extras.class_attention) row.class_attention = ToVector(seen.class_attention[i]);
+          rows.push_back(std::move(row));
+        }
+        return absl::OkStatus();
+      },
+      blip2::StatusOfDeviceError));
   return rows;
 }
 

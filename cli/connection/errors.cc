@@ -71,6 +71,7 @@ std::string RemedyFor(const absl::Status& status) {
       {"IMAGE_URL_FAILED", "Download the image and give the file."},
       {"QUEUE_FULL", "Try again in a moment."},
       {"KV_FULL", "Try again in a moment."},
+      {"OUT_OF_MEMORY", "Ask for less: a shorter text, fewer images or beams."},
       {"DRAINING", "The server is being stopped or replaced; try again in a moment."},
       {"TIER_UNAVAILABLE", "`diptych status` shows which tier is down."},
       {kGnuplotMissing,

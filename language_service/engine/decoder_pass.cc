@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "blip2/device_error.h"
+#include "blip2/transfer.h"
 #include "common/catch_exceptions.h"
 
 namespace diptych::language {
@@ -60,7 +62,7 @@ at::Tensor Forward(Rows rows, const std::map<uint64_t, Sequence>& sequences, con
                             .wants_logits = rows[i].wants_logits,
                             .wants_all_logits = rows[i].scores});
   }
-  return model.forward(decoder_rows, pool).to(at::kCPU);
+  return blip2::Download(model.forward(decoder_rows, pool));
 }
 
 // Deals the logits out again.
@@ -82,6 +84,15 @@ void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector
   }
 }
 
+void CopyBlocks(std::span<const BlockCopy> copies, const ServedLanguageModel& model, blip2::KvPool& pool) {
+  std::vector<int32_t> from, to;
+  for (const BlockCopy& copy : copies) {
+    from.push_back(copy.from);
+    to.push_back(copy.to);
+  }
+  if (!copies.empty()) model.copy_kv_blocks(pool, from, to);
+}
+
 Stage StageOf(Rows rows, const std::map<uint64_t, Sequence>& sequences) {
   return sequences.at(rows[0].id).decoding() ? Stage::kDecode : Stage::kPrefill;
 }
@@ -94,20 +105,27 @@ std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, S
   std::vector<PassResult> results;
   const auto run = [&](std::span<const Rows> some) {
     const Rows rows(some.front().data(), some.back().data() + some.back().size());
-    return CatchExceptions(NameOf(StageOf(rows, sequences)), [&] {
-      Split(Forward(rows, sequences, model, pool), some, results);
-      return absl::OkStatus();
-    });
+    return CatchExceptions(
+        NameOf(StageOf(rows, sequences)),
+        [&] {
+          Split(Forward(rows, sequences, model, pool), some, results);
+          return absl::OkStatus();
+        },
+        blip2::StatusOfDeviceError);
   };
-  const absl::Status copied = CatchExceptions(NameOf(Stage::kDecode), [&] {
-    for (const BlockCopy& copy : plan.copies) model.copy_kv_block(pool, copy.from, copy.to);
-    return absl::OkStatus();
-  });
+  const absl::Status copied = CatchExceptions(
+      NameOf(Stage::kDecode),
+      [&] {
+        CopyBlocks(plan.copies, model, pool);
+        return absl::OkStatus();
+      },
+      blip2::StatusOfDeviceError);
   absl::Status status = copied.ok() ? run(requests) : copied;
   if (status.ok()) return results;
   results.clear();
   for (size_t i = 0; i < requests.size(); ++i) {
-    if (copied.ok() && requests.size() > 1) status = run(std::span(requests).subspan(i, 1));
+    if (copied.ok() && requests.size() > 1 && !blip2::IsDeviceLost(status))
+      status = run(std::span(requests).subspan(i, 1));
     if (!status.ok()) results.push_back({.id = requests[i][0].id, .logits = status});
   }
   return results;

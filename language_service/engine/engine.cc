@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "blip2/device_error.h"
+#include "blip2/transfer.h"
 #include "common/catch_exceptions.h"
 #include "common/error_details.h"
 #include "common/status.h"
@@ -143,7 +145,7 @@ void LanguageEngine::RunProjection(Projection projection) {
   health_.Begin();
   auto image =
       ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key), projection.with_attention);
-  if (health_.End(image.ok())) health_.Tried(TryItself());
+  Judge(image.status());
   ++stats_.projections;
   PublishStats();
   projection.done(std::move(image));
@@ -196,13 +198,19 @@ bool LanguageEngine::RunPlan(const StepPlan& plan) {
   health_.Begin();
   const std::vector<PassResult> results = RunPass(plan, sequences_, model_, pool_);
   const SteadyTime end = SteadyClock::now();
-  bool sound = true;
-  for (const PassResult& result : results) sound = sound && result.logits.ok();
-  if (health_.End(sound)) health_.Tried(TryItself());
+  const auto failed =
+      std::find_if(results.begin(), results.end(), [](const PassResult& result) { return !result.logits.ok(); });
+  const bool sound = failed == results.end();
+  Judge(sound ? absl::OkStatus() : failed->logits.status());
   if (sound) scheduler_.ObservePass(tokens, end - begin);
   for (const PassResult& result : results) Advance(result, end);
   PublishStats();
   return true;
+}
+
+void LanguageEngine::Judge(const absl::Status& pass) {
+  if (blip2::IsDeviceLost(pass)) return health_.LoseDevice();
+  if (health_.End(pass.ok())) health_.Tried(TryItself());
 }
 
 bool LanguageEngine::TryItself() {
@@ -215,7 +223,7 @@ bool LanguageEngine::TryItself() {
                                                        .past = 0,
                                                        .blocks = std::span(&block, 1),
                                                        .wants_logits = true};
-                           model_.forward(std::span(&row, 1), own).to(at::kCPU);
+                           blip2::Download(model_.forward(std::span(&row, 1), own));
                            return absl::OkStatus();
                          })
       .ok();
@@ -263,7 +271,7 @@ bool LanguageEngine::ExplainOne() {
     return sequences_.contains(id);
   });
   const auto place = sequences_.find(id);
-  if (health_.End(relevance.ok() || place == sequences_.end())) health_.Tried(TryItself());
+  Judge(place == sequences_.end() && !blip2::IsDeviceLost(relevance.status()) ? absl::OkStatus() : relevance.status());
   if (place == sequences_.end()) return true;  // its caller left, or its deadline passed
   Sequence& sequence = place->second;
   sequence.EndRelevance(SteadyClock::now());

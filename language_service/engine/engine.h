@@ -66,6 +66,8 @@ class LanguageEngine {
   absl::Status Watch(uint64_t id, const Sequence& sequence, SteadyTime now);
   // One pass over what is planned. False if that is nothing.
   bool RunPlan(const StepPlan& plan);
+  // What a pass that ended so says about the engine's health.
+  void Judge(const absl::Status& pass);
   // Decodes a token in a cache of its own; false if that fails.
   bool TryItself();
   void Advance(const PassResult& result, SteadyTime now);

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "blip2/device_error.h"
+#include "blip2/transfer.h"
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
@@ -27,7 +29,7 @@ at::Tensor ToTensor(VisualTokens& tokens) {
 }
 
 bool AllFinite(const at::Tensor& tensor) {
-  return tensor.isfinite().all().item<bool>();
+  return blip2::Download(tensor.isfinite().all()).item<bool>();
 }
 
 }  // namespace
@@ -35,19 +37,22 @@ bool AllFinite(const at::Tensor& tensor) {
 absl::StatusOr<std::shared_ptr<const QueryTokens>> ProjectImage(const ServedLanguageModel& model, VisualTokens tokens,
                                                                 std::string image_key, bool with_attention) {
   QueryTokens image{.key = std::move(image_key), .query_tokens = {}};
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(NameOf(Stage::kQFormer), [&] {
-    if (with_attention) {
-      ProjectionAnalysis analysis = model.analyze_projection(ToTensor(tokens));
-      image.query_tokens = std::move(analysis.query_tokens);
-      image.query_attention = analysis.cross_attention[0].to(at::kCPU, at::kFloat).contiguous();
-    } else {
-      image.query_tokens = model.project(ToTensor(tokens));
-    }
-    if (!AllFinite(image.query_tokens) || (with_attention && !AllFinite(image.query_attention))) {
-      return absl::InternalError("the model's query tokens for an image are not finite");
-    }
-    return absl::OkStatus();
-  }));
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(
+      NameOf(Stage::kQFormer),
+      [&] {
+        if (with_attention) {
+          ProjectionAnalysis analysis = model.analyze_projection(ToTensor(tokens));
+          image.query_tokens = std::move(analysis.query_tokens);
+          image.query_attention = blip2::Download(analysis.cross_attention[0].contiguous());
+        } else {
+          image.query_tokens = model.project(ToTensor(tokens));
+        }
+        if (!AllFinite(image.query_tokens) || (with_attention && !AllFinite(image.query_attention))) {
+          return absl::InternalError("the model's query tokens for an image are not finite");
+        }
+        return absl::OkStatus();
+      },
+      blip2::StatusOfDeviceError));
   return std::make_shared<const QueryTokens>(std::move(image));
 }
 

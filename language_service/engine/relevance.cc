@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "blip2/device_error.h"
+#include "blip2/transfer.h"
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
@@ -43,21 +45,24 @@ AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at
 absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence,
                                                  const std::function<bool()>& go_on) {
   AnswerRelevance relevance;
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(NameOf(Stage::kRelevance), [&] {
-    std::vector<at::Tensor> maps;
-    int64_t query_tokens = 0;
-    for (const auto& image : sequence.images()) {
-      maps.push_back(image->query_attention);
-      query_tokens += image->query_tokens.size(1);
-    }
-    // A token was chosen at the place before it.
-    const at::Tensor attention =
-        model.attention_to_prefix(EmbedAll(model, sequence), sequence.prompt_tokens() - 1, query_tokens, go_on);
-    if (!attention.defined()) return absl::CancelledError("nobody waits for the relevance");
-    relevance = CombineRelevance(attention.to(at::kCPU), maps);
-    if (IsFinite(relevance)) return absl::OkStatus();
-    return absl::InternalError("the model's attention is not finite");
-  }));
+  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(
+      NameOf(Stage::kRelevance),
+      [&] {
+        std::vector<at::Tensor> maps;
+        int64_t query_tokens = 0;
+        for (const auto& image : sequence.images()) {
+          maps.push_back(image->query_attention);
+          query_tokens += image->query_tokens.size(1);
+        }
+        // A token was chosen at the place before it.
+        const at::Tensor attention =
+            model.attention_to_prefix(EmbedAll(model, sequence), sequence.prompt_tokens() - 1, query_tokens, go_on);
+        if (!attention.defined()) return absl::CancelledError("nobody waits for the relevance");
+        relevance = CombineRelevance(blip2::Download(attention), maps);
+        if (IsFinite(relevance)) return absl::OkStatus();
+        return absl::InternalError("the model's attention is not finite");
+      },
+      blip2::StatusOfDeviceError));
   return relevance;
 }
 

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/blip2/formulas.h"
@@ -140,6 +141,14 @@ INSTANTIATE_TEST_SUITE_P(
 class TinyDecoderTest : public ::testing::Test {
  protected:
   at::Tensor Forward(const std::vector<DecoderRow>& rows, KvPool& pool) const { return decoder_.Forward(rows, pool); }
+  void Copy(KvPool& pool, const std::vector<std::pair<int32_t, int32_t>>& copies) const {
+    std::vector<int32_t> from, to;
+    for (const auto& copy : copies) {
+      from.push_back(copy.first);
+      to.push_back(copy.second);
+    }
+    decoder_.CopyKvBlocks(pool, from, to);
+  }
 
   const RandomCheckpoint checkpoint_{TinyConfig(), /*seed=*/9};
   const OptDecoder decoder_{*checkpoint_.Open(), Placement{}};
@@ -209,15 +218,45 @@ TEST_F(TinyDecoderTest, ACopiedBlockGoesItsOwnWay) {
   KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
   Reader first{.embeddings = Tokens(8, 32, 1), .blocks = {0, 1}};
   Forward({first.Next(6)}, pool);
-  decoder_.CopyKvBlock(pool, 1, 5);
+  Copy(pool, {{1, 5}});
   Reader second{.embeddings = at::cat({Tokens(6, 32, 1), Tokens(2, 32, 5)}), .blocks = {0, 5}, .past = 6};
   Forward({first.Next(1), second.Next(1)}, pool);
   const at::Tensor logits = Forward({first.Next(1), second.Next(1)}, pool);
   const Formulas formulas(checkpoint_.config(), checkpoint_.weights());
   EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kOptTolerance);
   EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kOptTolerance);
-  EXPECT_THROW(decoder_.CopyKvBlock(pool, 0, 8), c10::Error);
-  EXPECT_THROW(decoder_.CopyKvBlock(pool, -1, 0), c10::Error);
+  EXPECT_THROW(Copy(pool, {{0, 8}}), c10::Error);
+  EXPECT_THROW(Copy(pool, {{-1, 0}}), c10::Error);
+}
+
+TEST_F(TinyDecoderTest, CopiesOfBlocksAreAsIfOneFollowedTheOther) {
+  const std::vector<std::pair<int32_t, int32_t>> copies = {{0, 1}, {1, 2}, {3, 1}, {2, 3}, {5, 5}};
+  KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
+  std::vector<double> expected;
+  const c10::InferenceMode inference;
+  for (int64_t block = 0; block < 8; ++block) {
+    for (const auto* side : {&pool.keys, &pool.values}) {
+      for (const at::Tensor& layer : *side) layer[block].fill_(block);
+    }
+    expected.push_back(static_cast<double>(block));
+  }
+  for (const auto& [from, to] : copies) expected[to] = expected[from];
+  Copy(pool, copies);
+  for (int64_t block = 0; block < 8; ++block) {
+    for (const auto* side : {&pool.keys, &pool.values}) {
+      for (const at::Tensor& layer : *side) {
+        EXPECT_TRUE(layer[block].eq(expected[block]).all().item<bool>()) << block;
+      }
+    }
+  }
+}
+
+TEST_F(TinyDecoderTest, IdsOutsideTheVocabularyAreRefused) {
+  const int64_t vocabulary = checkpoint_.config().text.vocab_size;
+  for (const int64_t id : {int64_t{-1}, vocabulary, std::numeric_limits<int64_t>::max()}) {
+    const std::vector<int64_t> ids = {0, id};
+    EXPECT_THROW(decoder_.Embed(ids), c10::Error) << id;
+  }
 }
 
 TEST_F(TinyDecoderTest, FillsTheWholeWindowAndNoMore) {

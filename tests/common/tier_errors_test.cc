@@ -37,9 +37,11 @@ std::vector<TierErrorCase> Cases() {
   const absl::Status protocol = MakeError(StatusCode::kInternal, reason::kTierProtocol, "out of order");
   const absl::Status own_fault = MakeError(StatusCode::kInternal, reason::kInternal, "the server failed in stage vit");
   const auto draining = ToGrpcStatus(MakeError(StatusCode::kUnavailable, reason::kDraining, "shutting down"));
+  const absl::Status lost = MakeError(StatusCode::kUnavailable, reason::kDeviceLost, "the device failed");
   return {
       {"no connection", FromTransport(grpc::StatusCode::UNAVAILABLE, "refused"), Retry::kAnotherReplica, unavailable},
       {"draining", draining, Retry::kAnotherReplica, unavailable},
+      {"a lost device", ToGrpcStatus(lost), Retry::kAnotherReplica, unavailable},
       {"stopped by force", FromTransport(grpc::StatusCode::CANCELLED), Retry::kAnotherReplica, unavailable},
       {"stopped by force, in its words", ToGrpcStatus(CallerLeft()), Retry::kAnotherReplica, unavailable},
       {"without the tier behind it", ToGrpcStatus(next_tier), Retry::kNo, next_tier},

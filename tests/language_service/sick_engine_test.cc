@@ -1,4 +1,5 @@
 // An engine that fails, told apart from requests that make it fail.
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -7,6 +8,7 @@
 #include <thread>
 
 #include "common/engine_health.h"
+#include "common/status.h"
 #include "tests/language_service/language_fixture.h"
 
 namespace diptych::language {
@@ -38,6 +40,56 @@ TEST_F(SickEngineTest, RequestsThatMakeItFailAreNoSickness) {
     };
   });
   FailOften();
+  EXPECT_TRUE(server_->health().ok()) << server_->health();
+}
+
+[[noreturn]] void ThrowLost() {
+  throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 700, "CUDA error: an illegal memory access was met");
+}
+
+[[noreturn]] void ThrowOutOfMemory() {
+  throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "CUDA out of memory. Tried to allocate 20 GiB");
+}
+
+TEST_F(SickEngineTest, ALostDeviceIsSicknessAtOnceAndTheQuestionMayGoElsewhere) {
+  std::atomic<int> passes = 0;
+  Start([&passes](ServedLanguageModel& model) {
+    model.forward = [&passes](auto, auto&) -> at::Tensor {
+      ++passes;
+      ThrowLost();
+    };
+  });
+  const absl::Status status = AskText().status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(status), reason::kDeviceLost);
+  EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(passes, 1) << "the lost device was asked again";
+}
+
+TEST_F(SickEngineTest, ADeviceThatIsLostWhileAnImageIsProjectedIsSickness) {
+  StartWithVision(
+      [](const v1::EncodeImageRequest& request, int) { return True(request); },
+      [](ServedLanguageModel& model) { model.project = [](const at::Tensor&) -> at::Tensor { ThrowLost(); }; });
+  EXPECT_EQ(ReasonOf(AskImage().status), reason::kDeviceLost);
+  EXPECT_FALSE(server_->health().ok());
+}
+
+TEST_F(SickEngineTest, NoRoomOnTheDeviceEndsTheRequestThatAskedForItAndNothingElse) {
+  Start([](ServedLanguageModel& model) {
+    model.forward = [whole = model.forward](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
+      for (const auto& row : rows) {
+        if (row.embeddings.size(0) > 8) ThrowOutOfMemory();
+      }
+      return whole(rows, pool);
+    };
+  });
+  for (int i = 0; i < 2 * EngineHealth::kFailuresBeforeTrial; ++i) {
+    const absl::Status status =
+        Ask(testing::TextRequest("the cat and the dog and the cat and the dog and the cat")).status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ReasonOf(status), reason::kOutOfMemory);
+    EXPECT_TRUE(AskText().status.ok());
+  }
   EXPECT_TRUE(server_->health().ok()) << server_->health();
 }
 

@@ -123,6 +123,27 @@ TEST_F(VisionServerTest, AFailureInsideTheModelFailsThatCallAlone) {
   EXPECT_TRUE(Encode().status.ok());
 }
 
+TEST_F(VisionServerTest, ALostDeviceIsSicknessAtOnceAndTheImageMayGoElsewhere) {
+  Start([](const at::Tensor&, int) -> at::Tensor {
+    throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 719, "CUDA error: unspecified launch failure");
+  });
+  EXPECT_EQ(ReasonOf(Encode().status), reason::kDeviceLost);
+  EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(VisionServerTest, NoRoomOnTheDeviceEndsTheCallThatAskedForIt) {
+  std::atomic<int> calls = 0;
+  Start([&](const at::Tensor&, int) {
+    if (calls++ % 2 == 0) throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "CUDA out of memory.");
+    return LargeTokens();
+  });
+  const absl::Status failed = Encode().status;
+  EXPECT_EQ(failed.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(failed), reason::kOutOfMemory);
+  EXPECT_TRUE(Encode().status.ok());
+  EXPECT_TRUE(server_->health().ok());
+}
+
 TEST_F(VisionServerTest, RefusesAtOnceWhenItsPlacesAreTaken) {
   testing::Gate gate;
   Start(

@@ -1,0 +1,215 @@
+// What the model's functions may do on a device, shown without one: on "meta" tensors, which have no numbers.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "blip2/opt.h"
+#include "blip2/qformer.h"
+#include "blip2/transfer.h"
+#include "blip2/vision_model.h"
+#include "tests/testing/device_observer.h"
+#include "tests/testing/random_checkpoint.h"
+
+namespace diptych::blip2 {
+namespace {
+
+using diptych::testing::DeviceObserver;
+using diptych::testing::RandomCheckpoint;
+using diptych::testing::TinyConfig;
+using ::testing::IsEmpty;
+
+// Gives an operator's result the shape that it has on the host: some have no kernel for meta tensors outside Python.
+at::Tensor Replace(const at::Tensor& meta, std::vector<std::pair<at::Tensor, at::Tensor>>& replaced) {
+  if (!meta.defined() || !meta.is_meta()) return meta;
+  const at::Tensor host = at::zeros(meta.sizes(), meta.options().device(at::kCPU));
+  replaced.emplace_back(host, meta);
+  return host;
+}
+
+at::Tensor Restore(const at::Tensor& host, const std::vector<std::pair<at::Tensor, at::Tensor>>& replaced) {
+  for (const auto& [stand_in, meta] : replaced) {
+    if (host.is_same(stand_in)) return meta.sizes() == host.sizes() ? meta : meta.resize_(host.sizes());
+  }
+  return at::empty(host.sizes(), host.options().device(at::kMeta));
+}
+
+void RunForShape(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  std::vector<std::pair<at::Tensor, at::Tensor>> replaced;
+  const size_t first = stack->size() - op.schema().arguments().size();
+  for (size_t i = first; i < stack->size(); ++i) {
+    c10::IValue& value = (*stack)[i];
+    if (value.isTensor()) value = Replace(value.toTensor(), replaced);
+    if (!value.isOptionalTensorList()) continue;
+    c10::List<std::optional<at::Tensor>> tensors;
+    for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorVector()) {
+      tensors.push_back(tensor ? std::optional(Replace(*tensor, replaced)) : std::nullopt);
+    }
+    value = tensors;
+  }
+  op.callBoxed(stack);
+  for (size_t i = stack->size() - op.schema().returns().size(); i < stack->size(); ++i) {
+    (*stack)[i] = Restore((*stack)[i].toTensor(), replaced);
+  }
+}
+
+TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  for (const char* name : {"_index_put_impl_", "index_select", "logical_not", "logical_not.out", "native_batch_norm",
+                           "where.self", "where.self_out"}) {
+    library.impl(name, torch::CppFunction::makeFromBoxedFunction<&RunForShape>());
+  }
+}
+
+const Placement kDevice = {.device = c10::Device(c10::DeviceType::Meta), .dtype = c10::ScalarType::Half};
+constexpr int64_t kBlockTokens = 4;
+
+// `uploads` copies to the device, each through the one seam; none back, no wait, no operator between the two.
+void ExpectOnly(const DeviceObserver& seen, const TransferCounts& before, int uploads) {
+  EXPECT_EQ(seen.uploads(), uploads);
+  EXPECT_EQ(Transfers().uploads - before.uploads, uploads) << "a copy past blip2::Upload";
+  EXPECT_EQ(seen.downloads(), 0);
+  EXPECT_THAT(seen.mixed(), IsEmpty());
+  EXPECT_THAT(seen.waits(), IsEmpty());
+}
+
+at::Tensor OnDevice(std::vector<int64_t> shape) {
+  return at::empty(shape, at::TensorOptions(kDevice.device).dtype(kDevice.dtype));
+}
+
+TEST(DeviceObserverTest, SeesCopiesMixturesAndWaits) {
+  const at::Tensor device = OnDevice({4, 3}), host = at::zeros({2}, at::kLong);
+  DeviceObserver seen;
+  at::embedding(device, host);
+  (void)host.to(kDevice.device);
+  EXPECT_THROW((void)device.cpu(), c10::Error) << "meta tensors have nothing to give";
+  EXPECT_THROW((void)device[0][0].item<float>(), c10::Error);
+  EXPECT_EQ(seen.uploads(), 1);
+  EXPECT_THAT(seen.mixed(), ::testing::Contains("aten::embedding"));
+  EXPECT_THAT(seen.waits(), ::testing::Contains("aten::item"));
+}
+
+class DeviceDisciplineTest : public ::testing::Test {
+ protected:
+  const RandomCheckpoint checkpoint_{TinyConfig(), /*seed=*/11};
+  const std::unique_ptr<Checkpoint> open_ = checkpoint_.Open();
+};
+
+class VisionDisciplineTest : public DeviceDisciplineTest {
+ protected:
+  const VisionModel model_{*open_, kDevice};
+  const int64_t size_ = checkpoint_.config().vision.image_size;
+};
+
+TEST_F(VisionDisciplineTest, ABatchOfImagesIsUploadedAtOnce) {
+  for (const int64_t images : {1, 5}) {
+    const at::Tensor pixels = at::zeros({images, 3, size_, size_});
+    const TransferCounts before = Transfers();
+    const DeviceObserver seen;
+    const at::Tensor tokens = model_.Forward(pixels);
+    ExpectOnly(seen, before, 1);
+    EXPECT_TRUE(tokens.is_meta());
+    EXPECT_EQ(tokens.scalar_type(), kDevice.dtype);
+    EXPECT_EQ(Transfers().bytes - before.bytes, static_cast<int64_t>(pixels.nbytes())) << "converted on the host";
+  }
+}
+
+TEST_F(VisionDisciplineTest, OtherSizesMergedTokensAndAttentionMapsNeedNoMore) {
+  for (const int merging : {0, 1}) {
+    const TransferCounts before = Transfers();
+    const DeviceObserver seen;
+    model_.Forward(at::zeros({2, 3, 2 * size_, 2 * size_}), merging);
+    ExpectOnly(seen, before, 1);
+  }
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  EXPECT_TRUE(model_.Analyze(at::zeros({1, 3, size_, size_})).class_attention.is_meta());
+  ExpectOnly(seen, before, 1);
+}
+
+TEST_F(DeviceDisciplineTest, AnImageGoesThroughTheQFormerWithOneUpload) {
+  const QFormer qformer(*open_, kDevice);
+  const at::Tensor tokens = at::zeros({1, 17, checkpoint_.config().vision.hidden_size}, at::kHalf);
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  EXPECT_TRUE(qformer.Project(qformer.Forward(tokens)).is_meta());
+  ExpectOnly(seen, before, 1);
+  EXPECT_TRUE(qformer.Analyze(tokens).cross_attention.is_meta());
+  ExpectOnly(seen, before, 2);
+}
+
+class DecoderDisciplineTest : public DeviceDisciplineTest {
+ protected:
+  DecoderRow Row(int64_t tokens, int64_t past) const {
+    return {.embeddings = OnDevice({tokens, checkpoint_.config().text.word_embed_proj_dim}),
+            .past = past,
+            .blocks = blocks_,
+            .wants_logits = true};
+  }
+
+  // One pass, which may copy its indices to the device once, whatever it consists of.
+  int ExpectOneUpload(const std::vector<DecoderRow>& rows) {
+    const TransferCounts before = Transfers();
+    const DeviceObserver seen;
+    const at::Tensor logits = decoder_.Forward(rows, pool_);
+    ExpectOnly(seen, before, 1);
+    EXPECT_TRUE(logits.is_meta());
+    return seen.on_device();
+  }
+
+  const OptDecoder decoder_{*open_, kDevice};
+  const std::vector<int32_t> blocks_ = {0, 1, 2, 3};
+  KvPool pool_ = decoder_.MakeKvPool(8, kBlockTokens);
+};
+
+TEST_F(DecoderDisciplineTest, APassUploadsItsIndicesOnce) {
+  ExpectOneUpload({Row(7, 0)});                                   // a prompt
+  ExpectOneUpload({Row(3, 5)});                                   // the rest of one
+  ExpectOneUpload({Row(1, 5)});                                   // a decode step
+  ExpectOneUpload({Row(1, 5), Row(1, 9), Row(1, 0)});             // of several, padded
+  ExpectOneUpload({Row(1, 5), Row(4, 8), Row(6, 0), Row(1, 7)});  // all at once
+  DecoderRow without_logits = Row(7, 0);
+  without_logits.wants_logits = false;
+  ExpectOneUpload({without_logits});
+}
+
+TEST_F(DecoderDisciplineTest, ADecodeStepLaunchesNoMoreForMoreSequences) {
+  const int two = ExpectOneUpload({Row(1, 5), Row(1, 9)});
+  EXPECT_LE(ExpectOneUpload(std::vector<DecoderRow>(16, Row(1, 5))), two);
+  std::vector<DecoderRow> many(15, Row(1, 5));
+  many.push_back(Row(1, 11));
+  EXPECT_EQ(ExpectOneUpload(many), two);
+}
+
+TEST_F(DecoderDisciplineTest, IdsAreLookedUpWithOneUpload) {
+  const std::vector<int64_t> ids = {1, 2, 3};
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  EXPECT_TRUE(decoder_.Embed(ids).is_meta());
+  ExpectOnly(seen, before, 1);
+  EXPECT_EQ(Transfers().bytes - before.bytes, 3 * 8);
+}
+
+TEST_F(DecoderDisciplineTest, BlocksAreCopiedTogether) {
+  const std::vector<int32_t> from = {0, 1, 2}, to = {5, 6, 7};
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  decoder_.CopyKvBlocks(pool_, from, to);
+  ExpectOnly(seen, before, 1);
+  EXPECT_EQ(seen.CountOf("aten::index_copy_"), 1);
+  EXPECT_EQ(seen.CountOf("aten::index_select"), 1);
+}
+
+TEST_F(DecoderDisciplineTest, AnAnswerIsExplainedOnTheDevice) {
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  const at::Tensor text = OnDevice({9, checkpoint_.config().text.word_embed_proj_dim});
+  EXPECT_TRUE(decoder_.AttentionToPrefix(text, /*first=*/5, /*prefix=*/4).is_meta());
+  ExpectOnly(seen, before, 0);
+}
+
+}  // namespace
+}  // namespace diptych::blip2
