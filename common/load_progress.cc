@@ -24,4 +24,12 @@ void LogChosenDType(std::string_view dtype, std::string_view reason) {
   spdlog::info("--dtype=auto is {}: {}", dtype, reason);
 }
 
+void LogCard(std::string_view card, double memory_fraction) {
+  spdlog::info("{}; at most {:.0f} % of its memory for this process", card, 100 * memory_fraction);
+}
+
+void LogCapacity(std::string_view capacity) {
+  spdlog::info("at most {}", capacity);
+}
+
 }  // namespace diptych

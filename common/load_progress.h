@@ -25,4 +25,10 @@ class LoadProgress {
 // Says which dtype --dtype=auto is, and why.
 void LogChosenDType(std::string_view dtype, std::string_view reason);
 
+// Says which card the model is on, and how much of it this process may take.
+void LogCard(std::string_view card, double memory_fraction);
+
+// Says how much a tier takes at a time.
+void LogCapacity(std::string_view capacity);
+
 }  // namespace diptych

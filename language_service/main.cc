@@ -1,6 +1,7 @@
 // The language_service process: its own flags; common/tier_process.h has the rest.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -24,14 +25,18 @@ ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
 ABSL_FLAG(bool, wait_for_vision, false,
           "where no replica of the vision tier answers, requests with images wait until their deadline, as for a tier "
           "that is scaled up from zero, in place of UNAVAILABLE at once");
-ABSL_FLAG(int, max_batch, Defaults().max_batch,
-          "sequences that are decoded at a time; each beam of a beam search is one");
-ABSL_FLAG(
-    int, max_batched_tokens, Defaults().max_batched_tokens,
-    "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between them");
+ABSL_FLAG(int, max_batch, 0,
+          "sequences that are decoded at a time; each beam of a beam search is one; 0: 32 on the cpu, 128 on a card");
+ABSL_FLAG(int, max_batched_tokens, 0,
+          "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between "
+          "them; 0: 256 on the cpu, 2048 on a card");
 ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
           "bytes for keys and values, taken at the start; 0: sixteen windows, half of the free memory at most, one "
-          "window at least");
+          "window at least; on a card what --memory_fraction leaves beside the weights");
+ABSL_FLAG(
+    double, memory_fraction, Defaults().memory_fraction,
+    "share of a card's memory that this process may take; beside a vision_service on the same card the two add up "
+    "to 1 at most");
 ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
           "memory for images that were asked about, as their query tokens; 0: none");
 
@@ -55,8 +60,12 @@ absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
   options.vllm_metric_names = compat == "vllm";
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
   options.wait_for_vision = absl::GetFlag(FLAGS_wait_for_vision);
-  options.max_batch = absl::GetFlag(FLAGS_max_batch);
-  options.max_batched_tokens = absl::GetFlag(FLAGS_max_batched_tokens);
+  const auto by_device = diptych::language::PassDefaultsOn(options.device);
+  const int max_batch = absl::GetFlag(FLAGS_max_batch), max_batched_tokens = absl::GetFlag(FLAGS_max_batched_tokens);
+  options.max_batch = max_batch == 0 ? by_device.max_batch : max_batch;
+  options.max_batched_tokens =
+      max_batched_tokens == 0 ? std::max(by_device.max_batched_tokens, options.max_batch) : max_batched_tokens;
+  options.memory_fraction = absl::GetFlag(FLAGS_memory_fraction);
   options.kv_cache_bytes = absl::GetFlag(FLAGS_kv_cache_bytes);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes);
   return options;

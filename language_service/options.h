@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 #include "common/question_limits.h"
@@ -14,6 +15,16 @@ namespace diptych::language {
 
 // Of the flag; a service that is not told otherwise shows none.
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9002";
+
+// What a pass holds where nobody says: a card does many tokens in the time of one.
+struct PassDefaults {
+  int max_batch = 0;
+  int max_batched_tokens = 0;
+};
+inline PassDefaults PassDefaultsOn(std::string_view device) {
+  if (device == "cpu") return {.max_batch = 32, .max_batched_tokens = 256};
+  return {.max_batch = 128, .max_batched_tokens = 2048};
+}
 
 struct LanguageOptions {
   std::string model = "";                             // checkpoint folder
@@ -33,7 +44,8 @@ struct LanguageOptions {
   int max_batched_tokens = 256;                        // of one pass of the decoder, prompts included
   int max_unread_tokens = 256;                         // a reader that lets more wait is paused,
   absl::Duration reader_patience = absl::Seconds(30);  // and after this long given up
-  int64_t kv_cache_bytes = 0;                          // 0: DefaultKvCacheBytes
+  int64_t kv_cache_bytes = 0;                          // 0: AllocateKvCache's default
+  double memory_fraction = 0.7;                        // of a card's memory that this process may take; in (0, 1]
   int64_t cache_bytes = 128 << 20;                     // of projected query tokens
   int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;  // of memory for requests, images and visual tokens
   absl::Duration max_connection_age = tier_defaults::kMaxConnectionAge;  // after which callers connect again

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
+#include "blip2/device_memory.h"
 #include "blip2/memory_plan.h"
 #include "blip2/qformer.h"
 #include "common/catch_exceptions.h"
@@ -79,9 +80,11 @@ absl::StatusOr<blip2::Placement> Place(const LanguageOptions& options, const bli
 absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& options) {
   if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
   blip2::SetIntraOpThreads(options.threads);
+  if (options.device != "cpu") blip2::LimitDeviceMemory(options.memory_fraction);
   DIPTYCH_RETURN_IF_ERROR(blip2::ParsePlacement(options.device, options.dtype).status());
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, Place(options, checkpoint->config()));
+  if (placement.device.is_cuda()) LogCard(blip2::DescribeDevice(placement.device), options.memory_fraction);
   LoadProgress progress(checkpoint->StoredBytes("") - checkpoint->StoredBytes("vision_model."));
   checkpoint->OnRead([&progress](int64_t bytes) { progress.Add(bytes); });
   DIPTYCH_ASSIGN_OR_RETURN(blip2::Tokenizer tokenizer, blip2::Tokenizer::Load(options.model));

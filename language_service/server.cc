@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/channel.h"
 #include "common/listen_address.h"
+#include "common/load_progress.h"
 #include "common/status.h"
 #include "common/thread_that_ends.h"
 #include "common/visual_tokens.h"
@@ -25,6 +26,9 @@ absl::Status CheckOptions(const LanguageOptions& options) {
   }
   if (const absl::Status target = CheckTargetPorts(options.vision_target); !target.ok()) {
     return Annotate(target, "--vision_target");
+  }
+  if (!(options.memory_fraction > 0 && options.memory_fraction <= 1)) {
+    return absl::InvalidArgumentError("--memory_fraction takes more than 0, at most 1");
   }
   if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
   if (options.max_batch < 1) return absl::InvalidArgumentError("--max_batch takes 1 or more");
@@ -94,7 +98,10 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                   .tls = options.tls,
                                                   .max_receive_bytes = kMaxVisionMessageBytes},
                                                  "vision"));
-  DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes, options.memory_limit));
+  DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes, options.memory_limit,
+                                                               options.memory_fraction));
+  LogCapacity(absl::StrCat(options.max_batch, " sequences and ", options.max_batched_tokens,
+                           " tokens a pass, keys and values of ", pool.blocks * pool.block_tokens, " tokens"));
   auto self = std::unique_ptr<LanguageServer>(new LanguageServer(options, std::move(model), std::move(pool), vision));
   const ServerOptions server{.service_name = v1::LanguageService::service_full_name(),
                              .listen = options.listen,

@@ -1,8 +1,10 @@
 // The vision_service process: its own flags; common/tier_process.h has the rest.
 #include <cstdint>
+#include <cstdio>
 #include <string>
 
 #include "absl/flags/flag.h"
+#include "blip2/device_memory.h"
 #include "common/byte_size.h"
 #include "common/flags.h"
 #include "common/tier_process.h"
@@ -14,18 +16,33 @@ ABSL_FLAG(std::string, listen, Defaults().listen, "host:port to serve on; port 0
 ABSL_FLAG(std::string, metrics_listen, diptych::vision::kDefaultMetricsListen,
           "host:port where Prometheus reads /metrics; empty: none");
 ABSL_FLAG(int, image_workers, Defaults().image_workers, "threads that decode and resize images");
-ABSL_FLAG(int, max_batch, Defaults().max_batch, "images that may go through the vision transformer together");
+ABSL_FLAG(int, max_batch, 0,
+          "images that may go through the vision transformer together; 0: 8 on the cpu, 32 on a card");
+ABSL_FLAG(double, memory_fraction, Defaults().memory_fraction,
+          "share of a card's memory that this process may take; beside a language_service on the same card the two add "
+          "up to 1 at most");
 ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes}, "visual tokens that are remembered; 0: none");
+
+ABSL_FLAG(bool, show_devices, false,
+          "instead of serving, prints the cards that libtorch can use here, or why it can use none");
 
 namespace {
 
+absl::Status ShowDevices() {
+  for (const std::string& line : diptych::blip2::DescribeDevices()) std::printf("%s\n", line.c_str());
+  return absl::OkStatus();
+}
+
 absl::Status Serve() {
+  if (absl::GetFlag(FLAGS_show_devices)) return ShowDevices();
   diptych::vision::VisionOptions options;
   DIPTYCH_RETURN_IF_ERROR(diptych::ReadTierFlags(options));
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.image_workers = absl::GetFlag(FLAGS_image_workers);
-  options.max_batch = absl::GetFlag(FLAGS_max_batch);
+  const int max_batch = absl::GetFlag(FLAGS_max_batch);
+  options.max_batch = max_batch == 0 ? diptych::vision::MaxBatchOn(options.device) : max_batch;
+  options.memory_fraction = absl::GetFlag(FLAGS_memory_fraction);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes);
   return diptych::ServeTier<diptych::vision::VisionServer>("vision", options);
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 #include "common/image_header.h"
@@ -14,6 +15,11 @@ namespace diptych::vision {
 
 // Of the flag; a service that is not told otherwise shows none.
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9001";
+
+// Images of a pass where nobody says: a card does several in the time of one.
+inline int MaxBatchOn(std::string_view device) {
+  return device == "cpu" ? 8 : 32;
+}
 
 struct VisionOptions {
   std::string model = "";                       // checkpoint folder
@@ -28,6 +34,7 @@ struct VisionOptions {
   int image_workers = 2;                         // threads that decode and resize
   int queue_limit = tier_defaults::kQueueLimit;  // calls that may be inside, waiting or running
   int max_batch = 8;                  // images of the model's own size that share a pass of the vision transformer
+  double memory_fraction = 0.25;      // of a card's memory that this process may take; in (0, 1]
   int64_t cache_bytes = 256ll << 20;  // visual tokens that are remembered; 0: none
   int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;         // files, pixels and tokens of images in flight
   absl::Duration max_connection_age = tier_defaults::kMaxConnectionAge;  // after which callers connect again

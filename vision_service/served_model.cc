@@ -5,6 +5,7 @@
 
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
+#include "blip2/device_memory.h"
 #include "blip2/memory_plan.h"
 #include "common/catch_exceptions.h"
 #include "common/free_memory.h"
@@ -49,9 +50,11 @@ absl::StatusOr<blip2::Placement> Place(const VisionOptions& options, const blip2
 absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) {
   if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
   blip2::SetIntraOpThreads(options.threads);
+  if (options.device != "cpu") blip2::LimitDeviceMemory(options.memory_fraction);
   DIPTYCH_RETURN_IF_ERROR(blip2::ParsePlacement(options.device, options.dtype).status());
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, Place(options, checkpoint->config()));
+  if (placement.device.is_cuda()) LogCard(blip2::DescribeDevice(placement.device), options.memory_fraction);
   LoadProgress progress(checkpoint->StoredBytes("vision_model."));
   checkpoint->OnRead([&progress](int64_t bytes) { progress.Add(bytes); });
   ServedVisionModel served;

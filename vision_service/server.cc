@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/listen_address.h"
+#include "common/load_progress.h"
 #include "common/status.h"
 #include "common/thread_that_ends.h"
 #include "diptych/v1/vision.grpc.pb.h"
@@ -21,6 +22,9 @@ absl::Status CheckOptions(const VisionOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
   if (!options.metrics_listen.empty()) {
     DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("metrics_listen", options.metrics_listen));
+  }
+  if (!(options.memory_fraction > 0 && options.memory_fraction <= 1)) {
+    return absl::InvalidArgumentError("--memory_fraction takes more than 0, at most 1");
   }
   if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
   if (options.image_workers < 1 || options.image_workers > 256) {
@@ -55,6 +59,7 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
 absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOptions& options,
                                                                   ServedVisionModel model) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
+  LogCapacity(absl::StrCat(options.max_batch, " images a pass"));
   auto self = std::unique_ptr<VisionServer>(new VisionServer(options, std::move(model)));
   const ServerOptions server{.service_name = v1::VisionService::service_full_name(),
                              .listen = options.listen,

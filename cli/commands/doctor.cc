@@ -2,11 +2,16 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "cli/charts/filter_program.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
@@ -26,6 +31,7 @@ class Doctor {
   Doctor(Client& client, const CommonOptions& options) : client_(client), options_(options) {}
 
   int Examine() {
+    ExamineCards();
     const absl::Status ready = client_.CheckHealth("readiness");
     const bool reachable = !IsUnreachable(ready);
     Report("gateway answers", reachable ? absl::OkStatus() : ready, options_.server);
@@ -53,6 +59,16 @@ class Doctor {
       std::printf("%s  %-29s  %s%s%s\n", verdict.c_str(), check.c_str(), Printable(detail).c_str(),
                   remedy.empty() ? "" : ". ", remedy.c_str());
     }
+  }
+
+  // Those of this host, where the servers' programs lie beside this one.
+  void ExamineCards() {
+    std::error_code error;
+    const auto server = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "vision_service";
+    if (!std::filesystem::exists(server, error)) return;
+    const auto cards = RunFilter({server.string(), "--show_devices"}, "");
+    Report("cards of this host", cards.status(),
+           cards.ok() ? absl::StrReplaceAll(absl::StripSuffix(*cards, "\n"), {{"\n", "; "}}) : "");
   }
 
   void ExamineModel() {

@@ -15,6 +15,21 @@ constexpr int64_t kBlockTokens = 16;
 constexpr int64_t kFewestBlockTokens = 4;
 constexpr int64_t kDefaultWindows = 16;
 constexpr int64_t kDefaultBytes = int64_t{512} << 20;
+constexpr int64_t kWorkingBytes = int64_t{1} << 30;  // of a card: what a pass needs, and CUDA itself
+
+int64_t WeightBytes(const ServedLanguageModel& model) {
+  int64_t bytes = 0;
+  for (const v1::ModelPart& part : model.description.parts()) bytes += part.bytes();
+  return bytes;
+}
+
+// On a card the cache takes what is left: nothing else wants it.
+int64_t DefaultOnCard(const ServedLanguageModel& model, double memory_fraction) {
+  const int64_t window = WindowKvCacheBytes(model.config, model.kv_block_bytes(1));
+  const auto memory = blip2::MemoryOf(c10::Device(model.description.device()));
+  if (!memory) return DefaultKvCacheBytes(model, /*available=*/0);
+  return std::max(window, KvRoomOnCard(*memory, memory_fraction, WeightBytes(model)));
+}
 
 }  // namespace
 
@@ -40,11 +55,17 @@ int64_t DefaultKvCacheBytes(const ServedLanguageModel& model, int64_t available)
   return DefaultKvCacheBytes(model.config, model.kv_block_bytes(1), available);
 }
 
-absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes, int64_t memory_limit) {
+int64_t KvRoomOnCard(const blip2::DeviceMemory& memory, double fraction, int64_t weight_bytes) {
+  const auto share = static_cast<int64_t>(fraction * static_cast<double>(memory.total_bytes));
+  return std::max<int64_t>(0, std::min(share - weight_bytes, memory.free_bytes) - kWorkingBytes);
+}
+
+absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes, int64_t memory_limit,
+                                              double memory_fraction) {
   if (bytes < 0) return absl::InvalidArgumentError("--kv_cache_bytes takes 0 or more");
-  // Of a device's memory nothing is known before it is taken.
   const bool on_host = model.description.device().empty() || model.description.device() == "cpu";
-  if (bytes == 0) bytes = DefaultKvCacheBytes(model, on_host && memory_limit == 0 ? FreeMemory() : 0);
+  if (bytes == 0 && !on_host) bytes = DefaultOnCard(model, memory_fraction);
+  if (bytes == 0) bytes = DefaultKvCacheBytes(model, memory_limit == 0 ? FreeMemory() : 0);
   const int64_t block_tokens = KvBlockTokens(model.config.num_query_tokens);
   const int64_t block_bytes = model.kv_block_bytes(block_tokens);
   const int64_t blocks = std::min<int64_t>(bytes / block_bytes, std::numeric_limits<int32_t>::max());

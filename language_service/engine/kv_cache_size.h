@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "blip2/config.h"
+#include "blip2/device_memory.h"
 #include "blip2/kv_pool.h"
 #include "language_service/served_model.h"
 
@@ -20,10 +21,14 @@ int64_t WindowKvCacheBytes(const blip2::Config& config, int64_t token_bytes);
 int64_t DefaultKvCacheBytes(const blip2::Config& config, int64_t token_bytes, int64_t available);
 int64_t DefaultKvCacheBytes(const ServedLanguageModel& model, int64_t available);
 
-// As many blocks as fit into `bytes` (0: the default, on the CPU with the memory that is free now unless
-// there is a limit). INVALID_ARGUMENT
-// naming the flag if that is none; RESOURCE_EXHAUSTED if the device has no room for them.
-absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes,
-                                              int64_t memory_limit = 0);
+// What a card leaves for keys and values where one tier may take `fraction` of it: all but the weights and a GiB to
+// work in, and no more than what is free; 0 if that is less than nothing.
+int64_t KvRoomOnCard(const blip2::DeviceMemory& memory, double fraction, int64_t weight_bytes);
+
+// As many blocks as fit into `bytes`. 0: the default; on the CPU with the memory that is free now unless there is a
+// limit, on a card KvRoomOnCard or a window. INVALID_ARGUMENT naming the flag if that is none; RESOURCE_EXHAUSTED if
+// the device has no room for them.
+absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes, int64_t memory_limit = 0,
+                                              double memory_fraction = 1);
 
 }  // namespace diptych::language

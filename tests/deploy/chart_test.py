@@ -17,7 +17,7 @@ VALUE_FILES = [None, *sorted(chart.VALUES.glob("*.yaml"))]
 # Kinds of extensions, whose schemas Kubernetes does not bring.
 EXTENSIONS = {"Certificate", "GRPCRoute", "HTTPRoute", "InferencePool", "PodMonitor", "PrometheusRule", "ScaledObject"}
 # Flags with which a program does something else than to serve.
-NOT_FOR_SERVING = {"round_to"}
+NOT_FOR_SERVING = {"round_to", "show_devices"}
 OF_ONE_HOST = {"nice"}  # among processes that share cores: what a pod asks for decides
 
 

@@ -86,6 +86,7 @@ TEST_F(CommandLineTest, ChatsAboutAnImage) {
 TEST_F(CommandLineTest, EveryCheckOfTheDoctorPasses) {
   const testing::Finished doctor = Diptych({"doctor"});
   EXPECT_EQ(doctor.exit_code, 0) << doctor.out << doctor.err;
+  EXPECT_NE(doctor.out.find("cards of this host"), std::string::npos) << doctor.out;
   const testing::Finished status = Diptych({"status"});
   EXPECT_EQ(status.exit_code, 0) << status.out;
   EXPECT_EQ(Diptych({"models"}).exit_code, 0);

@@ -92,9 +92,13 @@ def run_all(steps, layers):
     lacks = next((f"{package} is not installed here" for package in ("transformers", "torch", "PIL")
                   if not version({"PIL": "pillow"}.get(package, package))), None)
     drawn_by = ["--device", device] if on_card else []  # with numpy where there is no card
+    steps.run("Devices", [BIN / "vision_service", "--show_devices"])
     steps.run("Checkpoint", [python, "tools/make_full_size_checkpoint.py", FULL, "--layers", layers, *drawn_by],
               needs=None if version("numpy") else "numpy is not installed here")
     made = None if (FULL / "model.safetensors").exists() else "there is no checkpoint"
+    steps.run("CUDA tests", [TESTS / "gpu_test", "--gtest_filter=CudaTest.*", "--gtest_brief=1"],
+              needs=None if on_card else "there is no card")
+    steps.run("Device tests", [TESTS / "gpu_test", "--gtest_filter=-CudaTest.*", "--gtest_brief=1"])
     steps.run("Model tests", [TESTS / "blip2_test", "--gtest_brief=1"])
     steps.run("Engine tests", [TESTS / "language_engine_test", "--gtest_brief=1"])
     steps.run("Parity", [python, "tools/compare.py", "parity", DEMO, device], needs=lacks)

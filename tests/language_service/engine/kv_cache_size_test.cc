@@ -44,6 +44,15 @@ TEST(KvCacheSizeTest, WhereMemoryIsFreeTheDefaultIsWhatHalfOfItAllows) {
   EXPECT_EQ(DefaultKvCacheBytes(model, 100 * window), 16 * window);
 }
 
+TEST(KvCacheSizeTest, OnACardItIsTheTiersShareLessWeightsAndWork) {
+  constexpr int64_t kGibibyte = int64_t{1} << 30;
+  const blip2::DeviceMemory empty = {.free_bytes = 79 * kGibibyte, .total_bytes = 80 * kGibibyte};
+  EXPECT_EQ(KvRoomOnCard(empty, /*fraction=*/0.75, /*weight_bytes=*/6 * kGibibyte), 53 * kGibibyte);
+  const blip2::DeviceMemory shared = {.free_bytes = 10 * kGibibyte, .total_bytes = 80 * kGibibyte};
+  EXPECT_EQ(KvRoomOnCard(shared, 0.75, 6 * kGibibyte), 9 * kGibibyte) << "no more than others leave";
+  EXPECT_EQ(KvRoomOnCard(empty, 0.05, 6 * kGibibyte), 0);
+}
+
 TEST(KvCacheSizeTest, TakesAsManyBlocksAsFit) {
   const auto pool = AllocateKvCache(Sized(160, 16, 10), 16 * 10 * 7 + 159);
   ASSERT_TRUE(pool.ok());
