@@ -83,7 +83,7 @@ TEST(AnswerMetricsTest, CountsTokensAndTimesOfAnAnswer) {
   *answer.mutable_timings()->mutable_time_to_first_token() = ToProtoDuration(milliseconds(500));
   metrics.Ended(absl::OkStatus(), &answer, milliseconds(700));
   metrics.Ended(absl::CancelledError(""), nullptr, milliseconds(1));
-  metrics.TokensArrived(4, milliseconds(1000));
+  metrics.TokensArrived({.count = 4, .each = milliseconds(250)});
   const auto page = Read(registry);
   EXPECT_EQ(page.Value("diptych_prompt_tokens_total"), 17);
   EXPECT_EQ(page.Value("diptych_generation_tokens_total"), 3);
