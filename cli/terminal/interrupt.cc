@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <iterator>
 #include <set>
 #include <thread>
 
@@ -119,6 +121,24 @@ OnInterrupt::~OnInterrupt() {
   Listeners& listeners = TheListeners();
   MutexLock lock(listeners.mutex);
   listeners.all.erase(&then_);
+}
+
+InterruptibleReader::InterruptibleReader()
+    : wake_(eventfd(0, EFD_CLOEXEC)), on_interrupt_([this] { eventfd_write(wake_, 1); }) {}
+
+InterruptibleReader::~InterruptibleReader() {
+  close(wake_);
+}
+
+ssize_t InterruptibleReader::Read(int file, char& byte) {
+  pollfd files[] = {{.fd = file, .events = POLLIN, .revents = 0}, {.fd = wake_, .events = POLLIN, .revents = 0}};
+  while (!Interrupted()) {
+    if (poll(files, std::size(files), -1) < 0) continue;
+    if (files[0].revents != 0) return read(file, &byte, 1);
+    eventfd_t of_an_earlier_interrupt;
+    eventfd_read(wake_, &of_an_earlier_interrupt);
+  }
+  return -1;
 }
 
 }  // namespace diptych::cli

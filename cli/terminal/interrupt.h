@@ -1,6 +1,8 @@
 // Ctrl-C as a wish that the running command ends, with what it has so far.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 
 #include "absl/status/status.h"
@@ -40,6 +42,20 @@ class OnInterrupt {
 
  private:
   const std::function<void()> then_;
+};
+
+// Reads bytes until SIGINT comes, also where it comes just before the read. Thread-compatible.
+class InterruptibleReader {
+ public:
+  InterruptibleReader();
+  ~InterruptibleReader();
+
+  // As read(2) of one byte of `file`, but -1 after SIGINT.
+  ssize_t Read(int file, char& byte);
+
+ private:
+  const int wake_;  // an eventfd
+  const OnInterrupt on_interrupt_;
 };
 
 }  // namespace diptych::cli

@@ -3,7 +3,6 @@
 #include <histedit.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <cwchar>
 #include <utility>
@@ -19,14 +18,14 @@ constexpr int kRememberedLines = 1000;
 // One line without its newline; false at the end, and after Ctrl-C. By bytes, because Ctrl-C must end a read.
 bool ReadPlainLine(std::string& line) {
   line.clear();
-  for (char c; !Interrupted();) {
-    const ssize_t got = read(STDIN_FILENO, &c, 1);
+  InterruptibleReader reader;
+  for (char c;;) {
+    const ssize_t got = reader.Read(STDIN_FILENO, c);
     if (got < 0 && Interrupted()) return false;
     if (got <= 0) return !line.empty();
     if (c == '\n') return true;
     line.push_back(c);
   }
-  return false;
 }
 
 }  // namespace
@@ -53,13 +52,12 @@ struct LineEditor::Terminal {
 
   static char* Prompt(EditLine* editor) { return Of(editor).prompt.data(); }
   // 1, 0 at the end, -1 after Ctrl-C: libedit's own would go on reading.
-  static int ReadCharacter(EditLine*, wchar_t* character) {
+  static int ReadCharacter(EditLine* editor, wchar_t* character) {
     constexpr auto kIncomplete = static_cast<size_t>(-2), kInvalid = static_cast<size_t>(-1);
     std::mbstate_t state = {};
     for (;;) {
       char byte;
-      const ssize_t got = read(STDIN_FILENO, &byte, 1);
-      if (got < 0 && errno == EINTR && !Interrupted()) continue;
+      const ssize_t got = Of(editor).reader.Read(STDIN_FILENO, byte);
       if (got <= 0) return static_cast<int>(got);
       const size_t used = std::mbrtowc(character, &byte, 1, &state);
       if (used == kInvalid) state = {};
@@ -75,6 +73,7 @@ struct LineEditor::Terminal {
   std::string prompt;
   EditLine* editor;
   History* history;
+  InterruptibleReader reader;
 };
 
 LineEditor::LineEditor(std::string prompt) {
