@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -130,7 +131,7 @@ TEST(FailoverTest, AKilledLanguageReplicaCostsNoStream) {
   for (int i = 0; i < kStreams; ++i) {
     callers.emplace_back([&, i] { streams[i] = ReadStream(stack, LongQuestion(i), begun); });
   }
-  while (begun < kStreams / 2) std::this_thread::yield();
+  while (begun < kStreams / 4) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // some with each replica
   stack.language(0).process().Signal(SIGKILL);
   for (std::thread& caller : callers) caller.join();
   int resumed = 0;
