@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/hash.h"
 #include "common/metadata.h"
 
 namespace diptych {
@@ -34,16 +35,6 @@ bool ReadHex(std::string_view text, std::span<uint8_t> bytes) {
     bytes[i] = static_cast<uint8_t>(high * 16 + low);
   }
   return true;
-}
-
-std::string ToHex(std::span<const uint8_t> bytes) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const uint8_t byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
 }
 
 bool IsZero(std::span<const uint8_t> bytes) {
