@@ -2,7 +2,9 @@
 #pragma once
 
 #include <exception>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 
@@ -11,19 +13,8 @@ namespace diptych {
 // INTERNAL, naming `stage`. The exception's own text goes to the log (its first line), never to a caller.
 absl::Status StatusOfException(std::string_view stage, std::string_view what);
 
-// Runs `work`, a function without arguments that returns absl::Status and may throw.
-template <typename Work>
-absl::Status CatchExceptions(std::string_view stage, Work&& work) {
-  try {
-    return work();
-  } catch (const std::exception& error) {
-    return StatusOfException(stage, error.what());
-  } catch (...) {
-    return StatusOfException(stage, "an exception of unknown type");
-  }
-}
-
-// The same, where `known` (const std::exception& -> std::optional<absl::Status>) has a better status for what it knows.
+// Runs `work`, a function without arguments that returns absl::Status and may throw. `known` (const std::exception& ->
+// std::optional<absl::Status>) may have a better status for what it knows.
 template <typename Work, typename Known>
 absl::Status CatchExceptions(std::string_view stage, Work&& work, const Known& known) {
   try {
@@ -34,6 +25,13 @@ absl::Status CatchExceptions(std::string_view stage, Work&& work, const Known& k
   } catch (...) {
     return StatusOfException(stage, "an exception of unknown type");
   }
+}
+
+// The same, where nothing better is known.
+template <typename Work>
+absl::Status CatchExceptions(std::string_view stage, Work&& work) {
+  const auto nothing = [](const std::exception&) { return std::optional<absl::Status>(); };
+  return CatchExceptions(stage, std::forward<Work>(work), nothing);
 }
 
 // Runs one round of a thread's loop, a function without arguments: an exception that left the thread would end the
