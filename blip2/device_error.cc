@@ -61,8 +61,4 @@ std::optional<absl::Status> StatusOfDeviceError(const std::exception& error) {
   return of_torch == nullptr ? std::nullopt : OfMessage(FirstLine(*of_torch));
 }
 
-bool IsDeviceLost(const absl::Status& status) {
-  return absl::IsUnavailable(status) && ReasonOf(status) == reason::kDeviceLost;
-}
-
 }  // namespace diptych::blip2

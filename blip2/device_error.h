@@ -13,7 +13,4 @@ namespace diptych::blip2 {
 // nullopt for all else, such as a call that the device refused as wrong. Messages name no request's content.
 std::optional<absl::Status> StatusOfDeviceError(const std::exception& error);
 
-// True for the UNAVAILABLE above.
-bool IsDeviceLost(const absl::Status& status);
-
 }  // namespace diptych::blip2

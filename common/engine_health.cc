@@ -3,23 +3,23 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 
 namespace diptych {
 
-bool EngineHealth::End(bool sound) {
+bool EngineHealth::End(const absl::Status& pass) {
   begin_ = SteadyTime{};
-  failures_ = sound ? 0 : failures_ + 1;
+  if (IsDeviceLost(pass)) {
+    device_lost_ = true;
+    return false;
+  }
+  failures_ = pass.ok() ? 0 : failures_ + 1;
   return failures_ >= kFailuresBeforeTrial;
 }
 
 void EngineHealth::Tried(bool sound) {
   failures_ = 0;
   if (!sound) failed_ = true;
-}
-
-void EngineHealth::LoseDevice() {
-  begin_ = SteadyTime{};
-  device_lost_ = true;
 }
 
 absl::Status EngineHealth::Check(SteadyTime now) const {

@@ -19,11 +19,10 @@ class EngineHealth {
   explicit EngineHealth(SteadyDuration longest_pass) : longest_pass_(longest_pass) {}
 
   void Begin() { begin_ = SteadyClock::now(); }
-  // True if the engine is to try itself now, on an input that is known to be good, and to call Tried.
-  bool End(bool sound);
+  // With the pass's outcome. True if the engine is to try itself now, on an input that is known to be good, and to call
+  // Tried. After a lost device no pass can succeed: the engine is sick from now on.
+  bool End(const absl::Status& pass);
   void Tried(bool sound);
-  // The device failed: no later pass can succeed, so the engine is sick from now on.
-  void LoseDevice();
 
   // UNAVAILABLE, saying why, for a sick engine. Once failed it stays so.
   absl::Status Check(SteadyTime now = SteadyClock::now()) const;

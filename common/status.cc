@@ -45,6 +45,10 @@ std::string ReasonOf(const absl::Status& status) {
   return PayloadText(status, kReasonUrl);
 }
 
+bool IsDeviceLost(const absl::Status& status) {
+  return absl::IsUnavailable(status) && ReasonOf(status) == reason::kDeviceLost;
+}
+
 std::string FieldOf(const absl::Status& status) {
   return PayloadText(status, kFieldUrl);
 }

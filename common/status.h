@@ -68,6 +68,9 @@ std::string ReasonOf(const absl::Status& status);
 std::string FieldOf(const absl::Status& status);
 std::optional<absl::Duration> RetryAfterOf(const absl::Status& status);
 
+// UNAVAILABLE with DEVICE_LOST.
+bool IsDeviceLost(const absl::Status& status);
+
 // The same error with "context: " before its message; payloads are kept. OK stays OK.
 absl::Status Annotate(const absl::Status& status, std::string_view context);
 

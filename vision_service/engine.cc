@@ -141,16 +141,11 @@ void VisionEngine::RunBatch(const Jobs& batch) {
   pass_begin_ = begin;
   health_.Begin();
   auto rows = Encode(batch);
-  const bool lost = blip2::IsDeviceLost(rows.status());
-  if (lost) {
-    health_.LoseDevice();
-  } else if (health_.End(rows.ok())) {
-    health_.Tried(TryItself());
-  }
+  if (health_.End(rows.status())) health_.Tried(TryItself());
   const SteadyTime end = SteadyClock::now();
   pass_begin_ = SteadyTime{};
   Count(batch, end - begin, rows.ok());
-  if (!rows.ok() && !lost && batch.size() > 1) {
+  if (!rows.ok() && !IsDeviceLost(rows.status()) && batch.size() > 1) {
     // One image must not fail the others: each gets a pass of its own.
     for (const auto& job : batch) RunBatch({job});
     return;

@@ -124,8 +124,7 @@ std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, S
   if (status.ok()) return results;
   results.clear();
   for (size_t i = 0; i < requests.size(); ++i) {
-    if (copied.ok() && requests.size() > 1 && !blip2::IsDeviceLost(status))
-      status = run(std::span(requests).subspan(i, 1));
+    if (copied.ok() && requests.size() > 1 && !IsDeviceLost(status)) status = run(std::span(requests).subspan(i, 1));
     if (!status.ok()) results.push_back({.id = requests[i][0].id, .logits = status});
   }
   return results;

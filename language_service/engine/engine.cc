@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/device_error.h"
 #include "blip2/transfer.h"
 #include "common/catch_exceptions.h"
 #include "common/error_details.h"
@@ -209,8 +208,7 @@ bool LanguageEngine::RunPlan(const StepPlan& plan) {
 }
 
 void LanguageEngine::Judge(const absl::Status& pass) {
-  if (blip2::IsDeviceLost(pass)) return health_.LoseDevice();
-  if (health_.End(pass.ok())) health_.Tried(TryItself());
+  if (health_.End(pass)) health_.Tried(TryItself());
 }
 
 bool LanguageEngine::TryItself() {
@@ -271,7 +269,7 @@ bool LanguageEngine::ExplainOne() {
     return sequences_.contains(id);
   });
   const auto place = sequences_.find(id);
-  Judge(place == sequences_.end() && !blip2::IsDeviceLost(relevance.status()) ? absl::OkStatus() : relevance.status());
+  Judge(place == sequences_.end() && !IsDeviceLost(relevance.status()) ? absl::OkStatus() : relevance.status());
   if (place == sequences_.end()) return true;  // its caller left, or its deadline passed
   Sequence& sequence = place->second;
   sequence.EndRelevance(SteadyClock::now());

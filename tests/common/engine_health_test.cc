@@ -2,16 +2,20 @@
 
 #include <gtest/gtest.h>
 
+#include "common/status.h"
+
 namespace diptych {
 namespace {
 
 using std::chrono::seconds;
 
+const absl::Status kFailed = absl::InternalError("a pass failed");
+
 // Tells of passes that fail until the engine is to try itself; how many that were.
 int FailUntilTrial(EngineHealth& health) {
   for (int failures = 1;; ++failures) {
     health.Begin();
-    if (health.End(false)) return failures;
+    if (health.End(kFailed)) return failures;
   }
 }
 
@@ -26,7 +30,7 @@ TEST(EngineHealthTest, FailuresOfRequestsAloneAreNoSickness) {
 
 TEST(EngineHealthTest, APassThatSucceedsForgivesThoseBefore) {
   EngineHealth health(seconds(10));
-  for (int i = 0; i < 100; ++i) EXPECT_FALSE(health.End(i % 2 == 0));
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(health.End(i % 2 == 0 ? absl::OkStatus() : kFailed));
 }
 
 TEST(EngineHealthTest, AnEngineThatFailsOnItsOwnInputIsSickForGood) {
@@ -34,7 +38,16 @@ TEST(EngineHealthTest, AnEngineThatFailsOnItsOwnInputIsSickForGood) {
   FailUntilTrial(health);
   health.Tried(false);
   EXPECT_EQ(health.Check().code(), absl::StatusCode::kUnavailable);
-  health.End(true);
+  health.End(absl::OkStatus());
+  EXPECT_FALSE(health.Check().ok());
+}
+
+TEST(EngineHealthTest, ALostDeviceIsSicknessForGoodAndNothingToTry) {
+  EngineHealth health(seconds(10));
+  health.Begin();
+  EXPECT_FALSE(health.End(MakeError(absl::StatusCode::kUnavailable, reason::kDeviceLost, "the card is gone")));
+  EXPECT_EQ(health.Check().code(), absl::StatusCode::kUnavailable);
+  health.End(absl::OkStatus());
   EXPECT_FALSE(health.Check().ok());
 }
 
@@ -43,7 +56,7 @@ TEST(EngineHealthTest, APassThatDoesNotEndIsSickness) {
   health.Begin();
   EXPECT_TRUE(health.Check(SteadyClock::now() + seconds(9)).ok());
   EXPECT_FALSE(health.Check(SteadyClock::now() + seconds(11)).ok());
-  health.End(true);
+  health.End(absl::OkStatus());
   EXPECT_TRUE(health.Check(SteadyClock::now() + seconds(11)).ok());
 }
 
