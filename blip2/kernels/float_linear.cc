@@ -46,8 +46,10 @@ struct Widened {
   using Vector = Sums;
 
   static int64_t Lanes() { return static_cast<int64_t>(hn::Lanes(TagSums())); }
-  static HWY_INLINE Vector LoadWeights(const T* from) { return Widen(TagSums(), from); }
-  static HWY_INLINE Vector LoadNumbers(const float* from) { return hn::LoadU(TagSums(), from); }
+  template <typename From>  // T, or float
+  static HWY_INLINE Vector Load(const From* from) {
+    return Widen(TagSums(), from);
+  }
   static HWY_INLINE Sums MulAdd(Vector numbers, Vector weights, Sums sum) { return hn::MulAdd(numbers, weights, sum); }
 };
 
@@ -64,8 +66,6 @@ struct Pairs {
   static HWY_INLINE Vector Load(const c10::BFloat16* from) {
     return hn::LoadU(Tag(), reinterpret_cast<const uint16_t*>(from));
   }
-  static HWY_INLINE Vector LoadWeights(const c10::BFloat16* from) { return Load(from); }
-  static HWY_INLINE Vector LoadNumbers(const c10::BFloat16* from) { return Load(from); }
   static HWY_INLINE Sums MulAdd(Vector numbers, Vector weights, Sums sum) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(weights.raw), "v"(numbers.raw));
     return sum;
@@ -116,12 +116,12 @@ HWY_INLINE void Tile(const Product<Form>& p, int64_t o, int64_t row) {
   }
   for (int64_t v = 0; v < vectors; ++v, packed += kHeight * lanes) {
     typename Form::Vector weights[kOut];
-    for (int i = 0; i < kOut; ++i) weights[i] = Form::LoadWeights(weight + i * p.in + v * lanes);
+    for (int i = 0; i < kOut; ++i) weights[i] = Form::Load(weight + i * p.in + v * lanes);
     if (fetch && v % vectors_of_a_line == 0) {
       for (int i = 0; i < kOut; ++i) hwy::Prefetch(weight + (kOut + i) * p.in + v * lanes);
     }
     for (int r = 0; r < kHeight; ++r) {
-      const auto numbers = Form::LoadNumbers(packed + r * lanes);
+      const auto numbers = Form::Load(packed + r * lanes);
       for (int i = 0; i < kOut; ++i) sums[i][r] = Form::MulAdd(numbers, weights[i], sums[i][r]);
     }
   }

@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <new>
-#include <utility>
 #include <vector>
 
 namespace diptych::blip2 {
@@ -12,16 +11,8 @@ namespace diptych::blip2 {
 template <typename T>
 struct UninitializedAllocator : std::allocator<T> {
   template <typename U>
-  struct rebind {
-    using other = UninitializedAllocator<U>;
-  };
-  template <typename U>
   void construct(U* at) noexcept {
     ::new (static_cast<void*>(at)) U;
-  }
-  template <typename U, typename... Arguments>
-  void construct(U* at, Arguments&&... arguments) {
-    std::construct_at(at, std::forward<Arguments>(arguments)...);
   }
 };
 
