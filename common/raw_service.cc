@@ -30,7 +30,8 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
  public:
   explicit LateCall(grpc::CallbackServerContext& context) : context_(context) {}
 
-  void Begin(bool reads, SteadyDuration patience) {
+  void Begin(bool reads, SteadyDuration patience, std::shared_ptr<void> place) {
+    place_ = std::move(place);
     if (!reads) return EnterSoon();
     timer_.emplace(context_, SteadyClock::now() + patience);
     StartRead(&request_);
@@ -64,6 +65,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   }
 
   void Enter() {
+    place_.reset();
     grpc::internal::ServerReactor* method = nullptr;
     const absl::Status status = CatchExceptions("grpc", [&] {
       method = Call();
@@ -105,6 +107,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   grpc::CallbackServerContext& context_;
   grpc::Alarm pause_;
   std::optional<CallTimer> timer_;  // until the request is there
+  std::shared_ptr<void> place_;     // likewise
   Bytes request_;                   // until the method has read it
   Mutex mutex_;
   grpc::internal::ServerReactor* method_ ABSL_GUARDED_BY(mutex_) = nullptr;  // deletes itself in OnDone
@@ -185,7 +188,7 @@ RawService::BidiStream ReadLate(RawService::Open<Method> open) {
   return [open = std::move(open)](grpc::CallbackServerContext* context) {
     RawService::Opened<Method> opened = open(*context);
     auto* call = new Late(*context, std::move(opened.method));
-    call->Begin(opened.reads, opened.patience);
+    call->Begin(opened.reads, opened.patience, std::move(opened.place));
     return call;
   };
 }

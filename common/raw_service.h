@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <list>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,7 @@ class RawService : public grpc::Service {
     Method method;      // gets the request; destroyed with the call
     bool reads = true;  // false: nothing is read, and the method, which is to refuse the call, gets an empty request
     SteadyDuration patience = kLongPatience;
+    std::shared_ptr<void> place = {};  // of the message among those on their way; let go before the method is called
   };
   template <typename Method>
   using Open = std::function<Opened<Method>(const grpc::CallbackServerContext& context)>;

@@ -64,15 +64,10 @@ RawService::Open<Method> GatewayService::Identified(Keyed method) {
   return [this, method](const grpc::CallbackServerContext& context) {
     auto caller = admission_.callers().Identify(context);
     auto message = admission_.pending_messages().Begin(caller.ok() ? *caller : nullptr);
-    const bool reads = caller.ok();
-    return Opened<Method>{
-        .method =
-            [this, method, caller = std::move(caller), place = std::move(message.place)](auto... call) mutable {
-              place.reset();
-              return (this->*method)(caller, call...);
-            },
-        .reads = reads,
-        .patience = message.patience};
+    return Opened<Method>{.method = [this, method, caller](auto... call) { return (this->*method)(caller, call...); },
+                          .reads = caller.ok(),
+                          .patience = message.patience,
+                          .place = std::move(message.place)};
   };
 }
 

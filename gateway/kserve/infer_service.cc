@@ -51,15 +51,11 @@ RawService::Open<RawService::Unary> InferService::Identified(grpc::ServerUnaryRe
     grpc::ByteBuffer* response)) {
   return [this, method](const grpc::CallbackServerContext& context) {
     InferCaller caller = environment_.identify(context);
-    const bool reads = caller.status.ok();
-    const SteadyDuration patience = caller.patience;
-    return Opened<Unary>{.method =
-                             [this, method, caller = std::move(caller)](auto... call) mutable {
-                               caller.place.reset();
-                               return (this->*method)(caller.status, call...);
-                             },
-                         .reads = reads,
-                         .patience = patience};
+    return Opened<Unary>{
+        .method = [this, method, status = caller.status](auto... call) { return (this->*method)(status, call...); },
+        .reads = caller.status.ok(),
+        .patience = caller.patience,
+        .place = std::move(caller.place)};
   };
 }
 
