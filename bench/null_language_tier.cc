@@ -148,7 +148,7 @@ void NullLanguageTier::AskAlone(int max_new_tokens, std::function<void(int64_t t
                          .options = {.max_new_tokens = max_new_tokens},
                          .images = {},
                          .clock = StageClock(SteadyClock::now()),
-                         .watch = std::make_shared<CallWatch>(SteadyTime::max()),
+                         .call = std::make_shared<CallContext>(SteadyTime::max()),
                          .stream = stream});
 }
 

@@ -12,7 +12,7 @@ constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
 }  // namespace
 
-void CallGate::Ticket::Leave() {
+void CallGate::Ticket::Release() {
   CallGate* gate = std::exchange(gate_, nullptr);
   if (gate == nullptr) return;
   // Notified under the lock: the gate may be destroyed as soon as a waiter sees it empty.

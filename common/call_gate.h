@@ -18,13 +18,13 @@ class CallGate {
     Ticket() = default;
     Ticket(Ticket&& other) noexcept : gate_(std::exchange(other.gate_, nullptr)) {}
     Ticket& operator=(Ticket&& other) noexcept {
-      Leave();
+      Release();
       gate_ = std::exchange(other.gate_, nullptr);
       return *this;
     }
-    ~Ticket() { Leave(); }
+    ~Ticket() { Release(); }
     // Idempotent.
-    void Leave();
+    void Release();
 
    private:
     friend class CallGate;

@@ -1,6 +1,6 @@
 #include "common/call_timer.h"
 
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/mutex.h"
 
 namespace diptych {

@@ -154,7 +154,7 @@ void PemFiles::Run() {
   MutexLock lock(mutex_);
   while (!closed_) {
     if (changed_.WaitUntil(lock, SteadyClock::now() + std::chrono::seconds(kSecondsBetweenLooks))) continue;
-    CatchInThread("the watch over certificates", [this] { Look(); });
+    CatchInThread("the reader of certificates", [this] { Look(); });
   }
 }
 

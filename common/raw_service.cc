@@ -9,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/call_context.h"
 #include "common/call_timer.h"
-#include "common/call_watch.h"
 #include "common/catch_exceptions.h"
 #include "common/error_details.h"
 #include "common/grpc_status.h"

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/error_details.h"
 #include "common/grpc_status.h"
 #include "common/status.h"

@@ -8,8 +8,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/call_context.h"
 #include "common/call_timer.h"
-#include "common/call_watch.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/mutex.h"
@@ -134,9 +134,9 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   Span span_ = environment_.tracer->BeginCall(*context_, "diptych.v1.GatewayService/AnalyzeImage", arrival_);
   v1::AnalyzeImageRequest request_;  // its image goes to the tiers
   std::string request_id_;
-  const std::shared_ptr<const CallWatch> watch_ = WatchCall(*context_, environment_.request_timeout);
-  const CallTimer timer_{*context_, watch_->deadline() + kLastWrites};
-  AdmittedCall admitted_{*environment_.admission, watch_->deadline()};
+  const std::shared_ptr<const CallContext> call_ = MakeCallContext(*context_, environment_.request_timeout);
+  const CallTimer timer_{*context_, call_->deadline() + kLastWrites};
+  AdmittedCall admitted_{*environment_.admission, call_->deadline()};
   TierCall<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse> vision_;
   TierCall<v1::AnalyzeQueriesRequest, v1::AnalyzeQueriesResponse> language_;
 
@@ -170,7 +170,7 @@ absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
 }
 
 void AnalyzeCall::AskTiers(v1::Image image) {
-  const SteadyTime deadline = watch_->deadline();  // the call may be over when the second is started
+  const SteadyTime deadline = call_->deadline();  // the call may be over when the second is started
   const bool both = request_.qformer_attention();
   {
     MutexLock lock(mutex_);
@@ -264,8 +264,8 @@ void AnalyzeCall::End(const absl::Status& status) {
   SetRequest(span_, request_id_, admitted_.caller_name());
   span_.End(status);
   environment_.metrics->repeats.Add(language_.repeats());
-  admitted_.Leave(static_cast<int64_t>(response_->Length()));
-  Finish(ToGrpcStatus(ExplainDeadline(status, *watch_, {environment_.request_timeout, kRequestTimeoutFlag})));
+  admitted_.Release(static_cast<int64_t>(response_->Length()));
+  Finish(ToGrpcStatus(ExplainDeadline(status, *call_, {environment_.request_timeout, kRequestTimeoutFlag})));
 }
 
 }  // namespace

@@ -19,14 +19,14 @@
 namespace diptych::gateway {
 
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method)
-    : AskCall(environment, context, method, WatchCall(*context, environment.request_timeout)) {}
+    : AskCall(environment, context, method, MakeCallContext(*context, environment.request_timeout)) {}
 
 AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method,
-                 std::shared_ptr<const CallWatch> watch)
-    : LanguageStream(environment.language, environment.retries, context, watch->deadline()),
+                 std::shared_ptr<const CallContext> call)
+    : LanguageStream(environment.language, environment.retries, context, call->deadline()),
       environment_(environment),
       context_(context),
-      watch_(std::move(watch)),
+      call_(std::move(call)),
       arrival_(SteadyClock::now()),
       timer_(*context, deadline() + kLastWrites),
       span_(environment.tracer->BeginCall(*context, method, arrival_)),
@@ -68,7 +68,7 @@ void AskCall::Observe(const v1::GenerateResponse& message) {
 }
 
 absl::Status AskCall::ForCaller(const absl::Status& status) const {
-  return ExplainDeadline(status, *watch_, {environment_.request_timeout, kRequestTimeoutFlag});
+  return ExplainDeadline(status, *call_, {environment_.request_timeout, kRequestTimeoutFlag});
 }
 
 absl::Status AskCall::WithTokensEmitted(const absl::Status& status) const {
@@ -76,15 +76,15 @@ absl::Status AskCall::WithTokensEmitted(const absl::Status& status) const {
   return WithDetail(status, detail::kTokensEmitted, absl::StrCat(generated_tokens_));
 }
 
-void AskCall::Leave(const v1::Answer* answer) {
+void AskCall::Release(const v1::Answer* answer) {
   Forget();
   admitted_.Charge(answer == nullptr ? prompt_tokens_ + generated_tokens_ : answer->usage().total_tokens());
-  admitted_.Leave(answer == nullptr ? 0 : static_cast<int64_t>(answer->ByteSizeLong()));
+  admitted_.Release(answer == nullptr ? 0 : static_cast<int64_t>(answer->ByteSizeLong()));
 }
 
 void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
   const SteadyDuration took = SteadyClock::now() - arrival_;
-  Leave(answer);
+  Release(answer);
   environment_.metrics->answers.Ended(status, answer, took);
   environment_.metrics->repeats.Add(repeats());
   EndSpan(status, answer);
@@ -177,7 +177,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
     } else {
       *event.mutable_finished() = std::move(*message.mutable_finished());
       Complete(*event.mutable_finished());
-      Leave(&event.finished());
+      Release(&event.finished());
     }
     return event;
   }

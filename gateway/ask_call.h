@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "common/call_context.h"
 #include "common/call_timer.h"
-#include "common/call_watch.h"
 #include "common/span.h"
 #include "common/stage_clock.h"
 #include "common/tracer.h"
@@ -54,18 +54,18 @@ class AskCall : protected LanguageStream {
   absl::Status WithTokensEmitted(const absl::Status& status) const;
   // Gives back what the call held. Call before its last message leaves: the answer, null where there is none.
   // Idempotent.
-  void Leave(const v1::Answer* answer);
+  void Release(const v1::Answer* answer);
   // Call once, before the caller learns of the end. `answer` if the call has one, else null.
   void Ended(const absl::Status& status, const v1::Answer* answer);
 
  private:
   AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method,
-          std::shared_ptr<const CallWatch> watch);
+          std::shared_ptr<const CallContext> call);
   void EndSpan(const absl::Status& status, const v1::Answer* answer);
 
   const AskEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
-  const std::shared_ptr<const CallWatch> watch_;
+  const std::shared_ptr<const CallContext> call_;
   const SteadyTime arrival_;
   const CallTimer timer_;
   Span span_;

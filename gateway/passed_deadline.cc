@@ -9,9 +9,9 @@
 
 namespace diptych::gateway {
 
-absl::Status ExplainDeadline(const absl::Status& status, const CallWatch& watch, const ServerLimit& limit) {
+absl::Status ExplainDeadline(const absl::Status& status, const CallContext& call, const ServerLimit& limit) {
   if (!absl::IsDeadlineExceeded(status)) return status;
-  const bool callers = watch.limit() == CallWatch::Limit::kCaller;
+  const bool callers = call.limit() == CallContext::Limit::kCaller;
   const std::string flag(limit.flag);
   std::string message = absl::StrCat(status.message(), "; ");
   if (callers) {

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 
 namespace diptych::gateway {
 
@@ -18,6 +18,6 @@ inline constexpr std::string_view kRequestTimeoutFlag = "request_timeout";
 
 // Of DEADLINE_EXCEEDED: adds whose deadline it was and what helps, to the message and as detail `limit`. Any other
 // status stays as it is.
-absl::Status ExplainDeadline(const absl::Status& status, const CallWatch& watch, const ServerLimit& limit);
+absl::Status ExplainDeadline(const absl::Status& status, const CallContext& call, const ServerLimit& limit);
 
 }  // namespace diptych::gateway

@@ -43,10 +43,10 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
            .shared_cache = options.shared_cache},
           callers_, fetcher_.get(),
           [this] {
-            const auto model = watch_->model();
+            const auto model = monitor_->model();
             return model ? model->name() : std::string();
           },
-          [this](ImageLimits& limits) { watch_->Narrow(limits); }) {
+          [this](ImageLimits& limits) { monitor_->Narrow(limits); }) {
   auto running = registry_.AddGauge("diptych_requests_running", "Questions in flight.");
   auto waiting = registry_.AddGauge("diptych_requests_waiting", "Questions that wait for a place.");
   auto bytes = registry_.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.");
@@ -67,8 +67,8 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
     DIPTYCH_ASSIGN_OR_RETURN(keys, ApiKeyFile::Open(options.api_keys_file));
   }
   auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers), std::move(keys)));
-  self->watch_ = std::make_unique<TierWatch>(self->tiers_, options.language_target, options.vision_target);
-  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->watch_, self->metrics_,
+  self->monitor_ = std::make_unique<TierMonitor>(self->tiers_, options.language_target, options.vision_target);
+  self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->monitor_, self->metrics_,
                                                     self->tracer_, absl::ToChronoNanoseconds(options.request_timeout));
   self->infer_service_ = std::make_unique<InferService>(InferEnvironment{
       .identify =
@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
             return InferCaller{
                 .status = caller.status(), .patience = message.patience, .place = std::move(message.place)};
           },
-      .model = [gateway = self.get()] { return gateway->watch_->model(); },
+      .model = [gateway = self.get()] { return gateway->monitor_->model(); },
       .ready = [gateway = self.get()] { return gateway->ready_.load(); }});
   const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
                              .more_services = {inference::GRPCInferenceService::service_full_name()},
@@ -98,23 +98,23 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
                                                   [gateway = self.get()] { return gateway->Readiness(); }));
   }
   if (!options.http_listen.empty()) DIPTYCH_RETURN_IF_ERROR(self->StartHttp(options));
-  self->watch_->Start([gateway = self.get(), on_first_ready = std::move(on_first_ready)]() mutable {
+  self->monitor_->Start([gateway = self.get(), on_first_ready = std::move(on_first_ready)]() mutable {
     gateway->OnTiersChanged(on_first_ready);
   });
   return self;
 }
 
 void GatewayServer::OnTiersChanged(OnReady& on_first_ready) {
-  const bool reachable = watch_->language_reachable();
+  const bool reachable = monitor_->language_reachable();
   metrics_.language_reachable.Set(reachable ? 1 : 0);
-  ready_ = reachable && watch_->agreement().ok();
+  ready_ = reachable && monitor_->agreement().ok();
   server_->SetReady(ready_);
-  if (ready_ && on_first_ready) std::exchange(on_first_ready, nullptr)(*this, *watch_->model());
+  if (ready_ && on_first_ready) std::exchange(on_first_ready, nullptr)(*this, *monitor_->model());
 }
 
 absl::Status GatewayServer::Readiness() const {
-  if (!watch_->language_reachable()) return absl::UnavailableError("the language tier is not reachable");
-  DIPTYCH_RETURN_IF_ERROR(watch_->agreement());
+  if (!monitor_->language_reachable()) return absl::UnavailableError("the language tier is not reachable");
+  DIPTYCH_RETURN_IF_ERROR(monitor_->agreement());
   return server_->readiness();
 }
 
@@ -160,11 +160,11 @@ void GatewayServer::OnHttpRefused(int status) {
 }
 
 GatewayServer::~GatewayServer() {
-  if (watch_ != nullptr) watch_->Stop();
+  if (monitor_ != nullptr) monitor_->Stop();
 }
 
 void GatewayServer::Drain() {
-  watch_->Stop();
+  monitor_->Stop();
   ready_ = false;
   // HTTP's own calls are in this process and would break when the server shuts down, their last message on its way.
   server_->Drain(&admission_.gate().door(), [this] {

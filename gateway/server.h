@@ -19,7 +19,7 @@
 #include "gateway/kserve/infer_service.h"
 #include "gateway/options.h"
 #include "gateway/service.h"
-#include "gateway/tiers/tier_watch.h"
+#include "gateway/tiers/tier_monitor.h"
 #include "gateway/tiers/tiers.h"
 
 namespace diptych::gateway {
@@ -64,7 +64,7 @@ class GatewayServer {
   Callers callers_;
   std::unique_ptr<ImageFetcher> fetcher_;  // null: no image is fetched
   Admission admission_;
-  std::unique_ptr<TierWatch> watch_;
+  std::unique_ptr<TierMonitor> monitor_;
   std::atomic<bool> ready_ = false;
   std::unique_ptr<GatewayService> service_;
   std::unique_ptr<InferService> infer_service_;

@@ -26,12 +26,12 @@ absl::Status NoReplica() {
 
 }  // namespace
 
-GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
+GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierMonitor& monitor, GatewayMetrics& metrics,
                                const Tracer& tracer, SteadyDuration request_timeout)
     : RawService(v1::GatewayService::service_full_name()),
       tiers_(tiers),
       admission_(admission),
-      watch_(watch),
+      monitor_(monitor),
       environment_{.admission = &admission,
                    .language = tiers.language.get(),
                    .retries = tiers.retries.get(),
@@ -43,8 +43,8 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierWat
                            .language = tiers.language.get(),
                            .retries = tiers.retries.get(),
                            .fingerprint =
-                               [&watch] {
-                                 const auto model = watch.model();
+                               [&monitor] {
+                                 const auto model = monitor.model();
                                  return model ? model->fingerprint() : std::string();
                                },
                            .request_timeout = request_timeout,
@@ -96,7 +96,7 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(const absl::StatusOr<Calle
   v1::PlanContextRequest plan;
   if (const absl::Status status = Admit(caller, *request, plan); !status.ok()) return ReplyNow(*context, status);
   if (const absl::Status status = CheckPlanRequest(plan); !status.ok()) return ReplyNow(*context, status);
-  auto model = watch_.model();
+  auto model = monitor_.model();
   if (!model) return ReplyNow(*context, NoReplica());
   if (!NeedsTokenCount(plan)) {
     *response = SerializeMessage(gateway::PlanContext(plan, *model, {}));
@@ -120,7 +120,7 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(const absl::StatusOr<Caller>&
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::TokenizeRequest asked;
   if (const absl::Status status = Admit(caller, *request, asked); !status.ok()) return ReplyNow(*context, status);
-  const auto model = watch_.model();
+  const auto model = monitor_.model();
   if (!model) return ReplyNow(*context, NoReplica());
   v1::EncodePromptRequest prompt;
   prompt.set_prompt(std::move(*asked.mutable_prompt()));

@@ -11,7 +11,7 @@
 #include "gateway/admission/admission.h"
 #include "gateway/analyze_call.h"
 #include "gateway/ask_call.h"
-#include "gateway/tiers/tier_watch.h"
+#include "gateway/tiers/tier_monitor.h"
 #include "gateway/tiers/tiers.h"
 
 namespace diptych::gateway {
@@ -19,7 +19,7 @@ namespace diptych::gateway {
 // Translates between the wire and the classes that it is given. All must outlive it. Thread-safe.
 class GatewayService final : public RawService {
  public:
-  GatewayService(Tiers& tiers, Admission& admission, const TierWatch& watch, GatewayMetrics& metrics,
+  GatewayService(Tiers& tiers, Admission& admission, const TierMonitor& monitor, GatewayMetrics& metrics,
                  const Tracer& tracer, SteadyDuration request_timeout);
 
  private:
@@ -49,7 +49,7 @@ class GatewayService final : public RawService {
 
   Tiers& tiers_;
   Admission& admission_;
-  const TierWatch& watch_;
+  const TierMonitor& monitor_;
   const AskEnvironment environment_;
   const AnalyzeEnvironment analyze_environment_;
 };

@@ -7,7 +7,7 @@
 #include <memory>
 #include <utility>
 
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/grpc_status.h"
 #include "common/tier_errors.h"
 #include "common/unary_reply.h"
@@ -23,16 +23,16 @@ inline constexpr auto kTextPatience = std::chrono::seconds(5);
 template <typename Request, typename Response>
 struct TextCall {
   explicit TextCall(grpc::CallbackServerContext& caller)
-      : context(grpc::ClientContext::FromCallbackServerContext(caller)), watch(WatchCall(caller, kTextPatience)) {
-    context->set_deadline(ToSystemTime(watch->deadline()));
+      : context(grpc::ClientContext::FromCallbackServerContext(caller)), call(MakeCallContext(caller, kTextPatience)) {
+    context->set_deadline(ToSystemTime(call->deadline()));
   }
 
   absl::Status ForCaller(const grpc::Status& status) const {
-    return ExplainDeadline(FromTier(status, "language", Stage::kTokenize), *watch, {kTextPatience, ""});
+    return ExplainDeadline(FromTier(status, "language", Stage::kTokenize), *call, {kTextPatience, ""});
   }
 
   const std::unique_ptr<grpc::ClientContext> context;
-  const std::shared_ptr<const CallWatch> watch;
+  const std::shared_ptr<const CallContext> call;
   Request request;
   Response response;
 };

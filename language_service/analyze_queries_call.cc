@@ -40,8 +40,8 @@ AnalyzeQueriesCall::AnalyzeQueriesCall(const GenerateContext& shared, const grpc
                                        const grpc::ByteBuffer& request, grpc::ByteBuffer* response)
     : shared_(shared),
       response_(response),
-      watch_(WatchCall(context, shared.longest_call)),
-      timer_(context, watch_->deadline() + kLastWrites),
+      call_(MakeCallContext(context, shared.longest_call)),
+      timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.LanguageService/AnalyzeQueries", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
@@ -62,7 +62,7 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
                                        BytesForQueryAttention(image.expected, shared_.model->config)));
   std::vector<ImageRequest> images;
   images.push_back(std::move(image));
-  images_ = ImageCollector::Start(shared_.images, std::move(images), watch_,
+  images_ = ImageCollector::Start(shared_.images, std::move(images), call_,
                                   [this](const absl::StatusOr<CollectedImages>& images) { OnImages(images); });
   return absl::OkStatus();
 }
@@ -74,12 +74,12 @@ void AnalyzeQueriesCall::OnImages(const absl::StatusOr<CollectedImages>& collect
 }
 
 void AnalyzeQueriesCall::OnCancel() {
-  watch_->Cancel();
+  call_->Cancel();
   if (images_ != nullptr) images_->Cancel();
 }
 
 void AnalyzeQueriesCall::End(const absl::Status& status) {
-  ticket_.Leave();
+  ticket_.Release();
   memory_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->AnalysisEnded(status, took);

@@ -31,7 +31,7 @@ class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
   std::string request_id_;
-  const std::shared_ptr<CallWatch> watch_;
+  const std::shared_ptr<CallContext> call_;
   const CallTimer timer_;
   Span span_;
   const std::string key_name_;

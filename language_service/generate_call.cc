@@ -35,8 +35,8 @@ GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackSe
                            const grpc::ByteBuffer& request)
     : shared_(shared),
       context_(context),
-      watch_(WatchCall(context, shared.longest_call)),
-      timer_(context, watch_->deadline() + kLastWrites),
+      call_(MakeCallContext(context, shared.longest_call)),
+      timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.LanguageService/Generate", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
@@ -79,14 +79,14 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
                                .begun = std::move(input.begun),
                                .cache_salt = std::move(input.cache_salt),
                                .clock = clock,
-                               .watch = watch_,
+                               .call = call_,
                                .stream = stream_});
   best_of_ = input.best_of;
   if (input.images.empty()) {
     Submit();
     return absl::OkStatus();
   }
-  images_ = ImageCollector::Start(shared_.images, std::move(input.images), watch_,
+  images_ = ImageCollector::Start(shared_.images, std::move(input.images), call_,
                                   [this](absl::StatusOr<CollectedImages> images) { OnImages(std::move(images)); });
   return absl::OkStatus();
 }
@@ -114,12 +114,12 @@ void GenerateCall::OnImages(absl::StatusOr<CollectedImages> collected) {
 void GenerateCall::Submit() {
   LanguageEngine* const engine = shared_.engine;  // this call may be gone when the last Submit returns
   if (best_of_ == 1) return engine->Submit(std::move(*work_));
-  const auto give_up = [watch = watch_] { watch->Cancel(); };
+  const auto give_up = [call = call_] { call->Cancel(); };
   for (GenerateWork& work : DrawSeveral(std::move(*work_), best_of_, give_up)) engine->Submit(std::move(work));
 }
 
 void GenerateCall::OnCancel() {
-  watch_->Cancel();
+  call_->Cancel();
   if (images_ != nullptr) images_->Cancel();
 }
 
@@ -130,7 +130,7 @@ void GenerateCall::Write(const v1::GenerateResponse& message) {
 
 void GenerateCall::OnWriteDone(bool ok) {
   if (!ok) {
-    watch_->Cancel();
+    call_->Cancel();
     stream_->Abandon();
   }
   stream_->Next();
@@ -148,17 +148,17 @@ void GenerateCall::OnEnd(absl::StatusOr<GenerateResult> result) {
   if (!result.ok()) return End(result.status());
   const v1::GenerateResponse message = FinishedMessage(head_, *result);
   message_ = SerializeMessage(message);
-  Leave(absl::OkStatus(), &message.finished());
+  ReleaseAndCount(absl::OkStatus(), &message.finished());
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
 
 void GenerateCall::End(const absl::Status& status) {
-  Leave(status, nullptr);
+  ReleaseAndCount(status, nullptr);
   Finish(ToGrpcStatus(status));
 }
 
-void GenerateCall::Leave(const absl::Status& status, const v1::Answer* answer) {
-  ticket_.Leave();
+void GenerateCall::ReleaseAndCount(const absl::Status& status, const v1::Answer* answer) {
+  ticket_.Release();
   memory_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, answer, took);

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "common/byte_budget.h"
+#include "common/call_context.h"
 #include "common/call_gate.h"
 #include "common/call_timer.h"
-#include "common/call_watch.h"
 #include "common/span.h"
 #include "common/token_gaps.h"
 #include "common/tracer.h"
@@ -62,7 +62,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void End(const absl::Status& status);
   void EndSpan(const absl::Status& status, const v1::Answer* answer);
   // Makes room and counts the call before its caller can come back. `answer` if it has one, else null.
-  void Leave(const absl::Status& status, const v1::Answer* answer);
+  void ReleaseAndCount(const absl::Status& status, const v1::Answer* answer);
 
   const GenerateContext& shared_;
   const grpc::CallbackServerContext& context_;
@@ -70,7 +70,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   TokenArrivals arrivals_;
   std::optional<SteadyDuration> first_delta_;  // with a token, from the arrival
   int64_t generated_ = 0;                      // tokens that were shown
-  const std::shared_ptr<CallWatch> watch_;
+  const std::shared_ptr<CallContext> call_;
   const CallTimer timer_;
   Span span_;
   const std::string key_name_;

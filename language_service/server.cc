@@ -8,7 +8,7 @@
 #include "common/listen_address.h"
 #include "common/load_progress.h"
 #include "common/status.h"
-#include "common/thread_that_ends.h"
+#include "common/temporary_thread.h"
 #include "common/visual_tokens.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "language_service/engine/kv_cache_size.h"
@@ -61,17 +61,18 @@ absl::Status CheckMemory(const LanguageOptions& options, const blip2::Config& co
 }
 
 ImageStore::Steps StepsWith(const VisionTier* vision, LanguageEngine* engine, PullMetrics* metrics) {
-  return {.pull = [vision, metrics](std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
-                                    ImagePull::Done done) -> std::function<void()> {
-            const auto pull =
-                std::make_shared<ImagePull>(vision, std::move(request), std::move(watch), metrics, std::move(done));
-            pull->Start();
-            return [pull] { pull->Cancel(); };
-          },
-          .project =
-              [engine](VisualTokens tokens, std::string key, bool with_attention, LanguageEngine::Projected done) {
-                engine->Project(std::move(tokens), std::move(key), with_attention, std::move(done));
-              }};
+  return {
+      .pull = [vision, metrics](std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallContext> call,
+                                ImagePull::Done done) -> std::function<void()> {
+        const auto pull =
+            std::make_shared<ImagePull>(vision, std::move(request), std::move(call), metrics, std::move(done));
+        pull->Start();
+        return [pull] { pull->Cancel(); };
+      },
+      .project =
+          [engine](VisualTokens tokens, std::string key, bool with_attention, LanguageEngine::Projected done) {
+            engine->Project(std::move(tokens), std::move(key), with_attention, std::move(done));
+          }};
 }
 
 ServedLanguageModel WithLimits(ServedLanguageModel model, const ImageLimits& limits) {
@@ -84,7 +85,7 @@ ServedLanguageModel WithLimits(ServedLanguageModel model, const ImageLimits& lim
 
 absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const LanguageOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
-  DIPTYCH_ASSIGN_OR_RETURN(ServedLanguageModel model, OnThreadThatEnds([&] { return LoadLanguageModel(options); }));
+  DIPTYCH_ASSIGN_OR_RETURN(ServedLanguageModel model, RunOnTemporaryThread([&] { return LoadLanguageModel(options); }));
   return Start(options, std::move(model));
 }
 
@@ -117,7 +118,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                   [server = self->server_.get()] { return server->readiness(); }));
   }
   self->server_->SetReady(true);
-  self->vision_watch_.Start();
+  self->vision_monitor_.Start();
   return self;
 }
 
@@ -144,7 +145,7 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
                            .metrics = &metrics_,
                            .tracer = &tracer_},
            [this] { return stats(); }),
-      vision_watch_(
+      vision_monitor_(
           {.name = "vision", .target = options.vision_target, .flag = "vision_target", .channel = vision->all()}) {
   registry_.OnCollect([this] { metrics_.Refresh(stats()); });
 }

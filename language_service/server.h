@@ -9,7 +9,7 @@
 #include "common/byte_budget.h"
 #include "common/call_gate.h"
 #include "common/channel.h"
-#include "common/channel_watch.h"
+#include "common/channel_monitor.h"
 #include "common/metrics.h"
 #include "common/metrics_server.h"
 #include "common/server.h"
@@ -76,7 +76,7 @@ class LanguageServer {
   LanguageService rpc_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<MetricsServer> metrics_server_;
-  ChannelWatch vision_watch_;
+  ChannelMonitor vision_monitor_;
 };
 
 }  // namespace diptych::language

@@ -42,11 +42,11 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
                                      const grpc::ByteBuffer& request, grpc::ByteBuffer* response)
     : shared_(shared),
       response_(response),
-      watch_(WatchCall(context, shared.longest_call)),
+      call_(MakeCallContext(context, shared.longest_call)),
       waiter_(new EncodeWaiter{.arrival = arrival_,
-                               .deadline = watch_->deadline(),
+                               .deadline = call_->deadline(),
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
-      timer_(context, watch_->deadline() + kLastWrites),
+      timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.VisionService/AnalyzeVision", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
@@ -97,19 +97,19 @@ v1::AnalyzeVisionResponse AnalyzeVisionCall::Describe(const EncodeResult& result
 
 void AnalyzeVisionCall::Deliver(absl::StatusOr<EncodeResult> result) {
   if (!result.ok()) return End(result.status(), nullptr);
-  if (const absl::Status status = watch_->Check(Stage::kTokenTransfer); !status.ok()) return End(status, nullptr);
+  if (const absl::Status status = call_->Check(Stage::kTokenTransfer); !status.ok()) return End(status, nullptr);
   *response_ = SerializeMessage(Describe(*result));
   memory_ = std::move(result->memory);
   End(absl::OkStatus(), &result->timings);
 }
 
 void AnalyzeVisionCall::OnCancel() {
-  watch_->Cancel();
-  if (shared_.encoder->Leave(waiter_)) End(CallerLeft(), nullptr);
+  call_->Cancel();
+  if (shared_.encoder->StopWaiting(waiter_)) End(CallerLeft(), nullptr);
 }
 
 void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* timings) {
-  ticket_.Leave();
+  ticket_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, timings, took);
   LogEnded({.method = "analyze_vision",

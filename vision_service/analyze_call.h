@@ -33,7 +33,7 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
   std::string request_id_;
-  const std::shared_ptr<CallWatch> watch_;
+  const std::shared_ptr<CallContext> call_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;
   Span span_;

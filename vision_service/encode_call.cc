@@ -31,11 +31,11 @@ absl::Status CheckRequest(const v1::EncodeImageRequest& request, const EncodeCon
 EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerContext& context,
                        const grpc::ByteBuffer& request)
     : shared_(shared),
-      watch_(WatchCall(context, shared.longest_call)),
+      call_(MakeCallContext(context, shared.longest_call)),
       waiter_(new EncodeWaiter{.arrival = arrival_,
-                               .deadline = watch_->deadline(),
+                               .deadline = call_->deadline(),
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
-      timer_(context, watch_->deadline() + kLastWrites),
+      timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.VisionService/EncodeImage", arrival_)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
@@ -60,15 +60,15 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
 void EncodeCall::Deliver(absl::StatusOr<EncodeResult> result) {
   if (!result.ok()) return End(result.status());
   image_ = *std::move(result);
-  ticket_.Leave();  // the work is done; what is still to be sent is accounted for as memory
+  ticket_.Release();  // the work is done; what is still to be sent is accounted for as memory
   WriteNext();
 }
 
 void EncodeCall::WriteNext() {
-  if (const absl::Status status = watch_->Check(Stage::kTokenTransfer); !status.ok()) return End(status);
+  if (const absl::Status status = call_->Check(Stage::kTokenTransfer); !status.ok()) return End(status);
   message_ = MessageAt(image_, shared_.model->fingerprint(), next_message_++);
   if (next_message_ < MessageCount(image_)) return StartWrite(&message_);
-  Leave(absl::OkStatus());
+  ReleaseAndCount(absl::OkStatus());
   image_ = {};
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
@@ -79,17 +79,17 @@ void EncodeCall::OnWriteDone(bool ok) {
 }
 
 void EncodeCall::OnCancel() {
-  watch_->Cancel();
-  if (shared_.encoder->Leave(waiter_)) End(CallerLeft());
+  call_->Cancel();
+  if (shared_.encoder->StopWaiting(waiter_)) End(CallerLeft());
 }
 
 void EncodeCall::End(const absl::Status& status) {
-  Leave(status);
+  ReleaseAndCount(status);
   Finish(ToGrpcStatus(status));
 }
 
-void EncodeCall::Leave(const absl::Status& status) {
-  ticket_.Leave();
+void EncodeCall::ReleaseAndCount(const absl::Status& status) {
+  ticket_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, took);
   LogEnded({.method = "encode",

@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
+#include "common/call_context.h"
 #include "common/call_gate.h"
 #include "common/call_timer.h"
-#include "common/call_watch.h"
 #include "common/span.h"
 #include "common/tracer.h"
 #include "diptych/v1/vision.pb.h"
@@ -47,12 +47,12 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void WriteNext();
   void End(const absl::Status& status);
   // Makes room and counts the call before its caller can come back.
-  void Leave(const absl::Status& status);
+  void ReleaseAndCount(const absl::Status& status);
 
   const EncodeContext& shared_;
   const SteadyTime arrival_ = SteadyClock::now();
   std::string request_id_;
-  const std::shared_ptr<CallWatch> watch_;
+  const std::shared_ptr<CallContext> call_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;
   Span span_;

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "common/byte_budget.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/image_preparation.h"
 #include "vision_service/batcher.h"
 #include "vision_service/visual_tokens.h"

@@ -115,7 +115,7 @@ void Encoder::JoinFlight(EncodeFlights::Id flight, const std::shared_ptr<EncodeW
   flights_.Join(flight, waiter->deadline, waiter);
 }
 
-bool Encoder::Leave(const std::shared_ptr<EncodeWaiter>& waiter) {
+bool Encoder::StopWaiting(const std::shared_ptr<EncodeWaiter>& waiter) {
   std::shared_ptr<EncodeJob> abandoned;
   {
     MutexLock lock(mutex_);

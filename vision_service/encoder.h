@@ -34,7 +34,7 @@ struct EncodeInput {
 struct EncodeWaiter {
   SteadyTime arrival;
   SteadyTime deadline;
-  // Receives the outcome, on the thread that has it; never after Encoder::Leave gave true. Must not wait.
+  // Receives the outcome, on the thread that has it; never after Encoder::StopWaiting gave true. Must not wait.
   std::function<void(absl::StatusOr<EncodeResult>)> done;
   uint64_t flight = 0;  // set by Encoder::Encode
 };
@@ -49,12 +49,12 @@ class Encoder {
   // Requires: no caller waits.
   ~Encoder();
 
-  // Calls waiter->done exactly once, before it returns for a cache hit, unless Leave comes first or it returns an
+  // Calls waiter->done exactly once, before it returns for a cache hit, unless StopWaiting comes first or it returns an
   // error: RESOURCE_EXHAUSTED with QUEUE_FULL if there is no memory for the image.
   absl::Status Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> waiter);
 
   // The waiter gets no outcome any more. False if it has been given one, or is just being given it.
-  bool Leave(const std::shared_ptr<EncodeWaiter>& waiter);
+  bool StopWaiting(const std::shared_ptr<EncodeWaiter>& waiter);
 
   // The budget that EncodeInput::memory comes from.
   ByteBudget& memory() { return memory_; }

@@ -6,7 +6,7 @@
 #include "common/listen_address.h"
 #include "common/load_progress.h"
 #include "common/status.h"
-#include "common/thread_that_ends.h"
+#include "common/temporary_thread.h"
 #include "diptych/v1/vision.grpc.pb.h"
 
 namespace diptych::vision {
@@ -52,7 +52,7 @@ ServedVisionModel WithLimits(ServedVisionModel model, const ImageLimits& limits)
 
 absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
-  DIPTYCH_ASSIGN_OR_RETURN(ServedVisionModel model, OnThreadThatEnds([&] { return LoadVisionModel(options); }));
+  DIPTYCH_ASSIGN_OR_RETURN(ServedVisionModel model, RunOnTemporaryThread([&] { return LoadVisionModel(options); }));
   return Start(options, std::move(model));
 }
 

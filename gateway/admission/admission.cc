@@ -140,7 +140,7 @@ absl::Status AdmittedCall::Read(absl::StatusOr<Caller> caller, const grpc::ByteB
   return TakeRequest(bytes, message, [this](int64_t more) { return memory_.Grow(more); });
 }
 
-void AdmittedCall::Leave(int64_t answer_bytes) {
+void AdmittedCall::Release(int64_t answer_bytes) {
   memory_.KeepOnly(answer_bytes);
   place_ = {};
 }

@@ -136,11 +136,11 @@ class AdmittedCall {
   // Of the caller's key; empty without keys.
   std::string_view caller_name() const { return caller_ == nullptr ? std::string_view() : caller_->name; }
   std::string cache_salt() const { return admission_.CacheSaltOf(caller_); }
-  // Counts tokens against the caller's limit. Nothing after Leave.
+  // Counts tokens against the caller's limit. Nothing after Release.
   void Charge(int64_t tokens) { place_.Charge(tokens); }
   // Gives the slot back, and the memory but for an answer of this many bytes. Comes before the last message leaves, so
   // that a caller who asks again at once finds them free. Idempotent.
-  void Leave(int64_t answer_bytes);
+  void Release(int64_t answer_bytes);
 
  private:
   void OnPlace(absl::StatusOr<FairGate::Place> place);

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/status.h"
 
 namespace diptych::gateway {
@@ -38,7 +38,7 @@ void FairGate::Place::Release() {
   const auto gate = std::exchange(gate_, nullptr);
   if (gate == nullptr) return;
   gate->Release(caller_);
-  ticket_.Leave();  // last: who waits for an empty door may end the gate then
+  ticket_.Release();  // last: who waits for an empty door may end the gate then
 }
 
 void FairGate::Place::Charge(int64_t tokens) {

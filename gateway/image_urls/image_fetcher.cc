@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/catch_exceptions.h"
 #include "common/mutex.h"
 #include "common/status.h"

@@ -4,7 +4,7 @@
 #include <random>
 #include <utility>
 
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/request_span.h"

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/mutex.h"

@@ -136,7 +136,7 @@ void LanguageEngine::Admit(GenerateWork work) {
   if (status.ok()) return;
   const std::shared_ptr<TokenStream> stream = place->second.shared_stream();
   sequences_.erase(place);
-  inbox_.Leave();
+  inbox_.Release();
   stream->End(status);
 }
 
@@ -154,13 +154,13 @@ void LanguageEngine::Sweep(SteadyTime now) {
   std::vector<std::pair<uint64_t, absl::Status>> ended;
   for (const auto& [id, sequence] : sequences_) {
     absl::Status status = sequence.Check(now);
-    if (status.ok() && !sequence.finished()) status = Watch(id, sequence, now);
+    if (status.ok() && !sequence.finished()) status = CheckReader(id, sequence, now);
     if (!status.ok()) ended.emplace_back(id, std::move(status));
   }
   for (auto& [id, status] : ended) Retire(id, std::move(status));
 }
 
-absl::Status LanguageEngine::Watch(uint64_t id, const Sequence& sequence, SteadyTime now) {
+absl::Status LanguageEngine::CheckReader(uint64_t id, const Sequence& sequence, SteadyTime now) {
   const int64_t unread = sequence.stream().unread_tokens();
   const auto paused = paused_.find(id);
   if (paused == paused_.end()) {
@@ -291,7 +291,7 @@ void LanguageEngine::Retire(uint64_t id, absl::StatusOr<GenerateResult> result) 
   if (unexplained_.erase(id) == 0) scheduler_.Remove(id);
   const bool stuck = paused_.erase(id) > 0;
   sequences_.erase(place);
-  inbox_.Leave();
+  inbox_.Release();
   PublishStats();
   if (stuck) stream->GiveUpReader();
   stream->End(std::move(result));

@@ -63,7 +63,7 @@ class LanguageEngine {
   // Ends what nobody wants any more, and pauses, wakes or gives up those whose readers are behind.
   void Sweep(SteadyTime now);
   // Looks at the sequence's reader. SLOW_READER if it is to be given up.
-  absl::Status Watch(uint64_t id, const Sequence& sequence, SteadyTime now);
+  absl::Status CheckReader(uint64_t id, const Sequence& sequence, SteadyTime now);
   // One pass over what is planned. False if that is nothing.
   bool RunPlan(const StepPlan& plan);
   // What a pass that ended so says about the engine's health.

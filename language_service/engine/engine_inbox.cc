@@ -26,7 +26,7 @@ bool EngineInbox::TryPush(Projection&& projection) {
   return true;
 }
 
-void EngineInbox::Leave() {
+void EngineInbox::Release() {
   MutexLock lock(mutex_);
   --inside_;
 }

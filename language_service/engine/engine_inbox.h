@@ -25,7 +25,7 @@ struct Projection {
 };
 
 // Requests and images in the order in which they came. Bounds the requests that are inside the engine, from TryPush
-// to Leave. Thread-safe.
+// to Release. Thread-safe.
 class EngineInbox {
  public:
   struct Content {
@@ -44,7 +44,7 @@ class EngineInbox {
   bool TryPush(GenerateWork&& work);
   bool TryPush(Projection&& projection);
   // A request has ended.
-  void Leave();
+  void Release();
   // Refuses further items; those inside are still taken. Idempotent.
   void Close();
 
@@ -52,7 +52,7 @@ class EngineInbox {
   // without end).
   Content Take(std::optional<SteadyDuration> patience);
 
-  // Requests from TryPush to Leave.
+  // Requests from TryPush to Release.
   size_t inside() const;
 
  private:

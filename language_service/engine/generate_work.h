@@ -8,7 +8,7 @@
 
 #include "blip2/generation.h"
 #include "blip2/prompt.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/stage_clock.h"
 #include "language_service/engine/query_tokens.h"
 #include "language_service/engine/token_stream.h"
@@ -24,7 +24,7 @@ struct GenerateWork {
   std::vector<int64_t> begun = {};                         // the answer's first tokens, shown already
   std::string cache_salt = {};                             // KV blocks are shared with requests of the same one only
   StageClock clock;
-  std::shared_ptr<const CallWatch> watch;
+  std::shared_ptr<const CallContext> call;
   std::shared_ptr<TokenStream> stream;
 };
 

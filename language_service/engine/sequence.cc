@@ -39,13 +39,13 @@ ScheduledRequest Sequence::ToScheduled(uint64_t id) const {
                            .max_new_tokens = work_.options.max_new_tokens - answer_tokens(),
                            .beams = static_cast<int>(work_.options.num_beams),
                            .scores_prompt = work_.options.prompt_logprobs.has_value(),
-                           .deadline = work_.watch->deadline()};
+                           .deadline = work_.call->deadline()};
   for (const auto& image : work_.images) request.image_keys.push_back(image->key);
   return request;
 }
 
 absl::Status Sequence::Check(SteadyTime now) const {
-  return work_.watch->Check(started_ ? stage() : Stage::kLanguageQueue, now);
+  return work_.call->Check(started_ ? stage() : Stage::kLanguageQueue, now);
 }
 
 at::Tensor Sequence::QueryTokensAt(int64_t past, int64_t tokens) const {

@@ -17,15 +17,15 @@ absl::Status WithCallersField(const absl::Status& error, std::string_view field)
 }  // namespace
 
 std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::vector<ImageRequest> requests,
-                                                      std::shared_ptr<const CallWatch> watch, Done done) {
+                                                      std::shared_ptr<const CallContext> call, Done done) {
   const auto self = std::shared_ptr<ImageCollector>(new ImageCollector(store, requests.size(), std::move(done)));
-  self->deadline_.Set(ToSystemTime(watch->deadline()), [weak = self->weak_from_this()](bool passed) {
+  self->deadline_.Set(ToSystemTime(call->deadline()), [weak = self->weak_from_this()](bool passed) {
     const auto collector = passed ? weak.lock() : nullptr;
     if (collector != nullptr) collector->Fail(DeadlinePassed(Stage::kTokenTransfer));
   });
   for (size_t i = 0; i < requests.size(); ++i) {
     std::string field = requests[i].field;
-    auto wait = store->Get(std::move(requests[i]), watch->deadline(),
+    auto wait = store->Get(std::move(requests[i]), call->deadline(),
                            [self, i, field = std::move(field)](absl::StatusOr<ImageStore::Result> image) {
                              if (!image.ok()) return self->Fail(WithCallersField(image.status(), field));
                              self->OnImage(i, *std::move(image));

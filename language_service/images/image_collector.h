@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/mutex.h"
 #include "language_service/images/image_store.h"
 
@@ -26,12 +26,12 @@ struct CollectedImages {
 class ImageCollector final : public std::enable_shared_from_this<ImageCollector> {
  public:
   // Called exactly once: before Start returns, if every image is in the cache, or on any thread later. Errors are
-  // those of ImageStore::Get with the field as the caller knows it, and CANCELLED or DEADLINE_EXCEEDED of `watch`.
+  // those of ImageStore::Get with the field as the caller knows it, and CANCELLED or DEADLINE_EXCEEDED of `call`.
   using Done = std::function<void(absl::StatusOr<CollectedImages>)>;
 
   // Requires: at least one image. `store` must outlive the collector.
   static std::shared_ptr<ImageCollector> Start(ImageStore* store, std::vector<ImageRequest> requests,
-                                               std::shared_ptr<const CallWatch> watch, Done done);
+                                               std::shared_ptr<const CallContext> call, Done done);
 
   // Ends it at once with CANCELLED.
   void Cancel() { Fail(CallerLeft()); }

@@ -32,7 +32,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
         attempt_(attempt),
         span_(pull_->tier_->tracer->BeginClientCall(pull_->request_->trace, "diptych.v1.VisionService/EncodeImage")),
         receiver_(pull_->request_->expected) {
-    context_.set_deadline(ToSystemTime(pull_->watch_->deadline()));
+    context_.set_deadline(ToSystemTime(pull_->call_->deadline()));
     SendKeyName(context_, pull_->request_->key_name);
     SendTraceContext(context_, span_.context());
   }
@@ -126,13 +126,13 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
   if (status.ok()) return done_(std::move(tokens));
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) tier_->waker->Wake();
   if (RetryOf(status) == Retry::kAnotherReplica && RetryLater()) return;
-  done_(watch_->cancelled() ? CallerLeft() : FromTier(status, "vision", Stage::kTokenTransfer));
+  done_(call_->cancelled() ? CallerLeft() : FromTier(status, "vision", Stage::kTokenTransfer));
 }
 
 bool ImagePull::RetryLater() {
   MutexLock lock(mutex_);
   const bool tried_enough = attempts_ >= kMaxTierAttempts && !tier_->wait;
-  if (cancelled_ || tried_enough || !watch_->Check(Stage::kTokenTransfer).ok()) return false;
+  if (cancelled_ || tried_enough || !call_->Check(Stage::kTokenTransfer).ok()) return false;
   const auto backoff = std::min(kFirstBackoff * (1 << std::min(attempts_ - 1, 10)), kLongestBackoff);
   backoff_.Set(std::chrono::system_clock::now() + backoff, [self = shared_from_this()](bool) mutable {
     // The alarm keeps this function as long as it lives, so the reference is taken out of it.

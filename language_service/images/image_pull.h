@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/byte_budget.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/channel.h"
 #include "common/mutex.h"
 #include "common/replica_channels.h"
@@ -50,13 +50,9 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   using Done = std::function<void(absl::StatusOr<VisualTokens>)>;
 
   // `tier` and `metrics` must outlive the pull. `done` is called exactly once, on a gRPC thread, after Start.
-  ImagePull(const VisionTier* tier, std::shared_ptr<const ImageRequest> request, std::shared_ptr<const CallWatch> watch,
-            PullMetrics* metrics, Done done)
-      : tier_(tier),
-        request_(std::move(request)),
-        watch_(std::move(watch)),
-        metrics_(metrics),
-        done_(std::move(done)) {}
+  ImagePull(const VisionTier* tier, std::shared_ptr<const ImageRequest> request,
+            std::shared_ptr<const CallContext> call, PullMetrics* metrics, Done done)
+      : tier_(tier), request_(std::move(request)), call_(std::move(call)), metrics_(metrics), done_(std::move(done)) {}
 
   void Start();
   // Ends the pull with CANCELLED if it still runs.
@@ -73,7 +69,7 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
 
   const VisionTier* const tier_;
   const std::shared_ptr<const ImageRequest> request_;
-  const std::shared_ptr<const CallWatch> watch_;
+  const std::shared_ptr<const CallContext> call_;
   PullMetrics* const metrics_;
   const Done done_;
 

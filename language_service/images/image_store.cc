@@ -39,7 +39,7 @@ struct ImageStore::Flight {
   SteadyTime begun;
   std::shared_ptr<const ImageRequest> request;  // until the tokens are there
   ByteBudget::Lease memory;
-  std::shared_ptr<CallWatch> watch;  // of the pull that runs; null while none does
+  std::shared_ptr<CallContext> call;  // of the pull that runs; null while none does
   std::function<void()> cancel_pull;
   SteadyTime tokens_at{};
   VisionTimings vision;
@@ -61,7 +61,7 @@ ImageStore::~ImageStore() {
   MutexLock lock(mutex_);
   closed_ = true;
   flights_.ForEach([&](const FlightPtr& flight) {
-    if (flight->watch != nullptr) flight->watch->Cancel();
+    if (flight->call != nullptr) flight->call->Cancel();
     if (flight->cancel_pull != nullptr) cancels.push_back(flight->cancel_pull);
   });
   lock.Unlock();
@@ -118,19 +118,19 @@ void ImageStore::StartPull(const FlightPtr& flight) {
     lock.Unlock();
     return End(flight, absl::CancelledError("nobody waits"));
   }
-  const auto watch = std::make_shared<CallWatch>(flights_.deadline(flight->id));
-  flight->watch = watch;
+  const auto call = std::make_shared<CallContext>(flights_.deadline(flight->id));
+  flight->call = call;
   const auto request = flight->request;
   ++stats_.pulls;
   ++starting_;
   lock.Unlock();
   auto cancel = steps_.pull(
-      request, watch, [this, flight](absl::StatusOr<VisualTokens> tokens) { OnPulled(flight, std::move(tokens)); });
+      request, call, [this, flight](absl::StatusOr<VisualTokens> tokens) { OnPulled(flight, std::move(tokens)); });
   lock.Lock();
   --starting_;
   ended_.NotifyAll();
-  if (flight->watch != watch) return;  // it has ended already
-  if (watch->cancelled()) {
+  if (flight->call != call) return;  // it has ended already
+  if (call->cancelled()) {
     lock.Unlock();
     return cancel();
   }
@@ -146,9 +146,9 @@ void ImageStore::StopWaiting(const std::shared_ptr<Wait>& wait) {
     if (left == ImageFlights::StopResult::kDidNotWait) return;
     const FlightPtr flight = flights_.cargo(id);
     // What is being projected goes on: it will be of use.
-    if (left == ImageFlights::StopResult::kNobodyWaits && flight->watch != nullptr) {
+    if (left == ImageFlights::StopResult::kNobodyWaits && flight->call != nullptr) {
       flights_.Close(id);
-      flight->watch->Cancel();
+      flight->call->Cancel();
       cancel = std::exchange(flight->cancel_pull, nullptr);
     }
   }
@@ -160,8 +160,8 @@ void ImageStore::OnPulled(const FlightPtr& flight, absl::StatusOr<VisualTokens> 
   std::optional<SteadyTime> gave_up;
   {
     MutexLock lock(mutex_);
-    if (absl::IsDeadlineExceeded(tokens.status())) gave_up = flight->watch->deadline();
-    flight->watch = nullptr;
+    if (absl::IsDeadlineExceeded(tokens.status())) gave_up = flight->call->deadline();
+    flight->call = nullptr;
     flight->cancel_pull = nullptr;
     if (tokens.ok()) {
       flight->request = nullptr;

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/flights.h"
 #include "common/lru_cache.h"
 #include "common/mutex.h"
@@ -46,9 +46,9 @@ class ImageStore {
 
   // What a flight is made of. Each calls its last argument exactly once, on any thread.
   struct Steps {
-    // Returns what cancels the pull; that may be called at any time and more than once. `watch` is the flight's own:
+    // Returns what cancels the pull; that may be called at any time and more than once. `call` is the flight's own:
     // its deadline is the latest of the requests that wait.
-    std::function<std::function<void()>(std::shared_ptr<const ImageRequest>, std::shared_ptr<const CallWatch> watch,
+    std::function<std::function<void()>(std::shared_ptr<const ImageRequest>, std::shared_ptr<const CallContext> call,
                                         ImagePull::Done)>
         pull;
     std::function<void(VisualTokens, std::string key, bool with_attention,

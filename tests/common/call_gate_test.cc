@@ -27,8 +27,8 @@ TEST(CallGateTest, APlaceIsFreeOnceItsTicketIsGone) {
     ASSERT_TRUE(ticket.ok());
     EXPECT_EQ(gate.inside(), 1);
     CallGate::Ticket moved = *std::move(ticket);
-    moved.Leave();
-    moved.Leave();
+    moved.Release();
+    moved.Release();
     EXPECT_EQ(gate.inside(), 0);
   }
   EXPECT_EQ(gate.inside(), 0);
@@ -48,7 +48,7 @@ TEST(CallGateTest, WaitsUntilTheLastCallHasLeft) {
   auto ticket = gate.Enter();
   ASSERT_TRUE(ticket.ok());
   EXPECT_FALSE(gate.WaitUntilEmpty(absl::ZeroDuration()));
-  std::thread leaver([&ticket] { ticket->Leave(); });
+  std::thread leaver([&ticket] { ticket->Release(); });
   EXPECT_TRUE(gate.WaitUntilEmpty(absl::Minutes(1)));
   leaver.join();
 }

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
 

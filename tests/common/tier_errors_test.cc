@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "common/call_watch.h"
+#include "common/call_context.h"
 #include "common/error_details.h"
 #include "common/grpc_status.h"
 #include "common/status.h"

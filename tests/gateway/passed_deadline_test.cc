@@ -11,8 +11,8 @@ namespace {
 constexpr ServerLimit kLimit{std::chrono::minutes(2), kRequestTimeoutFlag};
 
 TEST(PassedDeadlineTest, TheServersLimitNamesItsFlagAndLength) {
-  const CallWatch watch(SteadyTime{}, CallWatch::Limit::kServer);
-  const absl::Status status = ExplainDeadline(DeadlinePassed(Stage::kPrefill), watch, kLimit);
+  const CallContext call(SteadyTime{}, CallContext::Limit::kServer);
+  const absl::Status status = ExplainDeadline(DeadlinePassed(Stage::kPrefill), call, kLimit);
   EXPECT_EQ(status.message(),
             "the deadline passed in stage prefill; this server gives a request 2m (--request_timeout)");
   EXPECT_EQ(DetailOf(status, detail::kStage), "prefill");
@@ -20,17 +20,17 @@ TEST(PassedDeadlineTest, TheServersLimitNamesItsFlagAndLength) {
 }
 
 TEST(PassedDeadlineTest, TheCallersOwnMayBeLonger) {
-  const CallWatch watch(SteadyTime{}, CallWatch::Limit::kCaller);
-  const absl::Status status = ExplainDeadline(DeadlinePassed(Stage::kVit), watch, kLimit);
+  const CallContext call(SteadyTime{}, CallContext::Limit::kCaller);
+  const absl::Status status = ExplainDeadline(DeadlinePassed(Stage::kVit), call, kLimit);
   EXPECT_EQ(status.message(), "the deadline passed in stage vit; allow the request more time");
   EXPECT_EQ(ReasonOf(status), reason::kDeadlineExceeded);
   EXPECT_EQ(DetailOf(status, detail::kLimit), "caller");
 }
 
 TEST(PassedDeadlineTest, AnyOtherStatusStaysAsItIs) {
-  const CallWatch watch(SteadyTime{});
-  EXPECT_EQ(ExplainDeadline(CallerLeft(), watch, kLimit), CallerLeft());
-  EXPECT_TRUE(ExplainDeadline(absl::OkStatus(), watch, kLimit).ok());
+  const CallContext call(SteadyTime{});
+  EXPECT_EQ(ExplainDeadline(CallerLeft(), call, kLimit), CallerLeft());
+  EXPECT_TRUE(ExplainDeadline(absl::OkStatus(), call, kLimit).ok());
 }
 
 }  // namespace

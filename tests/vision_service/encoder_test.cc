@@ -160,12 +160,12 @@ TEST_F(EncoderTest, ACallerThatLeavesDoesNotEndTheOthersWork) {
   gate_.AwaitArrivals(1);
   Caller first = Ask(9), second = Ask(9);
   AwaitInEngine(1);
-  EXPECT_TRUE(encoder_->Leave(first.waiter));
-  EXPECT_FALSE(encoder_->Leave(first.waiter)) << "it has left";
+  EXPECT_TRUE(encoder_->StopWaiting(first.waiter));
+  EXPECT_FALSE(encoder_->StopWaiting(first.waiter)) << "it has left";
   EXPECT_EQ(encoder_->stats().images_waiting, 1);
   gate_.Open();
   EXPECT_TRUE(second.outcome.get().ok());
-  EXPECT_FALSE(encoder_->Leave(second.waiter)) << "it has its outcome";
+  EXPECT_FALSE(encoder_->StopWaiting(second.waiter)) << "it has its outcome";
   EXPECT_EQ(encoder_->stats().abandoned_images, 0);
 }
 
@@ -177,8 +177,8 @@ TEST_F(EncoderTest, TheLastCallerThatLeavesTakesTheImageOutOfTheEngineAtOnce) {
   Caller first = Ask(9), second = Ask(9);
   AwaitInEngine(1);
   EXPECT_GT(encoder_->stats().inflight_bytes, before);
-  EXPECT_TRUE(encoder_->Leave(first.waiter));
-  EXPECT_TRUE(encoder_->Leave(second.waiter));
+  EXPECT_TRUE(encoder_->StopWaiting(first.waiter));
+  EXPECT_TRUE(encoder_->StopWaiting(second.waiter));
   EXPECT_EQ(encoder_->stats().images_waiting, 0);
   EXPECT_EQ(encoder_->stats().inflight_bytes, before);
   EXPECT_EQ(encoder_->stats().abandoned_images, 1);
@@ -193,7 +193,7 @@ TEST_F(EncoderTest, WhatIsLeftDuringItsPassIsRememberedAllTheSame) {
   StartHeld();
   Caller caller = Ask(8);
   gate_.AwaitArrivals(1);
-  EXPECT_TRUE(encoder_->Leave(caller.waiter));
+  EXPECT_TRUE(encoder_->StopWaiting(caller.waiter));
   gate_.Open();
   while (encoder_->stats().cached_images == 0) std::this_thread::yield();
   EXPECT_TRUE(Ask(8).outcome.get()->cache_hit);
@@ -351,7 +351,7 @@ TEST_F(EncoderTest, RacingCallersAllEndAndNothingIsLeftBehind) {
       Caller caller = Ask(8 + static_cast<int>(random() % 8));
       ASSERT_TRUE(caller.accepted.ok());
       for (unsigned spin = random() % 400; spin > 0; --spin) std::this_thread::yield();
-      if (random() % 2 == 0 && encoder_->Leave(caller.waiter)) {
+      if (random() % 2 == 0 && encoder_->StopWaiting(caller.waiter)) {
         ++left;
       } else {
         EXPECT_TRUE(caller.outcome.get().ok());

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "common/status.h"
+#include "gateway/admission/api_key_file.h"
 
 namespace diptych::gateway {
 namespace {

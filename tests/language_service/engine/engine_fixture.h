@@ -51,7 +51,7 @@ struct EngineQuestion {
 // A question inside an engine, and its reader.
 class Asked {
  public:
-  explicit Asked(SteadyTime deadline, bool reads) : reads_(reads), watch_(std::make_shared<CallWatch>(deadline)) {
+  explicit Asked(SteadyTime deadline, bool reads) : reads_(reads), call_(std::make_shared<CallContext>(deadline)) {
     stream_ = std::make_shared<TokenStream>(
         TokenStream::Reader{.on_delta = [this](TokenDelta delta) { OnDelta(std::move(delta)); },
                             .on_end = [this](auto result) { end_.set_value(std::move(result)); },
@@ -59,7 +59,7 @@ class Asked {
     if (reads_) stream_->Next();
   }
 
-  void Cancel() { watch_->Cancel(); }
+  void Cancel() { call_->Cancel(); }
   // Takes everything from now on. For readers that did not.
   void Read() {
     reads_ = true;
@@ -79,7 +79,7 @@ class Asked {
             .images = question.images,
             .relevance = question.relevance,
             .clock = StageClock(SteadyClock::now()),
-            .watch = watch_,
+            .call = call_,
             .stream = stream_};
   }
 
@@ -90,7 +90,7 @@ class Asked {
 
   std::atomic<bool> reads_;
   std::atomic<bool> given_up_ = false;
-  const std::shared_ptr<CallWatch> watch_;
+  const std::shared_ptr<CallContext> call_;
   std::shared_ptr<TokenStream> stream_;
   std::promise<absl::StatusOr<GenerateResult>> end_;
 };

@@ -13,7 +13,7 @@ GenerateWork NamedWork(int64_t name) {
           .options = {},
           .images = {},
           .clock = StageClock(SteadyTime()),
-          .watch = nullptr,
+          .call = nullptr,
           .stream = nullptr};
 }
 
@@ -44,7 +44,7 @@ TEST(EngineInboxTest, RefusesRequestsUntilOneLeaves) {
   inbox.Take(std::nullopt);
   EXPECT_FALSE(inbox.TryPush(NamedWork(2))) << "the first is still inside the engine";
   EXPECT_EQ(inbox.inside(), 1u);
-  inbox.Leave();
+  inbox.Release();
   EXPECT_TRUE(inbox.TryPush(NamedWork(3)));
 }
 

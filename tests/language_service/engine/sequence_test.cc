@@ -17,7 +17,7 @@ class SequenceTest : public ::testing::Test {
   SequenceTest() : model_(testing::LoadServed(checkpoint_.folder())) {}
 
   Sequence Start(const EngineQuestion& question, SteadyTime deadline = SteadyTime::max()) {
-    watch_ = std::make_shared<CallWatch>(deadline);
+    call_ = std::make_shared<CallContext>(deadline);
     stream_ = std::make_shared<TokenStream>(TokenStream::Reader{.on_delta =
                                                                     [this](TokenDelta delta) {
                                                                       deltas_.push_back(delta.text);
@@ -33,7 +33,7 @@ class SequenceTest : public ::testing::Test {
                      .options = question.options,
                      .images = question.images,
                      .clock = StageClock(SteadyClock::now()),
-                     .watch = watch_,
+                     .call = call_,
                      .stream = stream_},
                     model_);
   }
@@ -47,7 +47,7 @@ class SequenceTest : public ::testing::Test {
 
   testing::TinyCheckpoint checkpoint_;
   ServedLanguageModel model_;
-  std::shared_ptr<CallWatch> watch_;
+  std::shared_ptr<CallContext> call_;
   std::shared_ptr<TokenStream> stream_;
   std::vector<std::string> deltas_;
 };
@@ -106,7 +106,7 @@ TEST_F(SequenceTest, NamesTheStageInWhichItsDeadlinePassed) {
   EXPECT_EQ(sequence.Check(now), DeadlinePassed(Stage::kPrefill));
   ASSERT_TRUE(sequence.Accept(Favouring({TinyByteToken('x')}), SteadyClock::now()).ok());
   EXPECT_EQ(sequence.Check(now), DeadlinePassed(Stage::kDecode));
-  watch_->Cancel();
+  call_->Cancel();
   EXPECT_EQ(sequence.Check(now).code(), absl::StatusCode::kCancelled);
 }
 

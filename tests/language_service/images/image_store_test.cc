@@ -26,7 +26,7 @@ class ImageStoreTest : public ::testing::Test {
  protected:
   struct Pull {
     std::shared_ptr<const ImageRequest> request;
-    std::shared_ptr<const CallWatch> watch;
+    std::shared_ptr<const CallContext> call;
     ImagePull::Done done;
     int cancels = 0;
   };
@@ -38,8 +38,8 @@ class ImageStoreTest : public ::testing::Test {
 
   ImageStore::Steps Steps() {
     return {.pull =
-                [this](auto request, auto watch, auto done) {
-                  pulls_.push_back(std::make_shared<Pull>(Pull{request, watch, std::move(done)}));
+                [this](auto request, auto call, auto done) {
+                  pulls_.push_back(std::make_shared<Pull>(Pull{request, call, std::move(done)}));
                   return [pull = pulls_.back()] { ++pull->cancels; };
                 },
             .project =
@@ -155,7 +155,7 @@ TEST_F(ImageStoreTest, OneThatLeavesEndsNothingForTheOthers) {
   StopWaiting(leaver);
   StopWaiting(leaver);
   EXPECT_EQ(pulls_[0]->cancels, 0);
-  EXPECT_FALSE(pulls_[0]->watch->cancelled());
+  EXPECT_FALSE(pulls_[0]->call->cancelled());
   Pulled(pulls_[0]);
   EndProjection(0);
   EXPECT_TRUE(leaver->outcomes.empty());
@@ -170,7 +170,7 @@ TEST_F(ImageStoreTest, TheLastThatLeavesCancelsThePull) {
   StopWaiting(first);
   StopWaiting(second);
   EXPECT_EQ(pulls_[0]->cancels, 1);
-  EXPECT_TRUE(pulls_[0]->watch->cancelled());
+  EXPECT_TRUE(pulls_[0]->call->cancelled());
   const auto newcomer = Ask("a");
   ASSERT_EQ(pulls_.size(), 2u) << "what is cancelled is not joined";
   Failed(pulls_[0], absl::CancelledError(""));
@@ -212,7 +212,7 @@ TEST_F(ImageStoreTest, AnErrorReachesAllAndIsNotKept) {
 TEST_F(ImageStoreTest, AFlightHasTheLatestDeadlineOfThoseThatWait) {
   const SteadyTime now = SteadyClock::now();
   Ask("a", now + seconds(5));
-  EXPECT_EQ(pulls_[0]->watch->deadline(), now + seconds(5));
+  EXPECT_EQ(pulls_[0]->call->deadline(), now + seconds(5));
   Failed(pulls_[0], DeadlinePassed(Stage::kVit));
   ExpectIdle();
 }
@@ -226,7 +226,7 @@ TEST_F(ImageStoreTest, ADeadlineEndsOnlyTheRequestsWhoseDeadlineItIs) {
   EXPECT_EQ(hurried->outcomes.at(0).status(), DeadlinePassed(Stage::kVisionQueue));
   EXPECT_TRUE(patient->outcomes.empty());
   ASSERT_EQ(pulls_.size(), 2u) << "the others are pulled for again";
-  EXPECT_EQ(pulls_[1]->watch->deadline(), now + seconds(60));
+  EXPECT_EQ(pulls_[1]->call->deadline(), now + seconds(60));
   EXPECT_EQ(pulls_[1]->request, pulls_[0]->request);
   Pulled(pulls_[1]);
   EndProjection(0);
@@ -288,10 +288,10 @@ TEST(ImageStoreRaceTest, EveryRequestGetsOneOutcomeOrHasLeft) {
   std::atomic<int> outcomes = 0, left_unanswered = 0;
   {
     ImageStore store({.pull =
-                          [&](auto request, auto watch, auto done) {
-                            later([watch, done, fails = request->message.image().size() % 3 == 0] {
+                          [&](auto request, auto call, auto done) {
+                            later([call, done, fails = request->message.image().size() % 3 == 0] {
                               std::this_thread::yield();
-                              if (watch->cancelled()) return done(absl::CancelledError(""));
+                              if (call->cancelled()) return done(absl::CancelledError(""));
                               if (fails) return done(absl::UnavailableError(""));
                               done(VisualTokens());
                             });

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "common/channel_watch.h"
+#include "common/channel_monitor.h"
 #include "common/image_header.h"
 #include "common/mutex.h"
 #include "common/stage_clock.h"
@@ -17,14 +17,14 @@
 
 namespace diptych::gateway {
 
-// Its ChannelWatches log when a tier cannot be reached. Thread-safe.
-class TierWatch {
+// Its ChannelMonitors log when a tier cannot be reached. Thread-safe.
+class TierMonitor {
  public:
-  // `tiers` must outlive the watch; the targets are those that they were opened with.
-  TierWatch(Tiers& tiers, const std::string& language_target, const std::string& vision_target);
-  ~TierWatch() { Stop(); }
+  // `tiers` must outlive the monitor; the targets are those that they were opened with.
+  TierMonitor(Tiers& tiers, const std::string& language_target, const std::string& vision_target);
+  ~TierMonitor() { Stop(); }
 
-  // Once. `on_change` is called on a thread of the watch each time the language tier becomes reachable or is lost,
+  // Once. `on_change` is called on a thread of the monitor each time the language tier becomes reachable or is lost,
   // and each time that the tiers begin or cease to agree.
   void Start(std::function<void()> on_change);
 
@@ -52,14 +52,14 @@ class TierWatch {
 
   Tiers& tiers_;
   std::function<void()> on_change_;
-  ModelAgreement judge_;  // of the language watch's thread
+  ModelAgreement judge_;  // of the language monitor's thread
   std::atomic<bool> language_reachable_ = false;
-  SteadyTime asked_{};  // of the language watch's thread
+  SteadyTime asked_{};  // of the language monitor's thread
   mutable Mutex mutex_;
   std::optional<v1::ModelDescription> model_ ABSL_GUARDED_BY(mutex_);
   v1::ModelDescription described_vision_ ABSL_GUARDED_BY(mutex_);  // empty before the first answer
   absl::Status agreement_ ABSL_GUARDED_BY(mutex_);
-  ChannelWatch language_, vision_;
+  ChannelMonitor language_, vision_;
 };
 
 }  // namespace diptych::gateway

@@ -14,7 +14,7 @@
 
 namespace diptych {
 
-struct WatchedTier {
+struct MonitoredTier {
   std::string name;    // "vision"
   std::string target;  // its address, as the operator gave it
   std::string flag;    // the flag with that address: "vision_target"
@@ -23,7 +23,7 @@ struct WatchedTier {
 
 // Has a thread, because gRPC offers only a blocking wait for a channel's state. Connects at once, and again as soon as
 // it can. Thread-safe.
-class ChannelWatch {
+class ChannelMonitor {
  public:
   struct Observer {
     // Called every 50 ms while the channel is connected; false: the tier does not count as reachable yet. May be empty.
@@ -32,10 +32,10 @@ class ChannelWatch {
     std::function<void(bool reachable)> on_change;
   };
 
-  explicit ChannelWatch(WatchedTier tier) : tier_(std::move(tier)), waker_(tier_.channel) {}
-  ~ChannelWatch() { Stop(); }
+  explicit ChannelMonitor(MonitoredTier tier) : tier_(std::move(tier)), waker_(tier_.channel) {}
+  ~ChannelMonitor() { Stop(); }
 
-  // Call once. The observer is called on the watch's thread.
+  // Call once. The observer is called on the monitor's thread.
   void Start(Observer observer = {});
 
   // Returns when the observer will not be called any more. Idempotent. Must not be called from the observer.
@@ -51,7 +51,7 @@ class ChannelWatch {
   std::string WhyUnreachable() const;
   bool stopped() const;
 
-  const WatchedTier tier_;
+  const MonitoredTier tier_;
   ChannelWaker waker_;
   Observer observer_;
   mutable Mutex mutex_;

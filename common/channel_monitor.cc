@@ -1,4 +1,4 @@
-#include "common/channel_watch.h"
+#include "common/channel_monitor.h"
 
 #include <grpcpp/client_context.h>
 
@@ -17,12 +17,12 @@ constexpr auto kProbePatience = std::chrono::milliseconds(500);
 
 }  // namespace
 
-void ChannelWatch::Start(Observer observer) {
+void ChannelMonitor::Start(Observer observer) {
   observer_ = std::move(observer);
   thread_ = std::thread([this] { Run(); });
 }
 
-void ChannelWatch::Stop() {
+void ChannelMonitor::Stop() {
   {
     MutexLock lock(mutex_);
     stopped_ = true;
@@ -30,20 +30,20 @@ void ChannelWatch::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-bool ChannelWatch::stopped() const {
+bool ChannelMonitor::stopped() const {
   MutexLock lock(mutex_);
   return stopped_;
 }
 
-void ChannelWatch::Run() {
+void ChannelMonitor::Run() {
   Reachability reachability;
   bool reachable = false;
   while (!stopped()) {
-    CatchInThread("the watch over a tier", [&] { Round(reachability, reachable); });
+    CatchInThread("the monitor of a tier", [&] { Round(reachability, reachable); });
   }
 }
 
-void ChannelWatch::Round(Reachability& reachability, bool& reachable) {
+void ChannelMonitor::Round(Reachability& reachability, bool& reachable) {
   const grpc_connectivity_state state = tier_.channel->GetState(/*try_to_connect=*/true);
   if (state == GRPC_CHANNEL_TRANSIENT_FAILURE) waker_.Wake();
   const Reachability::State seen = Look(state);
@@ -54,7 +54,7 @@ void ChannelWatch::Round(Reachability& reachability, bool& reachable) {
   tier_.channel->WaitForStateChange(state, std::chrono::system_clock::now() + kGlance);
 }
 
-Reachability::State ChannelWatch::Look(grpc_connectivity_state state) const {
+Reachability::State ChannelMonitor::Look(grpc_connectivity_state state) const {
   switch (state) {
     case GRPC_CHANNEL_READY:
       if (observer_.confirm && !observer_.confirm()) return Reachability::State::kConnecting;
@@ -67,7 +67,7 @@ Reachability::State ChannelWatch::Look(grpc_connectivity_state state) const {
   }
 }
 
-void ChannelWatch::Log(Reachability::Say say) const {
+void ChannelMonitor::Log(Reachability::Say say) const {
   switch (say) {
     case Reachability::Say::kNothing:
       return;
@@ -82,7 +82,7 @@ void ChannelWatch::Log(Reachability::Say say) const {
   }
 }
 
-std::string ChannelWatch::WhyUnreachable() const {
+std::string ChannelMonitor::WhyUnreachable() const {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kProbePatience);
   grpc::health::v1::HealthCheckResponse response;

@@ -1,4 +1,4 @@
-#include "common/call_watch.h"
+#include "common/call_context.h"
 
 #include <algorithm>
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace diptych {
 
-absl::Status CallWatch::Check(Stage stage, SteadyTime now) const {
+absl::Status CallContext::Check(Stage stage, SteadyTime now) const {
   if (cancelled()) return CallerLeft();
   if (now >= deadline_) return DeadlinePassed(stage);
   return absl::OkStatus();
@@ -26,17 +26,17 @@ absl::Status DeadlinePassed(Stage stage) {
                     detail::kStage, name);
 }
 
-std::shared_ptr<CallWatch> WatchCall(const grpc::ServerContextBase& context, SteadyDuration longest) {
+std::shared_ptr<CallContext> MakeCallContext(const grpc::ServerContextBase& context, SteadyDuration longest) {
   using std::chrono::milliseconds;
   const SteadyTime now = SteadyClock::now();
   const auto deadline = context.deadline();
   const auto system_now = std::chrono::system_clock::now();
   if (deadline >= system_now + longest) {
-    return std::make_shared<CallWatch>(now + longest, CallWatch::Limit::kServer);
+    return std::make_shared<CallContext>(now + longest, CallContext::Limit::kServer);
   }
   const SteadyDuration left = deadline - system_now;
   const SteadyDuration margin = std::clamp<SteadyDuration>(left / 50, milliseconds(1), milliseconds(50));
-  return std::make_shared<CallWatch>(now + left - margin);
+  return std::make_shared<CallContext>(now + left - margin);
 }
 
 std::chrono::system_clock::time_point ToSystemTime(SteadyTime deadline) {

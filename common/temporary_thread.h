@@ -9,7 +9,7 @@ namespace diptych {
 // Runs `work` on a new thread, waits for it and returns its result. The thread's OpenMP team ends with it: when the
 // teams of a process have more workers than there are processors, libgomp lets them sleep after every operator.
 template <typename Work>
-auto OnThreadThatEnds(Work&& work) {
+auto RunOnTemporaryThread(Work&& work) {
   return std::async(std::launch::async, std::forward<Work>(work)).get();
 }
 

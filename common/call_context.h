@@ -13,13 +13,13 @@
 namespace diptych {
 
 // Shared by the call and all that works for it; each asks Check before a costly step. Thread-safe.
-class CallWatch {
+class CallContext {
  public:
   // Who set the deadline.
   enum class Limit { kCaller, kServer };
 
   // SteadyTime::max(): no deadline.
-  explicit CallWatch(SteadyTime deadline, Limit limit = Limit::kCaller) : deadline_(deadline), limit_(limit) {}
+  explicit CallContext(SteadyTime deadline, Limit limit = Limit::kCaller) : deadline_(deadline), limit_(limit) {}
 
   // The caller no longer waits. Idempotent.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
@@ -44,7 +44,7 @@ absl::Status DeadlinePassed(Stage stage);
 
 // For a call that has just arrived. The deadline is at most `longest` from now, and earlier than the caller's own by
 // 2 % of the time that is left (1 to 50 ms), so that the error that names the stage still arrives.
-std::shared_ptr<CallWatch> WatchCall(const grpc::ServerContextBase& context, SteadyDuration longest);
+std::shared_ptr<CallContext> MakeCallContext(const grpc::ServerContextBase& context, SteadyDuration longest);
 
 // Converts to the clock that gRPC's deadlines and alarms use.
 std::chrono::system_clock::time_point ToSystemTime(SteadyTime deadline);

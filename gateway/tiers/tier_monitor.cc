@@ -1,4 +1,4 @@
-#include "gateway/tiers/tier_watch.h"
+#include "gateway/tiers/tier_monitor.h"
 
 #include <algorithm>
 #include <chrono>
@@ -20,7 +20,7 @@ void NarrowTo(const v1::ModelDescription& tier, ImageLimits& limits) {
 
 }  // namespace
 
-TierWatch::TierWatch(Tiers& tiers, const std::string& language_target, const std::string& vision_target)
+TierMonitor::TierMonitor(Tiers& tiers, const std::string& language_target, const std::string& vision_target)
     : tiers_(tiers),
       language_({.name = "language",
                  .target = language_target,
@@ -31,7 +31,7 @@ TierWatch::TierWatch(Tiers& tiers, const std::string& language_target, const std
                .flag = "vision_target",
                .channel = tiers.vision->channels().all()}) {}
 
-void TierWatch::Start(std::function<void()> on_change) {
+void TierMonitor::Start(std::function<void()> on_change) {
   on_change_ = std::move(on_change);
   const auto changed = [this](bool reachable) {
     if (!reachable) asked_ = {};  // the tier that comes back may serve something else
@@ -42,29 +42,29 @@ void TierWatch::Start(std::function<void()> on_change) {
   vision_.Start();
 }
 
-void TierWatch::Stop() {
+void TierMonitor::Stop() {
   language_.Stop();
   vision_.Stop();
 }
 
-absl::Status TierWatch::agreement() const {
+absl::Status TierMonitor::agreement() const {
   MutexLock lock(mutex_);
   return agreement_;
 }
 
-std::optional<v1::ModelDescription> TierWatch::model() const {
+std::optional<v1::ModelDescription> TierMonitor::model() const {
   MutexLock lock(mutex_);
   return model_;
 }
 
-void TierWatch::Narrow(ImageLimits& limits) const {
+void TierMonitor::Narrow(ImageLimits& limits) const {
   MutexLock lock(mutex_);
   if (model_) NarrowTo(*model_, limits);
   NarrowTo(described_vision_, limits);
 }
 
 // A tier that is merely slow to answer keeps its last description.
-bool TierWatch::Describe() {
+bool TierMonitor::Describe() {
   const SteadyTime now = SteadyClock::now();
   if (!model() || now - asked_ >= kRefresh) {
     asked_ = now;
@@ -73,13 +73,13 @@ bool TierWatch::Describe() {
   return model().has_value();
 }
 
-void TierWatch::Ask() {
+void TierMonitor::Ask() {
   AskLanguage();
   AskVision();
   Compare();
 }
 
-void TierWatch::Compare() {
+void TierMonitor::Compare() {
   {
     MutexLock lock(mutex_);
     const absl::Status seen = judge_.Observe(model_.value_or(v1::ModelDescription()), described_vision_);
@@ -94,7 +94,7 @@ void TierWatch::Compare() {
   on_change_();
 }
 
-void TierWatch::AskVision() {
+void TierMonitor::AskVision() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetVisionModelResponse response;
@@ -103,7 +103,7 @@ void TierWatch::AskVision() {
   described_vision_ = std::move(*response.mutable_model());
 }
 
-void TierWatch::AskLanguage() {
+void TierMonitor::AskLanguage() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetLanguageModelResponse response;
