@@ -13,7 +13,6 @@
 #include <cstdlib>
 #include <latch>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <random>
 #include <string>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "absl/strings/str_join.h"
+#include "common/mutex.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/server.h"
 #include "language_service/server.h"
@@ -109,9 +109,10 @@ std::string TargetOf(const std::vector<std::unique_ptr<Server>>& servers) {
 // Thread-safe.
 struct Measured {
   explicit Measured(int questions) : missing(questions) {}
-  std::mutex mutex;
-  std::vector<double> first_token, answer, prompt_tokens;
-  int failed = 0;
+  Mutex mutex;
+  std::vector<double> first_token ABSL_GUARDED_BY(mutex), answer ABSL_GUARDED_BY(mutex),
+      prompt_tokens ABSL_GUARDED_BY(mutex);
+  int failed ABSL_GUARDED_BY(mutex) = 0;
   std::latch missing;
 };
 
@@ -134,7 +135,7 @@ class Caller final : public grpc::ClientReadReactor<v1::AskStreamResponse> {
   void OnDone(const grpc::Status& status) override {
     if (!status.ok()) std::fprintf(stderr, "%s\n", status.error_message().c_str());
     {
-      const std::lock_guard lock(measured_.mutex);
+      const MutexLock lock(measured_.mutex);
       measured_.failed += status.ok() ? 0 : 1;
       measured_.first_token.push_back(first_token_);
       measured_.answer.push_back(Seconds());
@@ -212,6 +213,7 @@ int main(int argc, char** argv) {
     std::this_thread::sleep_until(next);
   }
   measured.missing.wait();
+  const MutexLock lock(measured.mutex);
   std::fprintf(out, "{");
   PrintSeconds(out, "first_token_seconds", measured.first_token);
   PrintSeconds(out, "answer_seconds", measured.answer);

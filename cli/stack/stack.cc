@@ -193,13 +193,16 @@ void Stack::Drain() {
 
 double Stack::ProcessorSeconds() const {
   double seconds = 0;
-  for (const Part& part : parts_) seconds += part.process->ProcessorSeconds();
+  for (const Part& part : parts_) {
+    if (part.process != nullptr) seconds += part.process->ProcessorSeconds();
+  }
   return seconds;
 }
 
 std::vector<Stack::Row> Stack::Rows() const {
   std::vector<Row> rows;
   for (const Part& part : parts_) {
+    if (part.process == nullptr) continue;
     const auto said = [&part](const char* name) { return part.process->Ready(name); };
     rows.push_back({.tier = part.command.binary,
                     .address = part.address,

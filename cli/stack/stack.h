@@ -51,9 +51,9 @@ class Stack {
   struct Row {
     std::string tier, address, metrics, model, dtype, device;
   };
-  // One for each server, from its READY line.
+  // One for each server that runs, from its READY line.
   std::vector<Row> Rows() const;
-  // Processor time of all servers together, in seconds.
+  // Processor time of all servers that run, together, in seconds.
   double ProcessorSeconds() const;
   const std::string& grpc_address() const { return grpc_address_; }
   const std::string& http_address() const { return http_address_; }
