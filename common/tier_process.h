@@ -38,9 +38,16 @@ ABSL_DECLARE_FLAG(std::string, log_format);
 
 namespace diptych {
 
-// Keeps freed memory for the next pass; first in main. Else each of a pass' tensors, some megabytes, is given back to
-// the system and its pages are made and cleared anew: a tenth to a sixth of the processor time of an image in int8.
+// Keeps freed memory for the next pass; before any is taken. Else each of a pass' tensors, some megabytes, is given
+// back to the system and its pages are made and cleared anew: a tenth to a sixth of the processor time of an image in
+// int8.
 void KeepFreedMemory();
+
+// Lets libtorch's threads wait for work for some microseconds before they sleep, not for a millisecond: beside other
+// programs, or under a quota of processor time, those that wait take the time that the others need (decision 67). First
+// in main: libgomp reads the environment before that, so the program is started once more. Whoever sets
+// GOMP_SPINCOUNT or OMP_WAIT_POLICY has the last word.
+void WaitForWorkBriefly(char** argv);
 
 // `options` is VisionOptions or LanguageOptions: sets what the flags above say, apart from those of the log; the model
 // as its folder. NOT_FOUND if there is no such model on this host.

@@ -99,6 +99,7 @@ absl::Status Serve() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  diptych::WaitForWorkBriefly(argv);
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Answers questions about images, token by token. Called by gateway.", argc, argv);
   const absl::Status status = Serve();

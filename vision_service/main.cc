@@ -50,6 +50,7 @@ absl::Status Serve() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  diptych::WaitForWorkBriefly(argv);
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Computes the visual tokens of images. Called by language_service.", argc, argv);
   const absl::Status status = Serve();

@@ -215,5 +215,28 @@ TEST_F(ServeTest, APortThatIsTakenIsNamedWithItsFlag) {
   EXPECT_NE(serve.err.find("--port"), std::string::npos) << serve.err;
 }
 
+// The lines of /proc/PID/environ of a vision tier that was started with this change of the environment, once it is
+// ready.
+std::set<std::string> EnvironmentOfATier(const std::string& change) {
+  testing::ChildProcess tier({"/usr/bin/env", "-u", "GOMP_SPINCOUNT", change, testing::BinaryPath("vision_service"),
+                              "--model=" + testing::kDemoModel, "--listen=127.0.0.1:0", "--metrics_listen="});
+  EXPECT_TRUE(tier.WaitForOutput("READY")) << tier.err();
+  const fs::path proc = fs::path("/proc") / std::to_string(tier.pid());
+  std::string name;
+  std::getline(std::ifstream(proc / "comm"), name);
+  EXPECT_EQ(name, "vision_service");
+  std::ifstream file(proc / "environ");
+  std::set<std::string> variables;
+  for (std::string variable; std::getline(file, variable, '\0');) variables.insert(variable);
+  tier.Signal(SIGTERM);
+  EXPECT_EQ(tier.Wait(), 0) << tier.err();
+  return variables;
+}
+
+TEST(TierProcessTest, ItsThreadsWaitForWorkBrieflyUnlessTheUserSaysOtherwise) {
+  EXPECT_TRUE(EnvironmentOfATier("A=1").contains("GOMP_SPINCOUNT=2000"));
+  EXPECT_FALSE(EnvironmentOfATier("OMP_WAIT_POLICY=active").contains("GOMP_SPINCOUNT=2000"));
+}
+
 }  // namespace
 }  // namespace diptych
