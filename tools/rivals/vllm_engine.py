@@ -18,12 +18,17 @@ def main() -> None:
     from vllm import LLM, SamplingParams
     engine = LLM(model, dtype=dtype, max_model_len=_PROMPT_TOKENS, max_num_seqs=_SEQUENCES, max_num_batched_tokens=2048,
                  limit_mm_per_prompt={"image": 1})
+
+    def prompt(question):
+        if question["image"] is None:
+            return {"prompt": question["prompt"]}
+        image = Image.open(io.BytesIO(base64.b64decode(question["image"]))).convert("RGB")
+        return {"prompt": question["prompt"], "multi_modal_data": {"image": image}}
+
     print("done", file=answers)
     for line in sys.stdin:
-        question = json.loads(line)
-        prompts = [{"prompt": question["prompt"], "multi_modal_data": {"image": Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB")}}
-                   for image in question["images"]]
-        tokens = question["tokens"]
+        message = json.loads(line)
+        prompts, tokens = [prompt(question) for question in message["questions"]], message["tokens"]
         engine.generate(prompts, SamplingParams(temperature=0, max_tokens=tokens, min_tokens=tokens, ignore_eos=True), use_tqdm=False)
         print("done", file=answers)
 
