@@ -23,21 +23,6 @@ at::Tensor EmptyTensor(int64_t count, at::ScalarType type) {
   return tensor;
 }
 
-// A type that the kernels read, row after row.
-at::Tensor Readable(const at::Tensor& weight) {
-  const bool known = KernelWeightType(weight.scalar_type()).has_value();
-  return (known ? weight : weight.to(at::kFloat)).contiguous();
-}
-
-FloatMatrix MatrixOf(const std::vector<at::Tensor>& weights) {
-  FloatMatrix matrix{.blocks = {}, .in = weights.front().size(1)};
-  for (const at::Tensor& weight : weights) {
-    matrix.blocks.push_back(
-        {.type = *KernelWeightType(weight.scalar_type()), .data = weight.const_data_ptr(), .rows = weight.size(0)});
-  }
-  return matrix;
-}
-
 // s [in]
 at::Tensor Smoothing(const FloatMatrix& weight, const at::Tensor& magnitudes) {
   const at::Tensor of_weights = at::empty({weight.in});

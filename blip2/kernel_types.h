@@ -1,6 +1,7 @@
 // Tensors' number types as the kernels name them.
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/ScalarType.h>
 
 #include <optional>
@@ -21,6 +22,21 @@ inline std::optional<WeightType> KernelWeightType(c10::ScalarType dtype) {
     default:
       return std::nullopt;
   }
+}
+
+// `weight` in a type that the kernels read, row after row.
+inline at::Tensor Readable(const at::Tensor& weight) {
+  return (KernelWeightType(weight.scalar_type()) ? weight : weight.to(at::kFloat)).contiguous();
+}
+
+// One matrix of several, which are [.., in] each and Readable; for as long as they exist.
+inline FloatMatrix MatrixOf(at::TensorList weights) {
+  FloatMatrix matrix{.blocks = {}, .in = weights.front().size(1)};
+  for (const at::Tensor& weight : weights) {
+    matrix.blocks.push_back(
+        {.type = *KernelWeightType(weight.scalar_type()), .data = weight.const_data_ptr(), .rows = weight.size(0)});
+  }
+  return matrix;
 }
 
 }  // namespace diptych::blip2

@@ -56,10 +56,15 @@ at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, co
   return y.to(x.scalar_type());
 }
 
+bool TakesPairs(const Placement& placement) {
+  return placement.device.is_cpu() && placement.dtype == at::kBFloat16 && PairMatrix::IsFastest();
+}
+
 }  // namespace
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   if (integers) return (*integers)(x);
+  if (pairs) return (*pairs)(x);
   return IsForOurKernel(x, weight) ? MultiplyByOurKernel(x, weight, bias) : at::linear(x, weight, bias);
 }
 
@@ -118,11 +123,10 @@ Linear WeightReader::ReadStacked(const std::string& stack, std::initializer_list
                                  const at::Tensor& magnitudes) {
   std::optional<at::Tensor> biases;
   if (bias) biases = Stack(names, ".bias");
-  if (placement_.integers) {
-    std::vector<std::string> weights;
-    for (const std::string& name : names) weights.push_back(name + ".weight");
-    return Round(stack, *placement_.integers, weights, biases, magnitudes);
-  }
+  std::vector<std::string> weights;
+  for (const std::string& name : names) weights.push_back(name + ".weight");
+  if (placement_.integers) return Round(stack, *placement_.integers, weights, biases, magnitudes);
+  if (TakesPairs(placement_)) return Pack(weights, biases);
   Linear linear{.weight = Stack(names, ".weight"), .bias = biases, .integers = {}};
   size_.parameters += linear.weight.numel() + (bias ? biases->numel() : 0);
   size_.bytes += static_cast<int64_t>(linear.weight.nbytes() + (bias ? biases->nbytes() : 0));
@@ -149,6 +153,20 @@ Linear WeightReader::ReadHead(const std::string& name, const at::Tensor& magnitu
   const int64_t parameters = size_.parameters;
   Linear linear = Round(kRoundedHead, IntegerType::kInt8, {name}, std::nullopt, magnitudes);
   size_.parameters = parameters;
+  return linear;
+}
+
+Linear WeightReader::Pack(const std::vector<std::string>& names, const std::optional<at::Tensor>& bias) {
+  std::vector<at::Tensor> weights;
+  for (const std::string& name : names) {
+    weights.push_back(checkpoint_.View(name));
+    size_.parameters += weights.back().numel();
+  }
+  Linear linear;
+  linear.pairs = std::make_shared<PairMatrix>(weights, bias);
+  for (const std::string& name : names) checkpoint_.Release(name);
+  size_.parameters += bias ? bias->numel() : 0;
+  size_.bytes += linear.pairs->bytes();
   return linear;
 }
 

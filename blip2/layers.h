@@ -13,6 +13,7 @@
 
 #include "blip2/checkpoint.h"
 #include "blip2/integer_matrix.h"
+#include "blip2/pair_matrix.h"
 
 namespace diptych::blip2 {
 
@@ -20,9 +21,11 @@ struct Linear {
   at::Tensor weight;                              // [out, in]
   std::optional<at::Tensor> bias;                 // [out]
   std::shared_ptr<const IntegerMatrix> integers;  // holds both in their place, where the model's weights are such
+  std::shared_ptr<const PairMatrix> pairs = {};   // likewise, in bfloat16 where that is the fastest form
 
-  // x [..., in] -> x·weightᵀ + bias, [..., out] of x's dtype. On the CPU up to 16 rows, and any number in bfloat16
-  // and float16 where the processor has no instructions for them, go through kernels/float_linear.h.
+  // x [..., in] -> x·weightᵀ + bias, [..., out] of x's dtype. Weights row by row are multiplied on the CPU by
+  // kernels/float_linear.h up to 16 rows, and any number in bfloat16 and float16 where the processor has no
+  // instructions for them.
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
@@ -93,6 +96,8 @@ class WeightReader {
  private:
   at::Tensor Load(const std::string& name) const { return checkpoint_.Load(name, placement_); }
   at::Tensor Stack(std::initializer_list<std::string> names, const char* suffix) const;
+  // Weights of bfloat16 in pairs, straight from the file's pages. `names` are whole.
+  Linear Pack(const std::vector<std::string>& names, const std::optional<at::Tensor>& bias);
   // Weights in 8 or 4 bits: straight from the file's pages, or as a checkpoint of rounded weights has them. `names` are
   // whole.
   Linear Round(const std::string& stack, IntegerType type, const std::vector<std::string>& names,

@@ -93,6 +93,17 @@ TEST_P(LinearTest, RefusesAnotherWidthOrType) {
   EXPECT_THROW(linear(Noise({3, 24}, at::kDouble, 8)), c10::Error);
 }
 
+TEST(PairMatrixTest, IsTheProductAndRefusesAnotherWidthOrType) {
+  if (!PairMatrix::IsFastest()) GTEST_SKIP() << "not the form of this processor";
+  const Linear linear = NoisyLinear(24, 10, at::kBFloat16);
+  const PairMatrix pairs({linear.weight.narrow(0, 0, 3), linear.weight.narrow(0, 3, 7)}, linear.bias);
+  const at::Tensor x = Noise({2, 24, 3}, at::kBFloat16, 6).transpose(1, 2);
+  EXPECT_TRUE(pairs(x).allclose(linear(x), /*rtol=*/8e-3, /*atol=*/1e-4));
+  EXPECT_EQ(pairs(x.narrow(0, 0, 0)).sizes(), (std::vector<int64_t>{0, 3, 10}));
+  EXPECT_THROW(pairs(Noise({3, 25}, at::kBFloat16, 8)), c10::Error);
+  EXPECT_THROW(pairs(Noise({3, 24}, at::kFloat, 8)), c10::Error);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, LinearTest,
                          ::testing::Combine(::testing::ValuesIn(InstructionSets()),
                                             ::testing::Values(at::kFloat, at::kBFloat16, at::kHalf)),

@@ -204,8 +204,7 @@ TEST(PartSizeTest, CountsEveryTensorOfAPartOnce) {
   const Config config = TinyConfig();
   const RandomCheckpoint checkpoint(config, /*seed=*/11);
   const auto opened = checkpoint.Open();
-  const Placement bfloat16{.dtype = at::kBFloat16};
-  const PartSize vision = VisionModel(*opened, bfloat16).size();
+  const PartSize vision = VisionModel(*opened, Placement{.dtype = at::kHalf}).size();
   EXPECT_EQ(vision.parameters, Parameters(config, "vision_model."));
   EXPECT_EQ(vision.bytes, 2 * vision.parameters);
   const QFormer qformer(*opened, Placement{.dtype = at::kHalf});

@@ -1,0 +1,36 @@
+// A linear map of bfloat16 whose weights lie as the processor multiplies them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace diptych::blip2 {
+
+// Const after construction; thread-safe. On the CPU alone.
+class PairMatrix {
+ public:
+  // Whether such a matrix is the fastest form here: with instructions that multiply pairs (AVX512_BF16) and without
+  // tiles (AMX), for which libtorch wants the weights row by row.
+  static bool IsFastest();
+
+  // Packs `weights`, which are [.., in] each and together [out, in]; of any float type, rounded to bfloat16, read once
+  // where they lie. bias [out] or none. Requires: IsFastest().
+  PairMatrix(at::TensorList weights, const std::optional<at::Tensor>& bias);
+
+  // x [..., in] bfloat16, any strides -> [..., out] bfloat16. A row has the same bits in every batch.
+  // Requires: that width and type; throws c10::Error else.
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  // Of the weights as they are held.
+  int64_t bytes() const;
+
+ private:
+  int64_t in_;
+  int64_t out_;
+  at::Tensor values_;  // as PairWeights has them
+  at::Tensor bias_;    // float32; undefined if there is none
+};
+
+}  // namespace diptych::blip2
