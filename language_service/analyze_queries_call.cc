@@ -58,6 +58,7 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
   image.memory = memory_.Split(BytesForImage(image));
   image.key_name = key_name_;
   image.trace = span_.context();
+  image.message.set_dtype(shared_.wire_dtype);
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForQueryTokens(1, shared_.model->config) +
                                        BytesForQueryAttention(image.expected, shared_.model->config)));
   std::vector<ImageRequest> images;

@@ -55,6 +55,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
     image.memory = memory_.Split(BytesForImage(image));
     image.key_name = key_name_;
     image.trace = span_.context();
+    image.message.set_dtype(shared_.wire_dtype);
   }
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
   input.prompt.budget.turns_dropped += std::min(turns_dropped, kMaxTurns);

@@ -31,6 +31,7 @@ struct GenerateContext {
   const ServedLanguageModel* model;
   QuestionLimits limits;
   SteadyDuration longest_call;
+  v1::NumberType wire_dtype;  // asked of the vision tier
   CallGate* gate;
   ByteBudget* memory;
   ImageStore* images;

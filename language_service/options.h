@@ -35,6 +35,9 @@ struct LanguageOptions {
   bool vllm_metric_names = false;                     // show metrics under vLLM's names, too
   std::string vision_target = "ipv4:127.0.0.1:7001";  // any gRPC name; may be down when this service starts
   bool wait_for_vision = false;                       // requests with images wait for a replica until their deadline
+  // How visual tokens travel: float32, bfloat16, float16, int8 with a scale a column, or as the vision tier computed
+  // them.
+  std::string wire_dtype = "auto";
   TraceOptions tracing = {};
   TlsOptions tls = {};                                 // for callers, and towards the vision tier
   int64_t memory_limit = 0;                            // bytes; 0: what is free

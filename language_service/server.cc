@@ -19,6 +19,16 @@ namespace {
 
 constexpr int kMaxVisionMessageBytes = 2 * kMaxChunkBytes;
 
+// Unset in a request: the vision tier's own.
+absl::StatusOr<v1::NumberType> ParseWireDType(std::string_view word) {
+  if (word == "auto") return v1::NUMBER_TYPE_UNSPECIFIED;
+  if (word == "float32") return v1::NUMBER_TYPE_FLOAT32;
+  if (word == "bfloat16") return v1::NUMBER_TYPE_BFLOAT16;
+  if (word == "float16") return v1::NUMBER_TYPE_FLOAT16;
+  if (word == "int8") return v1::NUMBER_TYPE_INT8;
+  return absl::InvalidArgumentError("--wire_dtype takes auto, float32, bfloat16, float16 or int8");
+}
+
 absl::Status CheckOptions(const LanguageOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
   if (!options.metrics_listen.empty()) {
@@ -30,6 +40,7 @@ absl::Status CheckOptions(const LanguageOptions& options) {
   if (!(options.memory_fraction > 0 && options.memory_fraction <= 1)) {
     return absl::InvalidArgumentError("--memory_fraction takes more than 0, at most 1");
   }
+  DIPTYCH_RETURN_IF_ERROR(ParseWireDType(options.wire_dtype).status());
   if (options.queue_limit < 1) return absl::InvalidArgumentError("--queue_limit takes 1 or more");
   if (options.max_batch < 1) return absl::InvalidArgumentError("--max_batch takes 1 or more");
   if (options.max_batched_tokens < std::max(options.max_batch, kMaxBeams)) {
@@ -138,6 +149,7 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
       rpc_(GenerateContext{.model = &model_,
                            .limits = options.limits,
                            .longest_call = absl::ToChronoNanoseconds(options.longest_call),
+                           .wire_dtype = *ParseWireDType(options.wire_dtype),
                            .gate = &gate_,
                            .memory = &memory_,
                            .images = &images_,

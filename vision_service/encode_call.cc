@@ -53,7 +53,8 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
   return shared_.encoder->Encode({.encoded = std::move(*request.mutable_image()),
                                   .preparation = preparation,
                                   .memory = std::move(memory),
-                                  .cache_salt = std::move(*request.mutable_cache_salt())},
+                                  .cache_salt = std::move(*request.mutable_cache_salt()),
+                                  .dtype = request.dtype()},
                                  waiter_);
 }
 

@@ -30,9 +30,10 @@ struct EncodeJob {
   std::string encoded;  // the file; released once it is decoded
   ImagePreparation preparation;
   EncodeExtras extras;
-  std::shared_ptr<const VisualTokens> found;  // in the cache, if the image itself is all that is missing
-  int64_t token_bytes = 0;                    // of the visual tokens that will come, at most
-  ByteBudget::Lease memory;                   // for file, pixel values and visual tokens
+  v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED;  // as EncodeInput::dtype
+  std::shared_ptr<const VisualTokens> found;           // in the cache, if the image itself is all that is missing
+  int64_t token_bytes = 0;                             // of the visual tokens that will come, at most
+  ByteBudget::Lease memory;                            // for file, pixel values and visual tokens
   EncodeTimeline timeline;
   at::Tensor pixel_values;                          // [1, 3, S, S] float32 once decoded; none if the tokens were found
   std::shared_ptr<const std::string> prepared_png;  // once decoded, if it is wanted

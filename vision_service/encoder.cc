@@ -1,15 +1,26 @@
 #include "vision_service/encoder.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "common/visual_tokens.h"
 
 namespace diptych::vision {
 namespace {
 
-int64_t TokenWidthBytes(const v1::ModelDescription& model) {
-  return int64_t{model.visual_width()} * (model.dtype() == "bfloat16" || model.dtype() == "float16" ? 2 : 4);
+// In which the model computes.
+v1::NumberType NumberTypeOf(const v1::ModelDescription& model) {
+  if (model.dtype() == "bfloat16") return v1::NUMBER_TYPE_BFLOAT16;
+  if (model.dtype() == "float16") return v1::NUMBER_TYPE_FLOAT16;
+  return v1::NUMBER_TYPE_FLOAT32;
+}
+
+// One image in other numbers is another entry, and another flight.
+std::string KeyOf(const std::string& image_key, v1::NumberType dtype) {
+  return absl::StrCat(image_key, ":", static_cast<int>(dtype));
 }
 
 unsigned WantsOf(const EncodeExtras& extras) {
@@ -31,7 +42,8 @@ int64_t SizeOf(const std::shared_ptr<const std::string>& text) {
 Encoder::Encoder(const VisionOptions& options, const ServedVisionModel& model)
     : fingerprint_(model.description.fingerprint()),
       patch_size_(model.description.patch_size()),
-      token_width_bytes_(TokenWidthBytes(model.description)),
+      own_dtype_(NumberTypeOf(model.description)),
+      width_(model.description.visual_width()),
       memory_(options.max_inflight_bytes),
       cache_(options.cache_bytes),
       engine_(model, {.max_batch = options.max_batch, .image_size = model.description.image_size()},
@@ -46,16 +58,18 @@ Encoder::Encoder(const VisionOptions& options, const ServedVisionModel& model)
 Encoder::~Encoder() = default;
 
 absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> waiter) {
+  if (input.dtype == own_dtype_ || StreamedBytes(input.dtype, 1, 1) == 0) input.dtype = v1::NUMBER_TYPE_UNSPECIFIED;
   std::string image_key = ImageKey(input.encoded, input.preparation, fingerprint_, input.cache_salt);
   std::shared_ptr<const VisualTokens> found;
   std::shared_ptr<EncodeJob> started;
   {
     MutexLock lock(mutex_);
     ++cache_queries_;
-    found = Find(image_key, input.extras);
+    const std::string key = KeyOf(image_key, input.dtype);
+    found = Find(key, input.extras);
     if (found != nullptr) ++cache_hits_;
     if (found == nullptr || input.extras.prepared_image) {
-      const auto flight = flights_.Find(image_key, WantsOf(input.extras));
+      const auto flight = flights_.Find(key, WantsOf(input.extras));
       if (flight != EncodeFlights::kNone) {
         ++joined_;
         JoinFlight(flight, waiter);
@@ -72,8 +86,8 @@ absl::Status Encoder::Encode(EncodeInput input, std::shared_ptr<EncodeWaiter> wa
   return absl::OkStatus();
 }
 
-std::shared_ptr<const VisualTokens> Encoder::Find(const std::string& image_key, const EncodeExtras& extras) {
-  auto image = cache_.Get(image_key);
+std::shared_ptr<const VisualTokens> Encoder::Find(const std::string& key, const EncodeExtras& extras) {
+  auto image = cache_.Get(key);
   return image != nullptr && extras.class_attention && image->class_attention().empty() ? nullptr : image;
 }
 
@@ -89,19 +103,23 @@ absl::StatusOr<std::shared_ptr<EncodeJob>> Encoder::StartFlight(EncodeInput inpu
   auto job = std::make_shared<EncodeJob>();
   int64_t pixel_bytes = 0;
   if (found == nullptr) {
-    job->token_bytes = (side * side + 1) * (token_width_bytes_ + (input.extras.class_attention ? sizeof(float) : 0));
+    const int64_t tokens = side * side + 1;
+    job->token_bytes = std::max(StreamedBytes(own_dtype_, tokens, width_), StreamedBytes(input.dtype, tokens, width_));
+    if (input.extras.class_attention) job->token_bytes += tokens * static_cast<int64_t>(sizeof(float));
     pixel_bytes = 3 * size * size * static_cast<int64_t>(sizeof(float));
   }
   const int64_t png_bytes = input.extras.prepared_image ? PngBytes(size) : 0;
   DIPTYCH_RETURN_IF_ERROR(input.memory.Grow(pixel_bytes + job->token_bytes + png_bytes));
   job->image_key = std::move(image_key);
   job->extras = input.extras;
+  job->dtype = input.dtype;
   job->found = std::move(found);
   job->encoded = std::move(input.encoded);
   job->preparation = input.preparation;
   job->memory = std::move(input.memory);
   job->deadline = waiter->deadline;
-  job->id = waiter->flight = flights_.Start(job->image_key, WantsOf(job->extras), waiter->deadline, waiter, job);
+  job->id = waiter->flight =
+      flights_.Start(KeyOf(job->image_key, job->dtype), WantsOf(job->extras), waiter->deadline, waiter, job);
   return job;
 }
 
@@ -136,7 +154,9 @@ void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::
   {
     MutexLock lock(mutex_);
     // What was computed for callers who have left meanwhile may serve the next.
-    if (image.ok() && *image != job->found) cache_.Put(job->image_key, *image, (*image)->size_bytes());
+    if (image.ok() && *image != job->found) {
+      cache_.Put(KeyOf(job->image_key, job->dtype), *image, (*image)->size_bytes());
+    }
     const bool gave_up = absl::IsDeadlineExceeded(image.status());
     ended = flights_.End(job->id, gave_up ? std::optional(job->judged_deadline) : std::nullopt);
   }

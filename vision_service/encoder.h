@@ -27,7 +27,9 @@ struct EncodeInput {
   ImagePreparation preparation;
   ByteBudget::Lease memory;     // of at least `encoded`
   std::string cache_salt = {};  // only inputs with the same salt share results
-  EncodeExtras extras = {};
+  EncodeExtras extras = {};     // only with tokens in the numbers that they are computed in
+  // As ToStreamed takes it. One that is not known counts as not specified.
+  v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED;
 };
 
 // One caller that waits for an input. Shared by the caller and the encoder.
@@ -72,7 +74,7 @@ class Encoder {
   void Submit(const std::shared_ptr<EncodeJob>& job);
 
   // The cached image if it serves `extras`, else null.
-  std::shared_ptr<const VisualTokens> Find(const std::string& image_key, const EncodeExtras& extras)
+  std::shared_ptr<const VisualTokens> Find(const std::string& key, const EncodeExtras& extras)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::shared_ptr<EncodeJob>> StartFlight(EncodeInput input, std::string image_key,
                                                          std::shared_ptr<const VisualTokens> found,
@@ -86,12 +88,13 @@ class Encoder {
 
   const std::string fingerprint_;
   const int patch_size_;
-  const int64_t token_width_bytes_;  // of one visual token
+  const v1::NumberType own_dtype_;  // in which visual tokens are computed
+  const int width_;                 // of one, in numbers
 
   ByteBudget memory_;
   mutable Mutex mutex_;
   LruCache<std::shared_ptr<const VisualTokens>> cache_ ABSL_GUARDED_BY(mutex_);
-  EncodeFlights flights_ ABSL_GUARDED_BY(mutex_);  // by image key
+  EncodeFlights flights_ ABSL_GUARDED_BY(mutex_);  // by image key and dtype
   int64_t cache_queries_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t cache_hits_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t joined_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -171,7 +171,7 @@ void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr
   const absl::Status status = CatchExceptions(NameOf(Stage::kVit), [&] {
     DIPTYCH_RETURN_IF_ERROR(row.status());
     image = VisualTokens::Make(std::move(row->tokens), job->image_key, job->preparation.image_size,
-                               std::move(row->class_attention));
+                               std::move(row->class_attention), job->dtype);
     return image.status();
   });
   job->pixel_values.reset();

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <utility>
 
@@ -12,21 +11,6 @@
 
 namespace diptych::vision {
 namespace {
-
-static_assert(std::endian::native == std::endian::little, "tensors are streamed as they lie in memory");
-
-v1::NumberType NumberTypeOf(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return v1::NUMBER_TYPE_FLOAT32;
-    case at::kBFloat16:
-      return v1::NUMBER_TYPE_BFLOAT16;
-    case at::kHalf:
-      return v1::NUMBER_TYPE_FLOAT16;
-    default:
-      return v1::NUMBER_TYPE_UNSPECIFIED;
-  }
-}
 
 template <typename Number>
 double MeanNormOf(const Number* numbers, int64_t tokens, int64_t width) {
@@ -48,13 +32,10 @@ SteadyDuration Between(SteadyTime from, SteadyTime to, SteadyTime arrival) {
 
 absl::StatusOr<std::shared_ptr<const VisualTokens>> VisualTokens::Make(at::Tensor tokens, std::string image_key,
                                                                        int image_size,
-                                                                       std::vector<float> class_attention) {
+                                                                       std::vector<float> class_attention,
+                                                                       v1::NumberType wanted) {
   if (tokens.dim() != 2 || tokens.numel() == 0 || !tokens.is_contiguous()) {
     return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
-  }
-  const v1::NumberType dtype = NumberTypeOf(tokens.scalar_type());
-  if (dtype == v1::NUMBER_TYPE_UNSPECIFIED) {
-    return absl::InternalError("the vision transformer gave numbers of a type that is not streamed");
   }
   if (!at::isfinite(tokens).all().item<bool>()) {
     return absl::InternalError("the vision transformer gave a number that is not finite");
@@ -65,14 +46,20 @@ absl::StatusOr<std::shared_ptr<const VisualTokens>> VisualTokens::Make(at::Tenso
   if (!std::all_of(class_attention.begin(), class_attention.end(), [](float share) { return std::isfinite(share); })) {
     return absl::InternalError("the vision transformer gave an attention map that is not finite");
   }
+  StreamedTensor streamed = ToStreamed(tokens, wanted);
+  if (streamed.dtype == v1::NUMBER_TYPE_UNSPECIFIED) {
+    return absl::InternalError("the vision transformer gave numbers of a type that is not streamed");
+  }
   return std::shared_ptr<const VisualTokens>(
-      new VisualTokens(std::move(tokens), dtype, std::move(image_key), image_size, std::move(class_attention)));
+      new VisualTokens(tokens, std::move(streamed), std::move(image_key), image_size, std::move(class_attention)));
 }
 
-VisualTokens::VisualTokens(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
+VisualTokens::VisualTokens(const at::Tensor& tokens, StreamedTensor streamed, std::string image_key, int image_size,
                            std::vector<float> class_attention)
-    : values_(std::move(tokens)),
-      dtype_(dtype),
+    : values_(std::move(streamed.values)),
+      dtype_(streamed.dtype),
+      tokens_(static_cast<int>(tokens.size(0))),
+      width_(static_cast<int>(tokens.size(1))),
       image_key_(std::move(image_key)),
       image_size_(image_size),
       class_attention_(std::move(class_attention)),
@@ -82,14 +69,6 @@ VisualTokens::VisualTokens(at::Tensor tokens, v1::NumberType dtype, std::string 
 
 std::string_view VisualTokens::bytes() const {
   return {static_cast<const char*>(values_.const_data_ptr()), values_.nbytes()};
-}
-
-int VisualTokens::tokens() const {
-  return static_cast<int>(values_.size(0));
-}
-
-int VisualTokens::width() const {
-  return static_cast<int>(values_.size(1));
 }
 
 std::string_view VisualTokens::Chunk(int index) const {

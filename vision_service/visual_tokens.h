@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/vision.pb.h"
+#include "vision_service/streamed_tensor.h"
 
 namespace diptych::vision {
 
@@ -20,23 +21,25 @@ namespace diptych::vision {
 class VisualTokens {
  public:
   // `tokens` [P, Dv] on the CPU, in a storage of its own: float32, bfloat16 or float16, row-major. INTERNAL if it is
-  // not that, or holds a number that is not finite. `class_attention` is empty or has P shares.
+  // not that, or holds a number that is not finite. Kept as ToStreamed makes them of `wanted`. `class_attention` is
+  // empty or has P shares.
   static absl::StatusOr<std::shared_ptr<const VisualTokens>> Make(at::Tensor tokens, std::string image_key,
                                                                   int image_size,
-                                                                  std::vector<float> class_attention = {});
+                                                                  std::vector<float> class_attention = {},
+                                                                  v1::NumberType wanted = v1::NUMBER_TYPE_UNSPECIFIED);
 
-  // Row-major, little-endian.
+  // As they are streamed.
   std::string_view bytes() const;
   v1::NumberType dtype() const { return dtype_; }
-  int tokens() const;  // P
-  int width() const;   // Dv
+  int tokens() const { return tokens_; }  // P
+  int width() const { return width_; }    // Dv
   const std::string& image_key() const { return image_key_; }
   int image_size() const { return image_size_; }  // pixels
 
   // What the class token looked at in the last layer: its own share, then the patches' from the top left. Empty if
   // nobody asked.
   std::span<const float> class_attention() const { return class_attention_; }
-  // Mean Euclidean norm of the tokens; computed by whoever asks first.
+  // Mean Euclidean norm of the tokens; computed by whoever asks first. Requires: not NUMBER_TYPE_INT8.
   double MeanNorm() const;
   // What keeping it costs.
   int64_t size_bytes() const { return static_cast<int64_t>(bytes().size() + class_attention_.size() * sizeof(float)); }
@@ -48,11 +51,13 @@ class VisualTokens {
   uint32_t ChunkCrc32c(int index) const;
 
  private:
-  VisualTokens(at::Tensor tokens, v1::NumberType dtype, std::string image_key, int image_size,
+  VisualTokens(const at::Tensor& tokens, StreamedTensor streamed, std::string image_key, int image_size,
                std::vector<float> class_attention);
 
   const at::Tensor values_;
   const v1::NumberType dtype_;
+  const int tokens_;
+  const int width_;
   const std::string image_key_;
   const int image_size_;
   const std::vector<float> class_attention_;

@@ -23,8 +23,17 @@ at::ScalarType ScalarTypeOf(v1::NumberType type) {
   }
 }
 
-// -> [1, P, Dv]. Shares the bytes of `tokens`, which must outlive it.
+// Bytes times the scales of their columns, which lie before them -> [1, P, Dv] float32.
+at::Tensor FromInt8(VisualTokens& tokens) {
+  const at::Tensor scales = at::from_blob(tokens.bytes.data(), {tokens.width}, at::kFloat);
+  const at::Tensor bytes =
+      at::from_blob(tokens.bytes.data() + scales.nbytes(), {1, tokens.tokens, tokens.width}, at::kChar);
+  return bytes.to(at::kFloat).mul_(scales);
+}
+
+// -> [1, P, Dv]. May share the bytes of `tokens`, which must outlive it.
 at::Tensor ToTensor(VisualTokens& tokens) {
+  if (tokens.dtype == v1::NUMBER_TYPE_INT8) return FromInt8(tokens);
   return at::from_blob(tokens.bytes.data(), {1, tokens.tokens, tokens.width}, ScalarTypeOf(tokens.dtype));
 }
 

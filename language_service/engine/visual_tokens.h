@@ -18,7 +18,7 @@ struct VisionTimings {
   std::string replica = {};  // address of the one that sent the tokens
 };
 
-// [P, Dv], row-major, little-endian, all finite.
+// [P, Dv] as they are streamed, all finite.
 struct VisualTokens {
   std::string bytes;
   v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED;

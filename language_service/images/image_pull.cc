@@ -31,7 +31,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
       : pull_(std::move(pull)),
         attempt_(attempt),
         span_(pull_->tier_->tracer->BeginClientCall(pull_->request_->trace, "diptych.v1.VisionService/EncodeImage")),
-        receiver_(pull_->request_->expected) {
+        receiver_(pull_->request_->expected, pull_->request_->message.dtype()) {
     context_.set_deadline(ToSystemTime(pull_->call_->deadline()));
     SendKeyName(context_, pull_->request_->key_name);
     SendTraceContext(context_, span_.context());

@@ -3,8 +3,8 @@
 namespace diptych::language {
 namespace {
 
-constexpr std::array kFaultNames = {"none",  "order",    "model", "shape",     "dtype",
-                                    "image", "checksum", "size",  "not_finite"};
+constexpr std::array kFaultNames = {"none",  "order",    "model", "shape",      "dtype",
+                                    "image", "checksum", "size",  "not_finite", "scale"};
 static_assert(kFaultNames.size() == static_cast<size_t>(TokenFault::kCount));
 
 }  // namespace

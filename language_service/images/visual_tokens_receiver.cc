@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -35,9 +36,26 @@ bool AllFinite(const VisualTokens& tokens) {
       return AllFinite<uint16_t>(tokens.bytes, 0x7F80);
     case v1::NUMBER_TYPE_FLOAT16:
       return AllFinite<uint16_t>(tokens.bytes, 0x7C00);
+    case v1::NUMBER_TYPE_INT8:
+      return true;  // if the scales are
     default:
       return false;
   }
+}
+
+// One of a column of bytes: none of its numbers, 128 scales at most, is infinite.
+bool IsScale(float scale) {
+  return scale >= 0 && scale <= std::numeric_limits<float>::max() / 128;
+}
+
+bool HasGoodScales(const VisualTokens& tokens) {
+  if (tokens.dtype != v1::NUMBER_TYPE_INT8) return true;
+  for (int column = 0; column < tokens.width; ++column) {
+    float scale = 0;
+    std::memcpy(&scale, tokens.bytes.data() + column * sizeof(scale), sizeof(scale));
+    if (!IsScale(scale)) return false;
+  }
+  return true;
 }
 
 // What a peer claims to have spent, kept inside an hour so that sums cannot overflow.
@@ -51,7 +69,8 @@ SteadyDuration Bounded(const google::protobuf::Duration& duration) {
 }  // namespace
 
 int64_t BytesForVisualTokens(const ExpectedTokens& expected) {
-  return int64_t{4} * expected.tokens * expected.width;
+  return std::max(StreamedBytes(v1::NUMBER_TYPE_FLOAT32, expected.tokens, expected.width),
+                  StreamedBytes(v1::NUMBER_TYPE_INT8, expected.tokens, expected.width));
 }
 
 absl::Status VisualTokensReceiver::Broken(TokenFault fault, std::string_view what) {
@@ -81,8 +100,11 @@ absl::Status VisualTokensReceiver::AcceptHeader(const v1::VisualTokensHeader& he
                      "the vision tier serves another model than the language tier");
   }
   if (header.cut() != v1::CUT_VIT) return Broken(TokenFault::kShape, "another tensor than was asked for");
-  const int64_t number_bytes = BytesOf(header.dtype());
-  if (number_bytes == 0) return Broken(TokenFault::kDType, "numbers of an unknown type");
+  const int64_t total_bytes = StreamedBytes(header.dtype(), expected_.tokens, expected_.width);
+  if (total_bytes == 0) return Broken(TokenFault::kDType, "numbers of an unknown type");
+  if (header.dtype() == v1::NUMBER_TYPE_INT8 && asked_ != v1::NUMBER_TYPE_INT8) {
+    return Broken(TokenFault::kDType, "rounded numbers that were not asked for");
+  }
   if (header.tokens() != expected_.tokens || header.width() != expected_.width) {
     return Broken(TokenFault::kShape, absl::StrCat("a header for [", header.tokens(), ", ", header.width(), "] where [",
                                                    expected_.tokens, ", ", expected_.width, "] was expected"));
@@ -94,7 +116,7 @@ absl::Status VisualTokensReceiver::AcceptHeader(const v1::VisualTokensHeader& he
   tokens_.dtype = header.dtype();
   tokens_.tokens = expected_.tokens;
   tokens_.width = expected_.width;
-  total_bytes_ = static_cast<size_t>(number_bytes) * expected_.tokens * expected_.width;
+  total_bytes_ = static_cast<size_t>(total_bytes);
   tokens_.bytes.reserve(total_bytes_);
   chunk_count_ = header.chunk_count();
   next_ = Next::kChunk;
@@ -132,6 +154,7 @@ absl::Status VisualTokensReceiver::AcceptTrailer(const v1::VisualTokensTrailer& 
 
 absl::StatusOr<VisualTokens> VisualTokensReceiver::Finish() {
   if (next_ != Next::kEnd) return Broken(TokenFault::kOrder, "a stream without its end");
+  if (!HasGoodScales(tokens_)) return Broken(TokenFault::kScale, "a scale that is negative, too large or no number");
   if (!AllFinite(tokens_)) return Broken(TokenFault::kNotFinite, "a number that is not finite");
   return std::move(tokens_);
 }

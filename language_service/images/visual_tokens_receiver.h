@@ -19,23 +19,26 @@ struct ExpectedTokens {
   int image_size = 0;  // pixels
 };
 
-// Memory for them in float32, the widest that can come.
+// Memory for them in the widest form that can come.
 int64_t BytesForVisualTokens(const ExpectedTokens& expected);
 
 // What is wrong with a stream.
-enum class TokenFault { kNone, kOrder, kModel, kShape, kDType, kImage, kChecksum, kSize, kNotFinite, kCount };
+enum class TokenFault { kNone, kOrder, kModel, kShape, kDType, kImage, kChecksum, kSize, kNotFinite, kScale, kCount };
 
 // Allocates what `expected` implies and never more. Thread-compatible.
 class VisualTokensReceiver {
  public:
-  explicit VisualTokensReceiver(ExpectedTokens expected) : expected_(std::move(expected)) {}
+  // `asked`: the number type that the request names. Another may come, but none that loses more than the vision tier's
+  // own: NUMBER_TYPE_INT8 only if it was asked for.
+  explicit VisualTokensReceiver(ExpectedTokens expected, v1::NumberType asked = v1::NUMBER_TYPE_UNSPECIFIED)
+      : expected_(std::move(expected)), asked_(asked) {}
 
   // Takes the next message. INTERNAL with TIER_PROTOCOL if it is not the one that must come;
   // FAILED_PRECONDITION with MODEL_MISMATCH if the tokens are another model's.
   absl::Status Accept(const v1::EncodeImageResponse& message);
 
-  // The tokens, once the stream has ended. INTERNAL with TIER_PROTOCOL if something is missing or a number is not
-  // finite. Call once.
+  // The tokens, once the stream has ended. INTERNAL with TIER_PROTOCOL if something is missing, a number is not finite,
+  // or a scale is negative. Call once.
   absl::StatusOr<VisualTokens> Finish();
 
   // Why Accept or Finish refused.
@@ -51,6 +54,7 @@ class VisualTokensReceiver {
   enum class Next { kHeader, kChunk, kEnd };
 
   const ExpectedTokens expected_;
+  const v1::NumberType asked_;
   Next next_ = Next::kHeader;
   TokenFault fault_ = TokenFault::kNone;
   int chunk_count_ = 0;  // as the header says; compared, never used as a size

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/status.h"
+#include "common/visual_tokens.h"
 #include "language_service/images/visual_tokens_receiver.h"
 
 namespace {
@@ -44,7 +45,8 @@ void RequireReason(const absl::Status& status) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view input(reinterpret_cast<const char*>(data), size);
   VisualTokensReceiver receiver(
-      {.model_fingerprint = "f00d", .image_key = "key", .tokens = kTokens, .width = kWidth, .image_size = 28});
+      {.model_fingerprint = "f00d", .image_key = "key", .tokens = kTokens, .width = kWidth, .image_size = 28},
+      v1::NUMBER_TYPE_INT8);
   for (v1::EncodeImageResponse message; TakeMessage(input, message);) {
     if (const absl::Status status = receiver.Accept(message); !status.ok()) {
       RequireReason(status);
@@ -57,8 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     RequireReason(tokens.status());
     return 0;
   }
-  const size_t of_number = tokens->dtype == v1::NUMBER_TYPE_FLOAT32 ? 4 : 2;
   Require(tokens->tokens == kTokens && tokens->width == kWidth);
-  Require(tokens->bytes.size() == of_number * kTokens * kWidth);
+  Require(static_cast<int64_t>(tokens->bytes.size()) == StreamedBytes(tokens->dtype, kTokens, kWidth));
   return 0;
 }

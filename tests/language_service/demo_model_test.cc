@@ -29,18 +29,40 @@ class DemoModelTest : public ::testing::Test {
     auto vision = vision::VisionServer::Start(vision_options);
     ASSERT_TRUE(vision.ok()) << vision.status();
     vision_ = vision->release();
-    LanguageOptions language_options;
-    language_options.model = model;
-    language_options.listen = "127.0.0.1:0";
-    language_options.threads = 1;
-    language_options.vision_target = absl::StrCat("ipv4:127.0.0.1:", vision_->port());
-    auto language = LanguageServer::Start(language_options);
+    auto language = StartLanguage("auto");
     ASSERT_TRUE(language.ok()) << language.status();
     language_ = language->release();
   }
   static void TearDownTestSuite() {
     delete language_;
     delete vision_;
+  }
+
+  static absl::StatusOr<std::unique_ptr<LanguageServer>> StartLanguage(const std::string& wire_dtype) {
+    return LanguageServer::Start({.model = testing::RepositoryPath("models/demo"),
+                                  .listen = "127.0.0.1:0",
+                                  .vision_target = absl::StrCat("ipv4:127.0.0.1:", vision_->port()),
+                                  .wire_dtype = wire_dtype,
+                                  .threads = 1});
+  }
+
+  // The answers' tokens to all questions about the samples.
+  static std::vector<std::vector<int>> AnswersOf(v1::LanguageService::Stub& stub) {
+    std::vector<std::vector<int>> answers;
+    for (const auto& sample : nlohmann::json::parse(testing::ReadRepositoryFile("models/demo/samples.json"))) {
+      const std::string image = testing::ReadRepositoryFile("models/demo/" + sample["image"].get<std::string>());
+      for (const auto& question : sample["questions"]) {
+        v1::GenerateRequest request;
+        request.mutable_question()->add_images()->set_data(image);
+        v1::Turn* turn = request.mutable_question()->add_turns();
+        turn->set_role(v1::ROLE_USER);
+        turn->set_text(question["question"]);
+        const testing::GenerateOutcome outcome = testing::Generate(stub, request);
+        EXPECT_TRUE(outcome.status.ok()) << outcome.status;
+        answers.push_back(outcome.delta_tokens());
+      }
+    }
+    return answers;
   }
 
   std::unique_ptr<v1::LanguageService::Stub> stub_ = testing::LanguageStub(language_->port());
@@ -67,6 +89,23 @@ TEST_F(DemoModelTest, AnswersTheSampleQuestionsTruly) {
     }
   }
   EXPECT_GE(right, asked * 9 / 10) << right << " of " << asked;
+}
+
+TEST_F(DemoModelTest, AnswersAreTheSameInEachFormOnTheWire) {
+  const auto expected = AnswersOf(*stub_);
+  for (const std::string wire_dtype : {"float32", "bfloat16", "float16", "int8"}) {
+    const auto server = StartLanguage(wire_dtype);
+    ASSERT_TRUE(server.ok()) << server.status();
+    const auto answers = AnswersOf(*testing::LanguageStub((*server)->port()));
+    int differing = 0;
+    for (size_t i = 0; i < answers.size(); ++i) differing += answers[i] != expected[i] ? 1 : 0;
+    EXPECT_EQ(differing, 0) << wire_dtype << ", of " << answers.size();
+  }
+}
+
+TEST_F(DemoModelTest, AWireDTypeThatIsNoneIsRefused) {
+  const auto server = StartLanguage("int4");
+  EXPECT_EQ(server.status().message(), "--wire_dtype takes auto, float32, bfloat16, float16 or int8");
 }
 
 TEST_F(DemoModelTest, AnEmptyPromptGivesTheCaption) {

@@ -90,6 +90,16 @@ void PlantInVision(Tensors& tensors, const blip2::VisionConfig& config, double g
   }
 }
 
+// Outliers among the visual tokens: what the Q-Former's cross-attention reads.
+void PlantInVisualTokens(Tensors& tensors, double gain) {
+  std::vector<std::string> readers;
+  for (const auto& [name, tensor] : tensors) {
+    if (name.find("crossattention.attention.key.weight") != name.npos) readers.push_back(name);
+    if (name.find("crossattention.attention.value.weight") != name.npos) readers.push_back(name);
+  }
+  Move(tensors, gain, WeightAndBias("vision_model.post_layernorm"), 0, readers);
+}
+
 }  // namespace
 
 PlantedCheckpoint::PlantedCheckpoint(const std::filesystem::path& original, double gain)
@@ -104,6 +114,7 @@ PlantedCheckpoint::PlantedCheckpoint(const std::filesystem::path& original, doub
   if (gain != 1) {
     PlantInDecoder(tensors, config.text, gain);
     PlantInVision(tensors, config.vision, gain);
+    PlantInVisualTokens(tensors, gain);
   }
   WriteTensors(folder_ / "model.safetensors", tensors);
 }

@@ -78,6 +78,31 @@ TEST_F(EncodeImageTest, StreamsWhatTheModelComputes) {
   }
 }
 
+TEST_F(EncodeImageTest, StreamsTheNumbersThatAreWanted) {
+  const at::Tensor expected = Expected(testing::GoodPng(), server_->model().image_size());
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  request.set_dtype(v1::NUMBER_TYPE_BFLOAT16);
+  const auto half = EncodeImage(*stub_, request);
+  ExpectTokens(half, expected.to(at::kBFloat16));
+  EXPECT_EQ(half.messages.front().header().dtype(), v1::NUMBER_TYPE_BFLOAT16);
+
+  request.set_dtype(v1::NUMBER_TYPE_INT8);
+  const auto bytes = EncodeImage(*stub_, request);
+  ASSERT_TRUE(bytes.status.ok()) << bytes.status;
+  EXPECT_EQ(bytes.messages.front().header().dtype(), v1::NUMBER_TYPE_INT8);
+  EXPECT_EQ(bytes.messages.front().header().width(), expected.size(1));
+  EXPECT_EQ(bytes.messages.front().header().image_key(), half.messages.front().header().image_key());
+  EXPECT_EQ(bytes.messages.back().trailer().total_bytes(), (4 + expected.size(0)) * expected.size(1));
+}
+
+TEST_F(EncodeImageTest, ANumberTypeOfALaterVersionGetsTheTokensAsTheyAre) {
+  v1::EncodeImageRequest request = Request(testing::GoodPng());
+  request.set_dtype(static_cast<v1::NumberType>(77));
+  const auto outcome = EncodeImage(*stub_, request);
+  ExpectTokens(outcome, Expected(testing::GoodPng(), server_->model().image_size()));
+  EXPECT_EQ(outcome.messages.front().header().dtype(), v1::NUMBER_TYPE_FLOAT32);
+}
+
 TEST_F(EncodeImageTest, AnotherResolutionGivesMoreTokens) {
   const int twice = 2 * server_->model().image_size();
   v1::EncodeImageRequest request = Request(testing::GoodPng());

@@ -53,7 +53,7 @@ class EncoderTest : public ::testing::Test {
   }
 
   // Asks for the image shrunk to `side` first: another image for each side.
-  Caller Ask(int side, SteadyTime deadline = SteadyTime::max()) {
+  Caller Ask(int side, SteadyTime deadline = SteadyTime::max(), v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED) {
     auto promise = std::make_shared<std::promise<Outcome>>();
     Caller caller{.waiter = std::make_shared<EncodeWaiter>(), .outcome = promise->get_future(), .accepted = {}};
     caller.waiter->arrival = SteadyClock::now();
@@ -64,11 +64,14 @@ class EncoderTest : public ::testing::Test {
       caller.accepted = memory.status();
       return caller;
     }
-    caller.accepted = encoder_->Encode(
-        {.encoded = png_, .preparation = {.image_size = 28, .max_side = side}, .memory = *std::move(memory)},
-        caller.waiter);
+    caller.accepted = encoder_->Encode({.encoded = png_,
+                                        .preparation = {.image_size = 28, .max_side = side},
+                                        .memory = *std::move(memory),
+                                        .dtype = dtype},
+                                       caller.waiter);
     return caller;
   }
+  Outcome AskAs(v1::NumberType dtype) { return Ask(8, SteadyTime::max(), dtype).outcome.get(); }
 
   // With one image in a pass: until so many others wait behind it.
   void AwaitInEngine(int images) {
@@ -123,6 +126,21 @@ TEST_F(EncoderTest, TheCacheForgetsWhatWasNotAskedForLongest) {
   EXPECT_EQ(encoder_->stats().cached_images, 2);
   EXPECT_TRUE(Ask(8).outcome.get()->cache_hit);
   EXPECT_FALSE(Ask(9).outcome.get()->cache_hit);
+}
+
+TEST_F(EncoderTest, AnImageInOtherNumbersIsAnotherEntry) {
+  Start(TokensOf);
+  const Outcome plain = AskAs(v1::NUMBER_TYPE_UNSPECIFIED), bytes = AskAs(v1::NUMBER_TYPE_INT8);
+  ASSERT_TRUE(plain.ok() && bytes.ok());
+  EXPECT_FALSE(bytes->cache_hit);
+  EXPECT_EQ(bytes->image->dtype(), v1::NUMBER_TYPE_INT8);
+  EXPECT_EQ(bytes->image->image_key(), plain->image->image_key()) << "the same image";
+  EXPECT_EQ(AskAs(v1::NUMBER_TYPE_INT8)->image, bytes->image);
+  EXPECT_EQ(encoder_->stats().cache_bytes, 2 * 3 * 4 + (4 + 2) * 3);
+  for (const int same : {1, -7, 77}) {  // what it is computed in, and what nobody knows
+    EXPECT_EQ(AskAs(static_cast<v1::NumberType>(same))->image, plain->image) << same;
+  }
+  EXPECT_EQ(encoder_->stats().passes, 2);
 }
 
 TEST_F(EncoderTest, WithoutACacheEachCallIsComputed) {

@@ -27,16 +27,23 @@ std::vector<v1::EncodeImageResponse> TrueMessages() {
   return testing::TrueAnswer(Request(), kTokens, kWidth, kImageSize).messages;
 }
 
-absl::StatusOr<VisualTokens> Receive(const std::vector<v1::EncodeImageResponse>& messages) {
+using Messages = std::vector<v1::EncodeImageResponse>;
+
+absl::StatusOr<VisualTokens> Receive(const Messages& messages, v1::NumberType asked = v1::NUMBER_TYPE_UNSPECIFIED,
+                                     TokenFault* fault = nullptr) {
   VisualTokensReceiver receiver({.model_fingerprint = "f00d",
                                  .image_key = TrueMessages()[0].header().image_key(),
                                  .tokens = kTokens,
                                  .width = kWidth,
-                                 .image_size = kImageSize});
+                                 .image_size = kImageSize},
+                                asked);
+  absl::Status status;
   for (const auto& message : messages) {
-    if (const absl::Status status = receiver.Accept(message); !status.ok()) return status;
+    if (status.ok()) status = receiver.Accept(message);
   }
-  return receiver.Finish();
+  absl::StatusOr<VisualTokens> tokens = status.ok() ? receiver.Finish() : absl::StatusOr<VisualTokens>(status);
+  if (fault != nullptr) *fault = receiver.fault();
+  return tokens;
 }
 
 // Changes true messages and expects them to be refused as a breach of the protocol.
@@ -49,7 +56,26 @@ void ExpectRefused(Change change) {
   EXPECT_EQ(ReasonOf(tokens.status()), reason::kTierProtocol);
 }
 
-using Messages = std::vector<v1::EncodeImageResponse>;
+// The bytes 1 in columns of this scale, [kTokens, kWidth].
+Messages Int8Messages(float scale = 0.5f) {
+  std::string data;
+  for (int column = 0; column < kWidth; ++column) data.append(reinterpret_cast<const char*>(&scale), sizeof scale);
+  data.append(kTokens * kWidth, '\1');
+  Messages messages = TrueMessages();
+  messages.erase(messages.begin() + 2);
+  messages[0].mutable_header()->set_dtype(v1::NUMBER_TYPE_INT8);
+  messages[0].mutable_header()->set_chunk_count(1);
+  messages[1].mutable_chunk()->set_data(data);
+  messages[1].mutable_chunk()->set_crc32c(Crc32c(data));
+  messages[2].mutable_trailer()->set_total_bytes(static_cast<int64_t>(data.size()));
+  return messages;
+}
+
+void ExpectInt8Refused(const Messages& messages, TokenFault expected) {
+  TokenFault fault = TokenFault::kNone;
+  EXPECT_EQ(ReasonOf(Receive(messages, v1::NUMBER_TYPE_INT8, &fault).status()), reason::kTierProtocol);
+  EXPECT_EQ(fault, expected);
+}
 
 TEST(VisualTokensReceiverTest, PutsTrueMessagesTogether) {
   const Messages messages = TrueMessages();
@@ -122,6 +148,42 @@ TEST(VisualTokensReceiverTest, RefusesNumbersThatAreNotFinite) {
       std::memcpy(data.data() + data.size() - 4, &bad, 4);
       m[2].mutable_chunk()->set_crc32c(Crc32c(data));
     });
+  }
+}
+
+TEST(VisualTokensReceiverTest, TakesBytesAndTheirScalesWhereTheyWereAskedFor) {
+  const Messages messages = Int8Messages();
+  const auto tokens = Receive(messages, v1::NUMBER_TYPE_INT8);
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_EQ(tokens->dtype, v1::NUMBER_TYPE_INT8);
+  EXPECT_EQ(tokens->bytes, messages[1].chunk().data());
+  EXPECT_TRUE(Receive(Int8Messages(0), v1::NUMBER_TYPE_INT8).ok()) << "a column of zeros";
+  EXPECT_TRUE(Receive(TrueMessages(), v1::NUMBER_TYPE_INT8).ok()) << "a vision tier of an earlier version";
+}
+
+TEST(VisualTokensReceiverTest, RefusesBytesThatWereNotAskedFor) {
+  for (const auto asked : {v1::NUMBER_TYPE_UNSPECIFIED, v1::NUMBER_TYPE_FLOAT32, v1::NUMBER_TYPE_BFLOAT16}) {
+    TokenFault fault = TokenFault::kNone;
+    EXPECT_EQ(ReasonOf(Receive(Int8Messages(), asked, &fault).status()), reason::kTierProtocol);
+    EXPECT_EQ(fault, TokenFault::kDType);
+  }
+}
+
+TEST(VisualTokensReceiverTest, RefusesScalesThatAreNone) {
+  using Float = std::numeric_limits<float>;
+  for (const float bad : {Float::quiet_NaN(), Float::infinity(), -Float::infinity(), -0.5f, Float::max()}) {
+    ExpectInt8Refused(Int8Messages(bad), TokenFault::kScale);
+  }
+}
+
+TEST(VisualTokensReceiverTest, RefusesTooFewAndTooManyScales) {
+  for (const int more : {-4, 4}) {
+    Messages messages = Int8Messages();
+    std::string& data = *messages[1].mutable_chunk()->mutable_data();
+    data = more < 0 ? data.substr(4) : std::string(4, '\0') + data;
+    messages[1].mutable_chunk()->set_crc32c(Crc32c(data));
+    messages[2].mutable_trailer()->set_total_bytes(static_cast<int64_t>(data.size()));
+    ExpectInt8Refused(messages, TokenFault::kSize);
   }
 }
 
