@@ -116,7 +116,8 @@ std::string DTypeName(const Placement& placement) {
   return *placement.integers == IntegerType::kInt8 ? "int8" : "int4";
 }
 
-void SetIntraOpThreads(int threads) {
+void SetIntraOpThreads(int threads, std::optional<int> at_most) {
+  if (threads == 0 && at_most && *at_most < at::get_num_threads()) threads = *at_most;
   if (threads > 0) at::set_num_threads(threads);
 }
 

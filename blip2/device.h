@@ -36,7 +36,8 @@ std::string DTypeName(c10::ScalarType dtype);
 // ParsePlacement's word for it: the type of most weights.
 std::string DTypeName(const Placement& placement);
 
-// Threads of one operator; 0 keeps libtorch's choice (one for each core). Call before the first operator.
-void SetIntraOpThreads(int threads);
+// Threads of one operator; 0: libtorch's choice (OMP_NUM_THREADS, or one for each core), but `at_most`, which is what
+// the process may keep busy, if that is known. Call before the first operator.
+void SetIntraOpThreads(int threads, std::optional<int> at_most = std::nullopt);
 
 }  // namespace diptych::blip2

@@ -34,7 +34,7 @@ uint64_t UnixNanoseconds(SteadyTime time) {
 }
 
 template <size_t size>
-std::string Bytes(const std::array<uint8_t, size>& id) {
+std::string BytesOf(const std::array<uint8_t, size>& id) {
   return {id.begin(), id.end()};
 }
 
@@ -60,9 +60,9 @@ Span::Span(TraceContext context) : context_(std::move(context)) {}
 Span::Span(SpanExporter* exporter, TraceContext context, std::array<uint8_t, 8> parent, std::string_view name,
            SpanKind kind, SteadyTime start)
     : exporter_(exporter), context_(std::move(context)), kind_(kind), data_(std::make_unique<Message>()) {
-  data_->set_trace_id(Bytes(context_.trace_id));
-  data_->set_span_id(Bytes(context_.span_id));
-  if (parent != decltype(parent)()) data_->set_parent_span_id(Bytes(parent));
+  data_->set_trace_id(BytesOf(context_.trace_id));
+  data_->set_span_id(BytesOf(context_.span_id));
+  if (parent != decltype(parent)()) data_->set_parent_span_id(BytesOf(parent));
   data_->set_trace_state(context_.state);
   data_->set_flags(context_.flags | kKnowsIfRemote | (kind == SpanKind::kServer ? kParentIsRemote : 0));
   data_->set_name(std::string(name));

@@ -25,7 +25,8 @@ ABSL_FLAG(diptych::ByteSize, memory_limit, {0},
 ABSL_FLAG(std::string, tls_cert, "", "PEM file with this server's certificate; empty: no TLS");
 ABSL_FLAG(std::string, tls_key, "", "PEM file with its key");
 ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that callers' certificates must be signed by");
-ABSL_FLAG(int, threads, defaults::kThreads, "threads of one operator; 0: one for each core");
+ABSL_FLAG(int, threads, defaults::kThreads,
+          "threads of one operator; 0: one for each core that its control group lets it use");
 ABSL_FLAG(int, queue_limit, defaults::kQueueLimit, "calls that may be inside, waiting or running; over it QUEUE_FULL");
 ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {defaults::kMaxInflightBytes},
           "memory for the calls inside, their images and visual tokens; over it QUEUE_FULL");

@@ -8,6 +8,7 @@
 #include "blip2/device_memory.h"
 #include "blip2/memory_plan.h"
 #include "common/catch_exceptions.h"
+#include "common/control_groups.h"
 #include "common/free_memory.h"
 #include "common/load_progress.h"
 #include "common/status.h"
@@ -49,7 +50,7 @@ absl::StatusOr<blip2::Placement> Place(const VisionOptions& options, const blip2
 
 absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) {
   if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
-  blip2::SetIntraOpThreads(options.threads);
+  blip2::SetIntraOpThreads(options.threads, ProcessorQuota());
   if (options.device != "cpu") blip2::LimitDeviceMemory(options.memory_fraction);
   DIPTYCH_RETURN_IF_ERROR(blip2::ParsePlacement(options.device, options.dtype).status());
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));

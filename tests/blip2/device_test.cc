@@ -70,12 +70,18 @@ TEST(DeviceTest, RefusesAnAbsentCudaDeviceWithARemedy) {
               AnyOf(HasSubstr("-DTORCH_ROOT"), HasSubstr("nvidia-smi"), HasSubstr("the last one is cuda:")));
 }
 
-TEST(DeviceTest, SetsIntraOpThreadsAndKeepsLibtorchsChoiceForZero) {
+TEST(DeviceTest, SetsIntraOpThreadsAndForZeroWhatIsAllowedOfLibtorchsChoice) {
   const int before = at::get_num_threads();
   SetIntraOpThreads(0);
   EXPECT_EQ(at::get_num_threads(), before);
   SetIntraOpThreads(before + 1);
   EXPECT_EQ(at::get_num_threads(), before + 1);
+  SetIntraOpThreads(0, before + 2);
+  EXPECT_EQ(at::get_num_threads(), before + 1);
+  SetIntraOpThreads(0, before);
+  EXPECT_EQ(at::get_num_threads(), before);
+  SetIntraOpThreads(before + 1, before);
+  EXPECT_EQ(at::get_num_threads(), before + 1) << "who asks for more gets them";
   SetIntraOpThreads(before);
 }
 

@@ -8,12 +8,12 @@
 namespace diptych {
 namespace {
 
-class ReadFileTest : public testing::Test {
+class ReadFileTest : public ::testing::Test {
  protected:
   void SetUp() override { std::ofstream(file_, std::ios::binary) << std::string("a\0b", 3); }
   void TearDown() override { std::filesystem::remove(file_); }
 
-  const std::string file_ = testing::TempDir() + "/diptych_read_file_test";
+  const std::string file_ = ::testing::TempDir() + "/diptych_read_file_test";
 };
 
 TEST_F(ReadFileTest, GivesTheBytes) {
@@ -28,7 +28,7 @@ TEST_F(ReadFileTest, RefusesWhatIsLargerThanTheBound) {
 
 TEST_F(ReadFileTest, SaysThatThereIsNone) {
   EXPECT_EQ(ReadFile(file_ + ".none", 3).status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(ReadFile(testing::TempDir(), 3).status().code(), absl::StatusCode::kNotFound) << "a folder is no file";
+  EXPECT_EQ(ReadFile(::testing::TempDir(), 3).status().code(), absl::StatusCode::kNotFound) << "a folder is no file";
 }
 
 }  // namespace

@@ -1,33 +1,15 @@
 #include "common/free_memory.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <fstream>
 #include <limits>
-#include <string>
+
+#include "tests/common/system_root.h"
 
 namespace diptych {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A root of a file system with what the kernel says.
-class FreeMemoryTest : public ::testing::Test {
- protected:
-  FreeMemoryTest() {
-    std::string folder = (fs::temp_directory_path() / "diptych-XXXXXX").string();
-    root_ = mkdtemp(folder.data());
-  }
-  ~FreeMemoryTest() override { fs::remove_all(root_); }
-
-  void Write(const fs::path& file, const std::string& text) const {
-    fs::create_directories((root_ / file).parent_path());
-    std::ofstream(root_ / file) << text;
-  }
-
-  fs::path root_;
-};
+using FreeMemoryTest = testing::SystemRoot;
 
 TEST_F(FreeMemoryTest, IsWhatTheMachineHasAvailable) {
   Write("proc/meminfo", "MemTotal:       100 kB\nMemFree:  1 kB\nMemAvailable:   50 kB\n");
