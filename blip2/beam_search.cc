@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <limits>
 #include <span>
 #include <utility>
 
+#include "blip2/batch_choice.h"
 #include "blip2/token_scores.h"
+#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -15,10 +19,6 @@ namespace {
 // Row `i` of a contiguous float32 [rows, V] on the CPU.
 std::span<const float> Row(const at::Tensor& tensor, int64_t i) {
   return {tensor.const_data_ptr<float>() + i * tensor.size(1), static_cast<size_t>(tensor.size(1))};
-}
-
-std::span<float> MutableRow(at::Tensor& tensor, int64_t i) {
-  return {tensor.mutable_data_ptr<float>() + i * tensor.size(1), static_cast<size_t>(tensor.size(1))};
 }
 
 }  // namespace
@@ -32,20 +32,23 @@ absl::StatusOr<BeamSearch::Step> BeamSearch::Advance(const at::Tensor& logits) {
     return absl::InternalError("logits are not [beams, V]");
   }
   const c10::InferenceMode inference;
-  const at::Tensor host = logits.to(at::kCPU, at::kFloat).contiguous();
-  if (!at::isfinite(host).all().item<bool>()) {
-    return absl::InternalError("the model's scores for the next token are not finite");
-  }
-  const at::Tensor logprobs = at::log_softmax(host, /*dim=*/1);
+  const at::Tensor logprobs = at::log_softmax(logits.to(at::kFloat), /*dim=*/1);
   const at::Tensor totals = Totals(logprobs).flatten();
   // Every beam may end in each end-of-sequence token; num_beams that live on are left even then.
   const int64_t wanted = options_.num_beams * std::max<int64_t>(2, 1 + static_cast<int64_t>(ending_token_ids_.size()));
-  const auto [values, indices] = at::topk(totals, std::min(wanted, totals.numel()));
-  const std::vector<float> best(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
-  const std::vector<int64_t> places(indices.const_data_ptr<int64_t>(),
-                                    indices.const_data_ptr<int64_t>() + indices.numel());
-  if (!std::isfinite(best[0])) return absl::InternalError("no token may follow");
-  return Take(best, places, logprobs);
+  const at::Tensor candidates = Candidates(logits, totals, std::min(wanted, totals.numel()));
+  const double best = candidates.const_data_ptr<double>()[0];
+  if (std::isnan(best)) return absl::InternalError("the model's scores for the next token are not finite");
+  if (!std::isfinite(best)) return absl::InternalError("no token may follow");
+  return Take(candidates, logits.size(1), options_.logprobs > 0 ? Download(logprobs).contiguous() : at::Tensor());
+}
+
+at::Tensor BeamSearch::Candidates(const at::Tensor& logits, const at::Tensor& totals, int64_t count) {
+  const auto [values, places] = at::topk(totals, count);
+  const at::Tensor sound = logits.isfinite().all();
+  const at::Tensor told =
+      values.to(at::kDouble).masked_fill(sound.logical_not(), std::numeric_limits<double>::quiet_NaN());
+  return Download(at::stack({told, places.to(at::kDouble)}));
 }
 
 std::vector<int64_t> BeamSearch::Context(const Beam& beam) const {
@@ -56,36 +59,46 @@ std::vector<int64_t> BeamSearch::Context(const Beam& beam) const {
 }
 
 at::Tensor BeamSearch::Totals(const at::Tensor& logprobs) const {
-  at::Tensor totals = logprobs.clone();
-  const bool changes = ChangesScores(options_, generated_);
+  BatchEdits edits;
+  std::vector<double> scores;
   for (size_t i = 0; i < beams_.size(); ++i) {
-    const auto row = static_cast<int64_t>(i);
-    if (changes) ProcessScores(options_, ending_token_ids_, Context(beams_[i]), generated_, MutableRow(totals, row));
-    totals[row].add_(beams_[i].score);
+    edits.Add(static_cast<int64_t>(i), logprobs.size(1),
+              ScoreEdits(options_, ending_token_ids_, Context(beams_[i]), generated_, logprobs.size(1)));
+    scores.push_back(beams_[i].score);
   }
-  return totals;
+  UploadBatch batch;
+  at::Tensor so_far;
+  batch.Add(scores, so_far, {-1, 1});
+  edits.AddTo(batch);
+  batch.Send(logprobs.device());
+  const at::Tensor totals = logprobs.clone();
+  edits.Apply(totals);
+  return totals.add_(so_far.to(at::kFloat));
 }
 
-BeamSearch::Step BeamSearch::Take(const std::vector<float>& totals, const std::vector<int64_t>& places,
-                                  const at::Tensor& logprobs) {
-  const auto width = static_cast<size_t>(options_.num_beams);
+BeamSearch::Step BeamSearch::Take(const at::Tensor& candidates, int64_t vocab_size, const at::Tensor& logprobs) {
+  const double* totals = candidates.const_data_ptr<double>();
+  const int64_t count = candidates.size(1);
+  const int64_t width = options_.num_beams;
   const bool last = ++generated_ >= options_.max_new_tokens;
   std::vector<Beam> live;
   Step step;
-  for (size_t rank = 0; rank < places.size() && std::isfinite(totals[rank]); ++rank) {
-    const int64_t parent = places[rank] / logprobs.size(1);
-    const int64_t id = places[rank] % logprobs.size(1);
+  for (int64_t rank = 0; rank < count && std::isfinite(totals[rank]); ++rank) {
+    const auto place = static_cast<int64_t>(totals[count + rank]);
+    const int64_t parent = place / vocab_size;
+    const int64_t id = place % vocab_size;
+    const auto total = static_cast<float>(totals[rank]);
     const bool ends = last || EndsSequence(id);
     // Of those that end, only the best num_beams of all candidates count.
-    if (ends ? rank >= width : live.size() >= width) continue;
+    if (ends ? rank >= width : std::ssize(live) >= width) continue;
     Node node{.parent = beams_[parent].node, .token = {.id = id}};
-    AddLogprobs(Row(logprobs, parent), options_.logprobs, node.token);
+    if (logprobs.defined()) AddLogprobs(Row(logprobs, parent), options_.logprobs, node.token);
     nodes_.push_back(std::move(node));
     const int index = static_cast<int>(nodes_.size()) - 1;
     if (ends) {
-      AddFinished(index, totals[rank]);
+      AddFinished(index, total);
     } else {
-      live.push_back({.node = index, .score = totals[rank]});
+      live.push_back({.node = index, .score = total});
       step.parents.push_back(static_cast<int>(parent));
       step.tokens.push_back(id);
     }

@@ -12,7 +12,7 @@
 namespace diptych::blip2 {
 
 // Mirrors transformers' generate(num_beams=…, early_stopping=False): num_beams, length_penalty, max new tokens and
-// what ProcessScores does, over log-probabilities. Stop strings are not looked at. Thread-compatible.
+// ScoreEdits over log-probabilities. Stop strings are not looked at. Thread-compatible.
 //
 //   while (!search.finished()) search.Advance(logits after what each beam has read);
 class BeamSearch {
@@ -55,10 +55,13 @@ class BeamSearch {
 
   // What a beam has read: prompt and generated ids.
   std::vector<int64_t> Context(const Beam& beam) const;
-  // ProcessScores over `logprobs` [beams, V]; plus what the beams have so far.
+  // `logprobs` [beams, V] after ScoreEdits, plus what the beams have so far.
   at::Tensor Totals(const at::Tensor& logprobs) const;
-  // Ends candidates or lets them live on. Candidates come best first; `logprobs` [beams, V].
-  Step Take(const std::vector<float>& totals, const std::vector<int64_t>& places, const at::Tensor& logprobs);
+  // The best `count` of `totals`: [2, count] float64 on the CPU, totals and places among beams · V, best first. The
+  // first total is NaN if a logit is NaN or infinite.
+  static at::Tensor Candidates(const at::Tensor& logits, const at::Tensor& totals, int64_t count);
+  // Ends candidates or lets them live on. `logprobs` [beams, V] on the CPU; undefined if none are told.
+  Step Take(const at::Tensor& candidates, int64_t vocab_size, const at::Tensor& logprobs);
   void AddFinished(int node, float total);
   bool CanImprove() const;
   float LengthDivisor() const;

@@ -60,9 +60,13 @@ absl::Status ValidatePenalties(const GenerationOptions& options) {
   return absl::OkStatus();
 }
 
-// One draw. A number in [0, 1) from the top 53 bits: std::uniform_real_distribution differs between libraries.
-int64_t Draw(const std::vector<TokenProbability>& tokens, uint64_t random_bits) {
-  double left = static_cast<double>(random_bits >> 11) * 0x1p-53;
+// A number in [0, 1) from the top 53 bits: std::uniform_real_distribution differs between libraries.
+double UnitNumber(uint64_t random_bits) {
+  return static_cast<double>(random_bits >> 11) * 0x1p-53;
+}
+
+// `left`: in [0, 1).
+int64_t Draw(const std::vector<TokenProbability>& tokens, double left) {
   int64_t last = 0;
   for (const TokenProbability& token : tokens) {
     if (token.probability == 0) continue;
@@ -144,19 +148,24 @@ absl::StatusOr<ChosenToken> TokenSelector::Choose(const at::Tensor& logits, std:
   }
 
   std::vector<float> changed;  // copied only if a step changes them
-  if (ChangesScores(options_, generated)) {
-    changed.assign(raw.begin(), raw.end());
-    ProcessScores(options_, ending_token_ids_, context, generated, changed);
-  }
+  const std::vector<ScoreEdit> edits =
+      ScoreEdits(options_, ending_token_ids_, context, generated, static_cast<int64_t>(raw.size()));
+  if (!edits.empty()) changed.assign(raw.begin(), raw.end());
+  for (const ScoreEdit& edit : edits) changed[edit.id] = Edited(raw[edit.id], edit);
   const std::span<const float> scores = changed.empty() ? raw : std::span<const float>(changed);
 
   ChosenToken token;
   const auto best = std::max_element(scores.begin(), scores.end());
   if (*best == kNever) return absl::InternalError("no token may follow");
-  token.id =
-      options_.temperature == 0 ? best - scores.begin() : Draw(SamplingDistribution(scores, options_), random_());
+  token.id = options_.temperature == 0 ? best - scores.begin()
+                                       : Draw(SamplingDistribution(scores, options_), UnitNumber(random_()));
   AddLogprobs(raw, options_.logprobs, token);
   return token;
+}
+
+double TokenSelector::NextDraw() const {
+  std::mt19937_64 random = random_;
+  return UnitNumber(random());
 }
 
 void TokenSelector::Skip(int64_t tokens) {

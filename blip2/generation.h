@@ -59,7 +59,7 @@ struct ChosenToken {
   std::vector<TokenLogprob> top = {};  // `logprobs` of them, best first
 };
 
-// Chooses tokens for one sequence. Order of the steps as in transformers: ProcessScores, temperature, top-k,
+// Chooses tokens for one sequence. Order of the steps as in transformers: ScoreEdits, temperature, top-k,
 // top-p, min-p, then argmax (lowest id on ties) or one draw. A seed gives the same tokens everywhere; each
 // draw takes one number of the generator. Thread-compatible.
 class TokenSelector {
@@ -70,6 +70,8 @@ class TokenSelector {
   // logits [V], any float dtype and device; `context` is prompt and generated ids, `generated` how many of
   // them are new. INTERNAL if a logit is NaN or infinite, or if the steps leave no token.
   absl::StatusOr<ChosenToken> Choose(const at::Tensor& logits, std::span<const int64_t> context, int64_t generated);
+  // The number in [0, 1) that the next Choose will draw by, if there is a temperature.
+  double NextDraw() const;
   // Leaves out the draws of so many tokens, which were chosen elsewhere with the same seed.
   void Skip(int64_t tokens);
 

@@ -157,6 +157,14 @@ OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement,
   weights->lm_head = ReadHead(reader, config_, placement, weights->embed_tokens, weights->final_layer_norm);
   weights->size = reader.size();
   weights_ = std::move(weights);
+  if (placement.device.is_cuda()) MakeKernel();
+}
+
+void OptDecoder::MakeKernel() {
+  auto kernel =
+      MakePagedDecodeAttention(placement_.device, placement_.dtype, config_.hidden_size / config_.num_attention_heads);
+  reads_in_place_ = kernel.status();
+  if (kernel.ok()) attend_paged_ = *std::move(kernel);
 }
 
 OptDecoder::~OptDecoder() = default;
@@ -223,7 +231,7 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
       for (int64_t token = first; token < tokens; ++token) wanted.push_back(token);
     }
   }
-  const PagedAttention attention(paged, wanted, pool.block_tokens, placement_.device);
+  const PagedAttention attention(paged, wanted, pool.block_tokens, placement_.device, attend_paged_);
   at::Tensor x = Enter(at::cat(embeddings), attention.positions());
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
     const Layer& layer = weights_->layers[i];

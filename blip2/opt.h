@@ -9,7 +9,9 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "blip2/checkpoint.h"
+#include "blip2/cuda/paged_decode_attention.h"
 #include "blip2/integer_matrix.h"
 #include "blip2/kv_pool.h"
 
@@ -67,9 +69,13 @@ class OptDecoder {
   const TextConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }
   PartSize size() const;
+  // Whether decode steps read keys and values in the blocks where they lie. The error says why they are gathered from
+  // there, which takes longer, on the device that the decoder runs on.
+  const absl::Status& reads_in_place() const { return reads_in_place_; }
 
  private:
   struct Weights;
+  void MakeKernel();
   void CheckRow(const DecoderRow& row, const KvPool& pool) const;
   // Embeddings [N, De] at positions [N] int64 -> [N, Dl], what the first layer reads.
   at::Tensor Enter(at::Tensor x, const at::Tensor& positions) const;
@@ -79,6 +85,8 @@ class OptDecoder {
   TextConfig config_;
   Placement placement_;
   std::unique_ptr<const Weights> weights_;
+  AttendPaged attend_paged_;  // on a GPU that has it
+  absl::Status reads_in_place_;
 };
 
 }  // namespace diptych::blip2

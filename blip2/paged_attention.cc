@@ -35,43 +35,16 @@ Visibility VisibilityOf(const at::Tensor& mask) {
 
 }  // namespace
 
-// Collects on the host what the device looks up, and sends it at once.
-class PagedAttention::Indices {
- public:
-  // `tensor` becomes a part of what is sent, of this shape.
-  void Add(const std::vector<int64_t>& values, at::Tensor& tensor, std::vector<int64_t> shape = {-1}) {
-    parts_.push_back({&tensor, static_cast<int64_t>(values.size()), std::move(shape)});
-    values_.insert(values_.end(), values.begin(), values.end());
-  }
-
-  void Send(at::Device device) const {
-    const at::Tensor all = Upload(values_, device);
-    int64_t begin = 0;
-    for (const Part& part : parts_) {
-      *part.tensor = all.narrow(0, begin, part.count).view(part.shape);
-      begin += part.count;
-    }
-  }
-
- private:
-  struct Part {
-    at::Tensor* tensor;
-    int64_t count;
-    std::vector<int64_t> shape;
-  };
-  std::vector<int64_t> values_;
-  std::vector<Part> parts_;
-};
-
 PagedAttention::PagedAttention(std::span<const PagedRow> rows, std::span<const int64_t> wanted, int64_t block_tokens,
-                               at::Device device) {
-  Indices indices;
+                               at::Device device, AttendPaged attend_paged)
+    : attend_paged_(std::move(attend_paged)) {
+  UploadBatch indices;
   std::vector<int64_t> positions;
   std::vector<int64_t> blocks;
   std::vector<int64_t> offsets;
   std::vector<PagedRow> singles;
   std::vector<int64_t> single_begins;
-  chunks_.reserve(rows.size());  // Indices knows their members by address
+  chunks_.reserve(rows.size());  // UploadBatch knows their members by address
   for (const PagedRow& row : rows) {
     const auto begin = static_cast<int64_t>(positions.size());
     const int64_t length = row.past + row.tokens;
@@ -85,7 +58,7 @@ PagedAttention::PagedAttention(std::span<const PagedRow> rows, std::span<const i
     }
   }
   indices.Add(positions, positions_);
-  indices.Add({wanted.begin(), wanted.end()}, selected_, {static_cast<int64_t>(wanted.size())});
+  indices.Add(wanted, selected_, {static_cast<int64_t>(wanted.size())});
   indices.Add(blocks, write_.blocks);
   indices.Add(offsets, write_.offsets);
   if (!singles.empty()) AddSingles(singles, single_begins, block_tokens, indices, /*on_host=*/device.is_cpu());
@@ -93,7 +66,7 @@ PagedAttention::PagedAttention(std::span<const PagedRow> rows, std::span<const i
   MakeMasks(device);
 }
 
-void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, Indices& indices) {
+void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, UploadBatch& indices) {
   chunks_.push_back({.begin = begin, .tokens = row.tokens, .past = row.past, .read = {}, .mask = {}});
   if (row.past == 0) return;
   std::vector<int64_t> blocks;
@@ -104,14 +77,29 @@ void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_
 }
 
 void PagedAttention::AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins,
-                                int64_t block_tokens, Indices& indices, bool on_host) {
+                                int64_t block_tokens, UploadBatch& indices, bool on_host) {
   indices.Add(begins, singles_.tokens);
-  std::vector<int64_t>& lengths = singles_.lengths;
+  for (const PagedRow& row : rows) singles_.lengths.push_back(row.past + 1);
+  if (attend_paged_) return AddTables(rows, block_tokens, indices);
+  if (!on_host) return AddPlaces(rows, block_tokens, indices);
+  for (const PagedRow& row : rows) singles_.blocks.emplace_back(row.blocks.begin(), row.blocks.end());
+}
+
+void PagedAttention::AddTables(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices) {
+  const int64_t longest = *std::max_element(singles_.lengths.begin(), singles_.lengths.end());
+  const int64_t width = (longest + block_tokens - 1) / block_tokens;
+  std::vector<int64_t> tables;
   for (const PagedRow& row : rows) {
-    lengths.push_back(row.past + 1);
-    singles_.blocks.emplace_back(row.blocks.begin(), row.blocks.end());
+    const auto own = row.blocks.first(std::min(row.blocks.size(), static_cast<size_t>(width)));
+    tables.insert(tables.end(), own.begin(), own.end());
+    tables.resize(tables.size() + static_cast<size_t>(width) - own.size());
   }
-  if (on_host) return;
+  indices.Add(tables, singles_.tables, {static_cast<int64_t>(rows.size()), width});
+  indices.Add(singles_.lengths, singles_.length);
+}
+
+void PagedAttention::AddPlaces(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices) {
+  const std::vector<int64_t>& lengths = singles_.lengths;
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
   const int64_t width = *longest;
   std::vector<int64_t> blocks;
@@ -133,7 +121,7 @@ void PagedAttention::MakeMasks(at::Device device) {
     chunk.mask = at::ones({chunk.tokens, chunk.past + chunk.tokens}, at::TensorOptions(device).dtype(at::kBool))
                      .tril_(chunk.past);
   }
-  if (!singles_.length.defined()) return;
+  if (attend_paged_ || !singles_.length.defined()) return;
   const int64_t width = singles_.read.blocks.size(1);
   const at::Tensor places = at::arange(width, at::TensorOptions(device).dtype(at::kLong));
   singles_.mask = places.view({1, 1, 1, width}) < singles_.length.view({-1, 1, 1, 1});
@@ -188,7 +176,15 @@ at::Tensor PagedAttention::operator()(const at::Tensor& query, const at::Tensor&
                   first ? Visibility{.causal = true, .mask = {}} : VisibilityOf(chunk.mask));
     own(out).copy_(attended[0]);
   }
-  if (singles_.tokens.defined()) {
+  if (singles_.tokens.defined() && attend_paged_) {
+    attend_paged_({.query = query.contiguous(),
+                   .keys = keys,
+                   .values = values,
+                   .tokens = singles_.tokens,
+                   .tables = singles_.tables,
+                   .lengths = singles_.length,
+                   .out = out});
+  } else if (singles_.tokens.defined()) {
     out.index_copy_(0, singles_.tokens, AttendSingles(query.index_select(0, singles_.tokens), keys, values));
   }
   return out;

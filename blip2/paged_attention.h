@@ -7,7 +7,11 @@
 #include <span>
 #include <vector>
 
+#include "blip2/cuda/paged_decode_attention.h"
+
 namespace diptych::blip2 {
+
+class UploadBatch;
 
 // T new tokens of one sequence after `past` old ones. `blocks` is the sequence's table: at least as many
 // as past + T tokens fill.
@@ -24,9 +28,10 @@ struct PagedRow {
 class PagedAttention {
  public:
   // `wanted`: tokens, by their place among the N, for selected(). All that the layers look up goes to the device in
-  // one upload. Requires: every row has tokens and blocks enough. The rows need not outlive the constructor.
+  // one upload. `attend_paged`, if there is one, attends for the rows of one token. Requires: every row has tokens and
+  // blocks enough. The rows need not outlive the constructor.
   PagedAttention(std::span<const PagedRow> rows, std::span<const int64_t> wanted, int64_t block_tokens,
-                 at::Device device);
+                 at::Device device, AttendPaged attend_paged = nullptr);
 
   // Place of each token in its sequence: [N] int64.
   const at::Tensor& positions() const { return positions_; }
@@ -53,22 +58,27 @@ class PagedAttention {
     Places read;      // [past + T]; undefined without past
     at::Tensor mask;  // [T, past + T] bool; undefined without past
   };
-  // The rows of one token. On a GPU they are padded to the longest, and padding reads a row's first token.
+  // The rows of one token. Their blocks are read in place, by attend_paged_ or on the CPU. Elsewhere they are padded to
+  // the longest, and padding reads a row's first token.
   struct Singles {
     at::Tensor tokens;  // [R] int64: which of the N
-    Places read;        // [R, L]; undefined on the CPU, where blocks are read in place
-    at::Tensor length;  // [R] int64; undefined if no row is padded
-    at::Tensor mask;    // [R, 1, 1, L] bool, likewise
+    at::Tensor tables;  // [R, W] int64: their blocks, padded with any; for attend_paged_
+    at::Tensor length;  // [R] int64; undefined on the CPU, and where no row is padded
+    Places read;        // [R, L]; for neither
+    at::Tensor mask;    // [R, 1, 1, L] bool; undefined where no row is padded
     std::vector<int64_t> lengths;
-    std::vector<std::vector<int32_t>> blocks;
+    std::vector<std::vector<int32_t>> blocks;  // on the CPU
   };
 
-  class Indices;
-  void AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, Indices& indices);
+  void AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, UploadBatch& indices);
   void AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins, int64_t block_tokens,
-                  Indices& indices, bool on_host);
+                  UploadBatch& indices, bool on_host);
+  // Their blocks, for attend_paged_.
+  void AddTables(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices);
+  // Where each of their tokens lies, to be gathered.
+  void AddPlaces(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices);
   void MakeMasks(at::Device device);
-  // Each [R, H, Dh]; keys and values as above -> [R, H·Dh]
+  // query [R, H, Dh]; keys and values as above -> [R, H·Dh]
   at::Tensor AttendSingles(const at::Tensor& query, const at::Tensor& keys, const at::Tensor& values) const;
   static at::Tensor Gather(const at::Tensor& pool, const Places& places);
 
@@ -77,6 +87,7 @@ class PagedAttention {
   Places write_;  // [N]
   std::vector<Chunk> chunks_;
   Singles singles_;
+  AttendPaged attend_paged_;
 };
 
 }  // namespace diptych::blip2

@@ -8,6 +8,8 @@
 #include <map>
 #include <vector>
 
+#include "blip2/transfer.h"
+
 namespace diptych::blip2 {
 namespace {
 
@@ -38,56 +40,64 @@ std::vector<int64_t> MostLikely(std::span<const float> logits, int64_t count) {
   return ids;
 }
 
-bool IsIn(std::span<const float> scores, int64_t id) {
-  return id >= 0 && id < static_cast<int64_t>(scores.size());
-}
+// The edits of one step, found by id.
+class Edits {
+ public:
+  explicit Edits(int64_t vocab_size) : vocab_size_(vocab_size) {}
 
-// Lowers the scores of generated ids, once for each id and once for each time that it came.
-void LowerRepeated(std::span<const int64_t> generated, double presence, double frequency, std::span<float> scores) {
-  std::map<int64_t, int64_t> counts;
-  for (const int64_t id : generated) ++counts[id];
-  for (const auto& [id, count] : counts) {
-    if (!IsIn(scores, id)) continue;
-    scores[id] = static_cast<float>(scores[id] - presence - frequency * static_cast<double>(count));
+  // Changes the edit of `id`, if there is such a token.
+  template <typename Change>
+  void For(int64_t id, const Change& change) {
+    if (id < 0 || id >= vocab_size_) return;
+    change(edits_.try_emplace(id, ScoreEdit{.id = id}).first->second);
   }
-}
+
+  std::vector<ScoreEdit> Take() const {
+    std::vector<ScoreEdit> edits;
+    for (const auto& [id, edit] : edits_) edits.push_back(edit);
+    return edits;
+  }
+
+ private:
+  int64_t vocab_size_;
+  std::map<int64_t, ScoreEdit> edits_;
+};
 
 }  // namespace
 
-void ProcessScores(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
-                   std::span<const int64_t> context, int64_t generated, std::span<float> scores) {
+std::vector<ScoreEdit> ScoreEdits(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
+                                  std::span<const int64_t> context, int64_t generated, int64_t vocab_size) {
+  Edits edits(vocab_size);
   for (const auto& [id, bias] : options.logit_bias) {
-    if (IsIn(scores, id)) scores[id] = static_cast<float>(scores[id] + bias);
+    edits.For(id, [bias = bias](ScoreEdit& edit) { edit.bias = bias; });
   }
   if (options.repetition_penalty != 1) {
-    const std::vector<float> before(scores.begin(), scores.end());
-    Penalise(before, context, options.repetition_penalty, scores);
+    for (const int64_t id : context) {
+      edits.For(id, [&](ScoreEdit& edit) { edit.penalty = options.repetition_penalty; });
+    }
   }
   if (options.presence_penalty != 0 || options.frequency_penalty != 0) {
-    LowerRepeated(context.last(static_cast<size_t>(generated)), options.presence_penalty, options.frequency_penalty,
-                  scores);
+    std::map<int64_t, int64_t> counts;
+    for (const int64_t id : context.last(static_cast<size_t>(generated))) ++counts[id];
+    for (const auto& [id, count] : counts) {
+      edits.For(id, [&, count = count](ScoreEdit& edit) {
+        edit.presence = options.presence_penalty;
+        edit.frequency = options.frequency_penalty * static_cast<double>(count);
+      });
+    }
   }
-  if (generated < options.min_new_tokens) Forbid(ending_token_ids, scores);
+  if (generated < options.min_new_tokens) {
+    for (const int64_t id : ending_token_ids) edits.For(id, [](ScoreEdit& edit) { edit.forbidden = true; });
+  }
+  return edits.Take();
 }
 
-bool ChangesScores(const GenerationOptions& options, int64_t generated) {
-  return !options.logit_bias.empty() || options.repetition_penalty != 1 || options.presence_penalty != 0 ||
-         options.frequency_penalty != 0 || generated < options.min_new_tokens;
-}
-
-void Penalise(std::span<const float> raw, std::span<const int64_t> context, double penalty, std::span<float> scores) {
+float Edited(float score, const ScoreEdit& edit) {
+  if (edit.forbidden) return -std::numeric_limits<float>::infinity();
   constexpr double kMax = std::numeric_limits<float>::max();
-  for (const int64_t id : context) {
-    if (!IsIn(scores, id)) continue;
-    const double logit = raw[id];
-    scores[id] = static_cast<float>(std::clamp(logit < 0 ? logit * penalty : logit / penalty, -kMax, kMax));
-  }
-}
-
-void Forbid(std::span<const int64_t> ids, std::span<float> scores) {
-  for (const int64_t id : ids) {
-    if (IsIn(scores, id)) scores[id] = -std::numeric_limits<float>::infinity();
-  }
+  const double biased = static_cast<float>(score + edit.bias);
+  const double penalised = std::clamp(biased < 0 ? biased * edit.penalty : biased / edit.penalty, -kMax, kMax);
+  return static_cast<float>(static_cast<float>(penalised) - edit.presence - edit.frequency);
 }
 
 void AddLogprobs(std::span<const float> logits, int64_t count, ChosenToken& token) {
@@ -100,19 +110,21 @@ void AddLogprobs(std::span<const float> logits, int64_t count, ChosenToken& toke
 absl::StatusOr<std::vector<ChosenToken>> ScoreTokens(const at::Tensor& logits, std::span<const int64_t> ids,
                                                      int64_t count) {
   const c10::InferenceMode inference;
-  const at::Tensor host = logits.to(at::kCPU, at::kFloat).contiguous();
-  if (!at::isfinite(host).all().item<bool>()) {
-    return absl::InternalError("the model's scores for a token of the prompt are not finite");
-  }
-  const at::Tensor logprobs = at::log_softmax(host, /*dim=*/1);
+  const at::Tensor logprobs = at::log_softmax(logits.to(at::kFloat), /*dim=*/1);
   const auto [values, places] = at::topk(logprobs, std::min(count, logprobs.size(1)));
+  const at::Tensor own = logprobs.gather(1, Upload({ids.begin(), ids.end()}, logits.device()).unsqueeze(1));
+  const at::Tensor finite = logits.isfinite().all(1, /*keepdim=*/true);
+  const std::vector<at::Tensor> columns = {finite.to(at::kDouble), own.to(at::kDouble), places.to(at::kDouble),
+                                           values.to(at::kDouble)};
+  const at::Tensor table = Download(at::cat(columns, 1));
   std::vector<ChosenToken> scored;
   for (size_t i = 0; i < ids.size(); ++i) {
-    const auto row = static_cast<int64_t>(i);
-    const auto* of_row = logprobs.const_data_ptr<float>() + row * logprobs.size(1);
-    scored.push_back({.id = ids[i], .logprob = of_row[ids[i]]});
-    for (int64_t rank = row * values.size(1); rank < (row + 1) * values.size(1); ++rank) {
-      scored.back().top.push_back({places.const_data_ptr<int64_t>()[rank], values.const_data_ptr<float>()[rank]});
+    const double* row = table.const_data_ptr<double>() + static_cast<int64_t>(i) * table.size(1);
+    if (row[0] == 0) return absl::InternalError("the model's scores for a token of the prompt are not finite");
+    scored.push_back({.id = ids[i], .logprob = static_cast<float>(row[1])});
+    for (int64_t rank = 0; rank < values.size(1); ++rank) {
+      const double* place = row + 2 + rank;
+      scored.back().top.push_back({static_cast<int64_t>(*place), static_cast<float>(place[values.size(1)])});
     }
   }
   return scored;

@@ -12,22 +12,27 @@
 
 namespace diptych::blip2 {
 
+// What is done to the score of one token, in the members' order.
+struct ScoreEdit {
+  int64_t id = 0;
+  double bias = 0;       // is added
+  double penalty = 1;    // divides a positive score, multiplies a negative one
+  double presence = 0;   // is subtracted
+  double frequency = 0;  // is subtracted, too
+  bool forbidden = false;
+};
+
 // What `options` do to one step's scores [V], in transformers' order: logit bias (SequenceBiasLogitsProcessor with
-// sequences of one token), repetition penalty, presence and frequency penalty (OpenAI's, which transformers lacks), and
-// until min_new_tokens none of `ending_token_ids` (MinNewTokensLengthLogitsProcessor). The last `generated` of the
-// context's ids were generated. Requires: the options are valid.
-void ProcessScores(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
-                   std::span<const int64_t> context, int64_t generated, std::span<float> scores);
+// sequences of one token), repetition penalty (once for each id of the context, RepetitionPenaltyLogitsProcessor),
+// presence and frequency penalty (OpenAI's, which transformers lacks), and until min_new_tokens none of
+// `ending_token_ids` (MinNewTokensLengthLogitsProcessor). The last `generated` of the context's ids were generated.
+// -> at most one for each id, in rising order. Ids outside the vocabulary, such as the image's placeholder, are passed
+// over. Requires: the options are valid.
+std::vector<ScoreEdit> ScoreEdits(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
+                                  std::span<const int64_t> context, int64_t generated, int64_t vocab_size);
 
-// Whether ProcessScores does anything when so many tokens are generated.
-bool ChangesScores(const GenerationOptions& options, int64_t generated);
-
-// transformers' RepetitionPenaltyLogitsProcessor from `raw` [V] into `scores` [V]: each id of the context once,
-// however often it stands there. Ids outside the vocabulary, such as the image's placeholder, are passed over.
-void Penalise(std::span<const float> raw, std::span<const int64_t> context, double penalty, std::span<float> scores);
-
-// Sets the scores [V] of `ids` to -inf.
-void Forbid(std::span<const int64_t> ids, std::span<float> scores);
+// The score after the edit: rounded to float32 after each of its three sums and products, -inf if it is forbidden.
+float Edited(float score, const ScoreEdit& edit);
 
 // Sets logprob and the `count` most likely tokens under softmax(logits [V]); nothing if `count` is 0.
 void AddLogprobs(std::span<const float> logits, int64_t count, ChosenToken& token);

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace diptych::blip2 {
@@ -13,6 +14,7 @@ struct TransferCounts {
   int64_t uploads = 0;
   int64_t downloads = 0;
   int64_t bytes = 0;  // both ways
+  int64_t downloaded_bytes = 0;
 };
 TransferCounts Transfers();
 
@@ -22,6 +24,29 @@ at::Tensor Upload(const at::Tensor& host, c10::Device device);
 
 // int64 [N].
 at::Tensor Upload(const std::vector<int64_t>& values, c10::Device device);
+
+// Numbers of several tensors that go to a device in one copy. Thread-compatible.
+class UploadBatch {
+ public:
+  // `tensor` will be these numbers, in this shape. It must stay where it is until they are sent.
+  void Add(std::span<const int64_t> values, at::Tensor& tensor, std::vector<int64_t> shape = {-1});
+  // Likewise float64.
+  void Add(std::span<const double> values, at::Tensor& tensor, std::vector<int64_t> shape = {-1});
+  // Does not wait. Call once.
+  void Send(c10::Device device);
+
+ private:
+  struct Part {
+    at::Tensor* tensor;
+    c10::ScalarType type;
+    int64_t begin;
+    std::vector<int64_t> shape;
+  };
+  void Append(const void* values, size_t count, Part part);
+
+  std::vector<int64_t> numbers_;  // their bits: both types have eight bytes
+  std::vector<Part> parts_;
+};
 
 // `x` on the CPU, once all that it depends on has been computed, even if it is empty: the time until then is the
 // device's.

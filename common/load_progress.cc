@@ -28,6 +28,10 @@ void LogCard(std::string_view card, double memory_fraction) {
   spdlog::info("{}; at most {:.0f} % of its memory for this process", card, 100 * memory_fraction);
 }
 
+void LogGatheredAttention(std::string_view reason) {
+  spdlog::warn("decode steps gather keys and values, which takes longer: {}", reason);
+}
+
 void LogCapacity(std::string_view capacity) {
   spdlog::info("at most {}", capacity);
 }

@@ -28,6 +28,9 @@ void LogChosenDType(std::string_view dtype, std::string_view reason);
 // Says which card the model is on, and how much of it this process may take.
 void LogCard(std::string_view card, double memory_fraction);
 
+// Says why decode steps on this card do not read keys and values where they lie.
+void LogGatheredAttention(std::string_view reason);
+
 // Says how much a tier takes at a time.
 void LogCapacity(std::string_view capacity);
 

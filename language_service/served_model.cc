@@ -100,6 +100,8 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("loading the model", [&] {
     const auto parts = std::make_shared<const Parts>(
         Parts{blip2::QFormer(*checkpoint, placement), blip2::OptDecoder(*checkpoint, placement)});
+    const absl::Status& in_place = parts->decoder.reads_in_place();
+    if (!in_place.ok()) LogGatheredAttention(std::string(in_place.message()));
     served.description = Describe(*checkpoint, *parts);
     served.project = [parts](const at::Tensor& tokens) {
       return parts->qformer.Project(parts->qformer.Forward(tokens));
@@ -124,6 +126,7 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
                                          const std::function<bool()>& go_on) {
       return parts->decoder.AttentionToPrefix(embeddings, first, prefix, go_on);
     };
+    if (!placement.device.is_cpu()) served.choose_tokens = blip2::ChooseTokens;
     return absl::OkStatus();
   }));
   return served;

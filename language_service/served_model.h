@@ -7,8 +7,10 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "blip2/batch_choice.h"
 #include "blip2/config.h"
 #include "blip2/opt.h"
 #include "blip2/tokenizer.h"
@@ -43,6 +45,8 @@ struct ServedLanguageModel {
   std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix,
                            const std::function<bool()>& go_on)>
       attention_to_prefix;
+  // As blip2::ChooseTokens, on the device where the logits lie. Empty on the CPU: each sequence chooses by itself.
+  std::function<std::vector<absl::StatusOr<blip2::ChosenToken>>(std::span<const blip2::RowChoice> rows)> choose_tokens;
 };
 
 // Loads tokenizer, Q-Former, projection and decoder from the checkpoint in options.model. The error is one line that

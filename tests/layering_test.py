@@ -23,7 +23,7 @@ LAYERS = {
 # Rooms inside a folder, and what each may include of the folder's other rooms; "" is the folder itself. A trailing .h
 # names one header.
 ROOMS = {
-    "blip2": {"": {"kernels"}, "kernels": set()},
+    "blip2": {"": {"cuda", "kernels"}, "cuda": set(), "kernels": set()},
     "language_service": {
         "": {"engine", "images"},
         "images": {"engine"},

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "blip2/device_error.h"
@@ -62,7 +63,7 @@ at::Tensor Forward(Rows rows, const std::map<uint64_t, Sequence>& sequences, con
                             .wants_logits = rows[i].wants_logits,
                             .wants_all_logits = rows[i].scores});
   }
-  return blip2::Download(model.forward(decoder_rows, pool));
+  return model.forward(decoder_rows, pool);
 }
 
 // Deals the logits out again.
@@ -82,6 +83,22 @@ void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector
     results.push_back({.id = rows[0].id, .logits = count > 0 ? logits.narrow(0, begin, count) : at::Tensor()});
     begin += count;
   }
+}
+
+// Lets the model choose what follows, for all that it can choose for at once.
+void Choose(std::span<PassResult> results, const std::map<uint64_t, Sequence>& sequences,
+            const ServedLanguageModel& model) {
+  std::vector<blip2::RowChoice> choices;
+  std::vector<PassResult*> chosen;
+  for (PassResult& result : results) {
+    if (!result.logits->defined()) continue;
+    std::optional<blip2::RowChoice> choice = sequences.at(result.id).ToChoice(*result.logits);
+    if (!choice) continue;
+    choices.push_back(*std::move(choice));
+    chosen.push_back(&result);
+  }
+  std::vector<absl::StatusOr<blip2::ChosenToken>> tokens = model.choose_tokens(choices);
+  for (size_t i = 0; i < chosen.size(); ++i) chosen[i]->chosen = std::move(tokens[i]);
 }
 
 void CopyBlocks(std::span<const BlockCopy> copies, const ServedLanguageModel& model, blip2::KvPool& pool) {
@@ -108,7 +125,11 @@ std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, S
     return CatchExceptions(
         NameOf(StageOf(rows, sequences)),
         [&] {
-          Split(Forward(rows, sequences, model, pool), some, results);
+          const at::Tensor logits = Forward(rows, sequences, model, pool);
+          const size_t before = results.size();
+          Split(logits, some, results);
+          if (model.choose_tokens) Choose(std::span(results).subspan(before), sequences, model);
+          blip2::Synchronize(logits.device());
           return absl::OkStatus();
         },
         blip2::StatusOfDeviceError);
@@ -125,7 +146,9 @@ std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, S
   results.clear();
   for (size_t i = 0; i < requests.size(); ++i) {
     if (copied.ok() && requests.size() > 1 && !IsDeviceLost(status)) status = run(std::span(requests).subspan(i, 1));
-    if (!status.ok()) results.push_back({.id = requests[i][0].id, .logits = status});
+    if (status.ok()) continue;
+    results.erase(results.begin() + static_cast<std::ptrdiff_t>(i), results.end());  // what may be there of it
+    results.push_back({.id = requests[i][0].id, .logits = status});
   }
   return results;
 }

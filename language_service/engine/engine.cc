@@ -241,7 +241,9 @@ void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
   }
   if (!logits->defined()) return sequence.EndChunk(now);
   const int64_t before = sequence.answer_tokens();
-  const absl::Status status = CatchExceptions(NameOf(Stage::kDecode), [&] { return sequence.Accept(*logits, now); });
+  const absl::Status status = CatchExceptions(NameOf(Stage::kDecode), [&] {
+    return result.chosen ? sequence.AcceptChosen(*result.chosen, now) : sequence.Accept(*logits, now);
+  });
   if (!status.ok()) return Retire(id, status);
   stats_.generated_tokens += sequence.answer_tokens() - before;
   if (sequence.has_beams() && !sequence.finished()) return scheduler_.Fork(id, sequence.parents());

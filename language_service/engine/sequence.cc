@@ -98,12 +98,32 @@ void Sequence::EndRelevance(SteadyTime now) {
 }
 
 // Between the pass and its choice the sequence waits for those of others.
-absl::Status Sequence::Accept(const at::Tensor& logits, SteadyTime pass_end) {
-  work_.clock.Lap(stage(), pass_end);
+void Sequence::EndPass(SteadyTime now) {
+  work_.clock.Lap(stage(), now);
   work_.clock.Lap(queue(), SteadyClock::now());
+}
+
+absl::Status Sequence::Accept(const at::Tensor& logits, SteadyTime pass_end) {
+  EndPass(pass_end);
   if (finished()) return absl::OkStatus();  // what was begun is all
   if (work_.options.max_new_tokens == 0) return AcceptNothing();
-  return beams_ ? AcceptBeams(logits) : AcceptToken(logits);
+  if (beams_) return AcceptBeams(logits);
+  return AcceptToken(selector_.Choose(logits[0], context_, answer_tokens()));
+}
+
+std::optional<blip2::RowChoice> Sequence::ToChoice(const at::Tensor& logits) const {
+  if (finished() || beams_ || work_.options.max_new_tokens == 0) return std::nullopt;
+  return blip2::RowChoice{
+      .logits = logits,
+      .options = &work_.options,
+      .edits = blip2::ScoreEdits(work_.options, ending_tokens_, context_, answer_tokens(), logits.size(1)),
+      .draw = selector_.NextDraw()};
+}
+
+absl::Status Sequence::AcceptChosen(absl::StatusOr<blip2::ChosenToken> token, SteadyTime pass_end) {
+  EndPass(pass_end);
+  selector_.Skip(1);
+  return AcceptToken(std::move(token));
 }
 
 absl::Status Sequence::AcceptNothing() {
@@ -112,11 +132,11 @@ absl::Status Sequence::AcceptNothing() {
   return absl::OkStatus();
 }
 
-absl::Status Sequence::AcceptToken(const at::Tensor& logits) {
-  DIPTYCH_ASSIGN_OR_RETURN(blip2::ChosenToken token, selector_.Choose(logits[0], context_, answer_tokens()));
+absl::Status Sequence::AcceptToken(absl::StatusOr<blip2::ChosenToken> token) {
+  DIPTYCH_RETURN_IF_ERROR(token.status());
   Chosen();
   TokenDelta delta;
-  Take(std::move(token), delta);
+  Take(*std::move(token), delta);
   Show(std::move(delta));
   return absl::OkStatus();
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "blip2/batch_choice.h"
 #include "blip2/beam_search.h"
 #include "blip2/generation.h"
 #include "language_service/engine/answer_text.h"
@@ -44,6 +45,11 @@ class Sequence {
   absl::Status ScorePrompt(int64_t past, const at::Tensor& logits);
   // It ended at `pass_end`, and its logits are there, [1, V] or those of all beams [beams, V]: chooses what follows.
   absl::Status Accept(const at::Tensor& logits, SteadyTime pass_end);
+  // What is to be chosen for it by `logits` [1, V] in a batch; nullopt if Accept must do it: with beams, or where no
+  // token is wanted.
+  std::optional<blip2::RowChoice> ToChoice(const at::Tensor& logits) const;
+  // As Accept, after that was chosen; its error ends the sequence.
+  absl::Status AcceptChosen(absl::StatusOr<blip2::ChosenToken> token, SteadyTime pass_end);
   // The pass for its relevance ended. Requires: finished().
   void EndRelevance(SteadyTime now);
 
@@ -67,9 +73,10 @@ class Sequence {
   GenerateResult TakeResult(int64_t cached_tokens);
 
  private:
+  void EndPass(SteadyTime now);
   // No token is wanted: the answer is whole.
   absl::Status AcceptNothing();
-  absl::Status AcceptToken(const at::Tensor& logits);
+  absl::Status AcceptToken(absl::StatusOr<blip2::ChosenToken> token);
   absl::Status AcceptBeams(const at::Tensor& logits);
   // Goes on after the tokens that were begun.
   void TakeBegun();

@@ -5,7 +5,10 @@
 #include <numeric>
 #include <vector>
 
+#include "blip2/batch_choice.h"
+#include "blip2/cuda/paged_decode_attention.h"
 #include "blip2/opt.h"
+#include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
 #include "blip2/transfer.h"
 #include "blip2/vision_model.h"
@@ -93,6 +96,59 @@ TEST_F(CudaTest, TokensAreScoredAsOnTheCpu) {
   const std::vector<at::Tensor> card = RunPasses(OptDecoder(*open_, card_), checkpoint_.config());
   const std::vector<at::Tensor> host = RunPasses(OptDecoder(*open_, Placement{}), checkpoint_.config());
   for (size_t i = 0; i < host.size(); ++i) ExpectClose(card[i], host[i]);
+}
+
+TEST_F(CudaTest, DecodeStepsReadKeysAndValuesWhereTheyLie) {
+  EXPECT_TRUE(OptDecoder(*open_, card_).reads_in_place().ok()) << OptDecoder(*open_, card_).reads_in_place();
+}
+
+// Every type and width of head, on rows longer than what a block of threads takes at once.
+TEST_F(CudaTest, TheKernelAttendsAsTheCpu) {
+  const std::vector<int32_t> first = {3, 0, 5, 2}, second = {1}, third = {6, 4, 7};
+  const std::vector<PagedRow> rows = {{.past = 199, .tokens = 1, .blocks = first},
+                                      {.past = 0, .tokens = 1, .blocks = second},
+                                      {.past = 128, .tokens = 1, .blocks = third}};
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const int64_t width : {80, 64, 32, 128, 7}) {
+      const auto kernel = MakePagedDecodeAttention(card_.device, type, width);
+      ASSERT_TRUE(kernel.ok()) << kernel.status();
+      const auto run = [&](c10::Device device, const AttendPaged& attend) {
+        const auto there = [&](const at::Tensor& x) { return Upload(x.to(type), device).clone(); };
+        const at::Tensor query = there(Wave({3, 4, width})), key = there(Wave({3, 4, width}).add_(0.1));
+        const at::Tensor keys = there(Wave({8, 4, 50, width})), values = there(Wave({8, 4, 50, width}).neg_());
+        return Download(PagedAttention(rows, {}, 50, device, attend)(query, key, key, keys, values)).to(at::kDouble);
+      };
+      const double off = (run(card_.device, *kernel) - run(c10::kCPU, nullptr)).abs().max().item<double>();
+      EXPECT_LT(off, type == at::kFloat ? kTolerance : 1e-2) << type << " of width " << width;
+    }
+  }
+}
+
+TEST_F(CudaTest, TokensAreChosenAsOnTheCpu) {
+  const std::vector<int64_t> context = {1, 4, 4, 9};
+  const std::vector<GenerationOptions> options = {{.logprobs = 3},
+                                                  {.temperature = 1, .top_k = 0, .top_p = 0.8},
+                                                  {.temperature = 0.7, .repetition_penalty = 1.4, .logprobs = 20},
+                                                  {.temperature = 2, .presence_penalty = 1, .min_p = 0.02}};
+  const at::Tensor logits = Wave({200, 3000}).mul_(5).to(at::kBFloat16).to(at::kFloat);
+  const auto choose = [&](const at::Tensor& where) {
+    std::vector<RowChoice> rows;
+    for (int64_t row = 0; row < where.size(0); ++row) {
+      const GenerationOptions& own = options[row % 4];
+      rows.push_back({.logits = where.narrow(0, row, 1),
+                      .options = &own,
+                      .edits = ScoreEdits(own, {}, context, 2, where.size(1)),
+                      .draw = static_cast<double>(row) / 200});
+    }
+    return ChooseTokens(rows);
+  };
+  const auto card = choose(Upload(logits, card_.device)), host = choose(logits);
+  for (size_t i = 0; i < host.size(); ++i) {
+    EXPECT_EQ(card[i]->id, host[i]->id) << "row " << i;
+    EXPECT_NEAR(card[i]->logprob, host[i]->logprob, kTolerance);
+    ASSERT_EQ(card[i]->top.size(), host[i]->top.size());
+    for (size_t rank = 0; rank < host[i]->top.size(); ++rank) EXPECT_EQ(card[i]->top[rank].id, host[i]->top[rank].id);
+  }
 }
 
 }  // namespace

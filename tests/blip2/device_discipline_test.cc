@@ -8,7 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "blip2/batch_choice.h"
+#include "blip2/beam_search.h"
 #include "blip2/opt.h"
+#include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
 #include "blip2/transfer.h"
 #include "blip2/vision_model.h"
@@ -21,6 +24,7 @@ namespace {
 using diptych::testing::DeviceObserver;
 using diptych::testing::RandomCheckpoint;
 using diptych::testing::TinyConfig;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 // Gives an operator's result the shape that it has on the host: some have no kernel for meta tensors outside Python.
@@ -58,8 +62,9 @@ void RunForShape(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 }
 
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
-  for (const char* name : {"_index_put_impl_", "index_select", "logical_not", "logical_not.out", "native_batch_norm",
-                           "where.self", "where.self_out"}) {
+  for (const char* name :
+       {"_index_put_impl_", "flip", "index_select", "isfinite", "logical_and", "logical_not", "logical_not.out",
+        "logical_or", "masked_fill.Scalar", "native_batch_norm", "roll", "where.self", "where.self_out"}) {
     library.impl(name, torch::CppFunction::makeFromBoxedFunction<&RunForShape>());
   }
 }
@@ -184,6 +189,30 @@ TEST_F(DecoderDisciplineTest, ADecodeStepLaunchesNoMoreForMoreSequences) {
   EXPECT_EQ(ExpectOneUpload(many), two);
 }
 
+// With the kernel of a card, here one that does nothing.
+TEST(PagedDecodeDisciplineTest, ADecodeStepSendsItsBlocksAndGathersNothing) {
+  constexpr int64_t kBlocks = 64, kHeads = 2, kWidth = 8;
+  const std::vector<int32_t> blocks(kBlocks, 3);
+  const std::vector<PagedRow> rows = {{.past = 250, .tokens = 1, .blocks = blocks},
+                                      {.past = 5, .tokens = 1, .blocks = std::span(blocks).first(2)}};
+  int calls = 0;
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  const PagedAttention attention(rows, {}, kBlockTokens, kDevice.device, [&](const PagedDecode& decode) {
+    ++calls;
+    EXPECT_EQ(decode.tables.sizes(), (std::vector<int64_t>{2, 63}));
+    EXPECT_EQ(decode.lengths.sizes(), (std::vector<int64_t>{2}));
+    EXPECT_TRUE(decode.tables.is_meta() && decode.lengths.is_meta() && decode.tokens.is_meta());
+  });
+  const at::Tensor query = OnDevice({2, kHeads, kWidth}), pool = OnDevice({kBlocks, kHeads, kBlockTokens, kWidth});
+  for (int layer = 0; layer < 2; ++layer) attention(query, query, query, pool, pool);
+  ExpectOnly(seen, before, 1);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(seen.CountOf("aten::index"), 0);
+  // Positions, blocks and offsets written, tokens, lengths; and the tables.
+  EXPECT_EQ(Transfers().bytes - before.bytes, 8 * (5 * 2 + 2 * 63));
+}
+
 TEST_F(DecoderDisciplineTest, IdsAreLookedUpWithOneUpload) {
   const std::vector<int64_t> ids = {1, 2, 3};
   const TransferCounts before = Transfers();
@@ -209,6 +238,60 @@ TEST_F(DecoderDisciplineTest, AnAnswerIsExplainedOnTheDevice) {
   const at::Tensor text = OnDevice({9, checkpoint_.config().text.word_embed_proj_dim});
   EXPECT_TRUE(decoder_.AttentionToPrefix(text, /*first=*/5, /*prefix=*/4).is_meta());
   ExpectOnly(seen, before, 0);
+}
+
+// `choose` may send what it needs once and take back so many numbers of eight bytes once. On meta tensors it ends
+// there.
+template <typename Choose>
+void ExpectOneCopyEachWay(const Choose& choose, int64_t most_numbers_back) {
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  try {
+    choose();
+    FAIL() << "meta tensors have nothing to give";
+  } catch (const c10::Error& error) {
+    EXPECT_THAT(error.what_without_backtrace(), HasSubstr("out of meta tensor"));
+  }
+  const TransferCounts after = Transfers();
+  EXPECT_EQ(seen.uploads(), 1);
+  EXPECT_EQ(after.uploads - before.uploads, 1) << "a copy past blip2::Upload";
+  EXPECT_EQ(after.downloads - before.downloads, 1);
+  EXPECT_LE(after.downloaded_bytes - before.downloaded_bytes, 8 * most_numbers_back);
+  EXPECT_THAT(seen.mixed(), IsEmpty());
+  EXPECT_THAT(seen.waits(), IsEmpty());
+}
+
+constexpr int64_t kVocabulary = 5000;
+const std::vector<int64_t> kContext = {1, 2, 3, 3};
+
+at::Tensor LogitsOnDevice(int64_t rows) {
+  return at::empty({rows, kVocabulary}, at::TensorOptions(kDevice.device).dtype(at::kFloat));
+}
+
+TEST(ChoiceDisciplineTest, ABatchGetsItsTokensWithOneCopyEachWay) {
+  const GenerationOptions greedy, sampled = {.temperature = 1, .top_p = 0.9, .min_p = 0.1},
+                                  penalised = {.temperature = 0.5, .repetition_penalty = 2, .logprobs = 5};
+  const at::Tensor logits = LogitsOnDevice(30);
+  for (const int64_t count : {1, 3, 30}) {
+    std::vector<RowChoice> rows;
+    for (int64_t row = 0; row < count; ++row) {
+      const GenerationOptions& options = *std::vector{&penalised, &greedy, &sampled}[row % 3];
+      rows.push_back({.logits = logits.narrow(0, row, 1),
+                      .options = &options,
+                      .edits = ScoreEdits(options, {}, kContext, 2, kVocabulary)});
+    }
+    const int64_t with_logprobs = (count + 2) / 3;
+    ExpectOneCopyEachWay([&] { ChooseTokens(rows); }, 3 * count + 11 * with_logprobs);
+  }
+}
+
+TEST(ChoiceDisciplineTest, BeamsGetTheirTokensWithOneCopyEachWay) {
+  BeamSearch search({.min_new_tokens = 2, .repetition_penalty = 2, .num_beams = 4}, {7}, kContext);
+  ExpectOneCopyEachWay([&] { (void)search.Advance(LogitsOnDevice(1)); }, 2 * 2 * 4);
+}
+
+TEST(ChoiceDisciplineTest, APromptIsScoredWithOneCopyEachWay) {
+  ExpectOneCopyEachWay([&] { (void)ScoreTokens(LogitsOnDevice(4), kContext, 3); }, 4 * (2 + 2 * 3));
 }
 
 }  // namespace

@@ -98,6 +98,7 @@ def run_all(steps, layers):
     made = None if (FULL / "model.safetensors").exists() else "there is no checkpoint"
     steps.run("CUDA tests", [TESTS / "gpu_test", "--gtest_filter=CudaTest.*", "--gtest_brief=1"],
               needs=None if on_card else "there is no card")
+    steps.run("Kernel tests", [TESTS / "cuda_kernels_test", "--gtest_brief=1"])
     steps.run("Device tests", [TESTS / "gpu_test", "--gtest_filter=-CudaTest.*", "--gtest_brief=1"])
     steps.run("Model tests", [TESTS / "blip2_test", "--gtest_brief=1"])
     steps.run("Engine tests", [TESTS / "language_engine_test", "--gtest_brief=1"])

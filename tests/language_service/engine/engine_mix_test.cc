@@ -1,7 +1,9 @@
 // The same request gets the same tokens, whatever else is in the batch, the cache or the way.
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <random>
+#include <stdexcept>
 
 #include "tests/language_service/engine/engine_fixture.h"
 #include "tests/testing/paths.h"
@@ -93,6 +95,50 @@ TEST_F(EngineMixTest, TinyModelSaysInEachOf400MixesWhatItSaysAlone) {
   }
   EXPECT_GT(preemptions, 0);
   EXPECT_GT(cached, 0);
+}
+
+// As on a GPU: the model chooses for all sequences at once, and no sequence by itself.
+TEST_F(EngineMixTest, AModelThatChoosesTheTokensSaysTheSame) {
+  auto questions = Questions();
+  questions.push_back({.text = "why", .options = {.max_new_tokens = 9, .logprobs = 3, .prompt_logprobs = 2}});
+  questions.push_back({.text = "why",
+                       .options = {.max_new_tokens = 9,
+                                   .temperature = 1,
+                                   .seed = 4,
+                                   .presence_penalty = 1,
+                                   .logit_bias = {{5, 2.0}},
+                                   .min_p = 0.01}});
+  const auto expected = Alone(questions);
+  engine_.reset();
+  std::atomic<int64_t> chosen = 0;
+  model_.choose_tokens = [&](std::span<const blip2::RowChoice> rows) {
+    chosen += std::ssize(rows);
+    return blip2::ChooseTokens(rows);
+  };
+  for (uint64_t seed = 0; seed < 60 && !HasFatalFailure(); ++seed) {
+    RunMix(questions, expected, seed, /*least_blocks=*/24);
+  }
+  EXPECT_GT(chosen, 0);
+}
+
+// A pass that fails is run again, and a sequence draws by the same number.
+TEST_F(EngineMixTest, AChoiceThatFailsIsMadeAgainWithTheSameDraw) {
+  const std::vector<EngineQuestion> questions = {Questions()[3], Questions()[4], Questions()[10]};
+  const auto expected = Alone(questions);
+  engine_.reset();
+  std::atomic<int> failures = 0;
+  model_.choose_tokens = [&](std::span<const blip2::RowChoice> rows) {
+    if (rows.size() > 1 && ++failures % 2 == 0) throw std::runtime_error("no room for so many");
+    return blip2::ChooseTokens(rows);
+  };
+  Start();
+  std::vector<std::unique_ptr<Asked>> asked;
+  for (const EngineQuestion& question : questions) asked.push_back(Ask(question));
+  for (size_t i = 0; i < asked.size(); ++i) {
+    const auto result = asked[i]->Await();
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(IdsOf(*result), IdsOf(expected[i]));
+  }
 }
 
 TEST_F(EngineMixTest, TwoThousandAtOnceAreAllAnswered) {
