@@ -212,7 +212,8 @@ TEST(PartSizeTest, CountsEveryTensorOfAPartOnce) {
   EXPECT_EQ(qformer.qformer_size().bytes, 4 * qformer.qformer_size().parameters);
   EXPECT_EQ(qformer.projection_size().parameters, Parameters(config, "language_projection."));
   EXPECT_EQ(qformer.projection_size().bytes, 2 * qformer.projection_size().parameters);
-  EXPECT_EQ(OptDecoder(*opened, Placement{.dtype = at::kBFloat16}).size().parameters, Parameters(config, "language_model."));
+  EXPECT_EQ(OptDecoder(*opened, Placement{.dtype = at::kBFloat16}).size().parameters,
+            Parameters(config, "language_model."));
 }
 
 TEST(PartSizeTest, OfTheFullModelIsThePublishedOne) {
