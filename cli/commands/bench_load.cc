@@ -1,12 +1,16 @@
-// diptych bench load: many questions at once against the server that runs.
+// diptych bench load: many questions against the server that runs, so many at a time or so many a second.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/charts/gnuplot.h"
 #include "cli/charts/terminal_chart.h"
@@ -15,6 +19,7 @@
 #include "cli/connection/errors.h"
 #include "cli/images/image.h"
 #include "cli/images/image_source.h"
+#include "cli/measurements/arrivals.h"
 #include "cli/measurements/fresh.h"
 #include "cli/measurements/in_order.h"
 #include "cli/measurements/load_tally.h"
@@ -32,13 +37,41 @@ struct LoadOptions {
   QuestionOptions question;
   PlotOption plot;
   int concurrency = 8, requests = 64;
+  double rate = 0;  // questions a second; 0: `concurrency` at a time
+  uint64_t arrival_seed = 1;
+  double text_share = 0;
+  absl::Duration slo_first_token = absl::InfiniteDuration(), slo_total = absl::InfiniteDuration();
   std::vector<std::string> images;
   std::string text = "What color is the circle?";
   bool text_alone = false;
 };
 
+// In flight at most at a rate: a thread waits for each. What the server has not refused by then is asked late.
+constexpr int kMostInFlight = 1024;
+
+// CLI::Range lets NaN pass.
+CLI::Validator Between(double least, double most) {
+  const std::string range = absl::StrCat("[", least, " - ", most, "]");
+  const auto check = [least, most, range](const std::string& text) -> std::string {
+    double value = 0;
+    if (absl::SimpleAtod(text, &value) && value >= least && value <= most) return "";
+    return absl::StrCat("Value ", text, " not in range ", range);
+  };
+  return {check, absl::StrCat("FLOAT in ", range), ""};
+}
+
+// When each question is asked, and whether it has an image; all at the start without a rate.
+std::vector<Arrival> Arrivals(const LoadOptions& options) {
+  const double text_share = options.text_alone ? 1 : options.text_share;
+  std::vector<Arrival> arrivals =
+      PoissonArrivals(options.requests, options.rate > 0 ? options.rate : 1, text_share, options.arrival_seed);
+  for (Arrival& arrival : arrivals) arrival.seconds = options.rate > 0 ? arrival.seconds : 0;
+  return arrivals;
+}
+
 // The questions differ in their images only: the given files in turn, or one drawn for each.
-absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& options, int side) {
+absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& options,
+                                                        const std::vector<Arrival>& arrivals, int side) {
   v1::Question common;
   options.question.Apply(common);
   v1::Turn* turn = common.add_turns();
@@ -52,6 +85,7 @@ absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& optio
   Progress progress("prepared", questions.size(), options.common.json);
   for (size_t i = 0; i < questions.size() && !options.text_alone; ++i, progress.Step()) {
     DIPTYCH_RETURN_IF_ERROR(CheckInterrupt());
+    if (arrivals[i].text_only) continue;
     std::string& data = *questions[i].add_images()->mutable_data();
     if (files.empty()) {
       DIPTYCH_ASSIGN_OR_RETURN(data, WritePng(DrawnImage(FreshNumber(), side)));
@@ -62,39 +96,54 @@ absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& optio
   return questions;
 }
 
-LoadResult AskTimed(Client& client, const v1::Question& question) {
-  const absl::Time begin = absl::Now();
-  LoadResult result;
+// Times count from `due`.
+LoadResult AskTimed(Client& client, const v1::Question& question, absl::Time due) {
+  const auto since_due = [due] { return absl::ToDoubleSeconds(absl::Now() - due); };
+  LoadResult result{.late_seconds = since_due()};
+  double last = 0;
   const auto on_delta = [&](const std::string& text) {
-    if (!text.empty() && result.first_token_seconds == 0) {
-      result.first_token_seconds = absl::ToDoubleSeconds(absl::Now() - begin);
-    }
+    if (text.empty()) return;
+    const double now = since_due();
+    if (last > 0) result.between_tokens.push_back(now - last);
+    if (last == 0) result.first_token_seconds = now;
+    last = now;
   };
   const auto answer = client.AskStreamImpatiently(question, on_delta);
-  result.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
+  result.seconds = since_due();
   result.status = answer.status();
   if (result.first_token_seconds == 0) result.first_token_seconds = result.seconds;  // an empty answer
   if (answer.ok()) result.tokens = answer->token_ids_size();
   return result;
 }
 
-LoadReport RunLoad(Client& client, const LoadOptions& options, const std::vector<v1::Question>& questions) {
+LoadPlan PlanOf(const LoadOptions& options) {
+  return {.rate = options.rate > 0 ? std::optional(options.rate) : std::nullopt,
+          .slo = {.first_token_seconds = absl::ToDoubleSeconds(options.slo_first_token),
+                  .total_seconds = absl::ToDoubleSeconds(options.slo_total)}};
+}
+
+LoadReport RunLoad(Client& client, const LoadOptions& options, const std::vector<Arrival>& arrivals,
+                   const std::vector<v1::Question>& questions) {
   std::vector<LoadResult> results;
   Progress progress("ended", questions.size(), options.common.json);
   const absl::Time begin = absl::Now();
+  const auto due = [&](size_t i) { return begin + absl::Seconds(arrivals[i].seconds); };
+  const auto await = [&](size_t i) { SleepUnlessInterrupted(due(i) - absl::Now()); };
   const auto ask = [&](size_t i) {
-    LoadResult result = AskTimed(client, questions[i]);
+    LoadResult result = AskTimed(client, questions[i], options.rate > 0 ? due(i) : absl::Now());
+    result.text_only = questions[i].images().empty();
     if (!Interrupted()) progress.Step();
     return result;
   };
-  ForEachInOrder<LoadResult>(questions.size(), options.concurrency, ask, [&](size_t, LoadResult result) {
+  const int workers = options.rate > 0 ? kMostInFlight : options.concurrency;
+  ForEachInOrder<LoadResult>(questions.size(), workers, await, ask, [&](size_t, LoadResult result) {
     const bool was_cancelled = Interrupted() && !result.status.ok();
     if (!was_cancelled) results.push_back(std::move(result));
   });
   if (Interrupted()) {
     ReportInterrupt(options.common.json, progress.Text());
   }
-  return Tally(results, absl::ToDoubleSeconds(absl::Now() - begin));
+  return Tally(results, absl::ToDoubleSeconds(absl::Now() - begin), PlanOf(options));
 }
 
 int BenchLoad(const LoadOptions& options) {
@@ -104,9 +153,10 @@ int BenchLoad(const LoadOptions& options) {
   if (!client.ok()) return failed(client.status());
   const auto served = client->GetModel();
   if (!served.ok()) return failed(served.status());
-  const auto questions = LoadQuestions(options, std::max(served->model().image_size(), 1));
+  const std::vector<Arrival> arrivals = Arrivals(options);
+  const auto questions = LoadQuestions(options, arrivals, std::max(served->model().image_size(), 1));
   if (!questions.ok()) return failed(questions.status());
-  const LoadReport report = RunLoad(*client, options, *questions);
+  const LoadReport report = RunLoad(*client, options, arrivals, *questions);
   if (options.common.json) {
     PrintJson(LoadJson(report));
   } else {
@@ -117,7 +167,7 @@ int BenchLoad(const LoadOptions& options) {
     if (const absl::Status written = options.plot.Write(LoadChart(report)); !written.ok()) return failed(written);
   }
   if (Interrupted()) return kInterrupted;
-  return report.answered > 0 && report.errors.empty() ? kFine : kFailed;
+  return report.failed() ? kFailed : kFine;
 }
 
 }  // namespace
@@ -126,21 +176,39 @@ void AddBenchLoad(CLI::App& bench, Run& run) {
   CLI::App& command =
       *bench.add_subcommand("load", "Ask many questions at once; show throughput, latencies and refusals");
   const auto options = std::make_shared<LoadOptions>();
-  command.add_option("--concurrency", options->concurrency, "Questions in flight")
-      ->check(CLI::Range(1, 1024))
+  CLI::Option* concurrency = command.add_option("--concurrency", options->concurrency, "Questions in flight")
+                                 ->check(CLI::Range(1, 1024))
+                                 ->capture_default_str();
+  command
+      .add_option("--rate", options->rate,
+                  "Questions a second at random times (Poisson), however many are still in flight, in place of "
+                  "--concurrency")
+      ->check(Between(0.001, 10000))
+      ->excludes(concurrency);
+  command.add_option("--arrival_seed", options->arrival_seed, "Of the times of --rate and the choice of --text_share")
       ->capture_default_str();
   command.add_option("--requests", options->requests, "Questions in all")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   AddImages(command, options->images, "Images, in turn [each question has a drawn one of its own]");
   command.add_flag("--text_alone", options->text_alone, "No images");
+  command.add_option("--text_share", options->text_share, "Share of the questions without an image, 0 to 1")
+      ->check(Between(0, 1))
+      ->capture_default_str();
+  AddTime(command, "--slo_first_token", options->slo_first_token, "Time within which a good answer has its first token",
+          "none");
+  AddTime(command, "--slo_total", options->slo_total, "Time within which a good answer is whole", "none");
   command.add_option("-q,--question", options->text, "What is asked")->capture_default_str();
   options->plot.AddTo(command);
   options->question.AddTo(command);
   options->common.AddTo(command);
   command.footer(
-      "A question that the server refuses because it is full is counted and not asked again. The exit code is 1 if a\n"
-      "question ended with any other error, or none was answered.");
+      "A question that the server refuses because it is full is counted and not asked again. With --rate, times count\n"
+      "from when a question was to be asked, and what this program itself was late by is shown. Goodput counts the "
+      "answers\n"
+      "that kept --slo_first_token and --slo_total. The exit code is 1 if a question passed its deadline, was lost or "
+      "ended\n"
+      "with any error but a refusal, or none was answered.");
   command.callback([options, &run] { run = [options] { return BenchLoad(*options); }; });
 }
 

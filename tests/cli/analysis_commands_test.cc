@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <mutex>
+#include <thread>
 
 #include "cli/charts/filter_program.h"
 #include "common/grpc_status.h"
@@ -71,6 +73,11 @@ TEST_F(AnalysisCommandsTest, UsageErrorsAreExitCodeTwoBeforeAnythingIsAsked) {
       {"sweep", "--image", image, "--sizes", "big"},
       {"bench"},
       {"bench", "load", "--concurrency", "0"},
+      {"bench", "load", "--rate", "0"},
+      {"bench", "load", "--rate", "nan"},
+      {"bench", "load", "--rate", "5", "--concurrency", "8"},
+      {"bench", "load", "--text_share", "1.5"},
+      {"bench", "load", "--slo_total", "soon"},
       {"bench", "optimizations", "--model", ".", "--techniques", "int4"}};
   for (const auto& arguments : wrong) EXPECT_EQ(Diptych(arguments).exit_code, 2) << arguments.back();
 }
@@ -153,6 +160,31 @@ TEST_F(AnalysisCommandsTest, LoadCountsRefusalsAndGoesOn) {
   EXPECT_EQ(report["answered"], 3) << load.out;
   EXPECT_EQ(report["refused"], 3);
   EXPECT_TRUE(report["errors"].empty());
+}
+
+TEST_F(AnalysisCommandsTest, ALoadAtARateDoesNotWaitForAnswers) {
+  constexpr int kAtOnce = 12;
+  std::atomic<int> inside = 0;
+  FakeLanguageTier language([&](int, auto*, const auto&, auto* writer) {
+    ++inside;
+    while (inside < kAtOnce) std::this_thread::yield();  // nobody is answered before all have asked
+    writer->Write(StartedMessage());
+    for (const char* word : {"a ", "red ", "circle"}) writer->Write(DeltaMessage(word, 5));
+    writer->Write(FinishedMessage("a red circle"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const Finished load = Diptych({"bench", "load", "--json", "--text_alone", "--requests", std::to_string(kAtOnce),
+                                 "--rate", "1000", "--slo_total", "1h", "--arrival_seed", "3"});
+  EXPECT_EQ(load.exit_code, 0) << load.err;
+  const auto report = JsonLines(load.out).at(0);
+  EXPECT_EQ(report["answered"], kAtOnce) << load.out;
+  EXPECT_EQ(report["within_slo"], kAtOnce);
+  EXPECT_EQ(report["text_only"], kAtOnce);
+  EXPECT_EQ(report["rate"], 1000);
+  for (const char* times : {"first_token_seconds", "between_tokens_seconds", "total_seconds", "late_seconds"}) {
+    EXPECT_TRUE(report[times].contains("p99")) << times;
+  }
 }
 
 TEST_F(AnalysisCommandsTest, LoadFailsOnOtherErrors) {

@@ -13,6 +13,7 @@
 #include "cli/charts/terminal_chart.h"
 #include "cli/images/heat_map.h"
 #include "cli/images/image.h"
+#include "cli/measurements/arrivals.h"
 #include "cli/measurements/cost_chart.h"
 #include "cli/measurements/fresh.h"
 #include "cli/measurements/load_tally.h"
@@ -220,12 +221,81 @@ TEST(LoadTest, CountsWhatWasRefusedApartFromErrors) {
   EXPECT_EQ(report.answered, 2);
   EXPECT_EQ(report.refused, 1);
   EXPECT_EQ(report.errors.at("TIER_UNAVAILABLE"), 1);
-  EXPECT_EQ(report.errors.at("DEADLINE_EXCEEDED"), 1);
+  EXPECT_EQ(report.past_deadline, 1);
+  EXPECT_TRUE(report.failed());
   const nlohmann::json json = LoadJson(report);
   EXPECT_EQ(json["tokens_per_second"], 3);
   EXPECT_EQ(json["total_seconds"]["p50"], 2);
   EXPECT_EQ(json["first_token_seconds"]["max"], 3);
   EXPECT_THAT(LoadText(report), HasSubstr("5 requests in 10.00 s: 2 answered, 1 refused"));
+}
+
+TEST(LoadTest, LostRequestsAreThoseOfWhichNobodySaidHowTheyEnded) {
+  const LoadReport report = Tally({{.status = absl::UnavailableError("connection reset")},
+                                   {.status = absl::InternalError("the stream ended without an answer")},
+                                   {.status = MakeError(absl::StatusCode::kUnavailable, reason::kDraining, "")},
+                                   {.status = absl::PermissionDeniedError("")},
+                                   {.seconds = 1}},
+                                  1);
+  EXPECT_EQ(report.lost, 2);
+  EXPECT_EQ(report.errors, (std::map<std::string, int>{{"DRAINING", 1}, {"PERMISSION_DENIED", 1}}));
+  EXPECT_THAT(LoadText(report), HasSubstr("2 lost"));
+}
+
+TEST(LoadTest, RefusalsAloneAreNoFailure) {
+  const absl::Status full = RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "", absl::Seconds(1));
+  EXPECT_FALSE(Tally({{.status = full}, {.seconds = 1}}, 1).failed());
+  EXPECT_TRUE(Tally({{.status = full}}, 1).failed()) << "none was answered";
+}
+
+TEST(LoadTest, GoodputCountsAnswersThatKeptBothTimes) {
+  const std::vector<LoadResult> results = {{.seconds = 2, .first_token_seconds = 0.5},
+                                           {.seconds = 3, .first_token_seconds = 0.5},
+                                           {.seconds = 2, .first_token_seconds = 0.6},
+                                           {.status = absl::DeadlineExceededError(""), .seconds = 1}};
+  const LoadReport report = Tally(results, 10, {.slo = {.first_token_seconds = 0.5, .total_seconds = 2}});
+  EXPECT_EQ(report.within_slo, 1);
+  EXPECT_EQ(LoadJson(report)["goodput_per_second"], 0.1);
+  EXPECT_THAT(LoadText(report), HasSubstr("goodput 0.1 answers/s: 1 of 4 requests, 25 %"));
+  EXPECT_EQ(Tally(results, 10, {.slo = {.first_token_seconds = 0.5}}).within_slo, 2);
+  EXPECT_FALSE(LoadJson(Tally(results, 10)).contains("goodput_per_second"));
+}
+
+TEST(LoadTest, AtARateItIsShownWhatTheClientWasLateBy) {
+  const std::vector<LoadResult> results = {
+      {.seconds = 1, .between_tokens = {0.1, 0.3}, .late_seconds = 0.001, .text_only = true},
+      {.status = absl::DeadlineExceededError(""), .late_seconds = 0.5}};
+  const LoadReport report = Tally(results, 10, {.rate = 0.2});
+  const nlohmann::json json = LoadJson(report);
+  EXPECT_EQ(json["late_seconds"]["max"], 0.5) << "of all, not of the answered alone";
+  EXPECT_EQ(json["between_tokens_seconds"]["p99"], 0.3);
+  EXPECT_EQ(json["text_only"], 1);
+  EXPECT_THAT(LoadText(report), HasSubstr("asked at 0.2/s; 1 without an image"));
+  EXPECT_THAT(LoadText(report), HasSubstr("asked late by"));
+}
+
+TEST(ArrivalsTest, AreAPoissonProcessOfTheRate) {
+  const std::vector<Arrival> arrivals = PoissonArrivals(100'000, 20, 0.3, 5);
+  double squares = 0, last = 0;
+  int text_only = 0;
+  for (const Arrival& arrival : arrivals) {
+    const double gap = arrival.seconds - last;
+    ASSERT_GE(gap, 0);
+    squares += gap * gap;
+    text_only += arrival.text_only ? 1 : 0;
+    last = arrival.seconds;
+  }
+  EXPECT_NEAR(last / 100'000, 1 / 20.0, 0.001) << "the mean gap";
+  EXPECT_NEAR(squares / 100'000, 2 / 400.0, 0.0002) << "its second moment: exponential gaps";
+  EXPECT_NEAR(text_only / 100'000.0, 0.3, 0.01);
+}
+
+TEST(ArrivalsTest, TheSeedAloneDecides) {
+  const auto seconds = [](uint64_t seed) { return PoissonArrivals(3, 1, 0.5, seed).back().seconds; };
+  EXPECT_EQ(seconds(1), seconds(1));
+  EXPECT_NE(seconds(1), seconds(2));
+  for (const Arrival& arrival : PoissonArrivals(9, 1, 1, 1)) EXPECT_TRUE(arrival.text_only);
+  for (const Arrival& arrival : PoissonArrivals(9, 1, 0, 1)) EXPECT_FALSE(arrival.text_only);
 }
 
 TEST(LoadTest, ARateLimitIsNotAFullServer) {

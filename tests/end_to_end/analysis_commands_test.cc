@@ -121,6 +121,18 @@ TEST_F(AnalysisCommandLineTest, LoadAnswersEveryRequest) {
   EXPECT_GT(report[0]["answers_per_second"], 0);
 }
 
+TEST_F(AnalysisCommandLineTest, LoadAtARateMixesImagesAndText) {
+  const auto report = Json({"bench", "load", "--requests", "16", "--rate", "20", "--text_share", "0.5",
+                            "--slo_first_token", "1h", "--slo_total", "1h"});
+  ASSERT_EQ(report.size(), 1u);
+  EXPECT_EQ(report[0]["answered"], 16) << report[0];
+  EXPECT_EQ(report[0]["within_slo"], 16);
+  EXPECT_GT(report[0]["text_only"], 0);
+  EXPECT_LT(report[0]["text_only"], 16);
+  EXPECT_EQ(report[0]["lost"], 0);
+  EXPECT_GE(report[0]["seconds"], report[0]["total_seconds"]["max"]);
+}
+
 TEST_F(AnalysisCommandLineTest, OptimizationsStartsAndStopsServersOfItsOwn) {
   const auto techniques = Json({"bench", "optimizations", "--model", testing::kDemoModel, "--rounds", "1", "--requests",
                                 "2", "--threads", "1", "--techniques", "bfloat16,combined"});
