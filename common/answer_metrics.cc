@@ -32,13 +32,14 @@ AnswerMetrics::AnswerMetrics(MetricRegistry& registry, std::span<const Stage> st
                                                "Positions of the window that were left when an answer ended.",
                                                ContextBuckets())) {}
 
-void AnswerMetrics::Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took) {
-  calls_.Ended(status, answer != nullptr ? answer->finish_reason() : v1::FINISH_REASON_UNSPECIFIED, took);
+void AnswerMetrics::Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took,
+                          std::string_view trace_id) {
+  calls_.Ended(status, answer != nullptr ? answer->finish_reason() : v1::FINISH_REASON_UNSPECIFIED, took, trace_id);
   if (answer == nullptr) return;
-  stages_.Observe(answer->timings());
+  stages_.Observe(answer->timings(), trace_id);
   prompt_tokens_.Add(answer->usage().prompt_tokens());
   generation_tokens_.Add(answer->usage().completion_tokens());
-  time_to_first_token_.Observe(ToSeconds(FromProtoDuration(answer->timings().time_to_first_token())));
+  time_to_first_token_.ObserveTraced(ToSeconds(FromProtoDuration(answer->timings().time_to_first_token())), trace_id);
   context_remaining_.Observe(answer->context_budget().remaining());
 }
 

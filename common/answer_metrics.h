@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "common/call_metrics.h"
@@ -22,8 +23,8 @@ class AnswerMetrics {
   // `stages`: those of v1::StageTimings that this process knows.
   AnswerMetrics(MetricRegistry& registry, std::span<const Stage> stages);
 
-  // A call ended: OK with `answer`, or with an error and null.
-  void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
+  // A call ended: OK with `answer`, or with an error and null. `trace_id`: empty where its trace is not recorded.
+  void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took, std::string_view trace_id = {});
   void TokensArrived(const TokenGaps& gaps);
 
  private:

@@ -46,8 +46,9 @@ CallMetrics::CallMetrics(MetricRegistry& registry)
   failed(kOtherReason);
 }
 
-void CallMetrics::Ended(const absl::Status& status, v1::FinishReason finish_reason, SteadyDuration took) {
-  seconds_.Observe(ToSeconds(took));
+void CallMetrics::Ended(const absl::Status& status, v1::FinishReason finish_reason, SteadyDuration took,
+                        std::string_view trace_id) {
+  seconds_.ObserveTraced(ToSeconds(took), trace_id);
   if (status.ok()) return finished_[v1::FinishReason_IsValid(finish_reason) ? finish_reason : 0].Add();
   const auto code = static_cast<size_t>(status.code());
   failed_[code < failed_.size() ? code : static_cast<size_t>(absl::StatusCode::kUnknown)].Add();
@@ -64,14 +65,15 @@ StageMetrics::StageMetrics(MetricRegistry& registry, std::span<const Stage> stag
   }
 }
 
-void StageMetrics::Observe(Stage stage, SteadyDuration spent) {
-  if (spent > SteadyDuration::zero()) seconds_[static_cast<size_t>(stage)]->Observe(ToSeconds(spent));
+void StageMetrics::Observe(Stage stage, SteadyDuration spent, std::string_view trace_id) {
+  if (spent <= SteadyDuration::zero()) return;
+  seconds_[static_cast<size_t>(stage)]->ObserveTraced(ToSeconds(spent), trace_id);
 }
 
-void StageMetrics::Observe(const v1::StageTimings& timings) {
+void StageMetrics::Observe(const v1::StageTimings& timings, std::string_view trace_id) {
   for (size_t i = 0; i < seconds_.size(); ++i) {
     const auto stage = static_cast<Stage>(i);
-    if (seconds_[i]) Observe(stage, FromProtoDuration(TimeOf(timings, stage)));
+    if (seconds_[i]) Observe(stage, FromProtoDuration(TimeOf(timings, stage)), trace_id);
   }
 }
 

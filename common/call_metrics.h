@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -25,7 +26,9 @@ class CallMetrics {
   explicit CallMetrics(MetricRegistry& registry);
 
   // A call ended; `finish_reason` is unspecified for one that generates nothing or failed.
-  void Ended(const absl::Status& status, v1::FinishReason finish_reason, SteadyDuration took);
+  // `trace_id`: empty where its trace is not recorded.
+  void Ended(const absl::Status& status, v1::FinishReason finish_reason, SteadyDuration took,
+             std::string_view trace_id = {});
 
  private:
   std::vector<Counter> finished_;           // OK, by v1::FinishReason
@@ -41,9 +44,9 @@ class StageMetrics {
   StageMetrics(MetricRegistry& registry, std::span<const Stage> stages);
 
   // Requires: `stage` is one of those given.
-  void Observe(Stage stage, SteadyDuration spent);
+  void Observe(Stage stage, SteadyDuration spent, std::string_view trace_id = {});
   // The stages of it that were given.
-  void Observe(const v1::StageTimings& timings);
+  void Observe(const v1::StageTimings& timings, std::string_view trace_id = {});
 
  private:
   std::array<std::optional<Histogram>, static_cast<size_t>(Stage::kCount)> seconds_;

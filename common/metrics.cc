@@ -7,9 +7,13 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
+#include "absl/time/clock.h"
+#include "common/exemplars.h"
 #include "common/mutex.h"
+#include "common/open_metrics.h"
 
 namespace diptych {
 namespace {
@@ -34,6 +38,11 @@ void Gauge::Set(double value) {
 
 void Histogram::Observe(double value, int times) {
   for (int i = 0; i < times; ++i) histogram_->Observe(value);
+}
+
+void Histogram::ObserveTraced(double value, std::string_view trace_id) {
+  histogram_->Observe(value);
+  if (!trace_id.empty()) exemplars_->Keep(value, trace_id, absl::Now());
 }
 
 void Histogram::RaiseTo(std::span<const int64_t> counts, double sum) {
@@ -66,10 +75,25 @@ class MetricRegistry::Impl {
 
   prometheus::Registry& registry() { return registry_; }
 
+  // Of the histogram with this name and these labels.
+  Exemplars* AddExemplars(const std::string& name, const MetricLabels& labels, const std::vector<double>& bounds) {
+    MutexLock lock(mutex_);
+    return &exemplars_.try_emplace({name, labels}, bounds).first->second;
+  }
+
+  std::vector<std::optional<Exemplar>> ExemplarsOf(const std::string& name, const prometheus::ClientMetric& metric) {
+    MetricLabels labels;
+    for (const auto& label : metric.label) labels.emplace(label.name, label.value);
+    MutexLock lock(mutex_);
+    const auto found = exemplars_.find({name, labels});
+    return found == exemplars_.end() ? std::vector<std::optional<Exemplar>>() : found->second.Last();
+  }
+
  private:
   prometheus::Registry registry_;
   Mutex mutex_;  // one reading at a time
   std::vector<std::function<void()>> refreshes_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<std::string, MetricLabels>, Exemplars> exemplars_ ABSL_GUARDED_BY(mutex_);
 };
 
 MetricRegistry::MetricRegistry() : impl_(std::make_unique<Impl>()) {}
@@ -89,15 +113,27 @@ Gauge MetricRegistry::AddGauge(const std::string& name, const std::string& help,
 Histogram MetricRegistry::AddHistogram(const std::string& name, const std::string& help,
                                        const std::vector<double>& bounds, const MetricLabels& labels) {
   auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(impl_->registry());
-  return Histogram(&family.Add(ToLabels(labels), bounds));
+  return Histogram(&family.Add(ToLabels(labels), bounds), impl_->AddExemplars(name, labels, bounds));
 }
 
 void MetricRegistry::OnCollect(std::function<void()> refresh) {
   impl_->OnCollect(std::move(refresh));
 }
 
-std::string MetricRegistry::Exposition() const {
-  return prometheus::TextSerializer().Serialize(impl_->Collect());
+MetricRegistry::Format MetricRegistry::FormatFor(std::string_view accept) {
+  return accept.find("application/openmetrics-text") == accept.npos ? Format::kText : Format::kOpenMetrics;
+}
+
+const char* MetricRegistry::ContentType(Format format) {
+  return format == Format::kText ? "text/plain; version=0.0.4; charset=utf-8"
+                                 : "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+std::string MetricRegistry::Exposition(Format format) const {
+  const std::vector<prometheus::MetricFamily> families = impl_->Collect();
+  if (format == Format::kText) return prometheus::TextSerializer().Serialize(families);
+  return OpenMetricsText(
+      families, [this](const auto& name, const auto& histogram) { return impl_->ExemplarsOf(name, histogram); });
 }
 
 }  // namespace diptych

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace prometheus {
@@ -17,6 +18,8 @@ class Histogram;
 }  // namespace prometheus
 
 namespace diptych {
+
+class Exemplars;
 
 // Names and values are fixed when a metric is added: each value is one of a set that is known at start. Nothing that a
 // caller of the service can choose may become one.
@@ -46,14 +49,17 @@ class Gauge {
 
 class Histogram {
  public:
-  explicit Histogram(prometheus::Histogram* histogram) : histogram_(histogram) {}
+  Histogram(prometheus::Histogram* histogram, Exemplars* exemplars) : histogram_(histogram), exemplars_(exemplars) {}
   void Observe(double value, int times = 1);
+  // Of a request: `trace_id`, 32 hexadecimal digits, where its trace is recorded, becomes the exemplar of its bucket.
+  void ObserveTraced(double value, std::string_view trace_id);
   // For observations that are counted elsewhere: how many in each bucket, the one without an end included, and their
   // sum. Only in OnCollect functions.
   void RaiseTo(std::span<const int64_t> counts, double sum);
 
  private:
   prometheus::Histogram* histogram_;
+  Exemplars* exemplars_;
 };
 
 // Thread-safe.
@@ -76,8 +82,13 @@ class MetricRegistry {
   // it uses must outlive the last MetricsServer and the last call of Exposition.
   void OnCollect(std::function<void()> refresh);
 
-  // All metrics in Prometheus' text format 0.0.4.
-  std::string Exposition() const;
+  enum class Format { kText, kOpenMetrics };
+  // The one that a scraper's Accept header asks for.
+  static Format FormatFor(std::string_view accept);
+  static const char* ContentType(Format format);
+
+  // All metrics, in Prometheus' text format 0.0.4 or in OpenMetrics 1.0.0, which has exemplars.
+  std::string Exposition(Format format = Format::kText) const;
 
  private:
   class Impl;

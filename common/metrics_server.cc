@@ -55,9 +55,12 @@ bool IsStranger(const http::request<http::empty_body>& request, const Pages& pag
   return pages.local && !host.empty() && !IsAllowedHost(std::string_view(host.data(), host.size()), {});
 }
 
-void Fill(std::string_view path, const Pages& pages, http::response<http::string_body>& response) {
+void Fill(std::string_view path, std::string_view accept, const Pages& pages,
+          http::response<http::string_body>& response) {
   if (path == "/metrics") {
-    response.body() = pages.registry.Exposition();
+    const auto format = MetricRegistry::FormatFor(accept);
+    response.set(http::field::content_type, MetricRegistry::ContentType(format));
+    response.body() = pages.registry.Exposition(format);
   } else if (path == "/healthz/live") {
     response.body() = "ok\n";
   } else if (path == "/healthz/ready") {
@@ -71,7 +74,7 @@ void Fill(std::string_view path, const Pages& pages, http::response<http::string
 
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request, const Pages& pages) {
   http::response<http::string_body> response;
-  response.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
+  response.set(http::field::content_type, "text/plain; charset=utf-8");
   if (IsStranger(request, pages)) {
     response.result(http::status::forbidden);
   } else if (request.method() != http::verb::get) {
@@ -79,7 +82,8 @@ http::response<http::string_body> Answer(const http::request<http::empty_body>& 
     response.set(http::field::allow, "GET");
   } else {
     const std::string_view target(request.target().data(), request.target().size());
-    Fill(target.substr(0, target.find('?')), pages, response);
+    const auto accept = request[http::field::accept];
+    Fill(target.substr(0, target.find('?')), std::string_view(accept.data(), accept.size()), pages, response);
   }
   response.keep_alive(false);
   response.prepare_payload();

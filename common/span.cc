@@ -124,4 +124,8 @@ void Span::End(const absl::Status& status, SteadyTime end) {
   data_.reset();
 }
 
+std::string RecordedTraceOf(const Span& span) {
+  return span.recorded() ? TraceIdOf(span.context()) : "";
+}
+
 }  // namespace diptych

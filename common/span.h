@@ -57,4 +57,7 @@ class Span {
   std::unique_ptr<opentelemetry::proto::trace::v1::Span> data_;  // null: not recorded
 };
 
+// 32 lower-case hexadecimal digits; empty where the trace is not recorded.
+std::string RecordedTraceOf(const Span& span);
+
 }  // namespace diptych

@@ -253,7 +253,7 @@ absl::Status AnalyzeCall::Merge() {
 
 void AnalyzeCall::End(const absl::Status& status) {
   const SteadyDuration took = SteadyClock::now() - arrival_;
-  environment_.metrics->answers.Ended(status, nullptr, took);
+  environment_.metrics->answers.Ended(status, nullptr, took, RecordedTraceOf(span_));
   LogEnded({.method = "analyze",
             .request_id = request_id_,
             .status = status,

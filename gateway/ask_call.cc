@@ -85,7 +85,7 @@ void AskCall::Release(const v1::Answer* answer) {
 void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
   const SteadyDuration took = SteadyClock::now() - arrival_;
   Release(answer);
-  environment_.metrics->answers.Ended(status, answer, took);
+  environment_.metrics->answers.Ended(status, answer, took, RecordedTraceOf(span_));
   environment_.metrics->repeats.Add(repeats());
   EndSpan(status, answer);
   LogEnded({.method = "ask",

@@ -83,7 +83,7 @@ void AnalyzeQueriesCall::End(const absl::Status& status) {
   ticket_.Release();
   memory_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
-  shared_.metrics->AnalysisEnded(status, took);
+  shared_.metrics->AnalysisEnded(status, took, RecordedTraceOf(span_));
   LogEnded({.method = "analyze_queries",
             .request_id = request_id_,
             .status = status,

@@ -162,7 +162,7 @@ void GenerateCall::ReleaseAndCount(const absl::Status& status, const v1::Answer*
   ticket_.Release();
   memory_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
-  shared_.metrics->Ended(status, answer, took);
+  shared_.metrics->Ended(status, answer, took, RecordedTraceOf(span_));
   EndSpan(status, answer);
   LogEnded({.method = "generate",
             .request_id = head_.request_id,

@@ -52,13 +52,14 @@ LanguageMetrics::LanguageMetrics(MetricRegistry& registry, const v1::ModelDescri
   AddProcessMetrics(registry, "language", &model);
 }
 
-void LanguageMetrics::Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took) {
-  answers_.Ended(status, answer, took);
+void LanguageMetrics::Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took,
+                            std::string_view trace_id) {
+  answers_.Ended(status, answer, took, trace_id);
   if (vllm_) vllm_->Ended(status, answer, took);
 }
 
-void LanguageMetrics::AnalysisEnded(const absl::Status& status, SteadyDuration took) {
-  answers_.Ended(status, nullptr, took);
+void LanguageMetrics::AnalysisEnded(const absl::Status& status, SteadyDuration took, std::string_view trace_id) {
+  answers_.Ended(status, nullptr, took, trace_id);
 }
 
 void LanguageMetrics::TokensArrived(const TokenGaps& gaps) {

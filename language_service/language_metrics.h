@@ -30,9 +30,9 @@ class LanguageMetrics {
                   bool vllm_names);
 
   // As the members of AnswerMetrics. Thread-safe.
-  void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took);
+  void Ended(const absl::Status& status, const v1::Answer* answer, SteadyDuration took, std::string_view trace_id);
   // The same for AnalyzeQueries, which has none. vLLM knows no such request.
-  void AnalysisEnded(const absl::Status& status, SteadyDuration took);
+  void AnalysisEnded(const absl::Status& status, SteadyDuration took, std::string_view trace_id);
   void TokensArrived(const TokenGaps& gaps);
 
   // Takes over what is counted elsewhere. Only in MetricRegistry::OnCollect.

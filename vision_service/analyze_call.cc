@@ -111,7 +111,7 @@ void AnalyzeVisionCall::OnCancel() {
 void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* timings) {
   ticket_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
-  shared_.metrics->Ended(status, timings, took);
+  shared_.metrics->Ended(status, timings, took, RecordedTraceOf(span_));
   LogEnded({.method = "analyze_vision",
             .request_id = request_id_,
             .status = status,

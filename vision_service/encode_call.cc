@@ -92,7 +92,7 @@ void EncodeCall::End(const absl::Status& status) {
 void EncodeCall::ReleaseAndCount(const absl::Status& status) {
   ticket_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
-  shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, took);
+  shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, took, RecordedTraceOf(span_));
   LogEnded({.method = "encode",
             .request_id = request_id_,
             .status = status,

@@ -45,13 +45,14 @@ VisionMetrics::VisionMetrics(MetricRegistry& registry, const v1::ModelDescriptio
   AddProcessMetrics(registry, "vision", &model);
 }
 
-void VisionMetrics::Ended(const absl::Status& status, const EncodeTimings* timings, SteadyDuration took) {
-  calls_.Ended(status, v1::FINISH_REASON_UNSPECIFIED, took);
+void VisionMetrics::Ended(const absl::Status& status, const EncodeTimings* timings, SteadyDuration took,
+                          std::string_view trace_id) {
+  calls_.Ended(status, v1::FINISH_REASON_UNSPECIFIED, took, trace_id);
   if (timings == nullptr) return;
-  stages_.Observe(Stage::kImageDecode, timings->image_decode);
-  stages_.Observe(Stage::kImageResize, timings->image_resize);
-  stages_.Observe(Stage::kVisionQueue, timings->queue);
-  stages_.Observe(Stage::kVit, timings->vit);
+  stages_.Observe(Stage::kImageDecode, timings->image_decode, trace_id);
+  stages_.Observe(Stage::kImageResize, timings->image_resize, trace_id);
+  stages_.Observe(Stage::kVisionQueue, timings->queue, trace_id);
+  stages_.Observe(Stage::kVit, timings->vit, trace_id);
 }
 
 void VisionMetrics::Refresh(const VisionStats& stats, SteadyTime now) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -31,8 +32,9 @@ class VisionMetrics {
  public:
   VisionMetrics(MetricRegistry& registry, const v1::ModelDescription& model);
 
-  // A call ended: OK with what its image took, or with an error and null. Thread-safe.
-  void Ended(const absl::Status& status, const EncodeTimings* timings, SteadyDuration took);
+  // A call ended: OK with what its image took, or with an error and null. `trace_id`: empty where its trace is not
+  // recorded. Thread-safe.
+  void Ended(const absl::Status& status, const EncodeTimings* timings, SteadyDuration took, std::string_view trace_id);
 
   // Takes over what is counted elsewhere. Only in MetricRegistry::OnCollect.
   void Refresh(const VisionStats& stats, SteadyTime now);

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".deps" / "triton"), str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "http")]
@@ -102,6 +103,18 @@ class TracesTest(unittest.TestCase):
         self.assertIn(f":{self.stack.languages[0].port}", generate.attributes["diptych.replica"])
         self.assertIn(f":{self.stack.visions[0].port}", pull.attributes["diptych.replica"])
         self.assertTrue(all(span.resource["service.version"] for span in spans))
+
+    def test_histograms_name_the_trace(self):
+        trace = "3" * 32
+        self.assertEqual(self.ask("exemplar-1", text="Which one?", headers={"traceparent": traceparent(trace)})[0], 200)
+        for process in (self.stack.gateway, *self.stack.languages):
+            request = urllib.request.Request(f"http://127.0.0.1:{process.metrics_port}/metrics",
+                                             headers={"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                self.assertTrue(reply.headers["content-type"].startswith("application/openmetrics-text"))
+                page = reply.read().decode()
+            for name in ("request_seconds", "time_to_first_token_seconds", "stage_seconds"):
+                self.assertRegex(page, rf'diptych_{name}_bucket{{.*}} \d+ # {{trace_id="{trace}"}}')
 
     def test_the_log_tells_the_trace(self):
         trace = "1" * 32
