@@ -3,8 +3,31 @@
 #include <openssl/evp.h>
 
 #include <boost/crc.hpp>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
 
 namespace diptych {
+namespace {
+
+#if defined(__x86_64__)
+// The polynomial is the processor's own: some thirty times as fast as a table, which takes longer for an image's tokens
+// than their way through the network.
+__attribute__((target("sse4.2"))) uint32_t Crc32cByInstruction(std::string_view bytes) {
+  uint64_t sum = 0xFFFFFFFF, word = 0;
+  for (; bytes.size() >= sizeof(word); bytes.remove_prefix(sizeof(word))) {
+    std::memcpy(&word, bytes.data(), sizeof(word));
+    sum = _mm_crc32_u64(sum, word);
+  }
+  auto last = static_cast<uint32_t>(sum);
+  for (const char byte : bytes) last = _mm_crc32_u8(last, static_cast<uint8_t>(byte));
+  return ~last;
+}
+#endif
+
+}  // namespace
 
 struct Sha256::Context {
   EVP_MD_CTX* evp = EVP_MD_CTX_new();
@@ -46,6 +69,9 @@ std::string ToHex(std::span<const uint8_t> bytes) {
 }
 
 uint32_t Crc32c(std::string_view bytes) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("sse4.2")) return Crc32cByInstruction(bytes);
+#endif
   boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;
   crc.process_bytes(bytes.data(), bytes.size());
   return crc.checksum();

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/crc.hpp>
+#include <string>
+
 namespace diptych {
 namespace {
 
@@ -24,6 +27,18 @@ TEST(HashTest, FieldsDoNotRunIntoEachOther) {
 TEST(HashTest, Crc32cMatchesRfc3720CheckValue) {
   EXPECT_EQ(Crc32c("123456789"), 0xE3069283u);
   EXPECT_EQ(Crc32c(""), 0u);
+}
+
+TEST(HashTest, Crc32cIsThatOfATableForEachLengthAndPlace) {
+  std::string bytes;
+  for (int i = 0; i < 300; ++i) bytes.push_back(static_cast<char>(i * i + 7 * i));
+  for (size_t begin = 0; begin < 9; ++begin) {
+    for (size_t size = 0; begin + size <= bytes.size(); ++size) {
+      boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> table;
+      table.process_bytes(bytes.data() + begin, size);
+      ASSERT_EQ(Crc32c(std::string_view(bytes).substr(begin, size)), table.checksum()) << begin << " " << size;
+    }
+  }
 }
 
 }  // namespace
