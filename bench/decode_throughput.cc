@@ -4,7 +4,8 @@
 //
 // Each sequence has --context tokens of keys and values (noise: what they say costs nothing) and decodes one token
 // a step. The batch sizes take turns, so that a machine's moods meet all of them. Prints medians over all steps,
-// on the clock and in processor time: on a shared machine the second is the one to compare.
+// on the clock and in processor time: on a shared machine the second is the one to compare. Then how long the choice of
+// the tokens takes, for all sequences at once where the logits lie, and for one after the other on the host.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
@@ -15,15 +16,19 @@
 #include <iostream>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "bench/median.h"
+#include "blip2/batch_choice.h"
 #include "blip2/checkpoint.h"
 #include "blip2/device.h"
+#include "blip2/generation.h"
 #include "blip2/memory_plan.h"
 #include "blip2/opt.h"
+#include "blip2/transfer.h"
 #include "common/status.h"
 
 ABSL_FLAG(std::string, model, "models/demo", "Checkpoint folder");
@@ -37,10 +42,14 @@ ABSL_FLAG(int, rounds, 5, "Rounds over all batch sizes");
 namespace {
 
 using diptych::blip2::DecoderRow;
+using diptych::blip2::GenerationOptions;
 using diptych::blip2::KvPool;
 using diptych::blip2::OptDecoder;
+using diptych::blip2::RowChoice;
+using diptych::blip2::TokenSelector;
 
 constexpr int kBatches[] = {1, 2, 4, 8, 16};
+constexpr int64_t kChoiceBatches[] = {1, 16, 64};
 constexpr int64_t kBlockTokens = 16;
 
 struct Seconds {
@@ -118,6 +127,43 @@ void Measure(const OptDecoder& decoder) {
   }
 }
 
+// Milliseconds until the tokens of a step with these logits are known.
+double Choose(const at::Tensor& logits, const GenerationOptions& options, bool together) {
+  std::vector<RowChoice> rows;
+  for (int64_t row = 0; row < logits.size(0); ++row) {
+    rows.push_back({.logits = logits.narrow(0, row, 1), .options = &options, .draw = 0.5});
+  }
+  std::vector<TokenSelector> selectors(rows.size(), TokenSelector(options, {}));
+  diptych::blip2::Synchronize(logits.device());
+  const auto start = std::chrono::steady_clock::now();
+  if (together) {
+    diptych::blip2::ChooseTokens(rows);
+  } else {
+    const at::Tensor host = diptych::blip2::Download(logits);
+    for (size_t row = 0; row < rows.size(); ++row) (void)selectors[row].Choose(host[static_cast<int64_t>(row)], {}, 0);
+  }
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+void MeasureChoices(c10::Device device, int64_t vocab_size) {
+  const c10::InferenceMode inference;
+  const GenerationOptions greedy, sampled = {.temperature = 0.7, .top_p = 0.9, .seed = 1}, told = {.logprobs = 5};
+  std::printf("\n| batch | tokens | ms at once | ms one by one | one by one / at once |\n|---|---|---|---|---|\n");
+  for (const int64_t batch : kChoiceBatches) {
+    const at::Tensor logits = diptych::blip2::Upload(at::randn({batch, vocab_size}).mul_(3), device);
+    for (const auto& [name, options] :
+         {std::pair("greedy", &greedy), {"sampled", &sampled}, {"with logprobs", &told}}) {
+      std::vector<double> at_once, one_by_one;
+      for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
+        at_once.push_back(Choose(logits, *options, /*together=*/true));
+        one_by_one.push_back(Choose(logits, *options, /*together=*/false));
+      }
+      std::printf("| %d | %s | %.2f | %.2f | %.2f |\n", static_cast<int>(batch), name, Median(at_once),
+                  Median(one_by_one), Median(one_by_one) / Median(at_once));
+    }
+  }
+}
+
 absl::Status Run() {
   diptych::blip2::SetIntraOpThreads(absl::GetFlag(FLAGS_threads));
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, diptych::blip2::Checkpoint::Open(absl::GetFlag(FLAGS_model)));
@@ -129,6 +175,7 @@ absl::Status Run() {
               diptych::blip2::DTypeName(chosen.placement).c_str(), absl::GetFlag(FLAGS_device).c_str(),
               at::get_num_threads(), absl::GetFlag(FLAGS_context));
   Measure(decoder);
+  MeasureChoices(chosen.placement.device, checkpoint->config().text.vocab_size);
   return absl::OkStatus();
 }
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "blip2/transfer.h"
 
 namespace diptych::blip2 {
@@ -40,56 +40,35 @@ std::vector<int64_t> MostLikely(std::span<const float> logits, int64_t count) {
   return ids;
 }
 
-// The edits of one step, found by id.
-class Edits {
- public:
-  explicit Edits(int64_t vocab_size) : vocab_size_(vocab_size) {}
-
-  // Changes the edit of `id`, if there is such a token.
-  template <typename Change>
-  void For(int64_t id, const Change& change) {
-    if (id < 0 || id >= vocab_size_) return;
-    change(edits_.try_emplace(id, ScoreEdit{.id = id}).first->second);
-  }
-
-  std::vector<ScoreEdit> Take() const {
-    std::vector<ScoreEdit> edits;
-    for (const auto& [id, edit] : edits_) edits.push_back(edit);
-    return edits;
-  }
-
- private:
-  int64_t vocab_size_;
-  std::map<int64_t, ScoreEdit> edits_;
-};
-
 }  // namespace
 
 std::vector<ScoreEdit> ScoreEdits(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
                                   std::span<const int64_t> context, int64_t generated, int64_t vocab_size) {
-  Edits edits(vocab_size);
+  absl::flat_hash_map<int64_t, ScoreEdit> edits;
+  const auto for_each = [&](std::span<const int64_t> ids, const auto& change) {
+    for (const int64_t id : ids) {
+      if (id >= 0 && id < vocab_size) change(edits.try_emplace(id, ScoreEdit{.id = id}).first->second);
+    }
+  };
   for (const auto& [id, bias] : options.logit_bias) {
-    edits.For(id, [bias = bias](ScoreEdit& edit) { edit.bias = bias; });
+    for_each({&id, 1}, [bias = bias](ScoreEdit& edit) { edit.bias = bias; });
   }
   if (options.repetition_penalty != 1) {
-    for (const int64_t id : context) {
-      edits.For(id, [&](ScoreEdit& edit) { edit.penalty = options.repetition_penalty; });
-    }
+    for_each(context, [&](ScoreEdit& edit) { edit.penalty = options.repetition_penalty; });
   }
   if (options.presence_penalty != 0 || options.frequency_penalty != 0) {
-    std::map<int64_t, int64_t> counts;
-    for (const int64_t id : context.last(static_cast<size_t>(generated))) ++counts[id];
-    for (const auto& [id, count] : counts) {
-      edits.For(id, [&, count = count](ScoreEdit& edit) {
-        edit.presence = options.presence_penalty;
-        edit.frequency = options.frequency_penalty * static_cast<double>(count);
-      });
-    }
+    for_each(context.last(static_cast<size_t>(generated)), [&](ScoreEdit& edit) {
+      edit.presence = options.presence_penalty;
+      edit.frequency += 1;  // how often, at first
+    });
   }
-  if (generated < options.min_new_tokens) {
-    for (const int64_t id : ending_token_ids) edits.For(id, [](ScoreEdit& edit) { edit.forbidden = true; });
+  if (generated < options.min_new_tokens) for_each(ending_token_ids, [](ScoreEdit& edit) { edit.forbidden = true; });
+  std::vector<ScoreEdit> result;
+  for (auto& [id, edit] : edits) {
+    edit.frequency *= options.frequency_penalty;
+    result.push_back(edit);
   }
-  return edits.Take();
+  return result;
 }
 
 float Edited(float score, const ScoreEdit& edit) {

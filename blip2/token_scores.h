@@ -26,7 +26,7 @@ struct ScoreEdit {
 // sequences of one token), repetition penalty (once for each id of the context, RepetitionPenaltyLogitsProcessor),
 // presence and frequency penalty (OpenAI's, which transformers lacks), and until min_new_tokens none of
 // `ending_token_ids` (MinNewTokensLengthLogitsProcessor). The last `generated` of the context's ids were generated.
-// -> at most one for each id, in rising order. Ids outside the vocabulary, such as the image's placeholder, are passed
+// -> at most one for each id, in any order. Ids outside the vocabulary, such as the image's placeholder, are passed
 // over. Requires: the options are valid.
 std::vector<ScoreEdit> ScoreEdits(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
                                   std::span<const int64_t> context, int64_t generated, int64_t vocab_size);
