@@ -33,7 +33,8 @@ def _run(name: str, needs_torch: bool) -> None:
     if needs_torch:
         _find_torch(name)
     program = _PACKAGE / "bin" / name
-    os.execv(program, [str(program), *sys.argv[1:]])
+    called = sys.argv[0] if name == "diptych" else str(program)  # which `diptych serve` tells its users
+    os.execv(program, [called, *sys.argv[1:]])
 
 
 def _find_torch(name: str) -> None:

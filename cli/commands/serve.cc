@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -74,15 +75,17 @@ absl::Status SortFlags(const std::vector<std::string>& words, StackOptions& opti
   return absl::OkStatus();
 }
 
-// How this program is called here: by its name where the shell finds it, else by its path.
+// How this program is called here: by its name where the shell finds it, else by its path. What the shell finds may be
+// a script that has become this program and left its own path as the program's name.
 std::string OwnCommand() {
   std::error_code error;
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const fs::path self = fs::read_symlink("/proc/self/exe", error), called = program_invocation_name;
   const char* path = std::getenv("PATH");
   for (const absl::string_view folder : absl::StrSplit(path == nullptr ? "" : path, ':')) {
-    if (fs::equivalent(fs::path(std::string(folder)) / self.filename(), self, error)) return self.filename().string();
+    const fs::path found = fs::path(std::string(folder)) / self.filename();
+    if (fs::equivalent(found, self, error) || fs::equivalent(found, called, error)) return self.filename().string();
   }
-  return fs::proximate(self, error).string();
+  return fs::proximate(called.has_parent_path() ? called : self, error).string();
 }
 
 // A model of the cache is named ORG/NAME; callers that know it as NAME find it, too.

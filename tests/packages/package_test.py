@@ -108,6 +108,7 @@ class Packages:
                 self.root.mount("--bind", part, site / part.name)
 
         for server in self.assert_serves("/tmp/venv/bin/diptych"):
+            self.assertIn("Ask:   tmp/venv/bin/diptych ask", server.said)  # the command, not the file behind it
             said = self.root.run("/tmp/venv/bin/python", "-c", CLIENT, server.address)
             self.assertEqual(said.strip(), "red red (8, 8)")
         for program in ("gateway", "vision_service", "language_service"):
