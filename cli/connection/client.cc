@@ -131,6 +131,9 @@ absl::Status Client::ToStatus(const grpc::Status& status) const {
   const std::string why = ReasonOf(converted);
   const bool unknown_method = why.empty() || why == reason::kUnimplemented;
   if (converted.code() == absl::StatusCode::kUnimplemented && unknown_method) return NoGateway(server_);
+  if (absl::IsDeadlineExceeded(converted) && why.empty()) {  // gRPC's own word, which says no more than the code
+    return absl::DeadlineExceededError(absl::StrCat("no answer within ", absl::FormatDuration(deadline_)));
+  }
   return IsUnreachable(converted) ? WhyUnreachable(server_, tls_) : converted;
 }
 
