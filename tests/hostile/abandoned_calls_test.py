@@ -23,6 +23,12 @@ METHODS = {"diptych.v1.GatewayService/Ask": QUESTION, "diptych.v1.GatewayService
 NOTICED = 4  # seconds; the gateway gives up the tier itself after 6
 
 
+def stands_still(pid):
+    """Whether all its threads do: where the machine is busy, some run on for a while after the signal."""
+    states = [status.read_text().rpartition(")")[2].split()[0] for status in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
 class AbandonedCallsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -56,6 +62,8 @@ class AbandonedCallsTest(unittest.TestCase):
         """The language tier answers nothing meanwhile; afterwards it does."""
         tier = self.stack.processes[1]
         tier.send_signal(signal.SIGSTOP)
+        while not stands_still(tier.pid):
+            time.sleep(0.01)
         try:
             yield
         finally:
