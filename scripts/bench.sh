@@ -45,6 +45,10 @@ section "Resolutions" "$stack_bin/diptych" sweep --server "$GATEWAY" --repeat 9 
   --image models/demo/samples/red_circle_blue_star.png --question "Describe the image."
 section "Load, images" "$stack_bin/diptych" bench load --server "$GATEWAY" --requests 256 --concurrency 8
 section "Load, text alone" "$stack_bin/diptych" bench load --server "$GATEWAY" --requests 256 --concurrency 8 --text_alone
+closed=$("$stack_bin/diptych" bench load --server "$GATEWAY" --requests 64 --concurrency 8 --json)
+rate=$(python3 -c 'import json, sys; print(round(0.7 * json.loads(sys.argv[1])["answers_per_second"], 3))' "$closed")
+section "Load at 0.7 of what eight at a time take, a third without an image" "$stack_bin/diptych" bench load --server "$GATEWAY" \
+  --requests 128 --rate "$rate" --text_share 0.33 --slo_first_token 2s --slo_total 6s
 stack_down
 section "Optimisations" "$stack_bin/diptych" bench optimizations --model "$checkpoint" --device "${DEVICE:-cpu}" --rounds 5
 section "The decoder alone" build/release/bin/decode_throughput --model="$checkpoint" --dtype="${DTYPE:-auto}" --device="${DEVICE:-cpu}"
@@ -52,5 +56,6 @@ section "The vision transformer alone" build/release/bin/vision_times --model="$
   --device="${DEVICE:-cpu}" --mergings=0,100,200 --batches=1,8
 section "Requests of every kind at once" build/release/bin/mixed_load 500
 section "What the gateway adds" build/release/bin/gateway_latency
+section "The wire between the tiers" build/release/bin/wire_times
 section "Token delivery, with a decoder that computes nothing" build/release/bin/token_delivery
 stack_say "the report is $report"
