@@ -10,6 +10,7 @@
 
 #include "blip2/kernel_types.h"
 #include "blip2/kernels/float_linear.h"
+#include "blip2/kernels/pair_attention.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/tensor_names.h"
 
@@ -60,6 +61,35 @@ bool TakesPairs(const Placement& placement) {
   return placement.device.is_cpu() && placement.dtype == at::kBFloat16 && PairMatrix::IsFastest();
 }
 
+bool AttendsInPairs(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                    const Visibility& visibility) {
+  const auto fits = [](const at::Tensor& x) {
+    return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(3) == 1 && x.numel() > 0;
+  };
+  return PairMatrix::IsFastest() && !visibility.causal && !visibility.mask && fits(query) && fits(key) && fits(value);
+}
+
+at::Tensor AttentionInPairs(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale) {
+  const auto strided = [](const at::Tensor& x) -> StridedHeads {
+    return {.data = x.const_data_ptr<c10::BFloat16>(),
+            .batch_stride = x.stride(0),
+            .head_stride = x.stride(1),
+            .token_stride = x.stride(2)};
+  };
+  at::Tensor out = at::empty({query.size(0), query.size(2), query.size(1) * query.size(3)}, query.options());
+  AttendPairs({.batch = query.size(0),
+               .heads = query.size(1),
+               .queries = query.size(2),
+               .keys = key.size(2),
+               .width = query.size(3),
+               .scale = static_cast<float>(scale),
+               .query = strided(query),
+               .key = strided(key),
+               .value = strided(value),
+               .out = out.mutable_data_ptr<c10::BFloat16>()});
+  return out;
+}
+
 }  // namespace
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
@@ -82,6 +112,7 @@ at::Tensor SplitHeads(const at::Tensor& x, int64_t heads) {
 
 at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale,
                      const Visibility& visibility) {
+  if (AttendsInPairs(query, key, value, visibility)) return AttentionInPairs(query, key, value, scale);
   const at::Tensor out =
       at::scaled_dot_product_attention(query, key, value, visibility.mask, /*dropout_p=*/0, visibility.causal, scale);
   return out.transpose(1, 2).reshape({query.size(0), query.size(2), -1});

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "blip2/kernels/outliers.h"
+#include "blip2/kernels/read_ahead.h"
 #include "blip2/kernels/share_out.h"
 #include "blip2/kernels/uninitialized.h"
 
@@ -26,7 +27,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kLeastWork = 1 << 18;  // multiplications for which another thread is worth waking
 constexpr int64_t kFewRows = 16;         // up to here int4 is multiplied as it is held
-constexpr int64_t kAhead = 2048;         // bytes
 
 using TagSums = hn::CappedTag<int32_t, kPanel>;
 using VecSums = hn::Vec<TagSums>;
@@ -47,7 +47,6 @@ HWY_INLINE VecSums AddByteProducts(VecSums unsigned_bytes, VecSums signed_bytes,
 }
 
 HWY_INLINE VecSums LoadQuad(const int8_t* from) {
-  hwy::Prefetch(from + kAhead);
   return hn::LoadU(TagSums(), reinterpret_cast<const int32_t*>(from));
 }
 
@@ -101,14 +100,20 @@ class ByteRows {
 
 // The sums of kHeight rows from `row` on with kCount panels of int8.
 template <int kHeight, int kCount>
-HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t row,
+HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t row, const ReadAhead& ahead,
                          VecSums (&sums)[kHeight][kCount]) {
+  const int8_t* fetch[kCount];
+  for (int p = 0; p < kCount; ++p) fetch[p] = panels[p] + ahead.offset;
   for (int r = 0; r < kHeight; ++r) {
     for (VecSums& sum : sums[r]) sum = x.MinusTotal(row + r);
   }
   for (int64_t k = 0; k < x.padded(); k += kQuad) {
     VecSums weights[kCount];
-    for (int p = 0; p < kCount; ++p) weights[p] = Unsigned(LoadQuad(panels[p] + k * kPanel));
+    for (int p = 0; p < kCount; ++p) {
+      hwy::Prefetch(fetch[p]);
+      fetch[p] += ahead.step;
+      weights[p] = Unsigned(LoadQuad(panels[p] + k * kPanel));
+    }
     for (int r = 0; r < kHeight; ++r) {
       const VecSums values = x.Repeat(row + r, k);
       for (int p = 0; p < kCount; ++p) sums[r][p] = AddByteProducts(weights[p], values, sums[r][p]);
@@ -132,6 +137,7 @@ HWY_INLINE void Int4Sums(const int8_t* const* panels, const int8_t* const* multi
     for (int64_t k = group * kGroup; k < (group + 1) * kGroup; k += 2 * kQuad) {
       VecSums first[kCount], second[kCount];
       for (int p = 0; p < kCount; ++p) {
+        hwy::Prefetch(panels[p] + k / 2 * kPanel + ReadAhead().offset);
         const VecSums both = LoadQuad(panels[p] + k / 2 * kPanel);
         first[p] = Unsigned(hn::And(hn::ShiftLeft<4>(both), upper));
         second[p] = Unsigned(hn::And(both, upper));
@@ -170,6 +176,14 @@ class BytePanels {
   }
 
  private:
+  ReadAhead Ahead(int64_t row) const {
+    if (Unpacks()) return {};
+    const int64_t groups = (x_.rows + kByteRows - 1) / kByteRows;
+    const int64_t group = (row + kByteRows - 1) / kByteRows;  // the last ones are smaller
+    return AheadOf(std::min(group, groups - 1), groups, kBytePanels * PanelBytes(weights_.type, weights_.in),
+                   x_.padded / kQuad);
+  }
+
   bool Unpacks() const { return weights_.type == IntegerType::kInt4 && x_.rows > kFewRows; }
 
   void Find(int p, int64_t panel) {
@@ -194,7 +208,7 @@ class BytePanels {
   HWY_INLINE void Tile(int64_t panel, int64_t row) {
     if (weights_.type == IntegerType::kInt8 || Unpacks()) {
       VecSums sums[kHeight][kBytePanels];
-      Int8Sums(values_, bytes_, row, sums);
+      Int8Sums(values_, bytes_, row, Ahead(row), sums);
       Store(sums, panel, row);
       return;
     }
