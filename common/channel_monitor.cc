@@ -44,14 +44,15 @@ void ChannelMonitor::Run() {
 }
 
 void ChannelMonitor::Round(Reachability& reachability, bool& reachable) {
-  const grpc_connectivity_state state = tier_.channel->GetState(/*try_to_connect=*/true);
+  const grpc_connectivity_state state = tier_.replicas->all()->GetState(/*try_to_connect=*/true);
   if (state == GRPC_CHANNEL_TRANSIENT_FAILURE) waker_.Wake();
+  tier_.replicas->LookAround(SteadyClock::now());
   const Reachability::State seen = Look(state);
   const bool reachable_now = seen == Reachability::State::kReachable;
   if (reachable_now != reachable && observer_.on_change) observer_.on_change(reachable_now);
   reachable = reachable_now;
   Log(reachability.Observe(seen, SteadyClock::now()));  // may take a moment
-  tier_.channel->WaitForStateChange(state, std::chrono::system_clock::now() + kGlance);
+  tier_.replicas->all()->WaitForStateChange(state, std::chrono::system_clock::now() + kGlance);
 }
 
 Reachability::State ChannelMonitor::Look(grpc_connectivity_state state) const {
@@ -86,7 +87,7 @@ std::string ChannelMonitor::WhyUnreachable() const {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kProbePatience);
   grpc::health::v1::HealthCheckResponse response;
-  const grpc::Status status = grpc::health::v1::Health::NewStub(tier_.channel)->Check(&context, {}, &response);
+  const grpc::Status status = grpc::health::v1::Health::NewStub(tier_.replicas->all())->Check(&context, {}, &response);
   if (status.ok()) return "it answers, but does not serve yet";
   return status.error_message().empty() ? "it does not answer" : status.error_message();
 }

@@ -1,7 +1,5 @@
-// Keeps the channel to a tier connected, and logs when the tier is lost and when it is back.
+// Keeps the channel to a tier connected, has its replicas found, and logs when the tier is lost and when it is back.
 #pragma once
-
-#include <grpcpp/channel.h>
 
 #include <functional>
 #include <memory>
@@ -11,6 +9,7 @@
 #include "common/channel.h"
 #include "common/mutex.h"
 #include "common/reachability.h"
+#include "common/replica_channels.h"
 
 namespace diptych {
 
@@ -18,7 +17,7 @@ struct MonitoredTier {
   std::string name;    // "vision"
   std::string target;  // its address, as the operator gave it
   std::string flag;    // the flag with that address: "vision_target"
-  std::shared_ptr<grpc::Channel> channel;
+  std::shared_ptr<ReplicaChannels> replicas;
 };
 
 // Has a thread, because gRPC offers only a blocking wait for a channel's state. Connects at once, and again as soon as
@@ -32,7 +31,7 @@ class ChannelMonitor {
     std::function<void(bool reachable)> on_change;
   };
 
-  explicit ChannelMonitor(MonitoredTier tier) : tier_(std::move(tier)), waker_(tier_.channel) {}
+  explicit ChannelMonitor(MonitoredTier tier) : tier_(std::move(tier)), waker_(tier_.replicas->all()) {}
   ~ChannelMonitor() { Stop(); }
 
   // Call once. The observer is called on the monitor's thread.

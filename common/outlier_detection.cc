@@ -37,6 +37,11 @@ std::vector<std::string> OutlierDetection::Remaining(SteadyTime now) const {
   return names;
 }
 
+bool OutlierDetection::IsLeftOut(const std::string& replica, SteadyTime now) const {
+  const auto known = replicas_.find(replica);
+  return known != replicas_.end() && known->second.back > now;
+}
+
 OutlierDetection::Replica& OutlierDetection::Hear(const std::string& replica, SteadyTime now) {
   std::erase_if(replicas_, [&](const auto& known) { return now - known.second.heard > kForgetAfter; });
   Replica& known = replicas_[replica];

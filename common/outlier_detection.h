@@ -31,6 +31,7 @@ class OutlierDetection {
   std::optional<SteadyTime> NextReturn(SteadyTime now) const;
   // All that are known and not left out. One that has come back is left out again after its first failure.
   std::vector<std::string> Remaining(SteadyTime now) const;
+  bool IsLeftOut(const std::string& replica, SteadyTime now) const;
 
  private:
   struct Replica {

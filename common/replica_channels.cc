@@ -7,12 +7,22 @@
 #include "common/grpc_status.h"
 #include "common/log.h"
 #include "common/status.h"
+#include "common/tier_errors.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 
 namespace diptych {
 namespace {
 
 // A replica that works says something within that time, or its queue is full.
 constexpr SteadyDuration kSilence = std::chrono::seconds(5);
+
+// Short beside the life of a connection.
+constexpr auto kRound = std::chrono::seconds(1);
+
+// Of all replicas and a new one; of many, a quarter.
+int VisitsOf(int replicas) {
+  return std::min(replicas + 1, std::max(32, replicas / 4));
+}
 
 // Not of a call that reached no replica, whose peer is the whole target.
 bool IsAddress(const std::string& peer) {
@@ -26,6 +36,19 @@ bool HasReason(const grpc::Status& status) {
 bool IsSilence(const CallEnd& call, SteadyTime now) {
   return !call.was_heard && now - call.asked >= kSilence && !HasReason(call.status);
 }
+
+// Of a refusal that may be this replica's alone: it is full, drains, misses a tier of its own, or holds another model.
+bool MayGoBetterElsewhere(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+         status.error_code() == grpc::StatusCode::FAILED_PRECONDITION || RetryOf(status) == Retry::kWhereThereIsRoom;
+}
+
+struct HealthCheck {
+  std::unique_ptr<grpc::health::v1::Health::Stub> stub;
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  grpc::health::v1::HealthCheckResponse response;
+};
 
 }  // namespace
 
@@ -53,25 +76,70 @@ ReplicaVerdict VerdictOf(const CallEnd& call, SteadyTime now) {
   }
 }
 
-absl::StatusOr<std::shared_ptr<ReplicaChannels>> ReplicaChannels::Open(const ChannelOptions& options,
-                                                                       std::string tier) {
+absl::StatusOr<std::shared_ptr<ReplicaChannels>> ReplicaChannels::Open(const ChannelOptions& options, std::string tier,
+                                                                       Affinity affinity) {
   DIPTYCH_ASSIGN_OR_RETURN(auto maker, ChannelMaker::Open(options));
-  return std::shared_ptr<ReplicaChannels>(new ReplicaChannels(std::move(maker), std::move(tier)));
+  return std::shared_ptr<ReplicaChannels>(
+      new ReplicaChannels(std::move(maker), options.service_name, std::move(tier), affinity));
 }
 
-std::shared_ptr<grpc::Channel> ReplicaChannels::Pick(SteadyTime now) {
+ReplicaChannels::ReplicaChannels(std::shared_ptr<const ChannelMaker> maker, std::string service_name, std::string tier,
+                                 Affinity affinity)
+    : maker_(std::move(maker)),
+      service_name_(std::move(service_name)),
+      tier_(std::move(tier)),
+      affinity_(affinity),
+      all_(maker_->Make()),
+      known_(maker_.get()) {}
+
+Route ReplicaChannels::Pick(std::optional<AffinityKey> key, SteadyTime now) {
   MutexLock lock(mutex_);
   if (until_ && now >= *until_) Choose(now);
-  if (some_ == nullptr) return nullptr;
+  Route route = key ? known_.Choose(*key, detection_, now) : Route();
+  if (route.channel != nullptr || some_ == nullptr) return route;
   const bool is_lost = some_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
-  return is_lost ? nullptr : some_;
+  return {.channel = is_lost ? nullptr : some_};
+}
+
+size_t ReplicaChannels::known() const {
+  MutexLock lock(mutex_);
+  return known_.ready();
 }
 
 void ReplicaChannels::OnEnd(const CallEnd& call, SteadyTime now) {
   const ReplicaVerdict verdict = VerdictOf(call, now);
-  if (verdict == ReplicaVerdict::kNone) return;
   MutexLock lock(mutex_);
-  verdict == ReplicaVerdict::kAnswered ? detection_.OnAnswer(call.replica, now) : OnFailure(call, now);
+  if (verdict == ReplicaVerdict::kAnswered) detection_.OnAnswer(call.replica, now);
+  if (verdict == ReplicaVerdict::kFailed) OnFailure(call, now);
+  if (verdict == ReplicaVerdict::kFailed || MayGoBetterElsewhere(call.status)) known_.Rest(call.replica, now);
+}
+
+void ReplicaChannels::LookAround(SteadyTime now) {
+  for (int visits = BeginRound(now); visits > 0; --visits) Visit();
+}
+
+int ReplicaChannels::BeginRound(SteadyTime now) {
+  if (affinity_ == Affinity::kNone) return 0;
+  MutexLock lock(mutex_);
+  if (now < next_round_) return 0;
+  next_round_ = now + kRound;
+  known_.ForgetOld(now);
+  return VisitsOf(static_cast<int>(known_.size()));
+}
+
+// gRPC does not tell which replicas it uses. A health check that takes its turn does.
+void ReplicaChannels::Visit() {
+  const auto check = std::make_shared<HealthCheck>();
+  check->request.set_service(service_name_);
+  check->context.set_deadline(std::chrono::system_clock::now() + kRound);
+  const auto on_end = [self = shared_from_this(), check](const grpc::Status& status) {
+    if (!status.ok() || !IsAddress(check->context.peer())) return;
+    MutexLock lock(self->mutex_);
+    const bool is_new = self->known_.OnSeen(check->context.peer(), SteadyClock::now());
+    if (is_new) self->next_round_ = {};  // there may be more
+  };
+  check->stub = grpc::health::v1::Health::NewStub(all_);
+  check->stub->async()->Check(&check->context, &check->request, &check->response, on_end);
 }
 
 void ReplicaChannels::OnFailure(const CallEnd& call, SteadyTime now) {

@@ -1,4 +1,4 @@
-// The way to a tier's replicas, past those that fail.
+// The way to a tier's replicas: to the one whose caches know the request, past those that fail.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -11,11 +11,17 @@
 
 #include "absl/status/statusor.h"
 #include "common/channel.h"
+#include "common/known_replicas.h"
 #include "common/mutex.h"
 #include "common/outlier_detection.h"
+#include "common/replica_affinity.h"
 #include "common/stage_clock.h"
 
 namespace diptych {
+
+// Metric of both kinds of callers, with a label `tier`.
+inline constexpr char kKnownReplicas[] = "diptych_known_replicas";
+inline constexpr char kKnownReplicasHelp[] = "Replicas of the tier among which images and conversations choose.";
 
 // How a call to a replica ended.
 struct CallEnd {
@@ -31,33 +37,58 @@ struct CallEnd {
 enum class ReplicaVerdict { kNone, kAnswered, kFailed };
 ReplicaVerdict VerdictOf(const CallEnd& call, SteadyTime now);
 
-// A channel to all replicas and, while some are left out (common/outlier_detection.h), one to those that are known and
-// are not. That one is left again where no replica of it can be reached. Thread-safe.
-class ReplicaChannels {
+// A channel to all replicas and one to each that is known (common/known_replicas.h); while some are left out
+// (common/outlier_detection.h), also one to those that are known and are not. That one is left again where no replica
+// of it can be reached. Thread-safe.
+class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
  public:
   // The errors of ChannelMaker::Open. `tier` is for the log: "vision".
-  static absl::StatusOr<std::shared_ptr<ReplicaChannels>> Open(const ChannelOptions& options, std::string tier);
+  static absl::StatusOr<std::shared_ptr<ReplicaChannels>> Open(const ChannelOptions& options, std::string tier,
+                                                               Affinity affinity = Affinity::kNone);
 
   const std::shared_ptr<grpc::Channel>& all() const { return all_; }
-  // For a call that begins now. Null: all().
-  std::shared_ptr<grpc::Channel> Pick(SteadyTime now);
+  // For a call that begins now. Calls with the same key go to the same replica while that one can take them; without a
+  // key, and with Affinity::kNone, the replicas take turns. No channel: all().
+  Route Pick(std::optional<AffinityKey> key, SteadyTime now);
   void OnEnd(const CallEnd& call, SteadyTime now);
+  // How many replicas are known and can be asked. With fewer than two, as always with Affinity::kNone, a key makes no
+  // difference.
+  size_t known() const;
+  // Finds out which replicas there are, once a second, without waiting: call it more often than that. Nothing with
+  // Affinity::kNone.
+  void LookAround(SteadyTime now);
 
  private:
-  ReplicaChannels(std::shared_ptr<const ChannelMaker> maker, std::string tier)
-      : maker_(std::move(maker)), tier_(std::move(tier)), all_(maker_->Make()) {}
+  ReplicaChannels(std::shared_ptr<const ChannelMaker> maker, std::string service_name, std::string tier,
+                  Affinity affinity);
 
   void OnFailure(const CallEnd& call, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A channel to whoever remains.
   void Choose(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How many calls it takes to visit all replicas now; 0 between two rounds.
+  int BeginRound(SteadyTime now);
+  void Visit();
 
   const std::shared_ptr<const ChannelMaker> maker_;  // outlives its channels
+  const std::string service_name_;
   const std::string tier_;
+  const Affinity affinity_;
   const std::shared_ptr<grpc::Channel> all_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   OutlierDetection detection_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<grpc::Channel> some_ ABSL_GUARDED_BY(mutex_);  // null while none is left out
   std::optional<SteadyTime> until_ ABSL_GUARDED_BY(mutex_);      // some_ is right
+  KnownReplicas known_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime next_round_ ABSL_GUARDED_BY(mutex_){};
+};
+
+// A stub for one call, to be kept until that ends.
+template <typename Service>
+struct PickedStub {
+  std::shared_ptr<typename Service::Stub> stub;
+  std::shared_ptr<void> counted = nullptr;  // as Route's
+
+  typename Service::Stub* operator->() const { return stub.get(); }
 };
 
 // Stubs of one service. Thread-safe.
@@ -67,15 +98,15 @@ class ReplicaStubs {
   explicit ReplicaStubs(std::shared_ptr<ReplicaChannels> channels)
       : channels_(std::move(channels)), all_(Service::NewStub(channels_->all())) {}
 
-  // For one call, which need not outlive it.
-  std::shared_ptr<typename Service::Stub> Pick() {
-    auto channel = channels_->Pick(SteadyClock::now());
-    if (channel == nullptr) return all_;
-    return Service::NewStub(std::move(channel));
+  // As ReplicaChannels::Pick.
+  PickedStub<Service> Pick(std::optional<AffinityKey> key = std::nullopt) {
+    Route route = channels_->Pick(key, SteadyClock::now());
+    if (route.channel == nullptr) return {.stub = all_};
+    return {.stub = Service::NewStub(std::move(route.channel)), .counted = std::move(route.counted)};
   }
   void OnEnd(const CallEnd& call) { channels_->OnEnd(call, SteadyClock::now()); }
 
-  ReplicaChannels& channels() { return *channels_; }
+  const std::shared_ptr<ReplicaChannels>& channels() const { return channels_; }
 
  private:
   const std::shared_ptr<ReplicaChannels> channels_;

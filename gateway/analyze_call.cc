@@ -1,6 +1,7 @@
 #include "gateway/analyze_call.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "common/wire.h"
 #include "gateway/passed_deadline.h"
 #include "gateway/request_id.h"
+#include "gateway/tiers/request_affinity.h"
 #include "gateway/tiers/tier_call.h"
 
 namespace diptych::gateway {
@@ -102,6 +104,14 @@ absl::StatusOr<v1::AnalyzeImageResponse> MergeAnalysis(const v1::AnalyzeImageReq
   if (request.prepared_image()) response.set_prepared_image(std::move(*vision.mutable_prepared_image()));
   *response.mutable_image_size() = std::move(*vision.mutable_image_size());
   return response;
+}
+
+// `done`, which holds `counted` until it is called.
+std::function<void(grpc::Status)> Counted(std::function<void(grpc::Status)> done, std::shared_ptr<void> counted) {
+  return [done = std::move(done), counted = std::move(counted)](grpc::Status status) mutable {
+    counted = nullptr;
+    done(std::move(status));
+  };
 }
 
 class AnalyzeCall final : public grpc::ServerUnaryReactor {
@@ -189,18 +199,23 @@ void AnalyzeCall::AskTiers(v1::Image image) {
   vision_.request.set_request_id(request_id_);
   vision_.request.set_cache_salt(admitted_.cache_salt());
   const std::string key_name(admitted_.caller_name());
+  const auto of_vision =
+      environment_.vision->channels()->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
+  const auto of_queries =
+      both && environment_.language->channels()->known() > 1 ? AffinityOf(language_.request) : std::nullopt;
   // This call may be over when the first Start returns.
   vision_.Start(
       context_, deadline,
       {.tier = "vision",
        .stage = Stage::kVit,
        .budget = environment_.retries,
-       .replicas = &environment_.vision->channels(),
+       .replicas = environment_.vision->channels().get(),
        .key_name = key_name,
        .span = &span_,
        .method = "diptych.v1.VisionService/AnalyzeVision"},
-      [replicas = environment_.vision](auto* context, auto* request, auto* response, auto callback) {
-        replicas->Pick()->async()->AnalyzeVision(context, request, response, std::move(callback));
+      [stubs = environment_.vision, affinity = of_vision](auto* context, auto* request, auto* response, auto callback) {
+        const auto stub = stubs->Pick(affinity);
+        stub->async()->AnalyzeVision(context, request, response, Counted(std::move(callback), stub.counted));
       },
       [this](const absl::Status& status) { OnTierEnd(status); });
   if (!both) return;
@@ -209,12 +224,14 @@ void AnalyzeCall::AskTiers(v1::Image image) {
       {.tier = "language",
        .stage = Stage::kQFormer,
        .budget = environment_.retries,
-       .replicas = &environment_.language->channels(),
+       .replicas = environment_.language->channels().get(),
        .key_name = key_name,
        .span = &span_,
        .method = "diptych.v1.LanguageService/AnalyzeQueries"},
-      [replicas = environment_.language](auto* context, auto* request, auto* response, auto callback) {
-        replicas->Pick()->async()->AnalyzeQueries(context, request, response, std::move(callback));
+      [stubs = environment_.language, affinity = of_queries](auto* context, auto* request, auto* response,
+                                                             auto callback) {
+        const auto stub = stubs->Pick(affinity);
+        stub->async()->AnalyzeQueries(context, request, response, Counted(std::move(callback), stub.counted));
       },
       [this](const absl::Status& status) { OnTierEnd(status); });
 }
@@ -238,8 +255,8 @@ void AnalyzeCall::OnTierEnd(const absl::Status& status) {
 }
 
 absl::Status AnalyzeCall::Merge() {
-  const std::string fingerprint = environment_.fingerprint();
-  if (!fingerprint.empty() && fingerprint != vision_.response.model_fingerprint()) {
+  const auto model = environment_.model();
+  if (model && !model->fingerprint().empty() && model->fingerprint() != vision_.response.model_fingerprint()) {
     return MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch,
                      "the vision tier serves another model than the language tier");
   }

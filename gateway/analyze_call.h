@@ -4,7 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
-#include <string>
+#include <optional>
 
 #include "common/replica_channels.h"
 #include "common/tracer.h"
@@ -22,7 +22,7 @@ struct AnalyzeEnvironment {
   ReplicaStubs<v1::VisionService>* vision;
   ReplicaStubs<v1::LanguageService>* language;
   RetryBudget* retries;
-  std::function<std::string()> fingerprint;  // that the language tier states, empty while unknown
+  std::function<std::optional<v1::ModelDescription>()> model;  // of the language tier; nullopt while unknown
   SteadyDuration request_timeout;
   GatewayMetrics* metrics;
   const Tracer* tracer;

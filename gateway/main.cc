@@ -37,6 +37,9 @@ ABSL_FLAG(std::string, language_target, Defaults().language_target,
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
           "The vision tier; asked for its description and for analyses.");
+ABSL_FLAG(diptych::Affinity, affinity, Defaults().affinity,
+          "What chooses among the replicas of a tier: image, so that questions about one image and the turns of one "
+          "conversation meet the replica that has them in its caches, or none: the replicas take turns.");
 ABSL_FLAG(
     std::vector<std::string>, served_model_name, {},
     "Further names of the served model, with commas between: requests that ask for one of them are answered, so that "
@@ -98,6 +101,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.cors_origins = absl::GetFlag(FLAGS_cors_origins);
   options.language_target = absl::GetFlag(FLAGS_language_target);
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
+  options.affinity = absl::GetFlag(FLAGS_affinity);
   options.served_model_names = absl::GetFlag(FLAGS_served_model_name);
   for (const std::string& name : options.served_model_names) {
     if (name.empty() || name.size() > diptych::kMaxModelNameBytes) {

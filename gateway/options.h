@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "common/question_limits.h"
+#include "common/replica_affinity.h"
 #include "common/server.h"
 #include "common/tracer.h"
 #include "gateway/http/conversation.h"
@@ -25,6 +26,7 @@ struct Options {
   std::vector<std::string> http_hosts = {};  // names under which browsers may know it
   std::string language_target = "127.0.0.1:7002";
   std::string vision_target = "127.0.0.1:7001";         // asked for its description and for analyses
+  Affinity affinity = Affinity::kImage;                 // towards both tiers
   std::vector<std::string> served_model_names = {};     // further names of the served model
   SystemPrompt system_prompt = SystemPrompt::kPrepend;  // over HTTP
   std::string api_keys_file = "";                       // empty: no key is asked for

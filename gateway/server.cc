@@ -51,7 +51,13 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
   auto waiting = registry_.AddGauge("diptych_requests_waiting", "Questions that wait for a place.");
   auto bytes = registry_.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.");
   auto retries = registry_.AddGauge("diptych_retry_budget", "Calls to the tiers that may be repeated now.");
-  registry_.OnCollect([this, running, waiting, bytes, retries]() mutable {
+  const auto add_known = [this](const char* tier) {
+    return registry_.AddGauge(kKnownReplicas, kKnownReplicasHelp, {{"tier", tier}});
+  };
+  auto language = add_known("language"), vision = add_known("vision");
+  registry_.OnCollect([this, running, waiting, bytes, retries, language, vision]() mutable {
+    language.Set(static_cast<double>(tiers_.language->channels()->known()));
+    vision.Set(static_cast<double>(tiers_.vision->channels()->known()));
     retries.Set(tiers_.retries->left(SteadyClock::now()));
     running.Set(admission_.gate().inside());
     waiting.Set(admission_.gate().waiting());

@@ -42,11 +42,7 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierMon
                            .vision = tiers.vision.get(),
                            .language = tiers.language.get(),
                            .retries = tiers.retries.get(),
-                           .fingerprint =
-                               [&monitor] {
-                                 const auto model = monitor.model();
-                                 return model ? model->fingerprint() : std::string();
-                               },
+                           .model = [&monitor] { return monitor.model(); },
                            .request_timeout = request_timeout,
                            .metrics = &metrics,
                            .tracer = &tracer} {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/process_metrics.h"
+#include "common/replica_channels.h"
 
 namespace diptych::language {
 namespace {
@@ -42,6 +43,7 @@ LanguageMetrics::LanguageMetrics(MetricRegistry& registry, const v1::ModelDescri
       inflight_bytes_(registry.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.")),
       kv_cache_usage_(registry.AddGauge("diptych_kv_cache_usage_ratio",
                                         "Share of the KV cache's blocks that running requests hold.")),
+      vision_replicas_(registry.AddGauge(kKnownReplicas, kKnownReplicasHelp, {{"tier", "vision"}})),
       preemptions_(registry.AddCounter("diptych_preemptions_total",
                                        "Requests that gave up their KV blocks to others and were computed again.")),
       batch_size_(registry.AddHistogram("diptych_batch_size", "Sequences in a pass of the decoder.", BatchBuckets(),
@@ -73,6 +75,7 @@ void LanguageMetrics::Refresh(const LanguageStats& stats) {
   waiting_.Set(static_cast<double>(engine.requests_waiting));
   inflight_bytes_.Set(static_cast<double>(stats.inflight_bytes));
   kv_cache_usage_.Set(KvUsage(engine));
+  vision_replicas_.Set(static_cast<double>(stats.vision_replicas));
   preemptions_.RaiseTo(static_cast<double>(engine.preemptions));
   batch_size_.RaiseTo(engine.passes_by_batch_size, static_cast<double>(engine.rows));
   projected_tokens_.Refresh(

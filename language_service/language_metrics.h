@@ -21,6 +21,7 @@ struct LanguageStats {
   EngineStats engine;
   ImageStoreStats images;
   int64_t inflight_bytes = 0;
+  int64_t vision_replicas = 0;  // that are known
 };
 
 class LanguageMetrics {
@@ -43,6 +44,7 @@ class LanguageMetrics {
  private:
   AnswerMetrics answers_;
   Gauge running_, waiting_, inflight_bytes_, kv_cache_usage_;
+  Gauge vision_replicas_;
   Counter preemptions_;
   Histogram batch_size_;
   CacheMetrics projected_tokens_, kv_prefix_;

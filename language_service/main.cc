@@ -21,11 +21,15 @@ ABSL_FLAG(std::string, metrics_listen, diptych::language::kDefaultMetricsListen,
           "host:port where Prometheus reads /metrics; empty: none");
 ABSL_FLAG(std::string, metrics_compat, "", "vllm: show metrics under vLLM's names, too");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
-          "the vision tier, as any gRPC name; several replicas are used in turn");
+          "the vision tier, as any gRPC name, also of several replicas");
 ABSL_FLAG(
     std::string, wire_dtype, Defaults().wire_dtype,
     "how visual tokens travel from the vision tier: float32, bfloat16, float16, or int8 with one scale a channel, a "
     "quarter of float32's bytes; auto: as they were computed, which loses nothing");
+ABSL_FLAG(
+    diptych::Affinity, affinity, Defaults().affinity,
+    "what chooses among the replicas of the vision tier: image, so that an image meets the replica that has it in "
+    "its cache, or none: the replicas take turns");
 ABSL_FLAG(bool, wait_for_vision, false,
           "where no replica of the vision tier answers, requests with images wait until their deadline, as for a tier "
           "that is scaled up from zero, in place of UNAVAILABLE at once");
@@ -64,6 +68,7 @@ absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
   options.vllm_metric_names = compat == "vllm";
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
   options.wire_dtype = absl::GetFlag(FLAGS_wire_dtype);
+  options.affinity = absl::GetFlag(FLAGS_affinity);
   options.wait_for_vision = absl::GetFlag(FLAGS_wait_for_vision);
   const auto by_device = diptych::language::PassDefaultsOn(options.device);
   const int max_batch = absl::GetFlag(FLAGS_max_batch), max_batched_tokens = absl::GetFlag(FLAGS_max_batched_tokens);

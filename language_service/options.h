@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "common/question_limits.h"
+#include "common/replica_affinity.h"
 #include "common/server.h"
 #include "common/tier_defaults.h"
 #include "common/tracer.h"
@@ -34,6 +35,7 @@ struct LanguageOptions {
   std::string metrics_listen = "";                    // the same for metrics; empty: none
   bool vllm_metric_names = false;                     // show metrics under vLLM's names, too
   std::string vision_target = "ipv4:127.0.0.1:7001";  // any gRPC name; may be down when this service starts
+  Affinity affinity = Affinity::kImage;               // towards the vision tier
   bool wait_for_vision = false;                       // requests with images wait for a replica until their deadline
   // How visual tokens travel: float32, bfloat16, float16, int8 with a scale a column, or as the vision tier computed
   // them.

@@ -109,7 +109,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                   .service_name = v1::VisionService::service_full_name(),
                                                   .tls = options.tls,
                                                   .max_receive_bytes = kMaxVisionMessageBytes},
-                                                 "vision"));
+                                                 "vision", options.affinity));
   DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes, options.memory_limit,
                                                                options.memory_fraction));
   LogCapacity(absl::StrCat(options.max_batch, " sequences and ", options.max_batched_tokens,
@@ -158,14 +158,17 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
                            .tracer = &tracer_},
            [this] { return stats(); }),
       vision_monitor_(
-          {.name = "vision", .target = options.vision_target, .flag = "vision_target", .channel = vision->all()}) {
+          {.name = "vision", .target = options.vision_target, .flag = "vision_target", .replicas = vision}) {
   registry_.OnCollect([this] { metrics_.Refresh(stats()); });
 }
 
 LanguageServer::~LanguageServer() = default;
 
 LanguageStats LanguageServer::stats() const {
-  return {.engine = engine_.stats(), .images = images_.stats(), .inflight_bytes = memory_.taken()};
+  return {.engine = engine_.stats(),
+          .images = images_.stats(),
+          .inflight_bytes = memory_.taken(),
+          .vision_replicas = static_cast<int64_t>(vision_.channels()->known())};
 }
 
 }  // namespace diptych::language

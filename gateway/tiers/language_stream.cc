@@ -10,6 +10,7 @@
 #include "common/request_span.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
+#include "gateway/tiers/request_affinity.h"
 
 namespace diptych::gateway {
 namespace {
@@ -44,12 +45,13 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
  public:
   explicit Attempt(LanguageStream* call)
       : call_(call),
+        stub_(call->replicas_->Pick(call->affinity_)),
         context_(grpc::ClientContext::FromCallbackServerContext(*call->caller_)),
         span_(call->asker_.span->Child("diptych.v1.LanguageService/Generate", SpanKind::kClient, call->asked_at_)) {
     context_->set_deadline(ToSystemTime(call->deadline_));
     SendKeyName(*context_, call->asker_.key_name);
     SendTraceContext(*context_, span_.context());
-    call->replicas_->Pick()->async()->Generate(context_.get(), &call->request_, this);
+    stub_->async()->Generate(context_.get(), &call->request_, this);
   }
 
   void Start() {
@@ -74,10 +76,12 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
   }
   void OnDone(const grpc::Status& status) override {
     EndAttempt(span_, call_->attempts_, peer(), FromGrpcStatus(status));
+    stub_ = {};
     call_->OnAttemptDone(status);
   }
 
   LanguageStream* const call_;
+  PickedStub<v1::LanguageService> stub_;  // until the call ends
   std::unique_ptr<grpc::ClientContext> context_;
   Span span_;
   v1::GenerateResponse message_;
@@ -95,6 +99,7 @@ void LanguageStream::Start(v1::GenerateRequest request, Asker asker) {
   asker_ = std::move(asker);
   v1::GenerationOptions& options = *request_.mutable_question()->mutable_generation();
   if (options.temperature() > 0 && !options.has_seed()) options.set_seed(NewSeed());
+  if (replicas_->channels()->known() > 1) affinity_ = AffinityOf(request_);
   budget_->OnRequest(SteadyClock::now());
   StartAttempt();
 }

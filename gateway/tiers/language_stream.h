@@ -17,14 +17,14 @@
 
 namespace diptych::gateway {
 
-// Asks Generate on a replica of the language tier. If that one is lost, another one goes on after the tokens that have
-// come, as if nothing had happened; it gives up after kMaxTierAttempts attempts that brought no token. A
-// replica that is full is left for another one, and a begun answer waits some seconds for room. Where tokens are
-// sampled without a seed it chooses one, so that all replicas draw the same. A replica that begins again, as it does
-// with beams, is listened to as long as it says the same, and what has come is passed over. Checks the order started,
-// delta*, finished. Subclass it for what happens with the messages. The caller's cancellation and the deadline reach
-// the tier. Callbacks come strictly one after the other, on gRPC's threads; between OnMessage and Next or Stop there
-// are none. Thread-compatible.
+// Asks Generate on a replica of the language tier, the one whose caches know the question best. If that one is lost,
+// another one goes on after the tokens that have come, as if nothing had happened; it gives up after kMaxTierAttempts
+// attempts that brought no token. A replica that is full is left for another one, and a begun answer waits some seconds
+// for room. Where tokens are sampled without a seed it chooses one, so that all replicas draw the same. A replica that
+// begins again, as it does with beams, is listened to as long as it says the same, and what has come is passed over.
+// Checks the order started, delta*, finished. Subclass it for what happens with the messages. The caller's cancellation
+// and the deadline reach the tier. Callbacks come strictly one after the other, on gRPC's threads; between OnMessage
+// and Next or Stop there are none. Thread-compatible.
 class LanguageStream {
  public:
   // On whose behalf the tier is asked.
@@ -102,6 +102,7 @@ class LanguageStream {
   const SteadyTime deadline_;
   v1::GenerateRequest request_;
   Asker asker_{};
+  std::optional<AffinityKey> affinity_;
   std::unique_ptr<Attempt> attempt_;
   std::string replica_;
   int attempts_ = 0;

@@ -25,11 +25,9 @@ TierMonitor::TierMonitor(Tiers& tiers, const std::string& language_target, const
       language_({.name = "language",
                  .target = language_target,
                  .flag = "language_target",
-                 .channel = tiers.language->channels().all()}),
-      vision_({.name = "vision",
-               .target = vision_target,
-               .flag = "vision_target",
-               .channel = tiers.vision->channels().all()}) {}
+                 .replicas = tiers.language->channels()}),
+      vision_(
+          {.name = "vision", .target = vision_target, .flag = "vision_target", .replicas = tiers.vision->channels()}) {}
 
 void TierMonitor::Start(std::function<void()> on_change) {
   on_change_ = std::move(on_change);

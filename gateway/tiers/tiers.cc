@@ -19,12 +19,12 @@ constexpr int kMaxMessageBytes = 16 << 20;
 
 template <typename Service>
 absl::StatusOr<std::unique_ptr<ReplicaStubs<Service>>> OpenTier(const std::string& target, const char* name,
-                                                                std::string_view flag, const TlsOptions& tls) {
+                                                                std::string_view flag, const Options& options) {
   auto channels = ReplicaChannels::Open({.target = target,
                                          .service_name = Service::service_full_name(),
-                                         .tls = tls,
+                                         .tls = options.tier_tls,
                                          .max_receive_bytes = kMaxMessageBytes},
-                                        name);
+                                        name, options.affinity);
   if (!channels.ok()) return Annotate(channels.status(), flag);
   return std::make_unique<ReplicaStubs<Service>>(*std::move(channels));
 }
@@ -71,10 +71,10 @@ v1::TierStatus ToProto(const char* name, const absl::StatusOr<TierReport>& repor
 
 absl::StatusOr<Tiers> OpenTiers(const Options& options) {
   Tiers tiers;
-  DIPTYCH_ASSIGN_OR_RETURN(tiers.language, OpenTier<v1::LanguageService>(options.language_target, "language",
-                                                                         "--language_target", options.tier_tls));
   DIPTYCH_ASSIGN_OR_RETURN(
-      tiers.vision, OpenTier<v1::VisionService>(options.vision_target, "vision", "--vision_target", options.tier_tls));
+      tiers.language, OpenTier<v1::LanguageService>(options.language_target, "language", "--language_target", options));
+  DIPTYCH_ASSIGN_OR_RETURN(tiers.vision,
+                           OpenTier<v1::VisionService>(options.vision_target, "vision", "--vision_target", options));
   tiers.retries = std::make_unique<RetryBudget>(std::max(options.max_inflight, kLeastRetries));
   return tiers;
 }

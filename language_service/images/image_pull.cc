@@ -38,7 +38,8 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
   }
 
   void Begin() {
-    pull_->tier_->replicas->Pick()->async()->EncodeImage(&context_, &pull_->request_->message, this);
+    stub_ = pull_->tier_->replicas->Pick(AffinityKeyOf({pull_->request_->expected.image_key}));
+    stub_->async()->EncodeImage(&context_, &pull_->request_->message, this);
     StartRead(&message_);
     StartCall();
   }
@@ -85,6 +86,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
  private:
   const std::shared_ptr<ImagePull> pull_;
   const int attempt_;
+  PickedStub<v1::VisionService> stub_;
   grpc::ClientContext context_;
   Span span_;
   v1::EncodeImageResponse message_;

@@ -2,87 +2,20 @@
 
 Usage: new_replicas_test.py FOLDER_OF_BINARIES; run by ctest as `new_replicas_test`.
 """
-import base64
 import concurrent.futures
-import http.client
-import json
 import pathlib
-import re
-import signal
-import socket
-import subprocess
 import sys
 import time
 import unittest
 
 from name_server import NameServer
+from replicas import ReplicasTestCase, free_port
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DEMO = ROOT / "models" / "demo"
-SAMPLE = DEMO / "samples" / "red_circle_blue_star.png"
-BINARIES = pathlib.Path(sys.argv[1])
+ReplicasTestCase.binaries = pathlib.Path(sys.argv[1])
 SOON = 10  # seconds after which a new replica has its share
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        return probe.getsockname()[1]
-
-
-class Process:
-    def __init__(self, name, *flags):
-        self._process = subprocess.Popen([BINARIES / name, "--log_level=off", *flags], text=True, stdout=subprocess.PIPE)
-        self.ready = self._process.stdout.readline()
-
-    def requests(self):
-        """Those that it has answered."""
-        port = int(re.search(r"metrics_port=(\d+)", self.ready)[1])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", "/metrics")
-        page = connection.getresponse().read().decode()
-        return sum(float(value) for value in re.findall(r'^diptych_requests_total\{code="OK".*\} (\S+)$', page, re.M))
-
-    def stop(self):
-        self._process.send_signal(signal.SIGTERM)
-        self._process.communicate(timeout=60)
-
-
-class ReplicasTest(unittest.TestCase):
-    def setUp(self):
-        self.processes = []
-
-    def tearDown(self):
-        for process in reversed(self.processes):
-            process.stop()
-
-    def start(self, name, *flags):
-        process = Process(name, *flags)
-        self.processes.append(process)
-        return process
-
-    def tier(self, name, address, port, *flags):
-        return self.start(name, f"--model={DEMO}", "--threads=1", f"--listen={address}:{port}",
-                          "--metrics_listen=127.0.0.1:0", "--max_connection_age=1s", *flags)
-
-    def gateway(self, language_target, *flags):
-        self.http_port = free_port()
-        self.start("gateway", "--listen=127.0.0.1:0", "--metrics_listen=", f"--http_listen=127.0.0.1:{self.http_port}",
-                   f"--language_target={language_target}", *flags)
-
-    def ask(self, image=False, cache_breaker=0):
-        """The status of one question."""
-        content = [{"type": "text", "text": "What color is the circle?"}]
-        body = {"messages": [{"role": "user", "content": content}], "max_tokens": 2}
-        if image:
-            data = base64.b64encode(SAMPLE.read_bytes()).decode()
-            body["image_options"] = {"max_side": 100 + cache_breaker}  # an image that no cache holds
-            content.insert(0, {"type": "image_url", "image_url": {"url": "data:image/png;base64," + data}})
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
-        connection.request("POST", "/v1/chat/completions",
-                           json.dumps(body), {"content-type": "application/json"})
-        return connection.getresponse().status
-
+class NewReplicasTest(ReplicasTestCase):
     def ask_until(self, condition, **question):
         end, statuses = time.monotonic() + SOON, []
         while time.monotonic() < end and not condition():
