@@ -3,11 +3,17 @@ when a replica is lost.
 
 Usage: affinity_test.py FOLDER_OF_BINARIES; run by ctest as `affinity_test`.
 """
+import http.client
 import pathlib
+import shutil
+import ssl
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
+from name_server import NameServer
 from replicas import ReplicasTestCase, free_port
 
 ReplicasTestCase.binaries = pathlib.Path(sys.argv[1])
@@ -16,16 +22,33 @@ PATIENCE = 60  # seconds until all replicas are found
 
 
 class AffinityTest(ReplicasTestCase):
-    def start_all(self, *flags):
-        visions = [free_port() for _ in range(2)]
-        target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in visions)
-        flags = ("--max_connection_age=10m", *flags)
-        self.visions = [self.tier("vision_service", "127.0.0.1", port, flags[0]) for port in visions]
-        languages = [free_port() for _ in range(2)]
-        self.languages = [self.tier("language_service", "127.0.0.1", port, f"--vision_target={target}", *flags)
-                          for port in languages]
-        self.front = self.gateway("ipv4:" + ",".join(f"127.0.0.1:{port}" for port in languages),
-                                  f"--vision_target={target}", *flags[1:])
+    def setUp(self):
+        super().setUp()
+        self.names = NameServer([f"127.0.0.{i}" for i in (1, 2)])
+        self.is_tls = False
+
+    def tearDown(self):
+        super().tearDown()
+        self.names.close()
+
+    def connect(self):
+        if not self.is_tls:
+            return super().connect()
+        return http.client.HTTPSConnection("127.0.0.1", self.http_port, timeout=60,
+                                           context=ssl._create_unverified_context())
+
+    def start_tier(self, name, *flags):
+        """Both replicas and their target."""
+        port = free_port()
+        replicas = [self.tier(name, address, port, "--max_connection_age=10m", *flags)
+                    for address in self.names.addresses]
+        return replicas, f"dns://127.0.0.1:{self.names.port}/tier.test:{port}"
+
+    def start_all(self, affinity="image", tier_flags=(), gateway_flags=()):
+        self.visions, vision = self.start_tier("vision_service", *tier_flags)
+        flags = [f"--vision_target={vision}", f"--affinity={affinity}"]
+        self.languages, language = self.start_tier("language_service", *flags, *tier_flags)
+        self.front = self.gateway(language, *flags, *gateway_flags)
 
     def await_known(self):
         known = [(self.front, "language"), (self.front, "vision"), *((replica, "vision") for replica in self.languages)]
@@ -60,10 +83,25 @@ class AffinityTest(ReplicasTestCase):
                          "the other one finds the visual tokens where they are")
 
     def test_without_it_each_replica_computes_the_image(self):
-        self.start_all("--affinity=none")
+        self.start_all(affinity="none")
         for image in range(IMAGES):  # the replicas take turns
             self.assertEqual([self.ask(image=True, cache_breaker=image) for _ in range(2)], [200, 200])
         self.assertGreater(sum(self.misses(self.languages, "projected_tokens")), IMAGES)
+
+    @unittest.skipUnless(shutil.which("openssl"), "makes its certificates with openssl")
+    def test_replicas_are_known_by_the_name_of_their_tier_in_tls(self):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=diptych",
+                            "-addext", "subjectAltName=DNS:tier.test", "-keyout", "key.pem", "-out", "cert.pem"],
+                           cwd=folder, check=True, capture_output=True)
+            own = [f"--tls_cert={folder}/cert.pem", f"--tls_key={folder}/key.pem"]
+            self.is_tls = True
+            self.start_all(tier_flags=[*own, f"--tls_client_ca={folder}/cert.pem"],
+                           gateway_flags=[*own, f"--tls_tier_ca={folder}/cert.pem"])
+            self.await_known()
+            self.ask_about_all()
+            self.ask_about_all()
+            self.assertEqual(sum(self.misses(self.languages, "projected_tokens")), IMAGES)
 
 
 if __name__ == "__main__":

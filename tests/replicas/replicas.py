@@ -70,6 +70,9 @@ class ReplicasTestCase(unittest.TestCase):
         return self.start("gateway", "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0",
                           f"--http_listen=127.0.0.1:{self.http_port}", f"--language_target={language_target}", *flags)
 
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
+
     def ask(self, image=False, cache_breaker=0):
         """The status of one question."""
         content = [{"type": "text", "text": "What color is the circle?"}]
@@ -78,7 +81,7 @@ class ReplicasTestCase(unittest.TestCase):
             data = base64.b64encode(SAMPLE.read_bytes()).decode()
             body["image_options"] = {"max_side": 100 + cache_breaker}  # another image to every cache
             content.insert(0, {"type": "image_url", "image_url": {"url": "data:image/png;base64," + data}})
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
+        connection = self.connect()
         connection.request("POST", "/v1/chat/completions",
                            json.dumps(body), {"content-type": "application/json"})
         return connection.getresponse().status
