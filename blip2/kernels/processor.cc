@@ -11,11 +11,20 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 
 namespace diptych::blip2 {
 namespace {
 
 std::atomic<InstructionSet> limit = InstructionSet::kAmx;
+
+// What libtorch's own variable leaves of the machine.
+InstructionSet LimitOfEnvironment() {
+  const char* said = std::getenv("ATEN_CPU_CAPABILITY");
+  const std::string_view capability = said == nullptr ? "" : said;
+  if (capability == "default") return InstructionSet::kBaseline;
+  return capability == "avx2" ? InstructionSet::kAvx2 : InstructionSet::kAmx;
+}
 
 #if HWY_ARCH_X86_64 && defined(__linux__)
 // The system must be asked for the tiles' registers before their first use; it grants them to all threads.
@@ -53,6 +62,8 @@ bool HasBf16() {
 #endif
 
 bool Has(InstructionSet set) {
+  static const InstructionSet kMost = LimitOfEnvironment();
+  if (set > kMost) return false;
   static const bool kVnni = HasVnni();
   static const bool kBf16 = kVnni && HasBf16();
   static const bool kAmx = kBf16 && HasAmx();
@@ -85,6 +96,15 @@ void UseTargets(int64_t targets) {
   hwy::SetSupportedTargetsForTest(targets);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
+
+// Those of the environment, if it limits them.
+void UseDefaultTargets() {
+  UseTargets(0);
+  UseTargets(TargetsWithin(LimitOfEnvironment(), hwy::SupportedTargets()));
+}
+
+// Before any kernel runs.
+[[maybe_unused]] const bool limited = (UseDefaultTargets(), true);
 
 }  // namespace
 
@@ -128,7 +148,7 @@ LimitedInstructionSet::LimitedInstructionSet(InstructionSet set) {
 
 LimitedInstructionSet::~LimitedInstructionSet() {
   limit = InstructionSet::kAmx;
-  UseTargets(0);
+  UseDefaultTargets();
 }
 
 }  // namespace diptych::blip2

@@ -9,9 +9,10 @@ namespace diptych::blip2 {
 // Each holds what the ones before it hold. kBaseline is what every processor of the architecture has.
 enum class InstructionSet { kBaseline, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmx };
 
-// The best that this machine has and the kernels are compiled for, or the one that they are limited to. Thread-safe.
+// The best that this machine has and the kernels are compiled for, or the one that they are limited to: by
+// ATEN_CPU_CAPABILITY (default, avx2), which limits libtorch's own kernels, too, or as below. Thread-safe.
 InstructionSet InstructionSetInUse();
-// All that this machine has, the best first.
+// All of them, the best first.
 std::vector<InstructionSet> InstructionSets();
 std::string_view Name(InstructionSet set);
 
