@@ -103,12 +103,23 @@ HWY_AFTER_NAMESPACE();
 namespace diptych::blip2 {
 namespace {
 
+c10::BFloat16 ToBFloat16(c10::BFloat16 number) {
+  return number;
+}
+template <typename T>
+c10::BFloat16 ToBFloat16(T number) {
+  return static_cast<c10::BFloat16>(static_cast<float>(number));
+}
+
 // Row `row` of a panel [Pairs(in), kPanel, 2].
 template <typename T>
 void PackRow(const T* from, int64_t in, int64_t row, c10::BFloat16* panel) {
-  for (int64_t k = 0; k < in; ++k) {
-    panel[k / 2 * 2 * kPanel + 2 * row + k % 2] = static_cast<c10::BFloat16>(static_cast<float>(from[k]));
+  c10::BFloat16* to = panel + 2 * row;
+  for (int64_t k = 0; k + 1 < in; k += 2, to += 2 * kPanel) {
+    to[0] = ToBFloat16(from[k]);
+    to[1] = ToBFloat16(from[k + 1]);
   }
+  if (in % 2 != 0) to[0] = ToBFloat16(from[in - 1]);
 }
 
 // Row `row` of the matrix, which is the panel's `row` % kPanel.
