@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/charts/gnuplot.h"
@@ -48,17 +47,6 @@ struct LoadOptions {
 
 // In flight at most at a rate: a thread waits for each. What the server has not refused by then is asked late.
 constexpr int kMostInFlight = 1024;
-
-// CLI::Range lets NaN pass.
-CLI::Validator Between(double least, double most) {
-  const std::string range = absl::StrCat("[", least, " - ", most, "]");
-  const auto check = [least, most, range](const std::string& text) -> std::string {
-    double value = 0;
-    if (absl::SimpleAtod(text, &value) && value >= least && value <= most) return "";
-    return absl::StrCat("Value ", text, " not in range ", range);
-  };
-  return {check, absl::StrCat("FLOAT in ", range), ""};
-}
 
 // When each question is asked, and whether it has an image; all at the start without a rate.
 std::vector<Arrival> Arrivals(const LoadOptions& options) {
@@ -183,7 +171,7 @@ void AddBenchLoad(CLI::App& bench, Run& run) {
       .add_option("--rate", options->rate,
                   "Questions a second at random times (Poisson), however many are still in flight, in place of "
                   "--concurrency")
-      ->check(Between(0.001, 10000))
+      ->check(NumberFrom(0.001, 10000))
       ->excludes(concurrency);
   command.add_option("--arrival_seed", options->arrival_seed, "Of the times of --rate and the choice of --text_share")
       ->capture_default_str();
@@ -193,7 +181,7 @@ void AddBenchLoad(CLI::App& bench, Run& run) {
   AddImages(command, options->images, "Images, in turn [each question has a drawn one of its own]");
   command.add_flag("--text_alone", options->text_alone, "No images");
   command.add_option("--text_share", options->text_share, "Share of the questions without an image, 0 to 1")
-      ->check(Between(0, 1))
+      ->check(NumberFrom(0, 1))
       ->capture_default_str();
   AddTime(command, "--slo_first_token", options->slo_first_token, "Time within which a good answer has its first token",
           "none");

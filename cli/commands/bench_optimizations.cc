@@ -183,7 +183,7 @@ void AddBenchOptimizations(CLI::App& bench, Run& run) {
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command.add_option("--token_merging", options->token_merging, "Share of patch tokens merged in each layer")
-      ->check(CLI::Range(0.0, 0.5))
+      ->check(NumberFrom(0, 0.5))
       ->capture_default_str();
   command
       .add_option("--techniques", options->techniques,

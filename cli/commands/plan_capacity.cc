@@ -6,8 +6,6 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "cli/capacity/plan.h"
 #include "cli/commands/commands.h"
@@ -71,17 +69,9 @@ int PlanCapacity(CapacityOptions options) {
   return kFine;
 }
 
-// A number from `least` to `most`; "nan" is none.
 CLI::Option* AddNumber(CLI::App& command, const std::string& name, double& value, double least, double most,
                        const std::string& description) {
-  const auto check = [least, most](const std::string& text) -> std::string {
-    double number = 0;
-    if (absl::SimpleAtod(text, &number) && number >= least && number <= most) return "";
-    return absl::StrFormat("takes a number from %g to %g, not %s", least, most, text);
-  };
-  return command.add_option(name, value, description)
-      ->check(CLI::Validator(check, absl::StrFormat("FLOAT in [%g - %g]", least, most)))
-      ->capture_default_str();
+  return command.add_option(name, value, description)->check(NumberFrom(least, most))->capture_default_str();
 }
 
 void AddLoad(CLI::App& command, Workload& workload) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "cli/command_line/option_table.h"
 #include "cli/connection/diagnosis.h"
 #include "cli/connection/errors.h"
@@ -55,6 +56,15 @@ void CommonOptions::AddTo(CLI::App& command) {
       ->group(kCommonGroup);
   AddDeadline(command, deadline, "2m");
   AddOutputOptions(command, json);
+}
+
+CLI::Validator NumberFrom(double least, double most) {
+  const auto check = [least, most](const std::string& text) -> std::string {
+    double number = 0;
+    if (absl::SimpleAtod(text, &number) && number >= least && number <= most) return "";
+    return absl::StrFormat("takes a number from %g to %g, not %s", least, most, text);
+  };
+  return {check, absl::StrFormat("FLOAT in [%g - %g]", least, most)};
 }
 
 CLI::Option* AddTime(CLI::App& command, const std::string& name, absl::Duration& time, const std::string& description,

@@ -39,6 +39,8 @@ struct CommonOptions {
 
 // --json and --color, of every command.
 void AddOutputOptions(CLI::App& command, bool& json);
+// Takes a number from `least` to `most`, ends included; CLI::Range lets NaN pass.
+CLI::Validator NumberFrom(double least, double most);
 // A time such as 30s; `time`, which outlives parsing, holds the default, `default_text` names it.
 CLI::Option* AddTime(CLI::App& command, const std::string& name, absl::Duration& time, const std::string& description,
                      const std::string& default_text);
