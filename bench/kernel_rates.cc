@@ -26,6 +26,7 @@
 #include "blip2/integer_matrix.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/layers.h"
+#include "blip2/pair_matrix.h"
 
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
 ABSL_FLAG(int, mebibytes, 1024, "Weights over which few rows are measured; more than the caches hold");
@@ -82,6 +83,7 @@ struct Kernel {
   std::string name;
   std::vector<Linear> matrices;  // of equal shape
   int64_t bytes = 0;             // of one
+  InstructionSet needs = InstructionSet::kBaseline;
 };
 
 Linear RandomLinear(const Shape& shape, at::ScalarType dtype) {
@@ -94,6 +96,17 @@ Kernel OfFloats(const char* name, const Shape& shape, at::ScalarType dtype, int6
   const Linear one = RandomLinear(shape, dtype);
   for (int64_t held = 0; held == 0 || held < bytes; held += kernel.bytes) {
     kernel.matrices.push_back({.weight = one.weight.clone(), .bias = {}, .integers = {}});
+  }
+  return kernel;
+}
+
+Kernel OfPairs(const char* name, const Shape& shape, int64_t bytes) {
+  Kernel kernel{.name = name, .matrices = {}, .needs = InstructionSet::kAvx512Bf16};
+  const Linear one = RandomLinear(shape, at::kBFloat16);
+  for (int64_t held = 0; held == 0 || held < bytes; held += kernel.bytes) {
+    auto pairs = std::make_shared<PairMatrix>(one.weight, std::nullopt);
+    kernel.bytes = pairs->bytes();
+    kernel.matrices.push_back({.weight = {}, .bias = {}, .integers = {}, .pairs = std::move(pairs)});
   }
   return kernel;
 }
@@ -120,6 +133,7 @@ double Multiply(const Kernel& kernel, const at::Tensor& x) {
 
 void FewRows(const Kernel& kernel, at::ScalarType dtype, const at::Tensor& memory) {
   for (const InstructionSet set : InstructionSets()) {
+    if (set < kernel.needs) continue;
     const LimitedInstructionSet limited(set);
     for (const int64_t rows : kFewRows) {
       const at::Tensor x = at::randn({rows, kOfDecoder.in}).to(dtype);
@@ -138,6 +152,7 @@ void FewRows(const Kernel& kernel, at::ScalarType dtype, const at::Tensor& memor
 void ManyRows(const Kernel& kernel, const Shape& shape, at::ScalarType dtype) {
   const Linear floats = RandomLinear(shape, at::kFloat);
   for (const InstructionSet set : InstructionSets()) {
+    if (set < kernel.needs) continue;
     const LimitedInstructionSet limited(set);
     for (const int64_t rows : kManyRows) {
       const at::Tensor x = at::randn({rows, shape.in}), narrow = x.to(dtype);
@@ -168,6 +183,7 @@ void Run() {
   FewRows(OfIntegers("int4, activations too", kOfDecoder, IntegerType::kInt4, bytes, ActivationBits::k7), at::kFloat,
           memory);
   FewRows(OfFloats("bfloat16", kOfDecoder, at::kBFloat16, bytes), at::kBFloat16, memory);
+  FewRows(OfPairs("bfloat16 in panels", kOfDecoder, bytes), at::kBFloat16, memory);
   std::printf(
       "\n| weights | instructions | shape | ms | GFLOP/s | × libtorch's float32 |\n|---|---|---|---|---|---|\n");
   for (const Shape& shape : {kOfDecoder, kOfVision}) {
@@ -176,6 +192,7 @@ void Run() {
     ManyRows(OfIntegers("int4", shape, IntegerType::kInt4, 0), shape, at::kFloat);
     ManyRows(OfIntegers("int4, activations too", shape, IntegerType::kInt4, 0, ActivationBits::k7), shape, at::kFloat);
     ManyRows(OfFloats("bfloat16", shape, at::kBFloat16, 0), shape, at::kBFloat16);
+    ManyRows(OfPairs("bfloat16 in panels", shape, 0), shape, at::kBFloat16);
   }
 }
 

@@ -16,7 +16,7 @@ class PairMatrix {
   static bool IsFastest();
 
   // Packs `weights`, which are [.., in] each and together [out, in]; of any float type, rounded to bfloat16, read once
-  // where they lie. bias [out] or none. Requires: IsFastest().
+  // where they lie. bias [out] or none. Multiplying requires: InstructionSet::kAvx512Bf16.
   PairMatrix(at::TensorList weights, const std::optional<at::Tensor>& bias);
 
   // x [..., in] bfloat16, any strides -> [..., out] bfloat16. A row has the same bits in every batch.
