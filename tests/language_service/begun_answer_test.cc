@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "common/status.h"
 #include "common/utf8.h"
@@ -43,6 +46,16 @@ class BegunAnswerTest : public testing::LanguageFixture, public ::testing::WithP
     return rest;
   }
 
+  // The text that followed so many tokens, for each place where a message ended: a slow reader gets several in one.
+  static std::map<size_t, std::string> TextsAfter(const GenerateOutcome& whole) {
+    std::map<size_t, std::string> texts;
+    for (size_t shown = 0; shown < whole.messages.size(); ++shown) {
+      const GenerateOutcome rest = Rest(whole, shown);
+      texts.try_emplace(whole.delta_tokens().size() - rest.delta_tokens().size(), rest.joined_deltas());
+    }
+    return texts;
+  }
+
   static void ExpectSameAnswer(const v1::Answer& answer, const v1::Answer& whole) {
     EXPECT_EQ(answer.text(), whole.text());
     EXPECT_EQ(std::vector(answer.token_ids().begin(), answer.token_ids().end()),
@@ -65,18 +78,22 @@ TEST_P(BegunAnswerTest, GoesOnTokenForTokenWhereverItIsCut) {
   GetParam().change(*request.mutable_question());
   const GenerateOutcome whole = Ask(request);
   ASSERT_TRUE(whole.status.ok()) << whole.status;
-  ASSERT_GT(whole.messages.size(), 4u);
-  for (size_t shown = 2; shown < whole.messages.size(); ++shown) {
+  const std::vector<int> tokens = whole.delta_tokens();
+  ASSERT_GT(tokens.size(), 4u);
+  const std::map<size_t, std::string> texts = TextsAfter(whole);
+  for (size_t shown = 1; shown < tokens.size(); ++shown) {
     SCOPED_TRACE(shown);
-    const GenerateOutcome went_on = GoOn(request, whole, shown), rest = Rest(whole, shown);
+    const std::vector<int> rest(tokens.begin() + static_cast<ptrdiff_t>(shown), tokens.end());
+    v1::GenerateRequest begun = request;
+    begun.mutable_begun_token_ids()->Add(tokens.begin(), tokens.end() - static_cast<ptrdiff_t>(rest.size()));
+    const GenerateOutcome went_on = Ask(begun);
     ASSERT_TRUE(went_on.status.ok()) << went_on.status;
-    EXPECT_EQ(went_on.delta_tokens(), rest.delta_tokens());
-    EXPECT_EQ(went_on.joined_deltas(), rest.joined_deltas());
-    EXPECT_EQ(went_on.started().context_budget().generated(),
-              static_cast<int>(whole.delta_tokens().size() - rest.delta_tokens().size()));
+    EXPECT_EQ(went_on.delta_tokens(), rest);
+    EXPECT_TRUE(whole.joined_deltas().ends_with(went_on.joined_deltas())) << went_on.joined_deltas();
+    if (texts.contains(shown)) EXPECT_EQ(went_on.joined_deltas(), texts.at(shown));
+    EXPECT_EQ(went_on.started().context_budget().generated(), static_cast<int>(shown));
     ExpectSameAnswer(went_on.answer(), whole.answer());
-    EXPECT_EQ(went_on.answer().logprobs_size(),
-              options.logprobs() > 0 ? static_cast<int>(rest.delta_tokens().size()) : 0);
+    EXPECT_EQ(went_on.answer().logprobs_size(), options.logprobs() > 0 ? static_cast<int>(rest.size()) : 0);
     for (const auto& message : went_on.messages) EXPECT_EQ(message.delta().prompt_logprobs_size(), 0);
   }
 }
