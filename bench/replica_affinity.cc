@@ -115,10 +115,10 @@ class Tier {
   size_t Choose(int caller, int image) {
     if (policy_ == Policy::kRoundRobin) return next_[caller]++ % replicas_.size();
     const AffinityKey key = AffinityKeyOf({absl::StrCat(image)});
-    if (policy_ == Policy::kBounded) return ChooseReplica(key, callers_[caller]);
+    if (policy_ == Policy::kBounded) return ChooseReplica(key, callers_[caller], /*calls_at_ease=*/1);
     std::vector<ReplicaLoad> idle = callers_[caller];
     for (ReplicaLoad& replica : idle) replica.calls = 0;
-    return ChooseReplica(key, idle);
+    return ChooseReplica(key, idle, /*calls_at_ease=*/1);
   }
 
   const Policy policy_;

@@ -49,7 +49,7 @@ Route KnownReplicas::Choose(AffinityKey key, const OutlierDetection& detection, 
     loads.push_back({.address = replica.address, .calls = *replica.calls});
   }
   if (replicas.empty()) return {};
-  const Replica& chosen = *replicas[ChooseReplica(key, loads)];
+  const Replica& chosen = *replicas[ChooseReplica(key, loads, calls_at_ease_)];
   return {.channel = chosen.channel, .counted = CountOne(chosen.calls)};
 }
 

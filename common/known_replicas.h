@@ -29,8 +29,8 @@ class KnownReplicas {
   // Of one that could not take a call: as long as a caller is told to wait.
   static constexpr SteadyDuration kRest = std::chrono::seconds(1);
 
-  // `maker` must outlive the object.
-  explicit KnownReplicas(const ChannelMaker* maker) : maker_(maker) {}
+  // `maker` must outlive the object; `calls_at_ease` as ChooseReplica's.
+  KnownReplicas(const ChannelMaker* maker, int calls_at_ease) : maker_(maker), calls_at_ease_(calls_at_ease) {}
 
   // The channel to all has visited it. True if it is new.
   bool OnSeen(const std::string& replica, SteadyTime now);
@@ -57,6 +57,7 @@ class KnownReplicas {
   };
 
   const ChannelMaker* const maker_;
+  const int calls_at_ease_;
   std::map<std::string, Replica> replicas_;
 };
 

@@ -40,10 +40,10 @@ int MostCalls(int calls, int replicas) {
   return std::max((calls + replicas - 1) / replicas, 5 * calls / (4 * replicas));
 }
 
-size_t ChooseReplica(AffinityKey key, std::span<const ReplicaLoad> replicas) {
+size_t ChooseReplica(AffinityKey key, std::span<const ReplicaLoad> replicas, int calls_at_ease) {
   const int calls = std::accumulate(replicas.begin(), replicas.end(), 1,
                                     [](int sum, const ReplicaLoad& replica) { return sum + replica.calls; });
-  const int most = MostCalls(calls, static_cast<int>(replicas.size()));
+  const int most = std::max(calls_at_ease, MostCalls(calls, static_cast<int>(replicas.size())));
   size_t best = 0;
   uint64_t best_score = 0;
   for (size_t i = 0; i < replicas.size(); ++i) {

@@ -33,8 +33,9 @@ struct ReplicaLoad {
 int MostCalls(int calls, int replicas);
 
 // Rendezvous hashing with bounded load: each key has an order of the replicas, in which the others keep their places
-// when one comes or goes. Index of the first in that order that has room for one more call (MostCalls), so that what
-// many ask about spreads. Pure. Requires: `replicas` is not empty, and addresses differ.
-size_t ChooseReplica(AffinityKey key, std::span<const ReplicaLoad> replicas);
+// when one comes or goes. Index of the first in that order that has room for one more call, so that what many ask about
+// spreads: up to MostCalls, and up to `calls_at_ease`, which a replica answers at once about as fast as one. Pure.
+// Requires: `replicas` is not empty, and addresses differ.
+size_t ChooseReplica(AffinityKey key, std::span<const ReplicaLoad> replicas, int calls_at_ease);
 
 }  // namespace diptych

@@ -77,20 +77,20 @@ ReplicaVerdict VerdictOf(const CallEnd& call, SteadyTime now) {
 }
 
 absl::StatusOr<std::shared_ptr<ReplicaChannels>> ReplicaChannels::Open(const ChannelOptions& options, std::string tier,
-                                                                       Affinity affinity) {
+                                                                       Affinity affinity, int calls_at_ease) {
   DIPTYCH_ASSIGN_OR_RETURN(auto maker, ChannelMaker::Open(options));
   return std::shared_ptr<ReplicaChannels>(
-      new ReplicaChannels(std::move(maker), options.service_name, std::move(tier), affinity));
+      new ReplicaChannels(std::move(maker), options.service_name, std::move(tier), affinity, calls_at_ease));
 }
 
 ReplicaChannels::ReplicaChannels(std::shared_ptr<const ChannelMaker> maker, std::string service_name, std::string tier,
-                                 Affinity affinity)
+                                 Affinity affinity, int calls_at_ease)
     : maker_(std::move(maker)),
       service_name_(std::move(service_name)),
       tier_(std::move(tier)),
       affinity_(affinity),
       all_(maker_->Make()),
-      known_(maker_.get()) {}
+      known_(maker_.get(), calls_at_ease) {}
 
 Route ReplicaChannels::Pick(std::optional<AffinityKey> key, SteadyTime now) {
   MutexLock lock(mutex_);

@@ -42,9 +42,9 @@ ReplicaVerdict VerdictOf(const CallEnd& call, SteadyTime now);
 // of it can be reached. Thread-safe.
 class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
  public:
-  // The errors of ChannelMaker::Open. `tier` is for the log: "vision".
+  // The errors of ChannelMaker::Open. `tier` is for the log: "vision"; `calls_at_ease` as ChooseReplica's.
   static absl::StatusOr<std::shared_ptr<ReplicaChannels>> Open(const ChannelOptions& options, std::string tier,
-                                                               Affinity affinity = Affinity::kNone);
+                                                               Affinity affinity, int calls_at_ease);
 
   const std::shared_ptr<grpc::Channel>& all() const { return all_; }
   // For a call that begins now. Calls with the same key go to the same replica while that one can take them; without a
@@ -60,7 +60,7 @@ class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
 
  private:
   ReplicaChannels(std::shared_ptr<const ChannelMaker> maker, std::string service_name, std::string tier,
-                  Affinity affinity);
+                  Affinity affinity, int calls_at_ease);
 
   void OnFailure(const CallEnd& call, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A channel to whoever remains.

@@ -109,7 +109,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                   .service_name = v1::VisionService::service_full_name(),
                                                   .tls = options.tls,
                                                   .max_receive_bytes = kMaxVisionMessageBytes},
-                                                 "vision", options.affinity));
+                                                 "vision", options.affinity, tier_defaults::kVisionCallsAtEase));
   DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes, options.memory_limit,
                                                                options.memory_fraction));
   LogCapacity(absl::StrCat(options.max_batch, " sequences and ", options.max_batched_tokens,

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
 #include "common/status.h"
+#include "common/tier_defaults.h"
 #include "common/tier_errors.h"
 
 namespace diptych::gateway {
@@ -19,12 +20,13 @@ constexpr int kMaxMessageBytes = 16 << 20;
 
 template <typename Service>
 absl::StatusOr<std::unique_ptr<ReplicaStubs<Service>>> OpenTier(const std::string& target, const char* name,
-                                                                std::string_view flag, const Options& options) {
+                                                                std::string_view flag, const Options& options,
+                                                                int calls_at_ease) {
   auto channels = ReplicaChannels::Open({.target = target,
                                          .service_name = Service::service_full_name(),
                                          .tls = options.tier_tls,
                                          .max_receive_bytes = kMaxMessageBytes},
-                                        name, options.affinity);
+                                        name, options.affinity, calls_at_ease);
   if (!channels.ok()) return Annotate(channels.status(), flag);
   return std::make_unique<ReplicaStubs<Service>>(*std::move(channels));
 }
@@ -72,9 +74,10 @@ v1::TierStatus ToProto(const char* name, const absl::StatusOr<TierReport>& repor
 absl::StatusOr<Tiers> OpenTiers(const Options& options) {
   Tiers tiers;
   DIPTYCH_ASSIGN_OR_RETURN(
-      tiers.language, OpenTier<v1::LanguageService>(options.language_target, "language", "--language_target", options));
-  DIPTYCH_ASSIGN_OR_RETURN(tiers.vision,
-                           OpenTier<v1::VisionService>(options.vision_target, "vision", "--vision_target", options));
+      tiers.language, OpenTier<v1::LanguageService>(options.language_target, "language", "--language_target", options,
+                                                    tier_defaults::kLanguageCallsAtEase));
+  DIPTYCH_ASSIGN_OR_RETURN(tiers.vision, OpenTier<v1::VisionService>(options.vision_target, "vision", "--vision_target",
+                                                                     options, tier_defaults::kVisionCallsAtEase));
   tiers.retries = std::make_unique<RetryBudget>(std::max(options.max_inflight, kLeastRetries));
   return tiers;
 }

@@ -25,7 +25,7 @@ std::vector<ReplicaLoad> IdleReplicas(int count) {
 }
 
 AffinityKey Chosen(AffinityKey key, const std::vector<ReplicaLoad>& replicas) {
-  return replicas[ChooseReplica(key, replicas)].address;
+  return replicas[ChooseReplica(key, replicas, 1)].address;
 }
 
 TEST(ReplicaAffinityTest, AKeyIsTheSameInEveryProcessAndForItsPartsOnly) {
@@ -41,7 +41,7 @@ TEST(ReplicaAffinityTest, KeysSpreadEvenlyAndInAnyOrderOfTheReplicas) {
     std::vector<ReplicaLoad> reversed(replicas.rbegin(), replicas.rend());
     std::vector<int> keys(replicas.size());
     for (int i = 0; i < kKeys; ++i) {
-      const size_t chosen = ChooseReplica(KeyOf(i), replicas);
+      const size_t chosen = ChooseReplica(KeyOf(i), replicas, 1);
       ++keys[chosen];
       ASSERT_EQ(replicas[chosen].address, Chosen(KeyOf(i), reversed));
     }
@@ -70,12 +70,12 @@ TEST(ReplicaAffinityTest, AHotKeySpreadsAndComesBack) {
   constexpr int kReplicas = 4, kCalls = 40;
   std::vector<ReplicaLoad> replicas = IdleReplicas(kReplicas);
   const AffinityKey hot = KeyOf(1);
-  const size_t home = ChooseReplica(hot, replicas);
-  for (int i = 0; i < kCalls; ++i) ++replicas[ChooseReplica(hot, replicas)].calls;
+  const size_t home = ChooseReplica(hot, replicas, 1);
+  for (int i = 0; i < kCalls; ++i) ++replicas[ChooseReplica(hot, replicas, 1)].calls;
   for (const ReplicaLoad& replica : replicas) EXPECT_LE(replica.calls, MostCalls(kCalls, kReplicas));
   EXPECT_EQ(replicas[home].calls, MostCalls(kCalls, kReplicas)) << "its own replica has the most";
   for (ReplicaLoad& replica : replicas) replica.calls = 0;
-  EXPECT_EQ(ChooseReplica(hot, replicas), home);
+  EXPECT_EQ(ChooseReplica(hot, replicas, 1), home);
 }
 
 TEST(ReplicaAffinityTest, OneReplicaHasAQuarterMoreThanTheMeanAtMost) {
@@ -89,11 +89,21 @@ TEST(ReplicaAffinityTest, OneReplicaHasAQuarterMoreThanTheMeanAtMost) {
 
 TEST(ReplicaAffinityTest, NobodyQueuesForACacheWhileAnotherIsIdle) {
   std::vector<ReplicaLoad> replicas = IdleReplicas(2);
-  const size_t home = ChooseReplica(KeyOf(7), replicas);
+  const size_t home = ChooseReplica(KeyOf(7), replicas, 1);
   replicas[home].calls = 1;
-  EXPECT_NE(ChooseReplica(KeyOf(7), replicas), home);
+  EXPECT_NE(ChooseReplica(KeyOf(7), replicas, 1), home);
   replicas[1 - home].calls = 1;
-  EXPECT_EQ(ChooseReplica(KeyOf(7), replicas), home);
+  EXPECT_EQ(ChooseReplica(KeyOf(7), replicas, 1), home);
+}
+
+TEST(ReplicaAffinityTest, WhereSeveralAreAnsweredAtOnceAKeyStays) {
+  std::vector<ReplicaLoad> replicas = IdleReplicas(4);
+  const size_t home = ChooseReplica(KeyOf(7), replicas, 4);
+  for (int calls = 0; calls < 4; ++calls) {
+    EXPECT_EQ(ChooseReplica(KeyOf(7), replicas, 4), home);
+    ++replicas[home].calls;
+  }
+  EXPECT_NE(ChooseReplica(KeyOf(7), replicas, 4), home);
 }
 
 TEST(ReplicaAffinityTest, TheFlagTakesItsTwoWords) {
