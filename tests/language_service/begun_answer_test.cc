@@ -90,7 +90,9 @@ TEST_P(BegunAnswerTest, GoesOnTokenForTokenWhereverItIsCut) {
     ASSERT_TRUE(went_on.status.ok()) << went_on.status;
     EXPECT_EQ(went_on.delta_tokens(), rest);
     EXPECT_TRUE(whole.joined_deltas().ends_with(went_on.joined_deltas())) << went_on.joined_deltas();
-    if (texts.contains(shown)) EXPECT_EQ(went_on.joined_deltas(), texts.at(shown));
+    if (texts.contains(shown)) {
+      EXPECT_EQ(went_on.joined_deltas(), texts.at(shown));
+    }
     EXPECT_EQ(went_on.started().context_budget().generated(), static_cast<int>(shown));
     ExpectSameAnswer(went_on.answer(), whole.answer());
     EXPECT_EQ(went_on.answer().logprobs_size(), options.logprobs() > 0 ? static_cast<int>(rest.size()) : 0);
