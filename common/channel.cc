@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/callback_threads.h"
 #include "common/listen_address.h"
 #include "common/pem.h"
 #include "common/status.h"
@@ -80,6 +81,7 @@ std::string TargetOf(absl::string_view scheme, const std::vector<std::string>& r
 absl::StatusOr<std::shared_ptr<ChannelMaker>> ChannelMaker::Open(const ChannelOptions& options) {
   if (options.target.empty()) return absl::InvalidArgumentError("the target address is empty");
   DIPTYCH_RETURN_IF_ERROR(CheckTargetPorts(options.target));
+  KeepCallbackThreads();
   std::shared_ptr<PemFiles> files;
   DIPTYCH_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(options.tls, files));
   return std::shared_ptr<ChannelMaker>(new ChannelMaker(options, std::move(files), std::move(credentials)));

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/callback_threads.h"
 #include "common/channel.h"
 #include "common/listen_address.h"
 #include "common/pem.h"
@@ -77,6 +78,7 @@ std::vector<std::string> NamesOf(const ServerOptions& options) {
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options,
                                                               std::initializer_list<grpc::Service*> services) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
+  KeepCallbackThreads();
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
   DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls, self->pem_files_));
   DIPTYCH_ASSIGN_OR_RETURN(self->acceptor_, ConnectionAcceptor::Listen(options.listen));

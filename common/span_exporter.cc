@@ -9,6 +9,7 @@
 #include <deque>
 #include <utility>
 
+#include "common/callback_threads.h"
 #include "common/channel.h"
 #include "common/log.h"
 #include "common/mutex.h"
@@ -38,6 +39,7 @@ bool IsPassing(grpc::StatusCode code) {
 }
 
 std::shared_ptr<grpc::Channel> OpenChannel(const std::string& endpoint) {
+  KeepCallbackThreads();
   grpc::ChannelArguments arguments;
   RefuseCompressedMessages(arguments);
   return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
