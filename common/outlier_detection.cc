@@ -42,6 +42,10 @@ bool OutlierDetection::IsLeftOut(const std::string& replica, SteadyTime now) con
   return known != replicas_.end() && known->second.back > now;
 }
 
+int OutlierDetection::Ejected(SteadyTime now) const {
+  return static_cast<int>(replicas_.size() - Remaining(now).size());
+}
+
 OutlierDetection::Replica& OutlierDetection::Hear(const std::string& replica, SteadyTime now) {
   std::erase_if(replicas_, [&](const auto& known) { return now - known.second.heard > kForgetAfter; });
   Replica& known = replicas_[replica];
@@ -50,8 +54,7 @@ OutlierDetection::Replica& OutlierDetection::Hear(const std::string& replica, St
 }
 
 bool OutlierDetection::MayEject(SteadyTime now) const {
-  const size_t left_out = replicas_.size() - Remaining(now).size();
-  return 2 * (left_out + 1) <= replicas_.size();
+  return 2 * (static_cast<size_t>(Ejected(now)) + 1) <= replicas_.size();
 }
 
 }  // namespace diptych

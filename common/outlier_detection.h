@@ -29,6 +29,8 @@ class OutlierDetection {
 
   // When the next of those that are left out comes back; nullopt if none is.
   std::optional<SteadyTime> NextReturn(SteadyTime now) const;
+  // How many are left out.
+  int Ejected(SteadyTime now) const;
   // All that are known and not left out. One that has come back is left out again after its first failure.
   std::vector<std::string> Remaining(SteadyTime now) const;
   bool IsLeftOut(const std::string& replica, SteadyTime now) const;

@@ -142,6 +142,18 @@ void ReplicaChannels::Visit() {
   check->stub->async()->Check(&check->context, &check->request, &check->response, on_end);
 }
 
+void ReplicaChannels::AddMetrics(MetricRegistry& registry) {
+  Gauge ejected = registry.AddGauge("diptych_ejected_replicas",
+                                    "Replicas of the tier that are asked nothing because they failed again and again.",
+                                    {{"tier", tier_}});
+  registry.OnCollect([this, ejected]() mutable { ejected.Set(Ejected(SteadyClock::now())); });
+}
+
+int ReplicaChannels::Ejected(SteadyTime now) {
+  MutexLock lock(mutex_);
+  return detection_.Ejected(now);
+}
+
 void ReplicaChannels::OnFailure(const CallEnd& call, SteadyTime now) {
   const auto pause = detection_.OnFailure(call.replica, call.asked, now);
   if (!pause) return;

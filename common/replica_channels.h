@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "common/channel.h"
 #include "common/known_replicas.h"
+#include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/outlier_detection.h"
 #include "common/replica_affinity.h"
@@ -58,10 +59,14 @@ class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
   // Affinity::kNone.
   void LookAround(SteadyTime now);
 
+  // Shows how many replicas are left out. Once; this must outlive the last reading.
+  void AddMetrics(MetricRegistry& registry);
+
  private:
   ReplicaChannels(std::shared_ptr<const ChannelMaker> maker, std::string service_name, std::string tier,
                   Affinity affinity, int calls_at_ease);
 
+  int Ejected(SteadyTime now);
   void OnFailure(const CallEnd& call, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A channel to whoever remains.
   void Choose(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -51,6 +51,8 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
   auto waiting = registry_.AddGauge("diptych_requests_waiting", "Questions that wait for a place.");
   auto bytes = registry_.AddGauge("diptych_inflight_bytes", "Memory set aside for the requests in flight.");
   auto retries = registry_.AddGauge("diptych_retry_budget", "Calls to the tiers that may be repeated now.");
+  tiers_.language->channels()->AddMetrics(registry_);
+  tiers_.vision->channels()->AddMetrics(registry_);
   const auto add_known = [this](const char* tier) {
     return registry_.AddGauge(kKnownReplicas, kKnownReplicasHelp, {{"tier", tier}});
   };

@@ -159,6 +159,7 @@ LanguageServer::LanguageServer(const LanguageOptions& options, ServedLanguageMod
            [this] { return stats(); }),
       vision_monitor_(
           {.name = "vision", .target = options.vision_target, .flag = "vision_target", .replicas = vision}) {
+  vision_.channels()->AddMetrics(registry_);
   registry_.OnCollect([this] { metrics_.Refresh(stats()); });
 }
 

@@ -33,6 +33,8 @@ TEST_F(OutlierDetectionTest, LeavesOutWhoFailsAgainAndAgain) {
   EXPECT_EQ(Fail(detection_, "a", 1, kNoon + seconds(2)), OutlierDetection::kFirstEjection);
   EXPECT_THAT(detection_.Remaining(kNoon + seconds(2)), ElementsAre("b", "c", "d"));
   EXPECT_EQ(detection_.NextReturn(kNoon + seconds(2)), kNoon + seconds(12));
+  EXPECT_EQ(detection_.Ejected(kNoon + seconds(11)), 1);
+  EXPECT_EQ(detection_.Ejected(kNoon + seconds(12)), 0);
 }
 
 TEST_F(OutlierDetectionTest, AnAnswerBetweenFailuresForgivesThem) {

@@ -3,6 +3,7 @@
 
 #include "common/outlier_detection.h"
 #include "tests/gateway/gateway_fixture.h"
+#include "tests/testing/metrics_page.h"
 
 namespace diptych::gateway {
 namespace {
@@ -31,19 +32,27 @@ class OutlierRpcTest : public GatewayFixture {
     ASSERT_EQ(well, in_a_row);
   }
 
+  double Ejected(const std::string& tier) {
+    return testing::Scrape(gateway_->metrics_port()).Value("diptych_ejected_replicas", {{"tier", tier}});
+  }
+
   std::atomic<bool> is_sick_ = true;
 };
 
 TEST_F(OutlierRpcTest, AReplicaThatFailsEveryCallMeetsTheFirstFewOnly) {
   FakeLanguageTier sick(FailsWhile(is_sick_)), well;
-  StartGateway(Both(sick, well));
+  StartGateway(Both(sick, well), {.metrics_listen = "127.0.0.1:0"});
+  EXPECT_EQ(Ejected("language"), 0);
   const auto begin = SteadyClock::now();
   while (sick.calls() == 0) (void)Ask(TextQuestion());
   AskUntilAllIsWell(10);
   const int met = sick.calls();
+  const double ejected = Ejected("language");
   for (int i = 0; i < 50; ++i) EXPECT_TRUE(Ask(TextQuestion()).ok());
   if (SteadyClock::now() - begin >= OutlierDetection::kFirstEjection) GTEST_SKIP() << "too slow to tell";
   EXPECT_EQ(sick.calls(), met);
+  EXPECT_EQ(ejected, 1);
+  EXPECT_EQ(Ejected("vision"), 0);
 }
 
 TEST_F(OutlierRpcTest, WhereTheOthersAreLostItIsAskedAllTheSame) {

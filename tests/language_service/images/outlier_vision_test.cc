@@ -1,0 +1,55 @@
+// A vision replica that fails every image, beside one that does not.
+#include <gtest/gtest.h>
+
+#include "common/outlier_detection.h"
+#include "tests/language_service/language_fixture.h"
+#include "tests/testing/metrics_page.h"
+
+namespace diptych::language {
+namespace {
+
+using testing::ScriptedAnswer;
+using testing::ScriptedVisionTier;
+
+class OutlierVisionTest : public testing::LanguageFixture {
+ protected:
+  OutlierVisionTest() {
+    options_.cache_bytes = 0;  // each question asks the vision tier
+    options_.metrics_listen = "127.0.0.1:0";
+    options_.vision_target = "ipv4:" + sick_.target() + "," + well_.target();
+    Start();
+  }
+
+  double Ejected() {
+    return testing::Scrape(server_->metrics_port()).Value("diptych_ejected_replicas", {{"tier", "vision"}});
+  }
+
+  // Asks until so many are answered one after the other.
+  void AskUntilAllIsWell(int in_a_row) {
+    int well = 0;
+    for (int i = 0; i < 1000 && well < in_a_row; ++i) well = AskImage().status.ok() ? well + 1 : 0;
+    ASSERT_EQ(well, in_a_row);
+  }
+
+  ScriptedVisionTier sick_{[](const v1::EncodeImageRequest&, int) {
+    return ScriptedAnswer{.messages = {}, .status = grpc::Status(grpc::StatusCode::INTERNAL, "")};
+  }};
+  ScriptedVisionTier well_{[](const v1::EncodeImageRequest& request, int) { return True(request); }};
+};
+
+TEST_F(OutlierVisionTest, MeetsTheFirstFewImagesOnlyAndIsCounted) {
+  EXPECT_EQ(Ejected(), 0);
+  const auto begin = SteadyClock::now();
+  while (sick_.calls() == 0) (void)AskImage();
+  AskUntilAllIsWell(10);
+  const int met = sick_.calls();
+  const double ejected = Ejected();
+  for (int i = 0; i < 30; ++i) EXPECT_TRUE(AskImage().status.ok());
+  if (SteadyClock::now() - begin >= OutlierDetection::kFirstEjection) GTEST_SKIP() << "too slow to tell";
+  EXPECT_EQ(met, OutlierDetection::kFailures);
+  EXPECT_EQ(sick_.calls(), met);
+  EXPECT_EQ(ejected, 1);
+}
+
+}  // namespace
+}  // namespace diptych::language
