@@ -35,17 +35,20 @@ std::string TargetOf(const Replicas& replicas) {
          absl::StrJoin(replicas, ",", [](std::string* out, const auto& replica) { out->append(replica->address()); });
 }
 
+// The number after `name` in the line that says READY.
+bool ReadNumber(ChildProcess& process, const std::string& name, int& number) {
+  if (!process.WaitForOutput(name)) return false;
+  const std::string rest = process.out().substr(process.out().find(name) + name.size());
+  return absl::SimpleAtoi(rest.substr(0, rest.find_first_not_of("0123456789")), &number);
+}
+
 }  // namespace
 
 ServerProcess::ServerProcess(const std::string& binary, std::vector<std::string> flags)
     : process_(CommandLine(binary, std::move(flags))) {
-  constexpr char kPort[] = " port=";
-  std::string port;
-  if (process_.WaitForOutput("READY") && process_.WaitForOutput(kPort)) {
-    port = process_.out().substr(process_.out().find(kPort) + sizeof(kPort) - 1);
-    port = port.substr(0, port.find_first_not_of("0123456789"));
-  }
-  if (!absl::SimpleAtoi(port, &port_)) {
+  const bool ready = process_.WaitForOutput("READY") && ReadNumber(process_, " port=", port_) &&
+                     ReadNumber(process_, " metrics_port=", metrics_port_);
+  if (!ready) {
     std::fprintf(stderr, "%s did not get ready:\n%s%s\n", binary.c_str(), process_.out().c_str(),
                  process_.err().c_str());
     std::abort();

@@ -24,11 +24,13 @@ class ServerProcess {
   ServerProcess(const std::string& binary, std::vector<std::string> flags);
 
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  int metrics_port() const { return metrics_port_; }
   ChildProcess& process() { return process_; }
 
  private:
   ChildProcess process_;
   int port_ = 0;
+  int metrics_port_ = 0;
 };
 
 struct StackOptions {
