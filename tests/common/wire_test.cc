@@ -5,6 +5,7 @@
 #include "common/question_limits.h"
 #include "common/status.h"
 #include "diptych/v1/language.pb.h"
+#include "inference/grpc_service.pb.h"
 
 namespace diptych {
 namespace {
@@ -66,6 +67,37 @@ grpc::ByteBuffer InQuestion(const std::string& bytes, int count) {
   }
   grpc::Slice slice(wire + question);
   return grpc::ByteBuffer(&slice, 1);
+}
+
+// A message of many small parts.
+inference::ModelInferRequest ManyInputs() {
+  inference::ModelInferRequest request;
+  for (int i = 0; i < 1000; ++i) {
+    auto& input = *request.add_inputs();
+    input.mutable_contents();
+    input.add_shape(1);
+    (*request.mutable_parameters())[std::to_string(i)].set_bool_param(true);
+    (void)(*input.mutable_parameters())[""];
+    request.add_outputs();
+    request.add_raw_input_contents();
+  }
+  return request;
+}
+
+TEST(WireTest, WhatIsCountedIsNoLessThanWhatIsTaken) {
+  inference::ModelInferRequest contents_alone;
+  for (int i = 0; i < 4000; ++i) contents_alone.add_inputs()->mutable_contents();
+  for (const auto& request : {ManyInputs(), contents_alone}) {
+    const grpc::ByteBuffer bytes = SerializeMessage(request);
+    int64_t counted = static_cast<int64_t>(bytes.Length());
+    inference::ModelInferRequest parsed;
+    const absl::Status status = TakeRequest(bytes, parsed, [&counted](int64_t more) {
+      counted += more;
+      return absl::OkStatus();
+    });
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_LE(parsed.SpaceUsedLong(), static_cast<size_t>(counted));
+  }
 }
 
 class ManyFieldsTest : public ::testing::TestWithParam<std::string> {};
