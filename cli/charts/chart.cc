@@ -16,7 +16,7 @@ std::string TimesText(double value) {
 }
 
 std::string MillisecondsText(double value) {
-  return absl::StrFormat(value < 10 ? "%.1f" : "%.0f", value);
+  return absl::StrFormat("%.*f", value < 10 ? 1 : 0, value);
 }
 
 }  // namespace diptych::cli
