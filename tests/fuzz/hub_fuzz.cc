@@ -2,19 +2,17 @@
 // not lead out of a folder.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <string_view>
 
 #include "cli/pull/hub_listing.h"
 #include "common/hub_name.h"
+#include "tests/fuzz/checks.h"
 
 namespace {
 
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
+using diptych::fuzz::Require;
 
 bool StaysInside(const std::string& path) {
   const std::filesystem::path whole = (std::filesystem::path("/folder") / path).lexically_normal();
@@ -25,7 +23,7 @@ bool StaysInside(const std::string& path) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace diptych::cli;  // NOLINT
-  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const std::string_view input = diptych::fuzz::TextOf(data, size);
   if (const auto name = diptych::ParseHubName(input)) {
     Require(StaysInside(name->repository) && StaysInside(name->revision));
   }

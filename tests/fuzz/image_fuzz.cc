@@ -2,25 +2,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "blip2/image.h"
 #include "blip2/resample.h"
 #include "common/image_header.h"
-
-namespace {
-
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
+#include "tests/fuzz/checks.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace diptych;  // NOLINT
-  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  const ImageLimits limits{.max_bytes = 1 << 20, .max_pixels = 1 << 18, .max_side = 1024};  // keeps the fuzzer fast
+  using fuzz::Require;
+  const std::string_view bytes = fuzz::TextOf(data, size);
+  const ImageLimits limits{.max_bytes = 1 << 20, .max_pixels = 1 << 16, .max_side = 1024};  // keeps the fuzzer fast
   const absl::StatusOr<ImageHeader> header = CheckImage(bytes, limits);
   const absl::StatusOr<blip2::RgbImage> image = blip2::DecodeImage(bytes, limits);
   if (!image.ok()) {

@@ -5,27 +5,20 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 #include "blip2/safetensors.h"
-
-namespace {
-
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
+#include "tests/fuzz/checks.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace diptych::blip2;  // NOLINT
+  using diptych::fuzz::Require;
   static const int kFile = memfd_create("fuzz", 0);
   Require(ftruncate(kFile, 0) == 0 && pwrite(kFile, data, size, 0) == static_cast<ssize_t>(size));
   const auto opened = SafetensorsFile::Open("/proc/self/fd/" + std::to_string(kFile));
   if (!opened.ok()) {
     Require(opened.status().code() == absl::StatusCode::kInvalidArgument);
-    for (const char c : opened.status().message()) Require(c >= ' ' && c <= '~');
+    diptych::fuzz::RequirePrintable(opened.status());
     return 0;
   }
   size_t bytes = 0;

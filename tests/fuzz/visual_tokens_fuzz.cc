@@ -3,25 +3,23 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "common/status.h"
 #include "common/visual_tokens.h"
 #include "language_service/images/visual_tokens_receiver.h"
+#include "tests/fuzz/checks.h"
 
 namespace {
 
 using namespace diptych;            // NOLINT
 using namespace diptych::language;  // NOLINT
+using diptych::fuzz::Require;
 
 constexpr int kTokens = 5;
 constexpr int kWidth = 8;
-
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
 
 // Takes the next message's bytes off the front; false at the end.
 bool TakeMessage(std::string_view& input, v1::EncodeImageResponse& message) {
@@ -36,14 +34,14 @@ bool TakeMessage(std::string_view& input, v1::EncodeImageResponse& message) {
 }
 
 void RequireReason(const absl::Status& status) {
-  const std::string_view reason = ReasonOf(status);
+  const std::string reason = ReasonOf(status);
   Require(reason == reason::kTierProtocol || reason == reason::kModelMismatch);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  std::string_view input(reinterpret_cast<const char*>(data), size);
+  std::string_view input = fuzz::TextOf(data, size);
   VisualTokensReceiver receiver(
       {.model_fingerprint = "f00d", .image_key = "key", .tokens = kTokens, .width = kWidth, .image_size = 28},
       v1::NUMBER_TYPE_INT8);
