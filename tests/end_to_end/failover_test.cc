@@ -137,7 +137,7 @@ TEST(FailoverTest, AKilledLanguageReplicaCostsNoStream) {
   constexpr int kStreams = 20;
   // Each replica decodes two of its ten streams at a time, so whenever about half of all have begun it is in the midst
   // of some, however late this thread sees it.
-  Stack stack({.language_replicas = 2, .language_flags = {"--max_batch=2"}});
+  Stack stack({.language_replicas = 2, .gateway_flags = {"--affinity=none"}, .language_flags = {"--max_batch=2"}});
   std::atomic<int> begun = 0;
   std::vector<StreamOutcome> expected, streams(kStreams);
   for (int i = 0; i < kStreams; ++i) expected.push_back(ReadStream(stack, LongQuestion(i), begun));
