@@ -125,15 +125,19 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
     attempt_ = nullptr;
   }
   if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
-  if (status.ok()) return done_(std::move(tokens));
+  if (tokens.ok()) return done_(std::move(tokens));
+  if (status.ok()) {  // refused tokens: this replica is sick, or holds another model, as while a new one is rolled out
+    if (!RetryLater(/*wait=*/false)) done_(std::move(tokens));
+    return;
+  }
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) tier_->waker->Wake();
-  if (RetryOf(status) == Retry::kAnotherReplica && RetryLater()) return;
+  if (RetryOf(status) == Retry::kAnotherReplica && RetryLater(tier_->wait)) return;
   done_(call_->cancelled() ? CallerLeft() : FromTier(status, "vision", Stage::kTokenTransfer));
 }
 
-bool ImagePull::RetryLater() {
+bool ImagePull::RetryLater(bool wait) {
   MutexLock lock(mutex_);
-  const bool tried_enough = attempts_ >= kMaxTierAttempts && !tier_->wait;
+  const bool tried_enough = attempts_ >= kMaxTierAttempts && !wait;
   if (cancelled_ || tried_enough || !call_->Check(Stage::kTokenTransfer).ok()) return false;
   const auto backoff = std::min(kFirstBackoff * (1 << std::min(attempts_ - 1, 10)), kLongestBackoff);
   backoff_.Set(std::chrono::system_clock::now() + backoff, [self = shared_from_this()](bool) mutable {

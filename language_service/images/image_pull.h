@@ -64,8 +64,8 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   void StartAttempt();
   // `status` is what the call ended with, `tokens` what was received if that is OK.
   void OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens);
-  // False if the pull is cancelled.
-  bool RetryLater();
+  // False if the pull is cancelled, or has tried enough where it does not `wait` until its deadline.
+  bool RetryLater(bool wait);
 
   const VisionTier* const tier_;
   const std::shared_ptr<const ImageRequest> request_;

@@ -72,7 +72,7 @@ grpc::ByteBuffer InQuestion(const std::string& bytes, int count) {
 // A message of many small parts.
 inference::ModelInferRequest ManyInputs() {
   inference::ModelInferRequest request;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 500; ++i) {
     auto& input = *request.add_inputs();
     input.mutable_contents();
     input.add_shape(1);
@@ -86,7 +86,7 @@ inference::ModelInferRequest ManyInputs() {
 
 TEST(WireTest, WhatIsCountedIsNoLessThanWhatIsTaken) {
   inference::ModelInferRequest contents_alone;
-  for (int i = 0; i < 4000; ++i) contents_alone.add_inputs()->mutable_contents();
+  for (int i = 0; i < 2000; ++i) contents_alone.add_inputs()->mutable_contents();
   for (const auto& request : {ManyInputs(), contents_alone}) {
     const grpc::ByteBuffer bytes = SerializeMessage(request);
     int64_t counted = static_cast<int64_t>(bytes.Length());

@@ -1,8 +1,10 @@
-// A vision replica that fails every image, beside one that does not.
+// A vision replica that fails every image, or holds another model, beside one that does not.
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/outlier_detection.h"
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/metrics_page.h"
@@ -13,12 +15,13 @@ namespace {
 using testing::ScriptedAnswer;
 using testing::ScriptedVisionTier;
 
-class OutlierVisionTest : public testing::LanguageFixture {
+// `sick` is how its first replica answers.
+class TwoVisionReplicas : public testing::LanguageFixture {
  protected:
-  OutlierVisionTest() {
+  explicit TwoVisionReplicas(ScriptedVisionTier::Answer sick) : sick_(std::move(sick)) {
     options_.cache_bytes = 0;  // each question asks the vision tier
     options_.metrics_listen = "127.0.0.1:0";
-    options_.vision_target = "ipv4:" + sick_.target() + "," + well_.target();
+    options_.vision_target = absl::StrCat("ipv4:127.0.0.1:", sick_.port(), ",127.0.0.1:", well_.port());
     Start();
   }
 
@@ -32,24 +35,47 @@ class OutlierVisionTest : public testing::LanguageFixture {
     return Ask(testing::RequestWithImage(image, "the cat")).status.ok();
   }
 
+  int images_ = 0;
+  ScriptedVisionTier sick_;
+  ScriptedVisionTier well_{[](const v1::EncodeImageRequest& request, int) { return True(request); }};
+};
+
+class OutlierVisionTest : public TwoVisionReplicas {
+ protected:
+  OutlierVisionTest()
+      : TwoVisionReplicas([](const v1::EncodeImageRequest&, int) {
+          return ScriptedAnswer{.messages = {}, .status = grpc::Status(grpc::StatusCode::INTERNAL, "")};
+        }) {}
+
   // Asks until so many are answered one after the other.
   void AskUntilAllIsWell(int in_a_row) {
     int well = 0;
     for (int i = 0; i < 1000 && well < in_a_row; ++i) well = AskNewImage() ? well + 1 : 0;
     ASSERT_EQ(well, in_a_row);
   }
-
-  int images_ = 0;
-  ScriptedVisionTier sick_{[](const v1::EncodeImageRequest&, int) {
-    return ScriptedAnswer{.messages = {}, .status = grpc::Status(grpc::StatusCode::INTERNAL, "")};
-  }};
-  ScriptedVisionTier well_{[](const v1::EncodeImageRequest& request, int) { return True(request); }};
 };
+
+// As while a new model is rolled out.
+class OtherModelTest : public TwoVisionReplicas {
+ protected:
+  OtherModelTest()
+      : TwoVisionReplicas([](const v1::EncodeImageRequest& request, int) {
+          ScriptedAnswer answer = True(request);
+          answer.messages.front().mutable_header()->set_model_fingerprint("another");
+          return answer;
+        }) {}
+};
+
+TEST_F(OtherModelTest, AnImageIsAskedOfAReplicaThatHoldsTheRightOne) {
+  for (int i = 0; i < 1000 && sick_.calls() == 0; ++i) EXPECT_TRUE(AskNewImage());
+  EXPECT_GT(sick_.calls(), 0);
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(AskNewImage());
+}
 
 TEST_F(OutlierVisionTest, MeetsTheFirstFewImagesOnlyAndIsCounted) {
   EXPECT_EQ(Ejected(), 0);
   const auto begin = SteadyClock::now();
-  while (sick_.calls() == 0) (void)AskNewImage();
+  for (int i = 0; i < 1000 && sick_.calls() == 0; ++i) (void)AskNewImage();
   AskUntilAllIsWell(10);
   const int met = sick_.calls();
   const double ejected = Ejected();

@@ -1,6 +1,7 @@
-// A vision tier that breaks the protocol costs its own request and nothing else.
+// A vision tier that breaks the protocol, however often it is asked, costs its own request and nothing else.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -18,15 +19,19 @@ class RogueVisionTest : public testing::LanguageFixture {
  protected:
   RogueVisionTest() { options_.cache_bytes = 0; }  // each question asks the vision tier
 
-  // The first call is answered truly, the second after `corrupt`, the third truly again. Returns the second's status.
+  // The first question's calls are answered truly, the second's after `corrupt`, the third's truly again. Returns the
+  // second's status.
   absl::Status StatusBetweenTrueAnswers(std::function<void(ScriptedAnswer&)> corrupt) {
-    StartWithVision([corrupt](const v1::EncodeImageRequest& request, int call) {
+    std::atomic<bool> rogue = false;
+    StartWithVision([corrupt, &rogue](const v1::EncodeImageRequest& request, int) {
       ScriptedAnswer answer = True(request);
-      if (call == 1) corrupt(answer);
+      if (rogue) corrupt(answer);
       return answer;
     });
     const GenerateOutcome before = AskImage();
+    rogue = true;
     const GenerateOutcome corrupted = AskImage();
+    rogue = false;
     const GenerateOutcome after = AskImage();
     EXPECT_TRUE(before.status.ok()) << before.status;
     EXPECT_TRUE(after.status.ok()) << after.status;
