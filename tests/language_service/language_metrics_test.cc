@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "common/tier_errors.h"
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/metrics_page.h"
 
@@ -99,17 +100,17 @@ TEST_F(LanguageMetricsTest, TellsWhatIsWrongWithRogueVisualTokens) {
       {"checksum", [](ScriptedAnswer& a) { a.messages[1].mutable_chunk()->set_crc32c(7); }},
       {"order", [](ScriptedAnswer& a) { std::swap(a.messages[0], a.messages[1]); }},
       {"size", [](ScriptedAnswer& a) { a.messages.erase(a.messages.end() - 2); }}};
-  StartWithVision([&cases](const v1::EncodeImageRequest& request, int call) {
+  StartWithVision([&cases](const v1::EncodeImageRequest& request, int call) {  // each image is asked for anew
     ScriptedAnswer answer = True(request);
-    cases[call].second(answer);
+    cases[call / kMaxTierAttempts].second(answer);
     return answer;
   });
   for (size_t i = 0; i < std::size(cases); ++i) EXPECT_FALSE(AskImage().status.ok()) << cases[i].first;
   const MetricsPage page = Page();
   for (const auto& [reason, corrupt] : cases) {
-    EXPECT_EQ(page.Value("diptych_vision_protocol_errors_total", {{"reason", reason}}), 1) << reason;
+    EXPECT_EQ(page.Value("diptych_vision_protocol_errors_total", {{"reason", reason}}), kMaxTierAttempts) << reason;
   }
-  EXPECT_EQ(page.Total("diptych_vision_protocol_errors_total"), std::size(cases));
+  EXPECT_EQ(page.Total("diptych_vision_protocol_errors_total"), kMaxTierAttempts * std::size(cases));
   EXPECT_EQ(page.Value("diptych_visual_tokens_total"), 0);
 }
 
