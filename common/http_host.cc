@@ -4,19 +4,27 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 
 namespace diptych {
 namespace {
 
-// Without the port, and without the brackets of an IPv6 address.
+// Empty, or ":" and digits.
+bool IsPort(std::string_view text) {
+  if (text.empty()) return true;
+  return text.front() == ':' && std::all_of(text.begin() + 1, text.end(), absl::ascii_isdigit);
+}
+
+// Without the port, and without the brackets of an IPv6 address; empty if anything else follows the name.
 std::string NameOf(std::string_view host) {
-  if (!host.empty() && host.front() == '[') {
-    const size_t end = host.find(']');
-    return end == host.npos ? "" : std::string(host.substr(1, end - 1));
-  }
-  return std::string(host.substr(0, host.find(':')));
+  const bool in_brackets = !host.empty() && host.front() == '[';
+  const size_t end = host.find(in_brackets ? ']' : ':');
+  if (in_brackets && end == host.npos) return "";
+  const std::string_view rest = end == host.npos ? "" : host.substr(end + (in_brackets ? 1 : 0));
+  if (!IsPort(rest)) return "";
+  return std::string(in_brackets ? host.substr(1, end - 1) : host.substr(0, end));
 }
 
 bool IsIpAddress(const std::string& name) {

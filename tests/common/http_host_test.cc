@@ -16,7 +16,8 @@ TEST(HttpHostTest, AddressesAndLocalhostPass) {
 
 TEST(HttpHostTest, NamesOfStrangersDoNot) {
   for (const char* host : {"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "",
-                           ":8080", "[evil.example]:80", "[::1", "127.0.0.1@evil.example", "1", "0x7f.0.0.1"}) {
+                           ":8080", "[evil.example]:80", "[::1", "127.0.0.1@evil.example", "1", "0x7f.0.0.1",
+                           "[::1]evil.example", "[::1]%80", "localhost:evil.example", "127.0.0.1:80.evil.example"}) {
     EXPECT_FALSE(IsAllowedHost(host, {})) << host;
   }
 }
