@@ -126,8 +126,9 @@ absl::StatusOr<std::vector<InferValue>> ValuesOf(const nlohmann::json& json, con
 }
 
 absl::Status SetJsonOptions(v1::Question& question, const std::string& text) {
-  DIPTYCH_ASSIGN_OR_RETURN(const nlohmann::json options, ParseJsonObject(text, "sampling_parameters"));
-  for (const auto& [name, value] : options.items()) {
+  const auto options = ParseJsonObject(text, "it");
+  if (!options.ok()) return InputFault("sampling_parameters", std::string(options.status().message()));
+  for (const auto& [name, value] : options->items()) {
     if (value.is_null()) continue;
     DIPTYCH_ASSIGN_OR_RETURN(const auto values, ValuesOf(value, name));
     DIPTYCH_RETURN_IF_ERROR(SetOption(question, name, values));
