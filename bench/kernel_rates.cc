@@ -83,7 +83,6 @@ struct Kernel {
   std::string name;
   std::vector<Linear> matrices;  // of equal shape
   int64_t bytes = 0;             // of one
-  InstructionSet needs = InstructionSet::kBaseline;
 };
 
 Linear RandomLinear(const Shape& shape, at::ScalarType dtype) {
@@ -101,7 +100,7 @@ Kernel OfFloats(const char* name, const Shape& shape, at::ScalarType dtype, int6
 }
 
 Kernel OfPairs(const char* name, const Shape& shape, int64_t bytes) {
-  Kernel kernel{.name = name, .matrices = {}, .needs = InstructionSet::kAvx512Bf16};
+  Kernel kernel{.name = name, .matrices = {}};
   const Linear one = RandomLinear(shape, at::kBFloat16);
   for (int64_t held = 0; held == 0 || held < bytes; held += kernel.bytes) {
     auto pairs = std::make_shared<PairMatrix>(one.weight, std::nullopt);
@@ -133,7 +132,6 @@ double Multiply(const Kernel& kernel, const at::Tensor& x) {
 
 void FewRows(const Kernel& kernel, at::ScalarType dtype, const at::Tensor& memory) {
   for (const InstructionSet set : InstructionSets()) {
-    if (set < kernel.needs) continue;
     const LimitedInstructionSet limited(set);
     for (const int64_t rows : kFewRows) {
       const at::Tensor x = at::randn({rows, kOfDecoder.in}).to(dtype);
@@ -152,7 +150,6 @@ void FewRows(const Kernel& kernel, at::ScalarType dtype, const at::Tensor& memor
 void ManyRows(const Kernel& kernel, const Shape& shape, at::ScalarType dtype) {
   const Linear floats = RandomLinear(shape, at::kFloat);
   for (const InstructionSet set : InstructionSets()) {
-    if (set < kernel.needs) continue;
     const LimitedInstructionSet limited(set);
     for (const int64_t rows : kManyRows) {
       const at::Tensor x = at::randn({rows, shape.in}), narrow = x.to(dtype);

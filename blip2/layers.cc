@@ -1,7 +1,6 @@
 #include "blip2/layers.h"
 
 #include <ATen/ATen.h>
-#include <ATen/cpu/Utils.h>
 
 #include <limits>
 #include <optional>
@@ -19,26 +18,17 @@ namespace {
 
 constexpr int64_t kFewRows = 16;  // libtorch's product is slower up to here, whatever the type
 
-// Without instructions for them, libtorch's products of half-width numbers take several times those of float32.
-bool HasHalfWidthInstructions() {
-  static const bool kHas = [] {
-    const auto capabilities = at::cpu::get_cpu_capabilities();
-    const auto found = capabilities.find("avx512_bf16");
-    return found != capabilities.end() && found->second.isBool() && found->second.toBool();
-  }();
-  return kHas;
-}
-
 bool IsForOurKernel(const at::Tensor& x, const at::Tensor& weight) {
   if (!x.is_cpu() || !weight.is_cpu() || !weight.is_contiguous() || x.scalar_type() != weight.scalar_type())
     return false;
   if (x.dim() < 1 || x.numel() == 0 || x.size(-1) != weight.size(1) || !KernelWeightType(x.scalar_type())) return false;
   const bool few = x.numel() / x.size(-1) <= kFewRows;
-  return few || (x.scalar_type() != at::kFloat && !HasHalfWidthInstructions());
+  // Without instructions for them, libtorch's products of half-width numbers take several times those of float32.
+  return few || (x.scalar_type() != at::kFloat && !MultipliesPairs());
 }
 
 at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-  const bool pairs = x.scalar_type() == at::kBFloat16 && InstructionSetInUse() >= InstructionSet::kAvx512Bf16;
+  const bool pairs = x.scalar_type() == at::kBFloat16 && MultipliesPairs();
   const at::Tensor rows = (pairs ? x : x.to(at::kFloat)).contiguous();
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);

@@ -12,7 +12,7 @@
 namespace diptych::blip2 {
 
 bool PairMatrix::IsFastest() {
-  return InstructionSetInUse() == InstructionSet::kAvx512Bf16;
+  return InstructionSetInUse() != InstructionSet::kAmx;
 }
 
 PairMatrix::PairMatrix(at::TensorList weights, const std::optional<at::Tensor>& bias) {

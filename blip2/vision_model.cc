@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "blip2/kernels/processor.h"
 #include "blip2/layers.h"
 #include "blip2/token_merging.h"
 #include "blip2/transfer.h"
@@ -53,7 +54,7 @@ at::Tensor SelfAttention(const at::Tensor& query, const at::Tensor& key, const a
 // Beside weights of 8 and 4 bits, what bfloat16 leaves out of queries, keys and values is small. Merged tokens are
 // added up in float32.
 bool AttendsInBFloat16(const Layer& layer, int merging) {
-  return layer.qkv.integers != nullptr && merging == 0 && PairMatrix::IsFastest();
+  return layer.qkv.integers != nullptr && merging == 0 && PairMatrix::IsFastest() && MultipliesPairs();
 }
 
 // [B, P, Dv] -> [B, P - merged, Dv]; `merging` as in Forward, `class_attention` as in Run.

@@ -1,4 +1,4 @@
-// Attention in bfloat16 on the CPU by instructions that multiply pairs of numbers.
+// Attention in bfloat16 on the CPU, by the same products as pair_linear.h's.
 #pragma once
 
 #include <c10/util/BFloat16.h>
@@ -30,8 +30,8 @@ struct PairAttention {
 };
 
 // softmax(query·keyᵀ·scale)·value. Sums are float32; shares are rounded to bfloat16 before they meet the values, and
-// numbers below 2^-126 count as 0. A query has the same bits whatever else is in the batch. Runs on libtorch's threads.
-// Requires: every count >= 1; InstructionSet::kAvx512Bf16.
+// numbers below 2^-126 count as 0 where instructions multiply pairs. A query has the same bits whatever else is in the
+// batch. Runs on libtorch's threads. Requires: every count >= 1.
 void AttendPairs(const PairAttention& attention);
 
 }  // namespace diptych::blip2

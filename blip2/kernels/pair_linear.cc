@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include "blip2/kernels/processor.h"
 #include "blip2/kernels/share_out.h"
 #include "blip2/kernels/uninitialized.h"
 
-// Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. Only those
-// with AVX512_BF16 are ever asked.
+// Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/pair_linear.cc"
@@ -23,77 +23,80 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
-
 using namespace pair_tile;  // NOLINT
 
 constexpr int64_t kLeastWork = 1 << 18;  // multiplications for which another thread is worth waking
 
 // Rows in groups, each interleaved.
+template <typename Form>
 class GroupedRows {
  public:
-  GroupedRows(const c10::BFloat16* x, int64_t rows, int64_t in) : groups_(rows), pairs_(Pairs(in)) {
-    values_.resize(static_cast<size_t>(rows * pairs_));
+  GroupedRows(const c10::BFloat16* x, int64_t rows, int64_t in) : groups_(rows), numbers_(Pairs(in) * Form::kNumbers) {
+    values_.resize(static_cast<size_t>(rows * numbers_));
     const int64_t grain = std::max<int64_t>(1, kLeastWork / (kMostRows * in));
     ShareOut(groups_.count(), grain, [&](int64_t begin, int64_t end) {
       for (int64_t group = begin; group < end; ++group) {
-        InterleaveRows(x + groups_.Row(group) * in, in, in, groups_.Height(group),
-                       values_.data() + groups_.Row(group) * pairs_);
+        InterleaveRows<Form>(x + groups_.Row(group) * in, in, in, groups_.Height(group),
+                             values_.data() + groups_.Row(group) * numbers_);
       }
     });
   }
 
   const Groups& groups() const { return groups_; }
-  const uint32_t* Values(int64_t group) const { return values_.data() + groups_.Row(group) * pairs_; }
+  const typename Form::Number* Values(int64_t group) const { return values_.data() + groups_.Row(group) * numbers_; }
 
  private:
   const Groups groups_;
-  const int64_t pairs_;
-  Uninitialized<uint32_t> values_;
+  const int64_t numbers_;  // of a row
+  Uninitialized<typename Form::Number> values_;
 };
 
 // kHeight rows of a group with kPanels panels from `panel` on, as many as there are.
-template <int kHeight>
-HWY_INLINE void Tile(const PairWeights& weights, const uint32_t* x, int64_t panel, const ReadAhead& ahead,
+template <typename Form, int kHeight>
+HWY_INLINE void Tile(const PairWeights& weights, const typename Form::Number* x, int64_t panel, const ReadAhead& ahead,
                      c10::BFloat16* y) {
   const int64_t last = Panels(weights.out) - 1;
-  const c10::BFloat16* panels[kPanels];
+  Lines panels;
   for (int p = 0; p < kPanels; ++p) {
     panels[p] = weights.values + std::min(panel + p, last) * PairPanelSize(weights.in);
   }
   Sums sums[kHeight][kPanels];
-  TileSums(panels, Pairs(weights.in), x, ahead, sums);
+  TileSums<Form>(panels, Pairs(weights.in), x, ahead, sums);
   for (int p = 0; p < kPanels && panel + p <= last; ++p) {
     const int64_t output = (panel + p) * kPanel;
-    const Sums bias = weights.bias == nullptr ? hn::Zero(TagSums()) : hn::LoadU(TagSums(), weights.bias + output);
     for (int r = 0; r < kHeight; ++r) {
-      StoreRounded(hn::Add(sums[r][p], bias), std::min(kPanel, weights.out - output), y + r * weights.out + output);
+      for (int v = 0; weights.bias != nullptr && v < kVectors; ++v) {
+        sums[r][p].of[v] = hn::Add(sums[r][p].of[v], hn::LoadU(TagFloats(), weights.bias + output + v * kLanes));
+      }
+      StoreRounded<Form>(sums[r][p], std::min(kPanel, weights.out - output), y + r * weights.out + output);
     }
   }
 }
 
-void Multiply(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y) {
-  const GroupedRows grouped(x, rows, weights.in);
+template <typename Form>
+void MultiplyBy(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y) {
+  const GroupedRows<Form> grouped(x, rows, weights.in);
   const Groups& groups = grouped.groups();
   const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(weights.in * rows * kPanel * kPanels, 1));
-  const int64_t two_panels = kPanels * PairPanelSize(weights.in) * static_cast<int64_t>(sizeof(*weights.values));
+  const int64_t of_a_tile = kPanels * PairPanelSize(weights.in) * static_cast<int64_t>(sizeof(*weights.values));
   ShareOut((Panels(weights.out) + kPanels - 1) / kPanels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin * kPanels; panel < end * kPanels; panel += kPanels) {
       for (int64_t group = 0; group < groups.count(); ++group) {
-        const ReadAhead ahead = AheadOf(group, groups.count(), two_panels, Pairs(weights.in));
+        const ReadAhead ahead = AheadOf(group, groups.count(), of_a_tile, Pairs(weights.in));
         WithHeight<kMostRows>(groups.Height(group), [&](auto height) {
-          Tile<height()>(weights, grouped.Values(group), panel, ahead, y + groups.Row(group) * weights.out);
+          Tile<Form, height()>(weights, grouped.Values(group), panel, ahead, y + groups.Row(group) * weights.out);
         });
       }
     }
   });
 }
 
-#else
-
-void Multiply(const PairWeights&, const c10::BFloat16*, int64_t, c10::BFloat16*) {}
-
+void Multiply(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
+  if (MultipliesPairs()) return MultiplyBy<ByInstruction>(weights, x, rows, y);
 #endif
+  MultiplyBy<ByWidening>(weights, x, rows, y);
+}
 
 }  // namespace
 }  // namespace diptych::blip2::HWY_NAMESPACE

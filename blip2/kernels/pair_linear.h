@@ -1,4 +1,5 @@
-// Linear maps of bfloat16 on the CPU by instructions that multiply pairs of numbers, for few rows and for many.
+// Linear maps of bfloat16 on the CPU, for few rows and for many; by instructions that multiply pairs of numbers where
+// the processor has them (MultipliesPairs).
 #pragma once
 
 #include <c10/util/BFloat16.h>
@@ -31,9 +32,9 @@ constexpr int64_t PairPanelSize(int64_t in) {
 void PackPairs(const FloatMatrix& weight, c10::BFloat16* values);
 
 // y [rows, out] = x [rows, in] · weightᵀ + bias, in float32 and rounded once at the end; numbers below 2^-126 count as
-// 0. Each sum is formed in the order of the inputs whatever `rows` is and however many threads take part: a row has the
-// same bits in every batch. Runs on libtorch's threads; reads every weight once from memory. Requires:
-// InstructionSet::kAvx512Bf16.
+// 0 where instructions multiply pairs. Each sum is formed in the order of the inputs whatever `rows` is and however
+// many threads take part: a row has the same bits in every batch. Runs on libtorch's threads; reads every weight once
+// from memory.
 void MultiplyPairPanels(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y);
 
 }  // namespace diptych::blip2

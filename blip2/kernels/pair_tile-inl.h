@@ -1,5 +1,5 @@
 // Products of a few rows with panels of pairs of bfloat16, in registers. Included once for each of Highway's targets,
-// after highway.h; there is something in it for those that can have AVX512_BF16.
+// after highway.h.
 #if defined(DIPTYCH_BLIP2_KERNELS_PAIR_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DIPTYCH_BLIP2_KERNELS_PAIR_TILE_INL_H_
 #undef DIPTYCH_BLIP2_KERNELS_PAIR_TILE_INL_H_
@@ -21,40 +21,131 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace diptych::blip2::HWY_NAMESPACE {
-#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
-
 namespace pair_tile {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kPanels = 2;     // whose sums stay in registers for
-constexpr int kMostRows = 12;  // so many rows
-
-using TagSums = hn::CappedTag<float, kPanel>;
-using Sums = hn::Vec<TagSums>;
-using TagPairs = hn::Rebind<uint32_t, TagSums>;
+using TagFloats = hn::CappedTag<float, kPanel>;
+using Floats = hn::Vec<TagFloats>;
+using TagPairs = hn::Rebind<uint32_t, TagFloats>;
 using VecPairs = hn::Vec<TagPairs>;
-using TagRounded = hn::CappedTag<uint16_t, kPanel>;
+using TagRounded = hn::Rebind<uint16_t, TagFloats>;
 
-HWY_INLINE Sums AddPairProducts(VecPairs a, VecPairs b, Sums sum) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
-  return sum;
-}
+constexpr int64_t kLanes = hn::MaxLanes(TagFloats());
+constexpr int kVectors = kPanel / kLanes;  // of a panel's outputs
+// Panels and rows whose sums stay in registers, beside what is multiplied.
+constexpr int kPanels = kVectors == 1 ? 2 : 1;
+constexpr int kMostRows = kVectors == 1 ? 12 : kVectors == 2 ? 5 : 3;
+
+// Of one row with one panel.
+struct Sums {
+  Floats of[kVectors];
+};
+
+// A panel's pairs of two inputs, for each of kPanels.
+using Lines = const c10::BFloat16* [kPanels];
 
 HWY_INLINE VecPairs LoadPairs(const c10::BFloat16* from) {
   return hn::LoadU(TagPairs(), reinterpret_cast<const uint32_t*>(from));
 }
 
-HWY_INLINE hn::Vec<TagRounded> Rounded(Sums sums) {
-  hn::Vec<TagRounded> rounded;
-  asm("vcvtneps2bf16 %1, %0" : "=v"(rounded.raw) : "v"(sums.raw));
-  return rounded;
-}
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
 
-// Rounds 16 sums and stores the first `count`.
-HWY_INLINE void StoreRounded(Sums sums, int64_t count, c10::BFloat16* to) {
-  hn::BlendedStore(Rounded(sums), hn::FirstN(TagRounded(), static_cast<size_t>(count)), TagRounded(),
-                   reinterpret_cast<uint16_t*>(to));
+// A form says how pairs are multiplied. This one: by AVX512_BF16.
+struct ByInstruction {
+  // How a row's pair is read again and again.
+  using Number = uint32_t;
+  static constexpr int kNumbers = 1;  // of a pair
+
+  static HWY_INLINE void Interleave(const c10::BFloat16* pair, int64_t, Number* to) { std::memcpy(to, pair, 4); }
+  static HWY_INLINE void InterleaveLast(c10::BFloat16 last, int64_t, Number* to) { *to = last.x; }
+
+  template <int kHeight>
+  static HWY_INLINE void AddProducts(const Lines& lines, const Number* x, Sums (&sums)[kHeight][kPanels]) {
+    VecPairs weights[kPanels];
+    for (int p = 0; p < kPanels; ++p) weights[p] = LoadPairs(lines[p]);
+    for (int r = 0; r < kHeight; ++r) {
+      const VecPairs numbers = hn::Set(TagPairs(), x[r]);
+      for (int p = 0; p < kPanels; ++p) {
+        Floats sum = sums[r][p].of[0];  // an array's element would stay in memory
+        asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(weights[p].raw), "v"(numbers.raw));
+        sums[r][p].of[0] = sum;
+      }
+    }
+  }
+
+  static HWY_INLINE hn::Vec<TagRounded> Rounded(Floats numbers) {
+    hn::Vec<TagRounded> rounded;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(rounded.raw) : "v"(numbers.raw));
+    return rounded;
+  }
+};
+
+#endif
+
+// Every processor's form: the weights are widened to float32, the first of each pair, then the second.
+struct ByWidening {
+  using Number = float;
+  static constexpr int kNumbers = 2;
+
+  static HWY_INLINE void Interleave(const c10::BFloat16* pair, int64_t height, Number* to) {
+    to[0] = static_cast<float>(pair[0]);
+    to[height] = static_cast<float>(pair[1]);
+  }
+  static HWY_INLINE void InterleaveLast(c10::BFloat16 last, int64_t height, Number* to) {
+    to[0] = static_cast<float>(last);
+    to[height] = 0;
+  }
+
+  template <int kHeight>
+  static HWY_INLINE void AddProducts(const Lines& lines, const Number* x, Sums (&sums)[kHeight][kPanels]) {
+    const VecPairs upper = hn::Set(TagPairs(), 0xFFFF0000U);
+    AddProductsOf<kHeight>(
+        lines, [](VecPairs pairs) { return hn::ShiftLeft<16>(pairs); }, x, sums);
+    AddProductsOf<kHeight>(
+        lines, [upper](VecPairs pairs) { return hn::And(pairs, upper); }, x + kHeight, sums);
+  }
+
+  // To the nearest, of two to the even one.
+  static HWY_INLINE hn::Vec<TagRounded> Rounded(Floats numbers) {
+    const TagPairs d;
+    const VecPairs bits = hn::BitCast(d, numbers);
+    const VecPairs even = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1));
+    const VecPairs near = hn::ShiftRight<16>(hn::Add(bits, hn::Add(even, hn::Set(d, 0x7FFF))));
+    const auto is_nan = hn::RebindMask(d, hn::IsNaN(numbers));
+    const VecPairs rounded = hn::IfThenElse(is_nan, hn::Set(d, 0x7FC0), near);
+    return hn::DemoteTo(TagRounded(), hn::BitCast(hn::RebindToSigned<TagPairs>(), rounded));
+  }
+
+ private:
+  template <int kHeight, typename Half>
+  static HWY_INLINE void AddProductsOf(const Lines& lines, const Half& half, const Number* x,
+                                       Sums (&sums)[kHeight][kPanels]) {
+    Floats widened[kPanels][kVectors];
+    for (int p = 0; p < kPanels; ++p) {
+      for (int v = 0; v < kVectors; ++v) {
+        widened[p][v] = hn::BitCast(TagFloats(), half(LoadPairs(lines[p] + 2 * v * kLanes)));
+      }
+    }
+    for (int r = 0; r < kHeight; ++r) {
+      const Floats number = hn::Set(TagFloats(), x[r]);
+      for (int p = 0; p < kPanels; ++p) {
+        for (int v = 0; v < kVectors; ++v) {
+          sums[r][p].of[v] = hn::MulAdd(widened[p][v], number, sums[r][p].of[v]);
+        }
+      }
+    }
+  }
+};
+
+// Rounds `sums` and stores the first `count`.
+template <typename Form>
+HWY_INLINE void StoreRounded(const Sums& sums, int64_t count, c10::BFloat16* to) {
+  for (int v = 0; v < kVectors; ++v, count -= kLanes, to += kLanes) {
+    const auto there = static_cast<size_t>(std::clamp<int64_t>(count, 0, kLanes));
+    hn::BlendedStore(Form::Rounded(sums.of[v]), hn::FirstN(TagRounded(), there), TagRounded(),
+                     reinterpret_cast<uint16_t*>(to));
+  }
 }
 
 // Rows are cut into groups of much the same height, kMostRows at most.
@@ -70,34 +161,38 @@ class Groups {
   int64_t count_;
 };
 
-// `height` rows of `in` numbers, `stride` apart -> [pair][row], so that a tile reads one stream.
-HWY_INLINE void InterleaveRows(const c10::BFloat16* from, int64_t stride, int64_t in, int64_t height, uint32_t* to) {
+// `height` rows of `in` numbers, `stride` apart -> [pair][of the pair][row], so that a tile reads one stream.
+template <typename Form>
+HWY_INLINE void InterleaveRows(const c10::BFloat16* from, int64_t stride, int64_t in, int64_t height,
+                               typename Form::Number* to) {
   for (int64_t r = 0; r < height; ++r, from += stride) {
-    for (int64_t pair = 0; pair < in / 2; ++pair) std::memcpy(to + pair * height + r, from + 2 * pair, 4);
-    if (in % 2 != 0) to[in / 2 * height + r] = from[in - 1].x;
+    auto* number = to + r;
+    for (int64_t k = 0; k + 1 < in; k += 2, number += Form::kNumbers * height) {
+      Form::Interleave(from + k, height, number);
+    }
+    if (in % 2 != 0) Form::InterleaveLast(from[in - 1], height, number);
   }
 }
 
-// The sums of kHeight rows, interleaved, with two panels over `pairs` pairs, in the order of the inputs.
-template <int kHeight>
-HWY_INLINE void TileSums(const c10::BFloat16* const (&panels)[kPanels], int64_t pairs, const uint32_t* x,
-                         const ReadAhead& ahead, Sums (&sums)[kHeight][kPanels]) {
+// The sums of kHeight rows, interleaved, with kPanels panels over `pairs` pairs, in the order of the inputs.
+template <typename Form, int kHeight>
+HWY_INLINE void TileSums(const Lines& panels, int64_t pairs, const typename Form::Number* x, const ReadAhead& ahead,
+                         Sums (&sums)[kHeight][kPanels]) {
   const char* fetch[kPanels];
   for (int p = 0; p < kPanels; ++p) fetch[p] = reinterpret_cast<const char*>(panels[p]) + ahead.offset;
   for (auto& of_row : sums) {
-    for (Sums& sum : of_row) sum = hn::Zero(TagSums());
+    for (Sums& of_panel : of_row) {
+      for (Floats& sum : of_panel.of) sum = hn::Zero(TagFloats());
+    }
   }
-  for (int64_t pair = 0; pair < pairs; ++pair, x += kHeight) {
-    VecPairs weights[kPanels];
+  for (int64_t pair = 0; pair < pairs; ++pair, x += Form::kNumbers * kHeight) {
+    Lines lines;
     for (int p = 0; p < kPanels; ++p) {
       hwy::Prefetch(fetch[p]);
       fetch[p] += ahead.step;
-      weights[p] = LoadPairs(panels[p] + pair * 2 * kPanel);
+      lines[p] = panels[p] + pair * 2 * kPanel;
     }
-    for (int r = 0; r < kHeight; ++r) {
-      const VecPairs numbers = hn::Set(TagPairs(), x[r]);
-      for (int p = 0; p < kPanels; ++p) sums[r][p] = AddPairProducts(weights[p], numbers, sums[r][p]);
-    }
+    Form::template AddProducts<kHeight>(lines, x, sums);
   }
 }
 
@@ -112,7 +207,6 @@ HWY_INLINE void WithHeight(int64_t height, const Use& use) {
 
 }  // namespace pair_tile
 
-#endif
 }  // namespace diptych::blip2::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

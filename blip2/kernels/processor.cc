@@ -122,6 +122,10 @@ InstructionSet InstructionSetInUse() {
   return std::min(kBest, limit.load(std::memory_order_relaxed));
 }
 
+bool MultipliesPairs() {
+  return InstructionSetInUse() >= InstructionSet::kAvx512Bf16;
+}
+
 std::string_view Name(InstructionSet set) {
   switch (set) {
     case InstructionSet::kAmx:

@@ -12,6 +12,8 @@ enum class InstructionSet { kBaseline, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16,
 // The best that this machine has and the kernels are compiled for, or the one that they are limited to: by
 // ATEN_CPU_CAPABILITY (default, avx2), which limits libtorch's own kernels, too, or as below. Thread-safe.
 InstructionSet InstructionSetInUse();
+// Whether an instruction in use multiplies pairs of bfloat16 (AVX512_BF16). Thread-safe.
+bool MultipliesPairs();
 // All of them, the best first.
 std::vector<InstructionSet> InstructionSets();
 std::string_view Name(InstructionSet set);

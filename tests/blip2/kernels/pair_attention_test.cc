@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <string>
 
 #include "blip2/kernels/processor.h"
 
@@ -52,14 +53,12 @@ at::Tensor InDoublePrecision(const at::Tensor& query, const at::Tensor& key, con
   return at::matmul(scores.softmax(-1), value.to(at::kDouble)).transpose(1, 2).flatten(2);
 }
 
-class PairAttentionTest : public ::testing::Test {
+class PairAttentionTest : public ::testing::TestWithParam<InstructionSet> {
  protected:
-  void SetUp() override {
-    if (InstructionSetInUse() < InstructionSet::kAvx512Bf16) GTEST_SKIP() << "no instructions for pairs of bfloat16";
-  }
+  const LimitedInstructionSet limited_{GetParam()};
 };
 
-TEST_F(PairAttentionTest, IsNearAttentionInDoublePrecision) {
+TEST_P(PairAttentionTest, IsNearAttentionInDoublePrecision) {
   // Counts and widths that fill no pair, no panel and no tile.
   for (const int64_t width : {1, 5, 16, 24, 88}) {
     for (const int64_t tokens : {1, 2, 7, 12, 13, 33, 65}) {
@@ -74,14 +73,14 @@ TEST_F(PairAttentionTest, IsNearAttentionInDoublePrecision) {
   }
 }
 
-TEST_F(PairAttentionTest, QueriesAndKeysMayDifferInNumber) {
+TEST_P(PairAttentionTest, QueriesAndKeysMayDifferInNumber) {
   const at::Tensor noise = NoisyHeads(2, 40, 2, 24);
   const at::Tensor query = Part(noise, 0).narrow(2, 3, 5), key = Part(noise, 1), value = Part(noise, 2);
   const at::Tensor off = Attend(query, key, value, 0.2).to(at::kDouble) - InDoublePrecision(query, key, value, 0.2);
   EXPECT_LT(off.abs().max().item<double>(), 0.02);
 }
 
-TEST_F(PairAttentionTest, AQueryHasTheSameBitsInEveryBatch) {
+TEST_P(PairAttentionTest, AQueryHasTheSameBitsInEveryBatch) {
   const at::Tensor noise = NoisyHeads(3, 31, 2, 24);
   const at::Tensor query = Part(noise, 0), key = Part(noise, 1), value = Part(noise, 2);
   const at::Tensor together = Attend(query, key, value, 0.2);
@@ -95,14 +94,14 @@ TEST_F(PairAttentionTest, AQueryHasTheSameBitsInEveryBatch) {
   }
 }
 
-TEST_F(PairAttentionTest, LargeScoresOverflowNothing) {
+TEST_P(PairAttentionTest, LargeScoresOverflowNothing) {
   const at::Tensor noise = NoisyHeads(1, 20, 1, 16).mul(100);
   const at::Tensor query = Part(noise, 0), key = Part(noise, 1), value = Part(noise, 2);
   const at::Tensor expected = InDoublePrecision(query, key, value, 1.0);
   EXPECT_TRUE(Attend(query, key, value, 1.0).to(at::kDouble).allclose(expected, /*rtol=*/0.01, /*atol=*/0.01));
 }
 
-TEST_F(PairAttentionTest, ANumberThatIsNotFiniteSpoilsItsImageAlone) {
+TEST_P(PairAttentionTest, ANumberThatIsNotFiniteSpoilsItsImageAlone) {
   at::Tensor noise = NoisyHeads(3, 20, 2, 16);
   noise[1][5].fill_(std::numeric_limits<float>::quiet_NaN());
   const at::Tensor out = Attend(Part(noise, 0), Part(noise, 1), Part(noise, 2), 0.2);
@@ -110,6 +109,9 @@ TEST_F(PairAttentionTest, ANumberThatIsNotFiniteSpoilsItsImageAlone) {
   EXPECT_TRUE(out[1].isnan().all().item<bool>());
   EXPECT_TRUE(out[2].isfinite().all().item<bool>());
 }
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, PairAttentionTest, ::testing::ValuesIn(InstructionSets()),
+                         [](const auto& info) { return std::string(Name(info.param)); });
 
 }  // namespace
 }  // namespace diptych::blip2

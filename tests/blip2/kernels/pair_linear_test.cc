@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "blip2/kernels/processor.h"
@@ -62,11 +63,9 @@ TEST(PackPairsTest, PutsEachNumberInItsPlaceAndZerosBesideThem) {
   }
 }
 
-class PairLinearTest : public ::testing::Test {
+class PairLinearTest : public ::testing::TestWithParam<InstructionSet> {
  protected:
-  void SetUp() override {
-    if (InstructionSetInUse() < InstructionSet::kAvx512Bf16) GTEST_SKIP() << "no instructions for pairs of bfloat16";
-  }
+  const LimitedInstructionSet limited_{GetParam()};
 
   static Numbers Product(const Numbers& values, const std::vector<float>& bias, int64_t in, int64_t out,
                          const c10::BFloat16* x, int64_t rows) {
@@ -77,7 +76,7 @@ class PairLinearTest : public ::testing::Test {
   }
 };
 
-TEST_F(PairLinearTest, IsTheProductInDoublePrecisionRoundedOnce) {
+TEST_P(PairLinearTest, IsTheProductInDoublePrecisionRoundedOnce) {
   // Widths and outputs that fill no pair and no panel, and rows of every tile's height.
   for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 16}, {131, 67}, {260, 131}}) {
     const auto weight = NoiseAs<c10::BFloat16>(in * out, 1);
@@ -101,7 +100,7 @@ TEST_F(PairLinearTest, IsTheProductInDoublePrecisionRoundedOnce) {
   }
 }
 
-TEST_F(PairLinearTest, ARowHasTheSameBitsInEveryBatchAndOnEveryNumberOfThreads) {
+TEST_P(PairLinearTest, ARowHasTheSameBitsInEveryBatchAndOnEveryNumberOfThreads) {
   constexpr int64_t kIn = 1030, kOut = 515, kRows = 40;
   const Numbers values = Packed(MatrixOf(NoiseAs<c10::BFloat16>(kIn * kOut, 1), kIn));
   const std::vector<float> bias = Noise(Panels(kOut) * kPanel, 2);
@@ -118,7 +117,7 @@ TEST_F(PairLinearTest, ARowHasTheSameBitsInEveryBatchAndOnEveryNumberOfThreads) 
   at::set_num_threads(threads);
 }
 
-TEST_F(PairLinearTest, ANumberThatIsNotFiniteSpoilsItsRowAlone) {
+TEST_P(PairLinearTest, ANumberThatIsNotFiniteSpoilsItsRowAlone) {
   constexpr int64_t kIn = 64, kOut = 32, kRows = 3;
   const Numbers values = Packed(MatrixOf(NoiseAs<c10::BFloat16>(kIn * kOut, 1), kIn));
   auto x = NoiseAs<c10::BFloat16>(kRows * kIn, 3);
@@ -128,6 +127,9 @@ TEST_F(PairLinearTest, ANumberThatIsNotFiniteSpoilsItsRowAlone) {
     EXPECT_EQ(std::isnan(static_cast<float>(y[i])), i / kOut == 1) << i;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, PairLinearTest, ::testing::ValuesIn(InstructionSets()),
+                         [](const auto& info) { return std::string(Name(info.param)); });
 
 }  // namespace
 }  // namespace diptych::blip2
