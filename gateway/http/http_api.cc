@@ -299,6 +299,7 @@ HttpVerdict HttpApi::Check(const HttpRequest& head) const {
     verdict.caller = *std::move(caller);
   }
   if (method == kPost) verdict.refusal = CheckBodyForm(head);
+  if (method == kGet) verdict.max_body_bytes = kMaxShortRequestBytes;  // of what means nothing
   if (path == kPlan || path == kDetokenize) verdict.max_body_bytes = kMaxTextRequestBytes;
   return verdict;
 }

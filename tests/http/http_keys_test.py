@@ -72,6 +72,13 @@ class KeysTest(asking.Asking, unittest.TestCase):
                 b"content-length: 60000000\r\nexpect: 100-continue\r\n\r\n")
         self.assertTrue(self.raw(head).startswith(b"HTTP/1.1 401 "))
 
+    def test_what_needs_no_key_takes_no_body_to_speak_of(self):
+        for path in (b"/healthz/live", b"/metrics", b"/", b"/openapi.json"):
+            for length in (b"content-length: 60000000", b"transfer-encoding: chunked"):
+                head = b"GET " + path + b" HTTP/1.1\r\n" + length + b"\r\n\r\n"
+                self.assertTrue(self.raw(head + b"8000\r\n" + b" " * 0x8000 + b"\r\n").startswith(b"HTTP/1.1 413 "), head)
+        self.assertTrue(self.raw(b"GET /healthz/live HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 200 "))
+
     def test_over_its_tokens_a_key_is_told_when_to_come_back(self):
         body = {"prompt": "x", "max_tokens": 4}
         self.assertEqual(self.with_key("POST", "/v1/completions", "spender", body)[0], 200)
