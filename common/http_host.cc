@@ -38,7 +38,9 @@ bool IsAllowedHost(std::string_view host, std::span<const std::string> allowed) 
   const std::string name = NameOf(host);
   if (IsIpAddress(name) || absl::EqualsIgnoreCase(name, "localhost")) return true;
   return std::any_of(allowed.begin(), allowed.end(), [&](const std::string& entry) {
-    return entry == "*" || (!name.empty() && absl::EqualsIgnoreCase(name, entry));
+    if (entry == "*") return true;
+    if (entry.starts_with("*.")) return absl::EndsWithIgnoreCase(name, entry.substr(1));
+    return !name.empty() && absl::EqualsIgnoreCase(name, entry);
   });
 }
 

@@ -29,7 +29,8 @@ ABSL_FLAG(std::string, http_listen, diptych::gateway::kDefaultHttpListen,
           "Address of the HTTP surface, IP:port. Port 0 picks a free one; empty turns it off.");
 ABSL_FLAG(std::vector<std::string>, http_hosts, {},
           "Host names, with commas between, under which callers may know the HTTP surface, beside IP addresses and "
-          "localhost; * for any. Others get 403, so that no page of a stranger uses it through DNS rebinding.");
+          "localhost; *.example.com for all that end so, * for any. Others get 403, so that no page of a stranger uses "
+          "it through DNS rebinding.");
 ABSL_FLAG(std::vector<std::string>, cors_origins, {},
           "Origins, with commas between, whose web pages may use the HTTP surface from a browser, for example "
           "https://example.org; * for any. Empty: its own page only.");

@@ -39,6 +39,24 @@ bool IsHeaderText(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
+// `content` stays empty where no file is given.
+absl::Status ReadPem(const std::string& option, const std::string& file, std::string& content) {
+  if (file.empty()) return absl::OkStatus();
+  auto read = ReadFile(file, kMaxPemBytes);
+  if (!read.ok()) return Annotate(read.status(), option);
+  content = *std::move(read);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const CommonOptions& options) {
+  if (options.tls_ca.empty()) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions files;
+  DIPTYCH_RETURN_IF_ERROR(ReadPem("--tls_ca", options.tls_ca, files.pem_root_certs));
+  DIPTYCH_RETURN_IF_ERROR(ReadPem("--tls_key", options.tls_key, files.pem_private_key));
+  DIPTYCH_RETURN_IF_ERROR(ReadPem("--tls_cert", options.tls_cert, files.pem_cert_chain));
+  return grpc::SslCredentials(files);
+}
+
 }  // namespace
 
 void CommonOptions::AddTo(CLI::App& command) {
@@ -46,11 +64,17 @@ void CommonOptions::AddTo(CLI::App& command) {
       ->envname("DIPTYCH_SERVER")
       ->capture_default_str()
       ->group(kCommonGroup);
-  command
-      .add_option("--tls_ca", tls_ca, "PEM file of the authority that signed the gateway's certificate; turns TLS on")
-      ->envname("DIPTYCH_TLS_CA")
-      ->type_name(kFileType)
-      ->group(kCommonGroup);
+  const auto add_file = [&command](const std::string& name, const std::string& variable, std::string& file,
+                                   const std::string& description) {
+    return command.add_option(name, file, description)->envname(variable)->type_name(kFileType)->group(kCommonGroup);
+  };
+  CLI::Option* ca = add_file("--tls_ca", "DIPTYCH_TLS_CA", tls_ca,
+                             "PEM file of the authority that signed the gateway's certificate; turns TLS on");
+  CLI::Option* cert = add_file("--tls_cert", "DIPTYCH_TLS_CERT", tls_cert,
+                               "PEM file of a certificate for a gateway that asks callers for one");
+  CLI::Option* key = add_file("--tls_key", "DIPTYCH_TLS_KEY", tls_key, "PEM file of that certificate's key");
+  cert->needs(ca)->needs(key);
+  key->needs(cert);
   command.add_option("--api_key", api_key, "Key for a gateway that asks for one; better in the environment than here")
       ->envname("DIPTYCH_API_KEY")
       ->group(kCommonGroup);
@@ -101,12 +125,8 @@ absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
   }
   DIPTYCH_RETURN_IF_ERROR(CheckServerAddress(options.server));
   CatchInterrupts();
-  auto credentials = grpc::InsecureChannelCredentials();
-  if (!options.tls_ca.empty()) {
-    const auto ca = ReadFile(options.tls_ca, kMaxPemBytes);
-    if (!ca.ok()) return Annotate(ca.status(), "--tls_ca");
-    credentials = grpc::SslCredentials({.pem_root_certs = *ca, .pem_private_key = "", .pem_cert_chain = ""});
-  }
+  const auto credentials = Credentials(options);
+  if (!credentials.ok()) return credentials.status();
   if (!IsMetadataValue(options.api_key)) {
     return absl::InvalidArgumentError("--api_key takes printable ASCII characters only");
   }
@@ -114,7 +134,7 @@ absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   RefuseCompressedMessages(arguments);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);  // also what one attempt to connect may take
-  return Client(grpc::CreateCustomChannel(options.server, credentials, arguments), options);
+  return Client(grpc::CreateCustomChannel(options.server, *credentials, arguments), options);
 }
 
 Client::Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options)

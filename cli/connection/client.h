@@ -29,7 +29,9 @@ inline constexpr int kUnreachable = 3;
 // Options that every command takes.
 struct CommonOptions {
   std::string server = "127.0.0.1:7000";
-  std::string tls_ca;   // PEM file; empty: no TLS
+  std::string tls_ca;    // PEM file; empty: no TLS
+  std::string tls_cert;  // PEM file, shown to a gateway that asks for one; with tls_key, or both empty
+  std::string tls_key;
   std::string api_key;  // empty: none is sent
   absl::Duration deadline = absl::Minutes(2);
   bool json = false;
@@ -50,7 +52,7 @@ void AddDeadline(CLI::App& command, absl::Duration& deadline, const std::string&
 // Thread-safe.
 class Client {
  public:
-  // Does not connect yet. An error if tls_ca cannot be read.
+  // Does not connect yet. An error if a file of TLS cannot be read.
   // From here on Ctrl-C cancels the calls that run and is for the command to notice (interrupt.h). UNAVAILABLE for an
   // address with a scheme.
   static absl::StatusOr<Client> Open(const CommonOptions& options);

@@ -111,8 +111,10 @@ absl::Status FromSpeech(Speech speech, const std::string& server, bool tls) {
                          absl::StrCat("Give --server the gateway's gRPC port: ", kTheGrpcPort, "."));
     case Speech::kTls:
       if (!tls) return Unreachable(absl::StrCat(server, " speaks TLS"), "Give the authority's PEM file with --tls_ca.");
-      return Unreachable(absl::StrCat("the certificate of ", server, " is not accepted"),
-                         "Is it signed by the authority in --tls_ca, and is --server the name that it is for?");
+      return Unreachable(
+          absl::StrCat("the certificate of ", server, " is not accepted"),
+          "Is it signed by the authority in --tls_ca, and is --server the name that it is for? A gateway may also "
+          "ask callers for a certificate: --tls_cert, --tls_key.");
     case Speech::kHttp2:
       if (tls) return Unreachable(absl::StrCat(server, " speaks gRPC without TLS"), "Leave --tls_ca out.");
       break;

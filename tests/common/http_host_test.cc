@@ -31,5 +31,14 @@ TEST(HttpHostTest, NamedHostsPass) {
   EXPECT_TRUE(IsAllowedHost("evil.example", std::vector<std::string>{"*"}));
 }
 
+TEST(HttpHostTest, AWildcardTakesEveryNameBelow) {
+  const std::vector<std::string> allowed = {"*.diptych.example"};
+  EXPECT_TRUE(IsAllowedHost("a.Diptych.example:443", allowed));
+  EXPECT_TRUE(IsAllowedHost("a.b.diptych.example", allowed));
+  for (const char* host : {"diptych.example", "evildiptych.example", "a.diptych.example.evil", "*", ""}) {
+    EXPECT_FALSE(IsAllowedHost(host, allowed)) << host;
+  }
+}
+
 }  // namespace
 }  // namespace diptych

@@ -36,16 +36,16 @@ def _values(file, settings):
     return values
 
 
-def template(file=None, *settings, tests=True):
+def template(file=None, *settings, tests=True, name="diptych", namespace="diptych"):
     """What helm renders as text, with the values of a file and settings as NAME=VALUE. Raises helm_python.HelmError with helm's words."""
     import helm_python  # pylint: disable=import-outside-toplevel
     values = _values(file, settings)
     with helm_python.Chart.load(CHART) as chart:
         chart.validate_schema(values)
-        rendered = chart.render(values, name="diptych", namespace="diptych")
-    pieces = [(name, piece.strip()) for name, text in sorted(rendered.items()) for piece in re.split(r"^---$", text, flags=re.MULTILINE)]
-    return "".join(f"---\n# Source: {name}\n{piece}\n" for name, piece in pieces
-                   if piece and name.endswith(".yaml") and (tests or "/tests/" not in name))
+        rendered = chart.render(values, name=name, namespace=namespace)
+    pieces = [(source, piece.strip()) for source, text in sorted(rendered.items()) for piece in re.split(r"^---$", text, flags=re.MULTILINE)]
+    return "".join(f"---\n# Source: {source}\n{piece}\n" for source, piece in pieces
+                   if piece and source.endswith(".yaml") and (tests or "/tests/" not in source))
 
 
 def lint(file=None):
@@ -56,9 +56,19 @@ def lint(file=None):
 
 
 def objects(text):
-    """The objects of a rendered chart."""
+    """The objects of a rendered chart. Raises if a key stands twice in a mapping, as the API server does."""
     import yaml  # pylint: disable=import-outside-toplevel
-    return [thing for thing in yaml.safe_load_all(text) if thing]
+
+    class Strict(yaml.SafeLoader):
+        pass
+
+    def mapping(loader, node):
+        keys = [loader.construct_object(key) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key stands twice: {keys}{node.start_mark}"
+        return loader.construct_mapping(node, deep=True)
+
+    Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    return [thing for thing in yaml.load_all(text, Loader=Strict) if thing]
 
 
 def containers(things):

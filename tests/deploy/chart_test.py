@@ -15,7 +15,7 @@ BINARIES = pathlib.Path(sys.argv[1]).resolve()
 TIERS = ("gateway", "vision", "language")
 VALUE_FILES = [None, *sorted(chart.VALUES.glob("*.yaml"))]
 # Kinds of extensions, whose schemas Kubernetes does not bring.
-EXTENSIONS = {"Certificate", "GRPCRoute", "HTTPRoute", "InferencePool", "PodMonitor", "PrometheusRule", "ScaledObject"}
+EXTENSIONS = {"BackendTLSPolicy", "Certificate", "GRPCRoute", "HTTPRoute", "InferencePool", "PodMonitor", "PrometheusRule", "ScaledObject"}
 # Flags with which a program does something else than to serve.
 NOT_FOR_SERVING = {"round_to", "show_devices"}
 OF_ONE_HOST = {"nice"}  # among processes that share cores: what a pod asks for decides
@@ -191,6 +191,23 @@ class RenderedTest(unittest.TestCase):
             self.assertLessEqual({f"{s}{rest}" for s in services for rest in ("", ".diptych", ".diptych.svc", ".diptych.svc.cluster.local")}, set(hosts))
             self.assertEqual("diptych.example.com" in hosts, name == "everything")
 
+    def test_a_route_leads_to_every_path_but_the_metrics(self):
+        paths = json.loads((chart.ROOT / "gateway" / "http" / "openapi.json").read_text(encoding="utf-8"))["paths"]
+        paths = {path for path in paths if path != "/metrics"} | {path.removeprefix("/v1") for path in paths if path.startswith("/v1/") and "diptych" not in path}
+        route = next(t for t in self.rendered["everything"] if t["kind"] == "HTTPRoute")
+        matches = [match["path"] for match in route["spec"]["rules"][0]["matches"]]
+        leads = lambda path: any(path == m["value"] or m["type"] == "PathPrefix" and path.startswith(m["value"] + "/") for m in matches)  # noqa: E731
+        self.assertEqual([path for path in sorted(paths) if not leads(path)], [])
+        self.assertFalse(leads("/metrics"))
+
+    def test_under_tls_the_edge_is_told_to_speak_it(self):
+        things = self.rendered["everything"]
+        policy = next(t for t in things if t["kind"] == "BackendTLSPolicy")["spec"]
+        backends = {(t["kind"], b["name"]) for t in things if t["kind"] in ("GRPCRoute", "HTTPRoute") for rule in t["spec"]["rules"] for b in rule["backendRefs"]}
+        self.assertEqual(backends, {(kind, policy["targetRefs"][0]["name"]) for kind in ("GRPCRoute", "HTTPRoute")})
+        certificate = next(t for t in things if t["kind"] == "Certificate" and t["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway")
+        self.assertLessEqual({policy["validation"]["hostname"], "diptych.example.com", "grpc.example.com"}, set(certificate["spec"]["dnsNames"]))
+
     def test_an_autoscaled_tier_has_no_replicas_of_its_own(self):
         for thing in self.rendered["keda"]:
             if thing["kind"] == "Deployment":
@@ -247,34 +264,6 @@ class RenderedTest(unittest.TestCase):
         by_name = lambda things: {(t["kind"], t["metadata"]["name"]): t for t in things}  # noqa: E731
         base = by_name(chart.objects(chart.BASE.read_text(encoding="utf-8")))
         self.assertEqual(base, by_name(chart.objects(chart.template(tests=False))), "run deploy/kustomize/render.sh")
-
-
-class RefusedValuesTest(unittest.TestCase):
-    def refused(self, *settings):
-        import helm_python  # pylint: disable=import-outside-toplevel
-        with self.assertRaises(helm_python.HelmError) as caught:
-            chart.template(None, *settings)
-        return str(caught.exception)
-
-    def test_the_message_names_the_value(self):
-        for setting, named in (("vision.replica=3", "replica"), ("vision.dtype=float8", "dtype"), ("language.flags.max_bach=4", "max_bach"),
-                               ("gateway.flags.max_inflight=many", "max_inflight"), ("gateway.ports.grpc=70000", "grpc"),
-                               ("drain.delay=soon", "delay"), ("language.autoscaling.minReplicas=0", "minReplicas"),
-                               ("vision.flags.cache_bytes=lots", "cache_bytes"), ("model.source=ftp", "source"), ("autoscaling.engine=vpa", "engine"),
-                               ("vision.extraArgs[0]=cache_bytes", "extraArgs"), ("model.name=../x", "name"), ("visoin.replicas=1", "visoin"),
-                               ("tracing.endpoint=http://collector:4317", "endpoint"), ("tracing.sampleRatio=2", "sampleRatio")):
-            with self.subTest(setting=setting):
-                self.assertIn(named, self.refused(setting))
-
-    def test_values_that_need_another_say_which(self):
-        self.assertIn("model.claim.name", self.refused("model.source=claim"))
-        self.assertIn("model.oci.reference", self.refused("model.source=oci"))
-        self.assertIn("model.pull.id", self.refused("model.source=pull"))
-        self.assertIn("autoscaling.engine=keda", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=0"))
-        self.assertIn("maxReplicas", self.refused("vision.autoscaling.enabled=true", "vision.autoscaling.minReplicas=9"))
-        self.assertIn("maxConnectionAge", self.refused("drain.delay=8s"))
-        self.assertIn("routes.parentRefs", self.refused("routes.enabled=true"))
-        self.assertIn("tls.certManager.issuer.name", self.refused("tls.enabled=true", "tls.certManager.enabled=true"))
 
 
 if __name__ == "__main__":

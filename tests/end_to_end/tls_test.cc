@@ -38,9 +38,11 @@ class Certificates {
   bool made_ = false;
 };
 
-int DoctorExitCode(const std::string& address, const std::string& authority) {
+int DoctorExitCode(const std::string& address, const std::string& authority,
+                   const std::vector<std::string>& further = {}) {
   std::vector<std::string> command{testing::BinaryPath("diptych"), "doctor", "--server", address};
   if (!authority.empty()) command.insert(command.end(), {"--tls_ca", authority});
+  command.insert(command.end(), further.begin(), further.end());
   return testing::RunProgram(command).exit_code;
 }
 
@@ -52,6 +54,17 @@ TEST(TlsTest, OnlyPeersOfTheAuthorityAreHeard) {
   EXPECT_EQ(DoctorExitCode(stack.address(), ours.authority()), 0);
   EXPECT_EQ(DoctorExitCode(stack.address(), theirs.authority()), 3);
   EXPECT_EQ(DoctorExitCode(stack.address(), ""), 3) << "plain text";
+}
+
+TEST(TlsTest, AGatewayThatAsksForACertificateIsShownOne) {
+  const Certificates ours("callers"), theirs("others");
+  if (!ours.made() || !theirs.made()) GTEST_SKIP() << "the openssl command is missing";
+  const testing::Stack stack({.gateway_flags = {ours.cert(), ours.key(), "--tls_client_ca=" + ours.authority()}});
+  EXPECT_EQ(DoctorExitCode(stack.address(), ours.authority(), {ours.cert(), ours.key()}), 0);
+  EXPECT_EQ(DoctorExitCode(stack.address(), ours.authority()), 3) << "none";
+  EXPECT_EQ(DoctorExitCode(stack.address(), ours.authority(), {theirs.cert(), theirs.key()}), 3) << "another's";
+  EXPECT_EQ(DoctorExitCode(stack.address(), ours.authority(), {ours.cert()}), 2) << "no key";
+  EXPECT_EQ(DoctorExitCode(stack.address(), "", {ours.cert(), ours.key()}), 2) << "TLS is off";
 }
 
 }  // namespace

@@ -1,9 +1,6 @@
 {{/* The flags of a process as a list in YAML. Takes {root, tier}. */}}
 {{- define "diptych.arguments" -}}
 {{- $values := .root.Values -}}
-{{- if le (include "diptych.seconds" $values.drain.delay | int) (include "diptych.seconds" $values.maxConnectionAge | int) -}}
-{{- fail (printf "drain.delay: %s must be longer than maxConnectionAge, %s, or callers lose a replica before they know of another" $values.drain.delay $values.maxConnectionAge) -}}
-{{- end -}}
 {{- $tier := index $values .tier -}}
 - --listen=0.0.0.0:{{ $tier.ports.grpc }}
 - --metrics_listen=0.0.0.0:{{ $tier.ports.metrics }}

@@ -1,38 +1,35 @@
-{{/* The release's name, of which every object's name begins. */}}
+{{/* The release's name, of which every object's name begins: 48 characters at most, since a Service's has 63. */}}
 {{- define "diptych.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
-{{- else -}}
-{{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
-{{- else -}}{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" -}}{{- end -}}
-{{- end -}}
+{{- $own := default .Chart.Name .Values.nameOverride -}}
+{{- $name := default (ternary .Release.Name (printf "%s-%s" .Release.Name $own) (contains $own .Release.Name)) .Values.fullnameOverride -}}
+{{- $name | replace "." "-" | trunc 48 | trimAll "-" -}}
 {{- end -}}
 
 {{/* Labels that choose the pods of a tier. Takes {root, tier}. */}}
 {{- define "diptych.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .tier }}
 {{- end -}}
 
-{{/* Labels of an object. Takes {root, tier}. */}}
+{{/* Labels of an object. Takes {root, tier} and those that only this object has, `further`. */}}
 {{- define "diptych.labels" -}}
 {{ include "diptych.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
-{{- with .root.Values.commonLabels }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with merge (dict) (default dict .further) .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* The image of a tier. Takes {root, tier}. */}}
+{{/* The image of a tier; a name with a tag or a digest of its own keeps it. Takes {root, tier}. */}}
 {{- define "diptych.image" -}}
 {{- $image := .root.Values.image -}}
 {{- $name := $image.gateway -}}
 {{- if ne .tier "gateway" -}}{{- $name = index $image (index .root.Values .tier).device -}}{{- end -}}
-{{- printf "%s%s:%s" (ternary (printf "%s/" $image.registry) "" (ne $image.registry "")) $name (default .root.Chart.AppVersion $image.tag) -}}
+{{- if not (regexMatch "[:@]" (base $name)) -}}{{- $name = printf "%s:%s" $name (default .root.Chart.AppVersion $image.tag) -}}{{- end -}}
+{{- printf "%s%s" (ternary (printf "%s/" $image.registry) "" (ne $image.registry "")) $name -}}
 {{- end -}}
 
 {{/* The program of a tier, as the images have it on their PATH. */}}
@@ -51,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- range list (include "diptych.fullname" .) (printf "%s-gateway-pods" (include "diptych.fullname" .)) -}}
 {{- $hosts = concat $hosts (list . (printf "%s.%s" . $.Release.Namespace) (printf "%s.%s.svc" . $.Release.Namespace) (printf "%s.%s.svc.cluster.local" . $.Release.Namespace)) -}}
 {{- end -}}
-{{- concat $hosts .Values.routes.hostnames .Values.gateway.httpHosts | join "," -}}
+{{- concat $hosts .Values.routes.hostnames .Values.gateway.httpHosts | uniq | join "," -}}
 {{- end -}}
 
 {{- define "diptych.serviceAccount" -}}
@@ -78,10 +75,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- else -}}{{- . -}}{{- end -}}
 {{- end -}}
 
-{{/* Bytes of a size such as 1073741824, 512MiB or 2GB. */}}
+{{/* Bytes of a size such as 1073741824, 512MiB or 2GB, or of one of Kubernetes such as 512Mi. */}}
 {{- define "diptych.bytes" -}}
 {{- $size := include "diptych.flagValue" . -}}
-{{- $units := dict "B" 1 "kB" 1000 "KB" 1000 "MB" 1000000 "GB" 1000000000 "TB" 1000000000000 "KiB" 1024 "MiB" 1048576 "GiB" 1073741824 "TiB" 1099511627776 -}}
+{{- $units := dict "B" 1 "kB" 1000 "KB" 1000 "MB" 1000000 "GB" 1000000000 "TB" 1000000000000 "KiB" 1024 "MiB" 1048576 "GiB" 1073741824 "TiB" 1099511627776
+     "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{- mul (regexFind "^[0-9]+" $size | int64) (get $units (default "B" (regexFind "[A-Za-z]+$" $size)) | int64) -}}
 {{- end -}}
 
@@ -106,7 +104,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if hasSuffix "m" $text -}}{{- divf (trimSuffix "m" $text) 1000 -}}{{- else -}}{{- $text -}}{{- end -}}
 {{- end -}}
 
+{{/* What chooses a tier's series in Prometheus: of this release alone. Takes {root, tier}. */}}
+{{- define "diptych.series" -}}
+{{- printf "namespace=%q,job=%q,pod=~%q" .root.Release.Namespace (printf "diptych-%s" .tier) (printf "%s-%s-[a-z0-9]+(-[a-z0-9]+)?" (include "diptych.fullname" .root) .tier) -}}
+{{- end -}}
+
 {{/* 1 if images have found no vision replica in the last minute, whether they failed or wait for one, else 0. */}}
 {{- define "diptych.visionDemand" -}}
-sum(rate({__name__=~"diptych_errors_total|diptych_retries_total",namespace="{{ .Release.Namespace }}",job="diptych-language",reason=~"|TIER_UNAVAILABLE"}[1m])) > bool 0 or vector(0)
+sum(rate({__name__=~"diptych_errors_total|diptych_retries_total",{{ include "diptych.series" (dict "root" . "tier" "language") }},reason=~"|TIER_UNAVAILABLE"}[1m])) > bool 0 or vector(0)
 {{- end -}}

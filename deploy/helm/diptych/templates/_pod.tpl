@@ -39,10 +39,13 @@ httpGet: {port: metrics, path: /healthz/{{ ternary "ready" "live" (eq .service "
 {{- toYaml $resources -}}
 {{- end -}}
 
-{{/* What a gateway's bounds add up to: questions in flight, HTTP bodies, what gRPC holds, each as much as max_inflight_bytes, gRPC at least 1 GiB; and itself. */}}
+{{/* What a gateway's bounds add up to: questions in flight, HTTP bodies, what gRPC holds, each as much as max_inflight_bytes, gRPC at least 1 GiB; and itself.
+     Never less than what it requests. */}}
 {{- define "diptych.gatewayMemory" -}}
 {{- $bytes := include "diptych.bytes" (dig "max_inflight_bytes" "1GiB" .Values.gateway.flags) | int64 -}}
-{{- printf "%dMi" (add (div (add $bytes $bytes (max $bytes 1073741824)) 1048576) 256) -}}
+{{- $needed := add $bytes $bytes (max $bytes 1073741824) 268435456 -}}
+{{- $requested := include "diptych.bytes" (dig "requests" "memory" "0" .Values.gateway.resources) | int64 -}}
+{{- printf "%dMi" (div (add (max $needed $requested) 1048575) 1048576) -}}
 {{- end -}}
 
 {{/* Different zones if there are some: a second spread constraint would make the scheduler ignore both where nodes have no zone. Takes {root, tier}. */}}
@@ -94,14 +97,14 @@ capabilities: {drop: [ALL]}
 {{- define "diptych.volumes" -}}
 - {name: tmp, emptyDir: {sizeLimit: 256Mi}}
 {{- if .root.Values.tls.enabled }}
-- {name: tls, secret: {secretName: {{ include "diptych.tlsSecret" . }}, defaultMode: 0440}}
+- {name: tls, secret: {secretName: {{ include "diptych.tlsSecret" . | quote }}, defaultMode: 0440}}
 {{- end }}
 {{- if eq .tier "gateway" }}
 {{- if .root.Values.tls.enabled }}
-- {name: tier-ca, secret: {secretName: {{ include "diptych.tlsSecret" (dict "root" .root "tier" "vision") }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}}
+- {name: tier-ca, secret: {secretName: {{ include "diptych.tlsSecret" (dict "root" .root "tier" "vision") | quote }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}}
 {{- end }}
 {{- if .root.Values.apiKeys.secretName }}
-- {name: keys, secret: {secretName: {{ .root.Values.apiKeys.secretName }}, defaultMode: 0440}}
+- {name: keys, secret: {secretName: {{ .root.Values.apiKeys.secretName | quote }}, defaultMode: 0440}}
 {{- end }}
 {{- else }}
 {{- include "diptych.modelVolume" .root.Values.model }}
@@ -110,12 +113,12 @@ capabilities: {drop: [ALL]}
 
 {{- define "diptych.modelVolume" -}}
 {{- if eq .source "claim" }}
-- {name: model, persistentVolumeClaim: {claimName: {{ required "model.claim.name: give the PersistentVolumeClaim that holds the checkpoint" .claim.name }}, readOnly: true}}
+- {name: model, persistentVolumeClaim: {claimName: {{ required "model.claim.name: give the PersistentVolumeClaim that holds the checkpoint" .claim.name | quote }}, readOnly: true}}
 {{- else if eq .source "oci" }}
 - {name: model, image: {reference: {{ required "model.oci.reference: give the image that holds the checkpoint" .oci.reference | quote }}, pullPolicy: {{ .oci.pullPolicy }}}}
 {{- else if eq .source "pull" }}
 {{- if .pull.claim }}
-- {name: model, persistentVolumeClaim: {claimName: {{ .pull.claim }}}}
+- {name: model, persistentVolumeClaim: {claimName: {{ .pull.claim | quote }}}}
 {{- else }}
 - {name: model, emptyDir: {sizeLimit: {{ .pull.size }}}}
 {{- end }}
@@ -136,8 +139,11 @@ initContainers:
       - {name: HF_HOME, value: /models/hub}
       {{- with .root.Values.model.pull.tokenSecret }}
       {{- if .name }}
-      - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}}
+      - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}}}
       {{- end }}
+      {{- end }}
+      {{- with (index .root.Values .tier).extraEnv }}
+      {{- toYaml . | nindent 6 }} # a proxy, or another hub
       {{- end }}
     resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {memory: 512Mi}}
     securityContext: {{- include "diptych.containerSecurity" . | nindent 6 }}

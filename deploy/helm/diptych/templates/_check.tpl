@@ -1,0 +1,67 @@
+{{/* Refuses, by their names, values that fit the schema each but not one another. */}}
+{{- define "diptych.check" -}}
+{{- if not (regexMatch "^[a-z]" (include "diptych.fullname" .)) -}}
+{{- fail (printf "fullnameOverride: give one that begins with a letter, as Services' names must; that of the release would be %s" (include "diptych.fullname" .)) -}}
+{{- end -}}
+{{- if le (include "diptych.seconds" .Values.drain.delay | int) (include "diptych.seconds" .Values.maxConnectionAge | int) -}}
+{{- fail (printf "drain.delay: %s must be longer than maxConnectionAge, %s, or callers lose a replica before they know of another" .Values.drain.delay .Values.maxConnectionAge) -}}
+{{- end -}}
+{{- range $tier := list "gateway" "vision" "language" -}}
+{{- include "diptych.checkTier" (dict "root" $ "tier" $tier "values" (index $.Values $tier)) -}}
+{{- end -}}
+{{- include "diptych.checkTls" .Values.tls -}}
+{{- if .Values.routes.enabled -}}{{- include "diptych.checkRoutes" .Values.routes -}}{{- end -}}
+{{- if and (eq .Values.model.source "oci") (semverCompare "<1.33-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "model.source: oci needs Kubernetes 1.33, and this is %s; take claim or pull" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "diptych.checkTier" -}}
+{{- $ports := values .values.ports -}}
+{{- if ne (len $ports) (len (uniq $ports)) -}}
+{{- fail (printf "%s.ports: two of them are the same: %s" .tier (toJson .values.ports)) -}}
+{{- end -}}
+{{- $strategy := .values.strategy -}}
+{{- if and (regexMatch "^0+%?$" (toString $strategy.maxSurge)) (regexMatch "^0+%?$" (toString $strategy.maxUnavailable)) -}}
+{{- fail (printf "%s.strategy: maxSurge and maxUnavailable are both 0, so no pod could ever be replaced" .tier) -}}
+{{- end -}}
+{{- if .values.autoscaling.enabled -}}
+{{- include "diptych.checkScaling" (dict "engine" .root.Values.autoscaling "tier" .tier "scaling" .values.autoscaling) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "diptych.checkScaling" -}}
+{{- $name := printf "%s.autoscaling" .tier -}}
+{{- if gt (int .scaling.minReplicas) (int .scaling.maxReplicas) -}}
+{{- fail (printf "%s: minReplicas %v is more than maxReplicas %v" $name .scaling.minReplicas .scaling.maxReplicas) -}}
+{{- end -}}
+{{- if and (eq (int .scaling.minReplicas) 0) (eq .engine.engine "hpa") (not .engine.hpaScaleToZero) -}}
+{{- fail (printf "%s.minReplicas: 0 needs autoscaling.engine=keda, or autoscaling.hpaScaleToZero" $name) -}}
+{{- end -}}
+{{- if not (compact (values .scaling.targets)) -}}
+{{- fail (printf "%s.targets: give at least one, or the tier would never grow" $name) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "diptych.checkTls" -}}
+{{- if and (not .enabled) (or .clientCa .certManager.enabled) -}}
+{{- fail (printf "tls.enabled: is false, so that tls.%s would do nothing" (ternary "clientCa" "certManager.enabled" .clientCa)) -}}
+{{- end -}}
+{{- if and .gatewaySecret (eq .gatewaySecret .tierSecret) .certManager.enabled -}}
+{{- fail (printf "tls.tierSecret: is %s, as tls.gatewaySecret; cert-manager makes a certificate for each" .tierSecret) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A listener takes one kind of route for a host name: with both, one of the two would be without effect. */}}
+{{- define "diptych.checkRoutes" -}}
+{{- if not .parentRefs -}}{{- fail "routes.parentRefs: name the Gateway that the routes attach to" -}}{{- end -}}
+{{- if and .grpc .http (or (not .grpcParentRefs) (eq (toJson .grpcParentRefs) (toJson .parentRefs))) -}}
+{{- range $grpc := default (list "*") .grpcHostnames -}}
+{{- range $http := default (list "*") $.hostnames -}}
+{{- if or (eq $grpc $http) (eq $grpc "*") (eq $http "*") (and (hasPrefix "*" $grpc) (hasSuffix (trimPrefix "*" $grpc) $http)) (and (hasPrefix "*" $http) (hasSuffix (trimPrefix "*" $http) $grpc)) -}}
+{{- fail (printf "routes.grpcHostnames: a listener takes either gRPC or HTTP routes for a host name, and %s meets %s of routes.hostnames; give each kind names of its own (grpc.example.com), or gRPC a listener of its own by routes.grpcParentRefs, or set routes.grpc or routes.http to false" $grpc $http) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
