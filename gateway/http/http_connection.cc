@@ -127,6 +127,7 @@ void HttpConnection::Listen() {
 
 void HttpConnection::OnBytes(ErrorCode error, size_t size) {
   listening_ = idle_ = false;
+  if (phase_ == Phase::kShut) return Shut();
   if (phase_ == Phase::kIdle) silence_.cancel();
   // OnWritten calls the read back where the next request is there already.
   const bool called_back = error == net::error::operation_aborted && phase_ == Phase::kIdle && buffer_.size() > 0;
@@ -191,7 +192,7 @@ void HttpConnection::Shut() {
     stream_.tcp().socket().shutdown(net::ip::tcp::socket::shutdown_both, ignored);
     stream_.tcp().close();
   }
-  if (writing_ || listening_) return;
+  if (writing_ || listening_ || reading_) return;
   for (Piece& piece : std::exchange(pieces_, {})) {
     if (piece.done) piece.done(false);
   }

@@ -108,8 +108,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Sends what means nothing: a caller that is gone answers with a reset.
   void Probe();
   void ReadHeader();
-  // Breaks the read that is about to start off after `limit`; its handler then finds timed_out_. Not the stream's own
-  // limit, which would close the socket before the caller is told.
+  // Call before a read of the parser's: breaks it off after `limit`; its handler then finds timed_out_. Not the stream's
+  // own limit, which would close the socket before the caller is told.
   void LimitRead(absl::Duration limit);
   // Call first in that handler.
   void EndOfRead();
@@ -170,6 +170,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   absl::Duration look_interval_;    // until leaving_ ends
   absl::Time idle_until_;           // when a connection in kIdle is closed
   bool writing_ = false;            // a write is on its way
+  bool reading_ = false;            // a read that uses parser_ is on its way
   int reads_ = 0;                   // limited ones, begun and ended
   bool timed_out_ = false;          // the last of them
   // Of the request that was read last.

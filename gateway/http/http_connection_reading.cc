@@ -75,6 +75,7 @@ void HttpConnection::ReadHeader() {
 
 void HttpConnection::LimitRead(absl::Duration limit) {
   timed_out_ = false;
+  reading_ = true;
   stream_.tcp().expires_never();
   silence_.expires_after(absl::ToChronoNanoseconds(limit));
   silence_.async_wait([self = shared_from_this(), read = ++reads_](ErrorCode error) {
@@ -86,11 +87,13 @@ void HttpConnection::LimitRead(absl::Duration limit) {
 
 void HttpConnection::EndOfRead() {
   ++reads_;
+  reading_ = false;
   silence_.cancel();
 }
 
 void HttpConnection::OnHeader(ErrorCode error) {
   EndOfRead();
+  if (phase_ == Phase::kShut) return Shut();
   cors_.clear();
   if (error && timed_out_) return Refuse(408, "the header took too long");
   if (error == http::error::header_limit) return Refuse(431, "the header is too large");
@@ -148,8 +151,11 @@ void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   piece_.resize(std::min<uint64_t>(length.value_or(kPieceBytes), kPieceBytes));
   if (!absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::expect), "100-continue")) return ReadBody();
   stream_.tcp().expires_after(absl::ToChronoNanoseconds(shared_->options.write_timeout));
-  net::async_write(stream_, net::buffer(kContinue),
-                   [self = shared_from_this()](ErrorCode failed, size_t) { failed ? self->Shut() : self->ReadBody(); });
+  writing_ = true;
+  net::async_write(stream_, net::buffer(kContinue), [self = shared_from_this()](ErrorCode failed, size_t) {
+    self->writing_ = false;
+    failed || self->phase_ == Phase::kShut ? self->Shut() : self->ReadBody();
+  });
 }
 
 void HttpConnection::ReadBody() {
@@ -164,6 +170,7 @@ void HttpConnection::ReadBody() {
 
 void HttpConnection::OnBody(ErrorCode error) {
   EndOfRead();
+  if (phase_ == Phase::kShut) return Shut();
   if (error == http::error::need_buffer) error = {};  // the piece is full
   if (error && timed_out_) return Refuse(408, "the body took too long");
   if (error == http::error::body_limit) return Refuse(413, "the body is too large");

@@ -321,6 +321,24 @@ TEST_F(HttpServerTest, AnnouncedBodiesTakeNoMemory) {
   EXPECT_TRUE(Ask(Post("content-length: 9000", std::string(9000, 'x'))).starts_with("HTTP/1.1 200 "));
 }
 
+TEST_F(HttpServerTest, ItEndsWhileRequestsCome) {
+  const std::string header = "POST /a HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 100000\r\n\r\n";
+  for (int round = 0; round < 30; ++round) {
+    Start({});
+    std::list<std::jthread> senders;
+    for (int i = 0; i < 4; ++i) {
+      senders.emplace_back([caller = std::make_unique<Caller>(server_->port()), &header] {
+        while (caller->Send(header)) {
+          for (int piece = 0; piece < 1000 && caller->Send(std::string(100, 'x')); ++piece) {
+          }
+        }
+      });
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(round % 5));  // in the midst of what, chance decides
+    server_.reset();
+  }
+}
+
 TEST_F(HttpServerTest, ABodyThatDoesNotComeIsWaitedForSecondsOnly) {
   Start({.byte_timeout = absl::Milliseconds(100)});
   EXPECT_TRUE(Ask(Post("content-length: 5", "")).starts_with("HTTP/1.1 408 "));
