@@ -78,7 +78,7 @@ void CommonOptions::AddTo(CLI::App& command) {
   command.add_option("--api_key", api_key, "Key for a gateway that asks for one; better in the environment than here")
       ->envname("DIPTYCH_API_KEY")
       ->group(kCommonGroup);
-  AddDeadline(command, deadline, "2m");
+  AddDeadline(command, deadline, "10m");
   AddOutputOptions(command, json);
 }
 

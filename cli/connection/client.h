@@ -33,7 +33,7 @@ struct CommonOptions {
   std::string tls_cert;  // PEM file, shown to a gateway that asks for one; with tls_key, or both empty
   std::string tls_key;
   std::string api_key;  // empty: none is sent
-  absl::Duration deadline = absl::Minutes(2);
+  absl::Duration deadline = absl::Minutes(10);
   bool json = false;
 
   void AddTo(CLI::App& command);

@@ -10,7 +10,7 @@ from typing import Any, Union
 import grpc
 
 DEFAULT_TARGET = "127.0.0.1:7000"
-DEFAULT_TIMEOUT = 120.0  # seconds; as the command line's --deadline
+DEFAULT_TIMEOUT = 600.0  # seconds; as the command line's --deadline
 _MAX_ANSWER_BYTES = 64 << 20
 
 Pem = Union[str, "os.PathLike[str]", bytes]
