@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches and builds, once, what the cluster test runs beside our own programs, into .deps/cluster: etcd and Prometheus from Debian's packages
-# (unpacked, not installed: no daemon starts), Kubernetes' control plane with kubectl and helm, CoreDNS, and the
+# (unpacked, not installed: no daemon starts), Kubernetes' control plane with kubectl and helm, CoreDNS, a control plane for xDS, and the
 # definitions of the custom objects that the chart can make. Building takes about 15 minutes of a core and 10 GB of Go's caches (GOPATH and GOCACHE say where).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -49,6 +49,7 @@ unpack etcd-server etcd
 unpack prometheus prometheus
 build control_plane
 build coredns
+build xds
 for name in kube-apiserver kube-controller-manager kube-scheduler kubectl helm; do
   ln -sf control_plane "$deps/bin/$name"
 done
