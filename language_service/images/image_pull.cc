@@ -17,6 +17,11 @@ namespace {
 constexpr std::chrono::milliseconds kFirstBackoff(50);
 constexpr std::chrono::milliseconds kLongestBackoff(400);
 
+// Tokens that were refused, or another model, as while a new one is rolled out: another replica may do better.
+bool IsOfThisReplica(const grpc::Status& status) {
+  return status.ok() || ReasonOf(FromGrpcStatus(status)) == reason::kModelMismatch;
+}
+
 }  // namespace
 
 int64_t BytesForImage(const ImageRequest& image) {
@@ -126,10 +131,8 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
   }
   if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
   if (tokens.ok()) return done_(std::move(tokens));
-  if (status.ok()) {  // refused tokens: this replica is sick, or holds another model, as while a new one is rolled out
-    if (!RetryLater(/*wait=*/false)) done_(std::move(tokens));
-    return;
-  }
+  if (IsOfThisReplica(status) && RetryLater(/*wait=*/false)) return;
+  if (status.ok()) return done_(std::move(tokens));
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) tier_->waker->Wake();
   if (RetryOf(status) == Retry::kAnotherReplica && RetryLater(tier_->wait)) return;
   done_(call_->cancelled() ? CallerLeft() : FromTier(status, "vision", Stage::kTokenTransfer));

@@ -266,7 +266,9 @@ class ClusterTest(unittest.TestCase):
             urllib.request.urlopen(f"http://{self.release.pods('gateway')[0]['status']['podIP']}:9000/healthz/ready", timeout=5)
         self.assertIn("the tiers hold different models: vision other", refused.exception.read().decode())
         self.assertIn("different models", run("kubectl", "--namespace", NAMESPACE, "logs", f"deployment/{self.release.name}-gateway").stdout)
+        others = self.release.names("vision")
         self.release.helm("rollback", self.release.name, "--wait", "--timeout", "2m")
+        self.release.wait_until_gone(others - self.release.names("vision"))  # until then the language tier may know none but them
         self.assert_true_answers()
 
     def test_16_values_that_do_not_fit_are_refused_by_name(self):

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/grpc_status.h"
 #include "common/outlier_detection.h"
+#include "common/status.h"
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/metrics_page.h"
 
@@ -58,23 +60,32 @@ class OutlierVisionTest : public TwoVisionReplicas {
         }) {}
 };
 
-// As while a new model is rolled out.
-class OtherModelTest : public TwoVisionReplicas {
+// As while a new model is rolled out: its replica says so, or its tokens do.
+class OtherModelTest : public TwoVisionReplicas, public ::testing::WithParamInterface<ScriptedVisionTier::Answer> {
+ public:
+  static ScriptedAnswer Tokens(const v1::EncodeImageRequest& request, int) {
+    ScriptedAnswer answer = True(request);
+    answer.messages.front().mutable_header()->set_model_fingerprint("another");
+    return answer;
+  }
+  static ScriptedAnswer Refusal(const v1::EncodeImageRequest&, int) {
+    return {.messages = {},
+            .status = ToGrpcStatus(MakeError(absl::StatusCode::kFailedPrecondition, reason::kModelMismatch, ""))};
+  }
+
  protected:
-  OtherModelTest()
-      : TwoVisionReplicas([](const v1::EncodeImageRequest& request, int) {
-          ScriptedAnswer answer = True(request);
-          answer.messages.front().mutable_header()->set_model_fingerprint("another");
-          return answer;
-        }) {}
+  OtherModelTest() : TwoVisionReplicas(GetParam()) {}
 };
 
-TEST_F(OtherModelTest, AnImageIsAskedOfAReplicaThatHoldsTheRightOne) {
+TEST_P(OtherModelTest, AnImageIsAskedOfAReplicaThatHoldsTheRightOne) {
   AwaitBothKnown();
   for (int i = 0; i < 1000 && sick_.calls() == 0; ++i) EXPECT_TRUE(AskNewImage());
   EXPECT_GT(sick_.calls(), 0);
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(AskNewImage());
 }
+
+INSTANTIATE_TEST_SUITE_P(Replicas, OtherModelTest,
+                         ::testing::Values(&OtherModelTest::Tokens, &OtherModelTest::Refusal));
 
 TEST_F(OutlierVisionTest, MeetsTheFirstFewImagesOnlyAndIsCounted) {
   EXPECT_EQ(Ejected(), 0);
