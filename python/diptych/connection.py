@@ -42,7 +42,8 @@ def _read(pem: Pem | None) -> bytes | None:
 class Connection:
     """Settings of a client; those that are not given come from the environment, as the command line's do.
 
-    `target` from DIPTYCH_SERVER, else 127.0.0.1:7000; `api_key` from DIPTYCH_API_KEY; the authority from DIPTYCH_TLS_CA.
+    `target` from DIPTYCH_SERVER, else 127.0.0.1:7000; `api_key` from DIPTYCH_API_KEY; the authority, certificate
+    and key from DIPTYCH_TLS_CA, DIPTYCH_TLS_CERT and DIPTYCH_TLS_KEY.
     """
 
     target: str
@@ -61,7 +62,7 @@ class Connection:
         if not timeout > 0:
             raise ValueError("timeout takes a positive number of seconds")
         if tls is None and "DIPTYCH_TLS_CA" in os.environ:
-            tls = os.environ["DIPTYCH_TLS_CA"]
+            tls = Tls(os.environ["DIPTYCH_TLS_CA"], os.environ.get("DIPTYCH_TLS_CERT"), os.environ.get("DIPTYCH_TLS_KEY"))
         if isinstance(tls, (str, os.PathLike)):
             tls = Tls(ca=tls)
         chosen = Tls() if tls is True else tls or None

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
 import client_environment
 
@@ -268,7 +269,7 @@ class SecretsTest(unittest.TestCase):
         cls.path = pathlib.Path(cls.folder.name)
         made = subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2",
-             "-subj", "/CN=diptych", "-addext", "subjectAltName=DNS:diptych.test"], cwd=cls.path, capture_output=True)
+             "-subj", "/CN=diptych", "-addext", "subjectAltName=DNS:diptych.test,IP:127.0.0.1"], cwd=cls.path, capture_output=True)
         if made.returncode != 0:
             cls.folder.cleanup()
             raise unittest.SkipTest("the openssl command is missing")
@@ -295,6 +296,11 @@ class SecretsTest(unittest.TestCase):
             self.assertEqual(self.client().ask(SAMPLE, QUESTION).text, "red")
         finally:
             del os.environ["DIPTYCH_API_KEY"]
+
+    def test_a_certificate_may_come_from_the_environment(self):
+        files = {"DIPTYCH_TLS_CA": "cert.pem", "DIPTYCH_TLS_CERT": "cert.pem", "DIPTYCH_TLS_KEY": "key.pem"}
+        with unittest.mock.patch.dict(os.environ, {name: str(self.path / file) for name, file in files.items()}):
+            self.assertEqual(self.client(tls=None, api_key="alice").ask(SAMPLE, QUESTION).text, "red")
 
     def test_without_a_key_nothing_is_answered(self):
         for key in (None, "mallory"):
