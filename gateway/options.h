@@ -35,9 +35,9 @@ struct Options {
   bool allow_image_urls = false;
   FetchRules fetch = {};  // max_bytes is limits.image.max_bytes
   int max_inflight = 256;
-  int64_t max_inflight_bytes = int64_t{1} << 30;      // of memory for questions being answered
+  int64_t max_inflight_bytes = int64_t{1} << 30;       // of memory for questions being answered
   absl::Duration request_timeout = absl::Minutes(10);  // longest, whatever the caller allows
-  std::vector<std::string> cors_origins = {};         // whose pages may use the HTTP surface
+  std::vector<std::string> cors_origins = {};          // whose pages may use the HTTP surface
   TraceOptions tracing = {};
   TlsOptions tls = {};       // towards callers
   TlsOptions tier_tls = {};  // towards the tiers
