@@ -35,8 +35,11 @@ class BodyBudgets {
     ~Lease() = default;
     // RESOURCE_EXHAUSTED with QUEUE_FULL if that does not fit; what is held stays. Requires: not default-constructed.
     absl::Status Grow(int64_t bytes);
+    // False if not even an idle server has room for so many more. Requires: not default-constructed.
+    bool MayGrow(int64_t bytes) const { return bytes <= address_->limit() - of_all_.bytes(); }
     void ShrinkTo(int64_t bytes);
     void Release() { ShrinkTo(0); }
+    bool is_empty() const { return address_ == nullptr; }
     int64_t bytes() const { return of_all_.bytes(); }
 
    private:

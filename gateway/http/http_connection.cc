@@ -196,7 +196,7 @@ void HttpConnection::Shut() {
   for (Piece& piece : std::exchange(pieces_, {})) {
     if (piece.done) piece.done(false);
   }
-  exchange_.reset();
+  LeaveExchange();
   parser_.reset();
   lease_.Release();
   shared_->connections->Remove(this);

@@ -143,6 +143,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool exchange_runs() const { return phase_ == Phase::kAnswering || phase_ == Phase::kStreaming; }
   // The last piece has been handed to Write.
   void EndExchange();
+  // Nothing of its reply is held any more.
+  void LeaveExchange();
   void OnWritten(ErrorCode error);
   void Linger();
   void Discard();
@@ -154,7 +156,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::steady_timer silence_;
   boost::asio::steady_timer leaving_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::buffer_body>> parser_;
-  BodyBudgets::Lease lease_;  // of body_, also while it is answered
+  BodyBudgets::Lease lease_;  // of body_, while it is read; then its exchange's
   std::string body_;          // as far as it has come
   std::optional<uint64_t> body_length_;
   absl::Time body_deadline_;

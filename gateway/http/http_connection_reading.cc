@@ -14,6 +14,7 @@
 #include "gateway/http/cors.h"
 #include "gateway/http/http_connection.h"
 #include "gateway/http/http_exchange.h"
+#include "gateway/http/paths.h"
 
 namespace diptych::gateway {
 
@@ -42,10 +43,20 @@ TraceContext TraceOf(const http::request_header<>& request) {
   return ParseTraceContext(HeaderOf(request, "traceparent"), state);
 }
 
-HttpRequest RequestOf(const http::request_header<>& message) {
+RequestTarget TargetOf(const http::request_header<>& message) {
   const auto target = message.target();
+  return ReadTarget({target.data(), target.size()});
+}
+
+// Whom it is for: what the target names goes before the header.
+std::string HostOf(const http::request_header<>& message) {
+  const std::string_view host = TargetOf(message).host;
+  return host.empty() ? HeaderOf(message, http::field::host) : std::string(host);
+}
+
+HttpRequest RequestOf(const http::request_header<>& message) {
   return {.method = std::string(message.method_string().data(), message.method_string().size()),
-          .path = std::string(target.data(), std::min(target.find('?'), target.size())),
+          .path = std::string(TargetOf(message).path),
           .content_type = HeaderOf(message, http::field::content_type),
           .content_encoding = HeaderOf(message, http::field::content_encoding),
           .request_id = HeaderOf(message, "x-request-id"),
@@ -109,7 +120,7 @@ void HttpConnection::OnHeader(ErrorCode error) {
   }
   keep_alive_ = parser_->get().keep_alive();
   head_only_ = parser_->get().method() == http::verb::head;
-  const std::string host = HeaderOf(parser_->get(), http::field::host);
+  const std::string host = HostOf(parser_->get());
   if (parser_->get().count(http::field::host) > 1) return Refuse(400, "there is more than one host");
   if (!host.empty() && !IsAllowedHost(host, shared_->options.hosts)) {
     return Refuse(403, "this server does not go by that host name; its operator can add it to --http_hosts");
@@ -126,8 +137,7 @@ void HttpConnection::OnHeader(ErrorCode error) {
 // Probes of health have no certificate to show.
 bool HttpConnection::IsCertified() {
   if (shared_->options.tls.client_ca_file.empty() || !stream_.has_tls() || stream_.caller_is_certified()) return true;
-  const auto target = parser_->get().target();
-  return absl::StartsWith(absl::string_view(target.data(), target.size()), "/healthz/");
+  return TargetOf(parser_->get()).path.starts_with("/healthz/");
 }
 
 void HttpConnection::BeginBody(std::optional<uint64_t> length) {
@@ -204,7 +214,7 @@ void HttpConnection::Serve() {
   request.body = std::exchange(body_, {});
   chunked_ = message.version() >= 11;
   phase_ = Phase::kAnswering;
-  exchange_ = std::make_shared<Exchange>(shared_from_this());
+  exchange_ = std::make_shared<Exchange>(shared_from_this(), std::exchange(lease_, {}));
   stream_.tcp().expires_never();
   Listen();
   Handle(std::move(request));

@@ -112,8 +112,7 @@ void HttpConnection::OnWritten(ErrorCode error) {
   stream_.tcp().expires_never();
   if (phase_ == Phase::kAnswering) return;  // it was a probe
   if (phase_ == Phase::kStreaming) return Ping();
-  exchange_.reset();
-  lease_.Release();
+  LeaveExchange();
   if (phase_ == Phase::kRefusing) return Linger();
   if (!keep_alive_) return stream_.has_tls() ? Linger() : Shut();
   BeIdle();
@@ -135,6 +134,12 @@ void HttpConnection::After(absl::Duration silence, std::function<void()> action)
   silence_.async_wait([self = shared_from_this(), action = std::move(action)](ErrorCode error) {
     if (!error && self->phase_ != Phase::kShut && !self->writing_) action();
   });
+}
+
+void HttpConnection::LeaveExchange() {
+  if (exchange_ == nullptr) return;
+  exchange_->Left();
+  exchange_.reset();
 }
 
 void HttpConnection::EndExchange() {

@@ -8,6 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "common/mutex.h"
+#include "gateway/http/body_budgets.h"
 #include "gateway/http/http_connection.h"
 
 namespace diptych::gateway {
@@ -15,7 +18,9 @@ namespace diptych::gateway {
 // Hands everything to the connection's strand, and nothing once it is no longer the running one.
 class HttpConnection::Exchange final : public HttpExchange, public std::enable_shared_from_this<Exchange> {
  public:
-  explicit Exchange(std::shared_ptr<HttpConnection> connection) : connection_(std::move(connection)) {}
+  // `memory` is that of the request; empty if it had no body.
+  explicit Exchange(std::shared_ptr<HttpConnection> connection, BodyBudgets::Lease memory = {})
+      : connection_(std::move(connection)), memory_(std::move(memory)) {}
 
   void Reply(HttpReply reply) override {
     Post([reply = std::move(reply)](HttpConnection& connection) {
@@ -50,7 +55,19 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
                       });
   }
 
+  absl::Status Keep(int64_t bytes) override {
+    MutexLock lock(mutex_);
+    if (left_ || memory_.is_empty()) return absl::OkStatus();
+    if (!memory_.MayGrow(bytes)) return absl::OutOfRangeError("a reply takes more memory than one caller may have");
+    return memory_.Grow(bytes);
+  }
+
   // On the strand.
+  void Left() {
+    MutexLock lock(mutex_);
+    left_ = true;
+    memory_.Release();
+  }
   void Ended() { on_gone_ = nullptr; }
   void Gone() {
     gone_ = true;
@@ -72,6 +89,9 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
   }
 
   const std::shared_ptr<HttpConnection> connection_;
+  Mutex mutex_;
+  bool left_ ABSL_GUARDED_BY(mutex_) = false;  // nothing of the reply is held any more
+  BodyBudgets::Lease memory_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_gone_;
   bool gone_ = false;
 };

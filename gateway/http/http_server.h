@@ -77,6 +77,11 @@ class HttpExchange {
   virtual void SendEvent(HttpEvent event, std::function<void(bool)> done) = 0;
   virtual void EndEvents() = 0;
 
+  // Counts so many more bytes, which a reply to a request with a body takes while it is put together, as memory of the
+  // caller's beside that body, until the reply has left. RESOURCE_EXHAUSTED with QUEUE_FULL if others have it now;
+  // OUT_OF_RANGE if no caller may have so much.
+  virtual absl::Status Keep(int64_t bytes) = 0;
+
   // Called once if the caller leaves before the end; at once if that has happened. Set at most once.
   virtual void OnGone(std::function<void()> gone) = 0;
 };

@@ -13,6 +13,7 @@
 #include "common/grpc_status.h"
 #include "common/mutex.h"
 #include "diptych/v1/gateway.grpc.pb.h"
+#include "gateway/http/json_members.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/shared_question.h"
 
@@ -21,6 +22,8 @@ namespace {
 
 // Questions of one call that are asked at a time.
 constexpr int kMaxAtOnce = kMaxChoices;
+// What a byte of an answer takes as JSON values and as text: scores, of which there are the most, up to 14.
+constexpr int64_t kReplyBytes = 16;
 constexpr char kAsk[] = "/diptych.v1.GatewayService/Ask";
 constexpr char kAskStream[] = "/diptych.v1.GatewayService/AskStream";
 
@@ -48,6 +51,21 @@ bool IsShown(const v1::AskStreamResponse& message) {
   return message.has_finished() ||
          (message.has_delta() && !(message.delta().text().empty() && message.delta().logprobs().empty() &&
                                    message.delta().prompt_logprobs().empty()));
+}
+
+// Empties a repeated field, whose own Clear would keep the memory.
+template <typename Field>
+void Drop(Field& field) {
+  Field().Swap(&field);
+}
+
+// Memory for this answer until all have come. It is scores that can take too much.
+absl::Status Keep(HttpExchange& exchange, const v1::AskResponse& response) {
+  const absl::Status kept = exchange.Keep(kReplyBytes * static_cast<int64_t>(response.ByteSizeLong()));
+  if (!absl::IsOutOfRange(kept)) return kept;
+  return Invalid("logprobs",
+                 "the scores of all answers are too many for one reply: ask for fewer of them, for fewer prompts or "
+                 "answers at a time, or for a stream");
 }
 
 std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& request_id) {
@@ -115,17 +133,20 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     handed_on_.AddTo(choice.context);
     grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::AskResponse>(gateway_).UnaryCall(
         &choice.context, kAsk, {}, &choice.request, &choice.response,
-        [self = shared_from_this()](const grpc::Status& status) { self->OnEnd(status); });
+        [self = shared_from_this(), index](const grpc::Status& status) {
+          self->OnEnd(status.ok() ? Keep(*self->exchange_, self->choices_[static_cast<size_t>(index)].response)
+                                  : self->Outcome(status));
+        });
   }
 
-  void OnEnd(const grpc::Status& status) {
+  void OnEnd(const absl::Status& status) {
     bool failed_first = false, last = false;
     int next = 0;  // question that is asked in the place of the one that ended; 0: none
     absl::Status outcome;
     {
       MutexLock lock(mutex_);
       failed_first = !status.ok() && status_.ok();
-      if (failed_first) status_ = Outcome(status);
+      if (failed_first) status_ = status;
       if (status_.ok() && next_ < static_cast<int>(choices_.size())) {
         next = next_++;
       } else {
@@ -264,6 +285,8 @@ void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::func
   if (message.has_delta()) return Send(form_->Delta(index, message.delta()), std::move(done));
   v1::Answer& answer = answers_[static_cast<size_t>(index)];
   answer = std::move(*message.mutable_finished());
+  Drop(*answer.mutable_logprobs());  // they have come with the deltas
+  Drop(*answer.mutable_prompt_logprobs());
   Send(form_->Last(index, answer), std::move(done));
 }
 

@@ -118,6 +118,18 @@ class HostileTest(asking.StackTest):
         # Three copies of a body at most (as text, as JSON, as message), and some for the process itself.
         self.assertLess(self.peak() - before, 3 * self.BODIES + (64 << 20))
 
+    def test_scores_of_many_answers_stay_in_bounds(self):
+        before = self.peak()
+        body = {"prompt": ["the red circle " * 50] * 64, "max_tokens": 1, "echo": True, "logprobs": 20}
+        status, _, answer = self.ask("POST", "/v1/completions", body)
+        self.assertEqual((status, answer["error"]["param"]), (400, "logprobs"), answer)
+        status, _, answer = self.ask("POST", "/v1/completions", {**body, "stream": True})
+        self.assertEqual(status, 200)
+        self.assertTrue(answer.endswith("data: [DONE]\n\n"))
+        status, _, answer = self.ask("POST", "/v1/completions", {**body, "prompt": body["prompt"][:8]})
+        self.assertEqual((status, len(answer["choices"])), (200, 8))
+        self.assertLess(self.peak() - before, 2 * self.BODIES + (64 << 20))
+
     def test_a_flood_of_requests_on_one_connection_is_answered_in_turn(self):
         get = b"GET /healthz/live HTTP/1.1\r\n\r\n"
         answer = self.raw(get * 2000 + get.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))

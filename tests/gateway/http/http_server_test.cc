@@ -69,7 +69,15 @@ class HttpServerTest : public ::testing::Test {
         [this](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
           ++handled_;
           if (request.path == "/throws") throw std::bad_alloc();
+          if (request.path == "/keeps") {
+            const absl::Status kept = exchange->Keep(std::stoi(request.body));
+            return exchange->Reply({.content_type = "text/plain", .body = absl::StatusCodeToString(kept.code())});
+          }
           if (request.path == "/held") {
+            if (!request.body.empty()) {
+              while (!exchange->Keep(std::stoi(request.body)).ok()) std::this_thread::yield();
+              ++kept_;
+            }
             exchange->OnGone([this] { ++gone_; });
             return;
           }
@@ -110,6 +118,7 @@ class HttpServerTest : public ::testing::Test {
   std::unique_ptr<HttpServer> server_;
   std::atomic<int> handled_ = 0;
   std::atomic<int> gone_ = 0;
+  std::atomic<int> kept_ = 0;
   std::list<std::jthread> late_;  // added to by one connection at a time
 };
 
@@ -339,6 +348,25 @@ TEST_F(HttpServerTest, ItEndsWhileRequestsCome) {
   }
 }
 
+TEST_F(HttpServerTest, WhatARequestKeepsForItsReplyCountsUntilThatHasLeft) {
+  Start({.max_body_bytes = 10'000, .max_bodies_bytes = 20'000});
+  const auto keep = [this](const std::string& bytes) {
+    const std::string answer =
+        Ask("POST /keeps HTTP/1.1\r\nconnection: close\r\ncontent-length: " + std::to_string(bytes.size()) +
+            "\r\n\r\n" + bytes);
+    return answer.substr(answer.find("\r\n\r\n") + 4);
+  };
+  EXPECT_EQ(keep("9000"), "OK");
+  EXPECT_EQ(keep("20000"), "OUT_OF_RANGE");
+  while (keep("9000") != "OK") std::this_thread::sleep_for(std::chrono::milliseconds(5));  // once the first has left
+  auto holder = std::make_unique<Caller>(server_->port());
+  holder->Send("POST /held HTTP/1.1\r\ncontent-length: 4\r\n\r\n9000");
+  while (kept_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(keep("5000"), "RESOURCE_EXHAUSTED");
+  holder.reset();
+  while (keep("5000") != "OK") std::this_thread::sleep_for(std::chrono::milliseconds(5));
+}
+
 TEST_F(HttpServerTest, ABodyThatDoesNotComeIsWaitedForSecondsOnly) {
   Start({.byte_timeout = absl::Milliseconds(100)});
   EXPECT_TRUE(Ask(Post("content-length: 5", "")).starts_with("HTTP/1.1 408 "));
@@ -364,9 +392,14 @@ TEST_F(HttpServerTest, OtherHostsAreForbidden) {
   };
   EXPECT_TRUE(get("evil.example:8080").starts_with("HTTP/1.1 403 "));
   EXPECT_TRUE(get("127.0.0.1\r\nhost: evil.example").starts_with("HTTP/1.1 400 "));
+  const auto as_a_proxy = [this](const std::string& url) {
+    return Ask("GET " + url + " HTTP/1.1\r\nconnection: close\r\nhost: localhost\r\n\r\n");
+  };
+  EXPECT_TRUE(as_a_proxy("http://evil.example/a").starts_with("HTTP/1.1 403 "));
   EXPECT_EQ(handled_, 0);
   EXPECT_TRUE(get("127.0.0.1:8080").starts_with("HTTP/1.1 200 "));
   EXPECT_TRUE(get("diptych.example").starts_with("HTTP/1.1 200 "));
+  EXPECT_TRUE(as_a_proxy("http://diptych.example:80/a?b").ends_with("\r\n\r\n/a"));
 }
 
 TEST_F(HttpServerTest, AHandlerThatThrowsCostsItsRequestOnly) {
