@@ -26,6 +26,15 @@ constexpr int64_t kLongestRef = 256;
 constexpr int64_t kLargestIndex = 64 << 20;
 constexpr char kWeights[] = "model.safetensors";
 constexpr char kIndex[] = "model.safetensors.index.json";
+// What a checkpoint may lack. As links to nothing they were once there, and answers without them would be others.
+constexpr const char* kOptional[] = {"generation_config.json",
+                                     "preprocessor_config.json",
+                                     "processor_config.json",
+                                     "tokenizer.json",
+                                     "tokenizer_config.json",
+                                     "added_tokens.json",
+                                     "vocab.json",
+                                     "merges.txt"};
 
 std::optional<std::string> Variable(const char* name) {
   const char* value = std::getenv(name);
@@ -61,16 +70,26 @@ absl::StatusOr<std::string> CommitOf(const fs::path& repository, const std::stri
   return commit;
 }
 
+absl::Status LinkToNothing(const std::string& file) {
+  return absl::FailedPreconditionError(absl::StrCat(file, " is a link to nothing"));
+}
+
 // NOT_FOUND if the folder has none of the files, FAILED_PRECONDITION if one is a link to nothing.
 absl::Status Has(const fs::path& folder, const std::vector<std::string>& any_of) {
   std::error_code error;
   for (const std::string& file : any_of) {
     if (fs::is_regular_file(folder / file, error)) return absl::OkStatus();
-    if (fs::is_symlink(folder / file, error)) {
-      return absl::FailedPreconditionError(absl::StrCat(file, " is a link to nothing"));
-    }
+    if (fs::is_symlink(folder / file, error)) return LinkToNothing(file);
   }
   return absl::NotFoundError(absl::StrCat(any_of.front(), " is missing"));
+}
+
+absl::Status CheckLinks(const fs::path& folder) {
+  std::error_code error;
+  for (const char* file : kOptional) {
+    if (fs::is_symlink(folder / file, error) && !fs::exists(folder / file, error)) return LinkToNothing(file);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::set<std::string>> ShardsOf(const fs::path& folder) {
@@ -136,6 +155,7 @@ absl::Status CheckComplete(const fs::path& folder) {
   DIPTYCH_RETURN_IF_ERROR(Has(folder, {"config.json"}));
   DIPTYCH_RETURN_IF_ERROR(Has(folder, {"preprocessor_config.json", "processor_config.json"}));
   DIPTYCH_RETURN_IF_ERROR(Has(folder, {"tokenizer.json", "vocab.json"}));
+  DIPTYCH_RETURN_IF_ERROR(CheckLinks(folder));
   return HasWeights(folder);
 }
 

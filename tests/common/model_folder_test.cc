@@ -122,6 +122,21 @@ TEST_F(ModelFolderTest, ASnapshotThatIsNotWholeIsNotServed) {
   EXPECT_EQ(Error("org/name"), "found " + snapshot.string());
 }
 
+TEST_F(ModelFolderTest, WhatMayBeMissingMayBeNoLinkToNothing) {
+  const fs::path snapshot = AddSnapshot("org/name", "main");
+  for (const char* file : {"generation_config.json", "processor_config.json", "tokenizer_config.json", "merges.txt"}) {
+    fs::create_symlink("../../blobs/gone", snapshot / file);
+    EXPECT_THAT(Error("org/name"),
+                AllOf(HasSubstr(std::string(file) + " is a link to nothing"), HasSubstr("diptych pull org/name")));
+    fs::remove(snapshot / file);
+    fs::create_symlink(file, snapshot / file);  // to itself
+    EXPECT_THAT(Error(snapshot), HasSubstr(std::string(file) + " is a link to nothing"));
+    fs::remove(snapshot / file);
+  }
+  fs::create_symlink("../../blobs/gone", snapshot / "README.md");  // which nobody reads
+  EXPECT_EQ(Error("org/name"), "found " + snapshot.string());
+}
+
 TEST_F(ModelFolderTest, AFolderWithoutACheckpointSaysWhatBelongsThere) {
   fs::create_directories(root_ / "empty");
   EXPECT_THAT(Error(root_ / "empty"), HasSubstr("holds no config.json"));
