@@ -58,6 +58,7 @@ absl::Status LinkAll(const fs::path& folder, const std::map<std::string, std::st
 absl::Status MakeFolder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
+  if (!error && fs::is_symlink(folder, error)) return CannotWrite(folder, ELOOP);
   return error ? CannotWrite(folder, error.value()) : absl::OkStatus();
 }
 
@@ -98,7 +99,10 @@ absl::Status LinkSnapshot(const fs::path& repository, const std::string& commit,
   const fs::path snapshot = repository / "snapshots" / commit, temporary = Temporary(repository / commit);
   DIPTYCH_RETURN_IF_ERROR(MakeFolder(snapshot.parent_path()));
   std::error_code error;
-  if (fs::exists(snapshot, error)) return LinkAll(snapshot, blob_of_file);
+  if (fs::exists(snapshot, error)) {
+    DIPTYCH_RETURN_IF_ERROR(MakeFolder(snapshot));
+    return LinkAll(snapshot, blob_of_file);
+  }
   fs::remove_all(temporary, error);
   DIPTYCH_RETURN_IF_ERROR(MakeFolder(temporary));
   absl::Status status = LinkAll(temporary, blob_of_file);

@@ -281,6 +281,22 @@ class PullTest(unittest.TestCase):
             self.assertEqual(cache.pull().returncode, 1)
             self.assertEqual(victim.read_text(), "precious")
 
+    def test_planted_links_to_folders_are_not_followed(self):
+        for part in ("blobs", "refs", "snapshots", "snapshots/COMMIT"):
+            with self.subTest(part), Cache() as cache, tempfile.TemporaryDirectory() as other:
+                victim = pathlib.Path(other)
+                (victim / "config.json").write_text("precious")
+                link = cache.stored / part.replace("COMMIT", cache.repo.branches["main"])
+                link.parent.mkdir(parents=True)
+                link.symlink_to(victim)
+                pulled = cache.pull()
+                self.assertEqual(pulled.returncode, 1)
+                self.assertIn(f"cannot write {link}", pulled.stderr)
+                self.assertEqual([(path.name, path.read_text()) for path in victim.iterdir()], [("config.json", "precious")])
+                link.unlink()
+                self.assertEqual(cache.pull().returncode, 0)
+                cache.check_whole(self)
+
 
 class ServeByNameTest(unittest.TestCase):
     def start(self, cache, *arguments, **variables):
