@@ -7,6 +7,7 @@
 
 #include "common/error_details.h"
 #include "common/status.h"
+#include "common/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -15,10 +16,18 @@ namespace {
 
 constexpr char kDomain[] = "diptych";
 
+// Both can name what a caller has named. They travel in headers, three times and some of it as base64: more than 8 KiB
+// of these ends a whole connection of many a client and proxy.
+constexpr size_t kMessageBytes = 1024, kFieldBytes = 256;
+
+std::string MessageOf(const absl::Status& status) {
+  return ClipText({status.message().data(), status.message().size()}, kMessageBytes);
+}
+
 google::rpc::Status ToRpcStatus(const absl::Status& status) {
   google::rpc::Status rpc;
   rpc.set_code(static_cast<int>(status.code()));
-  rpc.set_message(std::string(status.message()));
+  rpc.set_message(MessageOf(status));
   google::rpc::ErrorInfo info;
   info.set_reason(PublicReasonOf(status));
   info.set_domain(kDomain);
@@ -31,8 +40,8 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   if (const std::string field = FieldOf(status); !field.empty()) {
     google::rpc::BadRequest bad;
     auto* violation = bad.add_field_violations();
-    violation->set_field(field);
-    violation->set_description(std::string(status.message()));
+    violation->set_field(ClipText(field, kFieldBytes));
+    violation->set_description(rpc.message());
     rpc.add_details()->PackFrom(bad);
   }
   if (const auto after = RetryAfterOf(status)) {
@@ -64,7 +73,7 @@ absl::Status WithDetails(absl::Status status, const google::rpc::ErrorInfo& info
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), MessageOf(status),
                       ToRpcStatus(status).SerializeAsString());
 }
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/callback_threads.h"
 #include "common/channel.h"
+#include "common/grpc_log.h"
 #include "common/listen_address.h"
 #include "common/pem.h"
 #include "common/reflection.h"
@@ -78,6 +79,7 @@ std::vector<std::string> NamesOf(const ServerOptions& options) {
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options,
                                                               std::initializer_list<grpc::Service*> services) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
+  QuietGrpcLog();
   KeepCallbackThreads();
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
   DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls, self->pem_files_));

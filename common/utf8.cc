@@ -68,4 +68,10 @@ size_t UnfinishedUtf8Suffix(std::string_view text) {
   return 0;
 }
 
+std::string ClipText(std::string_view text, size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  const std::string_view head = text.substr(0, bytes);
+  return std::string(head.substr(0, head.size() - UnfinishedUtf8Suffix(head))) + "...";
+}
+
 }  // namespace diptych

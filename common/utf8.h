@@ -17,4 +17,8 @@ std::string ReplaceInvalidUtf8(std::string_view text);
 // How many bytes at the end of `text` begin a character that more bytes could complete; 0 to 3.
 size_t UnfinishedUtf8Suffix(std::string_view text);
 
+// The first `bytes` of `text` at most, without the beginning of a character at their end; "..." follows where something
+// was left out.
+std::string ClipText(std::string_view text, size_t bytes);
+
 }  // namespace diptych

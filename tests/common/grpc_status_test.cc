@@ -60,6 +60,13 @@ TEST(GrpcStatusTest, FieldAndRetryTimeSurviveTheRoundTrip) {
   EXPECT_EQ(RetryAfterOf(retry), absl::Milliseconds(1500));
 }
 
+TEST(GrpcStatusTest, WhatACallerHasNamedStaysShort) {
+  const std::string name(100'000, 'n');
+  const grpc::Status wire = ToGrpcStatus(InvalidField(reason::kOptionRange, name, name + " is not known"));
+  EXPECT_LT(wire.error_message().size() + wire.error_details().size(), 4096u);
+  EXPECT_EQ(FieldOf(FromGrpcStatus(wire)), name.substr(0, 256) + "...");
+}
+
 TEST(GrpcStatusTest, MalformedDetailsLeaveThePlainStatus) {
   const absl::Status status =
       FromGrpcStatus(grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model", "\xff\xff\xff"));

@@ -48,5 +48,12 @@ TEST(Utf8Test, FindsTheCharacterThatMoreBytesCouldComplete) {
   EXPECT_EQ(UnfinishedUtf8Suffix("\xff"), 0u);
 }
 
+TEST(ClipTextTest, EndsBetweenCharacters) {
+  EXPECT_EQ(ClipText("abc", 3), "abc");
+  EXPECT_EQ(ClipText("abcd", 3), "abc...");
+  EXPECT_EQ(ClipText("ab\u00e9d", 3), "ab...");
+  EXPECT_EQ(ClipText("", 0), "");
+}
+
 }  // namespace
 }  // namespace diptych

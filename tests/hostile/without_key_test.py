@@ -46,6 +46,15 @@ class WithoutKeyTest(unittest.TestCase):
         status, data = self.outcome("inference.GRPCInferenceService/ModelStreamInfer", (), end=False)
         self.assertEqual((status, data), (UNAUTHENTICATED, None))
 
+    def test_what_callers_say_to_grpc_is_not_logged(self):
+        caller = Caller(self.stack.grpc_port, window=65535)
+        calls = [caller.call(METHODS[0], b"", (("content-type", f"text/mallory-{i}"), ("x-bin", "!mallory"))) for i in range(50)]
+        caller.listen(10, until=lambda: caller.ended.issuperset(calls))
+        caller.close()
+        log = self.stack.gateway_log()
+        self.assertNotIn("mallory", log)
+        self.assertLess(log.count("gRPC"), 10)
+
     def test_one_with_a_key_is_answered(self):
         status, data = self.outcome("diptych.v1.GatewayService/GetModel", (("authorization", "Bearer alice"),), b"")
         self.assertEqual(status, 0)

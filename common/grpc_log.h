@@ -1,0 +1,11 @@
+// What gRPC itself would log.
+#pragma once
+
+namespace diptych {
+
+// From now on gRPC's own log lines, which quote what peers send, are not written: a line of ours says where they came
+// from, one in ten seconds at most. Failed assertions, which end the process, are written as they are. GRPC_VERBOSITY
+// in the environment leaves gRPC's log as it was. Idempotent. Thread-safe.
+void QuietGrpcLog();
+
+}  // namespace diptych
