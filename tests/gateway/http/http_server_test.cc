@@ -73,11 +73,12 @@ class HttpServerTest : public ::testing::Test {
             const absl::Status kept = exchange->Keep(std::stoi(request.body));
             return exchange->Reply({.content_type = "text/plain", .body = absl::StatusCodeToString(kept.code())});
           }
+          if (request.path == "/keeps_on") {
+            while (!exchange->Keep(std::stoi(request.body)).ok()) std::this_thread::yield();
+            ++kept_;
+            return;
+          }
           if (request.path == "/held") {
-            if (!request.body.empty()) {
-              while (!exchange->Keep(std::stoi(request.body)).ok()) std::this_thread::yield();
-              ++kept_;
-            }
             exchange->OnGone([this] { ++gone_; });
             return;
           }
@@ -360,7 +361,7 @@ TEST_F(HttpServerTest, WhatARequestKeepsForItsReplyCountsUntilThatHasLeft) {
   EXPECT_EQ(keep("20000"), "OUT_OF_RANGE");
   while (keep("9000") != "OK") std::this_thread::sleep_for(std::chrono::milliseconds(5));  // once the first has left
   auto holder = std::make_unique<Caller>(server_->port());
-  holder->Send("POST /held HTTP/1.1\r\ncontent-length: 4\r\n\r\n9000");
+  holder->Send("POST /keeps_on HTTP/1.1\r\ncontent-length: 4\r\n\r\n9000");
   while (kept_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_EQ(keep("5000"), "RESOURCE_EXHAUSTED");
   holder.reset();
