@@ -35,8 +35,8 @@ class RepositoryLock {
 // FAILED_PRECONDITION, with the numbers, if the disk of `folder` has not `bytes` free.
 absl::Status CheckRoom(const std::filesystem::path& folder, int64_t bytes);
 
-// Makes the folder and those above it. FAILED_PRECONDITION also where it is a link: who planted that would choose what is
-// written to.
+// Makes the folder and those above it. FAILED_PRECONDITION also where it is a link: who planted that would choose what
+// is written to.
 absl::Status MakeFolder(const std::filesystem::path& folder);
 
 // Makes snapshots/COMMIT, which holds a link for each file to its blob: all at once, or, where there is such a snapshot
