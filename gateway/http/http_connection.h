@@ -108,8 +108,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Sends what means nothing: a caller that is gone answers with a reset.
   void Probe();
   void ReadHeader();
-  // Call before a read of the parser's: breaks it off after `limit`; its handler then finds timed_out_. Not the stream's
-  // own limit, which would close the socket before the caller is told.
+  // Call before a read of the parser's: breaks it off after `limit`; its handler then finds timed_out_. Not the
+  // stream's own limit, which would close the socket before the caller is told.
   void LimitRead(absl::Duration limit);
   // Call first in that handler.
   void EndOfRead();
