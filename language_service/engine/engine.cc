@@ -48,6 +48,11 @@ SchedulerOptions ToSchedulerOptions(const ServedLanguageModel& model, const blip
           .max_batched_tokens = options.max_batched_tokens};
 }
 
+// Images whose query tokens one pass of the decoder can read.
+size_t ImagesOfAPass(const ServedLanguageModel& model, const EngineOptions& options) {
+  return std::max<int64_t>(1, options.max_batched_tokens / std::max<int64_t>(model.config.num_query_tokens, 1));
+}
+
 EngineStats StatsOfUnused(const blip2::KvPool& pool) {
   EngineStats stats;
   stats.kv_block_tokens = pool.block_tokens;
@@ -64,6 +69,7 @@ EngineStats StatsOfUnused(const blip2::KvPool& pool) {
 LanguageEngine::LanguageEngine(const ServedLanguageModel& model, blip2::KvPool pool, const EngineOptions& options)
     : model_(model),
       options_(options),
+      images_at_once_(ImagesOfAPass(model, options)),
       inbox_(options.queue_limit, options.projection_limit),
       health_(options.longest_pass),
       published_(StatsOfUnused(pool)),
@@ -119,11 +125,15 @@ void LanguageEngine::Run() {
 }
 
 bool LanguageEngine::Take(std::optional<SteadyDuration> patience) {
-  EngineInbox::Content content = inbox_.Take(patience);
-  closing_ = content.closed;
+  EngineInbox::Content content = inbox_.Take(patience, images_at_once_);
+  const bool projected = !content.projections.empty();
   for (GenerateWork& work : content.work) Admit(std::move(work));
-  const bool projected = content.projection.has_value();
-  if (projected) RunProjection(*std::move(content.projection));
+  for (Projection& projection : content.projections) RunProjection(std::move(projection));
+  if (projected) {  // the questions about these images, which so share a pass
+    content = inbox_.Take(SteadyDuration::zero(), /*images=*/0);
+    for (GenerateWork& work : content.work) Admit(std::move(work));
+  }
+  closing_ = content.closed;
   Sweep(SteadyClock::now());
   return projected;
 }

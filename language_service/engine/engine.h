@@ -28,8 +28,8 @@
 namespace diptych::language {
 
 // Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
-// its prompt. Between two steps at most one image goes through the Q-Former, and one answer through one layer of the
-// decoder for its relevance. Thread-safe.
+// its prompt. Between two steps as many images go through the Q-Former as one step can read, and one answer through one
+// layer of the decoder for its relevance. Thread-safe.
 class LanguageEngine {
  public:
   using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const QueryTokens>>)>;
@@ -56,7 +56,7 @@ class LanguageEngine {
 
  private:
   void Run();
-  // Admits and projects what came, waiting for it for so long, and sweeps. True if there was an image.
+  // Projects and admits what came, waiting for it for so long, and sweeps. True if there was an image.
   bool Take(std::optional<SteadyDuration> patience);
   void Admit(GenerateWork work);
   void RunProjection(Projection projection);
@@ -81,6 +81,7 @@ class LanguageEngine {
 
   const ServedLanguageModel& model_;
   const EngineOptions options_;
+  const size_t images_at_once_;  // for the Q-Former, between two passes of the decoder
   EngineInbox inbox_;
   EngineHealth health_;
 

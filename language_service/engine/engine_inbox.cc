@@ -1,5 +1,6 @@
 #include "language_service/engine/engine_inbox.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -39,7 +40,7 @@ void EngineInbox::Close() {
   ready_.NotifyAll();
 }
 
-EngineInbox::Content EngineInbox::Take(std::optional<SteadyDuration> patience) {
+EngineInbox::Content EngineInbox::Take(std::optional<SteadyDuration> patience, size_t images) {
   const SteadyTime begin = SteadyClock::now();
   MutexLock lock(mutex_);
   while (!closed_ && work_.empty() && projections_.empty()) {
@@ -52,10 +53,9 @@ EngineInbox::Content EngineInbox::Take(std::optional<SteadyDuration> patience) {
   Content content{.closed = closed_};
   content.work.assign(std::make_move_iterator(work_.begin()), std::make_move_iterator(work_.end()));
   work_.clear();
-  if (!projections_.empty()) {
-    content.projection = std::move(projections_.front());
-    projections_.pop_front();
-  }
+  const auto end = projections_.begin() + static_cast<std::ptrdiff_t>(std::min(images, projections_.size()));
+  content.projections.assign(std::make_move_iterator(projections_.begin()), std::make_move_iterator(end));
+  projections_.erase(projections_.begin(), end);
   return content;
 }
 

@@ -29,8 +29,8 @@ struct Projection {
 class EngineInbox {
  public:
   struct Content {
-    std::vector<GenerateWork> work = {};        // all
-    std::optional<Projection> projection = {};  // the first
+    std::vector<GenerateWork> work = {};       // all
+    std::vector<Projection> projections = {};  // the first ones
     bool closed = false;
   };
 
@@ -48,9 +48,9 @@ class EngineInbox {
   // Refuses further items; those inside are still taken. Idempotent.
   void Close();
 
-  // Takes what there is. If that is nothing, waits for something, for Close, or until `patience` has passed (nullopt:
-  // without end).
-  Content Take(std::optional<SteadyDuration> patience);
+  // Takes what there is, of the images at most `images`. If there is nothing at all, waits for something, for Close, or
+  // until `patience` has passed (nullopt: without end).
+  Content Take(std::optional<SteadyDuration> patience, size_t images);
 
   // Requests from TryPush to Release.
   size_t inside() const;

@@ -21,27 +21,32 @@ Projection NamedProjection(const std::string& name) {
   return {.tokens = {}, .image_key = name, .done = nullptr};
 }
 
-TEST(EngineInboxTest, GivesAllRequestsInOrderAndOneImage) {
+TEST(EngineInboxTest, GivesAllRequestsInOrderAndAsManyImagesAsAreWanted) {
   EngineInbox inbox(4, 4);
   EXPECT_TRUE(inbox.TryPush(NamedWork(1)));
   EXPECT_TRUE(inbox.TryPush(NamedProjection("a")));
   EXPECT_TRUE(inbox.TryPush(NamedWork(2)));
   EXPECT_TRUE(inbox.TryPush(NamedProjection("b")));
-  EngineInbox::Content content = inbox.Take(std::nullopt);
+  EXPECT_TRUE(inbox.TryPush(NamedProjection("c")));
+  EngineInbox::Content content = inbox.Take(std::nullopt, /*images=*/2);
   ASSERT_EQ(content.work.size(), 2u);
   EXPECT_EQ(content.work[0].prompt.ids[0], 1);
   EXPECT_EQ(content.work[1].prompt.ids[0], 2);
-  EXPECT_EQ(content.projection->image_key, "a");
+  ASSERT_EQ(content.projections.size(), 2u);
+  EXPECT_EQ(content.projections[0].image_key, "a");
+  EXPECT_EQ(content.projections[1].image_key, "b");
   EXPECT_FALSE(content.closed);
-  content = inbox.Take(std::nullopt);
+  EXPECT_TRUE(inbox.Take(SteadyDuration::zero(), /*images=*/0).projections.empty());
+  content = inbox.Take(std::nullopt, /*images=*/2);
   EXPECT_TRUE(content.work.empty());
-  EXPECT_EQ(content.projection->image_key, "b");
+  ASSERT_EQ(content.projections.size(), 1u);
+  EXPECT_EQ(content.projections[0].image_key, "c");
 }
 
 TEST(EngineInboxTest, RefusesRequestsUntilOneLeaves) {
   EngineInbox inbox(1, 1);
   EXPECT_TRUE(inbox.TryPush(NamedWork(1)));
-  inbox.Take(std::nullopt);
+  inbox.Take(std::nullopt, /*images=*/1);
   EXPECT_FALSE(inbox.TryPush(NamedWork(2))) << "the first is still inside the engine";
   EXPECT_EQ(inbox.inside(), 1u);
   inbox.Release();
@@ -58,12 +63,12 @@ TEST(EngineInboxTest, RefusesImagesWhenFullAndLeavesThemUntouched) {
 
 TEST(EngineInboxTest, DoesNotWaitLongerThanItsPatience) {
   EngineInbox inbox(1, 1);
-  EXPECT_TRUE(inbox.Take(SteadyDuration::zero()).work.empty());
+  EXPECT_TRUE(inbox.Take(SteadyDuration::zero(), /*images=*/1).work.empty());
 }
 
 TEST(EngineInboxTest, AWaitingThreadWakesWhenItIsClosed) {
   EngineInbox inbox(1, 1);
-  std::thread waiting([&] { EXPECT_TRUE(inbox.Take(std::nullopt).closed); });
+  std::thread waiting([&] { EXPECT_TRUE(inbox.Take(std::nullopt, /*images=*/1).closed); });
   inbox.Close();
   waiting.join();
   EXPECT_FALSE(inbox.TryPush(NamedWork(1)));
