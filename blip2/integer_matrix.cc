@@ -79,7 +79,7 @@ IntegerMatrix::IntegerMatrix(IntegerType type, RoundedParts parts, const std::op
   if (bias) bias_ = bias->to(at::kFloat).contiguous();
 }
 
-at::Tensor IntegerMatrix::operator()(const at::Tensor& x) const {
+at::Tensor IntegerMatrix::operator()(const at::Tensor& x, const TensorEpilogue& epilogue) const {
   TORCH_CHECK(x.dim() >= 1 && x.size(-1) == in_, "expected [..., ", in_, "], got ", x.sizes());
   TORCH_CHECK(x.is_cpu() && at::isFloatingType(x.scalar_type()), "expected floating point on the CPU, got ",
               x.scalar_type(), " on ", x.device());
@@ -88,16 +88,22 @@ at::Tensor IntegerMatrix::operator()(const at::Tensor& x) const {
   shape.back() = out_;
   at::Tensor y = at::empty(shape, rows.options());
   if (y.numel() == 0) return y.to(x.scalar_type());
+  const at::Tensor residual =
+      epilogue.residual.defined() ? epilogue.residual.to(at::kFloat).contiguous() : at::Tensor();
+  TORCH_CHECK(!residual.defined() || residual.sizes() == y.sizes(), "expected a residual ", y.sizes());
   const IntegerRows rounded = RoundRows(rows.const_data_ptr<float>(), parts_.factors.const_data_ptr<float>(),
                                         rows.numel() / in_, in_, BitsInUse(activations_));
-  MultiplyIntegers({.type = type_,
-                    .in = in_,
-                    .out = out_,
-                    .values = parts_.values.const_data_ptr<int8_t>(),
-                    .multipliers = parts_.multipliers.defined() ? parts_.multipliers.const_data_ptr<int8_t>() : nullptr,
-                    .scales = parts_.scales.const_data_ptr<float>(),
-                    .bias = bias_.defined() ? bias_.const_data_ptr<float>() : nullptr},
-                   rounded, y.mutable_data_ptr<float>());
+  MultiplyIntegers(
+      {.type = type_,
+       .in = in_,
+       .out = out_,
+       .values = parts_.values.const_data_ptr<int8_t>(),
+       .multipliers = parts_.multipliers.defined() ? parts_.multipliers.const_data_ptr<int8_t>() : nullptr,
+       .scales = parts_.scales.const_data_ptr<float>(),
+       .bias = bias_.defined() ? bias_.const_data_ptr<float>() : nullptr},
+      rounded,
+      {.activation = epilogue.activation, .residual = residual.defined() ? residual.const_data_ptr<float>() : nullptr},
+      y.mutable_data_ptr<float>());
   return y.to(x.scalar_type());
 }
 

@@ -11,6 +11,7 @@
 
 #include "blip2/kernels/integer_activations.h"
 #include "blip2/kernels/integer_weights.h"
+#include "blip2/tensor_epilogue.h"
 
 namespace diptych::blip2 {
 
@@ -42,7 +43,7 @@ class IntegerMatrix {
 
   // x [..., in], any float type and strides -> [..., out] of x's type. A row has the same bits in every batch.
   // Requires: that width; throws c10::Error else.
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const TensorEpilogue& epilogue = {}) const;
 
   IntegerType type() const { return type_; }
   int64_t out() const { return out_; }

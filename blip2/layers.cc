@@ -47,8 +47,9 @@ at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, co
   return y.to(x.scalar_type());
 }
 
-bool TakesPairs(const Placement& placement) {
-  return placement.device.is_cpu() && placement.dtype == at::kBFloat16 && PairMatrix::IsFastest();
+bool TakesPairs(const Placement& placement, bool of_floats) {
+  if (!placement.device.is_cpu() || !PairMatrix::IsFastest()) return false;
+  return placement.dtype == at::kBFloat16 || (of_floats && placement.dtype == at::kFloat && MultipliesPairs());
 }
 
 bool AttendsInPairs(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
@@ -80,20 +81,24 @@ at::Tensor AttentionInPairs(const at::Tensor& query, const at::Tensor& key, cons
   return out;
 }
 
+// In place.
+at::Tensor Apply(const TensorEpilogue& epilogue, at::Tensor y) {
+  if (epilogue.activation == Activation::kRelu) y.relu_();
+  if (epilogue.activation == Activation::kGelu) at::gelu_(y, "none");
+  return epilogue.residual.defined() ? y.add_(epilogue.residual) : y;
+}
+
 }  // namespace
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  if (integers) return (*integers)(x);
-  if (pairs) return (*pairs)(x);
-  return IsForOurKernel(x, weight) ? MultiplyByOurKernel(x, weight, bias) : at::linear(x, weight, bias);
+at::Tensor Linear::operator()(const at::Tensor& x, const TensorEpilogue& epilogue) const {
+  if (integers) return (*integers)(x, epilogue);
+  if (pairs) return (*pairs)(x, epilogue);
+  return Apply(epilogue,
+               IsForOurKernel(x, weight) ? MultiplyByOurKernel(x, weight, bias) : at::linear(x, weight, bias));
 }
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, {width}, weight, bias, eps);
-}
-
-at::Tensor Gelu(at::Tensor x) {
-  return at::gelu_(x, "none");
 }
 
 at::Tensor SplitHeads(const at::Tensor& x, int64_t heads) {
@@ -147,7 +152,7 @@ Linear WeightReader::ReadStacked(const std::string& stack, std::initializer_list
   std::vector<std::string> weights;
   for (const std::string& name : names) weights.push_back(name + ".weight");
   if (placement_.integers) return Round(stack, *placement_.integers, weights, biases, magnitudes);
-  if (TakesPairs(placement_)) return Pack(weights, biases);
+  if (TakesPairs(placement_, in_pairs_)) return Pack(weights, biases);
   Linear linear{.weight = Stack(names, ".weight"), .bias = biases, .integers = {}};
   size_.parameters += linear.weight.numel() + (bias ? biases->numel() : 0);
   size_.bytes += static_cast<int64_t>(linear.weight.nbytes() + (bias ? biases->nbytes() : 0));

@@ -14,6 +14,7 @@
 #include "blip2/checkpoint.h"
 #include "blip2/integer_matrix.h"
 #include "blip2/pair_matrix.h"
+#include "blip2/tensor_epilogue.h"
 
 namespace diptych::blip2 {
 
@@ -23,10 +24,10 @@ struct Linear {
   std::shared_ptr<const IntegerMatrix> integers;  // holds both in their place, where the model's weights are such
   std::shared_ptr<const PairMatrix> pairs = {};   // likewise, in bfloat16 where that is the fastest form
 
-  // x [..., in] -> x·weightᵀ + bias, [..., out] of x's dtype. Weights row by row are multiplied on the CPU by
-  // kernels/float_linear.h up to 16 rows, and any number in bfloat16 and float16 where the processor has no
-  // instructions for them.
-  at::Tensor operator()(const at::Tensor& x) const;
+  // x [..., in] -> x·weightᵀ + bias and what `epilogue` makes of it, [..., out] of x's dtype. Weights row by row are
+  // multiplied on the CPU by kernels/float_linear.h up to 16 rows, and any number in bfloat16 and float16 where the
+  // processor has no instructions for them.
+  at::Tensor operator()(const at::Tensor& x, const TensorEpilogue& epilogue = {}) const;
 };
 
 struct LayerNorm {
@@ -38,9 +39,6 @@ struct LayerNorm {
   // x [..., width] -> the same shape
   at::Tensor operator()(const at::Tensor& x) const;
 };
-
-// x·Φ(x) with the exact Φ, in place: BERT's and ViT's activation.
-at::Tensor Gelu(at::Tensor x);
 
 // x [B, T, H·Dh] -> a view of it [B, H, T, Dh].
 at::Tensor SplitHeads(const at::Tensor& x, int64_t heads);
@@ -77,6 +75,10 @@ class WeightReader {
                ActivationBits activations = ActivationBits::k14, OnRounded on_rounded = nullptr)
       : checkpoint_(checkpoint), placement_(placement), activations_(activations), on_rounded_(std::move(on_rounded)) {}
 
+  // From now on linear maps of float32 are held in bfloat16 where the processor multiplies pairs of these; what they
+  // read and give stays float32.
+  void HoldInPairs() { in_pairs_ = true; }
+
   at::Tensor ReadTensor(const std::string& name);
   at::Tensor ReadTensorAs(const std::string& name, c10::ScalarType dtype);
   // `magnitudes` as IntegerMatrix takes them; unused where weights are of floating point.
@@ -108,6 +110,7 @@ class WeightReader {
   const Placement placement_;
   const ActivationBits activations_;
   const OnRounded on_rounded_;
+  bool in_pairs_ = false;
   PartSize size_;
 };
 

@@ -88,11 +88,11 @@ QueryKeyValue Project(const Layer& layer, int64_t heads, const at::Tensor& x) {
   return {.query = qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(1) / heads))), .key = qkv[1], .value = qkv[2]};
 }
 
-// x [N, Dl] -> [N, Dl]. Stores keys and values in the pool's tensors of this layer.
-at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const PagedAttention& attention,
-                         const at::Tensor& keys, const at::Tensor& values) {
+// x and residual [N, Dl] -> [N, Dl]. Stores keys and values in the pool's tensors of this layer.
+at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const at::Tensor& residual,
+                         const PagedAttention& attention, const at::Tensor& keys, const at::Tensor& values) {
   const QueryKeyValue qkv = Project(layer, heads, x);
-  return layer.out_proj(attention(qkv.query, qkv.key, qkv.value, keys, values));
+  return layer.out_proj(attention(qkv.query, qkv.key, qkv.value, keys, values), {.residual = residual});
 }
 
 // Adds to sum [T - first, prefix] how much each query from `first` on reads the first keys, averaged over the heads.
@@ -109,19 +109,19 @@ void AddPrefixAttention(const at::Tensor& query, const at::Tensor& key, int64_t 
   }
 }
 
-at::Tensor FeedForward(const Layer& layer, const at::Tensor& x) {
-  return layer.fc2(layer.fc1(x).relu_());
+at::Tensor FeedForward(const Layer& layer, const at::Tensor& x, const at::Tensor& residual) {
+  return layer.fc2(layer.fc1(x, {.activation = Activation::kRelu}), {.residual = residual});
 }
 
-// One layer around `attend`, which maps x [N, Dl] to the same shape.
+// One layer around `attend`, which maps x [N, Dl] to the same shape and adds the residual of that shape.
 template <typename Attend>
 at::Tensor RunLayer(const Layer& layer, bool norm_before, at::Tensor x, const Attend& attend) {
   if (norm_before) {
-    x = attend(layer.self_attn_layer_norm(x)).add_(x);
-    return FeedForward(layer, layer.final_layer_norm(x)).add_(x);
+    x = attend(layer.self_attn_layer_norm(x), x);
+    return FeedForward(layer, layer.final_layer_norm(x), x);
   }
-  x = layer.self_attn_layer_norm(attend(x).add_(x));
-  return layer.final_layer_norm(FeedForward(layer, x).add_(x));
+  x = layer.self_attn_layer_norm(attend(x, x));
+  return layer.final_layer_norm(FeedForward(layer, x, x));
 }
 
 }  // namespace
@@ -235,8 +235,8 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
   at::Tensor x = Enter(at::cat(embeddings), attention.positions());
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
     const Layer& layer = weights_->layers[i];
-    const auto attend = [&](const at::Tensor& in) {
-      return SelfAttention(layer, config_.num_attention_heads, in, attention, pool.keys[i], pool.values[i]);
+    const auto attend = [&](const at::Tensor& in, const at::Tensor& residual) {
+      return SelfAttention(layer, config_.num_attention_heads, in, residual, attention, pool.keys[i], pool.values[i]);
     };
     x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
   }
@@ -261,14 +261,14 @@ at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t f
   at::Tensor x = Enter(embeddings, at::arange(length, at::TensorOptions(placement_.device).dtype(at::kLong)));
   at::Tensor sum = at::zeros({length - first, prefix}, at::TensorOptions(placement_.device).dtype(at::kFloat));
   for (const Layer& layer : weights_->layers) {
-    x = RunLayer(layer, config_.do_layer_norm_before, x, [&](const at::Tensor& in) {
+    x = RunLayer(layer, config_.do_layer_norm_before, x, [&](const at::Tensor& in, const at::Tensor& residual) {
       const QueryKeyValue qkv = Project(layer, config_.num_attention_heads, in);
       const at::Tensor query = qkv.query.transpose(0, 1), key = qkv.key.transpose(0, 1);
       AddPrefixAttention(query, key, first, sum);
       const at::Tensor attended =
           Attention(query.unsqueeze(0), key.unsqueeze(0), qkv.value.transpose(0, 1).unsqueeze(0), /*scale=*/1.0,
                     {.causal = true, .mask = {}});
-      return layer.out_proj(attended[0]);
+      return layer.out_proj(attended[0], {.residual = residual});
     });
     if (go_on && &layer != &weights_->layers.back() && !go_on()) return {};
   }

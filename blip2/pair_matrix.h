@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "blip2/tensor_epilogue.h"
+
 namespace diptych::blip2 {
 
 // Const after construction; thread-safe. On the CPU alone.
@@ -19,14 +21,18 @@ class PairMatrix {
   // where they lie. bias [out] or none.
   PairMatrix(at::TensorList weights, const std::optional<at::Tensor>& bias);
 
-  // x [..., in] bfloat16, any strides -> [..., out] bfloat16. A row has the same bits in every batch.
-  // Requires: that width and type; throws c10::Error else.
-  at::Tensor operator()(const at::Tensor& x) const;
+  // x [..., in] bfloat16 or float32, any strides -> [..., out] of x's type. Of float32, only the factors of the
+  // products are rounded to bfloat16. A row has the same bits in every batch. Requires: that width and type; throws
+  // c10::Error else.
+  at::Tensor operator()(const at::Tensor& x, const TensorEpilogue& epilogue = {}) const;
 
   // Of the weights as they are held.
   int64_t bytes() const;
 
  private:
+  template <typename T>
+  void Multiply(const at::Tensor& rows, const TensorEpilogue& epilogue, at::Tensor& y) const;
+
   int64_t in_;
   int64_t out_;
   at::Tensor values_;  // as PairWeights has them

@@ -62,14 +62,15 @@ at::Tensor Attend(const AttentionBlock& block, int64_t heads, const at::Tensor& 
   const at::Tensor key = SplitHeads(key_value[0], heads);
   if (attention != nullptr) *attention = MeanAttention(query, key, scale);
   const at::Tensor context = Attention(query, key, SplitHeads(key_value[1], heads), scale);
-  return block.output_norm(block.output_dense(context).add_(queries));
+  return block.output_norm(block.output_dense(context, {.residual = queries}));
 }
 
 at::Tensor RunLayer(const Layer& layer, int64_t heads, at::Tensor x, const at::Tensor& visual_tokens,
                     at::Tensor* cross_attention) {
   x = Attend(layer.attention, heads, x, x);
   if (layer.crossattention.has_value()) x = Attend(*layer.crossattention, heads, x, visual_tokens, cross_attention);
-  return layer.output_query_norm(layer.output_query(Gelu(layer.intermediate_query(x))).add_(x));
+  const at::Tensor inner = layer.intermediate_query(x, {.activation = Activation::kGelu});
+  return layer.output_query_norm(layer.output_query(inner, {.residual = x}));
 }
 
 }  // namespace
@@ -93,6 +94,7 @@ QFormer::QFormer(const Checkpoint& checkpoint, const Placement& placement)
   if (placement.dtype == at::kHalf) weights->qformer_placement.dtype = at::kFloat;
   weights->qformer_placement.integers.reset();
   WeightReader reader(checkpoint, weights->qformer_placement);
+  if (placement.integers) reader.HoldInPairs();
   weights->query_tokens = reader.ReadTensor("query_tokens");
   weights->layernorm = reader.ReadLayerNorm("qformer.layernorm", config_.hidden_size, config_.layer_norm_eps);
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) weights->layers.push_back(ReadLayer(reader, config_, i));

@@ -70,12 +70,13 @@ MergedTokens RunLayer(const Layer& layer, int64_t heads, int merging, const Merg
     *class_attention = MeanAttention(query.narrow(2, 0, 1), key, ScaleOf(query)).squeeze(1);
   }
   const at::Tensor heads_output = SelfAttention(query, key, SplitHeads(qkv[2], heads), input.sizes).to(x.scalar_type());
-  MergedTokens attended{.tokens = layer.projection(heads_output).add_(x), .sizes = input.sizes};
+  MergedTokens attended{.tokens = layer.projection(heads_output, {.residual = x}), .sizes = input.sizes};
   if (const int64_t count = MergedPatches(x.size(1) - 1, merging); count > 0) {
     attended = MergeTokens(attended, key.mean(1), count);
   }
   const at::Tensor& y = attended.tokens;
-  return {.tokens = layer.fc2(Gelu(layer.fc1(layer.layer_norm2(y)))).add_(y), .sizes = attended.sizes};
+  const at::Tensor inner = layer.fc1(layer.layer_norm2(y), {.activation = Activation::kGelu});
+  return {.tokens = layer.fc2(inner, {.residual = y}), .sizes = attended.sizes};
 }
 
 // pixels [B, 3, S, S] -> one row a patch, [B, n·n, 3·p·p] with n = S/p, channels outermost as in the

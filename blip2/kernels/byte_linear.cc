@@ -16,6 +16,9 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// After highway.h, which they need.
+#include "blip2/kernels/epilogue-inl.h"
+#include "blip2/kernels/pair_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace diptych::blip2::HWY_NAMESPACE {
@@ -32,8 +35,8 @@ using TagSums = hn::CappedTag<int32_t, kPanel>;
 using VecSums = hn::Vec<TagSums>;
 
 constexpr int kBytePanels = 2;  // whose sums stay in registers for
-constexpr int kByteRows = 8;    // so many rows
-constexpr int kRowsOfTwo = 4;   // of int4, whose sums of a group need registers, too
+constexpr int kByteRows = pair_tile::kMostRows;
+constexpr int kRowsOfTwo = 4;  // of int4, whose sums of a group need registers, too
 
 // Adds 128 to each byte of whole numbers, which makes the weights unsigned, as the instruction wants one of its sides.
 HWY_INLINE VecSums Unsigned(VecSums bytes) {
@@ -163,8 +166,9 @@ HWY_INLINE void Int4Sums(const int8_t* const* panels, const int8_t* const* multi
 // Some panels from `panel` on with all rows; int4's as they are held or unpacked.
 class BytePanels {
  public:
-  BytePanels(const IntegerWeights& weights, const IntegerRows& x, const ByteRows& bytes, float* y)
-      : weights_(weights), x_(x), bytes_(bytes), y_(y) {
+  BytePanels(const IntegerWeights& weights, const IntegerRows& x, const ByteRows& bytes,
+             const Epilogue<float>& epilogue, float* y)
+      : weights_(weights), x_(x), bytes_(bytes), groups_(x.rows), epilogue_(epilogue), y_(y) {
     if (Unpacks()) unpacked_.resize(static_cast<size_t>(kBytePanels * x.padded * kPanel));
   }
 
@@ -172,16 +176,15 @@ class BytePanels {
   void Run(int64_t panel) {
     const int64_t last = Panels(weights_.out) - 1;
     for (int p = 0; p < kBytePanels; ++p) Find(p, std::min(panel + p, last));
-    Rows<kByteRows>(panel, 0);
+    for (int64_t group = 0; group < groups_.count(); ++group) {
+      pair_tile::WithHeight<kByteRows>(groups_.Height(group), [&](auto height) { Tile<height()>(panel, group); });
+    }
   }
 
  private:
-  ReadAhead Ahead(int64_t row) const {
+  ReadAhead Ahead(int64_t group) const {
     if (Unpacks()) return {};
-    const int64_t groups = (x_.rows + kByteRows - 1) / kByteRows;
-    const int64_t group = (row + kByteRows - 1) / kByteRows;  // the last ones are smaller
-    return AheadOf(std::min(group, groups - 1), groups, kBytePanels * PanelBytes(weights_.type, weights_.in),
-                   x_.padded / kQuad);
+    return AheadOf(group, groups_.count(), kBytePanels * PanelBytes(weights_.type, weights_.in), x_.padded / kQuad);
   }
 
   bool Unpacks() const { return weights_.type == IntegerType::kInt4 && x_.rows > kFewRows; }
@@ -195,20 +198,12 @@ class BytePanels {
     values_[p] = to;
   }
 
-  // All rows from `row` on.
   template <int kHeight>
-  HWY_INLINE void Rows(int64_t panel, int64_t row) {
-    if constexpr (kHeight > 0) {
-      for (; row + kHeight <= x_.rows; row += kHeight) Tile<kHeight>(panel, row);
-      if (row < x_.rows) Rows<kHeight - 1>(panel, row);
-    }
-  }
-
-  template <int kHeight>
-  HWY_INLINE void Tile(int64_t panel, int64_t row) {
+  HWY_INLINE void Tile(int64_t panel, int64_t group) {
+    const int64_t row = groups_.Row(group);
     if (weights_.type == IntegerType::kInt8 || Unpacks()) {
       VecSums sums[kHeight][kBytePanels];
-      Int8Sums(values_, bytes_, row, Ahead(row), sums);
+      Int8Sums(values_, bytes_, row, Ahead(group), sums);
       Store(sums, panel, row);
       return;
     }
@@ -233,12 +228,15 @@ class BytePanels {
       const int64_t outputs = std::min(kPanel, weights_.out - output);
       if (weights_.bias != nullptr) std::copy_n(weights_.bias + output, outputs, bias);
       const auto scales = hn::LoadU(d, weights_.scales + output);
+      const auto stored = hn::FirstN(d, static_cast<size_t>(outputs));
       for (int r = 0; r < kHeight; ++r) {
         auto value = hn::ConvertTo(d, hn::Load(TagSums(), sums + r * kPanel));
         value = hn::Mul(value, hn::Mul(scales, hn::Set(d, x_.scales[row + r])));
         if (weights_.bias != nullptr) value = hn::Add(value, hn::Load(d, bias));
-        float* to = y_ + (row + r) * weights_.out + output;
-        hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(outputs)), d, to);
+        value = epilogue::Activated(d, epilogue_.activation, value);
+        const int64_t at = (row + r) * weights_.out + output;
+        if (epilogue_.residual != nullptr) value = hn::Add(value, hn::MaskedLoad(stored, d, epilogue_.residual + at));
+        hn::BlendedStore(value, stored, d, y_ + at);
       }
     }
   }
@@ -246,6 +244,8 @@ class BytePanels {
   const IntegerWeights& weights_;
   const IntegerRows& x_;
   const ByteRows& bytes_;
+  const pair_tile::Groups groups_;
+  const Epilogue<float> epilogue_;
   float* const y_;
   const int8_t* values_[kBytePanels] = {};
   const int8_t* multipliers_[kBytePanels] = {};
@@ -253,19 +253,19 @@ class BytePanels {
 };
 
 // Rows of 7 bits.
-void Multiply(const IntegerWeights& weights, const IntegerRows& x, float* y) {
+void Multiply(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, float* y) {
   const ByteRows bytes(x);
   const int64_t grain =
       std::max<int64_t>(1, kLeastWork / std::max<int64_t>(x.padded * x.rows * kPanel * kBytePanels, 1));
   ShareOut((Panels(weights.out) + kBytePanels - 1) / kBytePanels, grain, [&](int64_t begin, int64_t end) {
-    BytePanels panels(weights, x, bytes, y);
+    BytePanels panels(weights, x, bytes, epilogue, y);
     for (int64_t pair = begin; pair < end; ++pair) panels.Run(pair * kBytePanels);
   });
 }
 
 #else
 
-void Multiply(const IntegerWeights&, const IntegerRows&, float*) {}
+void Multiply(const IntegerWeights&, const IntegerRows&, const Epilogue<float>&, float*) {}
 
 #endif
 
@@ -278,8 +278,8 @@ namespace diptych::blip2 {
 
 HWY_EXPORT(Multiply);
 
-void MultiplyBytes(const IntegerWeights& weights, const IntegerRows& x, float* y) {
-  HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, y);
+void MultiplyBytes(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, float* y) {
+  HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, epilogue, y);
 }
 
 }  // namespace diptych::blip2

@@ -33,80 +33,96 @@ float Scaled(const float* x, const float* factors, int64_t k) {
   return factors == nullptr ? x[k] : x[k] * factors[k];
 }
 
-// The largest magnitude of x · factors; NaN if a number is not finite.
-float Largest(const float* x, const float* factors, int64_t in) {
+struct RowSums {
+  float largest;  // magnitude of x · factors; NaN if a number is not finite
+  float squares;
+};
+
+RowSums SumsOf(const float* x, const float* factors, int64_t in) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   auto largest = hn::Zero(d);
+  auto squares = hn::Zero(d);
   auto poison = hn::Zero(d);  // NaN after a number that is not finite
   int64_t k = 0;
   for (; k + lanes <= in; k += lanes) {
     const auto value = Scaled(d, x, factors, k);
     largest = hn::Max(largest, hn::Abs(value));
+    squares = hn::MulAdd(value, value, squares);
     poison = hn::MulAdd(value, hn::Zero(d), poison);
   }
   float most = hn::GetLane(hn::MaxOfLanes(d, largest));
   float off = hn::GetLane(hn::SumOfLanes(d, poison));
+  float sum = hn::GetLane(hn::SumOfLanes(d, squares));
   for (; k < in; ++k) {
     const float value = Scaled(x, factors, k);
     most = std::max(most, std::abs(value));
     off += value * 0.0F;
+    sum += value * value;
   }
-  return most + off;
+  return {.largest = most + off, .squares = sum};
 }
 
-// The sum of the squares of the numbers up to `limit`.
-float SquareSum(const float* x, const float* factors, int64_t in, float limit) {
+struct Below {
+  int64_t above;  // numbers of a larger magnitude than a limit
+  float squares;  // the sum of the others' squares
+};
+
+Below SumsBelow(const float* x, const float* factors, int64_t in, float limit) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto sums = hn::Zero(d);
+  auto squares = hn::Zero(d);
+  int64_t above = 0;
   int64_t k = 0;
   for (; k + lanes <= in; k += lanes) {
     const auto value = Scaled(d, x, factors, k);
-    const auto counted = hn::IfThenElseZero(hn::Le(hn::Abs(value), hn::Set(d, limit)), value);
-    sums = hn::MulAdd(counted, counted, sums);
+    const auto counted = hn::Le(hn::Abs(value), hn::Set(d, limit));
+    above += lanes - static_cast<int64_t>(hn::CountTrue(d, counted));
+    const auto kept = hn::IfThenElseZero(counted, value);
+    squares = hn::MulAdd(kept, kept, squares);
   }
-  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  float sum = hn::GetLane(hn::SumOfLanes(d, squares));
   for (; k < in; ++k) {
     const float value = Scaled(x, factors, k);
-    if (std::abs(value) <= limit) sum += value * value;
+    if (std::abs(value) > limit) {
+      ++above;
+    } else {
+      sum += value * value;
+    }
   }
-  return sum;
-}
-
-// Numbers of a larger magnitude than `limit`.
-int64_t CountAbove(const float* x, const float* factors, int64_t in, float limit) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t count = 0;
-  int64_t k = 0;
-  for (; k + lanes <= in; k += lanes) {
-    const auto above = hn::Gt(hn::Abs(Scaled(d, x, factors, k)), hn::Set(d, limit));
-    count += static_cast<int64_t>(hn::CountTrue(d, above));
-  }
-  for (; k < in; ++k) count += std::abs(Scaled(x, factors, k)) > limit ? 1 : 0;
-  return count;
+  return {.above = above, .squares = sum};
 }
 
 // The magnitude above which a number is an outlier, so that there are few; `largest` if there is none. Outliers count
 // in the first root mean square, so it is taken again without them.
-float OutlierLimit(const float* x, const float* factors, int64_t in, float largest) {
-  float limit = largest;
+float OutlierLimit(const float* x, const float* factors, int64_t in, const RowSums& row) {
+  float limit = row.largest, squares = row.squares;
   for (int i = 0; i < kTrims; ++i) {
-    const float root_mean_square = std::sqrt(SquareSum(x, factors, in, limit) / static_cast<float>(in));
-    float next = std::max(kOutlier * root_mean_square, largest / kMostOverLimit);
-    while (next > 0 && next < limit && CountAbove(x, factors, in, next) > kMaxOutliers) next *= kWiden;
+    const float root_mean_square = std::sqrt(squares / static_cast<float>(in));
+    float next = std::max(kOutlier * root_mean_square, row.largest / kMostOverLimit);
+    for (; next > 0 && next < limit; next *= kWiden) {
+      const Below below = SumsBelow(x, factors, in, next);
+      squares = below.squares;
+      if (below.above <= kMaxOutliers) break;
+    }
     if (!(next > 0 && next < limit)) break;
     limit = next;
   }
   return limit;
 }
 
-int64_t CollectOutliers(const int16_t* values, int64_t in, int64_t most, Outlier* outliers) {
+// `padded`: a multiple of kGroup; what pads the row is 0.
+int64_t CollectOutliers(const int16_t* values, int64_t padded, int64_t most, Outlier* outliers) {
+  const hn::CappedTag<int16_t, kGroup> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t count = 0;
-  for (int64_t k = 0; k < in; ++k) {
-    const int64_t rest = values[k] - std::clamp<int64_t>(values[k], -most, most);
-    if (rest != 0) outliers[count++] = {.input = static_cast<int32_t>(k), .rest = static_cast<int32_t>(rest)};
+  for (int64_t begin = 0; begin < padded; begin += lanes) {
+    const auto above = hn::Gt(hn::Abs(hn::LoadU(d, values + begin)), hn::Set(d, static_cast<int16_t>(most)));
+    if (hn::AllFalse(d, above)) continue;
+    for (int64_t k = begin; k < begin + lanes; ++k) {
+      const int64_t rest = values[k] - std::clamp<int64_t>(values[k], -most, most);
+      if (rest != 0) outliers[count++] = {.input = static_cast<int32_t>(k), .rest = static_cast<int32_t>(rest)};
+    }
   }
   return count;
 }
@@ -141,12 +157,13 @@ void RoundAll(const float* x, const float* factors, int64_t in, IntegerRows& rou
     for (int64_t row = begin; row < end; ++row) {
       const float* from = x + row * in;
       int16_t* values = rounded.values.data() + row * rounded.padded;
-      const float largest = Largest(from, factors, in);
-      const float limit = rounded.bits == ActivationBits::k7 ? OutlierLimit(from, factors, in, largest) : largest;
+      const RowSums sums = SumsOf(from, factors, in);
+      const float limit = rounded.bits == ActivationBits::k7 ? OutlierLimit(from, factors, in, sums) : sums.largest;
       rounded.scales[row] = RoundRow(from, factors, in, limit, most, values);
       std::fill(values + in, values + rounded.padded, int16_t{0});
-      if (!(limit < largest)) continue;
-      rounded.outlier_counts[row] = CollectOutliers(values, in, most, &rounded.outliers[row * kMaxOutliers]);
+      if (!(limit < sums.largest)) continue;
+      rounded.outlier_counts[row] =
+          CollectOutliers(values, rounded.padded, most, &rounded.outliers[row * kMaxOutliers]);
     }
   });
 }

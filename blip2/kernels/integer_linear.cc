@@ -252,12 +252,18 @@ constexpr int64_t kRowsForTiles = 6;  // fewer would leave most of a tile empty
 
 HWY_EXPORT(MultiplyOnTarget);
 
-void MultiplyIntegers(const IntegerWeights& weights, const IntegerRows& x, float* y) {
+void MultiplyIntegers(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, float* y) {
   const InstructionSet set = InstructionSetInUse();
   const bool vnni = set >= InstructionSet::kAvx512Vnni;
-  if (set == InstructionSet::kAmx && x.rows >= kRowsForTiles) return MultiplyTiles(weights, x, y);
-  if (vnni && x.bits == ActivationBits::k7) return MultiplyBytes(weights, x, y);
-  HWY_DYNAMIC_DISPATCH(MultiplyOnTarget)(weights, x, vnni, y);
+  const bool tiles = set == InstructionSet::kAmx && x.rows >= kRowsForTiles;
+  if (!tiles && vnni && x.bits == ActivationBits::k7) return MultiplyBytes(weights, x, epilogue, y);
+  // These write an output several times, so what follows has a turn of its own.
+  if (tiles) {
+    MultiplyTiles(weights, x, y);
+  } else {
+    HWY_DYNAMIC_DISPATCH(MultiplyOnTarget)(weights, x, vnni, y);
+  }
+  Finish(epilogue, x.rows * weights.out, y);
 }
 
 }  // namespace diptych::blip2

@@ -38,12 +38,16 @@ HWY_INLINE Vec32 Numbers(const IntegerWeights& weights, int64_t panel, int64_t i
 void Add(const IntegerWeights& weights, const IntegerRows& x, int64_t row, int64_t rows, int64_t panel, int32_t* sums) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag32()));
   for (int64_t r = 0; r < rows; ++r) {
-    for (const Outlier& outlier : x.Outliers(row + r)) {
-      for (int64_t output = 0; output < kPanel; output += lanes) {
-        int32_t* to = sums + r * kPanel + output;
-        const Vec32 products = hn::Mul(Numbers(weights, panel, outlier.input, output), hn::Set(Tag32(), outlier.rest));
-        hn::StoreU(hn::Add(hn::LoadU(Tag32(), to), products), Tag32(), to);
+    const std::span<const Outlier> outliers = x.Outliers(row + r);
+    if (outliers.empty()) continue;
+    for (int64_t output = 0; output < kPanel; output += lanes) {
+      int32_t* to = sums + r * kPanel + output;
+      Vec32 sum = hn::LoadU(Tag32(), to);
+      for (const Outlier& outlier : outliers) {
+        const Vec32 numbers = Numbers(weights, panel, outlier.input, output);
+        sum = hn::Add(sum, hn::Mul(numbers, hn::Set(Tag32(), outlier.rest)));
       }
+      hn::StoreU(sum, Tag32(), to);
     }
   }
 }

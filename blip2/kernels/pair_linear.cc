@@ -14,7 +14,8 @@
 #define HWY_TARGET_INCLUDE "blip2/kernels/pair_linear.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-// After highway.h, which it needs.
+// After highway.h, which they need.
+#include "blip2/kernels/epilogue-inl.h"
 #include "blip2/kernels/pair_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -51,10 +52,11 @@ class GroupedRows {
   Uninitialized<typename Form::Number> values_;
 };
 
-// kHeight rows of a group with kPanels panels from `panel` on, as many as there are.
+// kHeight rows of a group with kPanels panels from `panel` on, as many as there are -> sums [kHeight, kPanels ·
+// kPanel].
 template <typename Form, int kHeight>
 HWY_INLINE void Tile(const PairWeights& weights, const typename Form::Number* x, int64_t panel, const ReadAhead& ahead,
-                     c10::BFloat16* y) {
+                     float* to) {
   const int64_t last = Panels(weights.out) - 1;
   Lines panels;
   for (int p = 0; p < kPanels; ++p) {
@@ -63,18 +65,72 @@ HWY_INLINE void Tile(const PairWeights& weights, const typename Form::Number* x,
   Sums sums[kHeight][kPanels];
   TileSums<Form>(panels, Pairs(weights.in), x, ahead, sums);
   for (int p = 0; p < kPanels && panel + p <= last; ++p) {
-    const int64_t output = (panel + p) * kPanel;
     for (int r = 0; r < kHeight; ++r) {
-      for (int v = 0; weights.bias != nullptr && v < kVectors; ++v) {
-        sums[r][p].of[v] = hn::Add(sums[r][p].of[v], hn::LoadU(TagFloats(), weights.bias + output + v * kLanes));
+      for (int v = 0; v < kVectors; ++v) {
+        hn::StoreU(sums[r][p].of[v], TagFloats(), to + (r * kPanels + p) * kPanel + v * kLanes);
       }
-      StoreRounded<Form>(sums[r][p], std::min(kPanel, weights.out - output), y + r * weights.out + output);
     }
   }
 }
 
+HWY_INLINE Floats LoadNumbers(const float* from) {
+  return hn::LoadU(TagFloats(), from);
+}
+HWY_INLINE Floats LoadNumbers(const c10::BFloat16* from) {
+  const auto bits = hn::LoadU(TagRounded(), reinterpret_cast<const uint16_t*>(from));
+  return hn::BitCast(TagFloats(), hn::ShiftLeft<16>(hn::PromoteTo(TagPairs(), bits)));
+}
 template <typename Form>
-void MultiplyBy(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y) {
+HWY_INLINE void StoreNumbers(Floats numbers, float* to) {
+  hn::StoreU(numbers, TagFloats(), to);
+}
+template <typename Form>
+HWY_INLINE void StoreNumbers(Floats numbers, c10::BFloat16* to) {
+  hn::StoreU(Form::Rounded(numbers), TagRounded(), reinterpret_cast<uint16_t*>(to));
+}
+
+// From a panel's sums of one row to its outputs at `at` in y. All kPanel of them are there.
+template <typename Form, typename T>
+HWY_INLINE void FinishPanel(const float* sums, const float* bias, const Epilogue<T>& steps, int64_t at, T* y) {
+  for (int64_t i = 0; i < kPanel; i += kLanes) {
+    Floats value = hn::LoadU(TagFloats(), sums + i);
+    if (bias != nullptr) value = hn::Add(value, hn::LoadU(TagFloats(), bias + i));
+    value = epilogue::Activated(TagFloats(), steps.activation, value);
+    if (steps.residual != nullptr) value = hn::Add(value, LoadNumbers(steps.residual + at + i));
+    StoreNumbers<Form>(value, y + at + i);
+  }
+}
+
+// The same for the last panel, which may be wider than the matrix.
+template <typename Form, typename T>
+void FinishPart(const float* sums, const float* bias, const Epilogue<T>& steps, int64_t at, int64_t count, T* y) {
+  T residual[kPanel] = {}, outputs[kPanel];
+  if (steps.residual != nullptr) std::copy_n(steps.residual + at, count, residual);
+  FinishPanel<Form, T>(sums, bias, {.activation = steps.activation, .residual = residual}, 0, outputs);
+  std::copy_n(outputs, count, y + at);
+}
+
+// Of `height` rows from `row` on with the panels from `panel` on.
+template <typename Form, typename T>
+void FinishTile(const PairWeights& weights, const float* sums, int64_t row, int64_t height, int64_t panel,
+                const Epilogue<T>& steps, T* y) {
+  for (int64_t p = 0; p < kPanels && panel + p < Panels(weights.out); ++p) {
+    const int64_t output = (panel + p) * kPanel, count = std::min(kPanel, weights.out - output);
+    const float* bias = weights.bias == nullptr ? nullptr : weights.bias + output;
+    for (int64_t r = 0; r < height; ++r) {
+      const float* from = sums + (r * kPanels + p) * kPanel;
+      const int64_t at = (row + r) * weights.out + output;
+      if (count == kPanel) {
+        FinishPanel<Form, T>(from, bias, steps, at, y);
+      } else {
+        FinishPart<Form, T>(from, bias, steps, at, count, y);
+      }
+    }
+  }
+}
+
+template <typename Form, typename T>
+void MultiplyBy(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, const Epilogue<T>& steps, T* y) {
   const GroupedRows<Form> grouped(x, rows, weights.in);
   const Groups& groups = grouped.groups();
   const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(weights.in * rows * kPanel * kPanels, 1));
@@ -82,20 +138,32 @@ void MultiplyBy(const PairWeights& weights, const c10::BFloat16* x, int64_t rows
   ShareOut((Panels(weights.out) + kPanels - 1) / kPanels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin * kPanels; panel < end * kPanels; panel += kPanels) {
       for (int64_t group = 0; group < groups.count(); ++group) {
+        alignas(64) float sums[kMostRows * kPanels * kPanel];
         const ReadAhead ahead = AheadOf(group, groups.count(), of_a_tile, Pairs(weights.in));
         WithHeight<kMostRows>(groups.Height(group), [&](auto height) {
-          Tile<Form, height()>(weights, grouped.Values(group), panel, ahead, y + groups.Row(group) * weights.out);
+          Tile<Form, height()>(weights, grouped.Values(group), panel, ahead, sums);
         });
+        FinishTile<Form, T>(weights, sums, groups.Row(group), groups.Height(group), panel, steps, y);
       }
     }
   });
 }
 
-void Multiply(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y) {
+template <typename T>
+void Multiply(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, const Epilogue<T>& steps, T* y) {
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
-  if (MultipliesPairs()) return MultiplyBy<ByInstruction>(weights, x, rows, y);
+  if (MultipliesPairs()) return MultiplyBy<ByInstruction, T>(weights, x, rows, steps, y);
 #endif
-  MultiplyBy<ByWidening>(weights, x, rows, y);
+  MultiplyBy<ByWidening, T>(weights, x, rows, steps, y);
+}
+
+void MultiplyToPairs(const PairWeights& weights, const c10::BFloat16* x, int64_t rows,
+                     const Epilogue<c10::BFloat16>& steps, c10::BFloat16* y) {
+  Multiply(weights, x, rows, steps, y);
+}
+void MultiplyToFloats(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, const Epilogue<float>& steps,
+                      float* y) {
+  Multiply(weights, x, rows, steps, y);
 }
 
 }  // namespace
@@ -156,10 +224,17 @@ void PackPairs(const FloatMatrix& weight, c10::BFloat16* values) {
   });
 }
 
-HWY_EXPORT(Multiply);
+HWY_EXPORT(MultiplyToPairs);
+HWY_EXPORT(MultiplyToFloats);
 
-void MultiplyPairPanels(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y) {
-  HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, rows, y);
+void MultiplyPairPanels(const PairWeights& weights, const c10::BFloat16* x, int64_t rows,
+                        const Epilogue<c10::BFloat16>& epilogue, c10::BFloat16* y) {
+  HWY_DYNAMIC_DISPATCH(MultiplyToPairs)(weights, x, rows, epilogue, y);
+}
+
+void MultiplyPairPanels(const PairWeights& weights, const c10::BFloat16* x, int64_t rows,
+                        const Epilogue<float>& epilogue, float* y) {
+  HWY_DYNAMIC_DISPATCH(MultiplyToFloats)(weights, x, rows, epilogue, y);
 }
 
 }  // namespace diptych::blip2

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "blip2/kernels/epilogue.h"
 #include "blip2/kernels/float_matrix.h"
 #include "blip2/kernels/integer_weights.h"
 
@@ -31,10 +32,13 @@ constexpr int64_t PairPanelSize(int64_t in) {
 // Lays a matrix out as PairWeights has it, each number rounded to bfloat16. Runs on libtorch's threads.
 void PackPairs(const FloatMatrix& weight, c10::BFloat16* values);
 
-// y [rows, out] = x [rows, in] · weightᵀ + bias, in float32 and rounded once at the end; numbers below 2^-126 count as
-// 0 where instructions multiply pairs. Each sum is formed in the order of the inputs whatever `rows` is and however
-// many threads take part: a row has the same bits in every batch. Runs on libtorch's threads; reads every weight once
-// from memory.
-void MultiplyPairPanels(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, c10::BFloat16* y);
+// y [rows, out] = x [rows, in] · weightᵀ + bias, and what `epilogue` makes of it, in float32 and rounded once at the
+// end if y is of bfloat16; numbers below 2^-126 count as 0 where instructions multiply pairs. Each sum is formed in the
+// order of the inputs whatever `rows` is and however many threads take part: a row has the same bits in every batch.
+// Runs on libtorch's threads; reads every weight once from memory.
+void MultiplyPairPanels(const PairWeights& weights, const c10::BFloat16* x, int64_t rows,
+                        const Epilogue<c10::BFloat16>& epilogue, c10::BFloat16* y);
+void MultiplyPairPanels(const PairWeights& weights, const c10::BFloat16* x, int64_t rows,
+                        const Epilogue<float>& epilogue, float* y);
 
 }  // namespace diptych::blip2

@@ -87,6 +87,14 @@ TEST_P(LinearTest, TakesAnyShapeAndStrides) {
   EXPECT_EQ(linear(Noise({0, 24}, Type(), 7)).sizes(), (std::vector<int64_t>{0, 10}));
 }
 
+TEST_P(LinearTest, AnActivationAndAResidualFollow) {
+  const Linear linear = NoisyLinear(24, 10, Type());
+  const at::Tensor x = Noise({2, 3, 24}, Type(), 6), residual = Noise({2, 3, 10}, Type(), 9);
+  const at::Tensor product = linear(x);
+  EXPECT_TRUE(linear(x, {.activation = Activation::kRelu}).equal(product.relu()));
+  EXPECT_TRUE(linear(x, {.activation = Activation::kGelu, .residual = residual}).equal(at::gelu(product) + residual));
+}
+
 TEST_P(LinearTest, RefusesAnotherWidthOrType) {
   const Linear linear = NoisyLinear(24, 10, Type());
   EXPECT_THROW(linear(Noise({3, 25}, Type(), 8)), c10::Error);
@@ -101,7 +109,18 @@ TEST(PairMatrixTest, IsTheProductAndRefusesAnotherWidthOrType) {
   EXPECT_TRUE(pairs(x).allclose(linear(x), /*rtol=*/8e-3, /*atol=*/1e-4));
   EXPECT_EQ(pairs(x.narrow(0, 0, 0)).sizes(), (std::vector<int64_t>{0, 3, 10}));
   EXPECT_THROW(pairs(Noise({3, 25}, at::kBFloat16, 8)), c10::Error);
-  EXPECT_THROW(pairs(Noise({3, 24}, at::kFloat, 8)), c10::Error);
+  EXPECT_THROW(pairs(Noise({3, 24}, at::kDouble, 8)), c10::Error);
+  EXPECT_THROW(pairs(x, {.residual = Noise({2, 3, 11}, at::kBFloat16, 9)}), c10::Error);
+}
+
+TEST(PairMatrixTest, NumbersOfFloat32AreRoundedForTheProductAlone) {
+  if (!PairMatrix::IsFastest()) GTEST_SKIP() << "not the form of this processor";
+  const Linear linear = NoisyLinear(24, 10, at::kFloat);
+  const at::Tensor x = Noise({2, 3, 24}, at::kFloat, 6), residual = Noise({2, 3, 10}, at::kFloat, 9);
+  const at::Tensor y = PairMatrix(linear.weight, linear.bias)(x, {.residual = residual});
+  const at::Tensor product = at::linear(x.to(at::kBFloat16).to(at::kDouble),
+                                        linear.weight.to(at::kBFloat16).to(at::kDouble), linear.bias->to(at::kDouble));
+  EXPECT_TRUE(y.to(at::kDouble).allclose(product + residual, /*rtol=*/1e-6, /*atol=*/1e-6));
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, LinearTest,

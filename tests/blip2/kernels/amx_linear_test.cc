@@ -45,7 +45,7 @@ TEST_P(AmxLinearTest, GivesTheBitsOfTheOtherKernels) {
       if (rows * in > 200'000) continue;
       const IntegerRows x = RoundRows(WithOutliers(rows, in).data(), nullptr, rows, in, bits);
       std::vector<float> expected = Filled(rows * out), y = expected;
-      MultiplyIntegers(matrix.weights, x, expected.data());
+      MultiplyIntegers(matrix.weights, x, {}, expected.data());
       MultiplyEmulatedTiles(matrix.weights, x, y.data());
       ASSERT_EQ(y, expected) << rows << " rows, " << in << " to " << out;
     }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "blip2/kernels/epilogue.h"
 #include "blip2/kernels/integer_weights.h"
 
 namespace diptych::blip2 {
@@ -18,6 +19,12 @@ inline std::vector<float> Noise(int64_t count, int seed) {
     noise[i] = static_cast<float>(std::sin(0.3 * at * at));
   }
   return noise;
+}
+
+// By the definition, in double precision.
+inline double Activated(Activation activation, double x) {
+  if (activation == Activation::kRelu) return std::max(x, 0.0);
+  return activation == Activation::kGelu ? x * std::erfc(-x / std::sqrt(2.0)) / 2 : x;
 }
 
 // A packed matrix and what it stands for.

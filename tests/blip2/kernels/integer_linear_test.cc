@@ -20,7 +20,7 @@ namespace {
 
 std::vector<float> Product(const Matrix& matrix, const IntegerRows& x) {
   std::vector<float> y(static_cast<size_t>(x.rows * matrix.weights.out), std::numeric_limits<float>::quiet_NaN());
-  MultiplyIntegers(matrix.weights, x, y.data());
+  MultiplyIntegers(matrix.weights, x, {}, y.data());
   return y;
 }
 
@@ -61,6 +61,24 @@ TEST_P(IntegerLinearTest, IsTheProductOfTheRoundedNumbers) {
       for (size_t i = 0; i < y.size(); ++i) {
         ASSERT_NEAR(y[i], expected[i], 1e-6 * std::abs(expected[i]) + 2e-6 * std::sqrt(in))
             << rows << " rows, " << in << " to " << out << ", number " << i;
+      }
+    }
+  }
+}
+
+TEST_P(IntegerLinearTest, AnActivationAndAResidualFollow) {
+  const int64_t in = 131, out = 67;  // fills no panel
+  const Matrix matrix(Type(), in, out);
+  for (const int64_t rows : {1, 7, 12, 13, 40}) {
+    const IntegerRows x = Round(Noise(rows * in, 3).data(), rows, in);
+    const std::vector<float> product = Product(matrix, x);
+    const std::vector<float> residual = Noise(rows * out, 4);
+    for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kGelu}) {
+      std::vector<float> y(product.size(), std::numeric_limits<float>::quiet_NaN());
+      MultiplyIntegers(matrix.weights, x, {.activation = activation, .residual = residual.data()}, y.data());
+      for (size_t i = 0; i < y.size(); ++i) {
+        ASSERT_NEAR(y[i], Activated(activation, product[i]) + residual[i], 1e-6 + 1e-6 * std::abs(product[i]))
+            << rows << " rows, number " << i;
       }
     }
   }

@@ -71,7 +71,7 @@ class PairLinearTest : public ::testing::TestWithParam<InstructionSet> {
                          const c10::BFloat16* x, int64_t rows) {
     Numbers y(static_cast<size_t>(rows * out), c10::BFloat16(std::numeric_limits<float>::quiet_NaN()));
     MultiplyPairPanels({.in = in, .out = out, .values = values.data(), .bias = bias.empty() ? nullptr : bias.data()}, x,
-                       rows, y.data());
+                       rows, Epilogue<c10::BFloat16>(), y.data());
     return y;
   }
 };
@@ -96,6 +96,27 @@ TEST_P(PairLinearTest, IsTheProductInDoublePrecisionRoundedOnce) {
               << rows << " rows, " << in << " to " << out << ": " << r << " " << o;
         }
       }
+    }
+  }
+}
+
+TEST_P(PairLinearTest, AnActivationAndAResidualFollowBeforeTheResultIsRounded) {
+  constexpr int64_t kIn = 64, kOut = 67, kRows = 13;
+  const Numbers values = Packed(MatrixOf(NoiseAs<c10::BFloat16>(kIn * kOut, 1), kIn));
+  const std::vector<float> bias = Noise(Panels(kOut) * kPanel, 2);
+  const PairWeights weights = {.in = kIn, .out = kOut, .values = values.data(), .bias = bias.data()};
+  const auto x = NoiseAs<c10::BFloat16>(kRows * kIn, 3), residual = NoiseAs<c10::BFloat16>(kRows * kOut, 4);
+  const std::vector<float> wide(residual.begin(), residual.end());
+  std::vector<float> product(kRows * kOut), whole(kRows * kOut);
+  MultiplyPairPanels(weights, x.data(), kRows, Epilogue<float>(), product.data());
+  for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kGelu}) {
+    Numbers rounded(kRows * kOut);
+    MultiplyPairPanels(weights, x.data(), kRows, {.activation = activation, .residual = residual.data()},
+                       rounded.data());
+    MultiplyPairPanels(weights, x.data(), kRows, {.activation = activation, .residual = wide.data()}, whole.data());
+    for (size_t i = 0; i < whole.size(); ++i) {
+      EXPECT_NEAR(whole[i], Activated(activation, product[i]) + wide[i], 1e-6 + 1e-6 * std::abs(product[i])) << i;
+      EXPECT_EQ(rounded[i], c10::BFloat16(whole[i])) << i;
     }
   }
 }

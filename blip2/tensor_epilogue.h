@@ -1,0 +1,16 @@
+// What a linear map does with its product, in one go with it where its kernel can.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "blip2/kernels/epilogue.h"
+
+namespace diptych::blip2 {
+
+// y = activation(x·weightᵀ + bias) + residual
+struct TensorEpilogue {
+  Activation activation = Activation::kNone;
+  at::Tensor residual = {};  // of y's shape and type; undefined: none
+};
+
+}  // namespace diptych::blip2
