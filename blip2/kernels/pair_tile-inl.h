@@ -53,9 +53,9 @@ HWY_INLINE VecPairs LoadPairs(const c10::BFloat16* from) {
 
 // A form says how pairs are multiplied. This one: by AVX512_BF16.
 struct ByInstruction {
-  // How a row's pair is read again and again.
+  // A row's pair is kNumbers of these, `height` apart: as tiles read it again and again.
   using Number = uint32_t;
-  static constexpr int kNumbers = 1;  // of a pair
+  static constexpr int kNumbers = 1;
 
   static HWY_INLINE void Interleave(const c10::BFloat16* pair, int64_t, Number* to) { std::memcpy(to, pair, 4); }
   static HWY_INLINE void InterleaveLast(c10::BFloat16 last, int64_t, Number* to) { *to = last.x; }
@@ -83,7 +83,7 @@ struct ByInstruction {
 
 #endif
 
-// Every processor's form: the weights are widened to float32, the first of each pair, then the second.
+// For every processor: weights are widened to float32, the first of each pair, then the second.
 struct ByWidening {
   using Number = float;
   static constexpr int kNumbers = 2;
