@@ -51,6 +51,7 @@ std::optional<int64_t> WholeNumber(const InferValue& value) {
 std::optional<double> Number(const InferValue& value) {
   if (const auto* number = std::get_if<double>(&value)) return *number;
   if (const auto* whole = std::get_if<int64_t>(&value)) return static_cast<double>(*whole);
+  if (const auto* large = std::get_if<uint64_t>(&value)) return static_cast<double>(*large);
   return std::nullopt;
 }
 
@@ -66,7 +67,12 @@ bool SetField(Message& message, const FieldDescriptor& field, const InferValue& 
                           : reflection.SetInt32(&message, &field, static_cast<int32_t>(*whole));
       return true;
     case FieldDescriptor::CPPTYPE_UINT64:
-      if (field.is_repeated() || !whole || *whole < 0) return false;
+      if (field.is_repeated()) return false;
+      if (const auto* large = std::get_if<uint64_t>(&value)) {
+        reflection.SetUInt64(&message, &field, *large);
+        return true;
+      }
+      if (!whole || *whole < 0) return false;
       reflection.SetUInt64(&message, &field, static_cast<uint64_t>(*whole));
       return true;
     case FieldDescriptor::CPPTYPE_DOUBLE:
@@ -114,6 +120,8 @@ absl::StatusOr<std::vector<InferValue>> ValuesOf(const nlohmann::json& json, con
       values.emplace_back(item.get<bool>());
     } else if (item.is_number_float()) {
       values.emplace_back(item.get<double>());
+    } else if (item.is_number_unsigned()) {
+      values.push_back(WholeValue(item.get<uint64_t>()));
     } else if (item.is_number_integer()) {
       values.emplace_back(item.get<int64_t>());
     } else if (item.is_string()) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +22,7 @@ InferValue TakeNumber(std::string_view& raw) {
   T number;
   std::memcpy(&number, raw.data(), sizeof(T));
   raw.remove_prefix(sizeof(T));
+  if constexpr (std::is_same_v<T, uint64_t>) return WholeValue(number);
   return static_cast<Value>(number);
 }
 
@@ -96,7 +98,7 @@ std::vector<InferValue> TypedValues(inference::InferTensorContents& contents) {
   for (const int64_t value : contents.int_contents()) values.emplace_back(value);
   for (const int64_t value : contents.int64_contents()) values.emplace_back(value);
   for (const int64_t value : contents.uint_contents()) values.emplace_back(value);
-  for (const uint64_t value : contents.uint64_contents()) values.emplace_back(static_cast<int64_t>(value));
+  for (const uint64_t value : contents.uint64_contents()) values.push_back(WholeValue(value));
   for (const double value : contents.fp32_contents()) values.emplace_back(value);
   for (const double value : contents.fp64_contents()) values.emplace_back(value);
   for (std::string& value : *contents.mutable_bytes_contents()) values.emplace_back(std::move(value));
@@ -124,6 +126,11 @@ absl::StatusOr<std::vector<InferValue>> TakeValues(inference::ModelInferRequest:
 }
 
 }  // namespace
+
+InferValue WholeValue(uint64_t value) {
+  if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return value;
+  return static_cast<int64_t>(value);
+}
 
 absl::Status InputFault(std::string_view name, std::string_view message) {
   return InvalidField(reason::kOptionRange, absl::StrCat("inputs.", std::string(name)), message);
@@ -159,10 +166,7 @@ absl::StatusOr<InferValue> ValueOf(const inference::InferParameter& parameter, s
     case inference::InferParameter::kDoubleParam:
       return parameter.double_param();
     case inference::InferParameter::kUint64Param:
-      if (parameter.uint64_param() <= std::numeric_limits<int64_t>::max()) {
-        return static_cast<int64_t>(parameter.uint64_param());
-      }
-      break;
+      return WholeValue(parameter.uint64_param());
     case inference::InferParameter::PARAMETER_CHOICE_NOT_SET:
       break;
   }

@@ -17,7 +17,10 @@ inline constexpr int kMaxInferTensors = 64;   // of one request
 inline constexpr int kMaxInferElements = 64;  // of one tensor
 
 // An element of a tensor, or the value of a parameter.
-using InferValue = std::variant<bool, int64_t, double, std::string>;
+// Whole numbers are int64_t; uint64_t are those alone that have no place in it.
+using InferValue = std::variant<bool, int64_t, uint64_t, double, std::string>;
+
+InferValue WholeValue(uint64_t value);
 
 struct InferTensor {
   std::string name;

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -122,6 +123,36 @@ TEST_F(InferRpcTest, OptionsMayBeParametersAndOutputsChosen) {
   EXPECT_EQ(question_.generation().stop(0), ".");
   EXPECT_EQ(question_.image_options().image_size(), 28);
   EXPECT_EQ(response->outputs_size(), 1);
+}
+
+TEST_F(InferRpcTest, NumbersBeyondInt64StayThemselves) {
+  constexpr uint64_t kLargest = std::numeric_limits<uint64_t>::max();
+  const auto ask = [this](auto change) {
+    question_.Clear();
+    inference::ModelInferRequest request;
+    AddBytes(request, "prompt", "a");
+    change(request);
+    return Infer(request).status();
+  };
+  const auto add_number = [](inference::ModelInferRequest& request, const std::string& name) {
+    auto& input = *request.add_inputs();
+    input.set_name(name);
+    input.set_datatype("UINT64");
+    input.add_shape(1);
+    input.mutable_contents()->add_uint64_contents(kLargest);
+  };
+  EXPECT_TRUE(ask([&](auto& r) { add_number(r, "random_seed"); }).ok());
+  EXPECT_EQ(question_.generation().seed(), kLargest);
+  EXPECT_TRUE(ask([](auto& r) { (*r.mutable_parameters())["seed"].set_uint64_param(kLargest); }).ok());
+  EXPECT_EQ(question_.generation().seed(), kLargest);
+  EXPECT_TRUE(ask([](auto& r) { AddBytes(r, "sampling_parameters", R"({"seed": 18446744073709551615})"); }).ok());
+  EXPECT_EQ(question_.generation().seed(), kLargest);
+  // As an int64_t it would be -1, which is a penalty.
+  EXPECT_EQ(ask([&](auto& r) { add_number(r, "presence_penalty"); }).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(
+      ask([](auto& r) { AddBytes(r, "sampling_parameters", R"({"presence_penalty": 18446744073709551615})"); }).code(),
+      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ask([&](auto& r) { add_number(r, "top_k"); }).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(InferRpcTest, FaultyTensorsAreRefusedByName) {
