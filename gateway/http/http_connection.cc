@@ -90,7 +90,9 @@ void HttpConnection::CloseWhenIdle() {
 
 bool HttpConnection::GiveUpIfIdle() {
   if (!idle_.exchange(false)) return false;
-  CloseWhenIdle();
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    if (self->phase_ == Phase::kIdle || self->reading_header_) self->Shut();
+  });
   return true;
 }
 

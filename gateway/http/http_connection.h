@@ -70,7 +70,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // In place of Start: answers this before anything is asked, and closes.
   void Turn(int status, const std::string& message);
   void CloseWhenIdle();
-  // True if nothing is asked at the moment: it closes then, unless a request comes just now.
+  // True if nothing is asked at the moment, or no whole header of what is: it closes then, unless that comes just now.
   bool GiveUpIfIdle();
   void Close();
 
@@ -164,7 +164,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
   Phase phase_ = Phase::kIdle;
-  std::atomic<bool> idle_ = false;  // in kIdle, and was not given up; read from other threads
+  std::atomic<bool> idle_ = false;  // in kIdle or reading_header_, and was not given up; read from other threads
   bool listening_ = false;          // a read for bytes between requests, or for the caller's leaving, is on its way
   bool looking_ = false;            // leaving_ runs
   bool half_closed_ = false;        // nothing more comes from the caller, who may still take the replies
@@ -173,6 +173,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   absl::Time idle_until_;           // when a connection in kIdle is closed
   bool writing_ = false;            // a write is on its way
   bool reading_ = false;            // a read that uses parser_ is on its way
+  bool reading_header_ = false;     // that of a header
   int reads_ = 0;                   // limited ones, begun and ended
   bool timed_out_ = false;          // the last of them
   // Of the request that was read last.

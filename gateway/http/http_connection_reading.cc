@@ -80,6 +80,7 @@ void HttpConnection::ReadHeader() {
   parser_->header_limit(shared_->options.max_header_bytes);
   parser_->body_limit(static_cast<uint64_t>(shared_->options.max_body_bytes));
   LimitRead(shared_->options.header_timeout);
+  idle_ = reading_header_ = true;
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](ErrorCode error, size_t) { self->OnHeader(error); });
 }
@@ -104,6 +105,7 @@ void HttpConnection::EndOfRead() {
 
 void HttpConnection::OnHeader(ErrorCode error) {
   EndOfRead();
+  idle_ = reading_header_ = false;
   if (phase_ == Phase::kShut) return Shut();
   cors_.clear();
   if (error && timed_out_) return Refuse(408, "the header took too long");

@@ -23,11 +23,11 @@ struct HttpOptions {
   std::vector<std::string> cors_origins = {};            // whose pages may use it (cors.h)
   std::function<void(int status)> on_refused = nullptr;  // called for each request that is refused before it is read
   int threads = 2;                                       // 1 and up; as many again read bodies
-  int max_connections = 1024;                         // over it the oldest idle one is closed, or the new one gets 503
-  uint32_t max_header_bytes = 16 << 10;               // of all header lines together
-  int64_t max_body_bytes = 1 << 20;                   // of one request
-  int64_t max_bodies_bytes = 256 << 20;               // of all requests that are read or answered at a time, half
-                                                      // of it for one address and one caller; over it 429
+  int max_connections = 1024;            // over it the oldest that asks nothing is closed, or the new one gets 503
+  uint32_t max_header_bytes = 16 << 10;  // of all header lines together
+  int64_t max_body_bytes = 1 << 20;      // of one request
+  int64_t max_bodies_bytes = 256 << 20;  // of all requests that are read or answered at a time, half
+                                         // of it for one address and one caller; over it 429
   absl::Duration idle_timeout = absl::Minutes(1);     // of a connection between two requests
   absl::Duration header_timeout = absl::Seconds(10);  // from a request's first byte to the end of its header
   absl::Duration body_timeout = absl::Minutes(1);     // for the whole body

@@ -224,6 +224,17 @@ TEST_F(HttpServerTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {
   EXPECT_TRUE(second.Read("/again").starts_with("HTTP/1.1 200 "));
 }
 
+TEST_F(HttpServerTest, HeadersThatDripKeepNobodyOut) {
+  Start({.max_connections = 4});
+  std::list<Caller> drips;
+  for (int i = 0; i < 4; ++i) drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
+  }
+  EXPECT_EQ(drips.front().Read(), "") << "the oldest went";
+}
+
 TEST_F(HttpServerTest, AConnectionInUseIsNotGivenUpForAnother) {
   Start({.max_connections = 1});
   Caller busy(server_->port());
