@@ -57,5 +57,6 @@ section "The vision transformer alone" build/release/bin/vision_times --model="$
 section "Requests of every kind at once" build/release/bin/mixed_load 500
 section "What the gateway adds" build/release/bin/gateway_latency
 section "The wire between the tiers" build/release/bin/wire_times
+section "Two tiers, and the same in one process" build/release/bin/two_tiers
 section "Token delivery, with a decoder that computes nothing" build/release/bin/token_delivery
 stack_say "the report is $report"
