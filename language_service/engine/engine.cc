@@ -20,6 +20,8 @@
 namespace diptych::language {
 namespace {
 
+constexpr int64_t kMostImagesAtOnce = 8;  // for the Q-Former, between two passes
+
 // How often the thread looks whether a reader that is behind has caught up, when it has nothing else to do.
 constexpr std::chrono::milliseconds kPausedPoll(10);
 
@@ -48,9 +50,10 @@ SchedulerOptions ToSchedulerOptions(const ServedLanguageModel& model, const blip
           .max_batched_tokens = options.max_batched_tokens};
 }
 
-// Images whose query tokens one pass of the decoder can read.
+// Images whose query tokens one pass of the decoder can read, but no more than those that decode can wait for.
 size_t ImagesOfAPass(const ServedLanguageModel& model, const EngineOptions& options) {
-  return std::max<int64_t>(1, options.max_batched_tokens / std::max<int64_t>(model.config.num_query_tokens, 1));
+  const int64_t readable = options.max_batched_tokens / std::max<int64_t>(model.config.num_query_tokens, 1);
+  return static_cast<size_t>(std::clamp<int64_t>(readable, 1, kMostImagesAtOnce));
 }
 
 EngineStats StatsOfUnused(const blip2::KvPool& pool) {

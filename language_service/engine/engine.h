@@ -28,8 +28,8 @@
 namespace diptych::language {
 
 // Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
-// its prompt. Between two steps as many images go through the Q-Former as one step can read, and one answer through one
-// layer of the decoder for its relevance. Thread-safe.
+// its prompt. Between two steps as many images go through the Q-Former as one step can read, 8 at most, and one answer
+// through one layer of the decoder for its relevance. Thread-safe.
 class LanguageEngine {
  public:
   using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const QueryTokens>>)>;
