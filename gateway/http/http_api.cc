@@ -286,7 +286,8 @@ std::span<const HttpApi::Route> HttpApi::Routes() {
 HttpVerdict HttpApi::Check(const HttpRequest& head) const {
   const std::string path = CanonicalPath(head.path);
   const char* method = MethodOf(path);
-  if (method == nullptr) return {.refusal = PlainErrorReply(404, "there is nothing at this path")};
+  if (method == nullptr)
+    return {.refusal = PlainErrorReply(404, "there is nothing at this path: /openapi.json lists the paths")};
   if (head.method == kOptions) return {.refusal = WithAllow({.status = 204, .body = {}}, method)};
   const bool asks_for_header = head.method == kHead && method == kGet;
   if (head.method != method && !asks_for_header) {

@@ -16,7 +16,8 @@ absl::Status Invalid(std::string_view field, std::string_view message) {
 
 absl::Status Unsupported(std::string_view field) {
   const absl::string_view name(field.data(), field.size());
-  return InvalidField(kUnsupportedParameter, field, absl::StrCat("\"", name, "\" is not something this model can do"));
+  return InvalidField(kUnsupportedParameter, field,
+                      absl::StrCat("\"", name, "\" is not something this model can do: leave it out"));
 }
 
 bool IsEmptyValue(const json& value) {

@@ -19,21 +19,39 @@ constexpr const char* kWithoutMeaning[] = {
     // vLLM and SGLang
     "priority", "request_id", "rid", "cache_salt", "extra_key", "session_id", "spaces_between_special_tokens",
     "include_reasoning", "separate_reasoning", "stream_reasoning", "data_parallel_rank", "routed_dp_rank",
+    "bootstrap_host", "bootstrap_port", "bootstrap_room", "log_metrics", "stream_interval", "truncation_side",
     // llama.cpp and Ollama
     "cache_prompt", "n_cache_reuse", "id_slot", "slot_id", "keep_alive", "ttl", "timings_per_token", "return_progress",
     "reasoning_format", "parse_tool_calls", "n_keep", "num_keep", "num_gpu", "num_thread", "num_batch", "main_gpu",
-    "use_mmap", "use_mlock", "numa", "low_vram", "num_gqa", "f16_kv", "backend_sampling",
+    "use_mmap", "use_mlock", "numa", "low_vram", "num_gqa", "f16_kv", "backend_sampling", "sse_ping_interval",
+    "speculative.n_max", "speculative.n_min", "speculative.p_min",
     // OpenRouter and LiteLLM
     "provider", "route", "trace", "debug", "session", "num_retries", "timeout", "caching", "stream_timeout",
-    "max_retries", "drop_params",
+    "max_retries", "drop_params", "cache_control",
     // Open WebUI
     "chat_id", "id", "user_id", "background_tasks",
     // TGI
     "tool_prompt"};
 
+// They say how something is done that has a switch of its own, which is refused where it is on.
+constexpr const char* kOfWhatIsOff[] = {"mirostat_tau",
+                                        "mirostat_eta",
+                                        "dry_base",
+                                        "dry_allowed_length",
+                                        "dry_penalty_last_n",
+                                        "dry_sequence_breakers",
+                                        "xtc_threshold",
+                                        "dynatemp_exponent",
+                                        "adaptive_decay",
+                                        "smoothing_curve",
+                                        "negative_prompt",
+                                        "max_tool_calls",
+                                        "guided_decoding_backend",
+                                        "guided_whitespace_pattern"};
+
 struct KnownField {
   const char* name;
-  const char* neutral;  // a JSON list of the values that ask for nothing, beside null
+  const char* neutral;  // a JSON list of the values that ask for nothing, beside null; see IsNeutral
   const char* why;      // another value is refused
 };
 
@@ -48,6 +66,7 @@ constexpr char kNotReturned[] = "it is no part of a reply here";
 constexpr char kWindow[] = "the window is the model's own, and the prompt is not cut";
 constexpr char kNoSpecial[] = "special tokens are never part of an answer's text";
 constexpr char kOneInput[] = "images and text come in messages, text alone in prompt";
+constexpr char kNothingKept[] = "nothing is kept between requests: the earlier turns come with each";
 constexpr char kPlainWords[] = "words and tokens are kept out by logit_bias alone";
 
 // llama.cpp's default order of samplers, as letters and as names, of which those at their neutral values do nothing.
@@ -59,19 +78,22 @@ constexpr char kDefaultSamplers[] = R"([[], "", "edskypmxt", ["edskypmxt"], "edk
 constexpr KnownField kKnownFields[] = {
     // OpenAI
     {"tools", "[[]]", kNoTools},
-    {"tool_choice", R"(["none", "auto", ""])", kNoTools},
+    {"tool_choice", R"(["none", "auto", "", {"type": "none"}, {"type": "auto"}])", kNoTools},
     {"functions", "[[]]", kNoTools},
     {"function_call", R"(["none", "auto", ""])", kNoTools},
-    {"max_tool_calls", "[0]", kNoTools},
     {"response_format", R"([{"type": "text"}, {}, ""])", kTextOnly},
     {"modalities", R"([["text"], []])", "answers are text"},
     {"audio", "[{}]", "answers are text"},
     {"reasoning_effort", R"(["none", ""])", kNoReasoning},
-    {"reasoning", R"([{}, {"enabled": false}, {"effort": "none"}, {"exclude": true}, false])", kNoReasoning},
+    {"reasoning", R"([{}, {"effort": "none"}, {"exclude": true}, "none", "off"])", kNoReasoning},
     {"verbosity", R"(["medium", ""])", "the model has one manner of answering"},
     {"web_search_options", "[]", kNoSearch},
     {"suffix", R"([""])", "the model writes on, it does not fill gaps"},
     {"moderation", "[]", kNotReturned},
+    {"background", "[false]", "an answer comes with its request"},
+    {"previous_response_id", R"([""])", kNothingKept},
+    {"conversation", R"(["", {}])", kNothingKept},
+    {"prompt", R"(["", {}])", "prompts are not kept here: the text itself comes in messages, or in input"},
     // vLLM
     {"use_beam_search", "[false]", "beam search is asked for by num_beams"},
     {"early_stopping", "[false]", "beam search ends as transformers' early_stopping=False does"},
@@ -81,20 +103,18 @@ constexpr KnownField kKnownFields[] = {
     {"truncate_prompt_tokens", "[0, -1]", kWindow},
     {"prompt_logprobs", "[false]", "the prompt's are returned by /v1/completions with echo and logprobs"},
     {"allowed_token_ids", "[[]]", kPlainWords},
-    {"bad_words", "[[]]", kPlainWords},
+    {"bad_words", R"([[], [""]])", kPlainWords},
     {"add_generation_prompt", "[true]", kNoTemplate},
     {"continue_final_message", "[false]", kNoTemplate},
     {"documents", "[[]]", kNoTemplate},
     {"chat_template", R"([""])", kNoTemplate},
-    {"chat_template_kwargs", R"([{}, {"enable_thinking": false}, {"thinking": false}])", kNoTemplate},
+    {"chat_template_kwargs", "[{}]", kNoTemplate},
     {"mm_processor_kwargs", "[{}]", "images are prepared by image_options"},
     {"media_io_kwargs", "[{}]", "images are prepared by image_options"},
     {"guided_json", R"([{}, ""])", kTextOnly},
     {"guided_regex", R"([""])", kTextOnly},
     {"guided_choice", "[[]]", kTextOnly},
     {"guided_grammar", R"([""])", kTextOnly},
-    {"guided_decoding_backend", R"(["", "auto"])", kTextOnly},
-    {"guided_whitespace_pattern", R"([""])", kTextOnly},
     {"structured_outputs", "[{}, false]", kTextOnly},
     {"structural_tag", R"([""])", kTextOnly},
     {"logits_processors", "[[]]", "no code is taken from callers"},
@@ -119,28 +139,21 @@ constexpr KnownField kKnownFields[] = {
     {"input_ids", "[[]]", kOneInput},
     {"image_data", "[[], \"\"]", kOneInput},
     {"return_cached_tokens_details", "[false]", kNotReturned},
+    {"logprob_start_len", "[-1]", kNotReturned},
+    {"return_text_in_logprobs", "[true, false]", kNotReturned},
     // llama.cpp
     {"n_probs", "[0]", "alternatives are asked for by logprobs (and top_logprobs in a chat)"},
     {"post_sampling_probs", "[false]", "logprobs are the model's own"},
     {"min_keep", "[0, 1]", kSampling},
     {"dynatemp_range", "[0]", kSampling},
-    {"dynatemp_exponent", "[1]", kSampling},
     {"typical_p", "[1, 0]", kSampling},
     {"typ_p", "[1, 0]", kSampling},
     {"tfs_z", "[1, 0]", kSampling},
     {"top_n_sigma", "[-1, 0]", kSampling},
     {"xtc_probability", "[0]", kSampling},
-    {"xtc_threshold", "[0, 0.1, 0.5, 1]", kSampling},
     {"mirostat", "[0]", kSampling},
-    {"mirostat_tau", "[0, 5]", kSampling},
-    {"mirostat_eta", "[0, 0.1]", kSampling},
     {"dry_multiplier", "[0]", kSampling},
-    {"dry_base", "[0, 1.75]", kSampling},
-    {"dry_allowed_length", "[0, 2]", kSampling},
-    {"dry_penalty_last_n", "[-1, 0, 64]", kSampling},
-    {"dry_sequence_breakers", R"([[], ["\n", ":", "\"", "*"]])", kSampling},
     {"adaptive_target", "[-1]", kSampling},
-    {"adaptive_decay", "[0.9]", kSampling},
     {"samplers", kDefaultSamplers, kSampling},
     {"penalize_nl", "[true, false]", kSampling},
     {"penalize_newline", "[true, false]", kSampling},
@@ -166,13 +179,14 @@ constexpr KnownField kKnownFields[] = {
     {"system", R"([""])", "a system message is one of messages"},
     {"context", "[[]]", "nothing is kept between requests but caches"},
     {"num_ctx", "[0]", kWindow},
+    {"shift", "[true, false]", kWindow},
     // TGI
     {"adapter_id", R"([""])", kOneModel},
     {"decoder_input_details", "[false]", kNotReturned},
     {"details", "[false]", kNotReturned},
     {"return_full_text", "[false]", "the prompt is returned with echo"},
     {"top_n_tokens", "[0]", "alternatives are asked for by logprobs (and top_logprobs in a chat)"},
-    {"truncate", "[0]", kWindow},
+    {"truncate", "[0, true]", kWindow},
     {"watermark", "[false]", kSampling},
     {"guideline", R"([""])", kNoTemplate},
     // OpenRouter
@@ -183,11 +197,9 @@ constexpr KnownField kKnownFields[] = {
     {"image_config", "[{}]", "answers are text"},
     // text-generation-webui, TabbyAPI, Mistral, DeepSeek, Qwen, LM Studio
     {"guidance_scale", "[1, 0]", kSampling},
-    {"negative_prompt", R"([""])", kSampling},
     {"epsilon_cutoff", "[0]", kSampling},
     {"eta_cutoff", "[0]", kSampling},
     {"smoothing_factor", "[0]", kSampling},
-    {"smoothing_curve", "[1]", kSampling},
     {"penalty_alpha", "[0]", kSampling},
     {"encoder_repetition_penalty", "[1]", kSampling},
     {"no_repeat_ngram_size", "[0]", kSampling},
@@ -206,28 +218,47 @@ constexpr KnownField kKnownFields[] = {
     {"add_bos_token", "[true]", "text begins with the beginning-of-sequence token; token ids are taken as they are"},
     {"safe_prompt", "[false]", kNoTemplate},
     {"prompt_mode", R"([""])", kNoReasoning},
-    {"thinking", R"([{}, {"type": "disabled"}, false])", kNoReasoning},
+    {"thinking", R"([{}, {"type": "disabled"}])", kNoReasoning},
     {"enable_thinking", "[false]", kNoReasoning},
     {"enable_search", "[false]", kNoSearch},
     {"draft_model", R"([""])", kOneModel},
     {"extra_body", "[{}]", "its members belong into the body itself"},
 };
 
+// Whether every member of `value` asks for nothing: an empty one, or one of an object among `neutral`.
+bool HasOnlyNeutralMembers(const json& value, const json& neutral) {
+  const auto is_neutral = [&](const auto& member) {
+    return IsEmptyValue(member.value()) || std::any_of(neutral.begin(), neutral.end(), [&](const json& known) {
+             return known.is_object() && known.contains(member.key()) && known[member.key()] == member.value();
+           });
+  };
+  const auto members = value.items();
+  return std::all_of(members.begin(), members.end(), is_neutral);
+}
+
+// The values of the list, and what means them: where one of them is empty, every empty value but 0; where one is an
+// object, objects of nothing but neutral members.
 bool IsNeutral(const KnownField& field, const json& value) {
   const json neutral = json::parse(field.neutral);
-  return std::find(neutral.begin(), neutral.end(), value) != neutral.end();
+  if (std::find(neutral.begin(), neutral.end(), value) != neutral.end()) return true;
+  const auto has = [&](auto&& kind) { return std::any_of(neutral.begin(), neutral.end(), kind); };
+  if (IsEmptyValue(value)) return !value.is_number() && has(IsEmptyValue);
+  return value.is_object() && has([](const json& known) { return known.is_object(); }) &&
+         HasOnlyNeutralMembers(value, neutral);
 }
 
 }  // namespace
 
 void TakeKnownFields(Members& members) {
   for (const char* name : kWithoutMeaning) members.Ignore({name});
+  for (const char* name : kOfWhatIsOff) members.Ignore({name});
   for (const KnownField& field : kKnownFields) {
     if (members.Took(field.name)) continue;
     const json* value = members.Take(field.name);
     if (value == nullptr || IsNeutral(field, *value)) continue;
-    members.Fail(InvalidField(kUnsupportedParameter, members.Path(field.name),
-                              absl::StrCat("\"", field.name, "\" asks for what this server can't do: ", field.why)));
+    members.Fail(InvalidField(
+        kUnsupportedParameter, members.Path(field.name),
+        absl::StrCat("\"", field.name, "\" asks for what this server can't do: ", field.why, "; leave it out")));
   }
 }
 

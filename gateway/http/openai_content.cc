@@ -80,12 +80,18 @@ std::string TypeOf(const json& part, Members& members) {
   return type;
 }
 
+// What another model thought before it answered is no part of what was said.
+bool IsThought(std::string_view type) {
+  return type == "thinking" || type == "redacted_thinking" || type == "reasoning";
+}
+
 absl::Status ReadPart(const json& part, const std::string& path, Message& message) {
   if (part.is_string()) return ReadPart({{"text", part}}, path, message);
   Members members(part, path);
   members.Ignore({"cache_control", "annotations", "logprobs", "uuid", "id"});
   const bool user = message.speaker == Speaker::kUser;
   const std::string type = TypeOf(part, members);
+  if (IsThought(type) && message.speaker == Speaker::kAssistant) return members.fault();
   if (type == "text" || type == "input_text" || type == "output_text") return ReadTextPart(members, "text", message);
   if (type == "refusal" && message.speaker == Speaker::kAssistant) return ReadTextPart(members, "refusal", message);
   if (type == "image_url" || type == "input_image" || type == "image") {

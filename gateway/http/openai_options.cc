@@ -150,10 +150,12 @@ void ReadLength(Members& members, OpenAiRequest& request) {
 
 // The best of several answers is chosen by the model's tier; the n best of them are chosen when all are there.
 void ReadChoices(Members& members, OpenAiRequest& request) {
-  ReadCount(members, "n", [&](int32_t value) {
-    if (value < 1 || value > kMaxChoices) members.Fail(Invalid("n", absl::StrCat("takes 1 to ", kMaxChoices)));
-    request.choices = value;
-  });
+  for (const char* name : {"n_cmpl", "n"}) {
+    ReadCount(members, name, [&](int32_t value) {
+      if (value < 1 || value > kMaxChoices) members.Fail(Invalid(name, absl::StrCat("takes 1 to ", kMaxChoices)));
+      request.choices = value;
+    });
+  }
   request.draws = request.choices;
   ReadCount(members, "best_of", [&](int32_t value) {
     if (value == 0) return;  // TGI's and vLLM's way to say none

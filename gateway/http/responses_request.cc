@@ -24,7 +24,8 @@ absl::StatusOr<Message> ReadItem(const json& item, const std::string& path) {
   Members members(item, path);
   const std::string type = members.Text("type");
   if (!type.empty() && type != "message") {
-    return InvalidField(kUnsupportedParameter, members.Path("type"), "an item of the input is a message");
+    return InvalidField(kUnsupportedParameter, members.Path("type"),
+                        "an item of the input is a message; items are not kept here, so each comes whole");
   }
   members.Ignore({"id", "status", "name", "phase"});
   const std::string role = members.Text("role");
@@ -52,7 +53,9 @@ absl::Status ReadInput(const json* input, std::vector<Message>& messages) {
     return Invalid("input", "takes a string or a list of at least one message");
   }
   for (size_t i = 0; i < input->size(); ++i) {
-    DIPTYCH_ASSIGN_OR_RETURN(Message message, ReadItem((*input)[i], absl::StrCat("input[", i, "]")));
+    const json& item = (*input)[i];
+    if (item.is_object() && item.value("type", json()) == "reasoning") continue;  // another model's
+    DIPTYCH_ASSIGN_OR_RETURN(Message message, ReadItem(item, absl::StrCat("input[", i, "]")));
     messages.push_back(std::move(message));
   }
   return absl::OkStatus();
@@ -78,8 +81,8 @@ void NeutralObject(Members& members, const char* name, const char* known, const 
   if (const json* value = inner.Take(known); value != nullptr && *value != neutral) {
     inner.Fail(Unsupported(inner.Path(known)));
   }
-  for (const char* other : {"summary", "generate_summary"}) inner.Neutral(other);
-  inner.Ignore({"verbosity"});
+  inner.Ignore({"summary", "generate_summary"});  // nothing is thought that could be summed up
+  inner.Neutral("verbosity", "medium");
   members.Fail(inner.Finish());
 }
 
@@ -114,14 +117,19 @@ void ReadOwnOptions(Members& members, ResponsesRequest& request) {
   ReadInclude(members);
   NeutralObject(members, "text", "format", json::object({{"type", "text"}}));
   NeutralObject(members, "reasoning", "effort", "none");
-  for (const char* name : {"background", "conversation", "previous_response_id", "prompt", "tools", "top_logprobs"}) {
-    members.Neutral(name);
-  }
-  const json* choice = members.Take("tool_choice");
-  if (choice != nullptr && *choice != "none" && *choice != "auto") members.Fail(Unsupported("tool_choice"));
-  members.Neutral("truncation", "auto");  // what happens here: the oldest turns go
-  members.Ignore({"store", "parallel_tool_calls", "max_tool_calls", "prompt_cache_retention"});
+  members.Neutral("top_logprobs");
   if (request.question.choices != 1) members.Fail(Invalid("n", "takes 1"));
+}
+
+// "auto" is what happens here: the oldest turns go. A single one cannot, which is all that "disabled" asks for.
+void ReadTruncation(Members& members, ResponsesRequest& request) {
+  const std::string truncation = members.Text("truncation");
+  if (truncation.empty() || truncation == "auto") return;
+  request.echo["truncation"] = truncation;
+  if (truncation != "disabled") return members.Fail(Invalid("truncation", "takes auto or disabled"));
+  if (request.question.question.turns_size() <= 1) return;
+  members.Fail(InvalidField(kUnsupportedParameter, "truncation",
+                            "the oldest turns of a conversation go where the window is too small: take auto"));
 }
 
 }  // namespace
@@ -135,6 +143,7 @@ absl::StatusOr<ResponsesRequest> ReadResponsesRequest(std::string_view body, Sys
   ReadOptions(members, request.question);
   ReadOwnOptions(members, request);
   members.Fail(ReadConversation(members, system_prompt, request));
+  ReadTruncation(members, request);
   TakeKnownFields(members);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   const v1::GenerationOptions& generation = request.question.question.generation();

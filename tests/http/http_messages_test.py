@@ -85,7 +85,8 @@ class MessagesTest(asking.StackTest):
                 ([("system", [image()]), ("user", "x")], "messages[0].content[0].type"),
                 ([("user", "x"), ("assistant", [image()]), ("user", "x")], "messages[1].content[0].type"),
                 ([("user", [{"type": "input_audio", "input_audio": {}}])], "messages[0].content[0].type"),
-                ([("user", [{"type": "refusal", "refusal": "no"}])], "messages[0].content[0].type")):
+                ([("user", [{"type": "refusal", "refusal": "no"}])], "messages[0].content[0].type"),
+                ([("user", [{"type": "thinking", "thinking": "no"}])], "messages[0].content[0].type")):
             self.refused(chat(*messages), param, "unsupported_parameter")
         self.refused(chat(("user", "x"), ("assistant", "y")), "messages[1].content", "invalid_value")
         self.refused(chat(("system", "x")), "messages", "invalid_value")
@@ -99,8 +100,10 @@ class MessagesTest(asking.StackTest):
                 "tool_calls": [], "function_call": None, "reasoning": "r", "reasoning_content": "r", "reasoning_details": [{}],
                 "provider_specific_fields": {"refusal": None}, "thinking_blocks": [], "images": [], "timestamp": 1}
         first, later = {"role": "user", "content": [image(), text(QUESTION)]}, {"role": "user", "content": "Why?", "attachments": []}
-        plain = {"role": "assistant", "content": "red"}
-        self.assertEqual(self.outcome({"messages": [first, kept, later]}), self.outcome({"messages": [first, plain, later]}))
+        plain = self.outcome({"messages": [first, {"role": "assistant", "content": "red"}, later]})
+        self.assertEqual(self.outcome({"messages": [first, kept, later]}), plain)
+        kept["content"] = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "reasoning", "text": "hm"}, text("red")]
+        self.assertEqual(self.outcome({"messages": [first, kept, later]}), plain)
 
     def test_images_are_taken_in_every_form(self):
         url_safe = base64.urlsafe_b64encode(BYTES).decode()

@@ -43,6 +43,17 @@ NEUTRAL = {
                "f16_kv": True, "penalize_newline": True, "num_gqa": 1, "vocab_only": False, "images": []},
     "Open WebUI": {"chat_id": "c", "id": "m", "session_id": "s", "features": {}, "variables": {}, "tool_ids": [], "files": []},
     "KoboldAI": {"rep_pen": 1, "repetition_penalty_range": 0},
+    "parts of what is off": {"reasoning": {"effort": "none", "exclude": False, "max_tokens": 0}, "thinking": {"type": "disabled", "budget_tokens": 0},
+                             "response_format": {"type": "text", "json_schema": None}, "chat_template_kwargs": {"enable_thinking": False, "thinking": None},
+                             "structured_outputs": {"json": None, "regex": None}, "tool_choice": {"type": "none"}, "max_tool_calls": 3,
+                             "mirostat_tau": 8, "mirostat_eta": 0.2, "dry_base": 2, "dry_allowed_length": 3, "dry_penalty_last_n": 1024,
+                             "dry_sequence_breakers": ["\n"], "xtc_threshold": 0.2, "dynatemp_exponent": 2, "smoothing_curve": 2,
+                             "guided_decoding_backend": "xgrammar", "guided_whitespace_pattern": "[ ]?", "truncation_side": "left"},
+    "other spellings of nothing": {"truncate": False, "truncate_prompt_tokens": "", "guided_json": False, "guided_choice": "", "tools": {},
+                                   "grammar": False, "stop_regex": {}, "bad_words": [""], "reasoning": "off", "format": []},
+    "newer fields": {"n_cmpl": 1, "shift": True, "truncate": True, "speculative.n_max": 16, "speculative.p_min": 0.75, "bootstrap_port": 8998,
+                     "logprob_start_len": -1, "return_text_in_logprobs": True, "cache_control": {"type": "ephemeral"}, "stream_interval": 1,
+                     "sse_ping_interval": 30, "previous_response_id": "", "background": False},
     "a server that is not known": {"one": None, "two": False, "three": 0, "four": 0.0, "five": "", "six": [], "seven": {}},
     "OpenRouter": {"provider": {"order": ["x"]}, "transforms": [], "models": [], "route": "fallback", "plugins": [],
                    "top_a": 0, "reasoning": {"enabled": False}, "usage": {"include": True}},
@@ -57,7 +68,9 @@ REFUSED = {"tools": [{"type": "function"}], "tool_choice": "required", "response
            "grammar": "root ::= x", "json_schema": {"type": "object"}, "xtc_probability": 0.5, "dry_multiplier": 1,
            "options": {"temperature": 1}, "format": "json", "think": True, "watermark": True, "top_n_tokens": 2,
            "transforms": ["middle-out"], "plugins": [{"id": "web"}], "top_a": 0.5, "no_repeat_ngram_size": 2,
-           "guidance_scale": 3, "no_such_thing": 1, "samplers": ["top_k"], "add_special_tokens": True, "files": ["x"], "typ_p": 0.5}
+           "guidance_scale": 3, "no_such_thing": 1, "samplers": ["top_k"], "add_special_tokens": True, "files": ["x"], "typ_p": 0.5,
+           "reasoning": {"effort": "none", "max_tokens": 9}, "thinking": {"type": "enabled"}, "add_generation_prompt": False,
+           "detokenize": False, "moderation": {}, "structured_outputs": {"regex": "a"}, "previous_response_id": "r", "adaptive_target": 0}
 
 
 def completion(prompt=QUESTION, **options):
@@ -94,6 +107,7 @@ class OptionsTest(asking.StackTest):
                 self.assertEqual((status, answer["error"]["code"], answer["error"]["param"]),
                                  (400, "unsupported_parameter", name), answer)
                 self.assertIn(name, answer["error"]["message"])
+                self.assertTrue(answer["error"]["message"].endswith("leave it out") or name == "add_special_tokens", answer)
 
     def test_faults_name_the_member_that_was_sent(self):
         for path, body in ((CHAT, {"repeat_penalty": 0}), (CHAT, {"repetition_penalty": 0}), (CHAT, {"min_new_tokens": -2}),
@@ -127,6 +141,7 @@ class OptionsTest(asking.StackTest):
         for greedy in ({"temperature": 0}, {"top_p": 0, "temperature": 5}, {"do_sample": False, "temperature": 5},
                        {"temperature": 5, "min_p": 1}, {"temperature": 5, "top_k": 1}):
             self.assertEqual(text(**greedy), default, greedy)
+        self.assertEqual(len(self.choices(CHAT, about("Describe the image.", n_cmpl=2))), 2)
         for name in ("n", "best_of", "min_tokens", "num_beams", "top_logprobs", "max_tokens", "seed", "top_k"):
             for nothing in (-1, -1.0, None):
                 self.assertEqual(text(**{name: nothing}), default, name)

@@ -68,10 +68,17 @@ class ResponsesTest(asking.StackTest):
 
     def test_what_was_asked_for_is_repeated(self):
         reply = self.respond(input=[LOOK], max_output_tokens=1, metadata={"job": "7"}, temperature=0, top_p=1, store=True,
-                             tools=[], tool_choice="auto", include=[], text={"format": {"type": "text"}, "verbosity": "low"},
-                             reasoning={"effort": None}, truncation="auto", parallel_tool_calls=True, user="u")
+                             tools=[], tool_choice="auto", include=[], text={"format": {"type": "text"}, "verbosity": "medium"},
+                             reasoning={"effort": None, "summary": "auto"}, truncation="disabled", max_tool_calls=3, parallel_tool_calls=True, user="u")
         self.assertEqual((reply["status"], reply["incomplete_details"]), ("incomplete", {"reason": "max_output_tokens"}))
         self.assertEqual((reply["max_output_tokens"], reply["metadata"], reply["store"]), (1, {"job": "7"}, False))
+        self.assertEqual(reply["truncation"], "disabled")
+
+    def test_what_another_model_thought_is_left_out(self):
+        said = [LOOK, message("assistant", [words("red", "output_text")]), message("user", QUESTION)]
+        thought = [LOOK, {"type": "reasoning", "id": "rs_1", "summary": []},
+                   message("assistant", [{"type": "thinking", "thinking": "hm"}, words("red", "output_text")]), message("user", QUESTION)]
+        self.assertEqual(self.respond(input=thought)["usage"]["input_tokens"], self.respond(input=said)["usage"]["input_tokens"])
 
     def test_the_stream_is_the_reply_in_pieces(self):
         for limit, end in ((30, "response.completed"), (3, "response.incomplete")):
@@ -93,9 +100,11 @@ class ResponsesTest(asking.StackTest):
     def test_what_cannot_be_done_is_refused_by_name(self):
         for members in ({"tools": [{"type": "web_search"}]}, {"tool_choice": "required"}, {"previous_response_id": "resp_1"},
                         {"conversation": "c"}, {"background": True}, {"include": ["message.output_text.logprobs"]},
-                        {"truncation": "disabled"}, {"prompt": {"id": "p"}}, {"no_such_thing": 1}):
+                        {"prompt": {"id": "p"}}, {"no_such_thing": 1}):
             self.refused({"input": "x", **members}, *members, code="unsupported_parameter", path=PATH)
         for body, param in (({"input": "x", "reasoning": {"effort": "high"}}, "reasoning.effort"),
+                            ({"input": "x", "text": {"verbosity": "low"}}, "text.verbosity"),
+                            ({"input": [LOOK, message("assistant", "red"), LOOK], "truncation": "disabled"}, "truncation"),
                             ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format"),
                             ({"input": [{"type": "function_call_output"}]}, "input[0].type"),
                             ({"input": [message("tool", "x")]}, "input[0].role"),
