@@ -127,7 +127,9 @@ ImageMetadata ReadPng(std::string_view bytes) {
   for (size_t at = 8; at + 12 <= bytes.size();) {
     const size_t length = BigEndianNumber(bytes, at, 4);
     if (length > bytes.size() - at - 12) break;
-    chunks.Add(bytes.substr(at + 4, 4), bytes.substr(at + 8, length));
+    const std::string_view type = bytes.substr(at + 4, 4);
+    if (type == "IEND") break;
+    chunks.Add(type, bytes.substr(at + 8, length));
     at += 12 + length;
   }
   return {.exif = chunks.exif.empty() ? FromRawProfile(ReadText(chunks.profile)) : std::string(chunks.exif),

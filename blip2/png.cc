@@ -2,9 +2,13 @@
 
 #include <png.h>
 
+#include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -14,9 +18,18 @@
 namespace diptych::blip2 {
 namespace {
 
+using Rgb = std::array<uint8_t, 3>;
+
 // 16-bit samples (big endian) to bytes, in place, as Pillow turns 16-bit grey into RGB: clipped at 255.
 void ClipSamples(png_structp, png_row_infop row, png_bytep samples) {
   for (size_t i = 0; i < row->rowbytes / 2; ++i) samples[i] = samples[2 * i] == 0 ? samples[2 * i + 1] : 255;
+}
+
+// Shows pixels of the transparent color as white. Pillow compares pixels of 8 bits a sample.
+void WhitenColor(const Rgb& transparent, std::vector<uint8_t>& pixels) {
+  for (size_t i = 0; i + 2 < pixels.size(); i += 3) {
+    if (std::equal(transparent.begin(), transparent.end(), pixels.begin() + i)) std::fill_n(pixels.begin() + i, 3, 255);
+  }
 }
 
 constexpr size_t kDataBehindRows = 16 << 10;  // bytes
@@ -34,6 +47,8 @@ class PngReader {
   bool Open();
   // Bytes of a pixel: 3, or 4 with alpha. Requires: Open() gave true.
   size_t channels() const { return channels_; }
+  // The color whose pixels are transparent. Requires: Open() gave true.
+  const std::optional<Rgb>& transparent_color() const { return transparent_color_; }
 
   // Fills `pixels`, channels() · width · height bytes. False if the file is damaged, ends early or has
   // other sides, or the check says stop. Requires: Open() gave true.
@@ -50,6 +65,7 @@ class PngReader {
   static void Ignore(png_structp, png_const_charp) {}
 
   void AskForRgb();
+  void TakeTransparentColor();
   bool MayGoOn();
   // libpng inflates what lies behind the last row for nothing: false if there is more than a little of it.
   bool CountData(size_t count);
@@ -63,6 +79,7 @@ class PngReader {
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
   size_t channels_ = 3;
+  std::optional<Rgb> transparent_color_;
 };
 
 void PngReader::Copy(png_structp png, png_bytep to, size_t count) {
@@ -86,6 +103,18 @@ bool PngReader::MayGoOn() {
   return status_.ok();
 }
 
+void PngReader::TakeTransparentColor() {
+  png_color_16p color = nullptr;
+  if (png_get_tRNS(png_, info_, nullptr, nullptr, &color) == 0 || color == nullptr) return;
+  const bool grey = png_get_color_type(png_, info_) == PNG_COLOR_TYPE_GRAY;
+  const bool two_shades = grey && png_get_bit_depth(png_, info_) == 1;
+  const auto low_byte = [&](png_uint_16 sample) {
+    return static_cast<uint8_t>(!two_shades ? sample : sample == 0 ? 0 : 255);
+  };
+  transparent_color_ = {low_byte(grey ? color->gray : color->red), low_byte(grey ? color->gray : color->green),
+                        low_byte(grey ? color->gray : color->blue)};
+}
+
 // Gamma and background chunks are left unread, as Pillow leaves them unused.
 void PngReader::AskForRgb() {
   const int type = png_get_color_type(png_, info_);
@@ -93,9 +122,10 @@ void PngReader::AskForRgb() {
   if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png_);
   if (type == PNG_COLOR_TYPE_GRAY && bit_depth < 8) png_set_expand_gray_1_2_4_to_8(png_);
   if ((type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png_);
-  const bool transparent_colors = png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
-  if (transparent_colors) png_set_tRNS_to_alpha(png_);
-  if (transparent_colors || (type & PNG_COLOR_MASK_ALPHA) != 0) channels_ = 4;
+  const bool transparent_entries = type == PNG_COLOR_TYPE_PALETTE && png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
+  if (transparent_entries) png_set_tRNS_to_alpha(png_);
+  if (transparent_entries || (type & PNG_COLOR_MASK_ALPHA) != 0) channels_ = 4;
+  if (type != PNG_COLOR_TYPE_PALETTE) TakeTransparentColor();
   if (bit_depth < 16) return;
   if (type == PNG_COLOR_TYPE_GRAY) {
     png_set_read_user_transform_fn(png_, ClipSamples);
@@ -151,6 +181,7 @@ absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& he
   std::vector<uint8_t> pixels(reader.channels() * static_cast<size_t>(header.width * header.height));
   if (!reader.Read(pixels.data(), header.width, header.height)) return PngErrorOf(reader);
   if (reader.channels() == 4) pixels = OverWhite(std::move(pixels));
+  if (reader.transparent_color()) WhitenColor(*reader.transparent_color(), pixels);
   return RgbImage{
       .width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = std::move(pixels)};
 }

@@ -3,9 +3,18 @@
 import struct
 import zlib
 
-from test_images.encoders import animated, color_table, gif, pillow, png, turbo_jpeg
+from test_images.encoders import animated, color_table, gif, pillow, png, png_chunk, turbo_jpeg
 from test_images.orientation import exif_rotated, oriented, raw_profile, tiff, xmp
-from test_images.patches import after_data, on_screen, sampling_patched, segment_starts, webp_frame_at, with_segments, without_adobe, ycck
+from test_images.patches import (
+    after_data,
+    on_screen,
+    sampling_patched,
+    segment_starts,
+    webp_frame_at,
+    with_segments,
+    without_adobe,
+    ycck,
+)
 
 
 def irregular_jpegs():
@@ -31,6 +40,15 @@ def irregular_jpegs():
     restarts = pillow("RGB", format="JPEG", quality=85, restart_marker_blocks=2)
     at = restarts.index(b"\xff\xd0")
     yield "lost_restart", restarts[:at] + restarts[at + 2 :]
+
+
+def transparent_pngs():
+    """A transparent color in every depth: Pillow compares its low byte with samples of 8 bits."""
+    for depth in (1, 2, 4, 8, 16):
+        for color in (0, 1, 17, 0x140):
+            yield f"grey_{depth}_trns_{color}", png(0, depth, before_data=[(b"tRNS", struct.pack(">H", color))])
+    for color in (64, 0x4040):
+        yield f"rgb_16_trns_{color}", png(2, 16, before_data=[(b"tRNS", struct.pack(">HHH", color, color, color))])
 
 
 def turned():
@@ -154,5 +172,8 @@ def images():
         yield f"webp_{width}x{height}.webp", pillow("RGB", format="WEBP", quality=85, **size)
         yield f"gif_{width}x{height}.gif", pillow("L", format="GIF", **size)
     yield from jpegs()
+    yield "png_exif_behind_end.png", png(2, 8) + png_chunk(b"eXIf", oriented(6))
+    for name, data in transparent_pngs():
+        yield f"png_{name}.png", data
     yield from pngs()
     yield from webps()
