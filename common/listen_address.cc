@@ -1,5 +1,7 @@
 #include "common/listen_address.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
@@ -49,6 +51,25 @@ TargetAddress TargetAddressOf(absl::string_view address) {
   return {.host = std::string(host), .port = has_port ? std::optional<std::string>(split->port) : std::nullopt};
 }
 
+absl::Status TargetFault(std::string_view target, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("\"", absl::string_view(target.data(), target.size()), "\" ", what,
+                                                 "; give host:port, for example 127.0.0.1:7000, dns:///host:7000 or "
+                                                 "ipv4:10.0.0.1:7000,10.0.0.2:7000"));
+}
+
+// Empty for an address that can be; `family` is AF_UNSPEC where a name may stand.
+absl::string_view AddressFault(const TargetAddress& address, int family) {
+  in6_addr parsed;  // holds an in_addr too
+  const std::string without_zone = address.host.substr(0, address.host.find('%'));
+  if (address.host.empty()) return "has no host";
+  if (address.host.find_first_of("/[] \t\r\n") != std::string::npos) return "has no host that can be";
+  if (!address.port) return "has no port";
+  if (PortOf(*address.port) < 1) return "has a port that is not from 1 to 65535";
+  if (family == AF_INET && inet_pton(family, address.host.c_str(), &parsed) != 1) return "has no IPv4 address";
+  if (family == AF_INET6 && inet_pton(family, without_zone.c_str(), &parsed) != 1) return "has no IPv6 address";
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
@@ -90,12 +111,20 @@ std::vector<TargetAddress> TargetAddresses(std::string_view text) {
   return addresses;
 }
 
-absl::Status CheckTargetPorts(std::string_view target) {
-  for (const TargetAddress& address : TargetAddresses(target)) {
-    if (address.port && !IsTargetPort(*address.port)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("\"", std::string(target), "\" has a port that is not from 1 to 65535"));
-    }
+absl::Status CheckTargetPorts(std::string_view text) {
+  absl::string_view rest(text.data(), text.size());
+  for (const absl::string_view scheme : {"unix:", "unix-abstract:", "xds:"}) {
+    if (!absl::ConsumePrefix(&rest, scheme)) continue;
+    return rest.find_first_not_of('/') == rest.npos ? TargetFault(text, "names nothing") : absl::OkStatus();
+  }
+  const int family = absl::StartsWith(rest, "ipv4:") ? AF_INET : absl::StartsWith(rest, "ipv6:") ? AF_INET6 : AF_UNSPEC;
+  if (family == AF_UNSPEC && absl::StrContains(absl::StripPrefix(rest, "dns:"), "://")) {
+    return TargetFault(text, "is a URL or has a scheme that is not known");
+  }
+  const std::vector<TargetAddress> addresses = TargetAddresses(text);
+  if (family == AF_UNSPEC && addresses.size() > 1) return TargetFault(text, "has several names");
+  for (const TargetAddress& address : addresses) {
+    if (const absl::string_view fault = AddressFault(address, family); !fault.empty()) return TargetFault(text, fault);
   }
   return absl::OkStatus();
 }

@@ -37,8 +37,9 @@ struct TargetAddress {
 // Empty for a target that is no host, as "unix:/run/vision" or "xds:///vision".
 std::vector<TargetAddress> TargetAddresses(std::string_view target);
 
-// INVALID_ARGUMENT unless each port that the target names is a whole number from 1 to 65535. gRPC itself would take
-// the remainder.
+// INVALID_ARGUMENT for a target that gRPC would wait for without end: each address needs a host and a port from 1 to
+// 65535, those of ipv4: and ipv6: a number as host. Schemes: dns (also without one), ipv4, ipv6, unix, unix-abstract,
+// xds.
 absl::Status CheckTargetPorts(std::string_view target);
 
 // Whether `text` is a whole number from 1 to 65535, in digits alone.

@@ -130,16 +130,21 @@ class StartUpTest(unittest.TestCase):
                     self.assertIn(flag, process.stderr)
                     self.assertIn("80000", process.stderr)
 
-    def test_a_targets_port_that_is_none_is_refused(self):
+    def test_a_target_that_cannot_be_is_refused(self):
+        for target in ("vision:70001", "127.0.0.1", "http://vision:7001", "ipv4:127.0.0.1", "ipv4:999.1.1.1:7", "dns:///"):
+            self._is_refused_as_target(target)
+
+    def _is_refused_as_target(self, target):
         for binary, flags in ((BINARIES[1], ["--vision_target"]), (GATEWAY, ["--vision_target", "--language_target"])):
             for flag in flags:
-                with self.subTest(binary.name, flag=flag):
+                with self.subTest(binary.name, flag=flag, target=target):
                     model = [] if binary == GATEWAY else [f"--model={DEMO}"]
-                    process = subprocess.run([binary, *model, "--log_level=error", "--listen=127.0.0.1:0", f"{flag}=vision:70001"],
+                    process = subprocess.run([binary, *model, "--log_level=error", "--listen=127.0.0.1:0", f"{flag}={target}"],
                                              text=True, capture_output=True, timeout=60)
                     self.assertEqual(process.returncode, 1)
                     self.assertIn(flag, process.stderr)
-                    self.assertIn("70001", process.stderr)
+                    self.assertIn(f'"{target}"', process.stderr)
+                    self.assertIn("for example 127.0.0.1:7000", process.stderr)
 
     def test_a_gateway_that_others_reach_says_what_it_lacks(self):
         for address, warned in (("127.0.0.1:0", False), ("0.0.0.0:0", True)):

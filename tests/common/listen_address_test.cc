@@ -1,5 +1,6 @@
 #include "common/listen_address.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace diptych {
@@ -95,8 +96,9 @@ TEST(TargetAddressesTest, GivesEachOfSeveralAndNoneForWhatIsNoHost) {
 
 TEST(CheckTargetPortsTest, TakesWhatGrpcTakes) {
   for (const char* target :
-       {"127.0.0.1:7001", "vision:7001", "vision", "dns:///vision:7001", "dns:vision:7001", "dns://8.8.8.8/vision:7001",
-        "ipv4:10.0.0.1:7001,10.0.0.2:7001", "ipv6:[::1]:7001", "[::1]:7001", "unix:/run/vision", "xds:///vision"}) {
+       {"127.0.0.1:7001", "vision:7001", "dns:///vision:7001", "dns:vision:7001", "dns://8.8.8.8/vision:7001",
+        "ipv4:10.0.0.1:7001,10.0.0.2:7001", "ipv6:[::1]:7001", "[::1]:7001", "ipv6:[fe80::1%eth0]:7001",
+        "unix:/run/vision", "unix-abstract:vision", "xds:///vision", "xds:vision"}) {
     EXPECT_TRUE(CheckTargetPorts(target).ok()) << target;
   }
 }
@@ -105,6 +107,38 @@ TEST(CheckTargetPortsTest, RefusesPortsThatAreNone) {
   for (const char* target : {"127.0.0.1:80000", "127.0.0.1:0", "vision:x", "dns:///vision:65536",
                              "ipv4:10.0.0.1:7001,10.0.0.2:70001", "ipv6:[::1]:99999", "[::1]:"}) {
     EXPECT_EQ(CheckTargetPorts(target).code(), absl::StatusCode::kInvalidArgument) << target;
+  }
+}
+
+TEST(CheckTargetPortsTest, RefusesWhatGrpcWouldWaitFor) {
+  for (const char* target : {"vision",
+                             "127.0.0.1",
+                             "::1",
+                             "[::1]",
+                             "http://vision:7001",
+                             "https://vision:7001",
+                             "tcp:vision:7001",
+                             "ipv4:127.0.0.1",
+                             "ipv4:999.1.1.1:7",
+                             "ipv4:vision:7001",
+                             "ipv4:10.0.0.1:7001,",
+                             "ipv4:[::1]:7001",
+                             "ipv6:[10.0.0.1]:7001",
+                             "ipv6:::1",
+                             "dns:///",
+                             "dns:",
+                             "dns:///vision",
+                             "dns:///:7001",
+                             "dns:///http://vision:7001",
+                             "vision:7001,other:7001",
+                             "my vision:7001",
+                             "vision/a:7001",
+                             ":7001",
+                             "unix:",
+                             "xds:///"}) {
+    const absl::Status status = CheckTargetPorts(target);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << target;
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("for example 127.0.0.1:7000")) << target;
   }
 }
 
