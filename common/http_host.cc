@@ -28,6 +28,7 @@ std::string NameOf(std::string_view host) {
 }
 
 bool IsIpAddress(const std::string& name) {
+  if (name.find('\0') != name.npos) return false;  // inet_pton would not see what follows
   in6_addr address;
   return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
 }

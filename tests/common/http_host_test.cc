@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
 
 namespace diptych {
@@ -18,6 +19,13 @@ TEST(HttpHostTest, NamesOfStrangersDoNot) {
   for (const char* host : {"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "",
                            ":8080", "[evil.example]:80", "[::1", "127.0.0.1@evil.example", "1", "0x7f.0.0.1",
                            "[::1]evil.example", "[::1]%80", "localhost:evil.example", "127.0.0.1:80.evil.example"}) {
+    EXPECT_FALSE(IsAllowedHost(host, {})) << host;
+  }
+}
+
+TEST(HttpHostTest, NothingIsHiddenBehindANul) {
+  for (std::string host : {"[::#evil.example]:80", "127.0.0.1#.evil.example", "localhost#"}) {
+    host[host.find('#')] = '\0';
     EXPECT_FALSE(IsAllowedHost(host, {})) << host;
   }
 }
