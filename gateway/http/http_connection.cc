@@ -38,6 +38,7 @@ void DropEmptyLines(beast::flat_buffer& buffer) {
 HttpConnection::HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<net::ssl::context> tls,
                                std::shared_ptr<HttpShared> shared)
     : shared_(std::move(shared)),
+      new_until_(std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(shared_->options.byte_timeout)),
       stream_(std::move(socket), std::move(tls)),
       // Also the longest line that a chunk may begin with.
       buffer_(std::max<size_t>(shared_->options.max_header_bytes, kReadAhead) + kReadAhead),
@@ -84,11 +85,14 @@ void HttpConnection::OnGreetingFailed(ErrorCode error) {
 
 void HttpConnection::CloseWhenIdle() {
   net::post(stream_.get_executor(), [self = shared_from_this()] {
-    if (self->phase_ == Phase::kIdle) self->Shut();
+    ErrorCode ignored;
+    const bool asks = self->stream_.tcp().socket().available(ignored) > 0;  // and is about to be read
+    if (self->phase_ == Phase::kIdle && !asks) self->Shut();
   });
 }
 
 bool HttpConnection::GiveUpIfIdle() {
+  if (!heard_ && std::chrono::steady_clock::now() < new_until_) return false;
   if (!idle_.exchange(false)) return false;
   net::post(stream_.get_executor(), [self = shared_from_this()] {
     if (self->phase_ == Phase::kIdle || self->reading_header_) self->Shut();
@@ -140,6 +144,7 @@ void HttpConnection::OnBytes(ErrorCode error, size_t size) {
     return Shut();
   }
   if (!error) buffer_.commit(size);
+  heard_ = true;
   Listen();
 }
 

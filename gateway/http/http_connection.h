@@ -10,6 +10,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -71,6 +72,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Turn(int status, const std::string& message);
   void CloseWhenIdle();
   // True if nothing is asked at the moment, or no whole header of what is: it closes then, unless that comes just now.
+  // A caller that has only just come is given byte_timeout to say something.
   bool GiveUpIfIdle();
   void Close();
 
@@ -151,6 +153,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Shut();
 
   const std::shared_ptr<HttpShared> shared_;
+  const std::chrono::steady_clock::time_point new_until_;
   HttpStream stream_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer silence_;
@@ -164,18 +167,19 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
   Phase phase_ = Phase::kIdle;
-  std::atomic<bool> idle_ = false;  // in kIdle or reading_header_, and was not given up; read from other threads
-  bool listening_ = false;          // a read for bytes between requests, or for the caller's leaving, is on its way
-  bool looking_ = false;            // leaving_ runs
-  bool half_closed_ = false;        // nothing more comes from the caller, who may still take the replies
-  bool ended_ = false;              // and all that it sent has been read
-  absl::Duration look_interval_;    // until leaving_ ends
-  absl::Time idle_until_;           // when a connection in kIdle is closed
-  bool writing_ = false;            // a write is on its way
-  bool reading_ = false;            // a read that uses parser_ is on its way
-  bool reading_header_ = false;     // that of a header
-  int reads_ = 0;                   // limited ones, begun and ended
-  bool timed_out_ = false;          // the last of them
+  std::atomic<bool> idle_ = false;   // in kIdle or reading_header_, and was not given up; read from other threads
+  std::atomic<bool> heard_ = false;  // something has come from the caller; read from other threads
+  bool listening_ = false;           // a read for bytes between requests, or for the caller's leaving, is on its way
+  bool looking_ = false;             // leaving_ runs
+  bool half_closed_ = false;         // nothing more comes from the caller, who may still take the replies
+  bool ended_ = false;               // and all that it sent has been read
+  absl::Duration look_interval_;     // until leaving_ ends
+  absl::Time idle_until_;            // when a connection in kIdle is closed
+  bool writing_ = false;             // a write is on its way
+  bool reading_ = false;             // a read that uses parser_ is on its way
+  bool reading_header_ = false;      // that of a header
+  int reads_ = 0;                    // limited ones, begun and ended
+  bool timed_out_ = false;           // the last of them
   // Of the request that was read last.
   bool chunked_ = false;
   bool keep_alive_ = true;

@@ -28,6 +28,9 @@ namespace {
 // Connections over the bound: those that are told so, and those for which others, given up, still close.
 constexpr int kMostInLeaving = 64;
 
+// Until a connection is accepted again: where so many are in leaving, and where descriptors have run out.
+constexpr std::chrono::milliseconds kFullPause(10), kErrorPause(50);
+
 absl::StatusOr<tcp::endpoint> ParseAddress(const std::string& listen) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("http_listen", listen));
   const absl::StatusOr<HostPort> parsed = ParseHostPort(listen);
@@ -116,16 +119,25 @@ class HttpServer::Impl final : public HttpConnections {
     }
   }
 
+  // Whom it has no room to refuse waits in the queue of the operating system.
   void Accept() {
+    if (!CanRefuse()) return AcceptAfter(kFullPause);
     acceptor_.async_accept(net::make_strand(shared_->io), [this](boost::system::error_code error, tcp::socket socket) {
       if (!acceptor_.is_open()) return;
-      if (error) {  // out of descriptors, for example: something that is open has to end first
-        pause_.expires_after(std::chrono::milliseconds(50));
-        return pause_.async_wait([this](boost::system::error_code) { Accept(); });
-      }
+      if (error) return AcceptAfter(kErrorPause);  // something that is open has to end first
       Add(std::move(socket));
       Accept();
     });
+  }
+
+  void AcceptAfter(std::chrono::milliseconds pause) {
+    pause_.expires_after(pause);
+    pause_.async_wait([this](boost::system::error_code) { Accept(); });
+  }
+
+  bool CanRefuse() const {
+    MutexLock lock(mutex_);
+    return static_cast<int>(open_.size()) < shared_->options.max_connections + kMostInLeaving;
   }
 
   void Add(tcp::socket socket) {
@@ -134,9 +146,8 @@ class HttpServer::Impl final : public HttpConnections {
     bool room = false;
     {
       MutexLock lock(mutex_);
-      const int excess = static_cast<int>(open_.size()) - shared_->options.max_connections;
-      if (draining_ || excess >= kMostInLeaving) return;
-      room = excess < 0 || MakeRoom();
+      if (draining_) return;
+      room = static_cast<int>(open_.size()) < shared_->options.max_connections || MakeRoom();
       open_.emplace_back(connection);
     }
     room ? connection->Start() : connection->Turn(503, "all connections of this server are taken");

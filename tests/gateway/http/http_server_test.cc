@@ -1,17 +1,12 @@
 // The HTTP server against callers with bad manners, with limits small enough to be reached.
 #include "gateway/http/http_server.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <list>
 #include <memory>
-#include <new>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -19,112 +14,15 @@
 #include <vector>
 
 #include "gateway/http/openai_reply.h"
+#include "tests/gateway/http/http_server_fixture.h"
 
 namespace diptych::gateway {
 namespace {
 
-// A caller that writes bytes.
-class Caller {
- public:
-  explicit Caller(int port) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  }
-  ~Caller() { close(socket_); }
-  Caller(const Caller&) = delete;
-  Caller& operator=(const Caller&) = delete;
-
-  // False once the server has closed.
-  bool Send(std::string_view bytes) {
-    return send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
-  }
-
-  void SendNoMore() { shutdown(socket_, SHUT_WR); }
-
-  // Reads until the server closes, or until `wanted` has come.
-  std::string Read(std::string_view wanted = "no such text") {
-    std::string answer;
-    char bytes[4096];
-    while (answer.find(wanted) == answer.npos) {
-      const ssize_t size = recv(socket_, bytes, sizeof bytes, 0);
-      if (size <= 0) break;
-      answer.append(bytes, static_cast<size_t>(size));
-    }
-    return answer;
-  }
-
- private:
-  const int socket_;
-};
-
-class HttpServerTest : public ::testing::Test {
- protected:
-  void Start(HttpOptions options) {
-    options.listen = "127.0.0.1:0";
-    auto server = HttpServer::Start(
-        options,
-        [this](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
-          ++handled_;
-          if (request.path == "/throws") throw std::bad_alloc();
-          if (request.path == "/keeps") {
-            const absl::Status kept = exchange->Keep(std::stoi(request.body));
-            return exchange->Reply({.content_type = "text/plain", .body = absl::StatusCodeToString(kept.code())});
-          }
-          if (request.path == "/keeps_on") {
-            while (!exchange->Keep(std::stoi(request.body)).ok()) std::this_thread::yield();
-            ++kept_;
-            return;
-          }
-          if (request.path == "/held") {
-            exchange->OnGone([this] { ++gone_; });
-            return;
-          }
-          if (request.path == "/late" || request.path == "/events") {
-            late_.emplace_back([exchange, path = request.path] { AnswerLate(*exchange, path); });
-            return;
-          }
-          exchange->Reply({.content_type = "text/plain", .body = request.path});
-        },
-        PlainErrorReply,
-        [](const HttpRequest& head) -> HttpVerdict {
-          if (head.path == "/closed") return {.refusal = PlainErrorReply(401, "no")};
-          return {.caller = head.authorization};
-        });
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-  }
-
-  static void AnswerLate(HttpExchange& exchange, const std::string& path) {
-    if (path == "/events") exchange.StartEvents({});
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));  // the server looks a few times meanwhile
-    if (path == "/late") return exchange.Reply({.content_type = "text/plain", .body = path});
-    exchange.SendEvent({.name = {}, .data = "late"}, [](bool) {});
-    exchange.EndEvents();
-  }
-
-  // The whole answer to `request`, after which the server closes.
-  std::string Ask(std::string_view request) {
-    Caller caller(server_->port());
-    caller.Send(request);
-    return caller.Read();
-  }
-
-  static std::string Post(std::string_view headers, std::string_view body) {
-    return "POST /a HTTP/1.1\r\nconnection: close\r\n" + std::string(headers) + "\r\n\r\n" + std::string(body);
-  }
-
-  std::unique_ptr<HttpServer> server_;
-  std::atomic<int> handled_ = 0;
-  std::atomic<int> gone_ = 0;
-  std::atomic<int> kept_ = 0;
-  std::list<std::jthread> late_;  // added to by one connection at a time
-};
+class HttpServerTest : public HttpServerFixture {};
 
 // Sends a byte again and again until the server has had enough; what it said.
-std::string Drip(Caller& caller) {
+std::string Drip(RawCaller& caller) {
   std::string answer;
   std::thread reader([&] { answer = caller.Read("\r\n\r\n"); });
   while (caller.Send("y")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -134,11 +32,11 @@ std::string Drip(Caller& caller) {
 
 TEST_F(HttpServerTest, AHeaderThatDripsIsCutOff) {
   Start({.header_timeout = absl::Milliseconds(200)});
-  Caller caller(server_->port());
+  RawCaller caller(server_->port());
   caller.Send("GET / HTTP/1.1\r\nx: ");
   const std::string answer = caller.Read();
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 408 ")) << answer;
-  Caller dripping(server_->port());
+  RawCaller dripping(server_->port());
   dripping.Send("GET / HTTP/1.1\r\nx: ");
   EXPECT_TRUE(Drip(dripping).starts_with("HTTP/1.1 408 "));
   EXPECT_EQ(handled_, 0);
@@ -146,7 +44,7 @@ TEST_F(HttpServerTest, AHeaderThatDripsIsCutOff) {
 
 TEST_F(HttpServerTest, ABodyThatDripsIsCutOff) {
   Start({.body_timeout = absl::Milliseconds(200)});
-  Caller caller(server_->port());
+  RawCaller caller(server_->port());
   caller.Send(Post("content-length: 100000", "x"));
   EXPECT_TRUE(Drip(caller).starts_with("HTTP/1.1 408 "));
   EXPECT_EQ(handled_, 0);
@@ -154,18 +52,18 @@ TEST_F(HttpServerTest, ABodyThatDripsIsCutOff) {
 
 TEST_F(HttpServerTest, AConnectionThatAsksNothingIsClosed) {
   Start({.idle_timeout = absl::Milliseconds(100)});
-  Caller silent(server_->port());
+  RawCaller silent(server_->port());
   EXPECT_EQ(silent.Read(), "");
-  Caller once(server_->port());
+  RawCaller once(server_->port());
   once.Send("GET /a HTTP/1.1\r\n\r\n");
   EXPECT_TRUE(once.Read().ends_with("\r\n\r\n/a")) << "and then closed";
 }
 
 TEST_F(HttpServerTest, EmptyLinesDoNotKeepAConnectionOpen) {
   Start({.idle_timeout = absl::Milliseconds(100)});
-  Caller before_any(server_->port());
+  RawCaller before_any(server_->port());
   while (before_any.Send("\r\n")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  Caller between(server_->port());
+  RawCaller between(server_->port());
   between.Send("GET /a HTTP/1.1\r\n\r\n");
   between.Read("/a");
   while (between.Send("\r\n")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -186,7 +84,7 @@ TEST_F(HttpServerTest, WhoSendsNoMoreIsAnsweredAllTheSame) {
       {"GET /late HTTP/1.1\r\n\r\n" + std::string(40'000, '\n') + get, 2},
       {"GET /events HTTP/1.1\r\n\r\n", 1}};
   for (const auto& [requests, answers] : cases) {
-    Caller caller(server_->port());
+    RawCaller caller(server_->port());
     caller.Send(requests);
     caller.SendNoMore();
     const std::string all = caller.Read();
@@ -199,51 +97,13 @@ TEST_F(HttpServerTest, WhoSendsNoMoreIsAnsweredAllTheSame) {
 
 TEST_F(HttpServerTest, WhoSendsNoMoreAndThenLeavesIsNoticed) {
   Start({});
-  auto caller = std::make_unique<Caller>(server_->port());
+  auto caller = std::make_unique<RawCaller>(server_->port());
   caller->Send("GET /held HTTP/1.1\r\n\r\n");
   caller->SendNoMore();
   EXPECT_NE(caller->Read("Continue\r\n\r\n").find(" 100 "), std::string::npos);
   EXPECT_EQ(gone_, 0);
   caller.reset();
   while (gone_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-}
-
-TEST_F(HttpServerTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {
-  Start({.max_connections = 2});
-  Caller first(server_->port());
-  first.Send("GET /first HTTP/1.1\r\n\r\n");
-  first.Read("/first");
-  Caller second(server_->port());
-  second.Send("GET /second HTTP/1.1\r\n\r\n");
-  second.Read("/second");
-  Caller third(server_->port());
-  third.Send("GET /third HTTP/1.1\r\n\r\n");
-  EXPECT_TRUE(third.Read("/third").starts_with("HTTP/1.1 200 "));
-  EXPECT_EQ(first.Read(), "") << "closed";
-  second.Send("GET /again HTTP/1.1\r\n\r\n");
-  EXPECT_TRUE(second.Read("/again").starts_with("HTTP/1.1 200 "));
-}
-
-TEST_F(HttpServerTest, HeadersThatDripKeepNobodyOut) {
-  Start({.max_connections = 4});
-  std::list<Caller> drips;
-  for (int i = 0; i < 4; ++i) drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
-    drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
-  }
-  EXPECT_EQ(drips.front().Read(), "") << "the oldest went";
-}
-
-TEST_F(HttpServerTest, AConnectionInUseIsNotGivenUpForAnother) {
-  Start({.max_connections = 1});
-  Caller busy(server_->port());
-  busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
-  busy.Read("100 Continue\r\n\r\n");
-  Caller other(server_->port());
-  EXPECT_TRUE(other.Read().starts_with("HTTP/1.1 503 "));
-  busy.Send("xy");
-  EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
 }
 
 TEST_F(HttpServerTest, OversizedPartsHaveTheirStatus) {
@@ -256,7 +116,7 @@ TEST_F(HttpServerTest, OversizedPartsHaveTheirStatus) {
   for (int i = 0; i < 3; ++i) chunks += "fa0\r\n" + std::string(4000, 'x') + "\r\n";
   EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", chunks)).starts_with("HTTP/1.1 413 "));
   EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", "ffffffffffffffff\r\n")).starts_with("HTTP/1.1 4"));
-  Caller holder(server_->port());
+  RawCaller holder(server_->port());
   holder.Send("POST /a HTTP/1.1\r\ncontent-length: 9000\r\nexpect: 100-continue\r\n\r\n");
   holder.Read("100 Continue");
   holder.Send(std::string(8000, 'x'));
@@ -310,7 +170,7 @@ TEST_F(HttpServerTest, AThousandRequestsAtOnceAreAnsweredInTurn) {
   Start({});
   std::string requests;
   for (int i = 0; i < 1000; ++i) requests += "GET /" + std::to_string(i) + " HTTP/1.1\r\n\r\n";
-  Caller caller(server_->port());
+  RawCaller caller(server_->port());
   std::thread sender([&] { caller.Send(requests + "GET /last HTTP/1.1\r\nconnection: close\r\n\r\n"); });
   const std::string answers = caller.Read();
   sender.join();
@@ -332,9 +192,9 @@ TEST_F(HttpServerTest, WhatTheHeaderForbidsIsNotRead) {
 
 TEST_F(HttpServerTest, AnnouncedBodiesTakeNoMemory) {
   Start({.max_body_bytes = 10'000, .max_bodies_bytes = 20'000});
-  std::vector<std::unique_ptr<Caller>> announcers;
+  std::vector<std::unique_ptr<RawCaller>> announcers;
   for (int i = 0; i < 20; ++i) {
-    announcers.push_back(std::make_unique<Caller>(server_->port()));
+    announcers.push_back(std::make_unique<RawCaller>(server_->port()));
     announcers.back()->Send(i % 2 == 0 ? "POST /a HTTP/1.1\r\ncontent-length: 9000\r\n\r\n"
                                        : "POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2328\r\n");
     announcers.back()->Send("some of it");
@@ -348,7 +208,7 @@ TEST_F(HttpServerTest, ItEndsWhileRequestsCome) {
     Start({});
     std::list<std::jthread> senders;
     for (int i = 0; i < 4; ++i) {
-      senders.emplace_back([caller = std::make_unique<Caller>(server_->port()), &header] {
+      senders.emplace_back([caller = std::make_unique<RawCaller>(server_->port()), &header] {
         while (caller->Send(header)) {
           for (int piece = 0; piece < 1000 && caller->Send(std::string(100, 'x')); ++piece) {
           }
@@ -371,7 +231,7 @@ TEST_F(HttpServerTest, WhatARequestKeepsForItsReplyCountsUntilThatHasLeft) {
   EXPECT_EQ(keep("9000"), "OK");
   EXPECT_EQ(keep("20000"), "OUT_OF_RANGE");
   while (keep("9000") != "OK") std::this_thread::sleep_for(std::chrono::milliseconds(5));  // once the first has left
-  auto holder = std::make_unique<Caller>(server_->port());
+  auto holder = std::make_unique<RawCaller>(server_->port());
   holder->Send("POST /keeps_on HTTP/1.1\r\ncontent-length: 4\r\n\r\n9000");
   while (kept_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_EQ(keep("5000"), "RESOURCE_EXHAUSTED");
@@ -427,7 +287,7 @@ TEST_F(HttpServerTest, ACallerThatLeavesIsNoticedWhateverItSentBefore) {
   int left = 0;
   for (const size_t more : {0, 1, 2, 20'000, 60'000}) {
     {
-      Caller caller(server_->port());
+      RawCaller caller(server_->port());
       caller.Send("POST /held HTTP/1.1\r\ncontent-length: 1\r\n\r\nx" + std::string(more, '\n'));
     }
     ++left;
@@ -438,7 +298,7 @@ TEST_F(HttpServerTest, ACallerThatLeavesIsNoticedWhateverItSentBefore) {
 
 TEST_F(HttpServerTest, ARequestThatCameDuringAnotherIsAnswered) {
   Start({});
-  Caller caller(server_->port());
+  RawCaller caller(server_->port());
   for (int i = 0; i < 50; ++i) {
     caller.Send("POST /a HTTP/1.1\r\ncontent-length: 1\r\n\r\nxGET /b HTTP/1.1\r\n\r\n");
     EXPECT_TRUE(caller.Read("/b").ends_with("/b")) << i;

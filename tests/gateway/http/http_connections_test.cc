@@ -1,0 +1,86 @@
+// Who is served, refused or given up where all connections of the HTTP server are taken.
+#include <gtest/gtest.h>
+
+#include <list>
+#include <string>
+
+#include "tests/gateway/http/http_server_fixture.h"
+
+namespace diptych::gateway {
+namespace {
+
+class HttpConnectionsTest : public HttpServerFixture {};
+
+TEST_F(HttpConnectionsTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {
+  Start({.max_connections = 2});
+  RawCaller first(server_->port());
+  first.Send("GET /first HTTP/1.1\r\n\r\n");
+  first.Read("/first");
+  RawCaller second(server_->port());
+  second.Send("GET /second HTTP/1.1\r\n\r\n");
+  second.Read("/second");
+  RawCaller third(server_->port());
+  third.Send("GET /third HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(third.Read("/third").starts_with("HTTP/1.1 200 "));
+  EXPECT_EQ(first.Read(), "") << "closed";
+  second.Send("GET /again HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(second.Read("/again").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpConnectionsTest, WhoHasOnlyJustComeIsNotGivenUpForAnother) {
+  Start({.max_connections = 1, .byte_timeout = absl::Minutes(10)});
+  RawCaller first(server_->port());
+  RawCaller second(server_->port());
+  EXPECT_TRUE(second.Read().starts_with("HTTP/1.1 503 "));
+  first.Send("GET /first HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(first.Read("/first").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpConnectionsTest, WhoStaysSilentIsGivenUpForAnother) {
+  Start({.max_connections = 1, .byte_timeout = absl::ZeroDuration()});
+  RawCaller silent(server_->port());
+  std::string answer;
+  while (!answer.starts_with("HTTP/1.1 200 ")) {  // until the server has seen that nothing came from the other
+    RawCaller caller(server_->port());
+    caller.Send("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n");
+    answer = caller.Read();
+  }
+  EXPECT_EQ(silent.Read(), "") << "closed";
+}
+
+TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
+  Start({.max_connections = 1, .body_timeout = absl::Minutes(10), .byte_timeout = absl::Minutes(10)});
+  RawCaller busy(server_->port());
+  busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
+  busy.Read("100 Continue\r\n\r\n");
+  std::list<RawCaller> crowd;
+  for (int i = 0; i < 300; ++i) crowd.emplace_back(server_->port());
+  for (; !crowd.empty(); crowd.pop_front()) EXPECT_TRUE(crowd.front().Read().starts_with("HTTP/1.1 503 "));
+  busy.Send("xy");
+  EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpConnectionsTest, HeadersThatDripKeepNobodyOut) {
+  Start({.max_connections = 4, .byte_timeout = absl::ZeroDuration()});
+  std::list<RawCaller> drips;
+  for (int i = 0; i < 4; ++i) drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
+  }
+  EXPECT_EQ(drips.front().Read(), "") << "the oldest went";
+}
+
+TEST_F(HttpConnectionsTest, AConnectionInUseIsNotGivenUpForAnother) {
+  Start({.max_connections = 1});
+  RawCaller busy(server_->port());
+  busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
+  busy.Read("100 Continue\r\n\r\n");
+  RawCaller other(server_->port());
+  EXPECT_TRUE(other.Read().starts_with("HTTP/1.1 503 "));
+  busy.Send("xy");
+  EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
+}
+
+}  // namespace
+}  // namespace diptych::gateway

@@ -1,0 +1,125 @@
+// A server with handlers for tests, and callers that write bytes.
+#pragma once
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <list>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "gateway/http/http_server.h"
+#include "gateway/http/openai_reply.h"
+
+namespace diptych::gateway {
+
+// A caller that writes bytes.
+class RawCaller {
+ public:
+  explicit RawCaller(int port) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  ~RawCaller() { close(socket_); }
+  RawCaller(const RawCaller&) = delete;
+  RawCaller& operator=(const RawCaller&) = delete;
+
+  // False once the server has closed.
+  bool Send(std::string_view bytes) {
+    return send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  }
+
+  void SendNoMore() { shutdown(socket_, SHUT_WR); }
+
+  // Reads until the server closes, or until `wanted` has come.
+  std::string Read(std::string_view wanted = "no such text") {
+    std::string answer;
+    char bytes[4096];
+    while (answer.find(wanted) == answer.npos) {
+      const ssize_t size = recv(socket_, bytes, sizeof bytes, 0);
+      if (size <= 0) break;
+      answer.append(bytes, static_cast<size_t>(size));
+    }
+    return answer;
+  }
+
+ private:
+  const int socket_;
+};
+
+class HttpServerFixture : public ::testing::Test {
+ protected:
+  void Start(HttpOptions options) {
+    options.listen = "127.0.0.1:0";
+    auto server = HttpServer::Start(
+        options,
+        [this](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+          ++handled_;
+          if (request.path == "/throws") throw std::bad_alloc();
+          if (request.path == "/keeps") {
+            const absl::Status kept = exchange->Keep(std::stoi(request.body));
+            return exchange->Reply({.content_type = "text/plain", .body = absl::StatusCodeToString(kept.code())});
+          }
+          if (request.path == "/keeps_on") {
+            while (!exchange->Keep(std::stoi(request.body)).ok()) std::this_thread::yield();
+            ++kept_;
+            return;
+          }
+          if (request.path == "/held") {
+            exchange->OnGone([this] { ++gone_; });
+            return;
+          }
+          if (request.path == "/late" || request.path == "/events") {
+            late_.emplace_back([exchange, path = request.path] { AnswerLate(*exchange, path); });
+            return;
+          }
+          exchange->Reply({.content_type = "text/plain", .body = request.path});
+        },
+        PlainErrorReply,
+        [](const HttpRequest& head) -> HttpVerdict {
+          if (head.path == "/closed") return {.refusal = PlainErrorReply(401, "no")};
+          return {.caller = head.authorization};
+        });
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+
+  static void AnswerLate(HttpExchange& exchange, const std::string& path) {
+    if (path == "/events") exchange.StartEvents({});
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));  // the server looks a few times meanwhile
+    if (path == "/late") return exchange.Reply({.content_type = "text/plain", .body = path});
+    exchange.SendEvent({.name = {}, .data = "late"}, [](bool) {});
+    exchange.EndEvents();
+  }
+
+  // The whole answer to `request`, after which the server closes.
+  std::string Ask(std::string_view request) {
+    RawCaller caller(server_->port());
+    caller.Send(request);
+    return caller.Read();
+  }
+
+  static std::string Post(std::string_view headers, std::string_view body) {
+    return "POST /a HTTP/1.1\r\nconnection: close\r\n" + std::string(headers) + "\r\n\r\n" + std::string(body);
+  }
+
+  std::unique_ptr<HttpServer> server_;
+  std::atomic<int> handled_ = 0;
+  std::atomic<int> gone_ = 0;
+  std::atomic<int> kept_ = 0;
+  std::list<std::jthread> late_;  // added to by one connection at a time
+};
+
+}  // namespace diptych::gateway
