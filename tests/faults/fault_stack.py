@@ -142,7 +142,7 @@ class Stack:
         finally:
             connection.close()
 
-    def stream(self, text="What color is the circle?", image=SAMPLE, timeout=60, on_piece=None, **options):
+    def stream(self, text="What color is the circle?", image=SAMPLE, timeout=60, on_piece=None, on_timings=None, **options):
         """The text of a streamed answer; raises Broken if it does not come to its end."""
         connection = self.connect(timeout)
         try:
@@ -160,6 +160,8 @@ class Stack:
                 event = json.loads(data)
                 if "error" in event:
                     raise Broken(str(event))
+                if on_timings and "diptych" in event:
+                    on_timings(event["diptych"]["timings"])
                 for choice in event["choices"]:
                     pieces.append(choice["delta"].get("content") or "")
                     if on_piece and pieces[-1]:

@@ -30,24 +30,29 @@ class FaultsTest(FaultCase):
             self.measure(f"{len(outcomes)} of {len(outcomes)} answered, the slowest in {self.slowest(outcomes):.2f} s")
 
     def test_a_language_replica_is_killed_in_the_middle_of_streams(self):
-        streams = 200 if WHOLE else 20
-        with Stack(BINARIES, language=2) as stack:
-            questions = [self.question_of_stream(number) for number in range(streams)]
-            expected = self.stream_all(stack, questions, at_once=8)
-            killer = threading.Thread(target=self.kill_again_and_again, args=(stack, stopped := threading.Event(), 0.5))
-            killer.start()
-            try:
-                streamed = self.stream_all(stack, questions, at_once=20)
-            finally:
-                stopped.set()
-                killer.join()
-            for number, (got, wanted) in enumerate(zip(streamed, expected)):
-                self.assertIsInstance(wanted, str, wanted)
-                self.assertEqual(got, wanted, questions[number])
+        """Again and again, once all streams of a round have begun, until so many have lost the replica that had begun them."""
+        at_once, wanted, streams, lost = 20, 200 if WHOLE else 20, 0, 0
+        with Stack(BINARIES, language=2, gateway_flags=["--affinity=none"]) as stack:
+            while lost < wanted:
+                questions = [self.question_of_stream(streams + number) for number in range(at_once)]
+                expected, _ = self.stream_all(stack, questions)
+                streamed, resumed = self.stream_all(stack, questions, replica := self.random.choice(stack.languages))
+                for question, got, true in zip(questions, streamed, expected):
+                    self.assertIsInstance(true, str, true)
+                    self.assertEqual(got, true, question)
+                streams, lost = streams + at_once, lost + resumed
+                self.await_asked(stack, replica)
             stack.await_idle()
-            resumed = stack.gateway.metric("diptych_retries_total")
-            self.assertGreater(resumed, 0, "no stream was hit")
-            self.measure(f"{streams} of {streams} streams whole and identical, with {resumed:.0f} calls taken over")
+            self.measure(f"{streams} of {streams} streams whole and identical, of which {lost} lost their replica")
+
+    @staticmethod
+    def await_asked(stack, replica):
+        """Until the gateway has found it again and gives it questions."""
+        end = time.monotonic() + 60
+        while not replica.metric("diptych_requests_total"):
+            if time.monotonic() > end:
+                raise AssertionError("a replica that came back is not asked")
+            stack.ask(image=None)
 
     def question_of_stream(self, number):
         options = {"text": f"What is number {number}?", "max_tokens": 80, "ignore_eos": True}
@@ -57,27 +62,32 @@ class FaultsTest(FaultCase):
             options |= {"frequency_penalty": 0.7, "repetition_penalty": 1.2}
         return options
 
-    def stream_all(self, stack, questions, at_once):
-        texts, waiting = [None] * len(questions), iter(range(len(questions)))
-        lock = threading.Lock()
+    def stream_all(self, stack, questions, lost=None):
+        """The text or error of each, all asked at once, and how many went on elsewhere. `lost` is killed when each has begun or failed."""
+        texts, resumed = [None] * len(questions), [0] * len(questions)
+        begun = [threading.Event() for _ in questions]
 
-        def work():
-            while True:
-                with lock:
-                    number = next(waiting, None)
-                if number is None:
-                    return
-                try:
-                    texts[number] = stack.stream(**questions[number])
-                except (Broken, OSError) as error:
-                    texts[number] = error
+        def work(number):
+            def note(timings):
+                resumed[number] = timings.get("resumed", 0)
 
-        threads = [threading.Thread(target=work) for _ in range(at_once)]
+            try:
+                texts[number] = stack.stream(**questions[number], on_piece=begun[number].set, on_timings=note)
+            except (Broken, OSError) as error:
+                texts[number] = error
+            begun[number].set()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(len(questions))]
         for thread in threads:
             thread.start()
+        for event in begun:
+            event.wait()
+        if lost:
+            lost.kill()
+            lost.restart()
         for thread in threads:
             thread.join()
-        return texts
+        return texts, sum(count > 0 for count in resumed)
 
     def test_without_any_language_replica_callers_are_told_at_once(self):
         with Stack(BINARIES) as stack:
