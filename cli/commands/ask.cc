@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/commands/commands.h"
@@ -101,6 +102,12 @@ std::string NameOf(const Row& row) {
   return absl::StrCat(row.ImageText(), ", ", row.QuestionText());
 }
 
+// What failed, for the message: the question where there are several, else the image where the fault is its own.
+std::string FailedName(const absl::Status& status, const Row& row, size_t rows) {
+  if (rows > 1) return NameOf(row);
+  return absl::StartsWith(ReasonOf(status), "IMAGE_") && !row.images.empty() ? row.ImageText() : "";
+}
+
 void PrintAnswerJson(const Row& row, const v1::Answer& answer) {
   PrintJson(AnswerJson(absl::StrJoin(row.images, " "), row.text, answer));
 }
@@ -112,7 +119,8 @@ int StreamRows(Client& client, const AskOptions& options, const std::vector<Row>
     const auto question = MakeQuestion(options, row);
     const auto answer = question.ok() ? StreamToTerminal(client, *question) : question.status();
     if (!answer.ok()) {
-      exit_code = std::max(exit_code, ReportError(answer.status(), false, rows.size() > 1 ? NameOf(row) : ""));
+      exit_code =
+          std::max(exit_code, ReportError(answer.status(), false, FailedName(answer.status(), row, rows.size())));
       if (exit_code >= kUnreachable) return exit_code;
       continue;
     }
@@ -152,7 +160,7 @@ class Answers {
     if (!answer.ok() && (Interrupted() || exit_code_ == kUnreachable)) return;
     progress_.Around([&] {
       if (!answer.ok()) {
-        const std::string name = rows_.size() > 1 ? NameOf(rows_[i]) : "";
+        const std::string name = FailedName(answer.status(), rows_[i], rows_.size());
         exit_code_ = std::max(exit_code_, ReportError(answer.status(), json_, name));
       }
       if (exit_code_ == kUnreachable) return;

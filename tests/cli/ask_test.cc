@@ -235,7 +235,7 @@ TEST_F(AskCommandTest, ARefusalIsOneLineWithReasonAndRemedyAndExitCodeOne) {
   EXPECT_EQ(ask.exit_code, 1);
   EXPECT_EQ(ask.out, "");
   ASSERT_EQ(Lines(ask.err).size(), 1u) << ask.err;
-  EXPECT_EQ(ask.err.find("diptych: IMAGE_FORMAT: "), 0u) << ask.err;
+  EXPECT_EQ(ask.err.find("diptych: cat.jpg: IMAGE_FORMAT: "), 0u) << ask.err;
   EXPECT_NE(ask.err.find("Give a JPEG, PNG, WebP or GIF file"), std::string::npos);
 }
 
