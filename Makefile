@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 export TORCH_ROOT MODEL DTYPE DEVICE VISION_REPLICAS LANGUAGE_REPLICAS
 
-.PHONY: help demo serve test build bench parity lint package package-test examples asan tsan fuzz faults overload soak images clean
+.PHONY: help demo serve test build bench parity lint package package-test examples asan tsan fuzz faults overload reliability soak images clean
 
 help:           ## this list
 	@awk -F ':|## ' '/^[a-z-]+:.*## / { name = $$1; sub(/.*## /, ""); printf "  make %-12s %s\n", name, $$0 }' $(MAKEFILE_LIST)
@@ -65,8 +65,11 @@ fuzz: setup     ## each fuzz target for FUZZ_SECONDS=60
 faults: build   ## break processes, networks and disks around the servers, with three seeds (10 minutes)
 	@scripts/faults.sh
 
-overload: build ## three times as many questions as can be answered, a key that floods, 500 callers that trickle (3 minutes)
-	@python3 tests/load/overload_test.py build/release/bin --seconds=20
+overload: build ## three times as many questions as can be answered, a key that floods, 500 callers that trickle, 2,000 at once (4 minutes)
+	@scripts/overload.sh
+
+reliability:    ## what faults, overload and fuzzing measured last, into the tables of docs/reliability.md
+	@python3 tools/make_reliability.py
 
 soak: build     ## mixed load for MINUTES=60: memory, descriptors, threads and blocks must not creep
 	@python3 tests/load/soak_test.py build/release/bin --minutes="$(or $(MINUTES),60)"

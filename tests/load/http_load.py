@@ -15,6 +15,34 @@ class Outcome:
     late: float = 0.0  # seconds that the load generator was behind when it asked
 
 
+async def exchange(port, body, key=""):
+    """(status, headers, content) of one question to 127.0.0.1:port, on a connection of its own; status 0 if it ended without one."""
+    content = json.dumps(body).encode()
+    head = (f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            f"content-length: {len(content)}\r\n" + (f"authorization: Bearer {key}\r\n" if key else "") + "\r\n")
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode() + content)
+        reply = await reader.read(-1)
+        writer.close()
+    except OSError:
+        reply = b""
+    top, _, content = reply.partition(b"\r\n\r\n")
+    line, *fields = top.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+    if headers.get("transfer-encoding") == "chunked":
+        content = b"".join(chunks(content))
+    return int(line.split(" ", 2)[1]) if line.startswith("HTTP/1.1 ") else 0, headers, content
+
+
+def chunks(content):
+    """Of a chunked body, as far as it came."""
+    while content:
+        size, _, content = content.partition(b"\r\n")
+        yield content[:int(size, 16)]
+        content = content[int(size, 16) + 2:]
+
+
 class Load:
     """Questions to 127.0.0.1:port, each on a connection of its own."""
 
@@ -22,20 +50,9 @@ class Load:
         self._port, self._random = port, random.Random(seed)
 
     async def ask(self, body, key="", late=0.0):
-        content = json.dumps(body).encode()
-        head = (f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\n"
-                f"content-length: {len(content)}\r\n" + (f"authorization: Bearer {key}\r\n" if key else "") + "\r\n")
         begin = time.monotonic()
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            writer.write(head.encode() + content)
-            answer = await reader.read(-1)
-            writer.close()
-        except OSError:
-            answer = b""
-        headers = answer.partition(b"\r\n\r\n")[0].lower()
-        status = int(headers.split(b" ", 2)[1]) if headers.startswith(b"http/1.1 ") else 0
-        return Outcome(key, status, time.monotonic() - begin, b"\r\nretry-after:" in headers, late)
+        status, headers, _ = await exchange(self._port, body, key)
+        return Outcome(key, status, time.monotonic() - begin, "retry-after" in headers, late)
 
     async def closed(self, callers, seconds, body, key=""):
         """Each caller asks again as soon as it is answered; the outcomes, and answers a second."""

@@ -43,7 +43,7 @@ class OverloadTest(unittest.TestCase):
         stack.await_idle(30)
 
     def say(self, text):
-        print(f"{self.id().rpartition('.test_')[2]}: {text}")
+        print(f"{self.id().rpartition('.')[2]}: {text}")
 
     def test_three_times_what_can_be_answered(self):
         stack = self.start()
