@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets with Clang and runs each, or those that are named, for FUZZ_SECONDS (default 60), beginning
 # with its corpus:  scripts/fuzz.sh [target …]
-# What it learns stays in build/fuzz/corpus/, what it finds in build/fuzz/findings/; the end is a table.
+# What it learns stays in build/fuzz/corpus/, what it finds in build/fuzz/findings/, and what each run came to in
+# build/fuzz/runs.txt: target, seconds of a processor, inputs tried, edges seen. The end is a table.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 script=fuzz
@@ -37,17 +38,19 @@ longest() {
 # shellcheck disable=SC2046  # no word where there are no more inputs
 run() {
   mkdir -p "build/fuzz/corpus/$1"
-  "build/fuzz/bin/fuzz_$1" -max_total_time="${FUZZ_SECONDS:-60}" -max_len="$(longest "$1")" -timeout=20 \
+  local TIMEFORMAT='%U %S' log=build/fuzz/logs/$1.log result=0
+  { time "build/fuzz/bin/fuzz_$1" -max_total_time="${FUZZ_SECONDS:-60}" -max_len="$(longest "$1")" -timeout=20 \
     -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$1-" \
-    "build/fuzz/corpus/$1" "tests/fuzz/corpus/$1" $(more_inputs "$1") >"build/fuzz/logs/$1.log" 2>&1
+    "build/fuzz/corpus/$1" "tests/fuzz/corpus/$1" $(more_inputs "$1") >"$log" 2>&1; } 2>"$log.time" || result=1
+  echo "$1 $(awk '{ print $1 + $2 }' "$log.time") $(inputs "$log") $(edges "$log")" >>build/fuzz/runs.txt
+  return $result
 }
 
-# What the fuzzer said last of the edges that it has seen, and what it said of the inputs that it tried.
-row() {
-  local log=build/fuzz/logs/$1.log
-  printf '%-14s %14s %9s  %s\n' "$1" "$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log")" \
-    "$(sed -nE 's/^#[0-9]+.* cov: ([0-9]+).*/\1/p' "$log" | tail -1)" "$2"
-}
+# What the fuzzer said last of the inputs that it tried, and of the edges that it has seen.
+inputs() { sed -nE 's/^stat::number_of_executed_units: *//p' "$1"; }
+edges() { sed -nE 's/^#[0-9]+.* cov: ([0-9]+).*/\1/p' "$1" | tail -1; }
+
+row() { printf '%-14s %14s %9s  %s\n' "$1" "$(inputs "build/fuzz/logs/$1.log")" "$(edges "build/fuzz/logs/$1.log")" "$2"; }
 
 found=0
 rows=$(printf '%-14s %14s %9s  %s\n' target executions edges findings)
