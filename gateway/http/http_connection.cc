@@ -84,19 +84,20 @@ void HttpConnection::OnGreetingFailed(ErrorCode error) {
 }
 
 void HttpConnection::CloseWhenIdle() {
-  net::post(stream_.get_executor(), [self = shared_from_this()] {
-    ErrorCode ignored;
-    const bool asks = self->stream_.tcp().socket().available(ignored) > 0;  // and is about to be read
-    if (self->phase_ == Phase::kIdle && !asks) self->Shut();
-  });
+  net::post(stream_.get_executor(), [self = shared_from_this()] { self->ShutIfIdle(); });
+}
+
+void HttpConnection::ShutIfIdle() {
+  ErrorCode ignored;
+  const bool asks = stream_.tcp().socket().available(ignored) > 0;  // and is about to be read
+  if (phase_ == Phase::kIdle && !asks) Shut();
 }
 
 bool HttpConnection::GiveUpIfIdle() {
   if (!heard_ && std::chrono::steady_clock::now() < new_until_) return false;
   if (!idle_.exchange(false)) return false;
-  net::post(stream_.get_executor(), [self = shared_from_this()] {
-    if (self->phase_ == Phase::kIdle || self->reading_header_) self->Shut();
-  });
+  net::post(stream_.get_executor(),
+            [self = shared_from_this()] { self->reading_header_ ? self->Shut() : self->ShutIfIdle(); });
   return true;
 }
 

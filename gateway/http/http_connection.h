@@ -150,6 +150,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnWritten(ErrorCode error);
   void Linger();
   void Discard();
+  // Unless a request has come that is not read yet.
+  void ShutIfIdle();
   void Shut();
 
   const std::shared_ptr<HttpShared> shared_;

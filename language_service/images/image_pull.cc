@@ -129,8 +129,10 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
     MutexLock lock(mutex_);
     attempt_ = nullptr;
   }
-  if (tokens.ok()) metrics_->visual_tokens.Add(tokens->tokens);
-  if (tokens.ok()) return done_(std::move(tokens));
+  if (tokens.ok()) {
+    metrics_->visual_tokens.Add(tokens->tokens);
+    return done_(std::move(tokens));
+  }
   if (IsOfThisReplica(status) && RetryLater(/*wait=*/false)) return;
   if (status.ok()) return done_(std::move(tokens));
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) tier_->waker->Wake();
