@@ -1,4 +1,4 @@
-"""Every path and test that a comment or a page names exists, and each decision has a number of its own.
+"""Every path, test and link target that a comment or a page names exists, and each decision has a number of its own.
 
 Run by ctest as `named_paths_test`.
 """
@@ -13,6 +13,9 @@ MADE = ("build/", ".deps/", "bin/", "docs/benchmarks/")
 PATH = re.compile(r"(?<![\w/.$:{-])((?:[\w.-]+/)+[\w.-]+\.(?:h|cc|py|mjs|js|sh|md|proto|json|yml|yaml|css|html|txt|cmake|\*))(?![\w/*])")
 TEST = re.compile(r"`(\w+Test)\.(\w+)`")  # in pages
 DECLARED = re.compile(r"^TEST(?:_F|_P)?\((\w+), *(\w+)\)", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!\w+:)([^)\s]+)\)")  # to a file or a heading, not to an address
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 PAGES = {".md"}
 CODE = {".h", ".cc", ".py", ".sh", ".mjs", ".js", ".proto", ".txt", ".cmake"}
 
@@ -63,6 +66,28 @@ def test_errors(files):
                     yield f"{path} names {suite}.{test}, which does not exist"
 
 
+def anchor_of(heading):
+    """The fragment by which GitHub links to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def prose_of(page):
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def link_errors(files):
+    for path in files:
+        if path.suffix not in PAGES or not (ROOT / path).is_file():
+            continue
+        for target in LINK.findall(prose_of(ROOT / path)):
+            name, _, anchor = target.partition("#")
+            page = (ROOT / path).parent / name if name else ROOT / path
+            if not page.exists():
+                yield f"{path} links to {target}, which does not exist"
+            elif anchor and page.suffix in PAGES and anchor not in map(anchor_of, HEADING.findall(prose_of(page))):
+                yield f"{path} links to {target}, whose heading does not exist"
+
+
 def decision_errors(files):
     numbers = {}
     for path in files:
@@ -75,7 +100,7 @@ def decision_errors(files):
 
 def main():
     files = tracked()
-    found = [*path_errors(files), *test_errors(files), *decision_errors(files)]
+    found = [*path_errors(files), *test_errors(files), *link_errors(files), *decision_errors(files)]
     for error in found:
         print(error)
     print(f"{len(files)} files, {len(found)} errors")
