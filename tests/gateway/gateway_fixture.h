@@ -17,6 +17,14 @@
 
 namespace diptych::gateway {
 
+// How a call ends whose replica went away.
+inline const grpc::Status kReplicaGone(grpc::StatusCode::UNAVAILABLE, "connection reset");
+
+// How a call ends whose replica has no room.
+inline grpc::Status ReplicaFull() {
+  return ToGrpcStatus(RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "full", absl::Seconds(1)));
+}
+
 class GatewayFixture : public ::testing::Test {
  protected:
   // Starts the gateway and waits until it is ready, unless told not to.

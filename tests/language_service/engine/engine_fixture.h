@@ -7,7 +7,9 @@
 
 #include <atomic>
 #include <future>
+#include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "blip2/prompt.h"
 #include "language_service/engine/engine.h"
 #include "language_service/engine/kv_cache_size.h"
+#include "tests/testing/gate.h"
 #include "tests/testing/tiny_checkpoint.h"
 
 namespace diptych::language::testing {
@@ -40,6 +43,8 @@ inline std::shared_ptr<const QueryTokens> MadeUpImage(const ServedLanguageModel&
                   .query_tokens = numbers.to(at::kFloat).view({1, queries, width}),
                   .query_attention = at::full({queries, 5}, 0.2, at::kFloat)});
 }
+
+inline constexpr float kNotANumber = std::numeric_limits<float>::quiet_NaN();
 
 struct EngineQuestion {
   std::string text = "the cat";
@@ -112,6 +117,11 @@ class EngineFixture : public ::testing::Test {
       work(rows);
       return forward(rows, pool);
     };
+  }
+
+  // Every pass waits at `gate`, which must outlive the engine's work.
+  void HoldPasses(Gate& gate) {
+    BeforeEachPass([&gate](std::span<const blip2::DecoderRow>) { gate.Pass(); });
   }
 
   std::unique_ptr<Asked> Ask(const EngineQuestion& question, SteadyTime deadline = SteadyTime::max(),
