@@ -18,7 +18,7 @@
 #include <hwy/highway.h>
 // After highway.h, which they need.
 #include "blip2/kernels/epilogue-inl.h"
-#include "blip2/kernels/pair_tile-inl.h"
+#include "blip2/kernels/row_groups-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace diptych::blip2::HWY_NAMESPACE {
@@ -34,9 +34,10 @@ constexpr int64_t kFewRows = 16;         // up to here int4 is multiplied as it 
 using TagSums = hn::CappedTag<int32_t, kPanel>;
 using VecSums = hn::Vec<TagSums>;
 
-constexpr int kBytePanels = 2;  // whose sums stay in registers for
-constexpr int kByteRows = pair_tile::kMostRows;
-constexpr int kRowsOfTwo = 4;  // of int4, whose sums of a group need registers, too
+// Panels and rows whose sums stay in registers; of int4 fewer rows, whose sums of a group need registers, too.
+constexpr int kBytePanels = 2;
+constexpr int kByteRows = 12;
+constexpr int kRowsOfTwo = 4;
 
 // Adds 128 to each byte of whole numbers, which makes the weights unsigned, as the instruction wants one of its sides.
 HWY_INLINE VecSums Unsigned(VecSums bytes) {
@@ -168,7 +169,7 @@ class BytePanels {
  public:
   BytePanels(const IntegerWeights& weights, const IntegerRows& x, const ByteRows& bytes,
              const Epilogue<float>& epilogue, float* y)
-      : weights_(weights), x_(x), bytes_(bytes), groups_(x.rows), epilogue_(epilogue), y_(y) {
+      : weights_(weights), x_(x), bytes_(bytes), groups_(x.rows, kByteRows), epilogue_(epilogue), y_(y) {
     if (Unpacks()) unpacked_.resize(static_cast<size_t>(kBytePanels * x.padded * kPanel));
   }
 
@@ -177,7 +178,7 @@ class BytePanels {
     const int64_t last = Panels(weights_.out) - 1;
     for (int p = 0; p < kBytePanels; ++p) Find(p, std::min(panel + p, last));
     for (int64_t group = 0; group < groups_.count(); ++group) {
-      pair_tile::WithHeight<kByteRows>(groups_.Height(group), [&](auto height) { Tile<height()>(panel, group); });
+      WithHeight<kByteRows>(groups_.Height(group), [&](auto height) { Tile<height()>(panel, group); });
     }
   }
 
@@ -244,7 +245,7 @@ class BytePanels {
   const IntegerWeights& weights_;
   const IntegerRows& x_;
   const ByteRows& bytes_;
-  const pair_tile::Groups groups_;
+  const RowGroups groups_;
   const Epilogue<float> epilogue_;
   float* const y_;
   const int8_t* values_[kBytePanels] = {};

@@ -19,6 +19,7 @@
 #include <hwy/contrib/math/math-inl.h>
 
 #include "blip2/kernels/pair_tile-inl.h"
+#include "blip2/kernels/row_groups-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace diptych::blip2::HWY_NAMESPACE {
@@ -50,7 +51,7 @@ class OneHead {
     };
     PackKeys(start(a_.key));
     PackValues(start(a_.value));
-    const Groups groups(a_.queries);
+    const RowGroups groups(a_.queries, kMostRows);
     for (int64_t group = 0; group < groups.count(); ++group) {
       const int64_t row = groups.Row(group);
       const c10::BFloat16* query = start(a_.query) + row * a_.query.token_stride;

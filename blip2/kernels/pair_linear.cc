@@ -17,6 +17,7 @@
 // After highway.h, which they need.
 #include "blip2/kernels/epilogue-inl.h"
 #include "blip2/kernels/pair_tile-inl.h"
+#include "blip2/kernels/row_groups-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace diptych::blip2::HWY_NAMESPACE {
@@ -32,7 +33,8 @@ constexpr int64_t kLeastWork = 1 << 18;  // multiplications for which another th
 template <typename Form>
 class GroupedRows {
  public:
-  GroupedRows(const c10::BFloat16* x, int64_t rows, int64_t in) : groups_(rows), numbers_(Pairs(in) * Form::kNumbers) {
+  GroupedRows(const c10::BFloat16* x, int64_t rows, int64_t in)
+      : groups_(rows, kMostRows), numbers_(Pairs(in) * Form::kNumbers) {
     values_.resize(static_cast<size_t>(rows * numbers_));
     const int64_t grain = std::max<int64_t>(1, kLeastWork / (kMostRows * in));
     ShareOut(groups_.count(), grain, [&](int64_t begin, int64_t end) {
@@ -43,11 +45,11 @@ class GroupedRows {
     });
   }
 
-  const Groups& groups() const { return groups_; }
+  const RowGroups& groups() const { return groups_; }
   const typename Form::Number* Values(int64_t group) const { return values_.data() + groups_.Row(group) * numbers_; }
 
  private:
-  const Groups groups_;
+  const RowGroups groups_;
   const int64_t numbers_;  // of a row
   Uninitialized<typename Form::Number> values_;
 };
@@ -132,7 +134,7 @@ void FinishTile(const PairWeights& weights, const float* sums, int64_t row, int6
 template <typename Form, typename T>
 void MultiplyBy(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, const Epilogue<T>& steps, T* y) {
   const GroupedRows<Form> grouped(x, rows, weights.in);
-  const Groups& groups = grouped.groups();
+  const RowGroups& groups = grouped.groups();
   const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(weights.in * rows * kPanel * kPanels, 1));
   const int64_t of_a_tile = kPanels * PairPanelSize(weights.in) * static_cast<int64_t>(sizeof(*weights.values));
   ShareOut((Panels(weights.out) + kPanels - 1) / kPanels, grain, [&](int64_t begin, int64_t end) {

@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include "blip2/kernels/integer_weights.h"
 #include "blip2/kernels/read_ahead.h"
@@ -148,19 +147,6 @@ HWY_INLINE void StoreRounded(const Sums& sums, int64_t count, c10::BFloat16* to)
   }
 }
 
-// Rows are cut into groups of much the same height, kMostRows at most.
-class Groups {
- public:
-  explicit Groups(int64_t rows) : rows_(rows), count_((rows + kMostRows - 1) / kMostRows) {}
-  int64_t count() const { return count_; }
-  int64_t Row(int64_t group) const { return group * (rows_ / count_) + std::min(group, rows_ % count_); }
-  int64_t Height(int64_t group) const { return Row(group + 1) - Row(group); }
-
- private:
-  int64_t rows_;
-  int64_t count_;
-};
-
 // `height` rows of `in` numbers, `stride` apart -> [pair][of the pair][row], so that a tile reads one stream.
 template <typename Form>
 HWY_INLINE void InterleaveRows(const c10::BFloat16* from, int64_t stride, int64_t in, int64_t height,
@@ -193,15 +179,6 @@ HWY_INLINE void TileSums(const Lines& panels, int64_t pairs, const typename Form
       lines[p] = panels[p] + pair * 2 * kPanel;
     }
     Form::template AddProducts<kHeight>(lines, x, sums);
-  }
-}
-
-// Calls use(std::integral_constant) with `height`, which is 1 to kHeight.
-template <int kHeight, typename Use>
-HWY_INLINE void WithHeight(int64_t height, const Use& use) {
-  if constexpr (kHeight > 0) {
-    if (height == kHeight) return use(std::integral_constant<int, kHeight>());
-    WithHeight<kHeight - 1>(height, use);
   }
 }
 
