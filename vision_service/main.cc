@@ -16,8 +16,10 @@ ABSL_FLAG(std::string, listen, Defaults().listen, "host:port to serve on; port 0
 ABSL_FLAG(std::string, metrics_listen, diptych::vision::kDefaultMetricsListen,
           "host:port where Prometheus reads /metrics; empty: none");
 ABSL_FLAG(int, image_workers, Defaults().image_workers, "threads that decode and resize images");
-ABSL_FLAG(int, max_batch, 0,
-          "images that may go through the vision transformer together; 0: 8 on the cpu, 32 on a card");
+ABSL_FLAG(
+    int, max_batch, 0,
+    "images that may go through the vision transformer together; 0: 32 on a card, on the cpu as many as stay in its "
+    "caches, 8 at most");
 ABSL_FLAG(double, memory_fraction, Defaults().memory_fraction,
           "share of a card's memory that this process may take; beside a language_service on the same card the two add "
           "up to 1 at most");
@@ -40,8 +42,7 @@ absl::Status Serve() {
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.image_workers = absl::GetFlag(FLAGS_image_workers);
-  const int max_batch = absl::GetFlag(FLAGS_max_batch);
-  options.max_batch = max_batch == 0 ? diptych::vision::MaxBatchOn(options.device) : max_batch;
+  options.max_batch = absl::GetFlag(FLAGS_max_batch);
   options.memory_fraction = absl::GetFlag(FLAGS_memory_fraction);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes);
   return diptych::ServeTier<diptych::vision::VisionServer>("vision", options);

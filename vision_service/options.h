@@ -1,6 +1,7 @@
 // Everything about a vision service that can be chosen.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,9 +17,11 @@ namespace diptych::vision {
 // Of the flag; a service that is not told otherwise shows none.
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9001";
 
-// Images of a pass where nobody says: a card does several in the time of one.
-inline int MaxBatchOn(std::string_view device) {
-  return device == "cpu" ? 8 : 32;
+// Images of a pass where nobody says: a card does several in the time of one. On the CPU a pass over more visual tokens
+// than stay in its caches takes longer for each.
+inline int MaxBatchOn(std::string_view device, int visual_tokens) {
+  constexpr int kMostTokens = 600;
+  return device == "cpu" ? std::clamp(kMostTokens / std::max(visual_tokens, 1), 1, 8) : 32;
 }
 
 struct VisionOptions {
@@ -33,9 +36,9 @@ struct VisionOptions {
   int threads = tier_defaults::kThreads;         // of one operator; 0: one for each core
   int image_workers = 2;                         // threads that decode and resize
   int queue_limit = tier_defaults::kQueueLimit;  // calls that may be inside, waiting or running
-  int max_batch = 8;                  // images of the model's own size that share a pass of the vision transformer
-  double memory_fraction = 0.25;      // of a card's memory that this process may take; in (0, 1]
-  int64_t cache_bytes = 256ll << 20;  // visual tokens that are remembered; 0: none
+  int max_batch = 0;                             // images of the model's own size that share a pass; 0: MaxBatchOn
+  double memory_fraction = 0.25;                 // of a card's memory that this process may take; in (0, 1]
+  int64_t cache_bytes = 256ll << 20;             // visual tokens that are remembered; 0: none
   int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;         // files, pixels and tokens of images in flight
   absl::Duration max_connection_age = tier_defaults::kMaxConnectionAge;  // after which callers connect again
   absl::Duration drain_delay = tier_defaults::kDrainDelay;
@@ -44,6 +47,8 @@ struct VisionOptions {
   ImageLimits& ImageBounds() { return image_limits; }
   absl::Duration longest_pass = absl::Minutes(5);  // of the vision transformer; one that takes longer does not end
   absl::Duration longest_call = absl::Minutes(5);  // for callers that set no deadline
+
+  int MaxBatch(int visual_tokens) const { return max_batch == 0 ? MaxBatchOn(device, visual_tokens) : max_batch; }
 };
 
 }  // namespace diptych::vision

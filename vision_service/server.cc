@@ -30,7 +30,7 @@ absl::Status CheckOptions(const VisionOptions& options) {
   if (options.image_workers < 1 || options.image_workers > 256) {
     return absl::InvalidArgumentError("--image_workers takes 1 to 256");
   }
-  if (options.max_batch < 1 || options.max_batch > 256) return absl::InvalidArgumentError("--max_batch takes 1 to 256");
+  if (options.max_batch < 0 || options.max_batch > 256) return absl::InvalidArgumentError("--max_batch takes 0 to 256");
   DIPTYCH_RETURN_IF_ERROR(CheckLimits(options.image_limits));
   DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
 absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOptions& options,
                                                                   ServedVisionModel model) {
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
-  LogCapacity(absl::StrCat(options.max_batch, " images a pass"));
+  LogCapacity(absl::StrCat(options.MaxBatch(model.description.visual_tokens()), " images a pass"));
   auto self = std::unique_ptr<VisionServer>(new VisionServer(options, std::move(model)));
   const ServerOptions server{.service_name = v1::VisionService::service_full_name(),
                              .listen = options.listen,

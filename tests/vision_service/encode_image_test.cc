@@ -234,7 +234,7 @@ TEST(VisionServerStartTest, NamesTheFlagAtFault) {
   EXPECT_NE(message({.device = "abacus"}).find("abacus"), std::string::npos);
   EXPECT_NE(message({.image_workers = 0}).find("--image_workers"), std::string::npos);
   EXPECT_NE(message({.queue_limit = 0}).find("--queue_limit"), std::string::npos);
-  EXPECT_NE(message({.max_batch = 0}).find("--max_batch"), std::string::npos);
+  EXPECT_NE(message({.max_batch = 257}).find("--max_batch"), std::string::npos);
   EXPECT_NE(message({.cache_bytes = -1}).find("--cache_bytes"), std::string::npos);
   EXPECT_NE(message({.max_inflight_bytes = 1 << 20}).find("--max_inflight_bytes"), std::string::npos);
   EXPECT_NE(message({.image_limits = {.max_bytes = 5}}).find("--max_image_bytes"), std::string::npos);

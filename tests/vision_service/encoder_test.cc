@@ -32,24 +32,25 @@ class EncoderTest : public ::testing::Test {
     absl::Status accepted;
   };
 
-  void Start(ServedVisionModel::Encode encode, VisionOptions options = {}) {
+  void Start(ServedVisionModel::Encode encode, VisionOptions options = {}, int visual_tokens = 2) {
     ServedVisionModel model;
     model.description.set_fingerprint("f00d");
     model.description.set_dtype("float32");
     model.description.set_patch_size(14);
     model.description.set_image_size(28);
     model.description.set_visual_width(1000);
+    model.description.set_visual_tokens(visual_tokens);
     model.encode = std::move(encode);
     encoder_ = std::make_unique<Encoder>(options, model);
   }
   // The model waits at the gate in each pass.
-  void StartHeld(VisionOptions options = {}) {
+  void StartHeld(VisionOptions options = {}, int visual_tokens = 2) {
     Start(
         [this](const at::Tensor& pixels, int) {
           gate_.Pass();
           return TokensOf(pixels);
         },
-        options);
+        options, visual_tokens);
   }
 
   // Asks for the image shrunk to `side` first: another image for each side.
@@ -259,6 +260,26 @@ TEST_F(EncoderTest, WhatWaitsIsComputedTogether) {
   EXPECT_EQ(stats.passes_by_batch_size[0], 1);
   EXPECT_EQ(stats.passes_by_batch_size[1], 1);
   EXPECT_EQ(stats.passes_by_batch_size[2], 1);
+}
+
+TEST_F(EncoderTest, ImagesOfManyTokensShareAPassAsFarAsTheCachesOfTheCpuReach) {
+  StartHeld({.device = "cpu"}, /*visual_tokens=*/257);
+  std::vector<Caller> callers;
+  callers.push_back(Ask(8));
+  gate_.AwaitArrivals(1);
+  for (int side = 9; side < 13; ++side) callers.push_back(Ask(side));
+  AwaitInEngine(4);
+  gate_.Open();
+  for (Caller& caller : callers) EXPECT_TRUE(caller.outcome.get().ok());
+  EXPECT_EQ(encoder_->stats().passes, 3) << "of one, two and two";
+}
+
+TEST(MaxBatchTest, IsChosenByTheTokensOfAnImage) {
+  EXPECT_EQ(MaxBatchOn("cpu", 257), 2);
+  EXPECT_EQ(MaxBatchOn("cpu", 65), 8);
+  EXPECT_EQ(MaxBatchOn("cpu", 5330), 1);
+  EXPECT_EQ(MaxBatchOn("cuda:1", 257), 32);
+  EXPECT_EQ(VisionOptions{.max_batch = 5}.MaxBatch(257), 5);
 }
 
 TEST_F(EncoderTest, AImageThatThrowsFailsAlone) {
