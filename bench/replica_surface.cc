@@ -1,7 +1,7 @@
-// replica_surface VISION LANGUAGE QUESTIONS_PER_SECOND [QUESTIONS]: the real services, so many replicas of each tier
-// behind two gateways, all in this process, whose passes and steps take calibrated times: the demo model's, filled up
-// by sleeping. So few cores hold many replicas, and queues, batches and balancing are the real ones. Questions with a
-// new image each arrive at random moments. Prints one JSON object, with the names and units of `diptych plan-capacity
+// replica_surface VISION LANGUAGE QUESTIONS_PER_SECOND [QUESTIONS [SEED]]: the real services, so many replicas of each
+// tier behind two gateways, all in this process, whose passes and steps take calibrated times: the demo model's, filled
+// up by sleeping. So few cores hold many replicas, and queues, batches and balancing are the real ones. Questions with
+// a new image each arrive at random moments. Prints one JSON object, with the names and units of `diptych plan-capacity
 // --json`; tools/capacity/measured.py compares them.
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
@@ -37,8 +37,10 @@ constexpr char kModel[] = "models/demo";
 constexpr double kImageSeconds = 0.225, kStepSeconds = 0.0235, kTokenSeconds = 0.0015, kQFormerSeconds = 0.025;
 constexpr int kNewTokens = 32, kGateways = 2, kLargestSide = 8192;
 
-// Does the work and then waits until it has taken that long; counts what took longer by itself.
+// Does the work and then waits until it has taken that long; counts what took longer by itself, and notes how late the
+// latest ended.
 std::atomic<int> overruns = 0, passes = 0;
+std::atomic<double> latest = 0;  // seconds
 template <typename Work>
 auto Lasting(double seconds, Work&& work) {
   const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
@@ -46,6 +48,8 @@ auto Lasting(double seconds, Work&& work) {
   ++passes;
   if (Clock::now() > end) ++overruns;
   std::this_thread::sleep_until(end);
+  const double late = std::chrono::duration<double>(Clock::now() - end).count();
+  for (double seen = latest; late > seen && !latest.compare_exchange_weak(seen, late);) continue;
   return result;
 }
 
@@ -185,8 +189,9 @@ int main(int argc, char** argv) {
   const int vision_replicas = argc > 1 ? std::atoi(argv[1]) : 0, language_replicas = argc > 2 ? std::atoi(argv[2]) : 0;
   const double per_second = argc > 3 ? std::atof(argv[3]) : 0;
   const int questions = argc > 4 ? std::atoi(argv[4]) : 1000;
+  const int seed = argc > 5 ? std::atoi(argv[5]) : 1;
   if (vision_replicas < 1 || language_replicas < 1 || per_second <= 0 || questions < 1) {
-    std::fprintf(stderr, "replica_surface VISION LANGUAGE QUESTIONS_PER_SECOND [QUESTIONS]: each above 0\n");
+    std::fprintf(stderr, "replica_surface VISION LANGUAGE QUESTIONS_PER_SECOND [QUESTIONS [SEED]]: each above 0\n");
     return 2;
   }
   std::FILE* const out = fdopen(dup(STDOUT_FILENO), "w");
@@ -204,7 +209,7 @@ int main(int argc, char** argv) {
   }
   std::this_thread::sleep_for(std::chrono::seconds(2));  // all connections stand
   Measured measured(questions);
-  std::mt19937 random(1);
+  std::mt19937 random(seed);
   std::exponential_distribution<> gap(per_second);
   auto next = Clock::now();
   for (int i = 0; i < questions; ++i) {
@@ -217,8 +222,9 @@ int main(int argc, char** argv) {
   std::fprintf(out, "{");
   PrintSeconds(out, "first_token_seconds", measured.first_token);
   PrintSeconds(out, "answer_seconds", measured.answer);
-  std::fprintf(out, "\"prompt_tokens\": %.0f, \"failed\": %d, \"overruns\": %d, \"passes\": %d}\n",
-               Mean(measured.prompt_tokens), measured.failed, overruns.load(), passes.load());
+  std::fprintf(out,
+               "\"prompt_tokens\": %.0f, \"failed\": %d, \"overruns\": %d, \"passes\": %d, \"latest_seconds\": %.3f}\n",
+               Mean(measured.prompt_tokens), measured.failed, overruns.load(), passes.load(), latest.load());
   std::fclose(out);
   return measured.failed == 0 ? 0 : 1;
 }

@@ -69,6 +69,12 @@ Distribution Distribution::Stretched(double fixed, double factor) const {
   return made;
 }
 
+Distribution Distribution::Toward(const Distribution& other, double share) const {
+  Distribution made = *this;
+  for (int i = 0; i < kParts; ++i) made.parts_[i] += share * (other.parts_[i] - parts_[i]);
+  return made;
+}
+
 Distribution Distribution::SlowestOf(int count) const {
   if (count == 0) return Distribution();
   Distribution made;

@@ -28,6 +28,8 @@ class Distribution {
   Distribution Plus(const Distribution& other) const;
   // With what lies beyond `fixed` seconds multiplied; nothing lies below.
   Distribution Stretched(double fixed, double factor) const;
+  // With each quantile so far on its way to the other's: 0 is this one, 1 the other.
+  Distribution Toward(const Distribution& other, double share) const;
   // Until the last of `count` that run independently has ended.
   Distribution SlowestOf(int count) const;
 

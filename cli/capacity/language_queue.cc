@@ -4,12 +4,14 @@
 #include <cmath>
 #include <utility>
 
-#include "cli/capacity/vision_queue.h"
+#include "cli/capacity/birth_death.h"
 
 namespace diptych::cli {
 namespace {
 
-constexpr int kMomentsOfAStep = 16;  // of a step at which arrivals are looked at
+constexpr int kImagesAtOnce = 8;    // of the Q-Former, between two steps
+constexpr int kMostTogether = 8;    // questions that begin in one step, as far as they are told apart
+constexpr int kMomentsOfAStep = 8;  // at which others come
 constexpr int kMostStages = 24;
 constexpr double kLeft = 1e-4;            // share of answers whose last moments are not followed
 constexpr double kRare = 1e-7;            // numbers inside that are not followed
@@ -30,14 +32,13 @@ class SharedSteps {
   LanguageSeconds Times() const {
     const std::vector<double> inside = BirthDeath(
         load_.questions_per_second, [&](int n) { return SmoothDepartures(n); }, replica_.max_batch);
-    const Distribution projected = Projected(inside);
-    return {.first_token = projected.Plus(Begun(inside)), .answer = projected.Plus(Answer(inside))};
+    return {.first_token = FirstToken(inside), .answer = RestOfStep(inside).Plus(Answer(inside))};
   }
 
  private:
-  // As one image at most is projected between two steps, short answers end as fast as images come.
+  // Short answers end as fast as their images are projected.
   double Running(int inside) const {
-    const double projected = load_.images > 0 ? load_.new_tokens / load_.images : replica_.max_batch;
+    const double projected = load_.images > 0 ? load_.new_tokens * kImagesAtOnce / load_.images : replica_.max_batch;
     return std::max(1.0, std::min<double>({1.0 * inside, 1.0 * replica_.max_batch, projected}));
   }
 
@@ -57,31 +58,65 @@ class SharedSteps {
     return replica_.StepSeconds(running) / (1 - std::min(load_.questions_per_second * Alone(), 0.99));
   }
 
-  // Until the step that runs has ended and the Q-Former has come to the question's images: a queue of one at a time.
-  Distribution Projected(const std::vector<double>& inside) const {
-    double step = 0, busy = 0;
-    for (size_t n = 1; n < inside.size(); ++n) {
-      step += inside[n] * Step(Running(static_cast<int>(n)));
-      busy += inside[n];
+  // What a question meets that comes while others are inside.
+  struct Met {
+    double length;  // of the step that runs
+    double rest;    // of it
+    double share;   // of the questions that come so
+  };
+
+  // A step with so many others that begin in it is longer, and met as much more often.
+  std::vector<Met> StepsMet(int others) const {
+    if (others == 0) return {{.length = 0, .rest = 0, .share = 1}};
+    std::vector<Met> met;
+    const double base = replica_.StepSeconds(Running(others)), mean = Step(Running(others));
+    const std::vector<double> began = Arrivals(mean);
+    for (size_t i = 0; i < began.size(); ++i) {
+      const double length = base + static_cast<double>(i) * Alone();
+      for (int moment = 0; moment < kMomentsOfAStep; ++moment) {
+        met.push_back({.length = length,
+                       .rest = length * (moment + 0.5) / kMomentsOfAStep,
+                       .share = began[i] * length / mean / kMomentsOfAStep});
+      }
     }
-    if (busy <= 0) return Distribution();
-    step /= busy;
-    const Distribution rest = Distribution::Mixed({{1 - busy, Distribution()}, {busy, Distribution::UpTo(step)}});
-    const VisionReplica qformer{.image_seconds = step, .max_batch = 1};
-    const VisionLoad images{.images_per_second = std::min(load_.questions_per_second * load_.images, 0.95 / step),
-                            .group = std::max(1, static_cast<int>(std::ceil(load_.images - 0.5))),
-                            .variation = load_.arrival_variation};
-    return rest.Plus(VisionSeconds(qformer, images).Plus(Distribution(-step)));
+    return met;
   }
 
-  // A place in the batch comes free, the Q-Former runs, and the prompt is part of a step.
-  Distribution Begun(const std::vector<double>& inside) const {
+  // Probability that 0, 1, … questions come in so many seconds.
+  std::vector<double> Arrivals(double seconds) const {
+    const double mean = load_.questions_per_second * seconds;
+    std::vector<double> shares{std::exp(-mean)};
+    for (int n = 1; n < kMostTogether; ++n) shares.push_back(shares.back() * mean / n);
+    return shares;
+  }
+
+  // Until the step that runs, if one does, has ended.
+  Distribution RestOfStep(const std::vector<double>& inside) const {
     std::vector<Distribution::Weighted> cases;
     for (size_t others = 0; others < inside.size(); ++others) {
+      if (inside[others] < kRare) continue;
+      for (const Met& step : StepsMet(static_cast<int>(others))) {
+        cases.push_back({step.rest, inside[others] * step.share});
+      }
+    }
+    return Distribution::Of(std::move(cases));
+  }
+
+  // The step that runs ends, a place in the batch comes free, the Q-Former runs, and the prompt is part of a step; so
+  // are others that came during the same step.
+  Distribution FirstToken(const std::vector<double>& inside) const {
+    std::vector<Distribution::Weighted> cases;
+    for (size_t others = 0; others < inside.size(); ++others) {
+      if (inside[others] < kRare) continue;
       const int running = std::min(static_cast<int>(others) + 1, replica_.max_batch);
       const double queued = static_cast<double>(others) + 1 - running;
-      const double wait = queued / Departures(replica_.max_batch);
-      cases.push_back({wait + Alone() + Step(Running(running)), inside[others]});
+      const double own = queued / Departures(replica_.max_batch) + Alone() + replica_.StepSeconds(Running(running));
+      for (const Met& step : StepsMet(static_cast<int>(others))) {
+        const std::vector<double> more = Arrivals(step.length);
+        for (size_t i = 0; i < more.size(); ++i) {
+          cases.push_back({step.rest + own + static_cast<double>(i) * Alone(), inside[others] * step.share * more[i]});
+        }
+      }
     }
     return Distribution::Of(std::move(cases));
   }
@@ -155,16 +190,8 @@ class SharedSteps {
 
 }  // namespace
 
-std::vector<double> BirthDeath(double arrivals, const std::function<double(int)>& departures, int least,
-                               double negligible) {
-  std::vector<double> inside{1};
-  double sum = 1;
-  for (int n = 1; n <= least || inside.back() > negligible * sum; ++n) {
-    inside.push_back(inside.back() * arrivals / departures(n));
-    sum += inside.back();
-  }
-  for (double& probability : inside) probability /= sum;
-  return inside;
+double QuestionsThatEnd(const LanguageReplica& replica, const LanguageLoad& load, int inside) {
+  return SharedSteps(replica, load).Departures(inside);
 }
 
 double LanguageUtilization(const LanguageReplica& replica, const LanguageLoad& load) {

@@ -2,18 +2,9 @@
 // takes.
 #pragma once
 
-#include <functional>
-#include <vector>
-
 #include "cli/capacity/distribution.h"
 
 namespace diptych::cli {
-
-// Probability of 0, 1, 2, … in a system where they arrive at random moments, `arrivals` a second, and leave at
-// `departures(n)` a second while there are n. Ends where the rest is below `negligible` and n above `least`. Requires
-// that more leave than arrive for every n >= `least`.
-std::vector<double> BirthDeath(double arrivals, const std::function<double(int)>& departures, int least,
-                               double negligible = 1e-9);
 
 struct LanguageReplica {
   double step_seconds = 0;     // of a pass of the decoder, however many rows it has
@@ -33,6 +24,10 @@ struct LanguageLoad {
   double arrival_variation = 1;  // of the number that arrive in a time: variance by mean; 1: at random moments
 };
 
+// Questions a second that end while so many are inside; as many as full batches could take, if more are. Requires:
+// inside > 0.
+double QuestionsThatEnd(const LanguageReplica& replica, const LanguageLoad& load, int inside);
+
 // Share of the questions a second that full batches could take.
 double LanguageUtilization(const LanguageReplica& replica, const LanguageLoad& load);
 
@@ -42,7 +37,8 @@ struct LanguageSeconds {
 
 // Processor sharing whose rate depends on how many share it. How many there are does not depend on how answer lengths
 // are spread (Kelly 1979); how long one takes is followed through the chain of (questions inside, part of the answer
-// that is done). Images wait for the Q-Former, which runs once between two steps. Requires LanguageUtilization below 1.
+// that is done). The images that came during a step go through the Q-Former before the next. Requires
+// LanguageUtilization below 1.
 LanguageSeconds LanguageTimes(const LanguageReplica& replica, const LanguageLoad& load);
 
 }  // namespace diptych::cli

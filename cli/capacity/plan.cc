@@ -9,13 +9,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
+#include "cli/capacity/balance.h"
+#include "common/tier_defaults.h"
 
 namespace diptych::cli {
 namespace {
 
 constexpr double kRarely = 1e-9;  // what is taken for nothing
 constexpr int kTriesWithoutGain = 3;
-constexpr double kConnectionSeconds = 8;  // --max_connection_age, after which a caller connects again
 
 double ImageQuestions(const Workload& workload) {
   return workload.images > 0 ? workload.questions_per_second * (1 - workload.text_share) : 0;
@@ -37,35 +38,38 @@ std::vector<double> Misses(const Workload& workload) {
   return shares;
 }
 
-// A caller sends to one replica after the other, and begins at a random one whenever a connection is renewed. Of a run
-// that is x rounds long, exponential with mean `rounds`, a replica gets x on average with variance
-// frac(x) (1 - frac(x)); `variation_of_all`: of what all replicas get together.
-double ArrivalVariation(double per_second_of_caller, int replicas, double variation_of_all) {
-  const double rounds = per_second_of_caller * kConnectionSeconds / replicas / replicas;
-  if (rounds <= 0) return 1;
-  const double of_run = 1 - 2 * rounds + 2 / std::expm1(1 / rounds);
-  return of_run + (1 - of_run) * variation_of_all / replicas;
+// Images of a question that come to one replica at once.
+int GroupOf(const Workload& workload, int replicas) {
+  const double together = MissesPerSecond(workload) / std::max(ImageQuestions(workload), kRarely);
+  return std::max(1, static_cast<int>(std::lround(together / replicas)));
 }
 
-// The images of one question go to one replica after the other.
-VisionLoad VisionLoadOf(const Workload& workload, const Replicas& replicas) {
-  const double images_per_second = MissesPerSecond(workload);
-  const double together = images_per_second / std::max(ImageQuestions(workload), kRarely);
-  const int group = std::max(1, static_cast<int>(std::lround(together / replicas.vision)));
+VisionLoad VisionLoadOf(const Workload& workload, const VisionReplica& replica, const Replicas& replicas) {
+  VisionLoad load{.images_per_second = MissesPerSecond(workload) / replicas.vision,
+                  .group = GroupOf(workload, replicas.vision)};
+  const Callers callers{replicas.vision, replicas.language, load.images_per_second};
   const double of_all = 1 + (workload.images - 1) * (1 - workload.hit_rate);  // mean square of misses by their mean
-  return {.images_per_second = images_per_second / replicas.vision,
-          .group = group,
-          .variation = ArrivalVariation(images_per_second / replicas.language, replicas.vision, of_all / group)};
+  load.uneven = workload.by_affinity ? WaitsByAffinity(callers, [&](int n) { return ImagesThatEnd(replica, n); })
+                                     : VariationByTurns(callers, of_all / load.group);
+  return load;
 }
 
-LanguageLoad LanguageLoadOf(const Workload& workload, int replicas) {
+LanguageLoad LanguageLoadOf(const Workload& workload, const LanguageReplica& replica, int replicas) {
   const double images = workload.images * (1 - workload.text_share);
-  return {.questions_per_second = workload.questions_per_second / replicas,
-          .images = images * (1 - workload.hit_rate),
-          .prompt_tokens = workload.text_tokens + images * workload.query_tokens,
-          .new_tokens = workload.new_tokens,
-          .length_variation = workload.length_variation,
-          .arrival_variation = ArrivalVariation(workload.questions_per_second / workload.gateways, replicas, 1)};
+  LanguageLoad load{.questions_per_second = workload.questions_per_second / replicas,
+                    .images = images * (1 - workload.hit_rate),
+                    .prompt_tokens = workload.text_tokens + images * workload.query_tokens,
+                    .new_tokens = workload.new_tokens,
+                    .length_variation = workload.length_variation};
+  if (LanguageUtilization(replica, load) >= kMostUtilization) return load;
+  const Callers callers{replicas, workload.gateways, load.questions_per_second};
+  const auto ends = [&](int n) { return QuestionsThatEnd(replica, load, n); };
+  const double with_key = workload.by_affinity && workload.images > 0 ? 1 - workload.text_share : 0;
+  load.arrival_variation = (1 - with_key) * VariationByTurns(callers, 1);
+  if (with_key > 0) {
+    load.arrival_variation += with_key * VariationByAffinity(callers, ends, tier_defaults::kLanguageCallsAtEase);
+  }
+  return load;
 }
 
 // Until the last image of a question that no cache holds has its visual tokens.
@@ -84,37 +88,50 @@ double PriceOf(const Hardware& hardware, const Replicas& replicas) {
          replicas.language * hardware.language_units * hardware.language_unit_price;
 }
 
+// What a question of the same pass of the vision transformer adds to the step in which both begin.
+double SecondsBeside(const Workload& workload, const LanguageReplica& replica) {
+  const double prompt = workload.text_tokens + workload.images * workload.query_tokens;
+  return replica.qformer_seconds + replica.row_seconds * prompt / std::max(1, workload.images);
+}
+
+struct VisionTimes {
+  Distribution image;            // until it has its visual tokens
+  Distribution with_companions;  // and what the others of its pass add to its first step
+};
+
 // Plans of one workload; what a tier does is computed once for each number of replicas.
 class Planner {
  public:
   Planner(const Workload& workload, const Hardware& hardware) : workload_(workload), hardware_(hardware) {}
 
-  const Distribution& Vision(const Replicas& replicas) {
+  const VisionTimes& Vision(const Replicas& replicas) {
     const auto [found, is_new] = vision_.try_emplace({replicas.vision, replicas.language});
-    if (is_new) found->second = VisionSeconds(hardware_.vision, VisionLoadOf(workload_, replicas));
+    if (is_new) found->second = VisionTimesOf(replicas);
     return found->second;
   }
   const LanguageSeconds& Language(int replicas) {
     const auto [found, is_new] = language_.try_emplace(replicas);
-    if (is_new) found->second = LanguageTimes(hardware_.language, LanguageLoadOf(workload_, replicas));
+    if (is_new) {
+      found->second = LanguageTimes(hardware_.language, LanguageLoadOf(workload_, hardware_.language, replicas));
+    }
     return found->second;
   }
   double VisionUse(int replicas) const {
-    return VisionUtilization(hardware_.vision, VisionLoadOf(workload_, {replicas, 1}));
+    return VisionUtilization(hardware_.vision, {.images_per_second = MissesPerSecond(workload_) / replicas});
   }
   double LanguageUse(int replicas) const {
-    return LanguageUtilization(hardware_.language, LanguageLoadOf(workload_, replicas));
+    return LanguageUtilization(hardware_.language, LanguageLoadOf(workload_, hardware_.language, replicas));
   }
 
   CapacityPlan Join(const Replicas& replicas) {
-    const Distribution& vision = Vision(replicas);
+    const VisionTimes& vision = Vision(replicas);
     const LanguageSeconds& language = Language(replicas.language);
-    const Distribution images = ImagesOf(workload_, vision).Plus(Distribution(hardware_.other_seconds));
+    const Distribution images = ImagesOf(workload_, vision.with_companions).Plus(Distribution(hardware_.other_seconds));
     const double price = PriceOf(hardware_, replicas);
     return {.replicas = replicas,
             .vision_utilization = VisionUse(replicas.vision),
             .language_utilization = LanguageUse(replicas.language),
-            .vision = vision,
+            .vision = vision.image,
             .first_token = images.Plus(language.first_token),
             .answer = images.Plus(language.answer),
             .price_per_hour = price,
@@ -122,9 +139,18 @@ class Planner {
   }
 
  private:
+  VisionTimes VisionTimesOf(const Replicas& replicas) const {
+    VisionLoad load = VisionLoadOf(workload_, hardware_.vision, replicas);
+    VisionTimes times;
+    times.image = VisionSeconds(hardware_.vision, load);
+    load.companion_seconds = SecondsBeside(workload_, hardware_.language) / replicas.language;
+    times.with_companions = VisionSeconds(hardware_.vision, load);
+    return times;
+  }
+
   const Workload workload_;
   const Hardware hardware_;
-  std::map<std::pair<int, int>, Distribution> vision_;  // by the numbers of replicas
+  std::map<std::pair<int, int>, VisionTimes> vision_;  // by the numbers of replicas
   std::map<int, LanguageSeconds> language_;
 };
 
@@ -197,9 +223,10 @@ absl::StatusOr<CapacityPlan> PlanFor(const Workload& workload, const Hardware& h
     return planner.Join({vision, kMostReplicas});
   });
   if (!best) return NeedsTooMany();
-  // More vision replicas save language replicas less and less: a few without a gain end the search.
+  // Fewer vision replicas may do where fewer language replicas call them. More of them save language replicas less and
+  // less: a few without a gain end the search.
   int without_gain = 0;
-  for (int vision = best->replicas.vision; vision <= kMostReplicas && without_gain < kTriesWithoutGain;
+  for (int vision = fewest.vision; vision <= kMostReplicas && without_gain < kTriesWithoutGain;
        vision += 1 + vision / 16) {
     std::optional<CapacityPlan> plan =
         FewestThatKeep(targets, fewest.language, best->replicas.language, [&](int language) {
@@ -207,7 +234,7 @@ absl::StatusOr<CapacityPlan> PlanFor(const Workload& workload, const Hardware& h
         });
     const bool gain = plan && plan->price_per_hour < best->price_per_hour;
     if (gain) best = std::move(plan);
-    without_gain = gain ? 0 : without_gain + 1;
+    without_gain = gain || !plan ? 0 : without_gain + 1;
   }
   return *best;
 }

@@ -17,7 +17,7 @@
 namespace diptych::cli {
 namespace {
 
-constexpr char kCoreUnit[] = "core", kGpuUnit[] = "GPU";
+constexpr char kCoreUnit[] = "core", kGpuUnit[] = "GPU", kByImage[] = "image";
 
 struct CapacityOptions {
   Workload workload;
@@ -82,6 +82,13 @@ void AddLoad(CLI::App& command, Workload& workload) {
   command.add_option("--gateways", workload.gateways, "Gateways through which they come")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str()
+      ->group(kLoad);
+  command
+      .add_option_function<std::string>(
+          "--affinity", [&](const std::string& value) { workload.by_affinity = value == kByImage; },
+          "How callers choose a replica, as the services' flag of this name says")
+      ->check(CLI::IsMember({kByImage, "none"}))
+      ->default_str(kByImage)
       ->group(kLoad);
   command.add_option("--images", workload.images, "Images of a question that has any")
       ->check(CLI::Range(0, 64))

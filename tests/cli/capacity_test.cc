@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "cli/capacity/balance.h"
+#include "cli/capacity/birth_death.h"
 #include "cli/capacity/distribution.h"
 #include "cli/capacity/language_queue.h"
 #include "cli/capacity/plan.h"
@@ -64,6 +66,56 @@ TEST(BirthDeathTest, WithAServerForEachItIsPoisson) {
   EXPECT_NEAR(inside[5], std::exp(-3) * std::pow(3, 5) / 120, 1e-9);
 }
 
+// Engset's formula for two sources and a server: 1, 2 r, 2 r² by their sum.
+TEST(BirthDeathTest, SourcesThatAreInsideBringNoMore) {
+  const auto inside = BirthDeathOfSources(
+      0.5, [](int) { return 1; }, 2);
+  const double r = (std::sqrt(3) - 1) / 2;  // half of the time none is inside
+  ASSERT_EQ(inside.size(), 3);
+  EXPECT_NEAR(inside[0], 0.5, 1e-9);
+  EXPECT_NEAR(inside[1], r, 1e-9);
+  EXPECT_NEAR(MeanOf(inside), r + 2 * r * r, 1e-9);
+}
+
+constexpr auto kOneServer = [](int) { return 1.0; };
+
+// One caller that gives nobody two calls while another has none is one queue of many servers.
+TEST(BalanceTest, OneCallerWaitsAsInOneQueue) {
+  for (const int replicas : {2, 4, 8}) {
+    for (const double load : {0.5, 0.85}) {
+      const double pooled = ErlangC(load * replicas, replicas) / (replicas * load);  // by load / (1 - load)
+      ExpectNear(WaitsByAffinity({replicas, 1, load}, kOneServer), pooled, 0.02);
+    }
+  }
+}
+
+TEST(BalanceTest, ManyCallersWaitAsIfTheyChoseAnyReplica) {
+  EXPECT_GT(WaitsByAffinity({64, 200, 0.5}, kOneServer), 0.95);
+  EXPECT_EQ(WaitsByAffinity({64, 2000, 0.5}, kOneServer), 1);
+  EXPECT_EQ(WaitsByAffinity({4, 4, 0}, kOneServer), 1);
+}
+
+// As simulated with tools/capacity/simulation.py, a vision tier by itself: 0.24, 0.41, 0.49, 0.62 of sixteen replicas.
+TEST(BalanceTest, MoreCallersKnowLessOfEachOther) {
+  const double expected[] = {0.24, 0.41, 0.49, 0.62};
+  const int callers[] = {2, 3, 4, 6};
+  for (int i = 0; i < 4; ++i) EXPECT_NEAR(WaitsByAffinity({16, callers[i], 0.5}, kOneServer), expected[i], 0.05);
+}
+
+// Servers enough for all: a caller that may have four inside and has two on average has them binomially.
+TEST(BalanceTest, CallsAtEaseVaryAsFarAsTheirBound) {
+  const auto servers = [](int n) { return n * 1.0; };
+  EXPECT_NEAR(VariationByAffinity({1000, 1, 2}, servers, 4), 0.5, 1e-3);
+  EXPECT_NEAR(VariationByAffinity({1000, 1, 4}, servers, 4), 0, 2e-3);
+  EXPECT_NEAR(VariationByAffinity({1, 1, 2}, servers, 4), 1, 1e-3) << "one replica gets what comes";
+}
+
+TEST(BalanceTest, FewBusyCallersThatTakeTurnsAreEven) {
+  EXPECT_LT(VariationByTurns({4, 1, 100}, 1), 0.3);
+  EXPECT_GT(VariationByTurns({100, 100, 0.1}, 1), 0.99);
+  EXPECT_EQ(VariationByTurns({4, 1, 0}, 1), 1);
+}
+
 TEST(VisionQueueTest, OneAtATimeWaitsAsPollaczekAndKhinchinSay) {
   const VisionReplica replica{.pass_seconds = 0.5, .image_seconds = 0.5, .max_batch = 1};
   for (const double load : {0.2, 0.5, 0.8, 0.9}) {
@@ -87,11 +139,26 @@ TEST(VisionQueueTest, AlmostWithoutLoadItIsOnePass) {
   ExpectNear(VisionSeconds(replica, {.images_per_second = 1e-6, .group = 8}).Mean(), 1.8, 1e-3);
 }
 
-TEST(VisionQueueTest, EvenArrivalsWaitAsMuchLessAsTheirNumberVariesLess) {
+TEST(VisionQueueTest, ArrivalsBetweenEvenAndRandomWaitSoFarBetween) {
   const VisionReplica replica{.image_seconds = 1, .max_batch = 1};
   const double random = VisionSeconds(replica, {.images_per_second = 0.8}).Mean();
-  const double even = VisionSeconds(replica, {.images_per_second = 0.8, .variation = 0.25}).Mean();
+  const double even = VisionSeconds(replica, {.images_per_second = 0.8, .uneven = 0.25}).Mean();
   ExpectNear(even - 1, (random - 1) / 4, 1e-6);
+}
+
+// In passes of one, no more than 0.9 images a second would be done.
+TEST(VisionQueueTest, EvenArrivalsFillEqualPasses) {
+  const VisionReplica replica{.pass_seconds = 1, .image_seconds = 0.1, .max_batch = 8};
+  ExpectNear(VisionSeconds(replica, {.images_per_second = 0.5, .uneven = 0}).Quantile(0.95), 1.1, 1e-9);
+  const Distribution even = VisionSeconds(replica, {.images_per_second = 4, .uneven = 0});
+  ExpectNear(even.Mean(), 1.5 / 0.6, 1e-6);
+  EXPECT_LT(even.Quantile(0.95), 2 / 0.6) << "the rest of a pass, and one";
+}
+
+TEST(VisionQueueTest, CompanionsOfThePassAddTheirOwn) {
+  const VisionReplica replica{.pass_seconds = 1, .image_seconds = 0.1, .max_batch = 8};
+  const VisionLoad load{.images_per_second = 1e-6, .group = 4, .companion_seconds = 0.5};
+  ExpectNear(VisionSeconds(replica, load).Mean(), 1.4 + 3 * 0.5, 1e-3);
 }
 
 // All that wait share a pass: what arrives waits for the rest of one pass and is in the next.

@@ -33,6 +33,11 @@ SCENARIOS = [
     Scenario(6, 4, 3, new_tokens=4),
     Scenario(2, 2, 30, new_tokens=48, **CARD),
     Scenario(2, 4, 60, **CARD),
+    Scenario(6, 6, 4),
+    Scenario(8, 3, 4),
+    Scenario(4, 3, 3, affinity="none"),
+    Scenario(8, 6, 6, affinity="none"),
+    Scenario(2, 2, 30, new_tokens=48, affinity="none", **CARD),
 ]
 
 
@@ -90,6 +95,7 @@ class Command(unittest.TestCase):
             ("--vision_replicas=3",): "--language_replicas go together",
             ("--language_unit=GPU",): "--gpu_price tells",
             ("--language_unit=TPU",): "--language_unit",
+            ("--affinity=prefix",): "--affinity",
         }.items():
             with self.subTest(flags=flags):
                 done = run(*flags)

@@ -22,7 +22,7 @@ SCRAPE_SECONDS = 15
 
 def waits(replicas):
     """p95 of first token and whole answer, of a deployment whose tiers are used alike."""
-    scenario = Scenario(replicas, math.ceil(replicas * LANGUAGE_SHARE), LOAD * replicas / 0.9, gateways=gateways(replicas))
+    scenario = Scenario(replicas, math.ceil(replicas * LANGUAGE_SHARE), LOAD * replicas / 0.9, gateways=gateways(replicas), affinity="none")
     result = Simulation(scenario).run(max(20_000, 100 * replicas))
     return result["first_token_seconds"]["p95"], result["answer_seconds"]["p95"]
 

@@ -1,7 +1,7 @@
 """A discrete-event simulation of a deployment: gateways, language replicas, vision replicas.
 
-It knows no formula: questions arrive, go to replicas in turn as gRPC's round_robin sends them, wait in queues, share passes
-and steps as the engines plan them, and are timed. `diptych plan-capacity` is checked against it (docs/scaling.md).
+It knows no formula: questions arrive, go to replicas as callers choose them (--affinity), wait in queues, share passes and
+steps as the engines plan them, and are timed. `diptych plan-capacity` is checked against it (docs/scaling.md).
 """
 import dataclasses
 import heapq
@@ -33,28 +33,53 @@ class Scenario:
     language_batch: int = 32
     other_seconds: float = 0.01
     batched_tokens: int = 256  # --max_batched_tokens of language_service
+    affinity: str = "image"  # --affinity
     connection_age: float = 8  # --max_connection_age
 
 
+IMAGES_AT_ONCE = 8  # of the Q-Former, between two steps: language_service/engine/engine.cc
+VISION_CALLS_AT_EASE, LANGUAGE_CALLS_AT_EASE = 1, 4  # common/tier_defaults.h
+
+
 class Question:
-    __slots__ = ("arrival", "missing", "projecting", "prompt", "left", "first_token")
+    __slots__ = ("arrival", "missing", "prompt", "left", "first_token", "end_call")
 
     def __init__(self, arrival, images, missing, scenario, tokens):
         self.arrival = arrival
-        self.missing = self.projecting = missing
+        self.missing = missing
         self.prompt = scenario.text_tokens + images * scenario.query_tokens
         self.left = tokens
         self.first_token = None
 
 
-class RoundRobin:
-    """gRPC's round_robin: one replica after the other, from a random one again whenever a connection is renewed."""
+class Caller:
+    """Of a tier. What is about an image goes by common/replica_affinity.h; each image is new, so its order of the replicas
+    is any. The rest goes by gRPC's round_robin: one replica after the other, from a random one again whenever a connection
+    is renewed.
+    """
 
-    def __init__(self, simulation, replicas):
+    def __init__(self, simulation, replicas, calls_at_ease):
         self.simulation, self.replicas, self.next = simulation, replicas, 0
+        self.calls_at_ease, self.calls = calls_at_ease, [0] * len(replicas)
         self.renewal = 0.0
 
-    def pick(self):
+    def call(self, with_image):
+        """The replica, and what is called when the call has ended."""
+        if not with_image or self.simulation.scenario.affinity == "none":
+            return self.by_turns(), lambda: None
+        chosen = self.by_affinity()
+        self.calls[chosen] += 1
+        return self.replicas[chosen], lambda: self.end(chosen)
+
+    def end(self, chosen):
+        self.calls[chosen] -= 1
+
+    def by_affinity(self):
+        calls, replicas = sum(self.calls) + 1, len(self.replicas)
+        most = max(self.calls_at_ease, -(-calls // replicas), 5 * calls // (4 * replicas))
+        return self.simulation.random.choice([i for i, inside in enumerate(self.calls) if inside < most])
+
+    def by_turns(self):
         if self.simulation.now >= self.renewal:
             renewals = len(self.replicas) / self.simulation.scenario.connection_age
             self.renewal = self.simulation.now + self.simulation.random.expovariate(renewals)
@@ -69,8 +94,8 @@ class Vision:
     def __init__(self, simulation):
         self.simulation, self.waiting, self.busy = simulation, deque(), False
 
-    def add(self, question, language):
-        self.waiting.append((self.simulation.now, question, language))
+    def add(self, question, language, end_call):
+        self.waiting.append((self.simulation.now, question, language, end_call))
         if not self.busy:
             self.busy = True
             self.simulation.after(0, self.start)  # images that arrive at the same moment share the pass
@@ -82,43 +107,53 @@ class Vision:
         self.simulation.after(seconds, self.end, batch)
 
     def end(self, batch):
-        for since, question, language in batch:
+        for since, question, language, end_call in batch:
+            end_call()
             self.simulation.note_image(self.simulation.now - since)
-            question.missing -= 1
-            if question.missing == 0:
-                language.add(question)
+            language.project(question)
         self.busy = bool(self.waiting)
         if self.busy:
             self.start()
 
 
 class Language:
-    """Between two steps it projects one image at most; a step has a row for each answer and chunks of prompts."""
+    """Between two steps it projects the images that wait; a step has a row for each answer and chunks of prompts."""
 
     def __init__(self, simulation):
         self.simulation = simulation
-        self.projecting, self.waiting = deque(), deque()  # questions before the Q-Former and before a place in the batch
+        self.projecting, self.waiting = deque(), deque()  # before the Q-Former, once an image, and before a place in the batch
         self.prefilling, self.decoding = [], []
         self.busy = False
-        self.vision = RoundRobin(simulation, simulation.vision)
+        self.vision = Caller(simulation, simulation.vision, VISION_CALLS_AT_EASE)
 
     def add(self, question):
-        (self.projecting if question.projecting else self.waiting).append(question)
+        self.waiting.append(question)
+        self.wake()
+
+    def project(self, question):
+        """One of its images has come."""
+        self.projecting.append(question)
+        self.wake()
+
+    def wake(self):
         if not self.busy:
             self.busy = True
-            self.gap()
+            self.simulation.after(0, self.gap)  # images of one pass of the vision transformer come together
 
     def gap(self):
-        if self.projecting:
-            self.simulation.after(self.simulation.scenario.qformer_seconds, self.projected)
+        scenario = self.simulation.scenario
+        readable = scenario.batched_tokens // max(scenario.query_tokens, 1)
+        images = min(max(1, min(readable, IMAGES_AT_ONCE)), len(self.projecting))
+        if images:
+            self.simulation.after(images * scenario.qformer_seconds, self.projected, images)
         else:
             self.step()
 
-    def projected(self):
-        question = self.projecting[0]
-        question.projecting -= 1
-        if question.projecting == 0:
-            self.waiting.append(self.projecting.popleft())
+    def projected(self, images):
+        for question in [self.projecting.popleft() for _ in range(images)]:
+            question.missing -= 1
+            if question.missing == 0:
+                self.waiting.append(question)
         self.step()
 
     def step(self):
@@ -172,7 +207,7 @@ class Simulation:
         self.now, self.events, self.order = 0.0, [], itertools.count()
         self.vision = [Vision(self) for _ in range(scenario.vision_replicas)]
         self.language = [Language(self) for _ in range(scenario.language_replicas)]
-        self.gateways = [RoundRobin(self, self.language) for _ in range(scenario.gateways)]
+        self.gateways = [Caller(self, self.language, LANGUAGE_CALLS_AT_EASE) for _ in range(scenario.gateways)]
         self.images, self.first_tokens, self.answers, self.noted_from = [], [], [], 0.0
 
     def after(self, seconds, call, *arguments):
@@ -183,6 +218,7 @@ class Simulation:
             self.images.append(seconds)
 
     def note_answer(self, question, now):
+        question.end_call()
         if question.arrival >= self.noted_from:
             other = self.scenario.other_seconds
             self.first_tokens.append(question.first_token - question.arrival + other)
@@ -200,11 +236,12 @@ class Simulation:
         images = scenario.images if self.random.random() >= scenario.text_share else 0
         missing = sum(self.random.random() >= scenario.hit_rate for _ in range(images))
         question = Question(self.now, images, missing, scenario, self.tokens())
-        language = self.random.choice(self.gateways).pick()
+        language, question.end_call = self.random.choice(self.gateways).call(with_image=images > 0)
         if missing == 0:
             language.add(question)
         for _ in range(missing):
-            language.vision.pick().add(question, language)
+            vision, end_call = language.vision.call(with_image=True)
+            vision.add(question, language, end_call)
         self.after(self.random.expovariate(scenario.questions_per_second), self.arrive)
 
     def run(self, answers):
