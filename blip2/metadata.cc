@@ -10,6 +10,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "blip2/png_chunks.h"
 #include "common/jpeg_segments.h"
 
 namespace diptych::blip2 {
@@ -108,7 +109,7 @@ std::string ReadText(const std::optional<PngText>& text) {
 }
 
 // The chunks that count: of each kind the last, so that no more than two are inflated.
-struct PngChunks {
+struct PngMetadata {
   std::string_view exif;
   std::optional<PngText> profile, xmp;
 
@@ -121,19 +122,15 @@ struct PngChunks {
   }
 };
 
-// Signature 8, then chunks of length 4, type 4, payload, checksum 4.
 ImageMetadata ReadPng(std::string_view bytes) {
-  PngChunks chunks;
-  for (size_t at = 8; at + 12 <= bytes.size();) {
-    const size_t length = BigEndianNumber(bytes, at, 4);
-    if (length > bytes.size() - at - 12) break;
-    const std::string_view type = bytes.substr(at + 4, 4);
-    if (type == "IEND") break;
-    chunks.Add(type, bytes.substr(at + 8, length));
-    at += 12 + length;
+  PngMetadata found;
+  PngChunks chunks(bytes);
+  while (const auto chunk = chunks.Next()) {
+    if (!chunk->whole || chunk->name == "IEND") break;
+    found.Add(chunk->name, chunk->payload);
   }
-  return {.exif = chunks.exif.empty() ? FromRawProfile(ReadText(chunks.profile)) : std::string(chunks.exif),
-          .xmp = ReadText(chunks.xmp)};
+  return {.exif = found.exif.empty() ? FromRawProfile(ReadText(found.profile)) : std::string(found.exif),
+          .xmp = ReadText(found.xmp)};
 }
 
 struct DeleteDemuxer {

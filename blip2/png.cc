@@ -7,12 +7,12 @@
 #include <csetjmp>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "blip2/alpha.h"
+#include "blip2/png_chunks.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -21,8 +21,8 @@ namespace {
 using Rgb = std::array<uint8_t, 3>;
 
 // 16-bit samples (big endian) to bytes, in place, as Pillow turns 16-bit grey into RGB: clipped at 255.
-void ClipSamples(png_structp, png_row_infop row, png_bytep samples) {
-  for (size_t i = 0; i < row->rowbytes / 2; ++i) samples[i] = samples[2 * i] == 0 ? samples[2 * i + 1] : 255;
+void ClipSamples(png_bytep samples, size_t count) {
+  for (size_t i = 0; i < count; ++i) samples[i] = samples[2 * i] == 0 ? samples[2 * i + 1] : 255;
 }
 
 // Shows pixels of the transparent color as white. Pillow compares pixels of 8 bits a sample.
@@ -34,10 +34,11 @@ void WhitenColor(const Rgb& transparent, std::vector<uint8_t>& pixels) {
 
 constexpr size_t kDataBehindRows = 16 << 10;  // bytes
 
-// libpng reports errors by longjmp: the two methods that call it hold no object with a destructor.
+// Whatever is wrong behind the last row is passed over, as Pillow does. libpng reports errors by longjmp: the two
+// methods that call it hold no object with a destructor.
 class PngReader {
  public:
-  PngReader(std::string_view bytes, const DecodeCheck& check) : rest_(bytes), check_(check) {}
+  PngReader(PngPixelStream stream, const DecodeCheck& check) : stream_(std::move(stream)), check_(check) {}
   PngReader(const PngReader&) = delete;
   PngReader& operator=(const PngReader&) = delete;
   ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
@@ -63,6 +64,8 @@ class PngReader {
     std::longjmp(static_cast<PngReader*>(png_get_error_ptr(png))->on_error_, 1);
   }
   static void Ignore(png_structp, png_const_charp) {}
+  // What libpng calls last for each row.
+  static void Finish(png_structp png, png_row_infop row, png_bytep samples);
 
   void AskForRgb();
   void TakeTransparentColor();
@@ -70,10 +73,12 @@ class PngReader {
   // libpng inflates what lies behind the last row for nothing: false if there is more than a little of it.
   bool CountData(size_t count);
 
-  std::string_view rest_;
+  PngPixelStream stream_;
   const DecodeCheck& check_;
   absl::Status status_;
+  bool clips_ = false;  // 16-bit grey
   bool at_last_row_ = false;
+  bool has_all_rows_ = false;
   size_t data_left_ = 0;  // bytes that may come from the last row on
   std::jmp_buf on_error_;
   png_structp png_ = nullptr;
@@ -84,15 +89,11 @@ class PngReader {
 
 void PngReader::Copy(png_structp png, png_bytep to, size_t count) {
   PngReader& self = *static_cast<PngReader*>(png_get_io_ptr(png));
-  std::string_view& rest = self.rest_;
-  if (count > rest.size() || !self.CountData(count) || !self.MayGoOn()) png_error(png, "");
-  std::memcpy(to, rest.data(), count);
-  rest.remove_prefix(count);
+  if (!self.CountData(count) || !self.MayGoOn() || !self.stream_.Read(to, count)) png_error(png, "");
 }
 
 bool PngReader::CountData(size_t count) {
-  constexpr png_uint_32 kDataChunk = 'I' << 24 | 'D' << 16 | 'A' << 8 | 'T';
-  if (!at_last_row_ || png_get_io_chunk_type(png_) != kDataChunk) return true;
+  if (!at_last_row_) return true;
   const bool allowed = count <= data_left_;
   if (allowed) data_left_ -= count;
   return allowed;
@@ -101,6 +102,12 @@ bool PngReader::CountData(size_t count) {
 bool PngReader::MayGoOn() {
   status_ = Ask(check_);
   return status_.ok();
+}
+
+void PngReader::Finish(png_structp png, png_row_infop row, png_bytep samples) {
+  PngReader& self = *static_cast<PngReader*>(png_get_user_transform_ptr(png));
+  if (self.clips_) ClipSamples(samples, row->rowbytes / 2);
+  self.has_all_rows_ = self.at_last_row_;
 }
 
 void PngReader::TakeTransparentColor() {
@@ -115,7 +122,6 @@ void PngReader::TakeTransparentColor() {
                         low_byte(grey ? color->gray : color->blue)};
 }
 
-// Gamma and background chunks are left unread, as Pillow leaves them unused.
 void PngReader::AskForRgb() {
   const int type = png_get_color_type(png_, info_);
   const int bit_depth = png_get_bit_depth(png_, info_);
@@ -126,13 +132,10 @@ void PngReader::AskForRgb() {
   if (transparent_entries) png_set_tRNS_to_alpha(png_);
   if (transparent_entries || (type & PNG_COLOR_MASK_ALPHA) != 0) channels_ = 4;
   if (type != PNG_COLOR_TYPE_PALETTE) TakeTransparentColor();
-  if (bit_depth < 16) return;
-  if (type == PNG_COLOR_TYPE_GRAY) {
-    png_set_read_user_transform_fn(png_, ClipSamples);
-    png_set_user_transform_info(png_, nullptr, /*depth=*/8, static_cast<int>(channels_));
-  } else {
-    png_set_strip_16(png_);  // keeps the high byte
-  }
+  clips_ = bit_depth == 16 && type == PNG_COLOR_TYPE_GRAY;
+  if (bit_depth == 16 && !clips_) png_set_strip_16(png_);  // keeps the high byte
+  png_set_read_user_transform_fn(png_, Finish);
+  png_set_user_transform_info(png_, this, clips_ ? 8 : 0, clips_ ? static_cast<int>(channels_) : 0);
 }
 
 bool PngReader::Open() {
@@ -142,15 +145,14 @@ bool PngReader::Open() {
   info_ = png_create_info_struct(png_);
   if (info_ == nullptr) return false;
   png_set_read_fn(png_, this, Copy);
-  png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);  // no text, profile or time chunk
-  png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+  png_set_crc_action(png_, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
   png_read_info(png_, info_);
   AskForRgb();
   return true;
 }
 
 bool PngReader::Read(uint8_t* pixels, int64_t width, int64_t height) {
-  if (setjmp(on_error_) != 0) return false;
+  if (setjmp(on_error_) != 0) return has_all_rows_ && status_.ok();
   const int passes = png_set_interlace_handling(png_);
   png_read_update_info(png_, info_);
   const size_t row_bytes = channels_ * static_cast<size_t>(width);
@@ -161,25 +163,27 @@ bool PngReader::Read(uint8_t* pixels, int64_t width, int64_t height) {
     for (int64_t y = 0; y < height; ++y) {
       if (!MayGoOn()) return false;
       at_last_row_ = pass == passes - 1 && y == height - 1;
+      if (at_last_row_ && passes > 1 && y % 2 == 0) has_all_rows_ = true;  // the last pass is of odd rows
       png_read_row(png_, pixels + y * row_bytes, nullptr);
     }
   }
-  png_read_end(png_, nullptr);
   return true;
 }
 
-absl::Status PngErrorOf(const PngReader& reader) {
-  if (!reader.status().ok()) return reader.status();
+absl::Status PngErrorOf(const absl::Status& status) {
+  if (!status.ok()) return status;
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageCorrupt, "the PNG data is damaged or cut off");
 }
 
 }  // namespace
 
 absl::StatusOr<RgbImage> DecodePng(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check) {
-  PngReader reader(bytes, check);
-  if (!reader.Open()) return PngErrorOf(reader);
+  std::optional<PngPixelStream> stream = PngPixelStream::Open(bytes);
+  if (!stream) return PngErrorOf(absl::OkStatus());
+  PngReader reader(*std::move(stream), check);
+  if (!reader.Open()) return PngErrorOf(reader.status());
   std::vector<uint8_t> pixels(reader.channels() * static_cast<size_t>(header.width * header.height));
-  if (!reader.Read(pixels.data(), header.width, header.height)) return PngErrorOf(reader);
+  if (!reader.Read(pixels.data(), header.width, header.height)) return PngErrorOf(reader.status());
   if (reader.channels() == 4) pixels = OverWhite(std::move(pixels));
   if (reader.transparent_color()) WhitenColor(*reader.transparent_color(), pixels);
   return RgbImage{

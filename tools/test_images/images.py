@@ -11,6 +11,8 @@ from test_images.patches import (
     sampling_patched,
     segment_starts,
     webp_frame_at,
+    with_bit_changed,
+    with_data_split,
     with_segments,
     without_adobe,
     ycck,
@@ -40,6 +42,32 @@ def irregular_jpegs():
     restarts = pillow("RGB", format="JPEG", quality=85, restart_marker_blocks=2)
     at = restarts.index(b"\xff\xd0")
     yield "lost_restart", restarts[:at] + restarts[at + 2 :]
+
+
+def irregular_pngs():
+    """The same of PNGs: what is wrong with checksums of the pixels, and behind the last row."""
+    whole, interlaced = png(2, 8), png(0, 4, interlaced=True)
+    data_ends = whole.index(b"IEND") - 8  # before the checksum of the chunk
+    text = after_data(whole, (b"tEXt", b"Comment\0x"))
+    yield "wrong_data_checksum", with_bit_changed(whole, data_ends)
+    yield "wrong_data_checksum_interlaced", with_bit_changed(interlaced, interlaced.index(b"IEND") - 8)
+    yield "wrong_end_checksum", with_bit_changed(whole, len(whole) - 1)
+    yield "wrong_text_checksum", with_bit_changed(text, text.index(b"Comment") + 9)
+    yield "without_end", whole[:-12]
+    yield "without_end_interlaced", interlaced[:-12]
+    yield "without_data_checksum", whole[:data_ends]
+    yield "cut_in_stream_checksum", whole[: data_ends - 3]
+    yield "cut_in_stream_checksum_interlaced", interlaced[: interlaced.index(b"IEND") - 11]
+    yield "twice", whole + whole
+    yield "exif_behind_end", whole + png_chunk(b"eXIf", oriented(6))
+    yield "stream_checksum_in_next_chunk_changed", with_bit_changed(with_data_split(whole, -4), data_ends + 8)
+    yield "data_in_pieces", with_data_split(whole, 0, 0, 1, 700, 700)
+    yield "unknown_critical_chunk", png(2, 8, before_data=[(b"ABCD", b"unknown")])
+    yield "palette_of_no_use", png(2, 8, palette=b"")
+    yield "two_palettes", png(3, 4, palette=color_table(16), before_data=[(b"PLTE", bytes(range(48)))])
+    yield "palette_of_odd_length", png(3, 4, palette=bytes(range(50)))
+    yield "transparent_color_twice", png(0, 8, before_data=[(b"tRNS", b"\0\1"), (b"tRNS", b"\0\x40\0")])
+    yield "transparent_color_after_data", after_data(png(0, 8), (b"tRNS", b"\0\x40"))
 
 
 def transparent_pngs():
@@ -172,8 +200,7 @@ def images():
         yield f"webp_{width}x{height}.webp", pillow("RGB", format="WEBP", quality=85, **size)
         yield f"gif_{width}x{height}.gif", pillow("L", format="GIF", **size)
     yield from jpegs()
-    yield "png_exif_behind_end.png", png(2, 8) + png_chunk(b"eXIf", oriented(6))
-    for name, data in transparent_pngs():
+    for name, data in (*irregular_pngs(), *transparent_pngs()):
         yield f"png_{name}.png", data
     yield from pngs()
     yield from webps()

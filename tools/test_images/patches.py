@@ -5,6 +5,10 @@ import struct
 from test_images.encoders import HEIGHT, WIDTH, png_chunk
 
 
+def with_bit_changed(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 def with_segments(jpeg, *payloads):
     """The JPEG with an APP1 segment for each payload."""
     return jpeg[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", len(p) + 2) + p for p in payloads) + jpeg[2:]
@@ -13,6 +17,15 @@ def with_segments(jpeg, *payloads):
 def after_data(png_file, *chunks):
     """The PNG with chunks between its pixels and its end."""
     return png_file[:-12] + b"".join(png_chunk(*chunk) for chunk in chunks) + png_file[-12:]
+
+
+def with_data_split(png_file, *places):
+    """The PNG, whose data is one chunk, with that data cut at the places."""
+    begin, end = png_file.index(b"IDAT") + 4, png_file.index(b"IEND") - 8
+    data = png_file[begin:end]
+    cuts = [0, *(place % len(data) for place in places), len(data)]
+    parts = b"".join(png_chunk(b"IDAT", data[a:b]) for a, b in zip(cuts, cuts[1:]))
+    return png_file[: begin - 8] + parts + png_file[end + 4 :]
 
 
 def sampling_patched(jpeg, first_component):
