@@ -129,6 +129,10 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   // Has a place and the image.
   absl::Status OnEntered(absl::StatusOr<v1::Question> question);
   void AskTiers(v1::Image image);
+  void FillVisionRequest(v1::Image image);
+  void FillQueriesRequest(const v1::Image& image);
+  void AskVision();
+  void AskQueries();
   // One tier has answered.
   void OnTierEnd(const absl::Status& status);
   absl::Status Merge();
@@ -180,56 +184,66 @@ absl::Status AnalyzeCall::OnEntered(absl::StatusOr<v1::Question> question) {
 }
 
 void AnalyzeCall::AskTiers(v1::Image image) {
-  const SteadyTime deadline = call_->deadline();  // the call may be over when the second is started
   const bool both = request_.qformer_attention();
   {
     MutexLock lock(mutex_);
     pending_ = both ? 2 : 1;
   }
-  if (both) {
-    *language_.request.mutable_image() = image;
-    *language_.request.mutable_options() = request_.options();
-    language_.request.set_request_id(request_id_);
-    language_.request.set_cache_salt(admitted_.cache_salt());
-  }
+  if (both) FillQueriesRequest(image);
+  FillVisionRequest(std::move(image));
+  AskVision();  // this call may be over now, unless `both`
+  if (both) AskQueries();
+}
+
+void AnalyzeCall::FillVisionRequest(v1::Image image) {
   vision_.request.set_image(std::move(*image.mutable_data()));
   *vision_.request.mutable_options() = request_.options();
   vision_.request.set_cls_attention(request_.cls_attention());
   vision_.request.set_prepared_image(request_.prepared_image());
   vision_.request.set_request_id(request_id_);
   vision_.request.set_cache_salt(admitted_.cache_salt());
-  const std::string key_name(admitted_.caller_name());
-  const auto of_vision =
-      environment_.vision->channels()->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
-  const auto of_queries =
-      both && environment_.language->channels()->known() > 1 ? AffinityOf(language_.request) : std::nullopt;
-  // This call may be over when the first Start returns.
+}
+
+void AnalyzeCall::FillQueriesRequest(const v1::Image& image) {
+  *language_.request.mutable_image() = image;
+  *language_.request.mutable_options() = request_.options();
+  language_.request.set_request_id(request_id_);
+  language_.request.set_cache_salt(admitted_.cache_salt());
+}
+
+void AnalyzeCall::AskVision() {
+  const auto& stubs = environment_.vision;
+  const auto affinity =
+      stubs->channels()->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
   vision_.Start(
-      context_, deadline,
+      context_, call_->deadline(),
       {.tier = "vision",
        .stage = Stage::kVit,
        .budget = environment_.retries,
-       .replicas = environment_.vision->channels().get(),
-       .key_name = key_name,
+       .replicas = stubs->channels().get(),
+       .key_name = std::string(admitted_.caller_name()),
        .span = &span_,
        .method = "diptych.v1.VisionService/AnalyzeVision"},
-      [stubs = environment_.vision, affinity = of_vision](auto* context, auto* request, auto* response, auto callback) {
+      [stubs, affinity](auto* context, auto* request, auto* response, auto callback) {
         const auto stub = stubs->Pick(affinity);
         stub->async()->AnalyzeVision(context, request, response, Counted(std::move(callback), stub.counted));
       },
       [this](const absl::Status& status) { OnTierEnd(status); });
-  if (!both) return;
+}
+
+void AnalyzeCall::AskQueries() {
+  const auto& stubs = environment_.language;
+  const auto affinity = stubs->channels()->known() > 1 ? AffinityOf(language_.request) : std::nullopt;
   language_.Start(
-      context_, deadline,
+      context_, call_->deadline(),
       {.tier = "language",
        .stage = Stage::kQFormer,
        .budget = environment_.retries,
-       .replicas = environment_.language->channels().get(),
-       .key_name = key_name,
+       .replicas = stubs->channels().get(),
+       .key_name = std::string(admitted_.caller_name()),
        .span = &span_,
        .method = "diptych.v1.LanguageService/AnalyzeQueries"},
-      [stubs = environment_.language, affinity = of_queries](auto* context, auto* request, auto* response,
-                                                             auto callback) {
+      [stubs, affinity](auto* context, auto* request, auto* response, auto callback) {
         const auto stub = stubs->Pick(affinity);
         stub->async()->AnalyzeQueries(context, request, response, Counted(std::move(callback), stub.counted));
       },

@@ -46,6 +46,43 @@ int HowManyFit(int64_t room, int64_t tokens_each) {
   return tokens_each <= 0 ? 0 : static_cast<int>(std::max<int64_t>(room, 0) / tokens_each);
 }
 
+int PatchTokens(int height, int width, int patch_size) {
+  return (height / patch_size) * (width / patch_size);
+}
+
+// What images take of any window.
+struct ImageCost {
+  int all = 0;         // tokens of all images
+  int each = 0;        // of one more image
+  int dense = 0;       // of all, if each patch were a token
+  int dense_each = 0;  // of one more, likewise
+};
+
+// `most`: tokens of the answer, unless the request lets the window cut them.
+v1::WindowPlan PlanWindow(int window, const v1::PlanContextRequest& request, const v1::CountTokensResponse& text,
+                          const ImageCost& images, int most) {
+  const bool cuts = request.cut_max_new_tokens();
+  const int kept_free = cuts ? std::min(most, window / 4) : most;
+  const TextCost cost = FitText(text, std::max(request.turns_size() - 1, 0), int64_t{window} - images.all - kept_free);
+  const int beside_images = window - cost.text - cost.history;
+  const int left = std::max(beside_images - images.all, std::min(most, 1));
+  const int reserve = cuts ? std::min(most, left) : most;
+  v1::WindowPlan plan;
+  v1::ContextBudget* budget = plan.mutable_budget();
+  budget->set_window(window);
+  budget->set_image_tokens(images.all);
+  budget->set_text_tokens(cost.text);
+  budget->set_history_tokens(cost.history);
+  budget->set_reserved_output(reserve);
+  budget->set_remaining(beside_images - images.all);
+  budget->set_turns_dropped(cost.turns_dropped);
+  budget->set_dense_patch_tokens(images.dense);
+  plan.set_remaining_dense(beside_images - images.dense);
+  plan.set_images_that_fit(HowManyFit(int64_t{beside_images} - reserve, images.each));
+  plan.set_images_that_fit_dense(HowManyFit(int64_t{beside_images} - reserve, images.dense_each));
+  return plan;
+}
+
 }  // namespace
 
 absl::Status CheckPlanRequest(const v1::PlanContextRequest& request) {
@@ -82,45 +119,23 @@ bool NeedsTokenCount(const v1::PlanContextRequest& request) {
 v1::PlanContextResponse PlanContext(const v1::PlanContextRequest& request, const v1::ModelDescription& model,
                                     const v1::CountTokensResponse& text) {
   v1::PlanContextResponse plan;
-  const int patch = request.patch_size() > 0 ? request.patch_size() : std::max(model.patch_size(), 1);
-  const auto patches = [patch](int height, int width) { return (height / patch) * (width / patch); };
-  int dense = 0;
+  const int patch_size = request.patch_size() > 0 ? request.patch_size() : std::max(model.patch_size(), 1);
+  const int of_model = PatchTokens(model.image_size(), model.image_size(), patch_size);
   for (const auto& image : request.images()) {
-    const bool squashed = request.patch_size() == 0;
-    plan.add_patch_tokens(squashed ? patches(model.image_size(), model.image_size())
-                                   : patches(image.height(), image.width()));
-    dense += *plan.patch_tokens().rbegin();
+    const bool resized = request.patch_size() == 0;
+    plan.add_patch_tokens(resized ? of_model : PatchTokens(image.height(), image.width(), patch_size));
   }
-  const int dense_each =
-      plan.patch_tokens_size() > 0 ? plan.patch_tokens(0) : patches(model.image_size(), model.image_size());
   plan.set_query_tokens(model.query_tokens());
   plan.set_text_tokens(text.text_tokens());
-
-  const int image_tokens = request.images_size() * model.query_tokens();
+  ImageCost images{
+      .all = request.images_size() * model.query_tokens(), .each = model.query_tokens(), .dense_each = of_model};
+  for (const int tokens : plan.patch_tokens()) images.dense += tokens;
+  if (!plan.patch_tokens().empty()) images.dense_each = plan.patch_tokens(0);
   const int most = request.max_new_tokens() > 0 ? request.max_new_tokens() : model.default_max_new_tokens();
-  const auto add_window = [&](int window) {
-    const int kept_free = request.cut_max_new_tokens() ? std::min(most, window / 4) : most;
-    const TextCost cost =
-        FitText(text, std::max(request.turns_size() - 1, 0), int64_t{window} - image_tokens - kept_free);
-    const int beside_images = window - cost.text - cost.history;
-    const int left = std::max(beside_images - image_tokens, std::min(most, 1));
-    const int reserve = request.cut_max_new_tokens() ? std::min(most, left) : most;
-    v1::WindowPlan* out = plan.add_windows();
-    v1::ContextBudget* budget = out->mutable_budget();
-    budget->set_window(window);
-    budget->set_image_tokens(image_tokens);
-    budget->set_text_tokens(cost.text);
-    budget->set_history_tokens(cost.history);
-    budget->set_reserved_output(reserve);
-    budget->set_remaining(beside_images - image_tokens);
-    budget->set_turns_dropped(cost.turns_dropped);
-    budget->set_dense_patch_tokens(dense);
-    out->set_remaining_dense(beside_images - dense);
-    out->set_images_that_fit(HowManyFit(int64_t{beside_images} - reserve, model.query_tokens()));
-    out->set_images_that_fit_dense(HowManyFit(int64_t{beside_images} - reserve, dense_each));
-  };
-  for (const int window : request.windows()) add_window(window);
-  if (request.windows_size() == 0) add_window(model.window_tokens());
+  for (const int window : request.windows()) *plan.add_windows() = PlanWindow(window, request, text, images, most);
+  if (request.windows_size() == 0) {
+    *plan.add_windows() = PlanWindow(model.window_tokens(), request, text, images, most);
+  }
   return plan;
 }
 

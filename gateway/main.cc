@@ -93,6 +93,27 @@ constexpr char kUsage[] =
     "Public entrance of Diptych: checks questions, asks the language tier, relays answers with timings and budget.\n"
     "Each flag can also be set as DIPTYCH_<NAME>.";
 
+// INVALID_ARGUMENT, naming the flag whose value cannot be used.
+absl::Status CheckOptions(const diptych::gateway::Options& options) {
+  for (const std::string& name : options.served_model_names) {
+    if (name.empty() || name.size() > diptych::kMaxModelNameBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--served_model_name takes names of 1 to ", diptych::kMaxModelNameBytes, " bytes"));
+    }
+  }
+  DIPTYCH_RETURN_IF_ERROR(diptych::CheckLimits(options.limits.image));
+  if (options.max_inflight < 1) return absl::InvalidArgumentError("--max_inflight takes 1 or more");
+  const int64_t least = diptych::gateway::Admission::LeastBytes(options.limits);
+  if (options.max_inflight_bytes < least) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max_inflight_bytes takes ", least, " or more, which one question of the largest images needs"));
+  }
+  if (options.request_timeout < absl::Milliseconds(1)) {
+    return absl::InvalidArgumentError("--request_timeout takes 1ms or more");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   diptych::gateway::Options options;
   options.listen = absl::GetFlag(FLAGS_listen);
@@ -104,12 +125,6 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.vision_target = absl::GetFlag(FLAGS_vision_target);
   options.affinity = absl::GetFlag(FLAGS_affinity);
   options.served_model_names = absl::GetFlag(FLAGS_served_model_name);
-  for (const std::string& name : options.served_model_names) {
-    if (name.empty() || name.size() > diptych::kMaxModelNameBytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--served_model_name takes names of 1 to ", diptych::kMaxModelNameBytes, " bytes"));
-    }
-  }
   if (const std::string rule = absl::GetFlag(FLAGS_system_prompt); rule == "refuse") {
     options.system_prompt = diptych::gateway::SystemPrompt::kRefuse;
   } else if (rule != "prepend") {
@@ -130,15 +145,7 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   if (!tier_ca.empty()) options.tier_tls = {options.tls.cert_file, options.tls.key_file, tier_ca};
   options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
-  DIPTYCH_RETURN_IF_ERROR(diptych::CheckLimits(options.limits.image));
-  if (options.max_inflight < 1) return absl::InvalidArgumentError("--max_inflight takes 1 or more");
-  const int64_t least = diptych::gateway::Admission::LeastBytes(options.limits);
-  if (options.max_inflight_bytes < least) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--max_inflight_bytes takes ", least, " or more, which one question of the largest images needs"));
-  }
-  if (options.request_timeout < absl::Milliseconds(1))
-    return absl::InvalidArgumentError("--request_timeout takes 1ms or more");
+  DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));
   return options;
 }
 

@@ -25,6 +25,18 @@ std::unique_ptr<ImageFetcher> MakeFetcher(const Options& options) {
   return std::make_unique<ImageFetcher>(std::move(rules), kFetchThreads, /*waiting=*/options.max_inflight);
 }
 
+ServerOptions ServerOptionsOf(const Options& options) {
+  return {.service_name = v1::GatewayService::service_full_name(),
+          .more_services = {inference::GRPCInferenceService::service_full_name()},
+          .listen = options.listen,
+          .tls = options.tls,
+          .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
+          .memory_bytes = std::max(ServerOptions().memory_bytes, options.max_inflight_bytes),
+          .max_connection_grace = options.request_timeout + absl::Minutes(1),
+          .drain_delay = options.drain_delay,
+          .drain_timeout = options.drain_timeout};
+}
+
 }  // namespace
 
 GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys)
@@ -67,6 +79,18 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
   });
 }
 
+InferEnvironment GatewayServer::EnvironmentOfInfer() {
+  return {.identify =
+              [this](const grpc::ServerContextBase& context) {
+                const auto caller = callers_.Identify(context);
+                auto message = admission_.pending_messages().Begin(caller.ok() ? *caller : nullptr);
+                return InferCaller{
+                    .status = caller.status(), .patience = message.patience, .place = std::move(message.place)};
+              },
+          .model = [this] { return monitor_->model(); },
+          .ready = [this] { return ready_.load(); }};
+}
+
 absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Options& options, OnReady on_first_ready) {
   DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));
   DIPTYCH_ASSIGN_OR_RETURN(Tiers tiers, OpenTiers(options));
@@ -78,27 +102,9 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   self->monitor_ = std::make_unique<TierMonitor>(self->tiers_, options.language_target, options.vision_target);
   self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->monitor_, self->metrics_,
                                                     self->tracer_, absl::ToChronoNanoseconds(options.request_timeout));
-  self->infer_service_ = std::make_unique<InferService>(InferEnvironment{
-      .identify =
-          [gateway = self.get()](const grpc::ServerContextBase& context) {
-            const auto caller = gateway->callers_.Identify(context);
-            auto message = gateway->admission_.pending_messages().Begin(caller.ok() ? *caller : nullptr);
-            return InferCaller{
-                .status = caller.status(), .patience = message.patience, .place = std::move(message.place)};
-          },
-      .model = [gateway = self.get()] { return gateway->monitor_->model(); },
-      .ready = [gateway = self.get()] { return gateway->ready_.load(); }});
-  const ServerOptions server{.service_name = v1::GatewayService::service_full_name(),
-                             .more_services = {inference::GRPCInferenceService::service_full_name()},
-                             .listen = options.listen,
-                             .tls = options.tls,
-                             .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
-                             .memory_bytes = std::max(ServerOptions().memory_bytes, options.max_inflight_bytes),
-                             .max_connection_grace = options.request_timeout + absl::Minutes(1),
-                             .drain_delay = options.drain_delay,
-                             .drain_timeout = options.drain_timeout};
-  DIPTYCH_ASSIGN_OR_RETURN(self->server_,
-                           GrpcServer::Start(server, {self->service_.get(), self->infer_service_.get()}));
+  self->infer_service_ = std::make_unique<InferService>(self->EnvironmentOfInfer());
+  DIPTYCH_ASSIGN_OR_RETURN(
+      self->server_, GrpcServer::Start(ServerOptionsOf(options), {self->service_.get(), self->infer_service_.get()}));
   self->infer_service_->Connect(self->server_->InProcessChannel());
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,

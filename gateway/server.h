@@ -36,7 +36,7 @@ class GatewayServer {
   // Ends calls that are still running.
   ~GatewayServer();
 
-  // The orderly end: not ready, then new calls are told DRAINING and those in flight get drain_timeout.
+  // Shuts down: reports not ready, then refuses new calls with DRAINING and gives those in flight drain_timeout.
   void Drain();
 
   // What /metrics shows.
@@ -50,13 +50,15 @@ class GatewayServer {
 
  private:
   GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys);
+  // Its functions must not be called after the gateway is gone.
+  InferEnvironment EnvironmentOfInfer();
   absl::Status StartHttp(const Options& options);
-  // OK, or why health checks are told that the gateway is not ready.
+  // OK, or why the gateway is not ready for health checks.
   absl::Status Readiness() const;
   void OnTiersChanged(OnReady& on_first_ready);
   void OnHttpRefused(int status);
 
-  // Destroyed from the last to the first: what reads stands after what is read.
+  // Destroyed from the last to the first: users come after what they use.
   MetricRegistry registry_;
   GatewayMetrics metrics_;
   const Tracer tracer_;

@@ -18,7 +18,7 @@
 namespace diptych::language {
 namespace {
 
-// Q-Former, projection and decoder; kept alive by the functions that use them.
+// Q-Former, projection and decoder.
 struct Parts {
   blip2::QFormer qformer;
   blip2::OptDecoder decoder;
@@ -76,6 +76,38 @@ absl::StatusOr<blip2::Placement> Place(const LanguageOptions& options, const bli
   return placement;
 }
 
+absl::Status CheckVocabulary(const blip2::Tokenizer& tokenizer, const blip2::Config& config) {
+  if (tokenizer.vocab_size() <= config.text.vocab_size) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the tokenizer has ids up to ", tokenizer.vocab_size() - 1,
+                                                 ", but the vocabulary in config.json ends before ",
+                                                 config.text.vocab_size));
+}
+
+// The functions keep `parts` alive.
+void BindFunctions(const std::shared_ptr<const Parts>& parts, ServedLanguageModel& served) {
+  served.project = [parts](const at::Tensor& tokens) { return parts->qformer.Project(parts->qformer.Forward(tokens)); };
+  served.analyze_projection = [parts](const at::Tensor& tokens) {
+    blip2::QFormerAnalysis read = parts->qformer.Analyze(tokens);
+    return ProjectionAnalysis{.query_tokens = parts->qformer.Project(read.queries),
+                              .cross_attention = std::move(read.cross_attention)};
+  };
+  served.embed = [parts](std::span<const int64_t> ids) { return parts->decoder.Embed(ids); };
+  served.kv_block_bytes = [parts](int64_t block_tokens) { return parts->decoder.KvBlockBytes(block_tokens); };
+  served.make_kv_pool = [parts](int64_t blocks, int64_t block_tokens) {
+    return parts->decoder.MakeKvPool(blocks, block_tokens);
+  };
+  served.copy_kv_blocks = [parts](blip2::KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to) {
+    parts->decoder.CopyKvBlocks(pool, from, to);
+  };
+  served.forward = [parts](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
+    return parts->decoder.Forward(rows, pool);
+  };
+  served.attention_to_prefix = [parts](const at::Tensor& embeddings, int64_t first, int64_t prefix,
+                                       const std::function<bool()>& go_on) {
+    return parts->decoder.AttentionToPrefix(embeddings, first, prefix, go_on);
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& options) {
@@ -92,40 +124,14 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
   ServedLanguageModel served;
   served.tokenizer = std::make_shared<const blip2::Tokenizer>(std::move(tokenizer));
   served.config = checkpoint->config();
-  if (served.tokenizer->vocab_size() > served.config.text.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat("the tokenizer has ids up to ", served.tokenizer->vocab_size() - 1,
-                                                   ", but the vocabulary in config.json ends before ",
-                                                   served.config.text.vocab_size));
-  }
+  DIPTYCH_RETURN_IF_ERROR(CheckVocabulary(*served.tokenizer, served.config));
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions("loading the model", [&] {
     const auto parts = std::make_shared<const Parts>(
         Parts{blip2::QFormer(*checkpoint, placement), blip2::OptDecoder(*checkpoint, placement)});
     const absl::Status& in_place = parts->decoder.reads_in_place();
     if (!in_place.ok()) LogGatheredAttention(std::string(in_place.message()));
     served.description = Describe(*checkpoint, *parts);
-    served.project = [parts](const at::Tensor& tokens) {
-      return parts->qformer.Project(parts->qformer.Forward(tokens));
-    };
-    served.analyze_projection = [parts](const at::Tensor& tokens) {
-      blip2::QFormerAnalysis read = parts->qformer.Analyze(tokens);
-      return ProjectionAnalysis{.query_tokens = parts->qformer.Project(read.queries),
-                                .cross_attention = std::move(read.cross_attention)};
-    };
-    served.embed = [parts](std::span<const int64_t> ids) { return parts->decoder.Embed(ids); };
-    served.kv_block_bytes = [parts](int64_t block_tokens) { return parts->decoder.KvBlockBytes(block_tokens); };
-    served.make_kv_pool = [parts](int64_t blocks, int64_t block_tokens) {
-      return parts->decoder.MakeKvPool(blocks, block_tokens);
-    };
-    served.copy_kv_blocks = [parts](blip2::KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to) {
-      parts->decoder.CopyKvBlocks(pool, from, to);
-    };
-    served.forward = [parts](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
-      return parts->decoder.Forward(rows, pool);
-    };
-    served.attention_to_prefix = [parts](const at::Tensor& embeddings, int64_t first, int64_t prefix,
-                                         const std::function<bool()>& go_on) {
-      return parts->decoder.AttentionToPrefix(embeddings, first, prefix, go_on);
-    };
+    BindFunctions(parts, served);
     if (!placement.device.is_cpu()) served.choose_tokens = blip2::ChooseTokens;
     return absl::OkStatus();
   }));
