@@ -1,4 +1,4 @@
-// gateway_latency [SECONDS]: what the gateway adds. A language service that answers at once stands behind a real
+// gateway_latency [SECONDS]: what the gateway adds. A language service that answers at once is behind a real
 // gateway, all in this process; each figure is taken directly and through the gateway in turn, in the same run, over
 // sockets.
 #include <grpcpp/grpcpp.h>

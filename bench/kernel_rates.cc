@@ -5,7 +5,7 @@
 // Few rows: GB/s of weights, over so many matrices that none is in a cache when its turn comes, and the same as a
 // share of plain reads. Many rows: 10⁹ operations a second (a multiplication and an addition are two), and the same
 // over libtorch's product in float32. The kernels take turns with what they are compared with; medians of all rounds.
-// Time is the threads' processor time, so that a machine that others use gives much the same figures; with --clock the
+// Time is the threads' processor time, so that a machine that others use gives about the same figures; with --clock the
 // time that passed, which is the one to take on a quiet machine.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

@@ -15,11 +15,11 @@ class NullLanguageTier {
   ~NullLanguageTier();
 
   int port() const;
-  // Asks the engine that stands alone; `on_tokens` and, once, `on_end` are called as TokenStream::Reader's functions.
+  // Asks the engine without services; `on_tokens` and, once, `on_end` are called as TokenStream::Reader's functions.
   void AskAlone(int max_new_tokens, std::function<void(int64_t tokens)> on_tokens, std::function<void(bool ok)> on_end);
 
   // Processor time of the engine thread between two passes for each of their rows, in microseconds, since the last
-  // call: of the tier's engine and of the one that stands alone. Only while nothing is asked.
+  // call: of the tier's engine and of the one without services. Only while idle.
   double TakeMicroseconds();
   double TakeMicrosecondsAlone();
 

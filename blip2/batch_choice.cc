@@ -76,7 +76,7 @@ at::Tensor Draw(const at::Tensor& scores, const Draws& draws) {
   return at::where(possible.logical_and(reached).any(1, /*keepdim=*/true), first, last).squeeze(1);
 }
 
-// How many logprobs each row wants; and the rows that want some, L of them among R.
+// How many logprobs each row needs, and the rows that need some, L of the R rows.
 struct Wanted {
   std::vector<int64_t> row_list;
   int64_t most = 0;
@@ -107,7 +107,7 @@ at::Tensor Stacked(std::span<const RowChoice> rows) {
   return at::cat(logits);
 }
 
-// `told` [3]: finite, the best score, id. `logprobs`: one row of Logprobs; null if none is wanted.
+// `told` [3]: finite, the best score, id. `logprobs`: one row of Logprobs; null if no row needs any.
 absl::StatusOr<ChosenToken> Read(const double* told, const double* logprobs, int64_t most, int64_t count) {
   if (told[0] == 0) return absl::InternalError("the model's scores for the next token are not finite");
   if (told[1] == -std::numeric_limits<double>::infinity()) return absl::InternalError("no token may follow");

@@ -60,7 +60,7 @@ class BeamSearch {
   // The best `count` of `totals`: [2, count] float64 on the CPU, totals and places among beams · V, best first. The
   // first total is NaN if a logit is NaN or infinite.
   static at::Tensor Candidates(const at::Tensor& logits, const at::Tensor& totals, int64_t count);
-  // Ends candidates or lets them live on. `logprobs` [beams, V] on the CPU; undefined if none are told.
+  // Finishes candidates or continues them. `logprobs` [beams, V] on the CPU; undefined if none are told.
   Step Take(const at::Tensor& candidates, int64_t vocab_size, const at::Tensor& logprobs);
   void AddFinished(int node, float total);
   bool CanImprove() const;

@@ -6,7 +6,7 @@
 #include <csetjmp>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>  // jpeglib.h wants it
+#include <cstdio>  // jpeglib.h needs it
 #include <vector>
 
 #include "common/status.h"
@@ -56,7 +56,7 @@ class JpegReader {
   static void Ignore(j_common_ptr) {}
   static void IgnoreMessage(j_common_ptr, int) {}
   static void Nothing(j_decompress_ptr) {}
-  // The whole file is there from the start: whoever wants more finds it cut off.
+  // The whole file is in memory: reading beyond it means that the file is cut off.
   static boolean Refill(j_decompress_ptr) { return FALSE; }
   static void Skip(j_decompress_ptr jpeg, long count);
   static void Progress(j_common_ptr jpeg);

@@ -49,7 +49,7 @@ class OptDecoder {
   int64_t KvBlockBytes(int64_t block_tokens) const;
 
   // Runs all rows together, so that the weights are read once, and appends each row's keys and values to its
-  // blocks. -> float32 logits [R, V] of the R tokens whose rows want them, in their order. No row reads another: a
+  // blocks. -> float32 logits [R, V] of the R tokens whose rows need them, in their order. No row reads another: a
   // row's result differs by the last bits of the model's dtype alone, whatever else is in the batch. Requires of each
   // row: past + T <= max_position_embeddings; no block that the row writes is in another row.
   at::Tensor Forward(std::span<const DecoderRow> rows, KvPool& pool) const;

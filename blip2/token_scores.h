@@ -1,4 +1,4 @@
-// What happens to a step's scores before a token is chosen, and what is told about the choice.
+// What happens to a step's scores before a token is chosen, and what is reported about the choice.
 #pragma once
 
 #include <ATen/core/Tensor.h>

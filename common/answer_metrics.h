@@ -1,4 +1,4 @@
-// What a process that hands out answers keeps of them: the gateway and the language service.
+// Metrics of answers, for the gateway and the language service.
 #pragma once
 
 #include <optional>

@@ -13,7 +13,7 @@ namespace diptych {
 // Thread-safe. Must outlive its leases.
 class ByteBudget {
  public:
-  // Bytes that somebody may hold. Given back when it is destroyed. Movable. Thread-compatible.
+  // A number of reserved bytes. Released when it is destroyed. Movable. Thread-compatible.
   class Lease {
    public:
     Lease() = default;
@@ -46,7 +46,7 @@ class ByteBudget {
     int64_t bytes_ = 0;
   };
 
-  // A limit below what a single request may need refuses that request for ever: check it where options are read.
+  // A limit below what a single request may need always refuses that request: check it where options are read.
   explicit ByteBudget(int64_t limit) : limit_(limit) {}
 
   ByteBudget(const ByteBudget&) = delete;

@@ -13,7 +13,7 @@ namespace diptych {
 // Time after a call's deadline in which the caller can read the last message and the status.
 inline constexpr SteadyDuration kLastWrites = std::chrono::seconds(5);
 
-// Cancels a call at a given time: by HTTP/2's flow control a caller that does not read can hold a call open for ever.
+// Cancels a call at a given time: by HTTP/2's flow control a caller that does not read can hold a call open forever.
 // A write in progress then fails, and gRPC calls the reactor's OnCancel. Owned by the call's reactor: construct it
 // before gRPC has the reactor, destroy it in OnDone. Thread-compatible.
 class CallTimer {

@@ -26,7 +26,7 @@ namespace {
 constexpr rlim_t kMostDescriptors = 8192;
 constexpr int kPauseAfterFaultMs = 50;
 
-// The shell's usual limit is meant for programs that serve nobody: raised as far as is allowed and of use.
+// The shell's usual limit is too low for a server: raised as far as is allowed and useful.
 int DescriptorLimit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;

@@ -1,4 +1,4 @@
-// Takes the connections of a gRPC server, of which gRPC itself would take no more once descriptors had run out.
+// Accepts the connections of a gRPC server; gRPC's own listener would stop for good once descriptors ran out.
 #pragma once
 
 #include <functional>

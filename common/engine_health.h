@@ -20,11 +20,11 @@ class EngineHealth {
 
   void Begin() { begin_ = SteadyClock::now(); }
   // With the pass's outcome. True if the engine is to try itself now, on an input that is known to be good, and to call
-  // Tried. After a lost device no pass can succeed: the engine is sick from now on.
+  // Tried. After a lost device no pass can succeed: the engine has failed for good.
   bool End(const absl::Status& pass);
   void Tried(bool sound);
 
-  // UNAVAILABLE, saying why, for a sick engine. Once failed it stays so.
+  // UNAVAILABLE with the cause once the engine has failed; it never recovers.
   absl::Status Check(SteadyTime now = SteadyClock::now()) const;
 
  private:

@@ -62,7 +62,7 @@ class Flights {
     return waiters.empty() ? StopResult::kNobodyWaits : StopResult::kOthersWait;
   }
 
-  // Forgets a flight without waiters, so that nobody joins it. Idempotent.
+  // Forgets a flight without waiters, so that it cannot be joined. Idempotent.
   void Close(Id id) { Forget(id); }
 
   // Ends the flight. With `gave_up` it stopped without a result because that deadline, its latest at the time, had

@@ -18,7 +18,7 @@ class HealthService final : public RawService {
  public:
   HealthService();
 
-  // What callers who ask for `service` are told from now on. Until then it is unknown.
+  // Sets the status that callers get for `service`. Until then it is unknown.
   void Set(const std::string& service, bool serving);
   // Ends all watches, and those that come, with UNAVAILABLE.
   void Close();

@@ -18,7 +18,7 @@ namespace diptych {
 // Where one call goes.
 struct Route {
   std::shared_ptr<grpc::Channel> channel;
-  std::shared_ptr<void> counted = nullptr;  // the call counts as in flight for as long as somebody holds this
+  std::shared_ptr<void> counted = nullptr;  // the call counts as in flight for as long as this is held
 };
 
 // Thread-compatible. A replica goes by its address, as peers are called: "ipv4:10.0.0.1:7001".
@@ -26,7 +26,7 @@ class KnownReplicas {
  public:
   // Of one that the channel to all no longer visits.
   static constexpr SteadyDuration kForgetAfter = std::chrono::seconds(30);
-  // Of one that could not take a call: as long as a caller is told to wait.
+  // For one that could not take a call: the retry time that callers get.
   static constexpr SteadyDuration kRest = std::chrono::seconds(1);
 
   // `maker` must outlive the object; `calls_at_ease` as ChooseReplica's.

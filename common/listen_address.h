@@ -24,7 +24,7 @@ absl::StatusOr<HostPort> ParseHostPort(std::string_view address);
 // What is wrong with the address that flag `name` gives: ParseHostPort's error with the flag before it, else OK.
 absl::Status CheckListenFlag(std::string_view name, std::string_view address);
 
-// Whether nobody but this machine reaches that host: localhost, 127.0.0.0/8, ::1.
+// Whether only this machine can reach that host: localhost, 127.0.0.0/8, ::1.
 bool IsLoopback(std::string_view host);
 
 // An address as a gRPC target names it.

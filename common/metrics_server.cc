@@ -49,7 +49,7 @@ struct Pages {
   bool local = false;  // only this machine reaches them
 };
 
-// Nobody knows a port of this machine alone by another name but a page whose own name was made to lead here.
+// Only a web page whose own name was made to point here calls a loopback port by another name.
 bool IsStranger(const http::request<http::empty_body>& request, const Pages& pages) {
   const auto host = request[http::field::host];
   return pages.local && !host.empty() && !IsAllowedHost(std::string_view(host.data(), host.size()), {});

@@ -10,7 +10,7 @@
 
 namespace diptych {
 
-// Pure. Thread-compatible. A replica goes by its address; of those that nobody has heard of for long nothing is kept.
+// Pure. Thread-compatible. Replicas are identified by address; those not seen for a long time are forgotten.
 class OutlierDetection {
  public:
   // Failures in a row that make an outlier. What was asked before the last failure was known belongs to that one: a

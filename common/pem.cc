@@ -30,7 +30,7 @@ struct OpenSslFree {
 using Certificate = std::unique_ptr<X509, OpenSslFree>;
 using Key = std::unique_ptr<EVP_PKEY, OpenSslFree>;
 
-// Nobody is asked for a passphrase.
+// Never asks for a passphrase.
 int NoPassphrase(char* /*buffer*/, int /*size*/, int /*writes*/, void* /*context*/) {
   return -1;
 }

@@ -43,7 +43,7 @@ void LogFlags() {
 }  // namespace
 
 absl::Status StartLog(std::string_view process, std::string_view level, std::string_view format) {
-  std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may have gone
+  std::signal(SIGPIPE, SIG_IGN);  // the reader of the log may be gone
   DIPTYCH_RETURN_IF_ERROR(ConfigureLog(process, level, format));
   LogFlags();
   return absl::OkStatus();

@@ -27,7 +27,7 @@ void AnnounceReady(std::string_view tier, int port, int metrics_port, const v1::
 void LogDraining();
 
 // Logs why, calls `set_unready`, and ends the process with 1 after a moment in which health checks can tell. Waits for
-// no thread: the sick one may never end.
+// no thread: the failed one may never end.
 [[noreturn]] void FailSick(const absl::Status& why, const std::function<void()>& set_unready);
 
 // Bytes of memory that the process holds now; 0 if the system does not say.

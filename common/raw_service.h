@@ -21,7 +21,7 @@ inline constexpr SteadyDuration kLongPatience = std::chrono::minutes(1);
 // Of methods that anybody may call: their messages are a few words.
 inline constexpr SteadyDuration kShortPatience = std::chrono::seconds(5);
 
-// Methods take the bytes of their request, which are let go when the method has returned its reactor, and give those of
+// Methods take the bytes of their request, which are freed when the method has returned its reactor, and give those of
 // their answers. A call whose message does not come is cancelled; one that sends none gets INVALID_ARGUMENT.
 // Thread-safe once its methods are added.
 class RawService : public grpc::Service {
@@ -40,7 +40,7 @@ class RawService : public grpc::Service {
     Method method;      // gets the request; destroyed with the call
     bool reads = true;  // false: nothing is read, and the method, which is to refuse the call, gets an empty request
     SteadyDuration patience = kLongPatience;
-    std::shared_ptr<void> place = {};  // of the message among those on their way; let go before the method is called
+    std::shared_ptr<void> place = {};  // of the message among those on their way; released before the method is called
   };
   template <typename Method>
   using Open = std::function<Opened<Method>(const grpc::CallbackServerContext& context)>;
@@ -52,7 +52,7 @@ class RawService : public grpc::Service {
   // Each adds a method by its name: "Ask". In the constructor of the service.
   void AddUnary(std::string_view name, Open<Unary> open);
   void AddServerStream(std::string_view name, Open<ServerStream> open);
-  // The same for all calls, of which nothing is asked with their headers.
+  // The same for all calls, without a look at their headers.
   void AddUnary(std::string_view name, Unary method, SteadyDuration patience = kLongPatience);
   void AddServerStream(std::string_view name, ServerStream method, SteadyDuration patience = kLongPatience);
   void AddBidiStream(std::string_view name, BidiStream method);

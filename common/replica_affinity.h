@@ -29,7 +29,7 @@ struct ReplicaLoad {
 };
 
 // The most calls in flight that one of so many replicas may have when there are `calls` on all: a quarter above the
-// mean, but no fraction of a call above it. So nobody queues for a cache while others are idle.
+// mean, but no fraction of a call above it. So no call queues for a cache while other replicas are idle.
 int MostCalls(int calls, int replicas);
 
 // Rendezvous hashing with bounded load: each key has an order of the replicas, in which the others keep their places

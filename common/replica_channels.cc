@@ -127,7 +127,7 @@ int ReplicaChannels::BeginRound(SteadyTime now) {
   return VisitsOf(static_cast<int>(known_.size()));
 }
 
-// gRPC does not tell which replicas it uses. A health check that takes its turn does.
+// gRPC does not say which replicas it uses. A health check that goes round robin shows it.
 void ReplicaChannels::Visit() {
   const auto check = std::make_shared<HealthCheck>();
   check->request.set_service(service_name_);

@@ -68,7 +68,7 @@ class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
 
   int Ejected(SteadyTime now);
   void OnFailure(const CallEnd& call, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // A channel to whoever remains.
+  // A channel to the remaining replicas.
   void Choose(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How many calls it takes to visit all replicas now; 0 between two rounds.
   int BeginRound(SteadyTime now);

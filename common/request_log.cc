@@ -30,7 +30,7 @@ spdlog::level::level_enum LevelOf(absl::StatusCode code) {
   }
 }
 
-// A caller's own id has been checked at the gateway, but a tier takes calls from whoever has its certificate.
+// A caller's own id has been checked at the gateway, but a tier takes calls from every holder of a certificate.
 bool IsPrintable(std::string_view id) {
   return id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) { return c >= ' ' && c <= '~'; });
 }

@@ -17,7 +17,7 @@ constexpr std::array kOfImages = {Stage::kImageDecode, Stage::kImageResize, Stag
 constexpr std::array kAfterImages = {Stage::kQFormer,  Stage::kLanguageQueue, Stage::kPrefill, Stage::kDetokenize,
                                      Stage::kDelivery, Stage::kDecodeQueue,   Stage::kDecode,  Stage::kRelevance};
 
-// A caller's own id has been checked at the gateway, but a tier takes calls from whoever has its certificate.
+// A caller's own id has been checked at the gateway, but a tier takes calls from every holder of a certificate.
 void SetChecked(Span& span, std::string_view name, std::string_view value) {
   if (value.size() <= kMaxNameBytes && IsMetadataValue(value)) span.Set(name, value);
 }

@@ -60,7 +60,7 @@ void BoundConnections(const ServerOptions& options, grpc::ServerBuilder& builder
   builder.SetResourceQuota(quota);
 }
 
-// A compressed message is refused by its header; should one come through all the same, nobody unpacks it.
+// A compressed message is refused by its header; if one gets through nevertheless, it is not decompressed.
 void RefuseCompression(grpc::ServerBuilder& builder) {
   for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
     builder.SetCompressionAlgorithmSupportStatus(algorithm, false);

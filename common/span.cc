@@ -38,7 +38,7 @@ std::string BytesOf(const std::array<uint8_t, size>& id) {
   return {id.begin(), id.end()};
 }
 
-// A server is at fault for some codes only; whoever called has failed in any case.
+// For a server only some codes are its fault; for a client every error is a failure.
 bool IsFault(absl::StatusCode code, SpanKind kind) {
   switch (code) {
     case absl::StatusCode::kUnknown:

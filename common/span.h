@@ -1,4 +1,4 @@
-// One timed piece of a request, for whoever looks at traces.
+// One timed part of a request in a trace.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +47,7 @@ class Span {
   // A child that is over already. Nothing if it took no time.
   void AddPart(std::string_view name, SteadyTime start, SteadyDuration took) const;
 
-  // Once; sends it. Of an error the reason is told, never its message.
+  // Call once; sends the span. Of an error it has the reason, never the message.
   void End(const absl::Status& status, SteadyTime end = SteadyClock::now());
 
  private:

@@ -13,7 +13,7 @@
 namespace diptych {
 namespace {
 
-// A pipe is opened anew: O_NONBLOCK on a copy would hold for everybody who writes to the same one.
+// A pipe is opened again: O_NONBLOCK on a copy would apply to every process that writes to it.
 int CopyOf(int descriptor, bool is_pipe) {
   if (is_pipe) {
     const std::string path = absl::StrCat("/proc/self/fd/", descriptor);

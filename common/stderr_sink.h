@@ -1,4 +1,4 @@
-// Lines of the log on standard error, which may be a pipe or a socket that nobody empties.
+// Lines of the log on standard error, which may be a pipe or a socket that is not being read.
 #pragma once
 
 #include <spdlog/sinks/base_sink.h>

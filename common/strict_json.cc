@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-// Each function is told of what the parser has met; false ends the parse.
+// The parser calls a function for each element; returning false ends the parse.
 class StrictReader final : public nlohmann::json_sax<json> {
  public:
   StrictReader(const JsonBounds& bounds, json& root) : bounds_(bounds), root_(root) {}

@@ -39,7 +39,7 @@ ABSL_DECLARE_FLAG(std::string, log_format);
 namespace diptych {
 
 // Keeps freed memory for the next pass; before any is taken. Else each of a pass' tensors, some megabytes, is given
-// back to the system and its pages are made and cleared anew: a tenth to a sixth of the processor time of an image in
+// back to the system and its pages are made and cleared again: a tenth to a sixth of the processor time of an image in
 // int8.
 void KeepFreedMemory();
 
@@ -78,7 +78,7 @@ absl::Status ReadTierFlags(Options& options) {
 inline constexpr absl::Duration kLookInterval = absl::Seconds(1);
 
 // Starts a Server (VisionServer or LanguageServer), says READY, and drains it when SIGTERM or SIGINT comes. A server
-// whose engine is sick says so to health checks and ends the process with 1, for whoever restarts it.
+// whose engine has failed fails its health checks and exits with 1, so that a supervisor restarts it.
 template <typename Server, typename Options>
 absl::Status ServeTier(std::string_view tier, const Options& options) {
   DIPTYCH_RETURN_IF_ERROR(

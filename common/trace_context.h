@@ -23,7 +23,7 @@ struct TraceContext {
   bool sampled() const;
 };
 
-inline constexpr uint8_t kSampledFlag = 0x01;  // whoever called records this trace
+inline constexpr uint8_t kSampledFlag = 0x01;  // the caller records this trace
 inline constexpr uint8_t kRandomFlag = 0x02;   // the trace id's last 7 bytes are random
 
 // What `traceparent` says; none for a value that is not exactly of its form, for zero ids and for version ff. Versions

@@ -28,7 +28,7 @@ struct AnalyzeEnvironment {
   const Tracer* tracer;
 };
 
-// Starts the call and returns its reactor, which deletes itself. `caller`: who asks, or why nobody may. The vision tier
+// Starts the call and returns its reactor, which deletes itself. `caller`: an error if it is unknown. The vision tier
 // is asked, and for the queries' attention the language tier at the same time; the first that fails ends both.
 grpc::ServerUnaryReactor* StartAnalyzeImage(const AnalyzeEnvironment& environment, absl::StatusOr<Caller> caller,
                                             grpc::CallbackServerContext* context, const grpc::ByteBuffer& request,

@@ -76,7 +76,7 @@ class AskCall : protected LanguageStream {
   int64_t prompt_tokens_ = 0, generated_tokens_ = 0;  // as far as is known before the end
 };
 
-// Each starts the call and returns its reactor, which deletes itself. `caller`: who asks, or why nobody may.
+// Each starts the call and returns its reactor, which deletes itself. `caller`: an error if it is unknown.
 grpc::ServerUnaryReactor* StartAsk(const AskEnvironment& environment, absl::StatusOr<Caller> caller,
                                    grpc::CallbackServerContext* context, const grpc::ByteBuffer& request,
                                    grpc::ByteBuffer* response);

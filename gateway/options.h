@@ -14,7 +14,7 @@
 
 namespace diptych::gateway {
 
-// Of the flags; a gateway that is not told otherwise shows neither.
+// Defaults of the flags; Options themselves have both off.
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9000";
 inline constexpr char kDefaultHttpListen[] = "127.0.0.1:8080";
 

@@ -39,7 +39,7 @@ class GatewayService final : public RawService {
   grpc::ServerUnaryReactor* GetModel(const absl::StatusOr<Caller>& caller, grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
 
-  // Identifies the caller with the call's headers: `method` gets it, or why nobody may ask.
+  // Identifies the caller with the call's headers: `method` gets it or the error.
   template <typename Method, typename Keyed>
   Open<Method> Identified(Keyed method);
 

@@ -17,7 +17,7 @@ struct AnswerHead {
   int dense_patch_tokens = 0;
   int64_t begun = 0;  // tokens of the answer that were there before
   bool logprobs = false;
-  const blip2::Tokenizer* tokenizer = nullptr;  // says what each token with a logprob stands for; must outlive this
+  const blip2::Tokenizer* tokenizer = nullptr;  // gives the text of each token with a logprob; must outlive this
   int vision_hits = 0;                          // known once the images are there
   int projected_hits = 0;
 };

@@ -51,7 +51,7 @@ class LanguageMetrics {
   std::optional<VllmMetrics> vllm_;
 };
 
-// The same numbers for whoever asks what the service does now.
+// The same numbers as the service's current state.
 v1::TierLoad LoadOf(const LanguageStats& stats);
 
 }  // namespace diptych::language

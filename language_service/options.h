@@ -14,10 +14,10 @@
 
 namespace diptych::language {
 
-// Of the flag; a service that is not told otherwise shows none.
+// Default of the flag; LanguageOptions themselves have metrics off.
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9002";
 
-// What a pass holds where nobody says: a card does many tokens in the time of one.
+// Size of a pass by default: a card computes many tokens in the time of one.
 struct PassDefaults {
   int max_batch = 0;
   int max_batched_tokens = 0;

@@ -26,7 +26,7 @@ struct GenerateInput {
   bool relevance = false;  // is wanted
 };
 
-// Takes the images out of the question; those of turns that are left out are let go. INVALID_ARGUMENT with reason and
+// Takes the images out of the question; those of dropped turns are freed. INVALID_ARGUMENT with reason and
 // field, NOT_FOUND for another model's name, OUT_OF_RANGE if the window is too short.
 absl::StatusOr<GenerateInput> ReadQuestion(v1::GenerateRequest request, const ServedLanguageModel& model,
                                            const QuestionLimits& limits);

@@ -41,7 +41,7 @@ class LanguageServer {
   // As GrpcServer::Drain.
   void Drain() { server_->Drain(&gate_); }
 
-  // UNAVAILABLE, saying why, once the engine is sick: it fails whatever it is given, or a pass of it does not end.
+  // UNAVAILABLE with the cause once the engine has failed: every pass fails, or one does not end.
   absl::Status health() const { return engine_.health(); }
   // Health checks say NOT_SERVING from now on.
   void SetUnready() { server_->SetReady(false); }

@@ -20,7 +20,7 @@ limit=$((60 << 20))
 programs=(gateway vision_service language_service diptych decode_throughput vision_times kernel_rates blip2_taps)
 tests=(gpu_test cuda_kernels_test blip2_test language_engine_test)
 
-# The wheel's headers and libraries; its CUDA half is linked by nobody and need not be complete.
+# The wheel's headers and libraries; nothing links its CUDA half, which need not be complete.
 fetch_torch() {
   [ -e "$torch/torch/lib/libtorch_cpu.so" ] && return
   say "fetching torch $version (0.5 GB)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures a model here and in transformers, in turn on this machine: scripts/rivals.sh MODEL [--rounds N] [--engines …]
 # Installs transformers into .deps/python if it is missing. Writes build/bench/DATE-rivals.md.
-# scripts/rivals.sh --install-vllm: vLLM for CPUs into .deps/vllm (10 GB: its wheel wants a torch of its own); then it takes part.
+# scripts/rivals.sh --install-vllm: vLLM for CPUs into .deps/vllm (10 GB: its wheel needs its own torch); it then takes part.
 # scripts/rivals.sh --install-ctranslate2: CTranslate2 beside transformers; the first time it writes the language half in its own form (3 GB).
 set -euo pipefail
 cd "$(dirname "$0")/.."

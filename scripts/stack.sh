@@ -29,7 +29,7 @@ stack_up() {
     esac
   done
   wait "$stack_pid" || exit
-  exit 130  # it was told to stop before it was ready
+  exit 130  # it was asked to stop before it was ready
 }
 
 stack_down() {

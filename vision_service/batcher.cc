@@ -72,7 +72,7 @@ std::vector<Batcher::Expired> Batcher::Expire(SteadyTime now) {
       continue;
     }
     // Refused because of what was learnt, not because of the clock: halved, so that one slow pass can't refuse
-    // callers for ever.
+    // callers forever.
     if (image->deadline > now) shortest_pass_[image->shape] /= 2;
     expired.push_back({image->id, image->deadline});
     image = waiting_.erase(image);

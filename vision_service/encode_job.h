@@ -1,4 +1,4 @@
-// One image on its way through the vision service, whoever waits for it.
+// One image on its way through the vision service, for all calls that wait for it.
 #pragma once
 
 #include <ATen/core/Tensor.h>

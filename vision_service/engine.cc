@@ -75,7 +75,7 @@ void VisionEngine::Unexpect(BatchShape shape) {
 void VisionEngine::Submit(std::shared_ptr<EncodeJob> job) {
   {
     MutexLock lock(mutex_);
-    // Asked under the lock that Remove takes: whoever leaves either is seen here or finds the job waiting.
+    // Checked under the lock of Remove: a caller that leaves either is seen here or finds the job waiting.
     if (job->wanted) {
       batcher_.Add(job->id, job->shape(), job->deadline, SteadyClock::now());
       waiting_.emplace(job->id, std::move(job));

@@ -24,8 +24,8 @@ class VisionEngine {
   // Receives each job's outcome, on the engine thread. Must not wait.
   using Done = std::function<void(std::shared_ptr<EncodeJob>, absl::StatusOr<std::shared_ptr<const VisualTokens>>)>;
 
-  // Runs model.encode, and model.analyze where an image wants its class token's attention. A pass that takes longer
-  // than `longest_pass` makes the engine sick.
+  // Runs model.encode, and model.analyze where an image needs its class token's attention. A pass that takes longer
+  // than `longest_pass` counts as a failed engine.
   VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, SteadyDuration longest_pass, Done done);
   // Runs what waits to its end, then joins the thread.
   ~VisionEngine();

@@ -14,10 +14,10 @@
 
 namespace diptych::vision {
 
-// Of the flag; a service that is not told otherwise shows none.
+// Default of the flag; VisionOptions themselves have metrics off.
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9001";
 
-// Images of a pass where nobody says: a card does several in the time of one. On the CPU a pass over more visual tokens
+// Images of a pass by default: a card does several in the time of one. On the CPU a pass over more visual tokens
 // than stay in its caches takes longer for each.
 inline int MaxBatchOn(std::string_view device, int visual_tokens) {
   constexpr int kMostTokens = 600;

@@ -49,7 +49,7 @@ class VisionMetrics {
   BusyRatio busy_;
 };
 
-// The same numbers for whoever asks what the service does now.
+// The same numbers as the service's current state.
 v1::TierLoad LoadOf(const VisionStats& stats);
 
 }  // namespace diptych::vision

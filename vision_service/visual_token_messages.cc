@@ -50,7 +50,7 @@ void WriteFieldHead(int number, size_t length, google::protobuf::io::CodedOutput
   out.WriteVarint32(static_cast<uint32_t>(length));
 }
 
-// All of a chunk's message that stands before the chunk's bytes, which are written last.
+// All of a chunk's message before the chunk's bytes, which are written last.
 std::string ChunkHead(const v1::VisualTokensChunk& chunk_without_data, size_t data_bytes) {
   std::string rest = chunk_without_data.SerializeAsString();
   {

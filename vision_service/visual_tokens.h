@@ -37,9 +37,9 @@ class VisualTokens {
   int image_size() const { return image_size_; }  // pixels
 
   // What the class token looked at in the last layer: its own share, then the patches' from the top left. Empty if
-  // nobody asked.
+  // not requested.
   std::span<const float> class_attention() const { return class_attention_; }
-  // Mean Euclidean norm of the tokens; computed by whoever asks first. Requires: not NUMBER_TYPE_INT8.
+  // Mean Euclidean norm of the tokens; computed at the first call. Requires: not NUMBER_TYPE_INT8.
   double MeanNorm() const;
   // What keeping it costs.
   int64_t size_bytes() const { return static_cast<int64_t>(bytes().size() + class_attention_.size() * sizeof(float)); }
@@ -47,7 +47,7 @@ class VisualTokens {
   // Consecutive pieces of at most kMaxChunkBytes.
   int chunk_count() const { return static_cast<int>(chunk_sums_.size()); }
   std::string_view Chunk(int index) const;
-  // Its CRC-32C; computed by whoever asks first.
+  // Its CRC-32C; computed at the first call.
   uint32_t ChunkCrc32c(int index) const;
 
  private:

@@ -85,7 +85,7 @@ class Card {
   }
 }
 
-// panel: createImagePanel's. request(image, imageOptions): the body of the question that stands in the composer.
+// panel: createImagePanel's. request(image, imageOptions): the body of the question in the composer.
 export function createCompare({ panel, request }) {
   let model = null,
     running = null;

@@ -1,4 +1,4 @@
-// The API key: asked for when the server wants one, kept in this page's memory only.
+// The API key: asked for when the server needs one, kept in this page's memory only.
 import * as api from './api.js';
 import { byId } from './dom.js';
 

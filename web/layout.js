@@ -1,4 +1,4 @@
-// What stands where: on a narrow screen the question comes right after the image, and the tiers are folded.
+// The order of the page: on a narrow screen the question comes right after the image, and the tiers are folded.
 import { byId } from './dom.js';
 
 export function startLayout() {

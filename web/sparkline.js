@@ -1,6 +1,6 @@
 import { svg } from './dom.js';
 
-// values: numbers, oldest first. Decorative: the newest stands beside it as text.
+// values: numbers, oldest first. Decorative: the newest is also shown as text.
 export function sparkline(values, length) {
   const top = Math.max(1, ...values),
     width = 96,

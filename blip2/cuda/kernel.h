@@ -1,4 +1,4 @@
-// CUDA kernels of ours. They are compiled when the program runs, for the card at hand, by the compiler (NVRTC) that
+// CUDA kernels of ours. They are compiled when the program runs, for the card in use, by the compiler (NVRTC) that
 // libtorch brings with it, so that building needs nothing of CUDA.
 #pragma once
 

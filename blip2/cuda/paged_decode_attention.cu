@@ -1,6 +1,6 @@
 // Attention of single tokens to keys and values in the blocks of a pool, read where they lie.
 //
-// Compiled for the card at hand when the program starts, with ELEMENT (Float32, BFloat16 or Float16) and WIDTH (Dh) as
+// Compiled for the card in use when the program starts, with ELEMENT (Float32, BFloat16 or Float16) and WIDTH (Dh) as
 // macros. Includes nothing, so that it needs no toolkit; tests/blip2/cuda/emulated_cuda.h makes it plain C++.
 
 namespace diptych_cuda {

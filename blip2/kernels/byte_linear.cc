@@ -39,7 +39,7 @@ constexpr int kBytePanels = 2;
 constexpr int kByteRows = 12;
 constexpr int kRowsOfTwo = 4;
 
-// Adds 128 to each byte of whole numbers, which makes the weights unsigned, as the instruction wants one of its sides.
+// Adds 128 to each byte of whole numbers, which makes the weights unsigned, as the instruction needs on one side.
 HWY_INLINE VecSums Unsigned(VecSums bytes) {
   return hn::Xor(bytes, hn::Set(TagSums(), static_cast<int32_t>(0x80808080U)));
 }

@@ -45,7 +45,7 @@ struct Panel {
   std::vector<double> x = {};  // kLine: where the categories lie, ascending
   std::vector<Series> series = {};
   std::vector<Reference> references = {};
-  std::string (*value_text)(double) = CountText;  // what stands beside a value
+  std::string (*value_text)(double) = CountText;  // the label of a value
 };
 
 struct Chart {

@@ -26,7 +26,7 @@ constexpr double kGroupWidth = 0.78;  // of the distance between two categories
 constexpr size_t kLongestName = 100;
 constexpr size_t kMostUpright = 12;      // bars whose values fit side by side; of more they are turned
 constexpr double kLeastLabelled = 0.06;  // of the axis: a stacked part that has room for its value
-// Okabe and Ito's colours, told apart by everybody.
+// Okabe and Ito's colours, which color-blind readers can tell apart.
 constexpr std::array<const char*, 6> kColours = {"#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"};
 constexpr std::array<const char*, 6> kOnColours = {"white", "black", "white", "black", "black", "white"};
 

@@ -1,4 +1,4 @@
-// diptych status: how it stands with the gateway and both tiers. The load is that of the replica that answered; sums
+// diptych status: the state of the gateway and both tiers. The load is that of the replica that answered; sums
 // over replicas are in the metrics.
 #include <CLI/CLI.hpp>
 #include <cstdio>

@@ -90,7 +90,7 @@ class Client {
   absl::StatusOr<v1::Answer> AskStreamOnce(const v1::Question& question, absl::Time deadline, OnDelta&& on_delta);
   // True, after a wait, if the question is worth asking again.
   bool MayAskAgain(const absl::Status& status, Patience& patience) const;
-  // Says why nobody answers instead of the transport's own words; "interrupted" after Ctrl-C.
+  // Says why no gateway answers, in place of the transport's message; "interrupted" after Ctrl-C.
   absl::Status ToStatus(const grpc::Status& status) const;
 
   std::unique_ptr<v1::GatewayService::Stub> gateway_;

@@ -1,4 +1,4 @@
-// Why nobody answers at an address.
+// Why no gateway answers at an address.
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 namespace diptych::cli {
 
 // UNAVAILABLE, with its remedy, for an address that begins with a scheme that gRPC does not have ("http://…") or ends
-// with what is no port; else OK. Asks nobody.
+// with what is no port; else OK. Opens no connection.
 absl::Status CheckServerAddress(const std::string& server);
 
 // Looks at the address itself, for a few seconds at most: UNAVAILABLE with the cause that was found and its remedy (see
-// RemedyFor), such as a name that is unknown, a port that nobody listens on, or one where HTTP is spoken. `tls`:
+// RemedyFor), such as a name that is unknown, a port that refuses connections, or one that speaks HTTP. `tls`:
 // whether the client wanted TLS.
 absl::Status WhyUnreachable(const std::string& server, bool tls);
 

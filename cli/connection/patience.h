@@ -8,7 +8,7 @@
 
 namespace diptych::cli {
 
-// For one answer. Decides; whoever asks waits. Thread-compatible.
+// For one answer. Decides only; its user waits. Thread-compatible.
 class Patience {
  public:
   static constexpr int kMaxTries = 6;

@@ -90,7 +90,7 @@ absl::StatusOr<std::string> ReadAll(const std::string& source, int descriptor) {
 absl::StatusOr<std::string> ReadPath(const std::string& path) {
   int descriptor;
   do {
-    descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);  // of a pipe: when somebody writes
+    descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);  // a pipe opens when a writer does
     const int error = errno;
     DIPTYCH_RETURN_IF_ERROR(CheckInterrupt());
     if (descriptor < 0 && error != EINTR) return FromErrno(path, error);

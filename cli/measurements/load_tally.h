@@ -44,7 +44,7 @@ struct LoadReport {
   LoadPlan plan = {};
   int requests = 0, text_only = 0;
   int answered = 0, refused = 0;           // refused: because the server was full
-  int past_deadline = 0, lost = 0;         // lost: nobody said how it ended
+  int past_deadline = 0, lost = 0;         // lost: ended without a status
   std::map<std::string, int> errors = {};  // all others by reason, or code where there is none
   int within_slo = 0;                      // of the answered
   double seconds = 0;                      // of the whole run

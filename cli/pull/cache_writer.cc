@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 constexpr int64_t kSpareBytes = 64 << 20;  // left to others
 constexpr absl::Duration kLockLook = absl::Milliseconds(100);
 
-// Beside what it becomes, and nobody else's.
+// Next to the final file, with a name of this process alone.
 fs::path Temporary(const fs::path& path) {
   return path.parent_path() / absl::StrCat(".diptych-", getpid(), "-", path.filename().string());
 }

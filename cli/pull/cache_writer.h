@@ -1,4 +1,4 @@
-// Writing into Hugging Face's cache, so that nobody ever sees half of anything (common/hub_cache.h has its layout).
+// Writes into Hugging Face's cache; readers never see an unfinished file (common/hub_cache.h has its layout).
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ namespace diptych::cli {
 // While it lives no other process pulls the same model into the same cache.
 class RepositoryLock {
  public:
-  // Waits for another process, which `waiting` is told once. CANCELLED if `stopped` says so; FAILED_PRECONDITION if the
+  // Waits for another process, after calling `waiting` once. CANCELLED if `stopped` says so; FAILED_PRECONDITION if the
   // cache cannot be written.
   static absl::StatusOr<std::unique_ptr<RepositoryLock>> Take(const std::filesystem::path& cache,
                                                               const std::string& repository,

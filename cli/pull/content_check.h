@@ -1,4 +1,4 @@
-// Whether bytes are those that an ETag of the hub stands for.
+// Whether bytes are the content that an ETag of the hub identifies.
 #pragma once
 
 #include <openssl/evp.h>
@@ -18,7 +18,7 @@ class ContentCheck {
   // of `size` bytes, which the hub's other files have, or that of the bytes alone, which simpler servers give.
   ContentCheck(std::string etag, int64_t size);
 
-  // Whether the ETag stands for any content; if not, Matches says yes to all.
+  // Whether the ETag identifies content; if not, Matches accepts everything.
   static bool Names(std::string_view etag);
 
   void Update(std::string_view bytes);

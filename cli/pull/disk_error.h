@@ -8,7 +8,7 @@ namespace diptych::cli {
 
 // What errno says about writing `path`, with a remedy.
 absl::Status CannotWrite(const std::filesystem::path& path);
-// The same for an error that is at hand.
+// The same for a given error.
 absl::Status CannotWrite(const std::filesystem::path& path, int error);
 
 }  // namespace diptych::cli

@@ -22,7 +22,7 @@ constexpr int64_t kCheckedAtOnce = 8 << 20;  // bytes between two looks at the n
 constexpr int kLookMilliseconds = 100;
 constexpr absl::Duration kUnnoticed = absl::Milliseconds(500);
 
-// One file's range that nobody fetches now.
+// A range of one file that no connection is downloading.
 struct Waiting {
   WantedFile* file;
   int range;

@@ -46,7 +46,7 @@ class PartialFile {
   absl::StatusOr<bool> CheckSome(int64_t most);
   // Whether all is there and checked.
   bool IsChecked() const { return IsWhole() && checked_ == size_; }
-  // Makes it the file `path` if its content is what the ETag stands for. DATA_LOSS if not: then nothing of it is kept.
+  // Makes it the file `path` if its content is what the ETag identifies. DATA_LOSS if not: then nothing of it is kept.
   absl::Status Finish(const std::filesystem::path& path);
 
  private:

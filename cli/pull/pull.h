@@ -14,7 +14,7 @@ namespace diptych::cli {
 struct PullOptions {
   int connections = 8;
   bool json = false;  // progress as JSON
-  // Gets a line for each thing that a person wants to know.
+  // Gets one line for each event that a user should see.
   std::function<void(const std::string&)> say = [](const std::string&) {};
   // Asked often: true ends what goes on.
   std::function<bool()> stopped = [] { return false; };

@@ -11,7 +11,7 @@
 namespace diptych::cli {
 
 inline constexpr int kTries = 5;  // in a row that bring nothing
-// A hub that wants a longer break is not waited for.
+// If the hub asks for a longer pause, there is no retry.
 inline constexpr absl::Duration kLongestBreak = absl::Seconds(20);
 
 // True for answers that another try may change.

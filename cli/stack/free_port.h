@@ -1,4 +1,4 @@
-// Ports that nobody listens on.
+// Finds ports that are not in use.
 #pragma once
 
 #include <functional>
@@ -9,11 +9,11 @@
 namespace diptych::cli {
 
 // `asked` if it is not 0: then FAILED_PRECONDITION, naming `flag`, if it is taken. Else `preferred` (0: any), or, if
-// that is taken, any free one, which `say` (may be null) is told. INVALID_ARGUMENT if `host` is no IPv4 address.
+// that is taken, any free one, which is reported to `say` (may be null). INVALID_ARGUMENT if `host` is no IPv4 address.
 absl::StatusOr<int> ChoosePort(const std::string& host, int asked, int preferred, const std::string& flag,
                                const std::function<void(const std::string&)>& say);
 
-// Whether nobody listens on it. `address`: "IPv4:port".
+// Whether the port is not in use. `address`: "IPv4:port".
 bool IsFree(const std::string& address);
 
 }  // namespace diptych::cli

@@ -22,7 +22,7 @@ absl::Status CannotMake(const std::string& folder) {
   return absl::FailedPreconditionError(absl::StrCat("cannot make the folder of logs ", folder));
 }
 
-// With a name that nobody can foresee, and readable by its owner alone.
+// With an unpredictable name, readable only by its owner.
 absl::StatusOr<std::string> TemporaryFolder() {
   std::error_code error;
   std::string folder = (fs::temp_directory_path(error) / "diptych-XXXXXX").string();

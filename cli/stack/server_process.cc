@@ -32,7 +32,7 @@ absl::StatusOr<std::filesystem::path> FolderOfThisBinary() {
   return binary.parent_path();
 }
 
-// Pointers to the strings, as exec wants them.
+// Pointers to the strings, as exec takes them.
 std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   for (const std::string& string : strings) pointers.push_back(const_cast<char*>(string.c_str()));

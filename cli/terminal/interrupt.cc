@@ -45,7 +45,7 @@ void OnSignal(int) {
   errno = saved;
 }
 
-// Not of an interrupt that was forgotten before the watcher came to it.
+// Not for an interrupt that was forgotten before the watcher saw it.
 void TellListeners() {
   Listeners& listeners = TheListeners();
   MutexLock lock(listeners.mutex);

@@ -13,7 +13,7 @@ class LineEditor {
   enum class Result {
     kLine,
     kDropped,  // Ctrl-C at the prompt
-    kEnd,      // Ctrl-D, the end of the input, or Ctrl-C where nobody edits
+    kEnd,      // Ctrl-D, the end of the input, or Ctrl-C without line editing
   };
 
   explicit LineEditor(std::string prompt);

@@ -48,7 +48,7 @@ class Admission {
    public:
     // The errors of Reserve; what is held stays.
     absl::Status Grow(int64_t message_bytes);
-    // Gives back all but an answer of this many bytes, of which the first kCallBytes are not counted.
+    // Releases all but an answer of this many bytes, of which the first kCallBytes are not counted.
     void KeepOnly(int64_t answer_bytes);
 
    private:
@@ -112,7 +112,7 @@ class AdmittedCall {
  public:
   AdmittedCall(Admission& admission, SteadyTime deadline) : admission_(admission), deadline_(deadline) {}
 
-  // Reads the message, once there is memory for it. `caller`: who asks, or why nobody may. Errors: that one, and those
+  // Reads the message, once there is memory for it. `caller`: an error if it is unknown. Errors: that one, and those
   // of Admission::Reserve and TakeRequest.
   absl::Status Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
   // Memory for so much more.

@@ -117,7 +117,7 @@ absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text) {
   std::set<Sha256Digest> hashes;
   int number = 0;
   for (const auto& [name, object] : keys->items()) {
-    // Not by its name: somebody may have written the key there.
+    // Not by its name: the operator may have written the key there.
     const std::string where = absl::StrCat("key ", ++number, " in alphabetical order");
     DIPTYCH_ASSIGN_OR_RETURN(ApiKey key, ReadKey(name, object, where, defaults));
     if (!hashes.insert(key.sha256).second) return Fault(where, "has the hash of another name");

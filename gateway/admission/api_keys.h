@@ -33,7 +33,7 @@ struct ApiKey {
 // Who asks. Null where no keys are asked for: then all callers are one.
 using Caller = std::shared_ptr<const ApiKey>;
 
-// A set of keys, of which only hashes are known. Immutable, so thread-safe.
+// A set of keys, kept as hashes only. Immutable, so thread-safe.
 class ApiKeys {
  public:
   // Reads

@@ -49,7 +49,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   // Gets the place, or why there is none. Must not wait.
   using Entered = std::function<void(absl::StatusOr<Place>)>;
 
-  // With a waiting room of 0 nobody waits.
+  // With a waiting room of 0 no request waits.
   static std::shared_ptr<FairGate> Make(int places, int waiting_room);
 
   // Calls `entered` once: before it returns, or later on whichever thread makes a place free. Errors:

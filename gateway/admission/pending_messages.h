@@ -21,7 +21,7 @@ class PendingMessages {
 
   struct Message {
     SteadyDuration patience;
-    std::shared_ptr<void> place;  // let it go when the message is there; may outlive this
+    std::shared_ptr<void> place;  // release it when the message is there; may outlive this
   };
   // With the headers of a call. Callers without a key are not told apart, and not counted.
   Message Begin(const Caller& caller);

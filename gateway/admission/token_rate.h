@@ -14,7 +14,7 @@ class TokenRate {
   // How long a new question has to wait; zero if it need not. Requires: per_minute >= 1.
   SteadyDuration Wait(int64_t per_minute, SteadyTime now);
   void Charge(int64_t tokens, int64_t per_minute, SteadyTime now);
-  // True if it is as if nobody had ever asked.
+  // True if the state equals that of a new object.
   bool Full(int64_t per_minute, SteadyTime now);
 
  private:

@@ -1,4 +1,4 @@
-// How answers are told to an HTTP caller.
+// The form in which an HTTP caller gets answers.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -11,7 +11,7 @@
 
 namespace diptych::gateway {
 
-// One for each call, which is told whole or as events. Thread-compatible.
+// One for each call, whose answer is sent whole or as events. Thread-compatible.
 class AnswerForm {
  public:
   using Events = std::vector<HttpEvent>;

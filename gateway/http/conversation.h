@@ -12,7 +12,7 @@ namespace diptych::gateway {
 
 // What becomes of a system or developer message, for which BLIP-2 has no place of its own.
 enum class SystemPrompt {
-  kPrepend,  // it stands before the first question, as text
+  kPrepend,  // put before the first question, as text
   kRefuse,   // UNSUPPORTED_PARAMETER, unless it is empty
 };
 
@@ -27,7 +27,7 @@ struct Message {
 };
 
 // Sets the question's turns and images, and where they stood. Two turns of one speaker in a row become one. What a
-// system or the assistant says before the user does stands before the first question, as text. Images are taken out of
+// system or the assistant says before the user does is put before the first question, as text. Images are taken out of
 // the turns, in order. A user's images alone ask for their caption, which is the empty prompt.
 // INVALID_ARGUMENT if the user says nothing or has not the last word.
 absl::Status SetConversation(std::vector<Message> messages, SystemPrompt system_prompt, v1::Question& question,

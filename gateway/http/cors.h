@@ -20,7 +20,7 @@ struct CrossOriginRequest {
 // INVALID_ARGUMENT unless each is "*" or an origin: scheme://host or scheme://host:port.
 absl::Status CheckOrigins(const std::vector<std::string>& origins);
 
-// The headers of the reply. None where the origin is not one of `allowed`, of which "*" stands for all: the browser
+// The headers of the reply. None if the origin is not in `allowed`, in which "*" means all: the browser
 // then keeps the reply from the page.
 HttpHeaders CorsHeaders(const CrossOriginRequest& request, const std::vector<std::string>& allowed);
 

@@ -30,7 +30,7 @@ std::string ReplaceWord(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
-// What stands for "turns[3].text" or "images[0]": the member's own place, or all content if there is none.
+// The name for "turns[3].text" or "images[0]": the member's own place, or all content if there is none.
 std::string Place(absl::string_view index, const std::vector<std::string>& places, const std::string& content) {
   size_t i = 0;
   const bool known = absl::ConsumePrefix(&index, "[") && absl::SimpleAtoi(index.substr(0, index.find(']')), &i);

@@ -75,7 +75,7 @@ constexpr HttpApi::Route kRoutes[] = {
     {kGet, "/playground/{file}"},
 };
 
-// A route's path is the whole, or ends with one name in braces that stands for anything.
+// A route's path is the whole path, or ends with a placeholder in braces that matches any name.
 bool Matches(std::string_view route, std::string_view path) {
   const size_t name = route.find('{');
   return name == route.npos ? path == route : path.size() > name && path.substr(0, name) == route.substr(0, name);
@@ -90,7 +90,7 @@ const char* MethodOf(const std::string& path) {
   return nullptr;
 }
 
-// Open to everybody stay the page and whether the server lives and what it counts.
+// The page, health and metrics need no key.
 bool NeedsKey(const std::string& path) {
   return absl::StartsWith(path, "/v1/");
 }
@@ -99,7 +99,7 @@ bool IsJson(const HttpRequest& request) {
   return absl::StartsWithIgnoreCase(request.content_type, "application/json");
 }
 
-// What a path takes beside its own method.
+// A path's own method, and those that every such path has.
 std::string AllowedMethods(const char* method) {
   return method == kGet ? "GET, HEAD, OPTIONS" : absl::StrCat(method, ", OPTIONS");
 }
@@ -133,7 +133,7 @@ HttpReply ProtoReply(const google::protobuf::Message& message) {
   return written.ok() ? reply : ErrorReply(absl::InternalError("no JSON"));
 }
 
-// What an RPC answered, or its error as it is.
+// The RPC's answer or error as JSON.
 HttpReply ReplyOf(const grpc::Status& status, const google::protobuf::Message& response) {
   return status.ok() ? ProtoReply(response) : ErrorReply(FromGrpcStatus(status));
 }

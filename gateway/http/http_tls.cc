@@ -25,7 +25,7 @@ absl::Status Unusable(std::string_view flag) {
       absl::StrCat("--", std::string(flag), ": OpenSSL refuses what the file it names holds"));
 }
 
-// Of what the caller offers takes HTTP/1.1; a caller that offers none of it is told so.
+// Chooses HTTP/1.1 among what the caller offers; a caller that does not offer it gets an alert.
 int ChooseProtocol(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
                    unsigned int offered_size, void*) {
   static constexpr unsigned char kOurs[] = "\x08http/1.1";

@@ -32,7 +32,7 @@ std::optional<std::vector<int32_t>> WholeNumbers(const nlohmann::json& value);
 // Whether a member asks for nothing, whatever its name is: null, false, 0, "", [] or {}.
 bool IsEmptyValue(const nlohmann::json& value);
 
-// Takes an object's members one by one; what nobody took is unsupported, unless it is an empty value. The first fault
+// Takes an object's members one by one; members not taken are unsupported, unless their value is empty. The first fault
 // is kept. null counts as absent. Outlived by the object.
 class Members {
  public:
@@ -74,7 +74,7 @@ class Members {
 
   std::string Path(std::string_view name) const;
 
-  // The first fault; UNSUPPORTED_PARAMETER if there is a member that nobody took and that is no empty value.
+  // The first fault; UNSUPPORTED_PARAMETER if a member was not taken and its value is not empty.
   absl::Status Finish();
 
  private:

@@ -69,7 +69,7 @@ constexpr char kOneInput[] = "images and text come in messages, text alone in pr
 constexpr char kNothingKept[] = "nothing is kept between requests: the earlier turns come with each";
 constexpr char kPlainWords[] = "words and tokens are kept out by logit_bias alone";
 
-// llama.cpp's default order of samplers, as letters and as names, of which those at their neutral values do nothing.
+// llama.cpp's default order of samplers, as letters and as names; those at neutral values do nothing.
 constexpr char kDefaultSamplers[] = R"([[], "", "edskypmxt", ["edskypmxt"], "edkypmxt", ["edkypmxt"],
   ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"],
   ["penalties", "dry", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"],

@@ -7,7 +7,7 @@
 namespace diptych::gateway {
 
 // Each takes its members and sets `request`; a fault is kept in `members`. What cannot be honoured is refused, unless
-// it stands at its neutral value.
+// it has its neutral value.
 
 // What chat and completions share.
 void ReadOptions(Members& members, OpenAiRequest& request);

@@ -26,7 +26,7 @@ struct ReplyHead {
   bool logprobs = false;
   int top_logprobs = 0;                   // that were asked for; may be 0 with logprobs
   bool include_usage = false;             // each chunk then has it, null before the last, which is for it alone
-  bool echo = false;                      // the prompt stands before each completion
+  bool echo = false;                      // the prompt comes before each completion
   std::vector<CompletionPrompt> prompts;  // of completions
   int choices = 1;                        // that are shown of each prompt
   int draws = 1;                          // answers to each prompt

@@ -29,7 +29,7 @@ struct OpenAiRequest {
   bool logprobs = false;                  // to be shown
   int top_logprobs = 0;                   // alternatives to show of each token
   int choices = 1;                        // n, 1 to kMaxChoices, of each prompt
-  int draws = 1;                          // answers to each prompt, of which the `choices` best are shown
+  int draws = 1;                          // answers to each prompt; the `choices` best are shown
   bool stream = false;
   bool include_usage = false;  // at the end of the stream
   bool echo = false;           // completions only

@@ -11,7 +11,7 @@ struct RequestTarget {
   std::string_view path;  // without the query
 };
 
-// What stands between method and version: "/path?query", or "http://host/path?query", as proxies are asked. Points into
+// The target between method and version: "/path?query", or "http://host/path?query", as proxies are asked. Points into
 // `target`.
 RequestTarget ReadTarget(std::string_view target);
 

@@ -210,7 +210,7 @@ class Transfer {
   }
 
   bool TakeBody(absl::string_view bytes) {
-    if (Status() != 200) return false;  // nobody wants it
+    if (Status() != 200) return false;  // not used
     const auto size = static_cast<int64_t>(bytes.size());
     if (size > rules_.max_bytes - static_cast<int64_t>(reply_.body.size())) too_large_ = true;
     if (!too_large_) memory_ = request_.take(size);

@@ -44,7 +44,7 @@ void StartHttps();
 // Looks the name up once, checks every address that comes back, and connects to one of these. Sends no cookie, no
 // credential, no referrer; uses no proxy, whatever the environment says. Redirects are handed back, not followed.
 // Waits. Errors: INVALID_ARGUMENT with IMAGE_URL_REFUSED (not a plain https address; any of its IP addresses is not
-// public; or the name is unknown, which is not told apart), IMAGE_URL_FAILED (no connection, no valid certificate, too
+// public; or the name is unknown, which has the same error), IMAGE_URL_FAILED (no connection, no valid certificate, too
 // slow, cut off), IMAGE_TOO_LARGE; CANCELLED if it is not wanted any more; what `take` says. No message tells of
 // address or peer.
 absl::StatusOr<HttpsReply> HttpsGet(const HttpsRequest& request, const FetchRules& rules);

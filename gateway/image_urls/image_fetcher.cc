@@ -33,7 +33,7 @@ absl::Status FetchFailed(std::string what) {
 
 }  // namespace
 
-// Ends once, by whoever is first: the thread that fetches, the deadline or the caller.
+// Ends once, by the first of: the thread that fetches, the deadline, the caller.
 class ImageFetcher::Job {
  public:
   Job(Id id, Request request) : id_(id), request_(std::move(request)) {}

@@ -40,7 +40,7 @@ class ImageFetcher {
   // Ends what runs and waits; their `done` has been called afterwards.
   ~ImageFetcher();
 
-  // In two steps, so that whoever asks knows the id before `done` can come. Each Prepare is followed by one Run, which
+  // In two steps, so that the id is known before `done` can be called. Each Prepare is followed by one Run, which
   // does nothing if the id was cancelled in between. RESOURCE_EXHAUSTED with QUEUE_FULL, through `done`, if too many
   // wait.
   Id Prepare(Request request);

@@ -22,7 +22,7 @@ constexpr std::array kOutputs = {Output{"text_output", "BYTES", 1},       Output
                                  Output{"completion_tokens", "INT32", 1}, Output{"timings", "BYTES", 1},
                                  Output{"context_budget", "BYTES", 1}};
 
-// Adds the outputs that a request wants.
+// Adds the outputs that a request asks for.
 class Writer {
  public:
   explicit Writer(const InferRequest& request) : request_(request) {

@@ -15,10 +15,10 @@ inline constexpr std::string_view kModelVersion = "1";
 bool IsOutput(std::string_view name);
 
 // The whole answer: text_output, finish_reason, token_ids, prompt_tokens, completion_tokens, timings and context_budget
-// (JSON), as far as `request` wants them.
+// (JSON), as far as `request` asks for them.
 inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Answer& answer);
 
-// A piece of the answer: text_output alone. `first`: the request's prefix stands before it.
+// A piece of the answer: text_output alone. `first`: the request's prefix comes before it.
 inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Delta& delta, bool first);
 
 // The end of a streamed answer: all outputs, the text empty.

@@ -13,7 +13,7 @@ namespace diptych::gateway {
 struct InferRequest {
   v1::Question question;          // not checked against any limit
   std::string id;                 // the caller's, to be repeated
-  std::string prefix;             // stands before the answer: the prompt, if the caller wants it repeated
+  std::string prefix;             // comes before the answer: the prompt, if the caller asks for it
   std::set<std::string> outputs;  // wanted; empty: all
 };
 

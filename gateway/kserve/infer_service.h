@@ -20,7 +20,7 @@ namespace diptych::gateway {
 struct InferCaller {
   absl::Status status;               // what is wrong with the call's authorization, as the gateway's own RPCs say it
   SteadyDuration patience;           // for its message
-  std::shared_ptr<void> place = {};  // of its message among those on their way; let go when it is there
+  std::shared_ptr<void> place = {};  // of its message among those on their way; released when it is there
 };
 
 // What the service needs of the server. Outlives all calls.

@@ -203,7 +203,7 @@ Stage LanguageStream::StageNow() const {
   return started_ ? Stage::kPrefill : Stage::kLanguageQueue;
 }
 
-// What was said whole stands, however the connection ends.
+// A complete answer is valid, however the connection ends.
 absl::Status LanguageStream::Outcome(const grpc::Status& status) const {
   if (!broken_.ok()) return broken_;
   if (finished_) return absl::OkStatus();

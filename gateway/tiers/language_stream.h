@@ -75,7 +75,7 @@ class LanguageStream {
   void StartAttempt();
   void OnAttemptMessage(v1::GenerateResponse message);
   void OnAttemptDone(const grpc::Status& status);
-  // Tells how the current attempt ended to whoever chooses among the replicas.
+  // Reports how the current attempt ended to the choice of replicas.
   void Report(const grpc::Status& status);
   // A protocol error, or OK if `message` may come now.
   absl::Status CheckOrder(const v1::GenerateResponse& message);

@@ -40,7 +40,7 @@ struct TierReports {
 void DescribeTiers(Tiers& tiers, std::function<void(TierReports)> done);
 
 // The language tier's description with the vision tier's parts. UNAVAILABLE with TIER_UNAVAILABLE, telling
-// how it stands with both, if the language tier did not answer.
+// the state of both, if the language tier did not answer.
 absl::StatusOr<v1::GetModelResponse> MergeReports(const TierReports& reports);
 
 }  // namespace diptych::gateway

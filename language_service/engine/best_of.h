@@ -1,4 +1,4 @@
-// Several answers to one question, of which its reader gets the best.
+// Several answers to one question; its reader gets the best.
 #pragma once
 
 #include <functional>

@@ -28,7 +28,7 @@ struct PassResult {
 };
 
 // Copies the plan's blocks, then runs its rows together, and returns when that is done. If that fails, runs the
-// requests one by one, so that only those fail that cause it: rows write nothing but their own new places, so a second
+// requests one at a time, so that only the faulty ones fail: rows write nothing but their own new places, so a second
 // run does what the first should have done. After DEVICE_LOST nothing runs again, and all get that. Throws nothing. One
 // result for each request of the plan, in its order.
 std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, Sequence>& sequences,

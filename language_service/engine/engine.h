@@ -60,7 +60,7 @@ class LanguageEngine {
   bool Take(std::optional<SteadyDuration> patience);
   void Admit(GenerateWork work);
   void RunProjection(Projection projection);
-  // Ends what nobody wants any more, and pauses, wakes or gives up those whose readers are behind.
+  // Ends cancelled and late requests, and pauses, resumes or drops those whose readers are behind.
   void Sweep(SteadyTime now);
   // Looks at the sequence's reader. SLOW_READER if it is to be given up.
   absl::Status CheckReader(uint64_t id, const Sequence& sequence, SteadyTime now);

@@ -18,7 +18,7 @@ struct EngineOptions {
   // after `reader_patience`.
   int64_t max_unread_tokens = 256;
   SteadyDuration reader_patience = std::chrono::seconds(30);
-  // A pass that takes longer does not end: the engine is sick.
+  // A pass that takes longer is taken to hang: the engine has failed.
   SteadyDuration longest_pass = std::chrono::minutes(5);
 };
 

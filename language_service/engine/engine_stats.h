@@ -17,7 +17,7 @@ struct EngineStats {
   int64_t kv_block_bytes = 0;
   int64_t kv_blocks_total = 0;
   int64_t kv_blocks_used = 0;    // held by running requests
-  int64_t kv_blocks_cached = 0;  // held by nobody, kept for later requests
+  int64_t kv_blocks_cached = 0;  // not held, kept for later requests
   int64_t last_batch = 0;        // rows of the last pass
 
   // Since the start.

@@ -11,13 +11,13 @@
 
 namespace diptych::language {
 
-// Blocks are numbers; the tensors behind them are somebody else's. A block is free, held by one or more holders, or
-// cached: held by nobody, but published under a key and kept until the room is needed. Thread-compatible.
+// Blocks are numbers; the owner has the tensors behind them. A block is free, held by one or more holders, or
+// cached: without a holder, but published under a key and kept until the room is needed. Thread-compatible.
 class KvBlockPool {
  public:
   explicit KvBlockPool(int32_t blocks);
 
-  // A block for one holder, its content undefined: a free one, else the cached one that was let go first. Nullopt if
+  // A block for one holder, its content undefined: a free one, else the cached one that was released first. Nullopt if
   // every block is held.
   std::optional<int32_t> Allocate();
   // One more holder. Requires: held or cached.
@@ -43,12 +43,12 @@ class KvBlockPool {
   struct Slot {
     int32_t holders = 0;
     std::optional<KvBlockKey> key = {};
-    std::list<int32_t>::iterator place = {};  // in cached_, if nobody holds it and it has a key
+    std::list<int32_t>::iterator place = {};  // in cached_, if it has a key and no holder
   };
 
   std::vector<Slot> slots_;
   std::vector<int32_t> free_;
-  std::list<int32_t> cached_;  // let go first at the front
+  std::list<int32_t> cached_;  // released first at the front
   std::unordered_map<KvBlockKey, int32_t, KvBlockKeyHash> published_;
 };
 

@@ -23,7 +23,7 @@ int64_t WeightBytes(const ServedLanguageModel& model) {
   return bytes;
 }
 
-// On a card the cache takes what is left: nothing else wants it.
+// On a card the cache takes what is left: nothing else needs it.
 int64_t DefaultOnCard(const ServedLanguageModel& model, double memory_fraction) {
   const int64_t window = WindowKvCacheBytes(model.config, model.kv_block_bytes(1));
   const auto memory = blip2::MemoryOf(c10::Device(model.description.device()));

@@ -11,7 +11,7 @@ namespace diptych::language {
 struct QueryTokens {
   std::string key;          // ImageKey of image, preparation and model: two images with one key are one image
   at::Tensor query_tokens;  // [1, Q, De], all finite, in the model's dtype and on its device
-  // [Q, P] float32 on the CPU, all finite: where each query looked, the class token first. Undefined if nobody asked.
+  // [Q, P] float32 on the CPU, all finite: where each query looked, the class token first. Undefined if not requested.
   at::Tensor query_attention = {};
 };
 

@@ -160,7 +160,7 @@ void Scheduler::Stop(Entry& entry, State state) {
 
 void Scheduler::ReleaseTables(Entry& entry) {
   for (const std::vector<int32_t>& table : entry.tables) {
-    // The end first: what is let go first is lost first, and a block is of no use without those before it.
+    // The end first: what is released first is lost first, and a block is useless without those before it.
     for (auto block = table.rbegin(); block != table.rend(); ++block) pool_.Release(*block);
   }
   entry.tables.clear();

@@ -159,7 +159,7 @@ class Scheduler {
   int64_t BlocksFor(int64_t tokens) const { return (tokens + options_.block_tokens - 1) / options_.block_tokens; }
   // That it may hold at most from now on, `prefix_blocks` found ones not counted.
   int64_t MostBlocks(const Entry& entry, int64_t prefix_blocks) const;
-  // That nobody holds or has reserved.
+  // Blocks neither held nor reserved.
   int64_t unclaimed() const { return pool_.available() - reserved_; }
 
   const SchedulerOptions options_;

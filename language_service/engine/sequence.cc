@@ -51,7 +51,7 @@ absl::Status Sequence::Check(SteadyTime now) const {
 at::Tensor Sequence::QueryTokensAt(int64_t past, int64_t tokens) const {
   const int64_t end = std::min(past + tokens, work_.prompt.budget.image_tokens);
   std::vector<at::Tensor> parts;
-  int64_t begin = 0;  // of the image at hand
+  int64_t begin = 0;  // of the current image
   for (const auto& image : work_.images) {
     const at::Tensor queries = image->query_tokens[0];
     const int64_t from = std::max(past - begin, int64_t{0});

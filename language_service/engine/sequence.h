@@ -31,7 +31,7 @@ class Sequence {
   // Whether the answer is still wanted; the error names the stage in which it is now.
   absl::Status Check(SteadyTime now) const;
 
-  // What stands at places [past, past + tokens) of a beam, in two parts: the query tokens of images, [t, De]
+  // What is at places [past, past + tokens) of a beam, in two parts: the query tokens of images, [t, De]
   // (undefined if there is none), then ids.
   at::Tensor QueryTokensAt(int64_t past, int64_t tokens) const;
   std::span<const int64_t> Ids(int beam, int64_t past, int64_t tokens) const;
@@ -83,7 +83,7 @@ class Sequence {
   // Adds one token to the answer; the text that became complete goes to `delta`.
   void Take(blip2::ChosenToken token, TokenDelta& delta);
   void Show(TokenDelta delta);
-  // It ends the answer and stands for nothing in its text.
+  // It ends the answer and adds nothing to its text.
   bool IsStopToken(int64_t token) const;
   v1::FinishReason StopAfter(int64_t token) const;
   // A token was chosen: the time since the last segment was its stage's.

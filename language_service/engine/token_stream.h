@@ -51,7 +51,7 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
  public:
   struct Reader {
     // Called on the thread of Next, or that of Push and End or of DeliverOn. Must lead to a call of Next when the
-    // reader wants more.
+    // reader asks for more.
     std::function<void(TokenDelta)> on_delta;
     // Called once, last.
     std::function<void(absl::StatusOr<GenerateResult>)> on_end;

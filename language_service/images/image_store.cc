@@ -114,7 +114,7 @@ std::shared_ptr<const QueryTokens> ImageStore::Find(const ImageRequest& request)
 void ImageStore::StartPull(const FlightPtr& flight) {
   MutexLock lock(mutex_);
   if (!flights_.awaited(flight->id) || closed_) {
-    if (!closed_) flights_.Close(flight->id);  // so that nobody joins what is over
+    if (!closed_) flights_.Close(flight->id);  // so that no request joins what is over
     lock.Unlock();
     return End(flight, absl::CancelledError("nobody waits"));
   }

@@ -60,7 +60,7 @@ class ImageStore {
   struct Wait;
 
   ImageStore(Steps steps, int64_t cache_bytes);
-  // Cancels the pulls that still run and waits until every flight has ended. Nobody may be inside Get or StopWaiting.
+  // Cancels the pulls that still run and waits until every flight has ended. No call of Get or StopWaiting may run.
   ~ImageStore();
 
   // `done` is called at most once: before this returns, with a hit or a refusal (the result is then null), or later on

@@ -1,4 +1,4 @@
-// Puts the messages of one EncodeImage stream together. Trusts nothing that it is told.
+// Joins the messages of one EncodeImage stream. Checks everything that it receives.
 #pragma once
 
 #include <string>

@@ -40,7 +40,7 @@ def medians(runs):
 
 
 def calibrated(program):
-    """TIMES with what questions that come one by one take beside them on this machine: a step's own time, and the rest."""
+    """TIMES with what single questions take besides them on this machine: a step's own time, and the rest."""
     alone = measure(program, 1, 1, 0.4, 20)
     first, answer = alone["first_token_seconds"]["p50"], alone["answer_seconds"]["p50"]
     prompt = TIMES["token_seconds"] * alone["prompt_tokens"]

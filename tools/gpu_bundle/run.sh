@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries and measures this build on the machine at hand, in about ten minutes on a card; docs/gpu.md explains the report.
+# Tests and measures this build on this machine, in about ten minutes on a card; docs/gpu.md explains the report.
 #
 #   bash run.sh                     on the card, or on the CPU where there is none
 #   bash run.sh --device cuda:1     another one; --help shows the rest

@@ -1,4 +1,4 @@
-// Where the time went, as a table with bars: its numbers are text, so whoever cannot see the bars can read them.
+// Where the time went, as a table with bars: its numbers are text, so that screen readers can read them.
 import { el } from '../dom.js';
 import { cssPercent, milliseconds } from '../format.js';
 

@@ -1,8 +1,8 @@
-// Images by their address: typed, or let go by another page.
+// Images by their address: typed, or dropped from another page.
 import { newImageId } from './collection.js';
 import { readImage, Unreadable } from './reading.js';
 
-// What a page lets go when one of its images is dragged: the image's address, or ''.
+// The address of an image that was dragged from another page, or ''.
 export function addressIn(transfer) {
   const list = transfer.getData('text/uri-list') || transfer.getData('text/plain');
   const html = new DOMParser().parseFromString(transfer.getData('text/html'), 'text/html');
