@@ -19,7 +19,7 @@ struct TraceContext {
   uint8_t flags = 0;       // kSampledFlag and kRandomFlag, no other
   std::string state = {};  // tracestate, as it came; empty: none
 
-  bool exists() const { return trace_id != decltype(trace_id)(); }
+  bool exists() const { return trace_id != decltype(trace_id)(); }  // NOLINT(readability-container-size-empty)
   bool sampled() const;
 };
 
