@@ -38,14 +38,29 @@ std::unique_ptr<HttpServer> StartServer() {
   return *std::move(server);
 }
 
-// All that comes back.
-std::string Exchange(int port, std::string_view bytes) {
-  const int caller = socket(AF_INET, SOCK_STREAM, 0);
+sockaddr_in AddressOf(in_addr_t host, int port) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  Require(connect(caller, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  address.sin_addr.s_addr = htonl(host);
+  return address;
+}
+
+// Each connection comes from another address of 127.0.0.0/8: a caller that ends its sending first keeps its port for a
+// minute (TIME_WAIT), and one address would soon have none left.
+int Connect(int port) {
+  static uint32_t connections = 0;
+  const sockaddr_in from = AddressOf(INADDR_LOOPBACK + ++connections % ((1u << 24) - 2), 0);
+  const sockaddr_in to = AddressOf(INADDR_LOOPBACK, port);
+  const int caller = socket(AF_INET, SOCK_STREAM, 0);
+  Require(bind(caller, reinterpret_cast<const sockaddr*>(&from), sizeof from) == 0);
+  Require(connect(caller, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
+  return caller;
+}
+
+// All that comes back.
+std::string Exchange(int port, std::string_view bytes) {
+  const int caller = Connect(port);
   send(caller, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   shutdown(caller, SHUT_WR);
   std::string answer;
