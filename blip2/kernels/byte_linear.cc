@@ -38,6 +38,8 @@ using VecSums = hn::Vec<TagSums>;
 constexpr int kBytePanels = 2;
 constexpr int kByteRows = 12;
 constexpr int kRowsOfTwo = 4;
+// Rows that make one tile with a single panel, whose weights are then read once, as they come from memory.
+constexpr int kTallRows = kBytePanels * kByteRows;
 
 // Adds 128 to each byte of whole numbers, which makes the weights unsigned, as the instruction needs on one side.
 HWY_INLINE VecSums Unsigned(VecSums bytes) {
@@ -54,64 +56,84 @@ HWY_INLINE VecSums LoadQuad(const int8_t* from) {
   return hn::LoadU(TagSums(), reinterpret_cast<const int32_t*>(from));
 }
 
-// The rows without the outliers' rests, and what 128 more in each weight adds.
+// Four inputs of a row, again and again.
+HWY_INLINE VecSums Repeat(const int8_t* quad) {
+  int32_t four = 0;
+  hwy::CopyBytes<sizeof(four)>(quad, &four);
+  return hn::Set(TagSums(), four);
+}
+
+// The rows without the outliers' rests, and what 128 more in each weight adds. The rows of a group lie quad by quad
+// side by side, so that a tile reads one stream.
 class ByteRows {
  public:
-  explicit ByteRows(const IntegerRows& x)
-      : padded_(x.padded), values_(x.rows * x.padded), shifts_(values_.size() / kGroup), totals_(x.rows) {
-    const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(padded_, 1));
-    ShareOut(x.rows, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) ReadRow(row, &x.values[row * padded_]);
+  ByteRows(const IntegerRows& x, const RowGroups& groups)
+      : padded_(x.padded),
+        groups_(groups),
+        values_(x.rows * x.padded),
+        shifts_(values_.size() / kGroup),
+        totals_(x.rows) {
+    const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(padded_ * kByteRows, 1));
+    ShareOut(groups.count(), grain, [&](int64_t begin, int64_t end) {
+      for (int64_t group = begin; group < end; ++group) {
+        for (int64_t row = groups.Row(group); row < groups.Row(group + 1); ++row) {
+          ReadRow(row, group, &x.values[row * padded_]);
+        }
+      }
     });
   }
+  const RowGroups& groups() const { return groups_; }
   int64_t padded() const { return padded_; }
-  // Four inputs of a row, again and again.
-  HWY_INLINE VecSums Repeat(int64_t row, int64_t input) const {
-    int32_t four = 0;
-    hwy::CopyBytes<sizeof(four)>(values_.data() + row * padded_ + input, &four);
-    return hn::Set(TagSums(), four);
-  }
+  // [quad][row of the group][input of the quad]
+  const int8_t* Group(int64_t group) const { return values_.data() + groups_.Row(group) * padded_; }
   VecSums MinusShift(int64_t row, int64_t group) const {
     return hn::Set(TagSums(), -shifts_[row * (padded_ / kGroup) + group]);
   }
   VecSums MinusTotal(int64_t row) const { return hn::Set(TagSums(), -totals_[row]); }
 
  private:
-  void ReadRow(int64_t row, const int16_t* from) {
+  void ReadRow(int64_t row, int64_t group, const int16_t* from) {
+    const int64_t stride = groups_.Height(group) * kQuad;
+    int8_t* to = values_.data() + groups_.Row(group) * padded_ + (row - groups_.Row(group)) * kQuad;
     const hn::CappedTag<int16_t, 32> d;
     const hn::Rebind<int8_t, decltype(d)> d8;
     const hn::Repartition<int32_t, decltype(d)> d32;
     const auto most = hn::Set(d, static_cast<int16_t>(MaxActivation(ActivationBits::k7)));
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    for (int64_t group = 0; group < padded_ / kGroup; ++group) {
+    for (int64_t of_weights = 0; of_weights < padded_ / kGroup; ++of_weights) {
       auto sums = hn::Zero(d32), unused = hn::Zero(d32);
-      for (int64_t k = group * kGroup; k < (group + 1) * kGroup; k += lanes) {
-        const auto values = hn::Clamp(hn::LoadU(d, from + k), hn::Neg(most), most);
-        hn::StoreU(hn::DemoteTo(d8, values), d8, &values_[row * padded_ + k]);
+      for (int64_t k = 0; k < kGroup; k += lanes, from += lanes) {
+        const auto values = hn::Clamp(hn::LoadU(d, from), hn::Neg(most), most);
+        alignas(32) int8_t bytes[32];
+        hn::StoreU(hn::DemoteTo(d8, values), d8, bytes);
+        for (int64_t i = 0; i < lanes; i += kQuad, to += stride) hwy::CopyBytes<kQuad>(bytes + i, to);
         sums = hn::ReorderWidenMulAccumulate(d32, values, hn::Set(d, int16_t{128}), sums, unused);
       }
       const int32_t shift = hn::GetLane(hn::SumOfLanes(d32, sums));
-      shifts_[row * (padded_ / kGroup) + group] = shift;
+      shifts_[row * (padded_ / kGroup) + of_weights] = shift;
       totals_[row] += shift;
     }
   }
 
   const int64_t padded_;
-  Uninitialized<int8_t> values_;   // [rows, padded]
+  const RowGroups groups_;
+  Uninitialized<int8_t> values_;   // [rows, padded], interleaved
   Uninitialized<int32_t> shifts_;  // [rows, padded / kGroup]
   std::vector<int32_t> totals_;    // [rows]
 };
 
-// The sums of kHeight rows from `row` on with kCount panels of int8.
+// The sums of the kHeight rows of a group with kCount panels of int8.
 template <int kHeight, int kCount>
-HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t row, const ReadAhead& ahead,
+HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t group, const ReadAhead& ahead,
                          VecSums (&sums)[kHeight][kCount]) {
+  const int64_t row = x.groups().Row(group);
+  const int8_t* quads = x.Group(group);
   const int8_t* fetch[kCount];
   for (int p = 0; p < kCount; ++p) fetch[p] = panels[p] + ahead.offset;
   for (int r = 0; r < kHeight; ++r) {
     for (VecSums& sum : sums[r]) sum = x.MinusTotal(row + r);
   }
-  for (int64_t k = 0; k < x.padded(); k += kQuad) {
+  for (int64_t k = 0; k < x.padded(); k += kQuad, quads += kHeight * kQuad) {
     VecSums weights[kCount];
     for (int p = 0; p < kCount; ++p) {
       hwy::Prefetch(fetch[p]);
@@ -119,7 +141,7 @@ HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t
       weights[p] = Unsigned(LoadQuad(panels[p] + k * kPanel));
     }
     for (int r = 0; r < kHeight; ++r) {
-      const VecSums values = x.Repeat(row + r, k);
+      const VecSums values = Repeat(quads + r * kQuad);
       for (int p = 0; p < kCount; ++p) sums[r][p] = AddByteProducts(weights[p], values, sums[r][p]);
     }
   }
@@ -127,8 +149,10 @@ HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t
 
 // The same for int4. A number of 4 bits in the upper half of a byte is sixteen times as large.
 template <int kHeight, int kCount>
-HWY_INLINE void Int4Sums(const int8_t* const* panels, const int8_t* const* multipliers, const ByteRows& x, int64_t row,
-                         VecSums (&sums)[kHeight][kCount]) {
+HWY_INLINE void Int4Sums(const int8_t* const* panels, const int8_t* const* multipliers, const ByteRows& x,
+                         int64_t of_rows, VecSums (&sums)[kHeight][kCount]) {
+  const int64_t row = x.groups().Row(of_rows);
+  const int8_t* quads = x.Group(of_rows);
   const VecSums upper = hn::Set(TagSums(), static_cast<int32_t>(0xF0F0F0F0U));
   for (auto& of_row : sums) {
     for (VecSums& sum : of_row) sum = hn::Zero(TagSums());
@@ -138,7 +162,7 @@ HWY_INLINE void Int4Sums(const int8_t* const* panels, const int8_t* const* multi
     for (int r = 0; r < kHeight; ++r) {
       for (VecSums& sum : of_group[r]) sum = x.MinusShift(row + r, group);
     }
-    for (int64_t k = group * kGroup; k < (group + 1) * kGroup; k += 2 * kQuad) {
+    for (int64_t k = group * kGroup; k < (group + 1) * kGroup; k += 2 * kQuad, quads += 2 * kHeight * kQuad) {
       VecSums first[kCount], second[kCount];
       for (int p = 0; p < kCount; ++p) {
         hwy::Prefetch(panels[p] + k / 2 * kPanel + ReadAhead().offset);
@@ -147,7 +171,7 @@ HWY_INLINE void Int4Sums(const int8_t* const* panels, const int8_t* const* multi
         second[p] = Unsigned(hn::And(both, upper));
       }
       for (int r = 0; r < kHeight; ++r) {
-        const VecSums values = x.Repeat(row + r, k), next = x.Repeat(row + r, k + kQuad);
+        const VecSums values = Repeat(quads + r * kQuad), next = Repeat(quads + (kHeight + r) * kQuad);
         for (int p = 0; p < kCount; ++p) {
           of_group[r][p] = AddByteProducts(first[p], values, of_group[r][p]);
           of_group[r][p] = AddByteProducts(second[p], next, of_group[r][p]);
@@ -169,7 +193,7 @@ class BytePanels {
  public:
   BytePanels(const IntegerWeights& weights, const IntegerRows& x, const ByteRows& bytes,
              const Epilogue<float>& epilogue, float* y)
-      : weights_(weights), x_(x), bytes_(bytes), groups_(x.rows, kByteRows), epilogue_(epilogue), y_(y) {
+      : weights_(weights), x_(x), bytes_(bytes), epilogue_(epilogue), y_(y) {
     if (Unpacks()) unpacked_.resize(static_cast<size_t>(kBytePanels * x.padded * kPanel));
   }
 
@@ -177,16 +201,18 @@ class BytePanels {
   void Run(int64_t panel) {
     const int64_t last = Panels(weights_.out) - 1;
     for (int p = 0; p < kBytePanels; ++p) Find(p, std::min(panel + p, last));
-    for (int64_t group = 0; group < groups_.count(); ++group) {
-      WithHeight<kByteRows>(groups_.Height(group), [&](auto height) { Tile<height()>(panel, group); });
+    for (int64_t group = 0; group < groups().count(); ++group) {
+      WithHeight<kTallRows>(groups().Height(group), [&](auto height) { Tile<height()>(panel, group); });
     }
   }
 
  private:
   ReadAhead Ahead(int64_t group) const {
     if (Unpacks()) return {};
-    return AheadOf(group, groups_.count(), kBytePanels * PanelBytes(weights_.type, weights_.in), x_.padded / kQuad);
+    return AheadOf(group, groups().count(), kBytePanels * PanelBytes(weights_.type, weights_.in), x_.padded / kQuad);
   }
+
+  const RowGroups& groups() const { return bytes_.groups(); }
 
   bool Unpacks() const { return weights_.type == IntegerType::kInt4 && x_.rows > kFewRows; }
 
@@ -201,18 +227,22 @@ class BytePanels {
 
   template <int kHeight>
   HWY_INLINE void Tile(int64_t panel, int64_t group) {
-    const int64_t row = groups_.Row(group);
     if (weights_.type == IntegerType::kInt8 || Unpacks()) {
-      VecSums sums[kHeight][kBytePanels];
-      Int8Sums(values_, bytes_, row, Ahead(group), sums);
-      Store(sums, panel, row);
-      return;
+      ForSums<kHeight, kHeight <= kByteRows ? kBytePanels : 1>(
+          panel, group, [&](int p, auto& sums) { Int8Sums(values_ + p, bytes_, group, Ahead(group), sums); });
+    } else if constexpr (kHeight <= kByteRows) {
+      ForSums<kHeight, kHeight <= kRowsOfTwo ? kBytePanels : 1>(
+          panel, group, [&](int p, auto& sums) { Int4Sums(values_ + p, multipliers_ + p, bytes_, group, sums); });
     }
-    constexpr int kCount = kHeight <= kRowsOfTwo ? kBytePanels : 1;
+  }
+
+  // Calls fill(p, sums) for every kCount panels from panel + p on, and stores the sums.
+  template <int kHeight, int kCount, typename Fill>
+  HWY_INLINE void ForSums(int64_t panel, int64_t group, const Fill& fill) {
     for (int p = 0; p < kBytePanels; p += kCount) {
       VecSums sums[kHeight][kCount];
-      Int4Sums(values_ + p, multipliers_ + p, bytes_, row, sums);
-      Store(sums, panel + p, row);
+      fill(p, sums);
+      Store(sums, panel + p, groups().Row(group));
     }
   }
 
@@ -245,7 +275,6 @@ class BytePanels {
   const IntegerWeights& weights_;
   const IntegerRows& x_;
   const ByteRows& bytes_;
-  const RowGroups groups_;
   const Epilogue<float> epilogue_;
   float* const y_;
   const int8_t* values_[kBytePanels] = {};
@@ -255,7 +284,8 @@ class BytePanels {
 
 // Rows of 7 bits.
 void Multiply(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, float* y) {
-  const ByteRows bytes(x);
+  const bool tall = weights.type == IntegerType::kInt8 && x.rows <= kTallRows;
+  const ByteRows bytes(x, RowGroups(x.rows, tall ? kTallRows : kByteRows));
   const int64_t grain =
       std::max<int64_t>(1, kLeastWork / std::max<int64_t>(x.padded * x.rows * kPanel * kBytePanels, 1));
   ShareOut((Panels(weights.out) + kBytePanels - 1) / kBytePanels, grain, [&](int64_t begin, int64_t end) {

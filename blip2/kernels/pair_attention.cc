@@ -102,7 +102,7 @@ class OneHead {
   HWY_INLINE void Product(const Uninitialized<c10::BFloat16>& weights, int64_t in, int64_t out, const Use& use) {
     const int64_t last = Panels(out) - 1;
     for (int64_t panel = 0; panel <= last; panel += kPanels) {
-      Lines panels;
+      Lines<kPanels> panels;
       for (int p = 0; p < kPanels; ++p) panels[p] = weights.data() + std::min(panel + p, last) * PairPanelSize(in);
       Sums sums[kHeight][kPanels];
       TileSums<Form>(panels, Pairs(in), rows_.data(), ReadAhead(), sums);

@@ -34,7 +34,7 @@ template <typename Form>
 class GroupedRows {
  public:
   GroupedRows(const c10::BFloat16* x, int64_t rows, int64_t in)
-      : groups_(rows, kMostRows), numbers_(Pairs(in) * Form::kNumbers) {
+      : groups_(rows, MostOf(rows)), numbers_(Pairs(in) * Form::kNumbers) {
     values_.resize(static_cast<size_t>(rows * numbers_));
     const int64_t grain = std::max<int64_t>(1, kLeastWork / (kMostRows * in));
     ShareOut(groups_.count(), grain, [&](int64_t begin, int64_t end) {
@@ -54,22 +54,23 @@ class GroupedRows {
   Uninitialized<typename Form::Number> values_;
 };
 
-// kHeight rows of a group with kPanels panels from `panel` on, as many as there are -> sums [kHeight, kPanels ·
+// kHeight rows of a group with PanelsOf(kHeight) panels from `panel` on, as many as there are -> sums [kHeight, panels,
 // kPanel].
 template <typename Form, int kHeight>
 HWY_INLINE void Tile(const PairWeights& weights, const typename Form::Number* x, int64_t panel, const ReadAhead& ahead,
                      float* to) {
+  constexpr int kCount = PanelsOf(kHeight);
   const int64_t last = Panels(weights.out) - 1;
-  Lines panels;
-  for (int p = 0; p < kPanels; ++p) {
+  Lines<kCount> panels;
+  for (int p = 0; p < kCount; ++p) {
     panels[p] = weights.values + std::min(panel + p, last) * PairPanelSize(weights.in);
   }
-  Sums sums[kHeight][kPanels];
+  Sums sums[kHeight][kCount];
   TileSums<Form>(panels, Pairs(weights.in), x, ahead, sums);
-  for (int p = 0; p < kPanels && panel + p <= last; ++p) {
+  for (int p = 0; p < kCount && panel + p <= last; ++p) {
     for (int r = 0; r < kHeight; ++r) {
       for (int v = 0; v < kVectors; ++v) {
-        hn::StoreU(sums[r][p].of[v], TagFloats(), to + (r * kPanels + p) * kPanel + v * kLanes);
+        hn::StoreU(sums[r][p].of[v], TagFloats(), to + (r * kCount + p) * kPanel + v * kLanes);
       }
     }
   }
@@ -116,11 +117,12 @@ void FinishPart(const float* sums, const float* bias, const Epilogue<T>& steps, 
 template <typename Form, typename T>
 void FinishTile(const PairWeights& weights, const float* sums, int64_t row, int64_t height, int64_t panel,
                 const Epilogue<T>& steps, T* y) {
-  for (int64_t p = 0; p < kPanels && panel + p < Panels(weights.out); ++p) {
+  const int64_t panels = PanelsOf(height);
+  for (int64_t p = 0; p < panels && panel + p < Panels(weights.out); ++p) {
     const int64_t output = (panel + p) * kPanel, count = std::min(kPanel, weights.out - output);
     const float* bias = weights.bias == nullptr ? nullptr : weights.bias + output;
     for (int64_t r = 0; r < height; ++r) {
-      const float* from = sums + (r * kPanels + p) * kPanel;
+      const float* from = sums + (r * panels + p) * kPanel;
       const int64_t at = (row + r) * weights.out + output;
       if (count == kPanel) {
         FinishPanel<Form, T>(from, bias, steps, at, y);
@@ -135,14 +137,15 @@ template <typename Form, typename T>
 void MultiplyBy(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, const Epilogue<T>& steps, T* y) {
   const GroupedRows<Form> grouped(x, rows, weights.in);
   const RowGroups& groups = grouped.groups();
-  const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(weights.in * rows * kPanel * kPanels, 1));
-  const int64_t of_a_tile = kPanels * PairPanelSize(weights.in) * static_cast<int64_t>(sizeof(*weights.values));
-  ShareOut((Panels(weights.out) + kPanels - 1) / kPanels, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t panel = begin * kPanels; panel < end * kPanels; panel += kPanels) {
+  const int64_t panels = PanelsOf(groups.Height(0));
+  const int64_t grain = std::max<int64_t>(1, kLeastWork / std::max<int64_t>(weights.in * rows * kPanel * panels, 1));
+  const int64_t of_a_tile = panels * PairPanelSize(weights.in) * static_cast<int64_t>(sizeof(*weights.values));
+  ShareOut((Panels(weights.out) + panels - 1) / panels, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin * panels; panel < end * panels; panel += panels) {
       for (int64_t group = 0; group < groups.count(); ++group) {
-        alignas(64) float sums[kMostRows * kPanels * kPanel];
+        alignas(64) float sums[kTallRows * kPanel];
         const ReadAhead ahead = AheadOf(group, groups.count(), of_a_tile, Pairs(weights.in));
-        WithHeight<kMostRows>(groups.Height(group), [&](auto height) {
+        WithHeight<kTallRows>(groups.Height(group), [&](auto height) {
           Tile<Form, height()>(weights, grouped.Values(group), panel, ahead, sums);
         });
         FinishTile<Form, T>(weights, sums, groups.Row(group), groups.Height(group), panel, steps, y);

@@ -35,14 +35,25 @@ constexpr int kVectors = kPanel / kLanes;  // of a panel's outputs
 // Panels and rows whose sums stay in registers, beside what is multiplied.
 constexpr int kPanels = kVectors == 1 ? 2 : 1;
 constexpr int kMostRows = kVectors == 1 ? 12 : kVectors == 2 ? 5 : 3;
+// Rows that make one tile with a single panel, whose weights are then read once, as they come from memory.
+constexpr int kTallRows = kPanels * kMostRows;
+// Panels of a tile.
+constexpr int PanelsOf(int64_t height) {
+  return height > kMostRows ? 1 : kPanels;
+}
+// The greatest height of a tile where there are so many rows.
+constexpr int64_t MostOf(int64_t rows) {
+  return rows > kTallRows ? kMostRows : kTallRows;
+}
 
 // Of one row with one panel.
 struct Sums {
   Floats of[kVectors];
 };
 
-// A panel's pairs of two inputs, for each of kPanels.
-using Lines = const c10::BFloat16* [kPanels];
+// A panel's pairs of two inputs, for each of kCount panels.
+template <int kCount>
+using Lines = const c10::BFloat16* [kCount];
 
 HWY_INLINE VecPairs LoadPairs(const c10::BFloat16* from) {
   return hn::LoadU(TagPairs(), reinterpret_cast<const uint32_t*>(from));
@@ -59,13 +70,13 @@ struct ByInstruction {
   static HWY_INLINE void Interleave(const c10::BFloat16* pair, int64_t, Number* to) { std::memcpy(to, pair, 4); }
   static HWY_INLINE void InterleaveLast(c10::BFloat16 last, int64_t, Number* to) { *to = last.x; }
 
-  template <int kHeight>
-  static HWY_INLINE void AddProducts(const Lines& lines, const Number* x, Sums (&sums)[kHeight][kPanels]) {
-    VecPairs weights[kPanels];
-    for (int p = 0; p < kPanels; ++p) weights[p] = LoadPairs(lines[p]);
+  template <int kHeight, int kCount>
+  static HWY_INLINE void AddProducts(const Lines<kCount>& lines, const Number* x, Sums (&sums)[kHeight][kCount]) {
+    VecPairs weights[kCount];
+    for (int p = 0; p < kCount; ++p) weights[p] = LoadPairs(lines[p]);
     for (int r = 0; r < kHeight; ++r) {
       const VecPairs numbers = hn::Set(TagPairs(), x[r]);
-      for (int p = 0; p < kPanels; ++p) {
+      for (int p = 0; p < kCount; ++p) {
         Floats sum = sums[r][p].of[0];  // an array's element would stay in memory
         asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(weights[p].raw), "v"(numbers.raw));
         sums[r][p].of[0] = sum;
@@ -96,12 +107,12 @@ struct ByWidening {
     to[height] = 0;
   }
 
-  template <int kHeight>
-  static HWY_INLINE void AddProducts(const Lines& lines, const Number* x, Sums (&sums)[kHeight][kPanels]) {
+  template <int kHeight, int kCount>
+  static HWY_INLINE void AddProducts(const Lines<kCount>& lines, const Number* x, Sums (&sums)[kHeight][kCount]) {
     const VecPairs upper = hn::Set(TagPairs(), 0xFFFF0000U);
-    AddProductsOf<kHeight>(
+    AddProductsOf(
         lines, [](VecPairs pairs) { return hn::ShiftLeft<16>(pairs); }, x, sums);
-    AddProductsOf<kHeight>(
+    AddProductsOf(
         lines, [upper](VecPairs pairs) { return hn::And(pairs, upper); }, x + kHeight, sums);
   }
 
@@ -117,18 +128,18 @@ struct ByWidening {
   }
 
  private:
-  template <int kHeight, typename Half>
-  static HWY_INLINE void AddProductsOf(const Lines& lines, const Half& half, const Number* x,
-                                       Sums (&sums)[kHeight][kPanels]) {
-    Floats widened[kPanels][kVectors];
-    for (int p = 0; p < kPanels; ++p) {
+  template <int kHeight, int kCount, typename Half>
+  static HWY_INLINE void AddProductsOf(const Lines<kCount>& lines, const Half& half, const Number* x,
+                                       Sums (&sums)[kHeight][kCount]) {
+    Floats widened[kCount][kVectors];
+    for (int p = 0; p < kCount; ++p) {
       for (int v = 0; v < kVectors; ++v) {
         widened[p][v] = hn::BitCast(TagFloats(), half(LoadPairs(lines[p] + 2 * v * kLanes)));
       }
     }
     for (int r = 0; r < kHeight; ++r) {
       const Floats number = hn::Set(TagFloats(), x[r]);
-      for (int p = 0; p < kPanels; ++p) {
+      for (int p = 0; p < kCount; ++p) {
         for (int v = 0; v < kVectors; ++v) {
           sums[r][p].of[v] = hn::MulAdd(widened[p][v], number, sums[r][p].of[v]);
         }
@@ -160,25 +171,25 @@ HWY_INLINE void InterleaveRows(const c10::BFloat16* from, int64_t stride, int64_
   }
 }
 
-// The sums of kHeight rows, interleaved, with kPanels panels over `pairs` pairs, in the order of the inputs.
-template <typename Form, int kHeight>
-HWY_INLINE void TileSums(const Lines& panels, int64_t pairs, const typename Form::Number* x, const ReadAhead& ahead,
-                         Sums (&sums)[kHeight][kPanels]) {
-  const char* fetch[kPanels];
-  for (int p = 0; p < kPanels; ++p) fetch[p] = reinterpret_cast<const char*>(panels[p]) + ahead.offset;
+// The sums of kHeight rows, interleaved, with kCount panels over `pairs` pairs, in the order of the inputs.
+template <typename Form, int kHeight, int kCount>
+HWY_INLINE void TileSums(const Lines<kCount>& panels, int64_t pairs, const typename Form::Number* x,
+                         const ReadAhead& ahead, Sums (&sums)[kHeight][kCount]) {
+  const char* fetch[kCount];
+  for (int p = 0; p < kCount; ++p) fetch[p] = reinterpret_cast<const char*>(panels[p]) + ahead.offset;
   for (auto& of_row : sums) {
     for (Sums& of_panel : of_row) {
       for (Floats& sum : of_panel.of) sum = hn::Zero(TagFloats());
     }
   }
   for (int64_t pair = 0; pair < pairs; ++pair, x += Form::kNumbers * kHeight) {
-    Lines lines;
-    for (int p = 0; p < kPanels; ++p) {
+    Lines<kCount> lines;
+    for (int p = 0; p < kCount; ++p) {
       hwy::Prefetch(fetch[p]);
       fetch[p] += ahead.step;
       lines[p] = panels[p] + pair * 2 * kPanel;
     }
-    Form::template AddProducts<kHeight>(lines, x, sums);
+    Form::AddProducts(lines, x, sums);
   }
 }
 

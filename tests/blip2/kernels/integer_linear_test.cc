@@ -54,7 +54,7 @@ TEST_P(IntegerLinearTest, IsTheProductOfTheRoundedNumbers) {
        {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 16}, {131, 67}, {520, 259}, {4200, 40}}) {
     const Matrix matrix(Type(), in, out);
     const std::vector<std::vector<int>> w = matrix.Numbers();
-    for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 40}) {
+    for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 20, 24, 25, 33, 40}) {
       const IntegerRows x = Round(Noise(rows * in, 3).data(), rows, in);
       const std::vector<float> y = Product(matrix, x);
       const std::vector<double> expected = Reference(matrix, w, x);
@@ -129,7 +129,7 @@ TEST_P(IntegerLinearTest, ARowHasTheSameBitsInEveryBatch) {
   const Matrix matrix(Type(), in, 83);
   const std::vector<float> x = Noise(most * in, 4);
   const std::vector<float> together = Product(matrix, Round(x.data(), most, in));
-  for (const int64_t rows : {1, 2, 3, 8, 9, 15, 16, 17, 33, 64}) {
+  for (const int64_t rows : {1, 2, 3, 8, 9, 13, 15, 16, 17, 24, 25, 33, 64}) {
     const std::vector<float> y = Product(matrix, Round(x.data() + (most - rows) * in, rows, in));
     EXPECT_TRUE(std::equal(y.begin(), y.end(), together.end() - static_cast<int64_t>(y.size()))) << rows;
   }
