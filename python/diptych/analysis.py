@@ -15,12 +15,12 @@ def _no_patches() -> Grid:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """Where in an image something looked; `patches` and `class_token` sum to 1."""
+    """Attention over an image; `patches` and `class_token` sum to 1."""
 
     patches: Grid = dataclasses.field(default_factory=_no_patches)
     """[patch rows, patch columns], from the top left."""
     class_token: float = 0.0
-    """Share of the class token, which stands for the image as a whole."""
+    """Share of the class token, which represents the whole image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Analysis:
 
 @dataclasses.dataclass(frozen=True)
 class WindowPlan:
-    """How one window would be spent."""
+    """How one window would be used."""
 
     budget: ContextBudget = ContextBudget()
-    """`remaining` is negative by as many tokens as do not fit."""
+    """`remaining` is negative by the tokens that do not fit."""
     remaining_dense: int = 0
     """Tokens left if every patch were a token."""
     images_that_fit: int = 0
@@ -72,7 +72,7 @@ class WindowPlan:
 
 @dataclasses.dataclass(frozen=True)
 class ContextPlan:
-    """Token counts of a request that is not run."""
+    """Token counts of a request, without running it."""
 
     patch_tokens: tuple[int, ...] = ()
     query_tokens: int = 0

@@ -48,7 +48,7 @@ class FinishReason(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """Token counts in the form that inference APIs share."""
+    """Token counts, in the usual form of inference APIs."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -59,7 +59,7 @@ class Usage:
 
 @dataclasses.dataclass(frozen=True)
 class ContextBudget:
-    """How the model's window is spent, in tokens.
+    """How the model's window is used, in tokens.
 
     `window = image_tokens + text_tokens + history_tokens + generated + remaining`.
     """
@@ -69,7 +69,7 @@ class ContextBudget:
     text_tokens: int = 0
     history_tokens: int = 0
     reserved_output: int = 0
-    """Positions set aside for the answer: max_new_tokens."""
+    """Positions reserved for the answer: max_new_tokens."""
     generated: int = 0
     remaining: int = 0
     turns_dropped: int = 0
@@ -98,7 +98,7 @@ class StepLogprobs:
 
 @dataclasses.dataclass(frozen=True)
 class TokenRelevance:
-    """Which patches one generated token looked at. Indicative only: attention is not an explanation."""
+    """Which patches one generated token looked at. A hint only: attention is not an explanation."""
 
     images: tuple[Grid, ...] = ()
     """For each image an array [patch rows, patch columns] that sums to at most 1."""
@@ -130,7 +130,7 @@ class Delta:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A whole answer and what was measured about it; `str(answer)` is its text."""
+    """A complete answer and what was measured about it; `str(answer)` is its text."""
 
     text: str = ""
     token_ids: tuple[int, ...] = ()

@@ -32,12 +32,12 @@ Response = TypeVar("Response")
 
 
 class Client:
-    """Asks one server. Thread-safe; connects at the first call.
+    """A client of one server. Thread-safe; connects at the first call.
 
     `target` is the gateway's host:port. `tls` is True (the system's authorities), the PEM file of an authority, or a
     `Tls`. `timeout` is the seconds that one call may take, unless it says otherwise; the server gets it as the deadline.
-    What is not given comes from DIPTYCH_SERVER, DIPTYCH_API_KEY, and DIPTYCH_TLS_CA, _CERT and _KEY. ValueError for what
-    cannot be.
+    Arguments left out come from DIPTYCH_SERVER, DIPTYCH_API_KEY, and DIPTYCH_TLS_CA, _CERT and _KEY. ValueError for
+    arguments that cannot be used.
 
     >>> client = Client()
     >>> answer = client.ask("red_circle_blue_star.png", "What color is the circle?")

@@ -27,7 +27,7 @@ class Tls:
     key: Pem | None = dataclasses.field(default=None, repr=False)
     """The key of `cert`."""
     server_name: str | None = None
-    """The name in the server's certificate, where it is not that of the address."""
+    """The name in the server's certificate, if it differs from the address."""
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Reads the files. OSError if one cannot be read."""
@@ -40,7 +40,7 @@ def _read(pem: Pem | None) -> bytes | None:
 
 @dataclasses.dataclass(frozen=True)
 class Connection:
-    """Settings of a client; those that are not given come from the environment, as the command line's do.
+    """Settings of a client; settings left out come from the environment, as on the command line.
 
     `target` from DIPTYCH_SERVER, else 127.0.0.1:7000; `api_key` from DIPTYCH_API_KEY; the authority, certificate
     and key from DIPTYCH_TLS_CA, DIPTYCH_TLS_CERT and DIPTYCH_TLS_KEY.
@@ -55,7 +55,7 @@ class Connection:
     def of(
         target: str | None, api_key: str | None, tls: Tls | bool | str | os.PathLike[str] | None, timeout: float
     ) -> Connection:
-        """ValueError if the key cannot stand in a header or the timeout is not positive."""
+        """ValueError if the key is not valid in a header or the timeout is not positive."""
         key = os.environ.get("DIPTYCH_API_KEY", "") if api_key is None else api_key
         if not all(" " < letter <= "~" for letter in key):
             raise ValueError("api_key takes printable ASCII characters; was it copied with a line break?")

@@ -1,4 +1,4 @@
-"""What goes wrong, as exceptions."""
+"""The exceptions of the client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DiptychError(Exception):
 
 
 class InvalidRequest(DiptychError, ValueError):
-    """The request can never succeed as it is."""
+    """The request is invalid; trying again does not help."""
 
 
 class Unauthenticated(DiptychError):
@@ -50,7 +50,7 @@ class NotFound(DiptychError):
 
 
 class Overloaded(DiptychError):
-    """A queue or memory is full, or the key is over its limit; `retry_after` says when to come back."""
+    """A queue or memory is full, or the key is over its limit; `retry_after` says when to try again."""
 
 
 class DeadlineExceeded(DiptychError, TimeoutError):
@@ -62,7 +62,7 @@ class Cancelled(DiptychError):
 
 
 class Unavailable(DiptychError):
-    """The server drains, or one of its tiers is down."""
+    """The server is shutting down, or one of its tiers is down."""
 
 
 class Unreachable(Unavailable, ConnectionError):

@@ -28,7 +28,7 @@ History = Sequence[tuple[str, str]]
 
 
 class Options(TypedDict, total=False):
-    """Options of a question by their names in the protocol (docs/api.md); what is left out takes the server's default."""
+    """Options of a question by their names in the protocol (docs/api.md); options left out have the server's defaults."""
 
     # How tokens are chosen: GenerationOptions.
     max_new_tokens: int

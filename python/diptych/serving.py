@@ -1,4 +1,4 @@
-"""What a server serves, and what it does now."""
+"""What a server serves, and its current load."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CacheLoad:
 
 @dataclasses.dataclass(frozen=True)
 class TierLoad:
-    """What a replica does now."""
+    """Current load of a replica."""
 
     running: int = 0
     waiting: int = 0

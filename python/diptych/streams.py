@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Received:
-    """What of a stream has come."""
+    """The part of a stream that has arrived."""
 
     def __init__(self, call: Any, target: str) -> None:
         self._call = call

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class CacheHits:
-    """What of a request was found in a cache and not computed again."""
+    """What was found in a cache and not computed again."""
 
     vision_tokens: int = 0
-    """Images whose visual tokens the vision tier already held."""
+    """Images whose visual tokens were in the vision tier's cache."""
     projected_tokens: int = 0
-    """Images whose projected query tokens the language tier already held."""
+    """Images whose projected query tokens were in the language tier's cache."""
     kv_prefix: int = 0
-    """Prompt tokens whose keys and values the language tier already held."""
+    """Prompt tokens whose keys and values were in the language tier's KV cache."""
 
 
 def _stage() -> float:
@@ -63,7 +63,7 @@ class StageTimings:
     """Tokens after the first, divided by the seconds from the first to the last; 0 when there was one token or none."""
     cache_hits: CacheHits = CacheHits()
     resumed: int = 0
-    """How often the answer went on in another replica, because the one that had begun it was lost."""
+    """How often the answer was continued by another replica, because the previous one was lost."""
 
     def stages(self) -> dict[str, float]:
         """The seconds of each stage, in the order in which a request meets them."""
