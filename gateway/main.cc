@@ -26,71 +26,72 @@ ABSL_FLAG(std::string, listen, Defaults().listen,
 ABSL_FLAG(std::string, metrics_listen, diptych::gateway::kDefaultMetricsListen,
           "Address on which Prometheus reads /metrics, host:port. Port 0 picks a free one; empty: none.");
 ABSL_FLAG(std::string, http_listen, diptych::gateway::kDefaultHttpListen,
-          "Address of the HTTP surface, IP:port. Port 0 picks a free one; empty turns it off.");
+          "Address for HTTP, IP:port. Port 0 picks a free one; empty turns HTTP off.");
 ABSL_FLAG(std::vector<std::string>, http_hosts, {},
-          "Host names, with commas between, under which callers may know the HTTP surface, beside IP addresses and "
-          "localhost; *.example.com for all that end so, * for any. Others get 403, so that no page of a stranger uses "
-          "it through DNS rebinding.");
+          "Host names, separated by commas, that HTTP callers may use in addition to IP addresses and localhost; "
+          "*.example.com matches all names that end so, * any. Others get 403, so that no foreign web page uses the "
+          "server through DNS rebinding.");
 ABSL_FLAG(std::vector<std::string>, cors_origins, {},
-          "Origins, with commas between, whose web pages may use the HTTP surface from a browser, for example "
+          "Origins, separated by commas, whose web pages may use the HTTP API from a browser, for example "
           "https://example.org; * for any. Empty: its own page only.");
 ABSL_FLAG(std::string, language_target, Defaults().language_target,
           "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
           "The vision tier; asked for its description and for analyses.");
-ABSL_FLAG(diptych::Affinity, affinity, Defaults().affinity,
-          "What chooses among the replicas of a tier: image, so that questions about one image and the turns of one "
-          "conversation meet the replica that has them in its caches, or none: the replicas take turns.");
+ABSL_FLAG(
+    diptych::Affinity, affinity, Defaults().affinity,
+    "How the replica of a tier is chosen. image: questions about one image and the turns of one conversation go to "
+    "the replica that has them in its caches; none: round robin.");
 ABSL_FLAG(
     std::vector<std::string>, served_model_name, {},
-    "Further names of the served model, with commas between: requests that ask for one of them are answered, so that "
-    "a client with a fixed model name works.");
-ABSL_FLAG(
-    std::string, system_prompt, "prepend",
-    "What becomes of system messages over HTTP, for which BLIP-2 has no place: prepend puts them before the first "
-    "question as text, refuse says no to those that are not empty.");
+    "More names for the served model, separated by commas, for clients with a fixed model name: requests for any of "
+    "them are answered.");
+ABSL_FLAG(std::string, system_prompt, "prepend",
+          "What to do with system messages over HTTP, which BLIP-2 does not know: prepend puts them before the first "
+          "question as text, refuse refuses those that are not empty.");
 ABSL_FLAG(
     std::string, api_keys_file, "",
-    "JSON file of the keys that callers must show, as SHA-256 hashes, and of their limits (SECURITY.md); read again "
-    "when it changes. Empty: no key is asked for.");
+    "JSON file with the SHA-256 hashes of the keys that callers must send, and their limits (SECURITY.md); read again "
+    "when it changes. Empty: no key is needed.");
 ABSL_FLAG(bool, shared_cache, false,
           "Let callers with keys share the tiers' caches. Faster, but a caller can find out what another asked.");
 ABSL_FLAG(diptych::ByteSize, max_image_bytes, {Defaults().limits.image.max_bytes},
-          "Most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own bounds hold, too.");
+          "Most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own limits apply, too.");
 ABSL_FLAG(int64_t, max_image_pixels, Defaults().limits.image.max_pixels,
-          "Most pixels of one image; the tiers' own bounds hold, too.");
+          "Most pixels of one image; the tiers' own limits apply, too.");
 ABSL_FLAG(bool, allow_image_urls, Defaults().allow_image_urls,
-          "Fetch images that are given by https address, from the public internet only (SECURITY.md).");
+          "Download images that are given by https URL, from the public internet only (SECURITY.md).");
 ABSL_FLAG(int, max_inflight, Defaults().max_inflight,
           "Questions answered at a time; more are refused with QUEUE_FULL.");
 ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {Defaults().max_inflight_bytes},
           "Memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL.");
 ABSL_FLAG(absl::Duration, request_timeout, Defaults().request_timeout,
-          "Longest that a question may take, also when its caller sets a later deadline or none.");
+          "Longest time for a question, even if its caller sets a later deadline or none.");
 ABSL_FLAG(std::string, log_level, "info", "Lowest level that is logged: trace, debug, info, warn, error, off.");
-ABSL_FLAG(std::string, log_format, "text", "text, or json: one object a line.");
+ABSL_FLAG(std::string, log_format, "text", "text, or json: one object per line.");
 ABSL_FLAG(
     std::string, otlp_endpoint, Defaults().tracing.otlp_endpoint,
-    "host:port of an OpenTelemetry collector, which gets the spans of requests by OTLP over gRPC. Empty: none are "
-    "recorded.");
-ABSL_FLAG(double, trace_sample_ratio, Defaults().tracing.sample_ratio,
-          "Share of the requests without a trace of their own that are recorded, 0 to 1. Others are recorded as their "
-          "traceparent says.");
+    "host:port of an OpenTelemetry collector that receives the spans of requests by OTLP over gRPC. Empty: no spans "
+    "are recorded.");
+ABSL_FLAG(
+    double, trace_sample_ratio, Defaults().tracing.sample_ratio,
+    "Share of the requests without a traceparent that are recorded, 0 to 1. Others are recorded as their traceparent "
+    "says.");
 ABSL_FLAG(std::string, tls_cert, "",
           "PEM file of the certificate shown to callers, over gRPC and HTTP, and to tiers. Empty: no TLS.");
 ABSL_FLAG(std::string, tls_key, "", "PEM file of its private key.");
 ABSL_FLAG(std::string, tls_client_ca, "",
-          "PEM file of the authority that signs callers' certificates. Empty: none is asked for.");
+          "PEM file of the authority that signs callers' certificates. Empty: callers need no certificate.");
 ABSL_FLAG(std::string, tls_tier_ca, "",
           "PEM file of the authority that signs the tiers' certificates. Empty: tiers are reached without TLS.");
 ABSL_FLAG(absl::Duration, drain_delay, Defaults().drain_delay,
-          "Time between saying 'not ready' and refusing new calls.");
-ABSL_FLAG(absl::Duration, drain_timeout, Defaults().drain_timeout, "Time that calls in flight get to end on SIGTERM.");
+          "On SIGTERM: time between becoming unready and refusing new calls.");
+ABSL_FLAG(absl::Duration, drain_timeout, Defaults().drain_timeout, "On SIGTERM: time that calls in flight get to end.");
 
 namespace {
 
 constexpr char kUsage[] =
-    "Public entrance of Diptych: checks questions, asks the language tier, relays answers with timings and budget.\n"
+    "Public entrance of Diptych: checks questions, calls the language tier, relays answers with timings and budget.\n"
     "Each flag can also be set as DIPTYCH_<NAME>.";
 
 // INVALID_ARGUMENT, naming the flag whose value cannot be used.

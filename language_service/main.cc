@@ -19,38 +19,35 @@ using Defaults = diptych::language::LanguageOptions;
 ABSL_FLAG(std::string, listen, Defaults().listen, "host:port to serve on; port 0 picks a free one");
 ABSL_FLAG(std::string, metrics_listen, diptych::language::kDefaultMetricsListen,
           "host:port where Prometheus reads /metrics; empty: none");
-ABSL_FLAG(std::string, metrics_compat, "", "vllm: show metrics under vLLM's names, too");
+ABSL_FLAG(std::string, metrics_compat, "", "vllm: also show metrics under vLLM's names");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
-          "the vision tier, as any gRPC name, also of several replicas");
-ABSL_FLAG(
-    std::string, wire_dtype, Defaults().wire_dtype,
-    "how visual tokens travel from the vision tier: float32, bfloat16, float16, or int8 with one scale a channel, a "
-    "quarter of float32's bytes; auto: as they were computed, which loses nothing");
-ABSL_FLAG(
-    diptych::Affinity, affinity, Defaults().affinity,
-    "what chooses among the replicas of the vision tier: image, so that an image meets the replica that has it in "
-    "its cache, or none: the replicas take turns");
+          "the vision tier: any gRPC target name, of one or more replicas");
+ABSL_FLAG(std::string, wire_dtype, Defaults().wire_dtype,
+          "dtype in which the vision tier sends visual tokens: float32, bfloat16, float16, or int8 with one scale per "
+          "channel, a quarter of float32's bytes; auto: as they were computed, without loss");
+ABSL_FLAG(diptych::Affinity, affinity, Defaults().affinity,
+          "how the replica of the vision tier is chosen; image: an image goes to the replica that has it in its cache; "
+          "none: round robin");
 ABSL_FLAG(bool, wait_for_vision, false,
-          "where no replica of the vision tier answers, requests with images wait until their deadline, as for a tier "
-          "that is scaled up from zero, in place of UNAVAILABLE at once");
+          "if no replica of the vision tier answers, requests with images wait until their deadline instead of failing "
+          "at once, for example while the tier is scaled up from zero");
 ABSL_FLAG(int, max_batch, 0,
           "sequences that are decoded at a time; each beam of a beam search is one; 0: 32 on the cpu, 128 on a card");
 ABSL_FLAG(int, max_batched_tokens, 0,
-          "tokens of one pass of the decoder; a prompt with more is read in several, so that streams go on between "
-          "them; 0: 256 on the cpu, 2048 on a card");
+          "tokens of one pass of the decoder; a longer prompt takes several passes, between which other answers "
+          "continue; 0: 256 on the cpu, 2048 on a card");
 ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
-          "bytes for keys and values, taken at the start; 0: sixteen windows, half of the free memory at most, one "
-          "window at least; on a card what --memory_fraction leaves beside the weights");
+          "bytes for keys and values, allocated at the start; 0: sixteen windows, but at most half of the free memory "
+          "and at least one window; on a card what --memory_fraction leaves next to the weights");
 ABSL_FLAG(
     double, memory_fraction, Defaults().memory_fraction,
-    "share of a card's memory that this process may take; beside a vision_service on the same card the two add up "
-    "to 1 at most");
+    "share of a card's memory that this process may take; together with a vision_service on the same card at most 1");
 ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
-          "memory for images that were asked about, as their query tokens; 0: none");
+          "memory for the query tokens of recent images; 0: none");
 
 ABSL_FLAG(int, nice, 0,
-          "how far this process gives way to others on its host, 0 to 19, as the command nice; with 10, which `diptych "
-          "serve` gives, images that a vision tier beside it has go first, and the decoder then runs on all cores");
+          "priority of this process on its host, 0 to 19, as of the command nice; with 10, which `diptych serve` sets, "
+          "images in a vision tier on the same host go first, and the decoder then runs on all cores");
 
 ABSL_FLAG(
     std::string, round_to, "",

@@ -21,9 +21,10 @@ ABSL_FLAG(
     "images that may go through the vision transformer together; 0: 32 on a card, on the cpu as many as stay in its "
     "caches, 8 at most");
 ABSL_FLAG(double, memory_fraction, Defaults().memory_fraction,
-          "share of a card's memory that this process may take; beside a language_service on the same card the two add "
-          "up to 1 at most");
-ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes}, "visual tokens that are remembered; 0: none");
+          "share of a card's memory that this process may take; together with a language_service on the same card at "
+          "most 1");
+ABSL_FLAG(diptych::ByteSize, cache_bytes, {Defaults().cache_bytes},
+          "memory for the visual tokens of recent images; 0: none");
 
 ABSL_FLAG(bool, show_devices, false,
           "instead of serving, prints the cards that libtorch can use here, or why it can use none");

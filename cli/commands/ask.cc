@@ -234,9 +234,10 @@ void AddAsk(CLI::App& app, Run& run) {
   AddList(command, "-q,--question", options->questions, "Question, put into BLIP-2's question form");
   AddList(command, "-p,--prompt", options->prompts, "Text that the model continues as it is");
   command.add_flag("--together", options->together, "All images in one question");
-  command.add_flag("--stream", options->stream, "Show each answer as it comes, also where a table would be shown");
+  command.add_flag("--stream", options->stream,
+                   "Show each answer as it is generated, even where a table would be shown");
   command.add_flag("--return_relevance", options->return_relevance,
-                   "Also show which patches each token of the answer looked at; indicative only");
+                   "Also show which patches each token of the answer looked at; a hint only");
   command.footer("Without --question and --prompt the model writes a caption.");
   options->question.AddTo(command);
   options->common.AddTo(command);

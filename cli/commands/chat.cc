@@ -55,10 +55,10 @@ void KeepWithinLimits(v1::Question& question) {
 
 constexpr char kHelp[] =
     "Ask about the images; earlier answers are part of each question.\n"
-    "  /image FILE…  talk about other images: files or https addresses; the conversation begins anew\n"
+    "  /image FILE…  talk about other images: files or https addresses; the conversation starts over\n"
     "  /clear        forget the conversation\n"
     "  /help         this list\n"
-    "  /quit         leave, as Ctrl-D does\n"
+    "  /quit         exit, as Ctrl-D does\n"
     "Ctrl-C ends an answer or drops the line. Arrow keys bring earlier lines back, Ctrl-R searches them.\n";
 
 // The whole text if there is such a file, else its words.
@@ -89,7 +89,7 @@ class Conversation {
   int Run() {
     LineEditor editor("> ");
     interactive_ = editor.interactive() && !options_.common.json;
-    if (interactive_) std::printf("Ask; /help lists what else there is.\n");
+    if (interactive_) std::printf("Ask a question; /help lists the commands.\n");
     for (std::string line; !left_;) {
       const LineEditor::Result result = editor.Read(line);
       if (result == LineEditor::Result::kEnd) break;
@@ -184,7 +184,7 @@ int Chat(const ChatOptions& options) {
 void AddChat(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("chat", "Several questions in a row; earlier answers are part of each");
   const auto options = std::make_shared<ChatOptions>();
-  AddImages(command, options->images, "Images to talk about: files (JPEG, PNG, WebP) or https addresses");
+  AddImages(command, options->images, "Images to talk about: files (JPEG, PNG, WebP, GIF) or https addresses");
   options->question.AddTo(command);
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Chat(*options); }; });

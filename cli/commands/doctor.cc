@@ -148,7 +148,7 @@ int Examine(const CommonOptions& options) {
 }  // namespace
 
 void AddDoctor(CLI::App& app, Run& run) {
-  CLI::App& command = *app.add_subcommand("doctor", "Check the whole way of a question and say what to fix");
+  CLI::App& command = *app.add_subcommand("doctor", "Check every step of a question and say what to fix");
   const auto options = std::make_shared<CommonOptions>();
   options->AddTo(command);
   command.callback([options, &run] { run = [options] { return Examine(*options); }; });

@@ -28,7 +28,7 @@ int PrintManPage(const CLI::App& root) {
 }  // namespace
 
 void AddCompletion(CLI::App& app, Run& run) {
-  CLI::App& command = *app.add_subcommand("completion", "Print what teaches a shell to complete commands and options");
+  CLI::App& command = *app.add_subcommand("completion", "Print the completion script of a shell");
   const auto shell = std::make_shared<std::string>();
   command.add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command.footer(

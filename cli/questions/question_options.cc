@@ -49,22 +49,23 @@ void QuestionOptions::AddTo(CLI::App& command) {
   command.add_option("--top_k", top_k_, "Sample among the k most likely tokens")->group(kGeneration);
   command.add_option("--top_p", top_p_, "Sample among the tokens that hold this probability")->group(kGeneration);
   command.add_option("--repetition_penalty", repetition_penalty_, "Over 1 avoids repetition")->group(kGeneration);
-  command.add_option("--presence_penalty", presence_penalty_, "Over 0 avoids tokens that came already")
+  command.add_option("--presence_penalty", presence_penalty_, "Over 0 avoids tokens that were already generated")
       ->group(kGeneration);
-  command.add_option("--frequency_penalty", frequency_penalty_, "Over 0 avoids tokens the more, the oftener they came")
+  command
+      .add_option("--frequency_penalty", frequency_penalty_,
+                  "Over 0 avoids tokens more, the more often they were generated")
       ->group(kGeneration);
-  AddList(command, "--logit_bias", logit_bias_,
-          "ID:BIAS, a token's id and what its score is raised by; may be given several times")
+  AddList(command, "--logit_bias", logit_bias_, "ID:BIAS, a token's id and what is added to its score; may be repeated")
       ->check(CLI::Validator(CheckLogitBias, "ID:BIAS"))
       ->group(kGeneration);
   command.add_option("--min_p", min_p_, "Sample among tokens of at least this share of the best one's probability")
       ->group(kGeneration);
-  command.add_option("--best_of", best_of_, "Sample so many answers and return the likeliest")->group(kGeneration);
-  command.add_flag("--ignore_eos", ignore_eos_, "Write on behind the end-of-sequence token")->group(kGeneration);
+  command.add_option("--best_of", best_of_, "Sample this many answers and return the likeliest")->group(kGeneration);
+  command.add_flag("--ignore_eos", ignore_eos_, "Continue after the end-of-sequence token")->group(kGeneration);
   command.add_option("--stop_token_ids", stop_token_ids_, "Token ids that end the answer")->group(kGeneration);
   command.add_flag("--cut_max_new_tokens", cut_max_new_tokens_, "Cut --max_new_tokens to what the window leaves")
       ->group(kGeneration);
-  command.add_option("--prompt_logprobs", prompt_logprobs_, "Probabilities of the prompt's tokens, too (--json)")
+  command.add_option("--prompt_logprobs", prompt_logprobs_, "Also probabilities of the prompt's tokens (--json)")
       ->group(kGeneration);
   command.add_option("--num_beams", num_beams_, "Beams of beam search")->group(kGeneration);
   command.add_option("--length_penalty", length_penalty_, "Over 0, beam search favours long answers")
@@ -77,7 +78,7 @@ void QuestionOptions::AddTo(CLI::App& command) {
   command.add_option("--image_size", image_size_, "Side in pixels that the vision transformer sees")->group(kImage);
   command.add_option("--max_side", max_side_, "Shrink to this longer side first")->group(kImage);
   command.add_option("--token_merging", token_merging_, "Share of patch tokens merged in each layer")->group(kImage);
-  command.add_option("--model", model_, "Refuse to be answered by another model")->group(kCommonGroup);
+  command.add_option("--model", model_, "Name of the model; another one must not answer")->group(kCommonGroup);
 }
 
 void QuestionOptions::Apply(v1::Question& question) const {
