@@ -1,8 +1,10 @@
 """Real processes that a test can kill, stop, restart and put behind bad networks."""
 import base64
+import contextlib
 import http.client
 import json
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -20,8 +22,13 @@ GAUGES = ("diptych_requests_running", "diptych_requests_waiting", "diptych_infli
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """That nobody listens on at any address; one that connections are not given, so that it is still free when its server starts."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first_given = int(file.read().split()[0])
+    while True:
+        port = random.randrange(10_000, first_given) if first_given > 20_000 else 0
+        with contextlib.suppress(OSError), socket.create_server(("", port)) as listener:
+            return listener.getsockname()[1]
 
 
 class Process:

@@ -77,6 +77,7 @@ class UnreadAnswersTest(unittest.TestCase):
             caller.close()
 
     def test_every_call_ends(self):
+        tiers = self.calls_to_tiers()
         caller = Caller(self.stack.grpc_port)
         image = field(1, black_image())
         calls = {method: caller.call(method, message)
@@ -92,8 +93,13 @@ class UnreadAnswersTest(unittest.TestCase):
         caller.listen(10 + SLACK, until=lambda: caller.ended >= set(calls.values()))
         self.assertEqual([name for name, stream in calls.items() if stream not in caller.ended], [])
         caller.close()
+        for method, caller, call in tiers:
+            caller.listen(10 + SLACK, until=lambda: call in caller.ended)
+            caller.close()
+            self.assertIn(call, caller.ended, method)
 
-    def test_tiers_end_what_nobody_reads(self):
+    def calls_to_tiers(self):
+        """(method, caller, call) of each."""
         language, vision = self.stack.language_port, self.stack.vision_port
         reflection = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
         calls = []
@@ -103,10 +109,7 @@ class UnreadAnswersTest(unittest.TestCase):
                                       (vision, "diptych.v1.VisionService/GetVisionModel", b"")):
             caller = Caller(port)
             calls.append((method, caller, caller.call(method, message)))
-        for method, caller, call in calls:
-            caller.listen(10 + SLACK, until=lambda: call in caller.ended)
-            caller.close()
-            self.assertIn(call, caller.ended, method)
+        return calls
 
 
 if __name__ == "__main__":

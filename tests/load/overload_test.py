@@ -1,6 +1,6 @@
 """Three times as many questions as can be answered, one key that floods, and callers that trickle.
 
-Usage: overload_test.py FOLDER_OF_BINARIES [--seconds=N]; `make overload` runs it with 20 seconds a phase, `make test` with 3. What is
+Usage: overload_test.py FOLDER_OF_BINARIES [--seconds=N]; `make overload` runs it with 20 seconds a phase, `make test` with 2. What is
 asserted are counts: nobody lost, every refusal with a time to come back, nothing held in the end. What is printed are ratios of one run.
 """
 import asyncio
@@ -16,7 +16,7 @@ from http_load import Load, percentile  # noqa: E402
 from http_stack import key_file  # noqa: E402
 
 BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
-SECONDS = next((float(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--seconds=")), 3)
+SECONDS = next((float(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--seconds=")), 2)
 sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--seconds=")]
 PLACES = 16
 

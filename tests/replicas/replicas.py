@@ -5,19 +5,15 @@ import json
 import pathlib
 import re
 import signal
-import socket
 import subprocess
+import sys
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "faults"))
+from fault_stack import free_port  # noqa: E402, F401
 DEMO = ROOT / "models" / "demo"
 SAMPLE = DEMO / "samples" / "red_circle_blue_star.png"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        return probe.getsockname()[1]
 
 
 class Process:
