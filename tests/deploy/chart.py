@@ -2,6 +2,7 @@
 
 `python3 tests/deploy/chart.py` prints what deploy/kustomize/base/diptych.yaml has to be.
 """
+import functools
 import pathlib
 import re
 import sys
@@ -10,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "diptych"
 VALUES = ROOT / "tests" / "deploy" / "values"
 BASE = ROOT / "deploy" / "kustomize" / "base" / "diptych.yaml"
+KUBERNETES = "1.36"  # whose schemas judge
 PACKAGES = ROOT / ".deps" / "cluster" / "python"
 sys.path.insert(0, str(PACKAGES))
 
@@ -19,10 +21,10 @@ def is_possible():
     return (PACKAGES / "helm_python").exists()
 
 
-def _merge(values, further):
+def merge(values, further):
     for name, value in further.items():
         if isinstance(value, dict) and isinstance(values.get(name), dict):
-            _merge(values[name], value)
+            merge(values[name], value)
         else:
             values[name] = value
 
@@ -32,20 +34,32 @@ def _values(file, settings):
     import yaml  # pylint: disable=import-outside-toplevel
     values = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
     for setting in settings:
-        _merge(values, helm_python.parse_set_string(setting))
+        merge(values, helm_python.parse_set_string(setting))
     return values
 
 
 def template(file=None, *settings, tests=True, name="diptych", namespace="diptych"):
     """What helm renders as text, with the values of a file and settings as NAME=VALUE. Raises helm_python.HelmError with helm's words."""
+    return template_of(_values(file, settings), tests, name, namespace)
+
+
+def template_of(values, tests=True, name="diptych", namespace="diptych"):
+    """The same with these values."""
     import helm_python  # pylint: disable=import-outside-toplevel
-    values = _values(file, settings)
     with helm_python.Chart.load(CHART) as chart:
         chart.validate_schema(values)
         rendered = chart.render(values, name=name, namespace=namespace)
     pieces = [(source, piece.strip()) for source, text in sorted(rendered.items()) for piece in re.split(r"^---$", text, flags=re.MULTILINE)]
     return "".join(f"---\n# Source: {source}\n{piece}\n" for source, piece in pieces
                    if piece and source.endswith(".yaml") and (tests or "/tests/" not in source))
+
+
+def notes(*settings):
+    """What helm says after an installation."""
+    import helm_python  # pylint: disable=import-outside-toplevel
+    with helm_python.Chart.load(CHART) as chart:
+        rendered = chart.render(_values(None, settings), name="diptych", namespace="team")
+    return next(text for source, text in rendered.items() if source.endswith("NOTES.txt"))
 
 
 def lint(file=None):
@@ -59,7 +73,7 @@ def objects(text):
     """The objects of a rendered chart. Raises if a key stands twice in a mapping, as the API server does."""
     import yaml  # pylint: disable=import-outside-toplevel
 
-    class Strict(yaml.SafeLoader):
+    class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         pass
 
     def mapping(loader, node):
@@ -69,6 +83,15 @@ def objects(text):
 
     Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     return [thing for thing in yaml.load_all(text, Loader=Strict) if thing]
+
+
+def validate(thing):
+    """Raises with the words of Kubernetes' own schema if it does not take an object, or does not know a field of it."""
+    import kubernetes_validate  # pylint: disable=import-outside-toplevel
+    from kubernetes_validate import utils  # pylint: disable=import-outside-toplevel
+    if not hasattr(utils.schema_contents, "cache_info"):
+        utils.schema_contents = functools.cache(utils.schema_contents)  # it reads megabytes for each object
+    kubernetes_validate.validate(thing, KUBERNETES, strict=True)
 
 
 def containers(things):

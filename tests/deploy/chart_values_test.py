@@ -35,7 +35,6 @@ def pod_specs(things):
 class TakenValuesTest(unittest.TestCase):
     def taken(self, *settings, **release):
         """What is rendered, once Kubernetes' rules for names and labels and its schemas take it."""
-        import kubernetes_validate  # pylint: disable=import-outside-toplevel
         things = render(*settings, **release)
         for thing in things:
             name = thing["metadata"]["name"]
@@ -44,7 +43,7 @@ class TakenValuesTest(unittest.TestCase):
             for value in (value for part in metadata for value in part.get("labels", {}).values()):
                 self.assertRegex(value, rf"^{LABEL.pattern}$", name)
             if thing["kind"] not in EXTENSIONS:
-                kubernetes_validate.validate(thing, "1.36", strict=True)
+                chart.validate(thing)
         names = [(thing["kind"], thing["metadata"]["name"]) for thing in things]
         self.assertEqual(len(names), len(set(names)))
         return things
@@ -152,6 +151,32 @@ class TakenValuesTest(unittest.TestCase):
             self.assertEqual("items" in volume, not shown, "the key is mounted where it is used")
 
 
+class NotesTest(unittest.TestCase):
+    def test_they_say_how_to_ask_this_release(self):
+        plain = chart.notes()
+        self.assertIn("diptych ask --server 127.0.0.1:7000 photo.jpg", plain)
+        self.assertIn("http://127.0.0.1:8080/ is the playground", plain)
+        self.assertIn("Nobody is asked for a key", plain)
+        keyed = chart.notes("apiKeys.secretName=keys")
+        self.assertIn("DIPTYCH_API_KEY=KEY diptych ask", keyed)
+        self.assertNotIn("Nobody is asked for a key", keyed)
+        self.assertIn("apiKeys.testSecret.name", keyed)
+
+    def test_under_tls_they_give_authority_and_name(self):
+        secure = chart.notes(*TLS, "gateway.ports.grpc=7443")
+        self.assertIn("get secret diptych-gateway-tls -o 'jsonpath={.data.ca\\.crt}'", secure)
+        self.assertIn("diptych ask --server diptych.team.svc:7443 --tls_ca ca.crt photo.jpg", secure)
+        self.assertIn("https://diptych.team.svc:8080/", secure)
+        self.assertIn("--tls_cert CERT --tls_key KEY", chart.notes(*TLS, "tls.clientCa=true"))
+
+    def test_they_name_what_is_off(self):
+        self.assertIn("No tier scales by itself", chart.notes())
+        self.assertNotIn("No tier scales by itself", chart.notes("vision.autoscaling.enabled=true"))
+        self.assertIn("metrics.podMonitor.enabled", chart.notes())
+        self.assertIn("knows only coloured shapes", chart.notes())
+        self.assertNotIn("knows only coloured shapes", chart.notes("model.source=claim", "model.claim.name=c"))
+
+
 class RefusedValuesTest(unittest.TestCase):
     def refused(self, *settings):
         import helm_python  # pylint: disable=import-outside-toplevel
@@ -170,6 +195,7 @@ class RefusedValuesTest(unittest.TestCase):
                                ("image.cpu=cpu@sha256:12", "/image/cpu"), ("vision.autoscaling.targets.waiting=0", "/vision/autoscaling/targets/waiting"),
                                (f"commonLabels.team={'a' * 64}", "/commonLabels/team"), ("commonLabels.team=two words", "/commonLabels/team"),
                                ("fullnameOverride=Team_A", "/fullnameOverride"), ("routes.hostnames[0]=https://a", "/routes/hostnames/0"), ("tls.gatewaySecret=My Secret", "/tls/gatewaySecret"),
+                               ("vision.replicas=1000000", "/vision/replicas"), ("language.autoscaling.behavior.scaleUp.tolerance=much", "/language/autoscaling/behavior/scaleUp/tolerance"),
                                ("vision.extraEnv[0].name=DIPTYCH_THREADS", "/vision/extraEnv/0/name"), ("serviceAccount.name=A_B", "/serviceAccount/name")):
             with self.subTest(setting=setting):
                 self.assertIn(named, self.refused(setting))
