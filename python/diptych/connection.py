@@ -55,7 +55,7 @@ class Connection:
     def of(
         target: str | None, api_key: str | None, tls: Tls | bool | str | os.PathLike[str] | None, timeout: float
     ) -> Connection:
-        """ValueError if the key is not valid in a header or the timeout is not positive."""
+        """ValueError if the target is a web address, the key is not valid in a header or the timeout is not positive."""
         key = os.environ.get("DIPTYCH_API_KEY", "") if api_key is None else api_key
         if not all(" " < letter <= "~" for letter in key):
             raise ValueError("api_key takes printable ASCII characters; was it copied with a line break?")
@@ -66,7 +66,10 @@ class Connection:
         if isinstance(tls, (str, os.PathLike)):
             tls = Tls(ca=tls)
         chosen = Tls() if tls is True else tls or None
-        return Connection(target or os.environ.get("DIPTYCH_SERVER") or DEFAULT_TARGET, key, chosen, timeout)
+        target = target or os.environ.get("DIPTYCH_SERVER") or DEFAULT_TARGET
+        if target.lower().startswith(("http://", "https://")):
+            raise ValueError(f"the server is host:port of its gRPC port, such as {DEFAULT_TARGET}, not {target!r}; tls=True is for TLS")
+        return Connection(target, key, chosen, timeout)
 
     def terms(self, timeout: float | None) -> dict[str, Any]:
         """What each call is made with."""

@@ -28,9 +28,18 @@ class DiptychError(Exception):
         self.field = field
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[Any, ...]:  # copied, or sent to another process
+        return _rebuild, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         field = f" ({self.field})" if self.field else ""
         return f"{self.reason or self.code}: {self.args[0]}{field}"
+
+
+def _rebuild(kind: type[DiptychError], args: tuple[str], state: dict[str, Any]) -> DiptychError:
+    error = kind(*args, code="")
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidRequest(DiptychError, ValueError):

@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Protocol, TypedDict, Union
+from typing import IO, Any, Protocol, TypedDict, Union, runtime_checkable
 
 from google.protobuf.message import Message
 
@@ -14,14 +14,22 @@ from diptych.analysis import ImageSize
 from diptych.v1 import gateway_pb2, inference_pb2
 
 
+@runtime_checkable
 class PillowImage(Protocol):
     """An image of Pillow: anything that saves itself as a PNG file."""
 
     def save(self, fp: IO[bytes], format: str) -> None: ...
 
 
-ImageInput = Union[str, "os.PathLike[str]", bytes, PillowImage]
-"""A file's path, an https address, an encoded file, or an image of Pillow."""
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file opened for reading bytes."""
+
+    def read(self) -> bytes: ...
+
+
+ImageInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryFile, PillowImage]
+"""A file's path, an https address, an encoded file as bytes or opened, or an image of Pillow."""
 ImagesInput = Union[ImageInput, Sequence[ImageInput], None]
 History = Sequence[tuple[str, str]]
 """Earlier (question, answer) pairs, the oldest first."""
@@ -115,23 +123,48 @@ def make_plan(
 
 
 def make_image(image: ImageInput) -> inference_pb2.Image:
-    if isinstance(image, bytes):
-        return inference_pb2.Image(data=image)
-    if isinstance(image, str) and image.startswith(("https://", "http://")):
+    """TypeError for what is no image; OSError if it cannot be read."""
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return inference_pb2.Image(data=bytes(image))
+    if isinstance(image, str) and image.lower().startswith(("https://", "http://")):
         return inference_pb2.Image(url=image)
     if isinstance(image, (str, os.PathLike)):
         return inference_pb2.Image(data=pathlib.Path(image).read_bytes())
-    if hasattr(image, "save"):
-        file = io.BytesIO()
+    if isinstance(image, PillowImage):
+        return inference_pb2.Image(data=_png(image))
+    if isinstance(image, BinaryFile):
+        return inference_pb2.Image(data=_content(image))
+    remedy = "; PIL.Image.fromarray makes one of an array" if hasattr(image, "__array__") else ""
+    raise TypeError(
+        "an image is a path, an https address, bytes, a file opened for reading bytes or an image of Pillow, "
+        f"not {type(image).__name__}{remedy}"
+    )
+
+
+def _png(image: PillowImage) -> bytes:
+    file = io.BytesIO()
+    try:
         image.save(file, "PNG")
-        return inference_pb2.Image(data=file.getvalue())
-    raise TypeError(f"an image is a path, an https address, bytes or an image of Pillow, not {type(image).__name__}")
+    except OSError:  # PNG has no such mode: CMYK, say
+        convert = getattr(image, "convert", None)
+        if convert is None:
+            raise
+        file = io.BytesIO()
+        convert("RGB").save(file, "PNG")
+    return file.getvalue()
+
+
+def _content(file: BinaryFile) -> bytes:
+    content: object = file.read()
+    if not isinstance(content, bytes):
+        raise TypeError("a file of an image is opened for reading bytes: open(path, 'rb')")
+    return content
 
 
 def _as_list(images: ImagesInput) -> Sequence[ImageInput]:
     if images is None:
         return ()
-    if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
+    if isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray, memoryview)):
         return images
     return (images,)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from diptych.answers import Answer, Delta, Started
-from diptych.errors import DiptychError, to_error
+from diptych.errors import Cancelled, DiptychError, to_error
 from diptych.messages import read
 from diptych.v1 import gateway_pb2
 
@@ -26,9 +27,11 @@ class _Received:
         self._started: Started | None = None
         self._answer: Answer | None = None
         self._unread: list[Delta] = []
+        self._ended_by_us = False
 
     def cancel(self) -> None:
-        """Ends the request on the server; reading on raises."""
+        """Ends the request on the server; reading on raises `Cancelled`."""
+        self._ended_by_us = True
         self._call.cancel()
 
     def _take(self, message: gateway_pb2.AskStreamResponse) -> None:
@@ -121,6 +124,10 @@ class AsyncAnswerStream(_Received, AsyncIterator[Delta]):
     async def _read(self) -> None:
         try:
             message = await self._call.read()
+        except asyncio.CancelledError:  # the same word for a stream that was ended and for a task that is
+            if not self._ended_by_us:
+                raise
+            raise Cancelled("the stream was cancelled", code="CANCELLED") from None
         except grpc.RpcError as error:
             raise to_error(error, self._target) from None
         if message is grpc.aio.EOF:

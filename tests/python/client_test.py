@@ -4,10 +4,13 @@ Usage: client_test.py FOLDER_OF_BINARIES FOLDER_OF_THE_PACKAGE LIBRARIES; run by
 of the libraries that the package allows, as `python_client_oldest_test` and `python_client_newest_test`.
 """
 import asyncio
+import copy
 import doctest
 import importlib
+import io
 import os
 import pathlib
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -61,14 +64,35 @@ class AskTest(unittest.TestCase):
                 assert format == "PNG"
                 fp.write(SAMPLE.read_bytes())
 
-        for image in (SAMPLE, str(SAMPLE), SAMPLE.read_bytes(), Pillow(), [SAMPLE], (SAMPLE,)):
+        class Cmyk:
+            def save(self, fp, format):
+                fp.write(b"half")
+                raise OSError("cannot write mode CMYK as PNG")
+
+            def convert(self, mode):
+                assert mode == "RGB"
+                return Pillow()
+
+        data = SAMPLE.read_bytes()
+        for image in (SAMPLE, str(SAMPLE), data, bytearray(data), memoryview(data), io.BytesIO(data), Pillow(), Cmyk(),
+                      [SAMPLE], (SAMPLE,), [bytearray(data)]):
             self.assertEqual(self.client.ask(image, QUESTION).text, "red")
+        with SAMPLE.open("rb") as file:
+            self.assertEqual(self.client.ask(file, QUESTION).text, "red")
         self.assertEqual(self.client.ask([SAMPLE, SAMPLE]).context_budget.image_tokens, 32)
         self.assertEqual(self.client.ask(None, "What is red?").context_budget.image_tokens, 0)
         with self.assertRaisesRegex(TypeError, "int"):
             self.client.ask(3, QUESTION)
+        with self.assertRaisesRegex(TypeError, "open\\(path, 'rb'\\)"):
+            self.client.ask(io.StringIO("text"), QUESTION)
+        with self.assertRaisesRegex(TypeError, "not ndarray; PIL.Image.fromarray"):
+            self.client.ask(numpy.zeros((8, 8, 3), numpy.uint8), QUESTION)
         with self.assertRaises(FileNotFoundError):
             self.client.ask("no such file.png", QUESTION)
+        with self.assertRaises(IsADirectoryError):
+            self.client.ask(SAMPLE.parent, QUESTION)
+        with self.assertRaises(diptych.DiptychError):  # an address, however its scheme is written; this server fetches none
+            self.client.ask("HTTPS://diptych.example/a.png", QUESTION)
 
     def test_question_prompt_history_and_caption_are_different_prompts(self):
         asked = self.client.ask(SAMPLE, QUESTION)
@@ -205,7 +229,21 @@ class AskTest(unittest.TestCase):
         with diptych.Client("127.0.0.1:9") as client, self.assertRaises(diptych.Unavailable):
             client.wait_until_ready(0.5)
 
+    def test_errors_and_answers_go_to_other_processes(self):
+        with self.assertRaises(diptych.InvalidRequest) as raised:
+            self.client.ask(b"no image")
+        error, answer = raised.exception, self.client.ask(SAMPLE, QUESTION, logprobs=1)
+        full = diptych.Overloaded("full", code="RESOURCE_EXHAUSTED", reason="QUEUE_FULL", retry_after=1.5)
+        for known in (error, full):
+            for same in (pickle.loads(pickle.dumps(known)), copy.copy(known)):
+                self.assertIs(type(same), type(known))
+                self.assertEqual((str(same), vars(same)), (str(known), vars(known)))
+        self.assertEqual(pickle.loads(pickle.dumps(answer)), answer)
+
     def test_settings_that_cannot_be(self):
+        for address in ("http://127.0.0.1:7000", "HTTPS://diptych.example"):
+            with self.assertRaisesRegex(ValueError, "host:port"):
+                diptych.Client(address)
         for wrong in ({"api_key": "a\nb"}, {"timeout": 0}, {"timeout": float("nan")}):
             with self.assertRaises(ValueError):
                 diptych.Client(self.address, **wrong)
@@ -231,6 +269,18 @@ class AskTest(unittest.TestCase):
                     raised.exception.reason, streamed.exception.reason)
 
         self.assertEqual(asyncio.run(ask()), ("red", "demo", True, 65, (256,), "IMAGE_FORMAT", "IMAGE_FORMAT"))
+
+    def test_a_cancelled_async_stream_ends_but_its_task_goes_on(self):
+        async def ask():
+            async with diptych.AsyncClient(self.address) as client:
+                stream = client.stream(SAMPLE, **LONG)
+                await stream.started()
+                stream.cancel()
+                with self.assertRaises(diptych.Cancelled):
+                    await stream.answer()
+                return (await client.ask(SAMPLE, QUESTION)).text
+
+        self.assertEqual(asyncio.run(ask()), "red")
 
     def test_cancelling_a_task_cancels_the_request(self):
         async def ask():
