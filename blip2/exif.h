@@ -1,4 +1,4 @@
-// How an image's metadata says that it is to be turned, read as Pillow reads it.
+// The orientation in an image's metadata, read as Pillow reads it.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// What a model takes of memory and in which numbers it is held, before a weight is read.
+// Chooses a model's dtype and computes the memory that it takes, before a weight is read.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Where each image format keeps what is said about the image.
+// Where each image format keeps its metadata.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// The one way of tensors between the host and the device that a model runs on.
+// Copies tensors between the host and a model's device; all such copies are here.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,4 +1,4 @@
-// Which program this is.
+// The version and the commit of this program.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// What a process shows of one of its caches.
+// The metrics of one cache.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Tells whether an engine still does its work.
+// Judges whether an engine still works.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// What google.rpc.ErrorInfo says of an error beside a reason of its own (common/status.h).
+// Details of an error in google.rpc.ErrorInfo, besides its reason (common/status.h).
 #pragma once
 
 #include <array>

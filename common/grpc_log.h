@@ -1,4 +1,4 @@
-// What gRPC itself would log.
+// Takes over what gRPC itself logs.
 #pragma once
 
 namespace diptych {

@@ -1,4 +1,4 @@
-// Methods whose calls begin with their headers, and not, as gRPC's own do, once their whole message is there.
+// Methods that see a call when its headers arrive; gRPC's own methods start when its whole message is there.
 #pragma once
 
 #include <grpcpp/impl/service_type.h>

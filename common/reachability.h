@@ -1,4 +1,4 @@
-// Decides when to speak of a peer that cannot be reached.
+// Decides when to log that a peer cannot be reached.
 #pragma once
 
 #include <optional>

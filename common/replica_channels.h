@@ -1,4 +1,4 @@
-// The way to a tier's replicas: to the one whose caches know the request, past those that fail.
+// Channels to a tier's replicas: prefers the one that has the request in its caches, avoids those that fail.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -1,4 +1,4 @@
-// What the spans of requests say, by the names under which all processes say it.
+// The attributes of requests' spans, with the same names in all processes.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The stages of a request, by the names under which timings, metrics and errors know them.
+// The stages of a request, with their names in timings, metrics and errors.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// What the options of both tiers have for defaults, and their flags.
+// Default values of the options of both tiers, and of their flags.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the processes of the two tiers have in common: most flags, and the way from start to drain. A target of its own:
+// What the processes of the two tiers have in common: most flags, start and drain. A target of its own:
 // the flags are in every binary that links it.
 #pragma once
 

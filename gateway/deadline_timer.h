@@ -1,4 +1,4 @@
-// Something that happens at a moment, unless it is no longer wanted.
+// Runs a function at a given time, unless it is cancelled first.
 #pragma once
 
 #include <grpcpp/alarm.h>

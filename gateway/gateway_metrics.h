@@ -1,4 +1,4 @@
-// What the gateway counts. Names, labels and meanings: docs/metrics.md.
+// The metrics of the gateway. Names, labels and meanings: docs/metrics.md.
 #pragma once
 
 #include <map>

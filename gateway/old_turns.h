@@ -1,4 +1,4 @@
-// Which turns of a long conversation are asked no more.
+// Which turns of a long conversation are dropped.
 #pragma once
 
 #include "common/question_limits.h"

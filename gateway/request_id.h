@@ -1,4 +1,4 @@
-// Ids for requests whose callers chose none.
+// Ids for requests that came without one.
 #pragma once
 
 #include <string>

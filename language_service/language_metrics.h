@@ -1,4 +1,4 @@
-// What the language service shows of itself. Names, labels and meanings: docs/metrics.md.
+// The metrics of the language service. Names, labels and meanings: docs/metrics.md.
 #pragma once
 
 #include <cstdint>

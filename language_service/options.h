@@ -1,4 +1,4 @@
-// Everything about a language service that can be chosen.
+// Configuration of a language service.
 #pragma once
 
 #include <cstdint>

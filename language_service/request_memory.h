@@ -1,4 +1,4 @@
-// What a request is accounted for in bytes, before the memory is taken.
+// The bytes that a request is charged for, before the memory is taken.
 #pragma once
 
 #include <cstdint>

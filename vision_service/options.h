@@ -1,4 +1,4 @@
-// Everything about a vision service that can be chosen.
+// Configuration of a vision service.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What the vision service shows of itself. Names, labels and meanings: docs/metrics.md.
+// The metrics of the vision service. Names, labels and meanings: docs/metrics.md.
 #pragma once
 
 #include <deque>

@@ -1,4 +1,4 @@
-// What becomes of a product's sums before they are stored.
+// What is applied to a product's sums before they are stored.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Questions that no cache knows, so that what is measured is computed.
+// Questions that are in no cache, so that measurements include all computation.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Ctrl-C as a wish that the running command ends, with what it has so far.
+// Ctrl-C as a request to end the running command, with its results so far.
 #pragma once
 
 #include <sys/types.h>

@@ -1,4 +1,4 @@
-// A counter on standard error for what takes its time.
+// A counter on standard error for slow commands.
 #pragma once
 
 #include <cstddef>

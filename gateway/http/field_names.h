@@ -1,4 +1,4 @@
-// The names that an HTTP caller knows the fields of a question by.
+// An HTTP caller's names for the fields of a question.
 #pragma once
 
 #include <map>

@@ -1,4 +1,4 @@
-// What of an HTTP request's header goes with the gateway's own RPCs.
+// The part of an HTTP request's header that goes with the gateway's own RPCs.
 #pragma once
 
 #include <grpcpp/client_context.h>

@@ -1,4 +1,4 @@
-// The way back of a request over its connection.
+// Sends the reply to a request over its connection.
 #pragma once
 
 #include <boost/asio/post.hpp>

@@ -1,4 +1,4 @@
-// Answers in OpenAI's words.
+// Answers as OpenAI's JSON.
 #pragma once
 
 #include <cstdint>

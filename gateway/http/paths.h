@@ -1,4 +1,4 @@
-// The paths that clients use for one and the same thing.
+// The paths that clients use for the same resource.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// One question to the language tier: opened, followed and, when its replica is lost, gone on with on another one.
+// One question to the language tier: opened, followed and, when its replica is lost, continued on another one.
 #pragma once
 
 #include <grpcpp/alarm.h>

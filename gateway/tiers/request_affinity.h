@@ -1,4 +1,4 @@
-// What a request has in common with others that left something in a tier's caches.
+// What requests that share a cache entry of a tier have in common.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// How much of what the gateway asks its tiers may be asked again.
+// How many of its calls to the tiers the gateway may repeat.
 #pragma once
 
 #include "common/mutex.h"

@@ -1,4 +1,4 @@
-// What waits for the engine thread.
+// The work that waits for the engine thread.
 #pragma once
 
 #include <deque>

@@ -1,4 +1,4 @@
-// What can be chosen about the language engine.
+// Configuration of the language engine.
 #pragma once
 
 #include <chrono>

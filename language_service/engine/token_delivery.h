@@ -1,4 +1,4 @@
-// Brings tokens from the engine thread to their readers.
+// Delivers tokens from the engine thread to their readers.
 #pragma once
 
 #include <limits>

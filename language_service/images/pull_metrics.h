@@ -1,4 +1,4 @@
-// What the language service counts of its calls to the vision tier. Names, labels and meanings: docs/metrics.md.
+// The metrics of the language service's calls to the vision tier. Names, labels and meanings: docs/metrics.md.
 #pragma once
 
 #include <array>
