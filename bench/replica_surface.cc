@@ -160,7 +160,7 @@ class Caller final : public grpc::ClientReadReactor<v1::AskStreamResponse> {
   Measured& measured_;
 };
 
-// About the same picture under another key each time, so that no cache holds it.
+// About the same image under another key each time, so that no cache holds it.
 v1::AskStreamRequest NewQuestion(int number) {
   static const std::string image = testing::GoodPng();
   v1::AskStreamRequest request;

@@ -58,7 +58,7 @@ def transformers(model, device):
         begin = time.perf_counter()
         reference.generate(case)  # its ids are on the host when it returns
         seconds.append(time.perf_counter() - begin)
-    print(f"| transformers, {str(dtype).removeprefix('torch.')} on {device}, one picture, {NEW_TOKENS} tokens | ms |\n|---|---|")
+    print(f"| transformers, {str(dtype).removeprefix('torch.')} on {device}, one image, {NEW_TOKENS} tokens | ms |\n|---|---|")
     print(f"| median of {ROUNDS} | {1e3 * statistics.median(seconds[1:]):.1f} |\n| first | {1e3 * seconds[0]:.1f} |")
     return 0
 

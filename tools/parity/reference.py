@@ -111,12 +111,12 @@ class Reference:
 
     @torch.no_grad()
     def attention(self, case: Case, new_ids: list[int]) -> dict[str, torch.Tensor]:
-        """Where the parts look, float32; only of a Reference with attention=True and a case with a picture.
+        """Where the parts look, float32; only of a Reference with attention=True and a case with an image.
 
         `cls` [P]: the class token in the last vision layer. `queries` [Q, P]: the queries in the last Q-Former layer with
         cross-attention. Both averaged over the heads, the class token first. `decoder` [G, Q]: for each of `new_ids` the
         place that chose it, to the query tokens, averaged over layers and heads. `relevance` [G, P - 1]: the queries' maps,
-        weighted with their shares of the decoder's attention to the picture.
+        weighted with their shares of the decoder's attention to the image.
         """
         pixels = self.pixels(case.image, case.image_size).to(self.model.dtype)
         vision = self.model.vision_model(pixel_values=pixels, interpolate_pos_encoding=True, output_attentions=True)

@@ -4,7 +4,7 @@
     python ask_service.py --scenes-from scenes --server 127.0.0.1:7000 --out answers.jsonl
     python evaluate.py --checkpoint ../../models/demo --scenes-from scenes --answers answers.jsonl
 
-Every answer goes through the three processes: one `diptych ask` per picture, one request per question.
+Every answer goes through the three processes: one `diptych ask` per image, one request per question.
 """
 import argparse
 import concurrent.futures
@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def ask(binary, server, options, picture, prompts):
-    """The answers to `prompts` about one picture, in order."""
+    """The answers to `prompts` about one image, in order."""
     command = [binary, "ask", "--server", server, "--json", "--image", str(picture), *options]
     for prompt in prompts:
         command += ["--prompt", prompt]
@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--binary", default=str(REPOSITORY / "build/release/bin/diptych"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--options", default="", help="more options of `diptych ask`, as '--token_merging 0.1'")
-    parser.add_argument("--jobs", type=int, default=2, help="pictures asked about at once")
+    parser.add_argument("--jobs", type=int, default=2, help="images asked about at once")
     args = parser.parse_args()
 
     rows = [json.loads(line) for line in (args.scenes_from / "questions.jsonl").read_text().splitlines()]
@@ -49,7 +49,7 @@ def main():
             for prompt, answer in zip(prompts, answers):
                 out.write(json.dumps({"image": name, "question": prompt, "answer": answer}) + "\n")
             if done % 100 == 0 or done == len(pictures):
-                print(f"{done} of {len(pictures)} pictures", flush=True)
+                print(f"{done} of {len(pictures)} images", flush=True)
 
 
 if __name__ == "__main__":

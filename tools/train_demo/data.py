@@ -38,7 +38,7 @@ class ScenePool:
     """Rendered scenes, taken in random order without end, half of the batches mirrored.
 
     Scene i is drawn from the seed (seed, i), by `processes` processes. Part of a pool at the native size goes
-    through a resize, as a served picture does.
+    through a resize, as a served image does.
     """
 
     def __init__(self, count: int, seed: int, size: int, dense: bool = False, processes: int = 2):

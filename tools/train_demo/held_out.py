@@ -17,7 +17,7 @@ import questions
 import scenes
 
 FIRST_SEED = 20_000_003
-PICTURE_SIZE = 224  # twice the model's, so that a picture goes through the processor's resize
+PICTURE_SIZE = 224  # twice the model's, so that an image goes through the processor's resize
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class HeldOutQuestion:
 
 @dataclass
 class HeldOutSet:
-    """Pictures by file name, and the questions about them."""
+    """Images by file name, and the questions about them."""
 
     images: dict[str, Image.Image]
     questions: list[HeldOutQuestion]

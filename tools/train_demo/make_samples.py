@@ -1,4 +1,4 @@
-"""Draws the sample pictures that ship with the demo model and checks what the model says about them:
+"""Draws the sample images that ship with the demo model and checks what the model says about them:
 
     python make_samples.py --checkpoint ../../models/demo
 
@@ -24,9 +24,9 @@ PICTURE_SIZE = 224
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and questions about it with their true answers. `seed` fixes its noise and jitter.
+    """An image and questions about it with their true answers. `seed` fixes its noise and jitter.
 
-    The first two questions are the same for all pictures, so that one table can show them.
+    The first two questions are the same for all images, so that one table can show them.
     """
 
     name: str
