@@ -81,8 +81,6 @@ class TokenSelector {
   std::mt19937_64 random_;
 };
 
-enum class StopReason { kNone, kEndOfSequence, kLength, kStopString };
-
 // Watches the text for stop strings across token borders and releases only what can no longer be part
 // of one. The stop string that is complete first ends the text, the longest of those that end together,
 // so the pieces in which text comes do not matter. Whole characters in, whole characters out, as long as

@@ -28,7 +28,7 @@ absl::StatusOr<CallGate::Ticket> CallGate::Enter() {
   }
   if (inside_ >= limit_) {
     return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
-                      absl::StrCat("all ", limit_, " places of this server are taken"), kRetryAfter);
+                      absl::StrCat("all ", limit_, " slots of this server are taken"), kRetryAfter);
   }
   ++inside_;
   return Ticket(this);
