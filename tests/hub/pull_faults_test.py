@@ -3,6 +3,7 @@
 Usage: pull_faults_test.py FOLDER_OF_BINARIES; run by ctest as `pull_faults_test`.
 """
 import concurrent.futures
+import email.utils
 import hashlib
 import random
 import resource
@@ -80,6 +81,11 @@ def status(code, **headers):
     return lambda handler, *data: handler.reply(code, b"no", **headers)
 
 
+def later(seconds):
+    """429 with the moment from which on the hub answers again."""
+    return lambda handler, *data: handler.reply(429, b"no", Retry_After=email.utils.formatdate(time.time() + seconds, usegmt=True))
+
+
 def redirect(to):
     return lambda handler, *data: handler.reply(302, b"", Location=to)
 
@@ -146,6 +152,10 @@ FAULTS = {
     "a description that asks for two minutes": ("api", ALWAYS, "", status(429, Retry_After=120), "Try again in 120 s"),
     "a hub that tells its limit": ("storage", ALWAYS, WEIGHTS, status(429, RateLimit='"resolvers";r=0;t=90'), "Try again in 90 s"),
     "a hub that asks for a second by its limit": ("api", 1, "", status(429, RateLimit='"api";r=0;t=1'), ""),
+    "a hub that says from when on": ("resolve", ALWAYS, WEIGHTS, later(90), "Try again in "),
+    "a hub that says a moment that has passed": ("resolve", 1, WEIGHTS, later(-90), ""),
+    "a hub that says no number": ("api", 1, "", status(429, Retry_After="soon"), ""),
+    "a hub that says a number below zero": ("resolve", 1, WEIGHTS, status(429, Retry_After=-5), ""),
     "a file that is forbidden": ("storage", ALWAYS, WEIGHTS, status(403), "status 403"),
     "a file that is gone": ("resolve", ALWAYS, WEIGHTS, status(404), "status 404"),
     "redirects without end": ("resolve", ALWAYS, WEIGHTS, loop, "without end"),
@@ -231,6 +241,35 @@ class PullFaultsTest(unittest.TestCase):
             self.assertEqual(sorted(begin for begin, _ in asked), [3_000_000 + RANGE * i for i in range(2)])
             self.assertIn("are here already", again.stderr)
             cache.check_whole(self)
+
+    def test_one_of_two_pulls_is_killed(self):
+        with Cache() as cache:
+            cache.hub.fault("storage", WEIGHTS, 1, stall)
+            first = cache.start("pull", NAME)
+            while not cache.hub.count("storage", "GET"):
+                time.sleep(0.02)
+            second = cache.start("pull", NAME)
+            self.assertIn("another pull of it is under way", second.stderr.readline())
+            first.kill()
+            first.communicate()
+            _, err = second.communicate(timeout=60)
+            self.assertEqual(second.returncode, 0, err)
+            cache.check_whole(self)
+
+    def test_weights_that_change_before_it_goes_on(self):
+        with Cache(LARGE) as cache:
+            cache.hub.fault("storage", WEIGHTS, ALWAYS, stall)
+            process = cache.start("pull", NAME)
+            while not cache.partial():
+                time.sleep(0.02)
+            process.kill()
+            process.communicate()
+            cache.hub.faults.clear()
+            cache.repo.files[WEIGHTS] = LARGE[WEIGHTS][::-1]
+            cache.repo.branches["main"] = cache.repo.commit()
+            again = cache.pull()
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertTrue((cache.snapshot() / WEIGHTS).read_bytes() == cache.repo.files[WEIGHTS])
 
     def test_ctrl_c_ends_it_and_keeps_what_is_there(self):
         with Cache(LARGE) as cache:
