@@ -1,4 +1,5 @@
 // Asks a Diptych server about an image: ask HOST:PORT IMAGE QUESTION
+#include <google/protobuf/util/time_util.h>
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
@@ -21,13 +22,11 @@ std::string ReasonOf(const grpc::Status& status) {
   google::rpc::Status details;
   google::rpc::ErrorInfo info;
   details.ParseFromString(status.error_details());
-  for (const auto& detail : details.details()) {
-    if (detail.UnpackTo(&info)) return info.reason();
-  }
-  return "";
+  return details.details_size() > 0 && details.details(0).UnpackTo(&info) ? info.reason() : "";
 }
 
-int main(int, char** words) {
+int main(int count, char** words) {
+  if (count != 4) return 2;
   std::ifstream file(words[2], std::ios::binary);
   AskRequest ask;
   ask.mutable_question()->add_images()->set_data(std::string(std::istreambuf_iterator<char>(file), {}));
@@ -38,10 +37,11 @@ int main(int, char** words) {
   AskResponse reply;
   Call first(30s), second(30s), third(30s), fourth(100us), fifth(30s);
   if (!gateway->Ask(&first, ask, &reply).ok()) return 1;
-  const auto& budget = reply.answer().context_budget();
-  std::cout << "answer: " << reply.answer().text() << "\ntimings: vit " << reply.answer().timings().vit().nanos() / 1e6
-            << " ms of " << reply.answer().timings().total().nanos() / 1e6 << " ms\nbudget: " << budget.image_tokens()
-            << " image tokens, " << budget.remaining() << " of " << budget.window() << " left\nstreamed: ";
+  const StageTimings& timings = reply.answer().timings();
+  const ContextBudget& budget = reply.answer().context_budget();
+  std::cout << "answer: " << reply.answer().text() << "\ntimings: vit " << timings.vit() << " of " << timings.total()
+            << "\nbudget: " << budget.image_tokens() << " image tokens, " << budget.remaining() << " of "
+            << budget.window() << " left\nstreamed: ";
   AskStreamRequest streamed;
   *streamed.mutable_question() = ask.question();
   AskStreamResponse event;
@@ -54,5 +54,7 @@ int main(int, char** words) {
   std::cout << "\ncancelled: " << (cancelled->Finish().error_code() == grpc::CANCELLED ? "CANCELLED" : "?");
   std::cout << "\ndeadline: " << (gateway->Ask(&fourth, ask, &reply).error_code() == 4 ? "DEADLINE_EXCEEDED" : "?");
   ask.mutable_question()->mutable_images(0)->set_data("no image");
-  std::cout << "\nrefused: INVALID_ARGUMENT " << ReasonOf(gateway->Ask(&fifth, ask, &reply)) << std::endl;
+  const grpc::Status refusal = gateway->Ask(&fifth, ask, &reply);
+  std::cout << "\nrefused: " << (refusal.error_code() == grpc::INVALID_ARGUMENT ? "INVALID_ARGUMENT " : "? ")
+            << ReasonOf(refusal) << std::endl;
 }

@@ -33,10 +33,12 @@ public class Ask {
     var ask = AskRequest.newBuilder().setQuestion(question).build();
 
     var answer = gateway.withDeadlineAfter(30, TimeUnit.SECONDS).ask(ask).getAnswer();
-    StageTimings timings = answer.getTimings();
-    ContextBudget budget = answer.getContextBudget();
+    var vit = answer.getTimings().getVit();
+    var total = answer.getTimings().getTotal();
+    var budget = answer.getContextBudget();
     System.out.println("answer: " + answer.getText());
-    System.out.printf("timings: vit %.1f of %.1f ms%n", timings.getVit().getNanos() / 1e6, timings.getTotal().getNanos() / 1e6);
+    System.out.printf("timings: vit %.4f s ", vit.getSeconds() + vit.getNanos() / 1e9);
+    System.out.printf("of %.4f s%n", total.getSeconds() + total.getNanos() / 1e9);
     System.out.printf("budget: %d image tokens, ", budget.getImageTokens());
     System.out.printf("%d of %d left%nstreamed: ", budget.getRemaining(), budget.getWindow());
     var stream = AskStreamRequest.newBuilder().setQuestion(question).build();
@@ -47,10 +49,8 @@ public class Ask {
     var cancelled = context.call(() -> gateway.askStream(AskStreamRequest.newBuilder().setQuestion(sixty).build()));
     var error = errorOf(() -> cancelled.forEachRemaining(event -> context.cancel(null)));
     System.out.println("\ncancelled: " + error.getStatus().getCode());
-
     error = errorOf(() -> gateway.withDeadlineAfter(100, TimeUnit.MICROSECONDS).ask(ask));
     System.out.println("deadline: " + error.getStatus().getCode());
-
     var wrong = question(ByteString.copyFromUtf8("no image"), words[2], GenerationOptions.newBuilder());
     error = errorOf(() -> gateway.ask(AskRequest.newBuilder().setQuestion(wrong).build()));
     var info = StatusProto.fromThrowable(error).getDetails(0).unpack(ErrorInfo.class);

@@ -151,6 +151,25 @@ class TakenValuesTest(unittest.TestCase):
             self.assertEqual("items" in volume, not shown, "the key is mounted where it is used")
 
 
+class DocumentedValuesTest(unittest.TestCase):
+    def test_the_values_of_the_guide_render_as_it_says(self):
+        guide = (chart.ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+        blocks = re.findall(r"```yaml\n(# \w+\.yaml: .*?)```", guide, re.DOTALL)
+        self.assertEqual(len(blocks), 1)
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(blocks[0].replace("REGISTRY", "r.example.com"))
+            file.flush()
+            things = render(file=pathlib.Path(file.name))
+        for thing in things:
+            if thing["kind"] not in EXTENSIONS:
+                chart.validate(thing)
+        self.assertEqual({container["image"].partition("/")[0] for _, container in chart.containers(things)}, {"r.example.com"})
+        claims = {v["persistentVolumeClaim"]["claimName"] for spec in pod_specs(things) for v in spec.get("volumes", []) if "persistentVolumeClaim" in v}
+        secrets = {v["secret"]["secretName"] for spec in pod_specs(things) for v in spec.get("volumes", []) if "secret" in v}
+        for name in (*claims, *secrets):
+            self.assertRegex(guide, rf"name: {name}\b|secret generic {name} ", "nothing makes it")
+
+
 class NotesTest(unittest.TestCase):
     def test_they_say_how_to_ask_this_release(self):
         plain = chart.notes()
