@@ -121,7 +121,7 @@ class HttpServer::Impl final : public HttpConnections {
 
   // Whom it has no room to refuse waits in the queue of the operating system.
   void Accept() {
-    if (!CanRefuse()) return AcceptAfter(kFullPause);
+    if (!HasRoomToRefuse()) return AcceptAfter(kFullPause);
     acceptor_.async_accept(net::make_strand(shared_->io), [this](boost::system::error_code error, tcp::socket socket) {
       if (!acceptor_.is_open()) return;
       if (error) return AcceptAfter(kErrorPause);  // something that is open has to end first
@@ -135,9 +135,13 @@ class HttpServer::Impl final : public HttpConnections {
     pause_.async_wait([this](boost::system::error_code) { Accept(); });
   }
 
-  bool CanRefuse() const {
+  // Those that were given up and then not closed, since their next request had come, could take all of it for good:
+  // others go for them.
+  bool HasRoomToRefuse() {
     MutexLock lock(mutex_);
-    return static_cast<int>(open_.size()) < shared_->options.max_connections + kMostInLeaving;
+    if (static_cast<int>(open_.size()) < shared_->options.max_connections + kMostInLeaving) return true;
+    (void)MakeRoom();
+    return false;
   }
 
   void Add(tcp::socket socket) {

@@ -12,7 +12,7 @@ namespace {
 class HttpConnectionsTest : public HttpServerFixture {};
 
 TEST_F(HttpConnectionsTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {
-  Start({.max_connections = 2});
+  Start({.threads = 1, .max_connections = 2});  // one thread has done with a reply before it sees the next caller
   RawCaller first(server_->port());
   first.Send("GET /first HTTP/1.1\r\n\r\n");
   first.Read("/first");
@@ -69,6 +69,32 @@ TEST_F(HttpConnectionsTest, HeadersThatDripKeepNobodyOut) {
     drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
   }
   EXPECT_EQ(drips.front().Read(), "") << "the oldest went";
+}
+
+// The server's one thread finds the new caller first, gives up an idle connection for it, and then finds that this one
+// asks.
+TEST_F(HttpConnectionsTest, CallersWhoAskJustWhenTheyAreGivenUpKeepNobodyOut) {
+  Start({.threads = 1, .max_connections = 2, .idle_timeout = absl::Minutes(10)});
+  std::list<RawCaller> callers;
+  const auto come = [&] { return &callers.emplace_back(server_->port()); };
+  const auto asks = [](RawCaller& caller) { return caller.Send("GET /a HTTP/1.1\r\n\r\n"); };
+  const auto is_answered = [](RawCaller& caller) { return caller.Read("/a").starts_with("HTTP/1.1 200 "); };
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(asks(*come()) && is_answered(callers.back()));
+  for (int i = 0; i < 80; ++i) {
+    RawCaller& last = callers.back();
+    released_ = false;
+    last.Send("GET /waits HTTP/1.1\r\n\r\n");
+    while (waiting_ <= i) std::this_thread::yield();
+    RawCaller* const added = come();
+    for (RawCaller& caller : callers) {
+      if (&caller != &last) asks(caller);
+    }
+    released_ = true;
+    released_.notify_all();
+    last.Read("/waits");
+    ASSERT_TRUE(is_answered(*added)) << i;
+    callers.remove_if([&](RawCaller& caller) { return &caller != &last && &caller != added && !is_answered(caller); });
+  }
 }
 
 TEST_F(HttpConnectionsTest, AConnectionInUseIsNotGivenUpForAnother) {

@@ -77,6 +77,10 @@ class HttpServerFixture : public ::testing::Test {
             ++kept_;
             return;
           }
+          if (request.path == "/waits") {
+            ++waiting_;
+            released_.wait(false);
+          }
           if (request.path == "/held") {
             exchange->OnGone([this] { ++gone_; });
             return;
@@ -119,7 +123,9 @@ class HttpServerFixture : public ::testing::Test {
   std::atomic<int> handled_ = 0;
   std::atomic<int> gone_ = 0;
   std::atomic<int> kept_ = 0;
-  std::list<std::jthread> late_;  // added to by one connection at a time
+  std::atomic<int> waiting_ = 0;
+  std::atomic<bool> released_ = false;  // until then /waits keeps its thread
+  std::list<std::jthread> late_;        // added to by one connection at a time
 };
 
 }  // namespace diptych::gateway
