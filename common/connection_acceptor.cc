@@ -1,9 +1,11 @@
 #include "common/connection_acceptor.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -11,10 +13,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/catch_exceptions.h"
 #include "common/listen_address.h"
 #include "common/status.h"
@@ -92,6 +98,44 @@ std::vector<Address> LookUp(const std::string& host) {
   return found;
 }
 
+// The same for an IPv4 address and its form in IPv6, in which listeners of both families see it.
+sockaddr_in6 InIpv6(const in_addr& address, in_port_t port) {
+  sockaddr_in6 mapped{};
+  mapped.sin6_family = AF_INET6;
+  mapped.sin6_port = port;
+  mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
+  std::memcpy(&mapped.sin6_addr.s6_addr[12], &address, sizeof address);
+  return mapped;
+}
+
+bool operator==(const sockaddr_in6& a, const sockaddr_in6& b) {
+  return a.sin6_port == b.sin6_port && std::memcmp(&a.sin6_addr, &b.sin6_addr, sizeof a.sin6_addr) == 0;
+}
+
+std::optional<sockaddr_in6> ParsePeer(const std::string& peer) {
+  if (!absl::StartsWith(peer, "ipv4:") && !absl::StartsWith(peer, "ipv6:")) return std::nullopt;
+  const auto parsed = ParseHostPort(absl::StrReplaceAll(peer.substr(5), {{"%5B", "["}, {"%5D", "]"}}));
+  if (!parsed.ok()) return std::nullopt;
+  const in_port_t port = htons(static_cast<uint16_t>(parsed->port));
+  in_addr ipv4{};
+  if (inet_pton(AF_INET, parsed->host.c_str(), &ipv4) == 1) return InIpv6(ipv4, port);
+  sockaddr_in6 ipv6{};
+  ipv6.sin6_port = port;
+  if (inet_pton(AF_INET6, parsed->host.c_str(), &ipv6.sin6_addr) == 1) return ipv6;
+  return std::nullopt;
+}
+
+// Of a connection of IP.
+std::optional<sockaddr_in6> PeerOf(int descriptor) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) return std::nullopt;
+  if (address.ss_family == AF_INET6) return reinterpret_cast<const sockaddr_in6&>(address);
+  if (address.ss_family != AF_INET) return std::nullopt;
+  const auto& ipv4 = reinterpret_cast<const sockaddr_in&>(address);
+  return InIpv6(ipv4.sin_addr, ipv4.sin_port);
+}
+
 std::vector<int> ListenOnAll(const std::string& host, int port) {
   std::vector<int> listeners;
   for (const Address& one : LookUp(host)) {
@@ -162,6 +206,20 @@ void ConnectionAcceptor::AcceptOn(int listener) {
     return;
   }
   accepted_(connection);
+}
+
+// Whoever owns the descriptor reads that the connection was reset, and closes it.
+void ResetConnection(const std::string& peer) {
+  const auto wanted = ParsePeer(peer);
+  if (!wanted) return;
+  for (int descriptor = 0; descriptor < static_cast<int>(kMostDescriptors); ++descriptor) {
+    const auto found = PeerOf(descriptor);
+    if (!found || !(*found == *wanted)) continue;
+    const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+    if (connect(descriptor, &nobody, sizeof nobody) == 0)
+      spdlog::warn("a connection from {} asked far too much at a time and was reset", peer);
+    return;
+  }
 }
 
 }  // namespace diptych

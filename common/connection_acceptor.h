@@ -43,4 +43,9 @@ class ConnectionAcceptor {
   std::thread thread_;
 };
 
+// Resets the connection of this process whose other end is `peer`, "ipv4:192.0.2.1:50000" or
+// "ipv6:%5B2001:db8::1%5D:50000" as gRPC names it; what has come over it and is not read yet is lost. Does nothing if
+// there is none.
+void ResetConnection(const std::string& peer);
+
 }  // namespace diptych

@@ -23,6 +23,12 @@ void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& na
   if (IsMetadataValue(value)) context.AddTrailingMetadata(name, value);
 }
 
+size_t MetadataBytes(const grpc::ServerContextBase& context) {
+  size_t bytes = 0;
+  for (const auto& [name, value] : context.client_metadata()) bytes += name.size() + value.size() + 32;
+  return bytes;
+}
+
 void SendKeyName(grpc::ClientContext& context, const std::string& name) {
   if (!name.empty()) AddMetadata(context, kKeyName, name);
 }

@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/server_context.h>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,9 @@ bool IsMetadataValue(std::string_view value);
 // Adds `value` under `name`; adds nothing if it is no metadata value.
 void AddMetadata(grpc::ClientContext& context, const std::string& name, const std::string& value);
 void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value);
+
+// As HTTP/2 counts it: names, values and 32 bytes for each.
+size_t MetadataBytes(const grpc::ServerContextBase& context);
 
 // The name of the caller's key goes with a request from process to process, for their logs.
 void SendKeyName(grpc::ClientContext& context, const std::string& name);

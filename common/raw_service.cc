@@ -12,8 +12,10 @@
 #include "common/call_context.h"
 #include "common/call_timer.h"
 #include "common/catch_exceptions.h"
+#include "common/connection_acceptor.h"
 #include "common/error_details.h"
 #include "common/grpc_status.h"
+#include "common/metadata.h"
 #include "common/mutex.h"
 #include "common/status.h"
 
@@ -28,7 +30,8 @@ constexpr SteadyDuration kForAMessage = std::chrono::milliseconds(50);
 // there, and meets the gRPC that it expects: `Call`, whose operations become those of the stream.
 class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
  public:
-  explicit LateCall(grpc::CallbackServerContext& context) : context_(context) {}
+  LateCall(grpc::CallbackServerContext& context, std::shared_ptr<void> counted)
+      : context_(context), counted_(std::move(counted)) {}
 
   void Begin(bool reads, SteadyDuration patience, std::shared_ptr<void> place) {
     place_ = std::move(place);
@@ -105,6 +108,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   }
 
   grpc::CallbackServerContext& context_;
+  const std::shared_ptr<void> counted_;  // among its connection's calls
   grpc::Alarm pause_;
   std::optional<CallTimer> timer_;  // until the request is there
   std::shared_ptr<void> place_;     // likewise
@@ -116,8 +120,8 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
 
 class LateUnary final : public LateCall {
  public:
-  LateUnary(grpc::CallbackServerContext& context, RawService::Unary method)
-      : LateCall(context), method_(std::move(method)), call_(*this) {}
+  LateUnary(grpc::CallbackServerContext& context, std::shared_ptr<void> counted, RawService::Unary method)
+      : LateCall(context, std::move(counted)), method_(std::move(method)), call_(*this) {}
 
  private:
   class UnaryCall final : public grpc::ServerCallbackUnary {
@@ -150,8 +154,8 @@ class LateUnary final : public LateCall {
 
 class LateServerStream final : public LateCall {
  public:
-  LateServerStream(grpc::CallbackServerContext& context, RawService::ServerStream method)
-      : LateCall(context), method_(std::move(method)), call_(*this) {}
+  LateServerStream(grpc::CallbackServerContext& context, std::shared_ptr<void> counted, RawService::ServerStream method)
+      : LateCall(context, std::move(counted)), method_(std::move(method)), call_(*this) {}
 
  private:
   class WriterCall final : public grpc::ServerCallbackWriter<Bytes> {
@@ -185,9 +189,9 @@ class LateServerStream final : public LateCall {
 
 template <typename Late, typename Method>
 RawService::BidiStream ReadLate(RawService::Open<Method> open) {
-  return [open = std::move(open)](grpc::CallbackServerContext* context) {
+  return [open = std::move(open)](grpc::CallbackServerContext* context, std::shared_ptr<void> counted) {
     RawService::Opened<Method> opened = open(*context);
-    auto* call = new Late(*context, std::move(opened.method));
+    auto* call = new Late(*context, std::move(counted), std::move(opened.method));
     call->Begin(opened.reads, opened.patience, std::move(opened.place));
     return call;
   };
@@ -201,6 +205,8 @@ RawService::Open<Method> OpenAlike(Method method, SteadyDuration patience) {
 }
 
 }  // namespace
+
+RawService::RawService(std::string_view service) : service_(service), calls_(ResetConnection) {}
 
 void RawService::AddUnary(std::string_view name, Open<Unary> open) {
   AddBidiStream(name, ReadLate<LateUnary, Unary>(std::move(open)));
@@ -222,7 +228,10 @@ void RawService::AddBidiStream(std::string_view name, BidiStream method) {
   const int index = static_cast<int>(paths_.size());
   const std::string& path = paths_.emplace_back("/" + service_ + "/" + std::string(name));
   AddMethod(new grpc::internal::RpcServiceMethod(path.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING, nullptr));
-  MarkMethodRawCallback(index, new grpc::internal::CallbackBidiHandler<Bytes, Bytes>(std::move(method)));
+  auto counted = [this, method = std::move(method)](grpc::CallbackServerContext* context) {
+    return method(context, calls_.Begin(context->peer(), MetadataBytes(*context)));
+  };
+  MarkMethodRawCallback(index, new grpc::internal::CallbackBidiHandler<Bytes, Bytes>(std::move(counted)));
 }
 
 }  // namespace diptych

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/connection_calls.h"
 #include "common/stage_clock.h"
 
 namespace diptych {
@@ -30,8 +31,9 @@ class RawService : public grpc::Service {
                                                         grpc::ByteBuffer* response)>;
   using ServerStream = std::function<grpc::ServerWriteReactor<grpc::ByteBuffer>*(grpc::CallbackServerContext*,
                                                                                  const grpc::ByteBuffer* request)>;
-  using BidiStream =
-      std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(grpc::CallbackServerContext*)>;
+  // `call` is to be released with the reactor.
+  using BidiStream = std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(
+      grpc::CallbackServerContext*, std::shared_ptr<void> call)>;
 
   // A call whose headers have come. gRPC 1.51 keeps what comes of a message whatever its length, and looks at its bound
   // only when the message is whole; so it is read only where it is wanted, and not for longer than it needs.
@@ -47,7 +49,7 @@ class RawService : public grpc::Service {
 
  protected:
   // `service` is the full name: "diptych.v1.GatewayService".
-  explicit RawService(std::string_view service) : service_(service) {}
+  explicit RawService(std::string_view service);
 
   // Each adds a method by its name: "Ask". In the constructor of the service.
   void AddUnary(std::string_view name, Open<Unary> open);
@@ -59,6 +61,7 @@ class RawService : public grpc::Service {
 
  private:
   const std::string service_;
+  ConnectionCalls calls_;
   std::list<std::string> paths_;  // gRPC keeps pointers to them
 };
 

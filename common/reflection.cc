@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -103,8 +104,10 @@ constexpr std::chrono::seconds kLongestConversation(10);
 // One stream. Reads the next request when the answer to the last one has left.
 class Conversation final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  Conversation(const grpc::ServerContextBase& context, Services services)
-      : services_(std::move(services)), timer_(context, SteadyClock::now() + kLongestConversation) {
+  Conversation(const grpc::ServerContextBase& context, Services services, std::shared_ptr<void> call)
+      : services_(std::move(services)),
+        call_(std::move(call)),
+        timer_(context, SteadyClock::now() + kLongestConversation) {
     StartRead(&bytes_);
   }
 
@@ -122,6 +125,7 @@ class Conversation final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
  private:
   const Services services_;
+  const std::shared_ptr<void> call_;
   const CallTimer timer_;
   grpc::ByteBuffer bytes_;
 };
@@ -130,7 +134,9 @@ class Conversation final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 class Reflection final : public RawService {
  public:
   Reflection(std::string_view name, const Services& services) : RawService(name) {
-    AddBidiStream("ServerReflectionInfo", [services](auto* context) { return new Conversation(*context, services); });
+    AddBidiStream("ServerReflectionInfo", [services](auto* context, auto call) {
+      return new Conversation(*context, services, std::move(call));
+    });
   }
 };
 

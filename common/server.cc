@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/callback_threads.h"
 #include "common/channel.h"
+#include "common/connection_calls.h"
 #include "common/grpc_log.h"
 #include "common/listen_address.h"
 #include "common/pem.h"
@@ -47,8 +48,8 @@ int Milliseconds(absl::Duration duration) {
 // channels send them end the connection; a peer that does not answer ours is taken for gone, which cancels its calls.
 void BoundConnections(const ServerOptions& options, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, int{kMaxMetadataBytes});
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConnectionCalls);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1'000);

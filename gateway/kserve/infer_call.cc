@@ -93,8 +93,8 @@ class InferCall final : public grpc::ServerUnaryReactor {
 class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   StreamedInferCall(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context,
-                    const absl::Status& identified)
-      : gateway_(gateway), context_(context) {
+                    const absl::Status& identified, std::shared_ptr<void> call)
+      : gateway_(gateway), context_(context), call_(std::move(call)) {
     identified.ok() ? ReadNext() : End(ToGrpcStatus(identified));
   }
 
@@ -188,6 +188,7 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
 
   v1::GatewayService::Stub* const gateway_;
   grpc::CallbackServerContext* const context_;
+  const std::shared_ptr<void> call_;
   grpc::ByteBuffer request_bytes_;
   grpc::ByteBuffer response_bytes_;
   InferRequest request_;          // the one being answered; its question goes to inner_
@@ -206,8 +207,9 @@ grpc::ServerUnaryReactor* StartModelInfer(v1::GatewayService::Stub* gateway, grp
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(v1::GatewayService::Stub* gateway,
                                                                                    grpc::CallbackServerContext* context,
-                                                                                   const absl::Status& identified) {
-  return new StreamedInferCall(gateway, context, identified);
+                                                                                   const absl::Status& identified,
+                                                                                   std::shared_ptr<void> call) {
+  return new StreamedInferCall(gateway, context, identified, std::move(call));
 }
 
 }  // namespace diptych::gateway

@@ -121,8 +121,8 @@ grpc::ServerUnaryReactor* InferService::ModelInfer(const absl::Status& identifie
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferService::ModelStreamInfer(
-    grpc::CallbackServerContext* context) {
-  return StartModelStreamInfer(gateway_.get(), context, environment_.identify(*context).status);
+    grpc::CallbackServerContext* context, std::shared_ptr<void> call) {
+  return StartModelStreamInfer(gateway_.get(), context, environment_.identify(*context).status, std::move(call));
 }
 
 }  // namespace diptych::gateway

@@ -53,7 +53,8 @@ class InferService final : public RawService {
                                           const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
   grpc::ServerUnaryReactor* ModelInfer(const absl::Status& identified, grpc::CallbackServerContext* context,
                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(grpc::CallbackServerContext* context);
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(grpc::CallbackServerContext* context,
+                                                                                std::shared_ptr<void> call);
 
   // `method` gets what is wrong with the caller's authorization, if anything is.
   Open<Unary> Identified(grpc::ServerUnaryReactor* (InferService::*method)(const absl::Status& identified,

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -85,6 +86,35 @@ TEST_F(ConnectionAcceptorTest, ListensNoMoreOnceItIsStopped) {
   const int port = acceptor_->port();
   acceptor_->Stop();
   EXPECT_EQ(Connect(port), -1);
+}
+
+std::string PeerName(int connection) {
+  sockaddr_in own{};
+  socklen_t size = sizeof own;
+  EXPECT_EQ(getsockname(connection, reinterpret_cast<sockaddr*>(&own), &size), 0);
+  return "ipv4:127.0.0.1:" + std::to_string(ntohs(own.sin_port));
+}
+
+TEST_F(ConnectionAcceptorTest, ResetsTheConnectionOfOnePeerAndNoOther) {
+  for (const char* address : {"127.0.0.1:0", "[::]:0"}) {
+    Start(address);
+    const int bad = Connect(acceptor_->port()), good = Connect(acceptor_->port());
+    char byte = 0;
+    for (const int one : {bad, good}) ASSERT_EQ(recv(one, &byte, 1, 0), 1);
+    ResetConnection(PeerName(bad));
+    EXPECT_EQ(recv(bad, &byte, 1, 0), -1);
+    EXPECT_EQ(errno, ECONNRESET) << address;
+    EXPECT_EQ(recv(good, &byte, 1, MSG_DONTWAIT), -1);
+    EXPECT_EQ(errno, EAGAIN) << address;
+    for (const int one : {bad, good}) close(one);
+  }
+}
+
+TEST_F(ConnectionAcceptorTest, ResetsNothingForAPeerThatIsNotThere) {
+  for (const char* peer :
+       {"", "inproc", "unix:/tmp/x", "ipv4:127.0.0.1", "ipv4:127.0.0.1:1", "ipv6:%5B::1%5D:1", "ipv6:x"}) {
+    ResetConnection(peer);
+  }
 }
 
 TEST_F(ConnectionAcceptorTest, OutlivesCallersThatTakeEveryDescriptor) {

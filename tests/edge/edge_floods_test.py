@@ -59,22 +59,27 @@ class Floods:
     def memory(self):
         return self.edge.resident_bytes(), self.stack.gateway.metric("process_resident_memory_bytes")
 
+    def seconds(self):
+        """Of a processor, that proxy and gateway have taken."""
+        return self.edge.processor_seconds(), self.stack.gateway.metric("process_cpu_seconds_total")
+
     def calls(self):
         """That the gateway has seen, honest ones included."""
         return self.stack.gateway.metric("diptych_requests_total")
 
-    def endure(self, frames, listen=True):
+    def endure(self, frames, **how):
         """Floods the proxy while honest callers ask; says how it ended."""
-        before, honest = self.memory(), Callers(2, self.ask_in_peace)
+        before, seconds, honest = self.memory(), self.seconds(), Callers(2, self.ask_in_peace)
         try:
-            taken, end = floods.flood(self.edge.port, self.http2, frames, listen)
+            taken, end = floods.flood(self.edge.port, self.http2, frames, **how)
         finally:
             outcomes = honest.stop()
         self.assertEqual(set(outcomes) | {self.ask()}, {200})
         self.stack.await_idle()
         for now, then in zip(self.memory(), before):
             self.assertLess(now - then, MEMORY)
-        measured[f"{self.name}: {self.id().rpartition('.test_')[2]}"] = f"{end} after {taken:,} bytes"
+        spent = (f"{now - then:.1f}" for now, then in zip(self.seconds(), seconds))
+        measured[f"{self.name}: {self.id().rpartition('.test_')[2]}"] = f"{end} after {taken:,} bytes; proxy and gateway took {' and '.join(spent)} s"
         return end
 
     def test_rapid_reset(self):
@@ -82,11 +87,25 @@ class Floods:
         self.endure(floods.rapid_reset(count))
         self.assertLess(self.calls() - before, count / 20)
 
+    def test_streams_reset_by_the_server(self):
+        before, count = self.calls(), 20_000
+        self.endure(floods.reset_by_the_server(count))
+        self.assertLess(self.calls() - before, count / 20)
+
+    def test_unfinished(self):
+        self.endure(floods.unfinished())
+
     def test_continuation(self):
-        self.assertEqual(self.endure(floods.continuation()), "ended")
+        self.assertEqual(self.endure(floods.continuation(), ping=False), "ended")
 
     def test_header_bomb(self):
         self.endure(floods.header_bomb())
+
+    def test_nameless_fields(self):
+        self.endure(floods.nameless_fields())
+
+    def test_table_thrash(self):
+        self.endure(floods.table_thrash())
 
     def test_pings(self):
         self.endure(floods.pings(), listen=False)
@@ -94,8 +113,17 @@ class Floods:
     def test_settings(self):
         self.endure(floods.settings(), listen=False)
 
+    def test_priorities(self):
+        self.endure(floods.priorities())
+
     def test_empty_data(self):
         self.endure(floods.empty_data())
+
+    def test_window_overflow(self):
+        self.assertEqual(self.endure(floods.window_overflow()), "ended")
+
+    def test_drip(self):
+        self.endure(floods.drip())
 
 
 class NginxFloodsTest(Floods, unittest.TestCase):

@@ -1,4 +1,5 @@
 """The proxies of deploy/edge as real processes before a gateway, with their ports and files exchanged and nothing else."""
+import os
 import pathlib
 import subprocess
 import sys
@@ -60,9 +61,17 @@ class Edge:
 
     def resident_bytes(self):
         """Of the process and of those that it started."""
+        return sum(int((folder / "statm").read_text().split()[1]) * 4096 for folder in self._folders_of_processes())
+
+    def processor_seconds(self):
+        """Likewise."""
+        times = ((folder / "stat").read_text().rpartition(")")[2].split()[11:13] for folder in self._folders_of_processes())
+        return sum(int(user) + int(system) for user, system in times) / os.sysconf("SC_CLK_TCK")
+
+    def _folders_of_processes(self):
         own = self.process.pid
         children = pathlib.Path(f"/proc/{own}/task/{own}/children").read_text().split()
-        return sum(int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 for pid in (own, *children))
+        return [pathlib.Path(f"/proc/{pid}") for pid in (own, *children)]
 
     def await_up(self, connect, seconds=30):
         """Until `connect` raises no OSError."""

@@ -1,4 +1,4 @@
-"""What is done to HTTP/2 servers to exhaust them, as frames over TLS."""
+"""What is done to HTTP/2 servers to exhaust them, as frames. None waits for the server's SETTINGS, or acknowledges them."""
 import pathlib
 import socket
 import ssl
@@ -7,7 +7,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / ".deps" / "h2"))
 try:
     import hpack
-    from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
+    from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame,
+                                  WindowUpdateFrame)
 except ImportError:
     print("skipped: h2 is missing; scripts/setup.sh --tests fetches it")
     sys.exit(77)
@@ -15,15 +16,22 @@ except ImportError:
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 REQUEST = [(":method", "POST"), (":scheme", "https"), (":path", "/diptych.v1.GatewayService/Ask"), (":authority", "diptych.example"),
            ("content-type", "application/grpc"), ("te", "trailers"), ("authorization", "Bearer alice")]
+QUESTION = b"\x0a\x1b\x1a\x19What color is the circle?"  # an AskStreamRequest
+LARGEST_WINDOW = (1 << 31) - 1
 SECONDS = 30  # that a server may let a flood wait: it sends nothing more then
 
 
-def flood(port, context, frames, listen=True):
+def connect(port, context):
+    plain = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+    return context.wrap_socket(plain, server_hostname="localhost") if context else plain
+
+
+def flood(port, context, frames, listen=True, ping=True):
     """Sends the frames until the server ends the connection or takes nothing more; how many bytes it took, and "ended", "stalled" or
-    "took all". With `listen` what comes back is read, without it is not."""
+    "took all". With `listen` what comes back is read, without it is not. Without a `context` there is no TLS. With `ping` a server that
+    answers one after the frames took all; without, one that says nothing for five seconds did."""
     taken, end = 0, "took all"
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as plain, \
-            context.wrap_socket(plain, server_hostname="localhost") as connection:
+    with connect(port, context) as connection:
         connection.sendall(PREFACE + SettingsFrame(0).serialize())
         try:
             for piece in in_pieces(frames):
@@ -32,7 +40,7 @@ def flood(port, context, frames, listen=True):
                 taken += len(piece)
                 if listen and said_goodbye(connection):
                     return taken, "ended"
-            return taken, "ended" if listen and waits_for_end(connection) else end
+            return taken, "ended" if listen and waits_for_end(connection, ping) else end
         except TimeoutError:
             return taken, "stalled"
         except OSError:
@@ -71,10 +79,22 @@ def is_goaway(piece):
     return False
 
 
-def waits_for_end(connection):
-    """Whether the server ends the connection, or says that it will, before it has been silent for five seconds."""
+def waits_for_end(connection, ping):
+    """Whether the server ends the connection, or says that it will, before it answers a ping and before it has been silent for five seconds."""
+    last = b"lastping"
     try:
-        return said_goodbye(connection, patience=5)
+        if ping:
+            connection.sendall(PingFrame(0, last).serialize())
+        connection.settimeout(5)
+        seen = b""
+        while last not in seen:
+            piece = connection.recv(1 << 16)
+            if not piece or is_goaway(piece):
+                return True
+            seen = seen[-len(last):] + piece
+        return False
+    except (TimeoutError, ssl.SSLWantReadError):
+        return False
     except OSError:
         return True
 
@@ -119,7 +139,7 @@ def pings(count=4_000_000):
 
 def settings(count=4_000_000):
     """Likewise (CVE-2019-9515)."""
-    frame = SettingsFrame(0, settings={4: 65_535}).serialize()
+    frame = SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 65_535}).serialize()
     return (frame for _ in range(count))
 
 
@@ -129,3 +149,55 @@ def empty_data(count=100_000):
     piece = DataFrame(1, b"").serialize()
     for _ in range(count):
         yield piece
+
+
+def reset_by_the_server(count):
+    """Streams that the server itself has to reset, since their window overflows (CVE-2025-8671)."""
+    encoder = hpack.Encoder()
+    for number in range(count):
+        stream = 2 * number + 1
+        yield headers(encoder, stream, end_stream=True) + WindowUpdateFrame(stream, window_increment=LARGEST_WINDOW).serialize()
+
+
+def unfinished(streams=20_000):
+    """Calls that have begun, and send nothing more."""
+    encoder = hpack.Encoder()
+    return (headers(encoder, 2 * number + 1) for number in range(streams))
+
+
+def priorities(count=500_000):
+    """Streams that never begin, each hung on another again and again (CVE-2019-9513)."""
+    for number in range(count):
+        stream, parent = 2 * (number % 9973) + 3, 2 * (number * 7919 % 9973) + 1
+        yield PriorityFrame(stream, depends_on=parent, stream_weight=number % 256).serialize()
+
+
+def window_overflow():
+    """A connection's window beyond the largest that there is."""
+    update = WindowUpdateFrame(0, window_increment=LARGEST_WINDOW).serialize()
+    yield 2 * update
+
+
+def drip(streams=16, count=100_000):
+    """Answers that are taken a byte at a time (CVE-2019-9511)."""
+    yield SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1}).serialize()
+    encoder, message = hpack.Encoder(), b"\0" + len(QUESTION).to_bytes(4, "big") + QUESTION
+    numbers = [2 * number + 1 for number in range(streams)]
+    for stream in numbers:
+        yield headers(encoder, stream) + DataFrame(stream, message, flags=["END_STREAM"]).serialize()
+    for number in range(count):
+        yield WindowUpdateFrame(numbers[number % streams], window_increment=1).serialize()
+
+
+def table_thrash(streams=4_000):
+    """A table of headers that each stream empties, grows and fills again."""
+    for number in range(streams):
+        resized, field = b"\x20\x3f\xe1\x1f", b"\x40\x07x-large\x7f\xbd\x1d" + b"v" * 3900
+        yield HeadersFrame(2 * number + 1, resized + hpack.Encoder().encode(REQUEST[:4]) + field,
+                           flags=["END_HEADERS", "END_STREAM"]).serialize()
+
+
+def nameless_fields(streams=200):
+    """Fields without a name or a value, 5,000 in each header (CVE-2019-9516)."""
+    for number in range(streams):
+        yield HeadersFrame(2 * number + 1, hpack.Encoder().encode(REQUEST) + b"\0\0\0" * 5_000, flags=["END_HEADERS", "END_STREAM"]).serialize()
