@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "blip2/huge_pages.h"
 #include "blip2/layers.h"
 #include "blip2/paged_attention.h"
 #include "blip2/tensor_names.h"
@@ -188,6 +189,7 @@ KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {
               .values = {},
               .blocks = blocks,
               .block_tokens = block_tokens};
+  AskForHugePages(pool.all);
   pool.keys = pool.all[0].unbind(0);
   pool.values = pool.all[1].unbind(0);
   return pool;

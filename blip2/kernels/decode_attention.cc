@@ -9,6 +9,7 @@
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/decode_attention.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // After highway.h, which it needs.
@@ -38,15 +39,28 @@ HWY_INLINE float Dot(const float* a, const T* b, int64_t count) {
   return sum;
 }
 
-// sum += share · b
+// sum += shares · b, b [tokens, width], in the order of the tokens.
 template <typename T>
-HWY_INLINE void Add(float share, const T* b, int64_t count, float* sum) {
+HWY_INLINE void Add(const float* shares, const T* b, int64_t tokens, int64_t width, float* sum) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
-  const Vec shares = hn::Set(Tag(), share);
   int64_t i = 0;
-  for (; i + lanes <= count; i += lanes)
-    hn::StoreU(hn::MulAdd(shares, Widen(Tag(), b + i), hn::LoadU(Tag(), sum + i)), Tag(), sum + i);
-  for (; i < count; ++i) sum[i] += share * static_cast<float>(b[i]);
+  for (; i + lanes <= width; i += lanes) {
+    Vec sums = hn::LoadU(Tag(), sum + i);
+    for (int64_t t = 0; t < tokens; ++t) {
+      sums = hn::MulAdd(hn::Set(Tag(), shares[t]), Widen(Tag(), b + t * width + i), sums);
+    }
+    hn::StoreU(sums, Tag(), sum + i);
+  }
+  for (; i < width; ++i) {
+    for (int64_t t = 0; t < tokens; ++t) sum[i] += shares[t] * static_cast<float>(b[t * width + i]);
+  }
+}
+
+// Brings numbers into the caches that are read soon. What lies beyond the pool is no fault.
+template <typename T>
+HWY_INLINE void Fetch(const T* numbers, int64_t count) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < count; i += kLine) hwy::Prefetch(numbers + i);
 }
 
 // Scores become their exponentials over the largest; -> the sum of these.
@@ -81,13 +95,27 @@ void AttendOne(const DecodeAttention& a, const PlacedSequence& row, int64_t inde
   for (int64_t i = 0; i < a.width; ++i) scratch.query[i] = static_cast<float>(query[i]);
   std::fill(scratch.sum.begin(), scratch.sum.end(), 0.0F);
   scratch.scores.resize(static_cast<size_t>(row.length));
-  const auto at = [&](const void* pool, int64_t token) {
-    const int64_t block = row.blocks[token / a.block_tokens];
-    return static_cast<const T*>(pool) + ((block * a.heads + head) * a.block_tokens + token % a.block_tokens) * a.width;
+  const int64_t block_size = a.block_tokens * a.width;  // of one head
+  const auto for_blocks = [&](const auto& use) {        // use(first token, tokens, the block's first number)
+    for (int64_t first = 0; first < row.length; first += a.block_tokens) {
+      use(first, std::min(a.block_tokens, row.length - first),
+          (row.blocks[first / a.block_tokens] * a.heads + head) * block_size);
+    }
   };
-  for (int64_t t = 0; t < row.length; ++t) scratch.scores[t] = Dot(scratch.query.data(), at(a.keys, t), a.width);
+  // While keys are read the values come into the caches, while these are read the next head's keys.
+  const T* const keys = static_cast<const T*>(a.keys);
+  const T* const values = static_cast<const T*>(a.values);
+  for_blocks([&](int64_t first, int64_t tokens, int64_t block) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      Fetch(values + block + t * a.width, a.width);
+      scratch.scores[first + t] = Dot(scratch.query.data(), keys + block + t * a.width, a.width);
+    }
+  });
   const float total = Exponentials(scratch.scores);
-  for (int64_t t = 0; t < row.length; ++t) Add(scratch.scores[t], at(a.values, t), a.width, scratch.sum.data());
+  for_blocks([&](int64_t first, int64_t tokens, int64_t block) {
+    Fetch(keys + block + block_size, tokens * a.width);
+    Add(scratch.scores.data() + first, values + block, tokens, a.width, scratch.sum.data());
+  });
   Q* out = static_cast<Q*>(a.out) + place;
   for (int64_t i = 0; i < a.width; ++i) out[i] = static_cast<Q>(scratch.sum[i] / total);
 }
