@@ -5,6 +5,7 @@
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -16,8 +17,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "common/mutex.h"
 #include "gateway/http/body_budgets.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/http_stream.h"
@@ -38,6 +41,20 @@ class HttpConnections {
 
 // What all connections share. `connections` is touched only while the io_context runs.
 struct HttpShared {
+  // Hands `function` to a connection's strand. False once the server has ended: nothing runs there any more, and what
+  // waited there would keep the server for ever.
+  template <typename Executor, typename Function>
+  bool TryPost(const Executor& strand, Function function) {
+    MutexLock lock(mutex);
+    if (ended) return false;
+    boost::asio::post(strand, std::move(function));
+    return true;
+  }
+  void End() {
+    MutexLock lock(mutex);
+    ended = true;
+  }
+
   HttpShared(const HttpOptions& options, HttpHandler handler, HttpServer::Refusal refuse, HttpCheck check,
              HttpConnections* connections)
       : options(options),
@@ -57,6 +74,8 @@ struct HttpShared {
   HttpConnections* const connections;
   boost::asio::thread_pool workers;  // run the handler for requests with a body
   boost::asio::io_context io;
+  Mutex mutex;
+  bool ended ABSL_GUARDED_BY(mutex) = false;
 };
 
 // Reads a request, waits for its reply while it listens for the caller's leaving, reads the next. Everything happens on

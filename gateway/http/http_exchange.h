@@ -1,7 +1,6 @@
 // Sends the reply to a request over its connection.
 #pragma once
 
-#include <boost/asio/post.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,12 +33,11 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
   }
 
   void SendEvent(HttpEvent event, std::function<void(bool)> done) override {
-    if (stopped()) return done(false);
-    boost::asio::post(connection_->stream_.get_executor(),
-                      [self = shared_from_this(), event = std::move(event), done = std::move(done)]() mutable {
-                        if (!self->running()) return done(false);
-                        self->connection_->WriteEvent(event, std::move(done));
-                      });
+    const bool posted = TryPost([self = shared_from_this(), event = std::move(event), done] {
+      if (!self->running()) return done(false);
+      self->connection_->WriteEvent(event, done);
+    });
+    if (!posted) done(false);
   }
 
   void EndEvents() override {
@@ -47,12 +45,11 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
   }
 
   void OnGone(std::function<void()> gone) override {
-    if (stopped()) return gone();
-    boost::asio::post(connection_->stream_.get_executor(),
-                      [self = shared_from_this(), gone = std::move(gone)]() mutable {
-                        if (self->gone_) return gone();
-                        if (self->running()) self->on_gone_ = std::move(gone);
-                      });
+    const bool posted = TryPost([self = shared_from_this(), gone] {
+      if (self->gone_) return gone();
+      if (self->running()) self->on_gone_ = gone;
+    });
+    if (!posted) gone();
   }
 
   absl::Status Keep(int64_t bytes) override {
@@ -77,13 +74,14 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
  private:
   bool running() const { return connection_->exchange_.get() == this && connection_->exchange_runs(); }
 
-  // A stopped server runs nothing any more; what it was given would keep it alive for ever.
-  bool stopped() const { return connection_->shared_->io.stopped(); }
+  template <typename Function>
+  bool TryPost(Function function) {
+    return connection_->shared_->TryPost(connection_->stream_.get_executor(), std::move(function));
+  }
 
   template <typename Function>
   void Post(Function function) {
-    if (stopped()) return;
-    boost::asio::post(connection_->stream_.get_executor(), [self = shared_from_this(), function = std::move(function)] {
+    (void)TryPost([self = shared_from_this(), function = std::move(function)] {
       if (self->running()) function(*self->connection_);
     });
   }

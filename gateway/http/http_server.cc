@@ -90,7 +90,9 @@ class HttpServer::Impl final : public HttpConnections {
     }
     shared_->io.stop();
     for (std::thread& thread : threads_) thread.join();
-    shared_->workers.join();  // last: only the threads above give it work
+    shared_->workers.join();  // after them: only they give it work
+    shared_->End();
+    FinishHandlers();
     MutexLock lock(mutex_);
     open_.clear();
   }
@@ -109,6 +111,18 @@ class HttpServer::Impl final : public HttpConnections {
   }
 
  private:
+  // What still waits in the io_context, the workers' last replies for example, holds connections, and through them it.
+  void FinishHandlers() {
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+    shared_->io.restart();
+    (void)CatchExceptions("http", [this] {
+      shared_->io.poll();
+      return absl::OkStatus();
+    });
+    shared_->io.stop();
+  }
+
   // A failure, which is memory at its end, costs the connection that met it.
   void Run() {
     while (!shared_->io.stopped()) {

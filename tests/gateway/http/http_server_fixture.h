@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <list>
@@ -16,7 +17,9 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "common/mutex.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_reply.h"
 
@@ -67,6 +70,7 @@ class HttpServerFixture : public ::testing::Test {
         options,
         [this](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
           ++handled_;
+          Remember(exchange);
           if (request.path == "/throws") throw std::bad_alloc();
           if (request.path == "/keeps") {
             const absl::Status kept = exchange->Keep(std::stoi(request.body));
@@ -100,6 +104,18 @@ class HttpServerFixture : public ::testing::Test {
     server_ = *std::move(server);
   }
 
+  void Remember(const std::shared_ptr<HttpExchange>& exchange) {
+    MutexLock lock(mutex_);
+    exchanges_.push_back(exchange);
+  }
+
+  // Exchanges that somebody still holds.
+  int Held() {
+    MutexLock lock(mutex_);
+    return static_cast<int>(
+        std::count_if(exchanges_.begin(), exchanges_.end(), [](const auto& each) { return !each.expired(); }));
+  }
+
   static void AnswerLate(HttpExchange& exchange, const std::string& path) {
     if (path == "/events") exchange.StartEvents({});
     std::this_thread::sleep_for(std::chrono::milliseconds(400));  // the server looks a few times meanwhile
@@ -119,7 +135,9 @@ class HttpServerFixture : public ::testing::Test {
     return "POST /a HTTP/1.1\r\nconnection: close\r\n" + std::string(headers) + "\r\n\r\n" + std::string(body);
   }
 
-  std::unique_ptr<HttpServer> server_;
+  Mutex mutex_;
+  std::vector<std::weak_ptr<HttpExchange>> exchanges_ ABSL_GUARDED_BY(mutex_);  // of all requests
+  std::unique_ptr<HttpServer> server_;  // after what its handler uses until its end
   std::atomic<int> handled_ = 0;
   std::atomic<int> gone_ = 0;
   std::atomic<int> kept_ = 0;

@@ -217,6 +217,7 @@ TEST_F(HttpServerTest, ItEndsWhileRequestsCome) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(round % 5));  // in the midst of what, chance decides
     server_.reset();
+    EXPECT_EQ(Held(), 0) << "replies that came at the end keep the server";
   }
 }
 
