@@ -86,7 +86,8 @@ struct QueryKeyValue {
 QueryKeyValue Project(const Layer& layer, int64_t heads, const at::Tensor& x) {
   const std::vector<at::Tensor> qkv = layer.qkv_proj(x).view({x.size(0), 3, heads, -1}).unbind(1);
   // Scaled before the product, as transformers does. Not by mul_, which rounds the factor to the model's dtype.
-  return {.query = qkv[0] * (1 / std::sqrt(static_cast<double>(x.size(1) / heads))), .key = qkv[1], .value = qkv[2]};
+  const double scale = 1 / std::sqrt(static_cast<double>(qkv[0].size(2)));
+  return {.query = qkv[0] * scale, .key = qkv[1], .value = qkv[2]};
 }
 
 // x and residual [N, Dl] -> [N, Dl]. Stores keys and values in the pool's tensors of this layer.

@@ -57,7 +57,8 @@ Layer ReadLayer(WeightReader& reader, const QFormerConfig& config, int64_t index
 at::Tensor Attend(const AttentionBlock& block, int64_t heads, const at::Tensor& queries, const at::Tensor& source,
                   at::Tensor* attention = nullptr) {
   const std::vector<at::Tensor> key_value = block.key_value(source).chunk(2, /*dim=*/-1);
-  const double scale = 1 / std::sqrt(static_cast<double>(queries.size(2) / heads));
+  const int64_t head_width = queries.size(2) / heads;
+  const double scale = 1 / std::sqrt(static_cast<double>(head_width));
   const at::Tensor query = SplitHeads(block.query(queries), heads);
   const at::Tensor key = SplitHeads(key_value[0], heads);
   if (attention != nullptr) *attention = MeanAttention(query, key, scale);

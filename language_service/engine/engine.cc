@@ -92,11 +92,9 @@ void LanguageEngine::Submit(GenerateWork work) {
 }
 
 void LanguageEngine::Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done) {
-  Projection projection{.tokens = std::move(tokens),
-                        .image_key = std::move(image_key),
-                        .with_attention = with_attention,
-                        .done = std::move(done)};
-  if (!inbox_.TryPush(std::move(projection))) projection.done(QueueFull());
+  Projection projection{
+      .tokens = std::move(tokens), .image_key = std::move(image_key), .with_attention = with_attention, .done = done};
+  if (!inbox_.TryPush(std::move(projection))) done(QueueFull());
 }
 
 EngineStats LanguageEngine::stats() const {
