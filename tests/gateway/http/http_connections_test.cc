@@ -61,7 +61,7 @@ TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
 }
 
 TEST_F(HttpConnectionsTest, HeadersThatDripKeepNobodyOut) {
-  Start({.max_connections = 4, .byte_timeout = absl::ZeroDuration()});
+  Start({.threads = 1, .max_connections = 4, .byte_timeout = absl::ZeroDuration()});
   std::list<RawCaller> drips;
   for (int i = 0; i < 4; ++i) drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
   for (int i = 0; i < 3; ++i) {
