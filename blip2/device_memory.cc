@@ -1,14 +1,17 @@
 #include "blip2/device_memory.h"
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>
 
 #include <array>
 #include <cstdlib>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "blip2/device.h"
+#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -73,8 +76,20 @@ std::string DescribeDevice(c10::Device device) {
 }
 
 void LimitDeviceMemory(double fraction) {
-  setenv("PYTORCH_CUDA_ALLOC_CONF", absl::StrFormat("per_process_memory_fraction:%.4f", fraction).c_str(),
-         /*overwrite=*/0);
+  constexpr char kSettings[] = "PYTORCH_CUDA_ALLOC_CONF";
+  constexpr char kFraction[] = "per_process_memory_fraction";
+  const char* set = std::getenv(kSettings);
+  if (set == nullptr) set = std::getenv("PYTORCH_ALLOC_CONF");  // which libtorch reads where the other is not set
+  std::string settings = set == nullptr ? "" : set;
+  if (absl::StrContains(settings, kFraction)) return;
+  if (!settings.empty()) settings += ',';
+  setenv(kSettings, absl::StrFormat("%s%s:%.4f", settings, kFraction, fraction).c_str(), /*overwrite=*/1);
+}
+
+void GiveBackPinnedMemory(c10::Device device) {
+  if (!device.is_cuda()) return;
+  Synchronize(device);  // what a copy may still read would be kept
+  at::getHostAllocator(device.type())->empty_cache();
 }
 
 std::vector<std::string> DescribeDevices() {

@@ -19,9 +19,13 @@ struct DeviceMemory {
 std::optional<DeviceMemory> MemoryOf(c10::Device device);
 
 // Lets libtorch take at most this share, more than 0 and at most 1, of each card. What asks for more gets an error like
-// that of a full card. Says nothing where PYTORCH_CUDA_ALLOC_CONF is set already. Call before ParsePlacement, while
-// there is one thread.
+// that of a full card. Other settings of PYTORCH_CUDA_ALLOC_CONF or PYTORCH_ALLOC_CONF stay, and so does a fraction
+// that stands there. Call before ParsePlacement, while there is one thread.
 void LimitDeviceMemory(double fraction);
+
+// Gives the host's pinned memory, of which libtorch keeps what uploads took, back to the system. Call when the weights
+// are on the card; waits until they are.
+void GiveBackPinnedMemory(c10::Device device);
 
 // One line: name, compute capability, memory. Requires: a CUDA device that ParsePlacement gave.
 std::string DescribeDevice(c10::Device device);

@@ -133,6 +133,7 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
     served.description = Describe(*checkpoint, *parts);
     BindFunctions(parts, served);
     if (!placement.device.is_cpu()) served.choose_tokens = blip2::ChooseTokens;
+    blip2::GiveBackPinnedMemory(placement.device);
     return absl::OkStatus();
   }));
   return served;

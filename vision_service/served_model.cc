@@ -67,6 +67,7 @@ absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) 
       return model->Forward(pixel_values, merging);
     };
     served.analyze = [model](const at::Tensor& pixel_values) { return model->Analyze(pixel_values); };
+    blip2::GiveBackPinnedMemory(placement.device);
     return absl::OkStatus();
   }));
   return served;

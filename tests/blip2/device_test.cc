@@ -4,6 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <string>
+
+#include "blip2/device_memory.h"
+
 namespace diptych::blip2 {
 namespace {
 
@@ -83,6 +88,36 @@ TEST(DeviceTest, SetsIntraOpThreadsAndForZeroWhatIsAllowedOfLibtorchsChoice) {
   SetIntraOpThreads(before + 1, before);
   EXPECT_EQ(at::get_num_threads(), before + 1) << "who asks for more gets them";
   SetIntraOpThreads(before);
+}
+
+// Both names of libtorch's settings, as a user may have set them, then what it will read.
+std::string LimitedFrom(const char* own, const char* general) {
+  unsetenv("PYTORCH_CUDA_ALLOC_CONF");
+  unsetenv("PYTORCH_ALLOC_CONF");
+  if (own != nullptr) setenv("PYTORCH_CUDA_ALLOC_CONF", own, 1);
+  if (general != nullptr) setenv("PYTORCH_ALLOC_CONF", general, 1);
+  LimitDeviceMemory(0.25);
+  const char* set = getenv("PYTORCH_CUDA_ALLOC_CONF");
+  const std::string settings = set == nullptr ? "" : set;
+  unsetenv("PYTORCH_CUDA_ALLOC_CONF");
+  unsetenv("PYTORCH_ALLOC_CONF");
+  return settings;
+}
+
+TEST(DeviceMemoryTest, TheShareOfACardStandsBesideWhatTheUserSet) {
+  EXPECT_EQ(LimitedFrom(nullptr, nullptr), "per_process_memory_fraction:0.2500");
+  EXPECT_EQ(LimitedFrom("", nullptr), "per_process_memory_fraction:0.2500");
+  EXPECT_EQ(LimitedFrom("expandable_segments:True", nullptr),
+            "expandable_segments:True,per_process_memory_fraction:0.2500");
+  EXPECT_EQ(LimitedFrom(nullptr, "expandable_segments:True"),
+            "expandable_segments:True,per_process_memory_fraction:0.2500");
+  EXPECT_EQ(LimitedFrom("backend:native", "expandable_segments:True"),
+            "backend:native,per_process_memory_fraction:0.2500");
+}
+
+TEST(DeviceMemoryTest, AShareThatTheUserSetStays) {
+  EXPECT_EQ(LimitedFrom("per_process_memory_fraction:0.5", nullptr), "per_process_memory_fraction:0.5");
+  EXPECT_EQ(LimitedFrom(nullptr, "per_process_memory_fraction:0.5"), "") << "libtorch reads it where it stands";
 }
 
 }  // namespace
