@@ -162,7 +162,8 @@ absl::Status CopyFacts(const fs::path& from, const fs::path& to, const Checkpoin
 absl::Status WriteFolder(const fs::path& from, const fs::path& to, const Checkpoint& checkpoint, IntegerType type) {
   std::error_code error;
   if (!fs::create_directory(to, error)) {
-    return absl::UnavailableError(absl::StrCat("the folder cannot be made: ", error ? error.message() : "it exists"));
+    return absl::UnavailableError(
+        absl::StrCat("the folder ", to.string(), " cannot be made: ", error ? error.message() : "it exists"));
   }
   DIPTYCH_RETURN_IF_ERROR(CopyFacts(from, to, checkpoint, type));
   const Matrices matrices = Round(checkpoint, type);

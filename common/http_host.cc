@@ -5,7 +5,9 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
 namespace diptych {
@@ -33,7 +35,26 @@ bool IsIpAddress(const std::string& name) {
   return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
 }
 
+bool IsHostName(std::string_view text) {
+  const bool labels = !text.empty() && text.front() != '.' && text.find("..") == text.npos;
+  return labels && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+           return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
+         });
+}
+
 }  // namespace
+
+absl::Status CheckAllowedHosts(std::span<const std::string> allowed) {
+  for (const std::string& entry : allowed) {
+    const std::string_view name = entry.starts_with("*.") ? std::string_view(entry).substr(2) : entry;
+    if (entry == "*" || IsHostName(name) || IsIpAddress(entry)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--http_hosts takes names such as gpu.example.org, *.example.org or *, "
+                     "without scheme, port and path, with commas between, not '",
+                     absl::CHexEscape(entry), "'"));
+  }
+  return absl::OkStatus();
+}
 
 bool IsAllowedHost(std::string_view host, std::span<const std::string> allowed) {
   const std::string name = NameOf(host);

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
+
 namespace diptych {
 
 // Whether a server may answer a request with this Host header, "name", "name:port" or "[IPv6]:port". A page of a
@@ -12,5 +14,9 @@ namespace diptych {
 // part of that page; but the header still gives the stranger's name. So pass: IP addresses, localhost, and the names in
 // `allowed`, in any case of letters. There "*.example.com" stands for all names that end so, and "*" for all.
 bool IsAllowedHost(std::string_view host, std::span<const std::string> allowed);
+
+// INVALID_ARGUMENT, naming --http_hosts and the entry, for what IsAllowedHost could never meet: an entry that is no
+// name, no address without port and brackets, no *.name and no *.
+absl::Status CheckAllowedHosts(std::span<const std::string> allowed);
 
 }  // namespace diptych

@@ -29,7 +29,7 @@ std::string NearestWord(std::string_view typed, const std::vector<std::string>& 
   size_t least = typed.size() / 3 + 1;  // edits that still look like a slip
   if (typed.size() <= 2) least = 1;
   for (const std::string& word : words) {
-    const bool beginning = typed.size() >= kShortestBeginning && word.starts_with(typed);
+    const bool beginning = typed.size() >= kShortestBeginning && word != typed && word.starts_with(typed);
     const size_t distance = beginning ? 1 : Distance(typed, word);
     if (distance > least || (distance == least && !nearest.empty())) continue;
     nearest = word;

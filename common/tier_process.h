@@ -62,6 +62,7 @@ absl::Status ReadTierFlags(Options& options) {
   options.tracing = {.otlp_endpoint = absl::GetFlag(FLAGS_otlp_endpoint),
                      .sample_ratio = absl::GetFlag(FLAGS_trace_sample_ratio)};
   options.memory_limit = absl::GetFlag(FLAGS_memory_limit);
+  if (options.memory_limit < 0) return absl::InvalidArgumentError("--memory_limit takes 0 or more");
   options.threads = absl::GetFlag(FLAGS_threads);
   options.queue_limit = absl::GetFlag(FLAGS_queue_limit);
   options.max_inflight_bytes = absl::GetFlag(FLAGS_max_inflight_bytes);
@@ -69,6 +70,9 @@ absl::Status ReadTierFlags(Options& options) {
   image.max_bytes = absl::GetFlag(FLAGS_max_image_bytes);
   image.max_pixels = absl::GetFlag(FLAGS_max_image_pixels);
   options.max_connection_age = absl::GetFlag(FLAGS_max_connection_age);
+  if (options.max_connection_age < absl::Seconds(1)) {
+    return absl::InvalidArgumentError("--max_connection_age takes 1s or more");
+  }
   options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   return absl::OkStatus();

@@ -1,7 +1,6 @@
 // The gateway: the only public process. Flags, start, wait for a signal, drain.
 #include <google/protobuf/stubs/logging.h>
 
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -184,10 +183,7 @@ absl::Status Serve() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (!diptych::ParseFlags(kUsage, argc, argv).empty()) {
-    std::fprintf(stderr, "gateway: takes flags only; see --help\n");
-    return 2;
-  }
+  diptych::ParseFlags(kUsage, argc, argv);
   const absl::Status status = Serve();
   return status.ok() ? 0 : diptych::FailStart("gateway", status);
 }

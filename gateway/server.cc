@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "common/http_host.h"
 #include "common/log.h"
 #include "common/request_log.h"
 #include "common/status.h"
@@ -151,6 +152,7 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
   // Base64 makes four bytes of three.
   const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
   DIPTYCH_RETURN_IF_ERROR(CheckOrigins(options.cors_origins));
+  DIPTYCH_RETURN_IF_ERROR(CheckAllowedHosts(options.http_hosts));
   const HttpOptions http{.listen = options.http_listen,
                          .hosts = options.http_hosts,
                          .tls = options.tls,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -34,7 +35,9 @@ absl::Status CheckOrigins(const std::vector<std::string>& origins) {
   for (const std::string& origin : origins) {
     if (origin == "*" || IsOrigin(origin)) continue;
     return absl::InvalidArgumentError(
-        "--cors_origins takes origins as browsers send them, for example https://example.org, or *");
+        absl::StrCat("--cors_origins takes origins as browsers send them, for example https://example.org, or *, with "
+                     "commas between, not '",
+                     absl::CHexEscape(origin), "'"));
   }
   return absl::OkStatus();
 }

@@ -1,0 +1,138 @@
+"""Gives each flag of the servers values that it must refuse: one line that names the flag and what it takes.
+
+Usage: flags_test.py VISION_SERVICE LANGUAGE_SERVICE GATEWAY; run by ctest as `flags_test`.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VISION, LANGUAGE, GATEWAY = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
+
+TIMES = ("-1s", "5", "5sec", "", "inf", "-inf", "99999999h", "soon")
+COUNTS = ("-1", "1.5", "9999999999999999999999", "", "many", "1e3", "nan")
+SHARES = ("-0.1", "1.5", "nan", "inf", "", "half")
+BYTES = ("-1", "1XB", "9999999999TiB", "", "lots")
+BOOLS = ("maybe", "2")
+ADDRESSES = ("127.0.0.1", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:x", "::1:7000", "[::1]:70000", ":7000")
+TARGETS = ("127.0.0.1:0", "127.0.0.1:65536", "http://127.0.0.1:7000")
+FILES = ("/nonexistent/file", "/")
+WORDS = ("loud", "")
+
+TIER = {
+    "model": FILES, "device": ("tpu", "cuda:x", ""), "dtype": ("float8", ""), "memory_limit": BYTES, "tls_cert": FILES,
+    "tls_key": FILES, "tls_client_ca": FILES, "threads": COUNTS, "queue_limit": (*COUNTS, "0"), "max_inflight_bytes": (*BYTES, "0"),
+    "max_image_bytes": (*BYTES, "0", "1TiB"), "max_image_pixels": (*COUNTS, "0"), "max_connection_age": (*TIMES, "0"),
+    "drain_delay": TIMES, "drain_timeout": TIMES, "otlp_endpoint": ("http://collector:4317", "collector", "collector:0"),
+    "trace_sample_ratio": SHARES, "log_level": WORDS, "log_format": WORDS, "listen": (*ADDRESSES, ""), "metrics_listen": ADDRESSES,
+    "max_batch": COUNTS, "memory_fraction": (*SHARES, "0"), "cache_bytes": BYTES,
+}
+TABLE = {
+    VISION: {**TIER, "image_workers": (*COUNTS, "0"), "show_devices": BOOLS},
+    LANGUAGE: {
+        **TIER, "metrics_compat": ("triton",), "vision_target": (*TARGETS, ""), "wire_dtype": ("float8", ""), "affinity": WORDS,
+        "wait_for_vision": BOOLS, "max_batched_tokens": COUNTS, "kv_cache_bytes": BYTES, "nice": (*COUNTS, "20"),
+        "round_to": ("/proc/none",),
+    },
+    GATEWAY: {
+        **{name: TIER[name] for name in (
+            "tls_cert", "tls_key", "tls_client_ca", "max_inflight_bytes", "max_image_bytes", "max_image_pixels", "drain_delay",
+            "drain_timeout", "otlp_endpoint", "trace_sample_ratio", "log_level", "log_format", "listen", "metrics_listen")},
+        "http_listen": ADDRESSES, "http_hosts": ("http://a", "a,,b", "a:80", "a b", "*a", "*.*.a", "a/b", "[::1]"),
+        "cors_origins": ("a", "https://a/b", "https://a,,https://b"), "language_target": (*TARGETS, ""),
+        "vision_target": (*TARGETS, ""), "affinity": WORDS, "served_model_name": ("a,,b", "x" * 10_000), "system_prompt": WORDS,
+        "api_keys_file": FILES, "shared_cache": BOOLS, "allow_image_urls": BOOLS, "max_inflight": (*COUNTS, "0"),
+        "request_timeout": (*TIMES, "0"), "tls_tier_ca": FILES,
+    },
+}
+
+
+def defaults(binary):
+    if binary == GATEWAY:
+        return ["--listen=127.0.0.1:0", "--http_listen=127.0.0.1:0", "--metrics_listen="]
+    return ["--listen=127.0.0.1:0", "--metrics_listen=", f"--model={ROOT / 'models' / 'demo'}", "--threads=1"]
+
+
+def refusal(binary, *arguments, **environment):
+    """The line on standard error."""
+    done = subprocess.run([binary, "--log_level=off", *defaults(binary), *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60, env={**os.environ, **environment})
+    assert done.returncode == 1, (arguments, done.returncode, done.stderr)
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1, (arguments, done.stdout, done.stderr)
+    return done.stderr
+
+
+def cases():
+    """Of the tiers two values a flag, and of the language tier its own flags only: a tier takes half a second to start."""
+    for binary, table in TABLE.items():
+        for flag, values in table.items():
+            if binary == GATEWAY:
+                yield from ((binary, flag, value) for value in values)
+            elif binary == VISION or flag not in TIER:
+                yield from ((binary, flag, value) for value in {values[0], values[-1]})
+
+
+def names(binary, flag, value):
+    try:
+        line = refusal(binary, f"--{flag}={value}")
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        return f"{binary.name} --{flag}={value[:50]}: {error}"
+    named = any(word in line for word in (f"--{flag}", f'{flag} "{value}"', f"{value}: ", f"{value} holds", f"{value}.unfinished", "--tls_c"))
+    return None if named else f"{binary.name} --{flag}={value[:50]}: the flag is not named: {line}"
+
+
+class FlagsTest(unittest.TestCase):
+    def test_the_table_has_every_flag(self):
+        for binary, table in TABLE.items():
+            told = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout
+            self.assertEqual(set(re.findall(r"^    --(\w+)", told, re.M)), set(table), binary.name)
+
+    def test_each_refuses_what_does_not_fit(self):
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            wrong = [line for line in pool.map(lambda case: names(*case), cases()) if line]
+        self.assertEqual(wrong, [], "\n".join(wrong))
+
+    def test_says_what_a_value_has_to_be(self):
+        self.assertEqual(refusal(GATEWAY, "--drain_timeout=5"),
+                         "gateway: --drain_timeout=5: takes a time with its unit, for example 250ms, 30s or 5m\n")
+        self.assertEqual(refusal(GATEWAY, "--drain_timeout", "-1s"),
+                         "gateway: --drain_timeout=-1s: takes a time from 0 to a year (8760h)\n")
+        self.assertEqual(refusal(GATEWAY, DIPTYCH_DRAIN_TIMEOUT="5"),
+                         "gateway: DIPTYCH_DRAIN_TIMEOUT=5: takes a time with its unit, for example 250ms, 30s or 5m\n")
+        self.assertIn("takes a number of bytes", refusal(VISION, "--cache_bytes=x"))
+        self.assertIn("takes image or none", refusal(GATEWAY, "--affinity=x"))
+
+    def test_finds_the_flag_that_was_meant(self):
+        for typed in ("--max_inflite=3", "--max-inflight=3", "--Max_Inflight=3", "--maxinflight", "-max_infligth=3", "--max_infl"):
+            self.assertIn("did you mean --max_inflight? --help lists all", refusal(GATEWAY, typed), typed)
+        for typed in ("--xyzzy", "--=3", "--nomax_inflight=3", "--nothing", "---"):
+            self.assertIn(" is no flag; ", refusal(GATEWAY, typed), typed)
+
+    def test_takes_no_flags_from_files(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(f"--flagfile={file.name}\n")
+            file.flush()
+            for typed in (f"--flagfile={file.name}", "--fromenv=HOME", "--tryfromenv=HOME", "--undefok=xyzzy"):
+                self.assertIn(" is no flag; ", refusal(GATEWAY, typed), typed)
+
+    def test_refuses_what_is_no_flag(self):
+        for binary in (VISION, GATEWAY):
+            for arguments in (["max_inflight=3"], ["-"], ["--", "word"], ["two", "words"]):
+                self.assertIn("takes flags only", refusal(binary, *arguments), arguments)
+        self.assertIn("takes flags only", refusal(GATEWAY, "--shared_cache", "true"))
+        self.assertIn("--max_inflight takes a value", refusal(GATEWAY, "--max_inflight"))
+        self.assertIn("--max_inflight takes a value", refusal(GATEWAY, "--max_inflight", "--shared_cache"))
+
+    def test_the_last_of_two_counts(self):
+        self.assertIn("--max_inflight takes", refusal(GATEWAY, "--max_inflight=3", "--max_inflight=0"))
+        told = refusal(GATEWAY, "--max_inflight=0", "--max_inflight=3", "--noshared_cache", "--system_prompt=x")
+        self.assertIn("--system_prompt", told)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
