@@ -69,12 +69,18 @@ TEST(TraceContextTest, StateIsHandedOnAsItCame) {
   }
 }
 
+TEST(TraceContextTest, TabsBetweenMembersAreHandedOnAsSpaces) {
+  EXPECT_EQ(Parsed(kParent, "a=1,\tb=2 ,\t c=3\t").state, "a=1, b=2 ,  c=3 ");
+  EXPECT_EQ(Parsed(kParent, "a=1\t2").state, "");
+}
+
 TEST(TraceContextTest, StateOfAnotherFormIsLeftOutAndTheParentStays) {
   std::string many = "k0=v";
   for (int i = 1; i <= 32; ++i) many += ",k" + std::to_string(i) + "=v";
   for (const std::string& state :
        {std::string("a"), std::string("=1"), std::string("A=1"), std::string("a=1=2"), std::string("a=1,a=2"),
-        std::string("a b=1"), std::string("a@b@c=1"), std::string("a=\x01"), std::string("a=\xc3\xa4"),
+        std::string("a b=1"), std::string("a=1,\nb=2"), std::string("a=1\r"), std::string("\va=1"),
+        std::string("a@b@c=1"), std::string("a=\x01"), std::string("a=\xc3\xa4"),
         std::string("a=") + std::string(257, 'x'), std::string(257, 'a') + "=1", std::string(","), many}) {
     EXPECT_TRUE(Parsed(kParent, state).exists());
     EXPECT_EQ(Parsed(kParent, state).state, "") << state;
