@@ -78,15 +78,15 @@ absl::Status SetFromEnvironment() {
   return absl::OkStatus();
 }
 
-absl::Status UnknownFlag(absl::string_view typed) {
+absl::Status UnknownFlag(absl::string_view name) {
   std::vector<std::string> names;
-  for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (IsOwn(*flag)) names.emplace_back(name);
+  for (const auto& [own, flag] : absl::GetAllFlags()) {
+    if (IsOwn(*flag)) names.emplace_back(own);
   }
   std::sort(names.begin(), names.end());  // of those that begin as typed, the shortest is meant
-  const std::string word = absl::AsciiStrToLower(absl::StrReplaceAll(typed.substr(0, typed.find('=')), {{"-", "_"}}));
+  const std::string word = absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"-", "_"}}));
   const std::string nearest = NearestWord(word, names);
-  return absl::InvalidArgumentError(absl::StrCat("--", typed.substr(0, typed.find('=')), " is no flag; ",
+  return absl::InvalidArgumentError(absl::StrCat("--", name, " is no flag; ",
                                                  nearest.empty() ? "" : absl::StrCat("did you mean --", nearest, "? "),
                                                  "--help lists all"));
 }
@@ -117,7 +117,7 @@ TypedFlag TakeApart(absl::string_view typed) {
 absl::Status SetTyped(absl::string_view typed, std::span<char* const>& rest) {
   TypedFlag taken = TakeApart(typed);
   if (IsHelp(taken.name)) return absl::OkStatus();
-  if (taken.flag == nullptr) return UnknownFlag(typed);
+  if (taken.flag == nullptr) return UnknownFlag(taken.name);
   if (!taken.value && taken.flag->IsOfType<bool>()) taken.value = "true";
   if (!taken.value && !rest.empty() && !absl::StartsWith(rest.front(), "--")) {
     taken.value = rest.front();

@@ -5,11 +5,11 @@
 #include <random>
 #include <set>
 #include <span>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "common/hash.h"
 #include "common/metadata.h"
 
@@ -80,8 +80,7 @@ bool IsTracestate(std::string_view text) {
   if (text.size() > kMaxStateBytes) return false;
   std::set<std::string_view> keys;
   for (absl::string_view member : absl::StrSplit(absl::string_view(text.data(), text.size()), ',')) {
-    while (absl::ConsumePrefix(&member, " ") || absl::ConsumePrefix(&member, "\t")) continue;
-    while (absl::ConsumeSuffix(&member, " ") || absl::ConsumeSuffix(&member, "\t")) continue;
+    member = absl::StripAsciiWhitespace(member);
     if (member.empty()) continue;
     const std::string_view whole(member.data(), member.size());
     const size_t sign = whole.find('=');
@@ -116,8 +115,9 @@ bool TraceContext::sampled() const {
 TraceContext ParseTraceContext(std::string_view traceparent, std::string_view tracestate) {
   TraceContext context = ParseTraceparent(traceparent).value_or(TraceContext());
   if (!context.exists() || !IsTracestate(tracestate)) return context;
-  context.state = tracestate;
-  std::replace(context.state.begin(), context.state.end(), '\t', ' ');  // gRPC's metadata holds no tabs
+  std::string state(tracestate);
+  std::replace(state.begin(), state.end(), '\t', ' ');  // metadata holds no tabs
+  if (IsMetadataValue(state)) context.state = std::move(state);
   return context;
 }
 
