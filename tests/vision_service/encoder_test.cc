@@ -74,6 +74,17 @@ class EncoderTest : public ::testing::Test {
   }
   Outcome AskAs(v1::NumberType dtype) { return Ask(8, SteadyTime::max(), dtype).outcome.get(); }
 
+  // One image that is in a pass, and so many others that wait behind it: of the sides 8, 9, … The model waits at the
+  // gate.
+  std::vector<Caller> AskForOneAndOthers(int others) {
+    std::vector<Caller> callers;
+    callers.push_back(Ask(8));
+    gate_.AwaitArrivals(1);
+    for (int side = 9; side < 9 + others; ++side) callers.push_back(Ask(side));
+    AwaitInEngine(others);
+    return callers;
+  }
+
   // With one image in a pass: until so many others wait behind it.
   void AwaitInEngine(int images) {
     while (encoder_->stats().decoded_images < images + 1 || encoder_->stats().images_waiting < images) {
@@ -245,11 +256,7 @@ TEST_F(EncoderTest, ALaterDeadlineOfOneThatJoinsKeepsTheImage) {
 
 TEST_F(EncoderTest, WhatWaitsIsComputedTogether) {
   StartHeld({.max_batch = 4});
-  std::vector<Caller> callers;
-  callers.push_back(Ask(8));
-  gate_.AwaitArrivals(1);
-  for (int side = 9; side < 15; ++side) callers.push_back(Ask(side));
-  AwaitInEngine(6);
+  std::vector<Caller> callers = AskForOneAndOthers(6);
   gate_.Open();
   std::set<std::string> contents;
   for (Caller& caller : callers) contents.insert(std::string((*caller.outcome.get()).image->bytes()));
@@ -264,11 +271,7 @@ TEST_F(EncoderTest, WhatWaitsIsComputedTogether) {
 
 TEST_F(EncoderTest, ImagesOfManyTokensShareAPassAsFarAsTheCachesOfTheCpuReach) {
   StartHeld({.device = "cpu"}, /*visual_tokens=*/257);
-  std::vector<Caller> callers;
-  callers.push_back(Ask(8));
-  gate_.AwaitArrivals(1);
-  for (int side = 9; side < 13; ++side) callers.push_back(Ask(side));
-  AwaitInEngine(4);
+  std::vector<Caller> callers = AskForOneAndOthers(4);
   gate_.Open();
   for (Caller& caller : callers) EXPECT_TRUE(caller.outcome.get().ok());
   EXPECT_EQ(encoder_->stats().passes, 3) << "of one, two and two";
@@ -293,11 +296,7 @@ TEST_F(EncoderTest, AImageThatThrowsFailsAlone) {
     }
     return TokensOf(pixels);
   });
-  std::vector<Caller> callers;
-  callers.push_back(Ask(8));
-  gate_.AwaitArrivals(1);
-  for (int side = 9; side < 13; ++side) callers.push_back(Ask(side));
-  AwaitInEngine(4);
+  std::vector<Caller> callers = AskForOneAndOthers(4);
   gate_.Open();
   int failed = 0;
   for (Caller& caller : callers) {
@@ -321,11 +320,7 @@ TEST_F(EncoderTest, NumbersThatAreNotFiniteFailTheirImageAndAreNotRemembered) {
     if (pixels.size(0) > 1 && poison) tokens[2][1][1] = std::numeric_limits<float>::quiet_NaN();
     return tokens;
   });
-  std::vector<Caller> callers;
-  callers.push_back(Ask(8));
-  gate_.AwaitArrivals(1);
-  for (int side = 9; side < 13; ++side) callers.push_back(Ask(side));
-  AwaitInEngine(4);
+  std::vector<Caller> callers = AskForOneAndOthers(4);
   gate_.Open();
   int bad_side = 0, failed = 0;
   for (size_t i = 0; i < callers.size(); ++i) {

@@ -6,9 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <thread>
@@ -18,6 +20,7 @@
 #include "blip2/prompt.h"
 #include "language_service/engine/engine.h"
 #include "language_service/engine/kv_cache_size.h"
+#include "tests/language_service/before_relevance.h"
 #include "tests/testing/gate.h"
 #include "tests/testing/tiny_checkpoint.h"
 
@@ -51,6 +54,23 @@ struct EngineQuestion {
   blip2::GenerationOptions options = {};
   std::vector<std::shared_ptr<const QueryTokens>> images = {};
   bool relevance = false;
+};
+
+// What happens in an engine, in its order, a letter each. Thread-safe.
+class Order {
+ public:
+  void Note(char what) {
+    std::lock_guard lock(mutex_);
+    letters_ += what;
+  }
+  std::string letters() const {
+    std::lock_guard lock(mutex_);
+    return letters_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string letters_;
 };
 
 // A question inside an engine, and its reader.
@@ -122,6 +142,13 @@ class EngineFixture : public ::testing::Test {
   // Every pass waits at `gate`, which must outlive the engine's work.
   void HoldPasses(Gate& gate) {
     BeforeEachPass([&gate](std::span<const blip2::DecoderRow>) { gate.Pass(); });
+  }
+  // And is then noted as 'd'.
+  void HoldPasses(Gate& gate, Order& order) {
+    BeforeEachPass([&](std::span<const blip2::DecoderRow>) {
+      gate.Pass();
+      order.Note('d');
+    });
   }
 
   std::unique_ptr<Asked> Ask(const EngineQuestion& question, SteadyTime deadline = SteadyTime::max(),

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -33,20 +32,9 @@ EngineQuestion WithRelevance(EngineQuestion question, const std::shared_ptr<cons
 
 TEST_F(EngineRelevanceTest, BetweenTwoPassesAtMostOneAnswerIsExplained) {
   Gate gate;
-  std::mutex mutex;
-  std::string order;
-  const auto note = [&](char what) {
-    std::lock_guard lock(mutex);
-    order += what;
-  };
-  BeforeEachPass([&](std::span<const blip2::DecoderRow>) {
-    gate.Pass();
-    note('d');
-  });
-  model_.attention_to_prefix = [&, attend = model_.attention_to_prefix](auto&&... arguments) {
-    note('r');
-    return attend(arguments...);
-  };
+  testing::Order order;
+  HoldPasses(gate, order);
+  testing::BeforeRelevance(model_, [&] { order.Note('r'); });
   Start();
   const auto stream = Ask(OfLength(20));
   gate.AwaitArrivals(1);
@@ -63,17 +51,15 @@ TEST_F(EngineRelevanceTest, BetweenTwoPassesAtMostOneAnswerIsExplained) {
     EXPECT_LT(result->relevance->image_share.max().item<float>(), 1);
   }
   EXPECT_TRUE(stream->Await().ok());
-  EXPECT_EQ(order.find("rr"), std::string::npos) << order;
-  EXPECT_EQ(std::count(order.begin(), order.end(), 'r'), 5);
+  const std::string letters = order.letters();
+  EXPECT_EQ(letters.find("rr"), std::string::npos) << letters;
+  EXPECT_EQ(std::count(letters.begin(), letters.end(), 'r'), 5);
   ExpectNothingHeld();
 }
 
 TEST_F(EngineRelevanceTest, AnAnswerThatWaitsForItsRelevanceHoldsNoBlocks) {
   Gate gate;
-  model_.attention_to_prefix = [&, attend = model_.attention_to_prefix](auto&&... arguments) {
-    gate.Pass();
-    return attend(arguments...);
-  };
+  testing::BeforeRelevance(model_, [&] { gate.Pass(); });
   Start();
   const auto asked = Ask(WithRelevance(OfLength(3), Image("a")));
   gate.AwaitArrivals(1);
@@ -87,11 +73,10 @@ TEST_F(EngineRelevanceTest, AnAnswerThatWaitsForItsRelevanceHoldsNoBlocks) {
 TEST_F(EngineRelevanceTest, ACancelEndsTheWaitForRelevance) {
   Gate gate;
   std::atomic<int> explained = 0;
-  model_.attention_to_prefix = [&, attend = model_.attention_to_prefix](auto&&... arguments) {
+  testing::BeforeRelevance(model_, [&] {
     ++explained;
     gate.Pass();
-    return attend(arguments...);
-  };
+  });
   Start({.max_batch = 2});
   const auto first = Ask(WithRelevance(OfLength(2), Image("a")));
   const auto second = Ask(WithRelevance(OfLength(2), Image("a")));
@@ -106,10 +91,7 @@ TEST_F(EngineRelevanceTest, ACancelEndsTheWaitForRelevance) {
 
 TEST_F(EngineRelevanceTest, ADeadlineEndsTheWaitForRelevance) {
   Gate gate;
-  model_.attention_to_prefix = [&, attend = model_.attention_to_prefix](auto&&... arguments) {
-    gate.Pass();
-    return attend(arguments...);
-  };
+  testing::BeforeRelevance(model_, [&] { gate.Pass(); });
   Start();
   const auto first = Ask(WithRelevance(OfLength(2), Image("a")));
   const SteadyTime deadline = SteadyClock::now() + std::chrono::milliseconds(300);

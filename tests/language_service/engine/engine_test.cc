@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <future>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -96,18 +95,10 @@ TEST_F(EngineTest, BeamsShareTheirPassesWithOthers) {
 
 TEST_F(EngineTest, BetweenTwoPassesAsManyImagesAreProjectedAsOnePassReads) {
   Gate gate;
-  std::mutex mutex;
-  std::string order;
-  const auto note = [&](char what) {
-    std::lock_guard lock(mutex);
-    order += what;
-  };
-  BeforeEachPass([&](std::span<const blip2::DecoderRow>) {
-    gate.Pass();
-    note('d');
-  });
+  testing::Order order;
+  HoldPasses(gate, order);
   model_.project = [&](const at::Tensor& tokens) {
-    note('p');
+    order.Note('p');
     return at::zeros({1, 4, 32});
   };
   ASSERT_EQ(model_.config.num_query_tokens, 4);
@@ -123,7 +114,7 @@ TEST_F(EngineTest, BetweenTwoPassesAsManyImagesAreProjectedAsOnePassReads) {
   gate.Open();
   for (auto& promise : projected) EXPECT_TRUE(promise.get_future().get());
   EXPECT_TRUE(stream->Await().ok());
-  EXPECT_EQ(order.find("dpppdpppd"), 0u) << order;
+  EXPECT_EQ(order.letters().find("dpppdpppd"), 0u) << order.letters();
 }
 
 TEST_F(EngineTest, AProjectionThatFailsOrIsNotFiniteIsAnError) {

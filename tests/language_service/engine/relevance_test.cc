@@ -10,6 +10,7 @@
 
 #include "common/status.h"
 #include "language_service/request_memory.h"
+#include "tests/language_service/before_relevance.h"
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/gate.h"
 
@@ -116,12 +117,7 @@ TEST_F(RelevanceTest, RefusesMoreValuesThanItsBound) {
 
 TEST_F(RelevanceTest, ACallerThatLeavesDuringThePassHurtsNobody) {
   testing::Gate gate;
-  StartTrue([&](ServedLanguageModel& model) {
-    model.attention_to_prefix = [&gate, attend = model.attention_to_prefix](auto&&... arguments) {
-      gate.Pass();
-      return attend(arguments...);
-    };
-  });
+  StartTrue([&](ServedLanguageModel& model) { testing::BeforeRelevance(model, [&] { gate.Pass(); }); });
   grpc::ClientContext context;
   auto leaving = std::async(std::launch::async, [&] { return testing::Generate(*stub_, Request(), context).status; });
   gate.AwaitArrivals(1);
@@ -134,12 +130,7 @@ TEST_F(RelevanceTest, ACallerThatLeavesDuringThePassHurtsNobody) {
 
 TEST_F(RelevanceTest, ItsMemoryIsSetAside) {
   testing::Gate gate;
-  StartTrue([&](ServedLanguageModel& model) {
-    model.attention_to_prefix = [&gate, attend = model.attention_to_prefix](auto&&... arguments) {
-      gate.Pass();
-      return attend(arguments...);
-    };
-  });
+  StartTrue([&](ServedLanguageModel& model) { testing::BeforeRelevance(model, [&] { gate.Pass(); }); });
   auto asked = std::async(std::launch::async, [this] { return Ask(Request()); });
   gate.AwaitArrivals(1);
   const blip2::Config config = testing::TinyCheckpointConfig();
