@@ -111,6 +111,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   struct Piece {
     std::string bytes;
     std::function<void(bool)> done;  // may be empty
+    size_t written = 0;              // bytes of it
   };
 
   // Calls `greeted` when TLS has been agreed on, where there is any.
@@ -156,6 +157,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void WriteChunk(std::string data, std::function<void(bool)> done);
   void FinishEvents();
   void Write(Piece piece);
+  // Of a long piece one part, so that each has write_timeout.
   void WriteNext();
   void Ping();
   // Calls `action` if nothing is read or written until then.
@@ -166,7 +168,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void EndExchange();
   // Nothing of its reply is held any more.
   void LeaveExchange();
-  void OnWritten(ErrorCode error);
+  void OnWritten(ErrorCode error, size_t size);
   void Linger();
   void Discard();
   // Unless a request has come that is not read yet.

@@ -23,7 +23,8 @@ namespace net = boost::asio;
 
 namespace {
 
-constexpr size_t kPieceBytes = 64 << 10;  // of a body, read at a time
+constexpr size_t kPieceBytes = 64 << 10;         // of a body, read at a time
+constexpr int64_t kBodyBytesASecond = 64 << 10;  // what has come at this rate is not counted against body_timeout
 
 // `name`: an http::field or a string.
 template <typename Name>
@@ -191,6 +192,7 @@ void HttpConnection::OnBody(ErrorCode error) {
   const size_t size = piece_.size() - parser_->get().body().size;
   if (!KeepBody(size).ok()) return Refuse(429, "too many requests are being read");
   body_.append(piece_.data(), size);
+  body_deadline_ += absl::Seconds(static_cast<double>(size) / kBodyBytesASecond);
   parser_->is_done() ? Serve() : ReadBody();
 }
 

@@ -15,6 +15,7 @@ namespace net = boost::asio;
 namespace {
 
 constexpr char kPing[] = ": ping\n\n";
+constexpr size_t kPartBytes = 256 << 10;  // of a piece; a caller has write_timeout to take it
 
 std::string StatusLine(int status) {
   const auto reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
@@ -98,13 +99,16 @@ void HttpConnection::WriteNext() {
   writing_ = true;
   silence_.cancel();
   stream_.tcp().expires_after(absl::ToChronoNanoseconds(shared_->options.write_timeout));
-  net::async_write(stream_, net::buffer(pieces_.front().bytes),
-                   [self = shared_from_this()](ErrorCode error, size_t) { self->OnWritten(error); });
+  const Piece& piece = pieces_.front();
+  net::async_write(stream_, net::buffer(net::buffer(piece.bytes) + piece.written, kPartBytes),
+                   [self = shared_from_this()](ErrorCode error, size_t size) { self->OnWritten(error, size); });
 }
 
-void HttpConnection::OnWritten(ErrorCode error) {
+void HttpConnection::OnWritten(ErrorCode error, size_t size) {
   writing_ = false;
   if (error || phase_ == Phase::kShut) return Shut();
+  pieces_.front().written += size;
+  if (pieces_.front().written < pieces_.front().bytes.size()) return WriteNext();
   Piece piece = std::move(pieces_.front());
   pieces_.pop_front();
   if (piece.done) piece.done(true);

@@ -30,10 +30,10 @@ struct HttpOptions {
                                          // of it for one address and one caller; over it 429
   absl::Duration idle_timeout = absl::Minutes(1);     // of a connection between two requests
   absl::Duration header_timeout = absl::Seconds(10);  // from a request's first byte to the end of its header
-  absl::Duration body_timeout = absl::Minutes(1);     // for the whole body
+  absl::Duration body_timeout = absl::Minutes(1);     // for the whole body, and a second more for each 64 KiB of it
   absl::Duration byte_timeout = absl::Seconds(5);     // for a body's first bytes, and for each that follow; where all
                                                       // connections are taken, for a new caller's first bytes
-  absl::Duration write_timeout = absl::Seconds(30);   // for each piece that is written
+  absl::Duration write_timeout = absl::Seconds(30);   // for each event, and for each 256 KiB of a reply
   absl::Duration ping_interval = absl::Seconds(15);   // of silence in an event stream
 };
 

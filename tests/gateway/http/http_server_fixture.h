@@ -28,7 +28,9 @@ namespace diptych::gateway {
 // A caller that writes bytes.
 class RawCaller {
  public:
-  explicit RawCaller(int port) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+  // `receive_bytes`: of what has come and is not read, where that is not the system's choice.
+  explicit RawCaller(int port, int receive_bytes = 0) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+    if (receive_bytes > 0) setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<uint16_t>(port));
@@ -45,6 +47,18 @@ class RawCaller {
   }
 
   void SendNoMore() { shutdown(socket_, SHUT_WR); }
+
+  // How many bytes came, of at most so many; fewer if the server closed.
+  size_t Count(size_t most) {
+    std::vector<char> bytes(64 << 10);
+    size_t count = 0;
+    while (count < most) {
+      const ssize_t size = recv(socket_, bytes.data(), std::min(bytes.size(), most - count), 0);
+      if (size <= 0) break;
+      count += static_cast<size_t>(size);
+    }
+    return count;
+  }
 
   // Reads until the server closes, or until `wanted` has come.
   std::string Read(std::string_view wanted = "no such text") {
@@ -64,6 +78,8 @@ class RawCaller {
 
 class HttpServerFixture : public ::testing::Test {
  protected:
+  static constexpr size_t kLargeBytes = 16 << 20;  // of the reply to /large: more than sockets take
+
   void Start(HttpOptions options) {
     options.listen = "127.0.0.1:0";
     auto server = HttpServer::Start(
@@ -88,6 +104,9 @@ class HttpServerFixture : public ::testing::Test {
           if (request.path == "/held") {
             exchange->OnGone([this] { ++gone_; });
             return;
+          }
+          if (request.path == "/large") {
+            return exchange->Reply({.content_type = "text/plain", .body = std::string(kLargeBytes, 'x')});
           }
           if (request.path == "/late" || request.path == "/events") {
             late_.emplace_back([exchange, path = request.path] { AnswerLate(*exchange, path); });

@@ -312,5 +312,36 @@ TEST_F(HttpServerTest, AnEmptyLineBeforeARequestIsNothing) {
                   .ends_with("/b"));
 }
 
+TEST_F(HttpServerTest, WhoSendsALargeBodySteadilyMaySendAllOfIt) {
+  Start({.max_body_bytes = 2 << 20, .body_timeout = absl::Seconds(1)});
+  RawCaller caller(server_->port());
+  caller.Send("POST /a HTTP/1.1\r\nconnection: close\r\ncontent-length: 1048576\r\n\r\n");
+  for (int i = 0; i < 16; ++i) {
+    caller.Send(std::string(64 << 10, 'x'));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_TRUE(caller.Read().starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, WhoReadsALargeReplySlowlyGetsAllOfIt) {
+  Start({.write_timeout = absl::Seconds(2)});
+  RawCaller caller(server_->port(), 64 << 10);
+  caller.Send("GET /large HTTP/1.1\r\nconnection: close\r\n\r\n");
+  size_t count = 0, more = 1;
+  for (; more > 0; count += more) {  // for about twice the time that one piece of it has
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    more = caller.Count(1 << 20);
+  }
+  EXPECT_GT(count, kLargeBytes);
+}
+
+TEST_F(HttpServerTest, WhoReadsNothingOfALargeReplyIsCutOff) {
+  Start({.write_timeout = absl::Milliseconds(100)});
+  RawCaller caller(server_->port(), 64 << 10);
+  caller.Send("GET /large HTTP/1.1\r\nconnection: close\r\n\r\n");
+  while (handled_ == 0 || Held() > 0) std::this_thread::yield();
+  EXPECT_LT(caller.Count(2 * kLargeBytes), kLargeBytes);
+}
+
 }  // namespace
 }  // namespace diptych::gateway
