@@ -43,7 +43,7 @@ struct Shape {
 };
 constexpr Shape kOfDecoder = {2560, 10240};
 constexpr Shape kOfVision = {1408, 6144};
-constexpr int64_t kFewRows[] = {1, 2, 4, 8, 16};
+constexpr int64_t kFewRows[] = {1, 2, 4, 8, 16, 24};
 constexpr int64_t kManyRows[] = {43, 257};
 
 double SecondsOf(clockid_t clock) {

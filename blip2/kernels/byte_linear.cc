@@ -38,7 +38,8 @@ using VecSums = hn::Vec<TagSums>;
 constexpr int kBytePanels = 2;
 constexpr int kByteRows = 12;
 constexpr int kRowsOfTwo = 4;
-// Rows that make one tile with a single panel, whose weights are then read once, as they come from memory.
+// Rows that make one tile with a single panel, whose weights are then read once, as they come from memory. By itself
+// GCC unrolls 16 turns, and sums that a loop indexes lie in memory: loops over a tile's rows say HWY_UNROLL.
 constexpr int kTallRows = kBytePanels * kByteRows;
 
 // Adds 128 to each byte of whole numbers, which makes the weights unsigned, as the instruction needs on one side.
@@ -124,12 +125,13 @@ class ByteRows {
 
 // The sums of the kHeight rows of a group with kCount panels of int8.
 template <int kHeight, int kCount>
-HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t group, const ReadAhead& ahead,
-                         VecSums (&sums)[kHeight][kCount]) {
+HWY_INLINE void Int8Sums(const int8_t* const* panels, const int8_t* const* fetched, const ByteRows& x, int64_t group,
+                         const ReadAhead& ahead, VecSums (&sums)[kHeight][kCount]) {
   const int64_t row = x.groups().Row(group);
   const int8_t* quads = x.Group(group);
   const int8_t* fetch[kCount];
-  for (int p = 0; p < kCount; ++p) fetch[p] = panels[p] + ahead.offset;
+  for (int p = 0; p < kCount; ++p) fetch[p] = fetched[p] + ahead.offset;
+  HWY_UNROLL(32)
   for (int r = 0; r < kHeight; ++r) {
     for (VecSums& sum : sums[r]) sum = x.MinusTotal(row + r);
   }
@@ -140,6 +142,7 @@ HWY_INLINE void Int8Sums(const int8_t* const* panels, const ByteRows& x, int64_t
       fetch[p] += ahead.step;
       weights[p] = Unsigned(LoadQuad(panels[p] + k * kPanel));
     }
+    HWY_UNROLL(32)
     for (int r = 0; r < kHeight; ++r) {
       const VecSums values = Repeat(quads + r * kQuad);
       for (int p = 0; p < kCount; ++p) sums[r][p] = AddByteProducts(weights[p], values, sums[r][p]);
@@ -208,8 +211,11 @@ class BytePanels {
 
  private:
   ReadAhead Ahead(int64_t group) const {
-    if (Unpacks()) return {};
-    return AheadOf(group, groups().count(), kBytePanels * PanelBytes(weights_.type, weights_.in), x_.padded / kQuad);
+    const int64_t distance = kBytePanels * PanelBytes(weights_.type, weights_.in), lines = x_.padded / kQuad;
+    if (!Unpacks()) return AheadOf(group, groups().count(), distance, lines);
+    // The panels at hand have been read: every group fetches a part of the next ones.
+    const int64_t step = ReadAhead().step / 2 / groups().count();
+    return {.offset = distance + group * step * lines, .step = step};
   }
 
   const RowGroups& groups() const { return bytes_.groups(); }
@@ -217,7 +223,7 @@ class BytePanels {
   bool Unpacks() const { return weights_.type == IntegerType::kInt4 && x_.rows > kFewRows; }
 
   void Find(int p, int64_t panel) {
-    values_[p] = weights_.values + panel * PanelBytes(weights_.type, weights_.in);
+    held_[p] = values_[p] = weights_.values + panel * PanelBytes(weights_.type, weights_.in);
     multipliers_[p] = weights_.multipliers + panel * PanelMultipliers(weights_.in);
     if (!Unpacks()) return;
     int8_t* to = unpacked_.data() + p * x_.padded * kPanel;
@@ -228,8 +234,9 @@ class BytePanels {
   template <int kHeight>
   HWY_INLINE void Tile(int64_t panel, int64_t group) {
     if (weights_.type == IntegerType::kInt8 || Unpacks()) {
-      ForSums<kHeight, kHeight <= kByteRows ? kBytePanels : 1>(
-          panel, group, [&](int p, auto& sums) { Int8Sums(values_ + p, bytes_, group, Ahead(group), sums); });
+      ForSums<kHeight, kHeight <= kByteRows ? kBytePanels : 1>(panel, group, [&](int p, auto& sums) {
+        Int8Sums(values_ + p, held_ + p, bytes_, group, Ahead(group), sums);
+      });
     } else if constexpr (kHeight <= kByteRows) {
       ForSums<kHeight, kHeight <= kRowsOfTwo ? kBytePanels : 1>(
           panel, group, [&](int p, auto& sums) { Int4Sums(values_ + p, multipliers_ + p, bytes_, group, sums); });
@@ -253,6 +260,7 @@ class BytePanels {
     alignas(64) int32_t sums[kHeight * kPanel];
     alignas(64) float bias[kPanel] = {};
     for (int p = 0; p < kCount && panel + p < Panels(weights_.out); ++p) {
+      HWY_UNROLL(32)
       for (int r = 0; r < kHeight; ++r) hn::Store(tile[r][p], TagSums(), sums + r * kPanel);
       AddOutliers(weights_, x_, row, kHeight, panel + p, sums);
       const int64_t output = (panel + p) * kPanel;
@@ -277,14 +285,15 @@ class BytePanels {
   const ByteRows& bytes_;
   const Epilogue<float> epilogue_;
   float* const y_;
-  const int8_t* values_[kBytePanels] = {};
+  const int8_t* held_[kBytePanels] = {};    // as the matrix has them
+  const int8_t* values_[kBytePanels] = {};  // perhaps unpacked
   const int8_t* multipliers_[kBytePanels] = {};
   Uninitialized<int8_t> unpacked_;  // [kBytePanels, padded, kPanel]
 };
 
 // Rows of 7 bits.
 void Multiply(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, float* y) {
-  const bool tall = weights.type == IntegerType::kInt8 && x.rows <= kTallRows;
+  const bool tall = x.rows <= kTallRows && (weights.type == IntegerType::kInt8 || x.rows > kFewRows);
   const ByteRows bytes(x, RowGroups(x.rows, tall ? kTallRows : kByteRows));
   const int64_t grain =
       std::max<int64_t>(1, kLeastWork / std::max<int64_t>(x.padded * x.rows * kPanel * kBytePanels, 1));

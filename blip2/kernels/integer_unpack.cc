@@ -1,8 +1,12 @@
+#include <algorithm>
+
 #include "blip2/kernels/integer_weights.h"
+#include "blip2/kernels/read_ahead.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/integer_unpack.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -12,29 +16,51 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Tag16 = hn::CappedTag<int16_t, 32>;
-using Tag8 = hn::Rebind<int8_t, Tag16>;
-
 constexpr int64_t kQuadBytes = kPanel * kQuad;
 
-// Each output's multiplier beside each of its four inputs.
-void Repeat(const int8_t* multipliers, int16_t* repeated) {
-  for (int64_t o = 0; o < kPanel; ++o) {
-    for (int64_t k = 0; k < kQuad; ++k) repeated[o * kQuad + k] = multipliers[o];
-  }
+// Two neighbouring bytes, which belong to one output, are one number of 16 bits.
+using Tag = hn::CappedTag<uint16_t, kQuadBytes / 2>;
+using Vec = hn::Vec<Tag>;
+
+// What the numbers of a group are multiplied by and what is added then, for the pairs of a quad.
+struct Steps {
+  alignas(64) uint16_t multipliers[kQuadBytes / 2];
+  alignas(64) uint16_t shifts[kQuadBytes / 2];
+};
+
+HWY_INLINE Vec InBothBytes(uint16_t byte) {
+  return hn::Set(Tag(), static_cast<uint16_t>(byte * 0x0101));
 }
 
-void Unpack(const int8_t* from, const int8_t* multipliers, int64_t quads, int8_t* to) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(Tag16()));
-  alignas(64) int16_t repeated[kQuadBytes];
-  for (int64_t quad = 0; quad < quads; quad += 2, from += kQuadBytes, to += 2 * kQuadBytes) {
-    if (quad % (kGroup / kQuad) == 0) Repeat(multipliers + quad / (kGroup / kQuad) * kPanel, repeated);
-    for (int64_t i = 0; i < kQuadBytes; i += lanes) {
-      const auto both = hn::PromoteTo(Tag16(), hn::LoadU(Tag8(), from + i));
-      const auto multiplier = hn::LoadU(Tag16(), repeated + i);
-      const auto low = hn::ShiftRight<12>(hn::ShiftLeft<12>(both));
-      hn::StoreU(hn::DemoteTo(Tag8(), hn::Mul(low, multiplier)), Tag8(), to + i);
-      hn::StoreU(hn::DemoteTo(Tag8(), hn::Mul(hn::ShiftRight<4>(both), multiplier)), Tag8(), to + kQuadBytes + i);
+Steps StepsOf(const int8_t* multipliers) {
+  Steps steps;
+  for (int64_t o = 0; o < kPanel; ++o) {
+    const auto multiplier = static_cast<uint16_t>(multipliers[o]);
+    std::fill_n(steps.multipliers + o * kQuad / 2, kQuad / 2, multiplier);
+    std::fill_n(steps.shifts + o * kQuad / 2, kQuad / 2, static_cast<uint16_t>((128 - 8 * multiplier) * 0x0101));
+  }
+  return steps;
+}
+
+// The lower halves of the bytes times their multipliers. 8 more in each half and 128 more in each product keep all
+// bytes positive, so that none carries into its neighbour: (n + 8) · m + 128 - 8 · m, with m at most 15.
+HWY_INLINE Vec Products(Vec bytes, const Steps& steps, int64_t i) {
+  const Vec positive = hn::And(hn::Xor(bytes, InBothBytes(8)), InBothBytes(15));
+  const Vec products = hn::Mul(positive, hn::Load(Tag(), steps.multipliers + i));
+  return hn::Xor(hn::Add(products, hn::Load(Tag(), steps.shifts + i)), InBothBytes(128));
+}
+
+void Unpack(const int8_t* values, const int8_t* multipliers, int64_t quads, int8_t* unpacked) {
+  const auto* from = reinterpret_cast<const uint16_t*>(values);
+  auto* to = reinterpret_cast<uint16_t*>(unpacked);
+  Steps steps;
+  for (int64_t quad = 0; quad < quads; quad += 2, from += kQuadBytes / 2, to += kQuadBytes) {
+    if (quad % (kGroup / kQuad) == 0) steps = StepsOf(multipliers + quad / (kGroup / kQuad) * kPanel);
+    hwy::Prefetch(values + quad / 2 * kQuadBytes + ReadAhead().offset);
+    for (int64_t i = 0; i < kQuadBytes / 2; i += static_cast<int64_t>(hn::Lanes(Tag()))) {
+      const Vec both = hn::LoadU(Tag(), from + i);
+      hn::StoreU(Products(both, steps, i), Tag(), to + i);
+      hn::StoreU(Products(hn::ShiftRight<4>(both), steps, i), Tag(), to + kQuadBytes / 2 + i);
     }
   }
 }

@@ -68,6 +68,7 @@ HWY_INLINE void Tile(const PairWeights& weights, const typename Form::Number* x,
   Sums sums[kHeight][kCount];
   TileSums<Form>(panels, Pairs(weights.in), x, ahead, sums);
   for (int p = 0; p < kCount && panel + p <= last; ++p) {
+    HWY_UNROLL(32)
     for (int r = 0; r < kHeight; ++r) {
       for (int v = 0; v < kVectors; ++v) {
         hn::StoreU(sums[r][p].of[v], TagFloats(), to + (r * kCount + p) * kPanel + v * kLanes);

@@ -35,7 +35,8 @@ constexpr int kVectors = kPanel / kLanes;  // of a panel's outputs
 // Panels and rows whose sums stay in registers, beside what is multiplied.
 constexpr int kPanels = kVectors == 1 ? 2 : 1;
 constexpr int kMostRows = kVectors == 1 ? 12 : kVectors == 2 ? 5 : 3;
-// Rows that make one tile with a single panel, whose weights are then read once, as they come from memory.
+// Rows that make one tile with a single panel, whose weights are then read once, as they come from memory. By itself
+// GCC unrolls 16 turns, and sums that a loop indexes lie in memory: loops over a tile's rows say HWY_UNROLL.
 constexpr int kTallRows = kPanels * kMostRows;
 // Panels of a tile.
 constexpr int PanelsOf(int64_t height) {
@@ -74,6 +75,7 @@ struct ByInstruction {
   static HWY_INLINE void AddProducts(const Lines<kCount>& lines, const Number* x, Sums (&sums)[kHeight][kCount]) {
     VecPairs weights[kCount];
     for (int p = 0; p < kCount; ++p) weights[p] = LoadPairs(lines[p]);
+    HWY_UNROLL(32)
     for (int r = 0; r < kHeight; ++r) {
       const VecPairs numbers = hn::Set(TagPairs(), x[r]);
       for (int p = 0; p < kCount; ++p) {
@@ -137,6 +139,7 @@ struct ByWidening {
         widened[p][v] = hn::BitCast(TagFloats(), half(LoadPairs(lines[p] + 2 * v * kLanes)));
       }
     }
+    HWY_UNROLL(32)
     for (int r = 0; r < kHeight; ++r) {
       const Floats number = hn::Set(TagFloats(), x[r]);
       for (int p = 0; p < kCount; ++p) {
@@ -177,6 +180,7 @@ HWY_INLINE void TileSums(const Lines<kCount>& panels, int64_t pairs, const typen
                          const ReadAhead& ahead, Sums (&sums)[kHeight][kCount]) {
   const char* fetch[kCount];
   for (int p = 0; p < kCount; ++p) fetch[p] = reinterpret_cast<const char*>(panels[p]) + ahead.offset;
+  HWY_UNROLL(32)
   for (auto& of_row : sums) {
     for (Sums& of_panel : of_row) {
       for (Floats& sum : of_panel.of) sum = hn::Zero(TagFloats());
