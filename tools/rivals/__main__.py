@@ -45,10 +45,14 @@ def _can(engine, case) -> bool:
     return (engine.sees or case.startswith("text")) and (engine.parallel or case not in ("again", *_COUNTS))
 
 
+def _warm_up(engine) -> None:
+    """What only a first question pays."""
+    engine.ask([about_an_image(next(_seeds)) if engine.sees else text_alone(next(_seeds))], 2)
+
+
 def _measure(engine, cases, results) -> None:
-    """Fills in results[name][row]: seconds and foreign processor seconds of each time."""
+    """Adds to results[name][row]: seconds and foreign processor seconds."""
     first = about_an_image(next(_seeds))
-    engine.ask([about_an_image(next(_seeds)) if engine.sees else text_alone(next(_seeds))], 2)  # what only a first question pays
     for case in filter(lambda case: _can(engine, case), cases):
         questions, tokens = _questions(case, first), SHORT if case.endswith("short") else LONG
         foreign, begin = Foreign(engine.pids), time.monotonic()
@@ -96,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/rivals.sh", description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=1, help="of all rows in a round, before the next engine's turn")
     parser.add_argument("--engines", default=",".join(_ENGINES), help=",".join(_ENGINES))
     parser.add_argument("--cases", default=",".join(_ROWS), help=",".join(_ROWS))
     parser.add_argument("--out", type=Path, default=Path(f"build/bench/{datetime.date.today()}-rivals.md"))
@@ -116,7 +121,9 @@ def main() -> None:
             foreign, begin = Foreign([]), time.monotonic()
             with engine:
                 results[engine.name][_START].append((time.monotonic() - begin, foreign.seconds()))
-                _measure(engine, options.cases.split(","), results)
+                _warm_up(engine)
+                for _ in range(options.repeats):
+                    _measure(engine, options.cases.split(","), results)
                 memory[engine.name] = max(memory[engine.name], peak_gigabytes(engine.pids))
             options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(_report(options.model, results, memory), encoding="utf-8")

@@ -27,7 +27,7 @@ class Ours(Services):
         self.name = f"Diptych, {dtype}"
 
     def _ask(self, question: Question, tokens: int) -> None:
-        content = [dict(type="text", text=question.prompt)]
+        content = [dict(type="text", text=question.words)]
         if question.image:
             content.insert(0, dict(type="image_url", image_url=dict(url=data_url(question.image))))
         body = dict(messages=[dict(role="user", content=content)], max_tokens=tokens, min_tokens=tokens, temperature=0)

@@ -6,25 +6,30 @@ from dataclasses import dataclass
 import numpy
 from PIL import Image
 
-_PROMPT = "Question: What is in the image? Answer:"
+_ABOUT_AN_IMAGE = "What is in the image?"
 _WORDS = "red blue green small large left right above below circle square star house tree road river".split()
 LONG, SHORT = 32, 5  # tokens, forced
 
 
 @dataclass(frozen=True)
 class Question:
-    prompt: str
+    words: str
     image: bytes | None = None  # PNG
+
+    @property
+    def prompt(self) -> str:
+        """What the model reads behind the image: BLIP-2's form, which our chat completions write themselves."""
+        return f"Question: {self.words} Answer:"
 
 
 def about_an_image(seed: int) -> Question:
-    return Question(_PROMPT, _png(seed))
+    return Question(_ABOUT_AN_IMAGE, _png(seed))
 
 
 def text_alone(seed: int) -> Question:
     """One that shares no beginning with others, which a cache could keep."""
     words = numpy.random.default_rng(seed).choice(_WORDS, 8)
-    return Question(f"{seed} Question: Which of {', '.join(words)} is next? Answer:")
+    return Question(f"{seed}: which of {', '.join(words)} is next?")
 
 
 def _png(seed: int) -> bytes:
