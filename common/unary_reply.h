@@ -3,6 +3,9 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <memory>
+#include <utility>
+
 #include "absl/status/status.h"
 #include "common/call_timer.h"
 
@@ -12,12 +15,14 @@ namespace diptych {
 // itself when gRPC is done with it.
 class UnaryReply final : public grpc::ServerUnaryReactor {
  public:
-  explicit UnaryReply(const grpc::ServerContextBase& context)
-      : timer_(context, SteadyClock::now() + std::chrono::seconds(10)) {}
+  // `held` is released when the reply has left, or never will.
+  explicit UnaryReply(const grpc::ServerContextBase& context, std::shared_ptr<void> held = nullptr)
+      : held_(std::move(held)), timer_(context, SteadyClock::now() + std::chrono::seconds(10)) {}
 
   void OnDone() override { delete this; }
 
  private:
+  const std::shared_ptr<void> held_;
   const CallTimer timer_;
 };
 

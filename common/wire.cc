@@ -156,12 +156,15 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
   return Parse(bytes, message, nullptr);
 }
 
+absl::Status CheckTextRequest(const grpc::ByteBuffer& bytes) {
+  if (static_cast<int64_t>(bytes.Length()) <= kMaxTextRequestBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("a request without images takes at most ", kMaxTextRequestBytes, " bytes"));
+}
+
 absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
-  if (static_cast<int64_t>(bytes.Length()) > kMaxTextRequestBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a request without images takes at most ", kMaxTextRequestBytes, " bytes"));
-  }
-  return ParseMessage(bytes, message);
+  const absl::Status checked = CheckTextRequest(bytes);
+  return checked.ok() ? ParseMessage(bytes, message) : checked;
 }
 
 absl::Status ParseShortRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {

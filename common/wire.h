@@ -27,6 +27,9 @@ inline constexpr int64_t kMaxShortRequestBytes = 4 << 10;
 // bytes that are no message of this type.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
+// INVALID_ARGUMENT for more than kMaxTextRequestBytes.
+absl::Status CheckTextRequest(const grpc::ByteBuffer& bytes);
+
 // ParseMessage for at most kMaxTextRequestBytes. INVALID_ARGUMENT for more.
 absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 

@@ -79,18 +79,29 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::AskStream(const absl
   return StartAskStream(environment_, caller, context, *request);
 }
 
-absl::Status GatewayService::Admit(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
-                                   google::protobuf::Message& message) const {
+GatewayService::TextMemory GatewayService::Read(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
+                                                google::protobuf::Message& message) const {
+  DIPTYCH_RETURN_IF_ERROR(caller.status());
+  DIPTYCH_RETURN_IF_ERROR(CheckTextRequest(request));
+  auto memory = std::make_shared<Admission::Memory>();
+  DIPTYCH_ASSIGN_OR_RETURN(*memory, admission_.ReserveText(*caller, static_cast<int64_t>(request.Length())));
+  DIPTYCH_RETURN_IF_ERROR(TakeRequest(request, message, [&](int64_t more) { return memory->Grow(more); }));
+  return memory;
+}
+
+GatewayService::TextMemory GatewayService::Admit(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
+                                                 google::protobuf::Message& message) const {
   DIPTYCH_RETURN_IF_ERROR(caller.status());
   DIPTYCH_RETURN_IF_ERROR(admission_.gate().CheckRate(*caller));
-  return ParseTextRequest(request, message);
+  return Read(caller, request, message);
 }
 
 grpc::ServerUnaryReactor* GatewayService::PlanContext(const absl::StatusOr<Caller>& caller,
                                                       grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::PlanContextRequest plan;
-  if (const absl::Status status = Admit(caller, *request, plan); !status.ok()) return ReplyNow(*context, status);
+  TextMemory memory = Admit(caller, *request, plan);
+  if (!memory.ok()) return ReplyNow(*context, memory.status());
   if (const absl::Status status = CheckPlanRequest(plan); !status.ok()) return ReplyNow(*context, status);
   auto model = monitor_.model();
   if (!model) return ReplyNow(*context, NoReplica());
@@ -103,7 +114,7 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(const absl::StatusOr<Calle
   count.set_prompt(plan.prompt());
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->CountTokens(std::move(call)...); };
   return AskTokenizer<v1::CountTokensRequest, v1::CountTokensResponse>(
-      *context, std::move(count), response, send,
+      *context, *std::move(memory), std::move(count), response, send,
       [this, caller = *caller, plan = std::move(plan),
        model = *std::move(model)](const v1::CountTokensResponse& counts) {
         admission_.gate().Charge(caller, TokensOf(counts));
@@ -115,7 +126,8 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(const absl::StatusOr<Caller>&
                                                    grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::TokenizeRequest asked;
-  if (const absl::Status status = Admit(caller, *request, asked); !status.ok()) return ReplyNow(*context, status);
+  TextMemory memory = Admit(caller, *request, asked);
+  if (!memory.ok()) return ReplyNow(*context, memory.status());
   const auto model = monitor_.model();
   if (!model) return ReplyNow(*context, NoReplica());
   v1::EncodePromptRequest prompt;
@@ -125,7 +137,7 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(const absl::StatusOr<Caller>&
   prompt.set_without_bos(asked.without_bos());
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->EncodePrompt(std::move(call)...); };
   return AskTokenizer<v1::EncodePromptRequest, v1::EncodePromptResponse>(
-      *context, std::move(prompt), response, send,
+      *context, *std::move(memory), std::move(prompt), response, send,
       [this, caller = *caller, window = model->window_tokens()](v1::EncodePromptResponse& encoded) {
         admission_.gate().Charge(caller, encoded.token_ids_size());
         v1::TokenizeResponse answer;
@@ -139,13 +151,15 @@ grpc::ServerUnaryReactor* GatewayService::Detokenize(const absl::StatusOr<Caller
                                                      grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   v1::DetokenizeRequest asked;
-  if (const absl::Status status = Admit(caller, *request, asked); !status.ok()) return ReplyNow(*context, status);
+  TextMemory memory = Admit(caller, *request, asked);
+  if (!memory.ok()) return ReplyNow(*context, memory.status());
   v1::DecodeTokensRequest tokens;
   *tokens.mutable_token_ids() = std::move(*asked.mutable_token_ids());
   const int count = tokens.token_ids_size();
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->DecodeTokens(std::move(call)...); };
   return AskTokenizer<v1::DecodeTokensRequest, v1::DecodeTokensResponse>(
-      *context, std::move(tokens), response, send, [this, caller = *caller, count](v1::DecodeTokensResponse& decoded) {
+      *context, *std::move(memory), std::move(tokens), response, send,
+      [this, caller = *caller, count](v1::DecodeTokensResponse& decoded) {
         admission_.gate().Charge(caller, count);
         v1::DetokenizeResponse answer;
         answer.set_text(std::move(*decoded.mutable_text()));
@@ -162,10 +176,10 @@ grpc::ServerUnaryReactor* GatewayService::AnalyzeImage(const absl::StatusOr<Call
 grpc::ServerUnaryReactor* GatewayService::GetModel(const absl::StatusOr<Caller>& caller,
                                                    grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  if (!caller.ok()) return ReplyNow(*context, caller.status());
   v1::GetModelRequest read;
-  if (const absl::Status status = ParseTextRequest(*request, read); !status.ok()) return ReplyNow(*context, status);
-  auto* reactor = new UnaryReply(*context);
+  TextMemory memory = Read(caller, *request, read);
+  if (!memory.ok()) return ReplyNow(*context, memory.status());
+  auto* reactor = new UnaryReply(*context, *std::move(memory));
   DescribeTiers(tiers_, [this, reactor, response](TierReports reports) {
     auto merged = MergeReports(reports);
     if (!merged.ok()) return reactor->Finish(ToGrpcStatus(merged.status()));

@@ -43,9 +43,13 @@ class GatewayService final : public RawService {
   template <typename Method, typename Keyed>
   Open<Method> Identified(Keyed method);
 
-  // Reads a request without images, if `caller` may ask.
-  absl::Status Admit(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
-                     google::protobuf::Message& message) const;
+  // Reads a request without images once there is memory for it, which it holds until its reply has left.
+  using TextMemory = absl::StatusOr<std::shared_ptr<Admission::Memory>>;
+  TextMemory Read(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
+                  google::protobuf::Message& message) const;
+  // The same, if `caller` is within its rate.
+  TextMemory Admit(const absl::StatusOr<Caller>& caller, const grpc::ByteBuffer& request,
+                   google::protobuf::Message& message) const;
 
   Tiers& tiers_;
   Admission& admission_;

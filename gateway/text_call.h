@@ -13,6 +13,7 @@
 #include "common/unary_reply.h"
 #include "common/wire.h"
 #include "diptych/v1/language.grpc.pb.h"
+#include "gateway/admission/admission.h"
 #include "gateway/passed_deadline.h"
 
 namespace diptych::gateway {
@@ -22,8 +23,10 @@ inline constexpr auto kTextPatience = std::chrono::seconds(5);
 // One question; deletes itself when it is answered.
 template <typename Request, typename Response>
 struct TextCall {
-  explicit TextCall(grpc::CallbackServerContext& caller)
-      : context(grpc::ClientContext::FromCallbackServerContext(caller)), call(MakeCallContext(caller, kTextPatience)) {
+  TextCall(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory)
+      : memory(std::move(memory)),
+        context(grpc::ClientContext::FromCallbackServerContext(caller)),
+        call(MakeCallContext(caller, kTextPatience)) {
     context->set_deadline(ToSystemTime(call->deadline()));
   }
 
@@ -31,6 +34,7 @@ struct TextCall {
     return ExplainDeadline(FromTier(status, "language", Stage::kTokenize), *call, {kTextPatience, ""});
   }
 
+  const std::shared_ptr<Admission::Memory> memory;
   const std::unique_ptr<grpc::ClientContext> context;
   const std::shared_ptr<const CallContext> call;
   Request request;
@@ -38,17 +42,21 @@ struct TextCall {
 };
 
 // Asks the tier by `send`, a call of its asynchronous stub, and replies with the message that `answer` makes of what it
-// says. The caller's own cancellation and deadline, and kTextPatience, end the call. Errors: those of FromTier.
+// says. The caller's own cancellation and deadline, and kTextPatience, end the call. `memory` is what the request
+// takes; what the tier says is added, and all of it is released when the reply has left. Errors: those of FromTier and
+// Admission::Reserve.
 template <typename Request, typename Response, typename Send, typename Answer>
-grpc::ServerUnaryReactor* AskTokenizer(grpc::CallbackServerContext& caller, Request request, grpc::ByteBuffer* reply,
-                                       Send send, Answer answer) {
-  auto* reactor = new UnaryReply(caller);
-  auto* call = new TextCall<Request, Response>(caller);
+grpc::ServerUnaryReactor* AskTokenizer(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory,
+                                       Request request, grpc::ByteBuffer* reply, Send send, Answer answer) {
+  auto* reactor = new UnaryReply(caller, memory);
+  auto* call = new TextCall<Request, Response>(caller, std::move(memory));
   call->request = std::move(request);
   send(call->context.get(), &call->request, &call->response,
        [call, reactor, reply, answer = std::move(answer)](const grpc::Status& status) {
          const std::unique_ptr<TextCall<Request, Response>> owned(call);
          if (!status.ok()) return reactor->Finish(ToGrpcStatus(call->ForCaller(status)));
+         const absl::Status kept = call->memory->Grow(static_cast<int64_t>(call->response.ByteSizeLong()));
+         if (!kept.ok()) return reactor->Finish(ToGrpcStatus(kept));
          *reply = SerializeMessage(answer(call->response));
          reactor->Finish(grpc::Status::OK);
        });

@@ -16,6 +16,9 @@ constexpr int64_t kCopies = 2;
 // The two calls, their buffers and the answer.
 constexpr int64_t kCallBytes = 64 << 10;
 
+// What a text takes at most as a message, where it is nothing but numbers or fields, in terms of its bytes.
+constexpr int64_t kFieldCopies = 4;
+
 int64_t BytesFor(int64_t message_bytes) {
   return kCopies * message_bytes + kCallBytes;
 }
@@ -39,6 +42,7 @@ Admission::Admission(const AdmissionOptions& options, const Callers& callers, Im
       narrow_(std::move(narrow)),
       gate_(FairGate::Make(options.max_inflight, options.max_waiting)),
       memory_(options.max_inflight_bytes),
+      texts_(std::max(options.max_inflight_bytes / 4, BytesFor(kFieldCopies * kMaxTextRequestBytes))),
       pending_messages_(MostPatient(options)) {}
 
 absl::StatusOr<Admission::Memory> Admission::Reserve(const Caller& caller, int64_t message_bytes) {
@@ -52,8 +56,16 @@ absl::StatusOr<Admission::Memory> Admission::Reserve(const Caller& caller, int64
   return memory;
 }
 
+absl::StatusOr<Admission::Memory> Admission::ReserveText(const Caller& caller, int64_t message_bytes) {
+  DIPTYCH_ASSIGN_OR_RETURN(auto of_texts, texts_.Take(BytesFor(message_bytes)));
+  DIPTYCH_ASSIGN_OR_RETURN(Memory memory, Reserve(caller, message_bytes));
+  memory.of_texts_ = std::move(of_texts);
+  return memory;
+}
+
 absl::Status Admission::Memory::Grow(int64_t message_bytes) {
   const int64_t bytes = kCopies * message_bytes;
+  if (of_texts_.bytes() > 0) DIPTYCH_RETURN_IF_ERROR(of_texts_.Grow(bytes));
   if (callers_ != nullptr) DIPTYCH_RETURN_IF_ERROR(of_caller_.Grow(bytes));
   return of_all_.Grow(bytes);
 }

@@ -54,6 +54,7 @@ class Admission {
    private:
     friend class Admission;
     std::shared_ptr<ByteBudget> callers_;
+    ByteBudget::Lease of_texts_;  // empty for a question
     ByteBudget::Lease of_caller_;
     ByteBudget::Lease of_all_;
   };
@@ -62,6 +63,9 @@ class Admission {
   // RESOURCE_EXHAUSTED with QUEUE_FULL if it does not fit beside the others, or if a caller with a key would hold more
   // than half of all there is and more than the largest request needs.
   absl::StatusOr<Memory> Reserve(const Caller& caller, int64_t message_bytes);
+  // The same for a request without images, which takes no slot: all of these together get a quarter of the memory, so
+  // that they keep no question out.
+  absl::StatusOr<Memory> ReserveText(const Caller& caller, int64_t message_bytes);
   // The least max_inflight_bytes with which every question within `limits` can be taken.
   static int64_t LeastBytes(const QuestionLimits& limits);
 
@@ -102,6 +106,7 @@ class Admission {
   const std::function<void(ImageLimits&)> narrow_;
   const std::shared_ptr<FairGate> gate_;
   ByteBudget memory_;
+  ByteBudget texts_;  // part of memory_
   PendingMessages pending_messages_;
   Mutex mutex_;
   std::map<std::string, std::weak_ptr<ByteBudget>> budgets_ ABSL_GUARDED_BY(mutex_);  // of callers with a key, by name

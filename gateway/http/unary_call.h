@@ -9,8 +9,12 @@
 
 #include "gateway/http/handed_on.h"
 #include "gateway/http/http_server.h"
+#include "gateway/http/openai_reply.h"
 
 namespace diptych::gateway {
+
+// What a byte of a response takes as JSON: a number, or a character that is escaped, becomes up to six.
+inline constexpr int64_t kJsonBytes = 8;
 
 template <typename Request, typename Response>
 struct UnaryCall {
@@ -32,7 +36,8 @@ void CallGateway(Request message, const HandedOn& handed_on, std::shared_ptr<Htt
   });
   send(&call->context, &call->request, &call->response,
        [call, exchange = std::move(exchange), answer = std::move(answer)](const grpc::Status& status) {
-         exchange->Reply(answer(status, call->response));
+         const absl::Status kept = exchange->Keep(kJsonBytes * static_cast<int64_t>(call->response.ByteSizeLong()));
+         exchange->Reply(kept.ok() ? answer(status, call->response) : ErrorReply(kept));
        });
 }
 

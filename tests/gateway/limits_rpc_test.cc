@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -13,6 +14,7 @@
 
 #include "common/hash.h"
 #include "tests/gateway/gateway_fixture.h"
+#include "tests/testing/gate.h"
 #include "tests/testing/paths.h"
 
 namespace diptych::gateway {
@@ -142,9 +144,22 @@ class LimitsRpcTest : public GatewayFixture {
     }
   }
 
+  absl::Status DetokenizeMuch() {
+    grpc::ClientContext context;
+    v1::DetokenizeRequest request;
+    request.mutable_token_ids()->Resize(60'000, 1 << 28);  // a seventh of the texts' share
+    v1::DetokenizeResponse response;
+    return FromGrpcStatus(stub_->Detokenize(&context, request, &response));
+  }
+
+  static Options LittleMemory() {
+    return {.limits = {.image = {.max_bytes = 1 << 20}}, .max_inflight_bytes = 64 << 20};
+  }
+
+  FakeLanguageTier language_;
+
  private:
   const std::string image_ = testing::ReadRepositoryFile("models/demo/samples/red_circle_blue_star.png");
-  FakeLanguageTier language_;
   std::mutex mutex_;
   std::vector<
       std::pair<std::unique_ptr<grpc::ClientContext>, std::unique_ptr<grpc::ClientReader<v1::AskStreamResponse>>>>
@@ -164,6 +179,29 @@ TEST_F(LimitsRpcTest, AKeysMaxInflightTakesAsManyCallers) {
                       << ToHex(hash.Finish()) << "\"}}}";
   Start({.api_keys_file = file});
   ExpectNoRefusal();
+}
+
+TEST_F(LimitsRpcTest, TextsThatTheTierHoldsTakeTheirShareOfTheMemoryAndNoMore) {
+  testing::Gate gate;
+  language_.before_decoding = [&] { gate.Pass(); };
+  Start(LittleMemory());
+  std::atomic<int> refused = 0;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 20; ++i) {
+    callers.emplace_back([&] { refused += ReasonOf(DetokenizeMuch()) == reason::kQueueFull; });
+  }
+  while (gate.arrived() + refused < 20) std::this_thread::yield();
+  EXPECT_THAT(gate.arrived(), ::testing::AllOf(::testing::Ge(1), ::testing::Le(10)));
+  EXPECT_EQ(AskOnce(), "") << "a question has its own share";
+  gate.Open();
+  for (std::thread& each : callers) each.join();
+  EXPECT_TRUE(DetokenizeMuch().ok());
+}
+
+TEST_F(LimitsRpcTest, WhatTheTierSaysOfATextCountsAsMemory) {
+  language_.decoded.set_text(std::string(12 << 20, 'a'));
+  Start(LittleMemory());
+  EXPECT_EQ(ReasonOf(DetokenizeMuch()), reason::kQueueFull);
 }
 
 }  // namespace

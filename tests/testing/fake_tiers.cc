@@ -173,6 +173,7 @@ grpc::Status FakeLanguageTier::EncodePrompt(grpc::ServerContext*, const v1::Enco
 
 grpc::Status FakeLanguageTier::DecodeTokens(grpc::ServerContext*, const v1::DecodeTokensRequest*,
                                             v1::DecodeTokensResponse* response) {
+  if (before_decoding) before_decoding();
   *response = decoded;
   return grpc::Status::OK;
 }

@@ -49,7 +49,8 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
   v1::CountTokensResponse token_count;
   v1::EncodePromptResponse encoded;
   v1::DecodeTokensResponse decoded;
-  Analysis analysis;  // of AnalyzeQueries; null: FakeQueryAnalysis
+  std::function<void()> before_decoding;  // called by DecodeTokens; may be null
+  Analysis analysis;                      // of AnalyzeQueries; null: FakeQueryAnalysis
 
  private:
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request, Writer* writer) override;
