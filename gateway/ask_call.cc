@@ -109,6 +109,7 @@ void AskCall::EndSpan(const absl::Status& status, const v1::Answer* answer) {
 }
 
 void AskCall::Complete(v1::Answer& answer) const {
+  answer.set_request_id(request_id_);
   clock_.Join(*answer.mutable_timings(), asked_at(), SteadyClock::now());
 }
 
@@ -172,6 +173,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
     v1::AskStreamResponse event;
     if (message.has_started()) {
       *event.mutable_started() = std::move(*message.mutable_started());
+      event.mutable_started()->set_request_id(request_id());
     } else if (message.has_delta()) {
       *event.mutable_delta() = std::move(*message.mutable_delta());
     } else {

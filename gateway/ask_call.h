@@ -46,6 +46,8 @@ class AskCall : protected LanguageStream {
   void Abandon() { admitted_.Abandon(); }
   // Call with each message before it is shown.
   void Observe(const v1::GenerateResponse& message);
+  // In the words of the caller, or the gateway's own; never what a tier says.
+  const std::string& request_id() const { return request_id_; }
   // Adds what the gateway knows to the final message.
   void Complete(v1::Answer& answer) const;
   // The status that the caller gets.

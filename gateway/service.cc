@@ -11,6 +11,7 @@
 #include "common/wire.h"
 #include "gateway/context_plan.h"
 #include "gateway/text_call.h"
+#include "gateway/tiers/tier_claims.h"
 
 namespace diptych::gateway {
 namespace {
@@ -116,7 +117,8 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(const absl::StatusOr<Calle
   return AskTokenizer<v1::CountTokensRequest, v1::CountTokensResponse>(
       *context, *std::move(memory), std::move(count), response, send,
       [this, caller = *caller, plan = std::move(plan),
-       model = *std::move(model)](const v1::CountTokensResponse& counts) {
+       model = *std::move(model)](const v1::CountTokensResponse& counts) -> absl::StatusOr<v1::PlanContextResponse> {
+        DIPTYCH_RETURN_IF_ERROR(CheckClaims(counts));
         admission_.gate().Charge(caller, TokensOf(counts));
         return gateway::PlanContext(plan, model, counts);
       });
@@ -138,7 +140,8 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(const absl::StatusOr<Caller>&
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->EncodePrompt(std::move(call)...); };
   return AskTokenizer<v1::EncodePromptRequest, v1::EncodePromptResponse>(
       *context, *std::move(memory), std::move(prompt), response, send,
-      [this, caller = *caller, window = model->window_tokens()](v1::EncodePromptResponse& encoded) {
+      [this, caller = *caller,
+       window = model->window_tokens()](v1::EncodePromptResponse& encoded) -> absl::StatusOr<v1::TokenizeResponse> {
         admission_.gate().Charge(caller, encoded.token_ids_size());
         v1::TokenizeResponse answer;
         *answer.mutable_token_ids() = std::move(*encoded.mutable_token_ids());
@@ -159,7 +162,7 @@ grpc::ServerUnaryReactor* GatewayService::Detokenize(const absl::StatusOr<Caller
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->DecodeTokens(std::move(call)...); };
   return AskTokenizer<v1::DecodeTokensRequest, v1::DecodeTokensResponse>(
       *context, *std::move(memory), std::move(tokens), response, send,
-      [this, caller = *caller, count](v1::DecodeTokensResponse& decoded) {
+      [this, caller = *caller, count](v1::DecodeTokensResponse& decoded) -> absl::StatusOr<v1::DetokenizeResponse> {
         admission_.gate().Charge(caller, count);
         v1::DetokenizeResponse answer;
         answer.set_text(std::move(*decoded.mutable_text()));

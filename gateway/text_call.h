@@ -41,10 +41,10 @@ struct TextCall {
   Response response;
 };
 
-// Asks the tier by `send`, a call of its asynchronous stub, and replies with the message that `answer` makes of what it
-// says. The caller's own cancellation and deadline, and kTextPatience, end the call. `memory` is what the request
-// takes; what the tier says is added, and all of it is released when the reply has left. Errors: those of FromTier and
-// Admission::Reserve.
+// Asks the tier by `send`, a call of its asynchronous stub, and replies with the message, or the error, that `answer`
+// makes of what it says. The caller's own cancellation and deadline, and kTextPatience, end the call. `memory` is what
+// the request takes; what the tier says is added, and all of it is released when the reply has left. Errors: those of
+// FromTier and Admission::Reserve.
 template <typename Request, typename Response, typename Send, typename Answer>
 grpc::ServerUnaryReactor* AskTokenizer(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory,
                                        Request request, grpc::ByteBuffer* reply, Send send, Answer answer) {
@@ -57,8 +57,9 @@ grpc::ServerUnaryReactor* AskTokenizer(grpc::CallbackServerContext& caller, std:
          if (!status.ok()) return reactor->Finish(ToGrpcStatus(call->ForCaller(status)));
          const absl::Status kept = call->memory->Grow(static_cast<int64_t>(call->response.ByteSizeLong()));
          if (!kept.ok()) return reactor->Finish(ToGrpcStatus(kept));
-         *reply = SerializeMessage(answer(call->response));
-         reactor->Finish(grpc::Status::OK);
+         const auto answered = answer(call->response);
+         if (answered.ok()) *reply = SerializeMessage(*answered);
+         reactor->Finish(ToGrpcStatus(answered.status()));
        });
   return reactor;
 }

@@ -10,7 +10,9 @@
 #include "common/request_span.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
+#include "common/wire.h"
 #include "gateway/tiers/request_affinity.h"
+#include "gateway/tiers/tier_claims.h"
 
 namespace diptych::gateway {
 namespace {
@@ -135,8 +137,10 @@ void LanguageStream::KeepNothing() {
 void LanguageStream::OnAttemptMessage(v1::GenerateResponse message) {
   if (!started_) replica_ = attempt_->peer();
   broken_ = CheckOrder(message);
+  if (broken_.ok()) broken_ = CheckClaims(message);
   if (broken_.ok() && message.has_started()) broken_ = Resume(message.started());
   if (broken_.ok() && message.has_delta()) broken_ = PassOver(*message.mutable_delta());
+  if (broken_.ok() && message.has_finished() && next_token_ < tokens_.size()) broken_ = BrokenOff();
   if (!broken_.ok()) return Stop();
   if (message.has_started() && std::exchange(started_shown_, true)) return Next();  // known from an earlier attempt
   if (message.has_delta() && attempts_ > 1 && message.delta().ByteSizeLong() == 0) return Next();  // so is all of this
@@ -177,7 +181,8 @@ absl::Status LanguageStream::PassOver(v1::Delta& delta) {
   delta.mutable_token_ids()->erase(delta.token_ids().begin(), delta.token_ids().begin() + known);
   delta.mutable_logprobs()->DeleteSubrange(0, std::min(known, delta.logprobs_size()));
   if (prompt_scored_) delta.clear_prompt_logprobs();
-  return absl::OkStatus();
+  const bool can_go_on = int64_t{tokens_.size()} + delta.token_ids_size() <= kMaxWireNumbers;
+  return can_go_on ? absl::OkStatus() : ProtocolError("the language tier sent more tokens than any answer has");
 }
 
 void LanguageStream::Keep(const v1::Delta& delta) {

@@ -81,7 +81,8 @@ class LanguageStream {
   absl::Status CheckOrder(const v1::GenerateResponse& message);
   // Learns whether this replica goes on or begins again. UNAVAILABLE if neither.
   absl::Status Resume(const v1::Started& started);
-  // Takes out of `delta` what has come before. UNAVAILABLE if this replica says something else.
+  // Takes out of `delta` what has come before. UNAVAILABLE if this replica says something else; a protocol error if
+  // there are more tokens than another replica could be sent.
   absl::Status PassOver(v1::Delta& delta);
   // Keeps of `delta` what another replica would go on from.
   void Keep(const v1::Delta& delta);

@@ -6,12 +6,20 @@
 #include <utility>
 
 #include "common/log.h"
+#include "gateway/tiers/tier_claims.h"
 
 namespace diptych::gateway {
 namespace {
 
 constexpr auto kRefresh = std::chrono::seconds(5);  // between two descriptions
 constexpr auto kWatchPatience = std::chrono::milliseconds(900);
+
+// Logs what it says that cannot be.
+bool IsPossible(const v1::ModelDescription& model, std::string_view tier) {
+  const absl::Status claims = CheckClaims(model);
+  if (!claims.ok()) spdlog::error("the {} tier's description is not used: {}", tier, std::string(claims.message()));
+  return claims.ok();
+}
 
 void NarrowTo(const v1::ModelDescription& tier, ImageLimits& limits) {
   if (tier.max_image_bytes() > 0) limits.max_bytes = std::min(limits.max_bytes, int64_t{tier.max_image_bytes()});
@@ -97,6 +105,7 @@ void TierMonitor::AskVision() {
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetVisionModelResponse response;
   if (!tiers_.vision->Pick()->GetVisionModel(&context, {}, &response).ok()) return;
+  if (!IsPossible(response.model(), "vision")) return;
   MutexLock lock(mutex_);
   described_vision_ = std::move(*response.mutable_model());
 }
@@ -106,6 +115,7 @@ void TierMonitor::AskLanguage() {
   context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
   v1::GetLanguageModelResponse response;
   if (!tiers_.language->Pick()->GetLanguageModel(&context, {}, &response).ok()) return;
+  if (!IsPossible(response.model(), "language")) return;
   MutexLock lock(mutex_);
   model_ = std::move(*response.mutable_model());
 }

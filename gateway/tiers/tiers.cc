@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "common/tier_defaults.h"
 #include "common/tier_errors.h"
+#include "gateway/tiers/tier_claims.h"
 
 namespace diptych::gateway {
 namespace {
@@ -44,10 +45,11 @@ struct Description {
 
   template <typename Response>
   void Arrived(const grpc::Status& status, Response& response, absl::StatusOr<TierReport>& report) {
-    if (status.ok()) {
+    const absl::Status said = status.ok() ? CheckClaims(response.model()) : FromGrpcStatus(status);
+    if (said.ok()) {
       report = TierReport{std::move(*response.mutable_model()), std::move(*response.mutable_load())};
     } else {
-      report = FromGrpcStatus(status);
+      report = said;
     }
     if (--pending > 0) return;
     done(std::move(reports));

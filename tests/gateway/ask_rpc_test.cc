@@ -120,6 +120,48 @@ TEST_F(AskRpcTest, ATierThatBreaksTheProtocolIsAnInternalError) {
   }
 }
 
+TEST_F(AskRpcTest, WhatCannotBeOfAnAnswerIsAnInternalError) {
+  FakeLanguageTier language([](int, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    v1::GenerateResponse finished = FinishedMessage("a");
+    finished.mutable_finished()->mutable_usage()->set_total_tokens(-1'000'000);
+    writer->Write(finished);
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  EXPECT_EQ(ReasonOf(Ask(TextQuestion()).status()), reason::kTierProtocol);
+  EXPECT_EQ(ReasonOf(AskStream(TextQuestion()).status), reason::kTierProtocol);
+}
+
+TEST_F(AskRpcTest, TokensWithoutEndAreAnInternalError) {
+  FakeLanguageTier language([](int, grpc::ServerContext*, const auto&, Writer* writer) {
+    v1::GenerateResponse delta;
+    delta.mutable_delta()->mutable_token_ids()->Resize(10'000, 5);
+    bool sent = writer->Write(StartedMessage());
+    while (sent) sent = writer->Write(delta);  // until the gateway ends the call
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  EXPECT_EQ(ReasonOf(Ask(TextQuestion()).status()), reason::kTierProtocol);
+}
+
+TEST_F(AskRpcTest, TheRequestIdIsTheGatewaysWhateverTheTierSays) {
+  FakeLanguageTier language([](int, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage("a\r\nset-cookie: b"));
+    v1::GenerateResponse finished = FinishedMessage("a");
+    finished.mutable_finished()->set_request_id("a\r\nset-cookie: b");
+    writer->Write(finished);
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  v1::Question question = TextQuestion();
+  question.set_request_id("mine");
+  EXPECT_EQ(Ask(question)->request_id(), "mine");
+  const Stream stream = AskStream(question);
+  EXPECT_EQ(stream.events.front().started().request_id(), "mine");
+  EXPECT_EQ(stream.events.back().finished().request_id(), "mine");
+}
+
 TEST_F(AskRpcTest, AMethodThatIsNotThereHasItsReason) {
   FakeLanguageTier language;
   StartGateway(language.target());

@@ -42,6 +42,25 @@ TEST_F(ModelRpcTest, DescribesBothTiersTogetherAndTheLimits) {
   EXPECT_TRUE(response->tiers(0).serving() && response->tiers(1).serving());
 }
 
+TEST_F(ModelRpcTest, CountsThatCannotBeArePlannedWithByNobody) {
+  FakeLanguageTier language;
+  language.token_count.set_text_tokens(1 << 30);
+  language.token_count.set_joint_tokens(1 << 30);
+  StartGateway(language.target());
+  v1::PlanContextRequest request;
+  request.set_prompt("a");
+  EXPECT_EQ(ReasonOf(Plan(request).status()), reason::kTierProtocol);
+}
+
+TEST_F(ModelRpcTest, AModelThatCannotBeIsNotDescribed) {
+  FakeLanguageTier language;
+  vision_.model.set_image_size(-1);
+  StartGateway(language.target());
+  const auto response = GetModel();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_FALSE(response->tiers(1).serving());
+}
+
 TEST_F(ModelRpcTest, AnnouncesAndEnforcesTheLeastOfAllImageLimits) {
   FakeLanguageTier language;
   language.model.set_max_image_bytes(1000);

@@ -166,6 +166,23 @@ TEST_F(ResumedAnswerRpcTest, AReplicaThatSaysSomethingElseEndsTheStream) {
   EXPECT_EQ(ReasonOf(stream.status), reason::kTierUnavailable);
 }
 
+TEST_F(ResumedAnswerRpcTest, AReplicaThatHasDoneBeforeItSaidWhatHasComeEndsTheStream) {
+  FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("a", 5));
+    if (call > 1) {
+      writer->Write(FinishedMessage("a"));
+      return grpc::Status::OK;
+    }
+    writer->Write(DeltaMessage(" red", 6));
+    return kReplicaGone;
+  });
+  StartGateway(language.target());
+  const Stream stream = AskStream(TextQuestion());
+  EXPECT_EQ(stream.Text(), "a red");
+  EXPECT_EQ(ReasonOf(stream.status), reason::kTierUnavailable);
+}
+
 TEST_F(ResumedAnswerRpcTest, AStreamThatNobodyGoesOnWithEndsUnavailable) {
   FakeLanguageTier language([](int call, auto*, const auto&, Writer* writer) {
     if (call > 1) return kReplicaGone;
