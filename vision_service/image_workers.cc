@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "blip2/image.h"
 #include "blip2/pixels.h"
 #include "blip2/png.h"
@@ -44,8 +43,7 @@ ImageWorkers::ImageWorkers(Options options, VisionEngine& engine, VisionEngine::
     : options_(std::move(options)),
       engine_(engine),
       done_(std::move(done)),
-      pixels_(PixelsAtATime(options_.limits)),
-      queue_(options_.queue_limit) {
+      queue_(static_cast<size_t>(options_.queue_limit), PixelsAtATime(options_.limits)) {
   for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
@@ -56,21 +54,20 @@ ImageWorkers::~ImageWorkers() {
 
 absl::Status ImageWorkers::Submit(std::shared_ptr<EncodeJob> job) {
   job->timeline.submitted = SteadyClock::now();
-  if (queue_.TryPush(std::move(job))) return absl::OkStatus();
+  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(job->encoded, options_.limits));
+  if (queue_.TryPush(std::move(job), header.width * header.height)) return absl::OkStatus();
   return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "the image workers' queue is full",
                     absl::Seconds(1));
 }
 
 void ImageWorkers::Remove(const EncodeJob& job) {
-  queue_.RemoveIf([&job](const std::shared_ptr<EncodeJob>& queued) { return queued.get() == &job; });
+  queue_.Remove(job);
 }
 
 void ImageWorkers::Run() {
   const c10::InferenceMode inference_mode;
-  while (std::optional<std::shared_ptr<EncodeJob>> popped = queue_.Pop()) {
-    std::shared_ptr<EncodeJob> job = *std::move(popped);
-    popped.reset();
-    CatchInThread(NameOf(Stage::kImageDecode), [&] { Work(std::move(job)); });
+  while (std::optional<ImageQueue::Turn> turn = queue_.Pop()) {
+    CatchInThread(NameOf(Stage::kImageDecode), [&] { Work(std::move(turn->job)); });
   }
 }
 
@@ -103,11 +100,6 @@ absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) {
   job.judged_deadline = job.deadline;
   if (job.timeline.decode_begin >= job.judged_deadline) return DeadlinePassed(Stage::kVisionQueue);
   if (!job.wanted) return Unwanted();
-  DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(job.encoded, options_.limits));
-  const int64_t pixels = header.width * header.height;
-  DIPTYCH_RETURN_IF_ERROR(pixels_.Take(pixels, [&job] { return StillWanted(job); }));
-  const absl::Cleanup give_back = [this, pixels] { pixels_.GiveBack(pixels); };
-  job.timeline.decode_begin = SteadyClock::now();  // what came before was waiting
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::RgbImage square, DecodeToSquare(job));
   if (job.found == nullptr) job.pixel_values = blip2::NormalizePixels(square, options_.image_processor);
   if (job.extras.prepared_image) {

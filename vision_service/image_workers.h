@@ -9,11 +9,10 @@
 
 #include "blip2/config.h"
 #include "blip2/image.h"
-#include "common/bounded_queue.h"
 #include "common/image_header.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/engine.h"
-#include "vision_service/pixel_budget.h"
+#include "vision_service/image_queue.h"
 
 namespace diptych::vision {
 
@@ -32,7 +31,8 @@ class ImageWorkers {
   // Works off what is queued, then joins the threads.
   ~ImageWorkers();
 
-  // Never waits. RESOURCE_EXHAUSTED with QUEUE_FULL if the queue is full.
+  // Never waits. INVALID_ARGUMENT if the file's header is that of no image within the limits; RESOURCE_EXHAUSTED with
+  // QUEUE_FULL if the queue is full.
   absl::Status Submit(std::shared_ptr<EncodeJob> job);
   // Drops the job if it waits here.
   void Remove(const EncodeJob& job);
@@ -51,8 +51,7 @@ class ImageWorkers {
   const Options options_;
   VisionEngine& engine_;
   const VisionEngine::Done done_;
-  PixelBudget pixels_;
-  BoundedQueue<std::shared_ptr<EncodeJob>> queue_;
+  ImageQueue queue_;
   std::atomic<int> decoding_ = 0;
   std::atomic<int64_t> decoded_ = 0;
   std::vector<std::thread> threads_;

@@ -1,0 +1,87 @@
+// The images that wait for an image worker, and whose turn it is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "common/mutex.h"
+#include "vision_service/encode_job.h"
+
+namespace diptych::vision {
+
+// Images of each size, from one power of two of pixels to the next, get the same share of the workers' pixels, so that
+// many of the largest hold up nobody else for long; those of a size take their turns in the order in which they came.
+// Thread-safe.
+class ImageQueue {
+ public:
+  // `capacity` images may wait. Those in decoding have at most `pixels`, or one of them has more; small ones, of a
+  // sixteenth and less, are counted by themselves, so that they need not wait for the pixels of large ones.
+  ImageQueue(size_t capacity, int64_t pixels) : capacity_(capacity), pixels_(pixels) {}
+
+  // False when the queue is full or closed. Never waits.
+  bool TryPush(std::shared_ptr<EncodeJob> job, int64_t pixels);
+
+  // A job and its pixels, which are given back when it is destroyed, before the queue is. Movable.
+  class Turn {
+   public:
+    Turn(ImageQueue* queue, std::shared_ptr<EncodeJob> job, int64_t pixels)
+        : job(std::move(job)), queue_(queue), pixels_(pixels) {}
+    Turn(Turn&& other) noexcept
+        : job(std::move(other.job)), queue_(std::exchange(other.queue_, nullptr)), pixels_(other.pixels_) {}
+    Turn& operator=(Turn&&) = delete;
+    ~Turn() {
+      if (queue_ != nullptr) queue_->GiveBack(pixels_);
+    }
+
+    std::shared_ptr<EncodeJob> job;
+
+   private:
+    ImageQueue* queue_;
+    const int64_t pixels_;
+  };
+  // Waits for a job that may be decoded now. Nullopt once the queue is closed and empty.
+  std::optional<Turn> Pop();
+
+  // Drops `job` if it waits here.
+  void Remove(const EncodeJob& job);
+  // Refuses further jobs; those inside are still popped. Idempotent.
+  void Close();
+  size_t size() const;
+
+ private:
+  struct Waiting {
+    std::shared_ptr<EncodeJob> job;
+    int64_t pixels;
+  };
+  struct Size {
+    std::deque<Waiting> waiting;
+    int64_t decoded = 0;  // pixels; whoever comes after a pause has not saved up for it
+  };
+
+  bool IsSmall(int64_t pixels) const { return pixels <= pixels_ / 16; }
+  bool MayDecode(int64_t pixels) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whose turn it is: null if nothing may be decoded now.
+  Size* Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of those for whose first image `condition` holds, the size that has decoded least: null if there is none.
+  template <typename Condition>
+  Size* Least(Condition condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Waiting TakeFirst(Size& size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveBack(int64_t pixels);
+
+  const size_t capacity_;
+  const int64_t pixels_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::map<int, Size> sizes_ ABSL_GUARDED_BY(mutex_);     // by the bits of the number of pixels
+  size_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;            // jobs
+  int64_t last_ ABSL_GUARDED_BY(mutex_) = 0;              // what the size had decoded whose turn it was last
+  int64_t decoding_[2] ABSL_GUARDED_BY(mutex_) = {0, 0};  // pixels of large and of small images
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace diptych::vision
