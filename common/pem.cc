@@ -60,7 +60,7 @@ absl::Status Fault(std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("--", std::string(what)));
 }
 
-absl::Status CheckTexts(const PemTexts& texts) {
+absl::Status CheckTexts(const PemTexts& texts, std::string_view ca_flag) {
   const Certificate certificate = FirstCertificate(texts.cert);
   if (!texts.cert.empty() && certificate == nullptr)
     return Fault("tls_cert: the file it names holds no PEM certificate");
@@ -72,7 +72,7 @@ absl::Status CheckTexts(const PemTexts& texts) {
     return Fault("tls_key: this is not the key of the certificate that --tls_cert names");
   }
   if (!texts.client_ca.empty() && FirstCertificate(texts.client_ca) == nullptr) {
-    return Fault("tls_client_ca: the file it names holds no PEM certificate");
+    return Fault(absl::StrCat(std::string(ca_flag), ": the file it names holds no PEM certificate"));
   }
   return absl::OkStatus();
 }
@@ -101,8 +101,8 @@ absl::StatusOr<PemTexts> ReadPemFiles(const TlsOptions& tls) {
   PemTexts texts;
   DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.cert_file, "tls_cert", texts.cert));
   DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.key_file, "tls_key", texts.key));
-  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.client_ca_file, "tls_client_ca", texts.client_ca));
-  DIPTYCH_RETURN_IF_ERROR(CheckTexts(texts));
+  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.client_ca_file, tls.ca_flag, texts.client_ca));
+  DIPTYCH_RETURN_IF_ERROR(CheckTexts(texts, tls.ca_flag));
   return texts;
 }
 

@@ -21,6 +21,7 @@ struct TlsOptions {
   std::string cert_file;
   std::string key_file;
   std::string client_ca_file;
+  std::string ca_flag = "tls_client_ca";  // the flag that gives client_ca_file
 };
 
 // The contents of the three files; empty for a file that is not given.

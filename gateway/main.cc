@@ -140,9 +140,11 @@ absl::StatusOr<diptych::gateway::Options> ReadFlags() {
   options.request_timeout = absl::GetFlag(FLAGS_request_timeout);
   options.tracing = {.otlp_endpoint = absl::GetFlag(FLAGS_otlp_endpoint),
                      .sample_ratio = absl::GetFlag(FLAGS_trace_sample_ratio)};
-  options.tls = {absl::GetFlag(FLAGS_tls_cert), absl::GetFlag(FLAGS_tls_key), absl::GetFlag(FLAGS_tls_client_ca)};
+  options.tls = {.cert_file = absl::GetFlag(FLAGS_tls_cert),
+                 .key_file = absl::GetFlag(FLAGS_tls_key),
+                 .client_ca_file = absl::GetFlag(FLAGS_tls_client_ca)};
   const std::string tier_ca = absl::GetFlag(FLAGS_tls_tier_ca);
-  if (!tier_ca.empty()) options.tier_tls = {options.tls.cert_file, options.tls.key_file, tier_ca};
+  if (!tier_ca.empty()) options.tier_tls = {options.tls.cert_file, options.tls.key_file, tier_ca, "tls_tier_ca"};
   options.drain_delay = absl::GetFlag(FLAGS_drain_delay);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(options));

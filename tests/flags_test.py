@@ -82,7 +82,7 @@ def names(binary, flag, value):
         line = refusal(binary, f"--{flag}={value}")
     except (AssertionError, subprocess.TimeoutExpired) as error:
         return f"{binary.name} --{flag}={value[:50]}: {error}"
-    named = any(word in line for word in (f"--{flag}", f'{flag} "{value}"', f"{value}: ", f"{value} holds", f"{value}.unfinished", "--tls_c"))
+    named = any(word in line for word in (f"--{flag}", f'{flag} "{value}"', f"{value}: ", f"{value} holds", f"{value}.unfinished", "--tls_cert and"))
     return None if named else f"{binary.name} --{flag}={value[:50]}: the flag is not named: {line}"
 
 
