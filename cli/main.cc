@@ -12,6 +12,7 @@
 #include "cli/command_line/arguments.h"
 #include "cli/command_line/help.h"
 #include "cli/command_line/option_table.h"
+#include "cli/command_line/plain_values.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
@@ -49,13 +50,12 @@ void AddCommands(CLI::App& app, Run& run) {
   AddCompletion(app, run);
   AddMan(app, run);
   LetTheLastWin(app);
+  RequirePlainValues(app);
   UseHelpText(app);
 }
 
 int Misread(const std::string& message) {
-  ReportUsage(absl::InvalidArgumentError(message), false);
-  std::fprintf(stderr, "`diptych --help` and `diptych COMMAND --help` tell what there is.\n");
-  return kUsage;
+  return ReportUsage(absl::InvalidArgumentError(message), false);
 }
 
 int Main(const std::vector<std::string>& typed) {

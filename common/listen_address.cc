@@ -64,6 +64,7 @@ absl::string_view AddressFault(const TargetAddress& address, int family) {
   if (address.host.empty()) return "has no host";
   if (address.host.find_first_of("/[] \t\r\n") != std::string::npos) return "has no host that can be";
   if (!address.port) return "has no port";
+  if (family == AF_UNSPEC && absl::StrContains(address.host, ':')) family = AF_INET6;
   if (PortOf(*address.port) < 1) return "has a port that is not from 1 to 65535";
   if (family == AF_INET && inet_pton(family, address.host.c_str(), &parsed) != 1) return "has no IPv4 address";
   if (family == AF_INET6 && inet_pton(family, without_zone.c_str(), &parsed) != 1) return "has no IPv6 address";

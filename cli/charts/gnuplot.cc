@@ -216,12 +216,13 @@ void PlotOption::AddTo(CLI::App& app) {
   app.add_option("-o,--plot", file_, "Also draw the chart into this file, .svg or .png")
       ->check([](const std::string& file) {
         return PlotFormatOf(file) ? std::string()
-                                  : std::string("--plot takes a file whose name ends with .svg or .png");
+                                  : absl::StrCat("takes a file whose name ends with .svg or .png, not \"", file, "\"");
       });
 }
 
 absl::Status PlotOption::Check() const {
   if (file_.empty()) return absl::OkStatus();
+  DIPTYCH_RETURN_IF_ERROR(CheckOutputFile("--plot", file_));
   const absl::Status status = RunFilter({"gnuplot", "--version"}, "").status();
   return absl::IsNotFound(status) ? MissingGnuplot() : status;
 }

@@ -26,7 +26,7 @@ std::string GnuplotScript(const Chart& chart, PlotFormat format);
 class PlotOption {
  public:
   void AddTo(CLI::App& app);
-  // An error, before any work is done, if a plot is wanted and there is no gnuplot to draw it.
+  // An error, before any work is done, if a plot is wanted that cannot be written, or there is no gnuplot to draw it.
   absl::Status Check() const;
   // Draws the chart if a plot is wanted.
   absl::Status Write(const Chart& chart) const;

@@ -6,6 +6,10 @@
 
 namespace diptych::cli {
 
+// Whether WriteFile would fail for the file that `option` gives, before the work is done: FAILED_PRECONDITION where its
+// folder is not there or may not be written, or the file is a folder. An empty name is none.
+absl::Status CheckOutputFile(const std::string& option, const std::string& file);
+
 // Replaces the file's content. Errors name the file.
 absl::Status WriteFile(const std::string& file, const std::string& bytes);
 

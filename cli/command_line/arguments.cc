@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -32,6 +33,12 @@ bool NamesAnImage(const std::string& argument) {
          type == std::filesystem::file_type::fifo;
 }
 
+// CLI11 also takes numbers, for flags that count.
+bool IsYesOrNo(const std::string& value) {
+  constexpr const char* kWords[] = {"true", "false", "1", "0", "yes", "no", "on", "off"};
+  return std::find(std::begin(kWords), std::end(kWords), absl::AsciiStrToLower(value)) != std::end(kWords);
+}
+
 // "ask": the words behind the program's name.
 std::string PathOf(const CLI::App& app) {
   if (app.get_parent() == nullptr) return "";
@@ -39,8 +46,10 @@ std::string PathOf(const CLI::App& app) {
   return absl::StrCat(above, above.empty() ? "" : " ", app.get_name());
 }
 
-std::string DidYouMean(const std::string& word) {
-  return word.empty() ? "" : absl::StrCat("; did you mean ", word, "?");
+// `path`: of the command that was read so far.
+std::string DidYouMean(const std::string& word, const std::string& path) {
+  if (!word.empty()) return absl::StrCat("; did you mean ", word, "?");
+  return absl::StrCat("; `diptych ", path, path.empty() ? "" : " ", "--help` tells what there is");
 }
 
 // A flag as it was typed, taken apart.
@@ -88,15 +97,15 @@ class Arrangement {
     std::vector<std::string> names;
     for (const CLI::App* command : CommandsOf(*app_)) {
       names.push_back(command->get_name());
-      if (names.back() != argument) continue;
+      if (names.back() != absl::StrReplaceAll(argument, {{"_", "-"}})) continue;
       app_ = command;
-      arranged_.push_back(argument);
+      arranged_.push_back(command->get_name());
       if (CommandsOf(*app_).empty()) arranged_.insert(arranged_.end(), moved_.begin(), moved_.end());
       return absl::OkStatus();
     }
     const std::string path = PathOf(*app_);
     return absl::InvalidArgumentError(absl::StrCat("there is no command ", path, path.empty() ? "" : " ", argument,
-                                                   DidYouMean(NearestWord(argument, names))));
+                                                   DidYouMean(NearestWord(argument, names), path)));
   }
 
   absl::Status TakeBare(const std::string& argument) {
@@ -124,6 +133,9 @@ class Arrangement {
     auto& to = of_later_command ? moved_ : arranged_;
     if (!TakesValue(*option)) {
       const bool is_short = !absl::StartsWith(argument, "--");
+      if (!is_short && flag.has_value && !IsYesOrNo(flag.value)) {
+        return absl::InvalidArgumentError(absl::StrCat(flag.name, " takes true or false, not \"", flag.value, "\""));
+      }
       to.push_back(is_short ? argument : flag.has_value ? absl::StrCat(flag.name, "=", flag.value) : flag.name);
       return absl::OkStatus();
     }
@@ -155,7 +167,7 @@ class Arrangement {
     const std::string path = PathOf(*app_);
     if (path.empty() && !CommandsOf(*app_).empty()) add(*CommandsOf(*app_).front());
     return absl::InvalidArgumentError(absl::StrCat(path.empty() ? "there is" : absl::StrCat(path, " has"), " no flag ",
-                                                   typed, DidYouMean(NearestWord(name, names))));
+                                                   typed, DidYouMean(NearestWord(name, names), path)));
   }
 
   static const CLI::Option* Find(const CLI::App& app, const std::string& name) {

@@ -13,7 +13,7 @@ class App;
 namespace diptych::cli {
 
 // `typed`: without the program's name. In the result
-//   - "--max-new-tokens" is "--max_new_tokens";
+//   - "--max-new-tokens" is "--max_new_tokens", and "plan_capacity" is "plan-capacity";
 //   - options of the Common group that stand before the command stand behind it;
 //   - each value has its flag: "--image a b" and "--image=a" with "b" bare are "--image a --image b". A further value
 //   of

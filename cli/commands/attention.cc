@@ -76,6 +76,7 @@ void PrintMap(const AttentionOptions& options, const v1::AttentionMap& map) {
 
 int Attention(const AttentionOptions& options) {
   const auto failed = [&](const absl::Status& status) { return ReportError(status, options.common.json); };
+  if (const absl::Status status = CheckOutputFile("--out", options.out); !status.ok()) return failed(status);
   CatchInterrupts();
   const auto bytes = ReadImage(options.image);
   if (Interrupted()) return ReportInterrupt(options.common.json);
@@ -110,15 +111,16 @@ void AddAttention(CLI::App& app, Run& run) {
       ->required();
   command.add_option("-o,--out", options->out, "PNG file for the heat map over the image")
       ->check([](const std::string& file) {
-        return PlotFormatOf(file) == PlotFormat::kPng ? std::string()
-                                                      : std::string("--out takes a file whose name ends with .png");
+        return PlotFormatOf(file) == PlotFormat::kPng
+                   ? std::string()
+                   : absl::StrCat("takes a file whose name ends with .png, not \"", file, "\"");
       });
   command
       .add_option("--map", options->map,
                   "cls: the class token's attention in the last vision layer; queries: the Q-Former's cross-attention, "
                   "averaged; query:N: that of query N, from 0")
       ->check([](const std::string& map) {
-        return IsMap(map) ? std::string() : std::string("--map takes cls, queries or query:N");
+        return IsMap(map) ? std::string() : absl::StrCat("takes cls, queries or query:N, not \"", map, "\"");
       })
       ->capture_default_str();
   command.add_option("--image_size", options->image_size, "Side in pixels that the vision transformer sees")

@@ -143,6 +143,11 @@ int ShowPart(const CostOptions& options, std::vector<MeasuredCost> kinds) {
 int BenchCost(const CostOptions& options) {
   const auto failed = [&](const absl::Status& status) { return ReportError(status, options.common.json); };
   if (const absl::Status status = options.plot.Check(); !status.ok()) return failed(status);
+  if (!options.image.empty()) {
+    if (const absl::Status status = CheckImageSource(options.image); !status.ok()) {
+      return ReportUsage(status, options.common.json);
+    }
+  }
   auto client = Client::Open(options.common);
   if (!client.ok()) return failed(client.status());
   const auto served = client->GetModel();

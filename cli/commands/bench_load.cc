@@ -137,6 +137,10 @@ LoadReport RunLoad(Client& client, const LoadOptions& options, const std::vector
 int BenchLoad(const LoadOptions& options) {
   const auto failed = [&](const absl::Status& status) { return ReportError(status, options.common.json); };
   if (const absl::Status status = options.plot.Check(); !status.ok()) return failed(status);
+  for (const std::string& image : options.images) {
+    if (const absl::Status status = CheckImageSource(image); !status.ok())
+      return ReportUsage(status, options.common.json);
+  }
   auto client = Client::Open(options.common);
   if (!client.ok()) return failed(client.status());
   const auto served = client->GetModel();

@@ -102,6 +102,7 @@ void AddBudget(CLI::App& app, Run& run) {
   command.add_option("--image_size", options->image_sizes, "Sides of square images in pixels")
       ->delimiter(',')
       ->expected(1, 64)
+      ->check(CLI::Range(1U, kMaxImageSide))
       ->capture_default_str();
   command.add_option("--patch_size", options->patch_sizes, "Sides of a patch in pixels")
       ->delimiter(',')

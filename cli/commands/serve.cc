@@ -1,4 +1,5 @@
 // diptych serve: the three tiers on this host, until Ctrl-C.
+#include <arpa/inet.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -158,7 +159,13 @@ void AddServe(CLI::App& app, Run& run) {
   command.add_option("--device", options->device, "cpu, cuda or cuda:N");
   command.add_option("--vision_replicas", options->vision_replicas, "Vision services")->check(CLI::Range(1, 64));
   command.add_option("--language_replicas", options->language_replicas, "Language services")->check(CLI::Range(1, 64));
-  command.add_option("--host", options->host, "IPv4 address that the gateway listens on");
+  command.add_option("--host", options->host, "IPv4 address that the gateway listens on")
+      ->check([](const std::string& host) {
+        in_addr address;
+        return inet_pton(AF_INET, host.c_str(), &address) == 1
+                   ? std::string()
+                   : absl::StrCat("takes an IPv4 address, for example 127.0.0.1 or 0.0.0.0, not \"", host, "\"");
+      });
   command.add_option("--port", options->port, "Port of gRPC [7000, or another if that is taken]")
       ->check(CLI::Range(1, 65535));
   command.add_option("--http_port", options->http_port, "Port of HTTP [8080, or another if that is taken]")

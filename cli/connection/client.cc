@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -16,6 +18,7 @@
 #include "common/files.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
+#include "common/pem.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -31,7 +34,7 @@ std::string ParseTime(const std::string& text, absl::Duration& time) {
   const bool parsed =
       absl::SimpleAtod(text, &seconds) ? (time = absl::Seconds(seconds), true) : absl::ParseDuration(text, &time);
   if (parsed && time > absl::ZeroDuration() && time <= kLongestTime) return "";
-  return "takes a time such as 30s or 2m, or a number of seconds";
+  return absl::StrCat("takes a time such as 30s or 2m, or a number of seconds, not \"", text, "\"");
 }
 
 // gRPC refuses anything else as metadata, and its words for that would show the key.
@@ -39,22 +42,27 @@ bool IsHeaderText(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
-// `content` stays empty where no file is given.
-absl::Status ReadPem(const std::string& option, const std::string& file, std::string& content) {
+absl::Status CheckFile(const char* option, const std::string& file) {
   if (file.empty()) return absl::OkStatus();
-  auto read = ReadFile(file, kMaxPemBytes);
-  if (!read.ok()) return Annotate(read.status(), option);
-  content = *std::move(read);
-  return absl::OkStatus();
+  std::error_code error;
+  const bool folder = std::filesystem::is_directory(file, error);
+  const absl::Status read = ReadFile(file, kMaxPemBytes).status();
+  if (read.ok()) return absl::OkStatus();
+  return UsageError(absl::StrCat(option, "=", file, ": ", folder ? "this is a directory" : read.message()));
+}
+
+absl::Status CheckFiles(const CommonOptions& options) {
+  DIPTYCH_RETURN_IF_ERROR(CheckFile("--tls_ca", options.tls_ca));
+  DIPTYCH_RETURN_IF_ERROR(CheckFile("--tls_cert", options.tls_cert));
+  return CheckFile("--tls_key", options.tls_key);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const CommonOptions& options) {
   if (options.tls_ca.empty()) return grpc::InsecureChannelCredentials();
-  grpc::SslCredentialsOptions files;
-  DIPTYCH_RETURN_IF_ERROR(ReadPem("--tls_ca", options.tls_ca, files.pem_root_certs));
-  DIPTYCH_RETURN_IF_ERROR(ReadPem("--tls_key", options.tls_key, files.pem_private_key));
-  DIPTYCH_RETURN_IF_ERROR(ReadPem("--tls_cert", options.tls_cert, files.pem_cert_chain));
-  return grpc::SslCredentials(files);
+  DIPTYCH_RETURN_IF_ERROR(CheckFiles(options));
+  const auto texts = ReadPemFiles({options.tls_cert, options.tls_key, options.tls_ca, "tls_ca"});
+  if (!texts.ok()) return UsageError(std::string(texts.status().message()));
+  return grpc::SslCredentials({texts->client_ca, texts->key, texts->cert});
 }
 
 }  // namespace
@@ -86,7 +94,7 @@ CLI::Validator NumberFrom(double least, double most) {
   const auto check = [least, most](const std::string& text) -> std::string {
     double number = 0;
     if (absl::SimpleAtod(text, &number) && number >= least && number <= most) return "";
-    return absl::StrFormat("takes a number from %g to %g, not %s", least, most, text);
+    return absl::StrFormat("takes a number from %g to %g, not \"%s\"", least, most, text);
   };
   return {check, absl::StrFormat("FLOAT in [%g - %g]", least, most)};
 }
@@ -121,15 +129,12 @@ void AddOutputOptions(CLI::App& command, bool& json) {
 
 absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
   if (!IsHeaderText(options.api_key)) {
-    return absl::InvalidArgumentError("--api_key takes printable ASCII characters; was it copied with a line break?");
+    return UsageError("--api_key takes printable ASCII characters; was it copied with a line break?");
   }
   DIPTYCH_RETURN_IF_ERROR(CheckServerAddress(options.server));
   CatchInterrupts();
   const auto credentials = Credentials(options);
   if (!credentials.ok()) return credentials.status();
-  if (!IsMetadataValue(options.api_key)) {
-    return absl::InvalidArgumentError("--api_key takes printable ASCII characters only");
-  }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   RefuseCompressedMessages(arguments);

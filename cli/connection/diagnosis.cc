@@ -27,7 +27,7 @@ namespace {
 constexpr absl::Duration kPatience = absl::Seconds(2);  // for a connection, and again for its first words
 constexpr char kTheGrpcPort[] = "the READY table of diptych serve shows it, 7000 by default";
 // What gRPC itself reads in front of a name.
-constexpr absl::string_view kGrpcSchemes[] = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"};
+constexpr absl::string_view kGrpcSchemes[] = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds"};
 
 absl::Status Unreachable(std::string_view message, std::string_view remedy) {
   return WithRemedy(absl::UnavailableError(absl::string_view(message.data(), message.size())), remedy);
@@ -38,6 +38,12 @@ std::optional<TargetAddress> FirstAddress(const std::string& server) {
   std::vector<TargetAddress> addresses = TargetAddresses(server);
   if (addresses.empty()) return std::nullopt;
   return std::move(addresses.front());
+}
+
+// With the default port; brackets around an IPv6 address.
+std::string HostAndPort(const std::string& host) {
+  const bool is_ipv6 = absl::StrContains(host, ':');
+  return is_ipv6 ? absl::StrCat("[", host, "]:7000") : absl::StrCat(host, ":7000");
 }
 
 struct AddressesFree {
@@ -136,11 +142,21 @@ absl::Status NoConnection(int error, const std::string& server) {
       "Is the machine up, and does the network or a firewall let you through? Choose another with --server.");
 }
 
-absl::Status CheckPort(const std::string& server) {
+// What is wrong with an address without a scheme, or with one that gRPC has.
+absl::Status AddressFault(const std::string& server) {
   const std::optional<TargetAddress> address = FirstAddress(server);
-  if (!address || !address->port || IsTargetPort(*address->port)) return absl::OkStatus();
-  return Unreachable(absl::StrCat("\"", *address->port, "\" is no port"),
-                     "Give --server host:port, a port up to 65535.");
+  if (address && address->port && !IsTargetPort(*address->port)) {
+    return Unreachable(absl::StrCat("--server ", server, ": \"", *address->port, "\" is no port"),
+                       "Give --server host:port, a port up to 65535.");
+  }
+  const bool open_bracket = absl::StrContains(server, '[') && !absl::StrContains(server, ']');
+  const bool is_host = address && !open_bracket && CheckTargetPorts(HostAndPort(address->host)).ok();
+  if (!is_host || address->port) {
+    return Unreachable(absl::StrCat("--server \"", server, "\" names no gateway"),
+                       "Give --server host:port, for example 127.0.0.1:7000 or [::1]:7000.");
+  }
+  return Unreachable(absl::StrCat("no gateway answers at ", server, "; the address has no port"),
+                     absl::StrCat("Give --server ", HostAndPort(address->host), ", or the port that the gateway has."));
 }
 
 }  // namespace
@@ -149,7 +165,7 @@ absl::Status CheckServerAddress(const std::string& server) {
   const size_t end = server.find("://");
   const absl::string_view scheme = absl::string_view(server).substr(0, end == std::string::npos ? 0 : end);
   const bool known = std::find(std::begin(kGrpcSchemes), std::end(kGrpcSchemes), scheme) != std::end(kGrpcSchemes);
-  if (end == std::string::npos || known) return CheckPort(server);
+  if (end == std::string::npos || known) return CheckTargetPorts(server).ok() ? absl::OkStatus() : AddressFault(server);
   const std::string rest = server.substr(end + 3), bare = rest.substr(0, rest.find('/'));
   const bool http = absl::StartsWith(scheme, "http");
   return Unreachable(
@@ -161,12 +177,6 @@ absl::Status CheckServerAddress(const std::string& server) {
 absl::Status WhyUnreachable(const std::string& server, bool tls) {
   const std::optional<TargetAddress> address = FirstAddress(server);
   if (!address) return NoConnection(0, server);
-  if (!address->port) {
-    const bool is_bare_ipv6 = server == address->host && absl::StrContains(server, ':');
-    const std::string host = is_bare_ipv6 ? absl::StrCat("[", server, "]") : server;
-    return Unreachable(absl::StrCat("no gateway answers at ", server, "; the address has no port"),
-                       absl::StrCat("Give --server ", host, ":7000, or the port that the gateway has."));
-  }
   const Addresses found = LookUp(*address);
   if (found == nullptr) {
     return Unreachable(absl::StrCat("the name ", address->host, " is not known"),

@@ -7,8 +7,8 @@
 
 namespace diptych::cli {
 
-// UNAVAILABLE, with its remedy, for an address that begins with a scheme that gRPC does not have ("http://…") or ends
-// with what is no port; else OK. Opens no connection.
+// UNAVAILABLE, with its remedy, for an address that begins with a scheme that gRPC does not have ("http://…"), or has
+// no host or no port from 1 to 65535; else OK. Opens no connection.
 absl::Status CheckServerAddress(const std::string& server);
 
 // Looks at the address itself, for a few seconds at most: UNAVAILABLE with the cause that was found and its remedy (see

@@ -19,7 +19,7 @@
 namespace diptych::cli {
 namespace {
 
-constexpr char kRemedyPayload[] = "diptych.cli/remedy";
+constexpr char kRemedyPayload[] = "diptych.cli/remedy", kUsagePayload[] = "diptych.cli/usage";
 
 // The reason, or the code in words if there is none.
 std::string Word(const absl::Status& status) {
@@ -52,6 +52,12 @@ std::string ErrorText(const absl::Status& status, const std::string& context) {
 
 absl::Status WithRemedy(absl::Status status, std::string_view remedy) {
   status.SetPayload(kRemedyPayload, absl::Cord(absl::string_view(remedy.data(), remedy.size())));
+  return status;
+}
+
+absl::Status UsageError(std::string_view message) {
+  absl::Status status = absl::InvalidArgumentError(absl::string_view(message.data(), message.size()));
+  status.SetPayload(kUsagePayload, absl::Cord());
   return status;
 }
 
@@ -97,11 +103,13 @@ bool IsUnreachable(const absl::Status& status) {
 int ExitCodeFor(const absl::Status& status) {
   if (status.ok()) return kFine;
   if (Interrupted()) return kInterrupted;
+  if (status.GetPayload(kUsagePayload)) return kUsage;
   return IsUnreachable(status) ? kUnreachable : kFailed;
 }
 
 int ReportError(const absl::Status& status, bool json, const std::string& context) {
   if (Interrupted()) return ReportInterrupt(json);
+  if (status.GetPayload(kUsagePayload)) return ReportUsage(status, json);
   const std::string line =
       json ? ErrorJson(status, context).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
            : ErrorText(status, context);

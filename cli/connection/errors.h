@@ -15,6 +15,10 @@ inline constexpr char kGnuplotMissing[] = "GNUPLOT_MISSING";
 // The same error with its remedy, where the reason alone does not tell it.
 absl::Status WithRemedy(absl::Status status, std::string_view remedy);
 
+// INVALID_ARGUMENT for a command line that cannot be done, where only the command's work shows it: ReportError reports
+// it as ReportUsage does.
+absl::Status UsageError(std::string_view message);
+
 // What to do about it; empty if there is nothing to say.
 std::string RemedyFor(const absl::Status& status);
 

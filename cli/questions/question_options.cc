@@ -1,6 +1,7 @@
 #include "cli/questions/question_options.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -17,11 +18,13 @@ std::optional<std::pair<int, double>> ReadLogitBias(const std::string& text) {
   const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
   std::pair<int, double> bias;
   if (!absl::SimpleAtoi(parts.first, &bias.first) || !absl::SimpleAtod(parts.second, &bias.second)) return std::nullopt;
+  if (bias.first < 0 || !std::isfinite(bias.second)) return std::nullopt;
   return bias;
 }
 
 std::string CheckLogitBias(const std::string& text) {
-  return ReadLogitBias(text) ? "" : absl::StrCat("takes ID:BIAS, a token's id and a number: 464:-100, not ", text);
+  return ReadLogitBias(text) ? ""
+                             : absl::StrCat("takes ID:BIAS, a token's id and a number: 464:-100, not \"", text, "\"");
 }
 
 }  // namespace
