@@ -51,12 +51,15 @@ void AskCall::Begin(v1::Question question) {
     *request.mutable_question() = *std::move(entered);
     request.set_turns_dropped(turns_dropped_);
     request.set_cache_salt(admitted_.cache_salt());
-    Start(std::move(request), {.key_name = std::string(admitted_.caller_name()), .span = &span_});
+    Asker asker{.key_name = std::string(admitted_.caller_name()), .span = &span_};
+    if (admitted_.waits_for_room()) asker.on_full = [this] { admitted_.SetRefused(true); };
+    Start(std::move(request), std::move(asker));
   });
 }
 
 void AskCall::Observe(const v1::GenerateResponse& message) {
   if (message.has_started()) {
+    admitted_.SetRefused(false);
     const v1::ContextBudget& budget = message.started().context_budget();
     prompt_tokens_ = int64_t{budget.image_tokens()} + budget.text_tokens() + budget.history_tokens();
   }

@@ -141,6 +141,10 @@ class AdmittedCall {
   // Of the caller's key; empty without keys.
   std::string_view caller_name() const { return caller_ == nullptr ? std::string_view() : caller_->name; }
   std::string cache_salt() const { return admission_.CacheSaltOf(caller_); }
+  // Whether the tier has no room for the question at the moment.
+  void SetRefused(bool refused) { place_.SetRefused(refused); }
+  // With keys a question that the tier has no room for waits for it, as those wait that have no slot.
+  bool waits_for_room() const { return caller_ != nullptr; }
   // Counts tokens against the caller's limit. Nothing after Release.
   void Charge(int64_t tokens) { place_.Charge(tokens); }
   // Gives the slot back, and the memory but for an answer of this many bytes. Comes before the last message leaves, so

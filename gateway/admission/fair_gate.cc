@@ -31,14 +31,24 @@ FairGate::Place& FairGate::Place::operator=(Place&& other) noexcept {
   gate_ = std::move(other.gate_);
   caller_ = std::move(other.caller_);
   ticket_ = std::move(other.ticket_);
+  refused_ = std::exchange(other.refused_, false);
   return *this;
 }
 
 void FairGate::Place::Release() {
   const auto gate = std::exchange(gate_, nullptr);
   if (gate == nullptr) return;
-  gate->Release(caller_);
+  gate->Release(caller_, std::exchange(refused_, false));
   ticket_.Release();  // last: who waits for an empty door may end the gate then
+}
+
+void FairGate::Place::SetRefused(bool refused) {
+  if (gate_ != nullptr && std::exchange(refused_, refused) != refused) gate_->SetRefused(refused);
+}
+
+void FairGate::SetRefused(bool refused) {
+  MutexLock lock(mutex_);
+  refused ? queue_.Refused() : queue_.Taken();
 }
 
 void FairGate::Place::Charge(int64_t tokens) {
@@ -143,10 +153,11 @@ FairGate::Calls FairGate::Fill(SteadyTime now) {
   return calls;
 }
 
-void FairGate::Release(const Caller& caller) {
+void FairGate::Release(const Caller& caller, bool refused) {
   Calls calls;
   {
     MutexLock lock(mutex_);
+    if (refused) queue_.Taken();
     queue_.Release(NameOf(caller));
     calls = Fill(SteadyClock::now());
   }

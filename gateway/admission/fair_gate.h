@@ -34,6 +34,9 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     ~Place() { Release(); }
     // As FairGate::Charge. Nothing on an empty place.
     void Charge(int64_t tokens);
+    // Whether the tier has no room for the question, which keeps asking (FairQueue::Refused). Nothing on an empty
+    // place.
+    void SetRefused(bool refused);
 
    private:
     friend class FairGate;
@@ -44,6 +47,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     std::shared_ptr<FairGate> gate_;
     Caller caller_;
     CallGate::Ticket ticket_;
+    bool refused_ = false;
   };
 
   // Gets the place, or why there is none. Must not wait.
@@ -80,7 +84,8 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   using Calls = std::vector<std::function<void()>>;
 
   FairGate(int places, int waiting_room);
-  void Release(const Caller& caller);
+  void Release(const Caller& caller, bool refused);
+  void SetRefused(bool refused);
   // True for a place, false for a wait.
   absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

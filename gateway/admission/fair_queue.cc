@@ -22,8 +22,14 @@ FairQueue::Verdict FairQueue::Ask(const Question& question) {
   return Verdict::kWaits;
 }
 
+void FairQueue::Refused() {
+  ++refused_;
+  places_ = std::max(1, std::min(places_, inside_ - refused_));
+}
+
 void FairQueue::Release(const std::string& caller) {
   --inside_;
+  if (refused_ == 0 && places_ < most_places_) ++places_;
   --lines_[caller].inside;
   Forget(caller);
 }

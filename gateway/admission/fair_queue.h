@@ -35,9 +35,15 @@ class FairQueue {
   };
 
   // `waiting_room`: how many may wait, all callers together; may be 0.
-  FairQueue(int places, int waiting_room) : places_(places), waiting_room_(waiting_room) {}
+  FairQueue(int places, int waiting_room) : most_places_(places), places_(places), waiting_room_(waiting_room) {}
 
   Verdict Ask(const Question& question);
+
+  // A question inside was refused by a tier that has no room, and keeps asking until it is Taken or, after that,
+  // leaves. As long as there are such, there are no more places than the tier has room for: else the callers' turns
+  // would decide nothing, but who asks most often. Then each that leaves adds a place, up to those that there were.
+  void Refused();
+  void Taken() { --refused_; }
 
   // A question of `caller` gives its place back. Call Next afterwards.
   void Release(const std::string& caller);
@@ -69,8 +75,10 @@ class FairQueue {
   template <typename Condition>
   std::vector<Id> TakeOut(Condition&& condition);
 
-  const int places_;
+  const int most_places_;
+  int places_;
   const int waiting_room_;
+  int refused_ = 0;  // of those inside
   int inside_ = 0;
   int waiting_ = 0;
   std::map<std::string, Line> lines_;  // of callers that have anything here

@@ -20,6 +20,8 @@ namespace {
 // Of a begun answer that finds no room: a quarter of a minute in all.
 constexpr SteadyDuration kFirstPause = std::chrono::milliseconds(50);
 constexpr SteadyDuration kLongestPause = std::chrono::seconds(1);
+// Of one that has not begun: few ask at a time, since the gate lets no more in.
+constexpr SteadyDuration kLongestPauseAtGate = std::chrono::milliseconds(200);
 constexpr int kMostWaits = 20;
 
 absl::Status ProtocolError(std::string_view message) {
@@ -226,17 +228,25 @@ std::optional<SteadyDuration> LanguageStream::PauseBeforeRepeat(const grpc::Stat
   const Retry retry = RetryOf(status);
   if (retry == Retry::kNo || !broken_.ok() || finished_ || !keeps_ || caller_->IsCancelled()) return std::nullopt;
   const bool is_full = retry == Retry::kWhereThereIsRoom;
-  const bool waits = is_full && !tokens_.empty();
   if (is_full) {
     --fruitless_;
     ++full_;
   }
+  if (is_full && tokens_.empty() && asker_.on_full) return PauseAtGate();
+  const bool waits = is_full && !tokens_.empty();
   if (fruitless_ >= kMaxTierAttempts || full_ >= (waits ? kMostWaits : kMaxTierAttempts)) return std::nullopt;
   const SteadyDuration pause =
       waits ? std::min(kFirstPause * (1 << std::min(full_ - 1, 10)), kLongestPause) : SteadyDuration();
   const SteadyTime now = SteadyClock::now();
   if (now + pause >= deadline_ || !budget_->TryRepeat(now)) return std::nullopt;
   return pause;
+}
+
+// Not a repeat that multiplies load: its place at the gate is one that nobody else has.
+std::optional<SteadyDuration> LanguageStream::PauseAtGate() {
+  asker_.on_full();
+  const SteadyDuration pause = std::min(kFirstPause * (1 << std::min(full_ - 1, 10)), kLongestPauseAtGate);
+  return SteadyClock::now() + pause < deadline_ ? std::optional(pause) : std::nullopt;
 }
 
 void LanguageStream::OnAttemptDone(const grpc::Status& status) {

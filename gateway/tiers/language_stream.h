@@ -4,6 +4,7 @@
 #include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,18 +20,19 @@ namespace diptych::gateway {
 
 // Asks Generate on a replica of the language tier, the one whose caches know the question best. If that one is lost,
 // another one goes on after the tokens that have come, as if nothing had happened; it gives up after kMaxTierAttempts
-// attempts that brought no token. A replica that is full is left for another one, and a begun answer waits some seconds
-// for room. Where tokens are sampled without a seed it chooses one, so that all replicas draw the same. A replica that
-// begins again, as it does with beams, is listened to as long as it says the same, and what has come is passed over.
-// Checks the order started, delta*, finished. Subclass it for what happens with the messages. The caller's cancellation
-// and the deadline reach the tier. Callbacks come strictly one after the other, on gRPC's threads; between OnMessage
-// and Next or Stop there are none. Thread-compatible.
+// attempts that brought no token. A replica that is full is left for another one; a begun answer waits some seconds for
+// room, and one of an asker with `on_full` until its deadline. Where tokens are sampled without a seed it chooses one,
+// so that all replicas draw the same. A replica that begins again, as it does with beams, is listened to as long as it
+// says the same, and what has come is passed over. Checks the order started, delta*, finished. Subclass it for what
+// happens with the messages. The caller's cancellation and the deadline reach the tier. Callbacks come strictly one
+// after the other, on gRPC's threads; between OnMessage and Next or Stop there are none. Thread-compatible.
 class LanguageStream {
  public:
   // On whose behalf the tier is asked.
   struct Asker {
-    std::string key_name;  // for the tiers' logs
-    const Span* span;      // of the request; must outlive OnEnd
+    std::string key_name;                     // for the tiers' logs
+    const Span* span;                         // of the request; must outlive OnEnd
+    std::function<void()> on_full = nullptr;  // called each time that no replica has room; null: then it ends
   };
 
   // `replicas`, `caller` and `budget`, which is asked before each further attempt, must outlive the call.
@@ -92,6 +94,8 @@ class LanguageStream {
   absl::Status Outcome(const grpc::Status& status) const;
   // When to ask again, from now on; nullopt if that would not help.
   std::optional<SteadyDuration> PauseBeforeRepeat(const grpc::Status& status);
+  // The same for a question that waits until there is room.
+  std::optional<SteadyDuration> PauseAtGate();
   // While nothing runs.
   void Wait(SteadyDuration pause);
   // Where the current attempt is, as far as its messages tell.

@@ -30,6 +30,39 @@ class FairQueueTest : public ::testing::Test {
   FairQueue queue_{/*places=*/2, /*waiting_room=*/6};
 };
 
+TEST(FairQueuePlacesTest, ThereAreNoMorePlacesThanTheTierHasRoomFor) {
+  FairQueue queue(/*places=*/10, /*waiting_room=*/20);
+  const auto ask = [&](const std::string& caller, FairQueue::Id id) {
+    return queue.Ask(
+        {.id = id, .caller = caller, .max_inflight = 0, .max_waiting = 10, .deadline = kNoon + seconds(9)});
+  };
+  for (FairQueue::Id id = 1; id <= 6; ++id) EXPECT_EQ(ask("flood", id), Verdict::kEnters);
+  for (int i = 0; i < 2; ++i) queue.Refused();  // it takes four
+  for (FairQueue::Id id = 7; id <= 9; ++id) EXPECT_EQ(ask("flood", id), Verdict::kWaits);
+  EXPECT_EQ(ask("other", 10), Verdict::kWaits);
+  for (int i = 0; i < 2; ++i) {  // one that was taken leaves, and one that was refused is taken
+    queue.Release("flood");
+    EXPECT_EQ(queue.Next(kNoon), std::nullopt);
+    queue.Taken();
+  }
+  queue.Release("flood");
+  EXPECT_EQ(queue.Next(kNoon), 7u);
+  EXPECT_EQ(queue.Next(kNoon), 10u) << "a place more is tried, and the other's turn has come";
+  EXPECT_EQ(queue.Next(kNoon), std::nullopt);
+}
+
+TEST(FairQueuePlacesTest, APlaceIsLeftWhereAllAreRefused) {
+  FairQueue queue(/*places=*/3, /*waiting_room=*/3);
+  const FairQueue::Question question{
+      .id = 1, .caller = "a", .max_inflight = 0, .max_waiting = 3, .deadline = kNoon + seconds(9)};
+  EXPECT_EQ(queue.Ask(question), Verdict::kEnters);
+  queue.Refused();
+  EXPECT_EQ(queue.Ask(question), Verdict::kWaits);
+  queue.Taken();
+  queue.Release("a");
+  EXPECT_EQ(queue.Next(kNoon), 1u);
+}
+
 TEST_F(FairQueueTest, PlacesAreTakenFirstAndThenOneWaits) {
   EXPECT_EQ(Ask("a", 1), Verdict::kEnters);
   EXPECT_EQ(Ask("b", 2), Verdict::kEnters);

@@ -206,6 +206,25 @@ TEST_F(KeysRpcTest, AFloodOfOneKeyDelaysAnotherByOnePlace) {
   for (auto& one : flood) EXPECT_TRUE(one.get().ok());
 }
 
+TEST_F(KeysRpcTest, ATierWithoutRoomIsWaitedFor) {
+  FakeLanguageTier language([](int call, auto*, const auto&, FakeLanguageTier::Writer* writer) {
+    if (call <= 8) return ReplicaFull();
+    writer->Write(StartedMessage());
+    writer->Write(FinishedMessage("a"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target(), WithKeys());
+  EXPECT_TRUE(AskAs("alice").ok());
+  EXPECT_EQ(language.calls(), 9);
+}
+
+TEST_F(KeysRpcTest, ATierThatNeverHasRoomIsWaitedForUntilTheDeadline) {
+  FakeLanguageTier language([](auto...) { return ReplicaFull(); });
+  StartGateway(language.target(), WithKeys());
+  EXPECT_FALSE(AskAs("alice", std::chrono::milliseconds(500)).ok());
+  while (gateway_->Metrics().find("\ndiptych_requests_running 0\n") == std::string::npos) std::this_thread::yield();
+}
+
 TEST_F(KeysRpcTest, WaitingEndsWithTheDeadlineAndWithTheCaller) {
   SlowTier slow;
   FakeLanguageTier language(slow.Script());
