@@ -34,6 +34,7 @@
 ABSL_FLAG(std::string, model, "models/demo", "Checkpoint folder");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
 ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16, float16, int8 or int4");
+ABSL_FLAG(std::string, kv_dtype, "auto", "auto or int8, as language_service's");
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
 ABSL_FLAG(int, context, 64, "Tokens that each sequence has read");
 ABSL_FLAG(int, steps, 3, "Steps of each batch size in each round");
@@ -72,7 +73,7 @@ class Sequences {
     pool_ = decoder.MakeKvPool(count * blocks, kBlockTokens);
     const c10::InferenceMode inference;
     for (const auto* side : {&pool_.keys, &pool_.values}) {
-      for (const at::Tensor& layer : *side) layer.normal_();
+      for (const at::Tensor& layer : *side) layer.is_floating_point() ? layer.normal_() : layer.fill_(1);
     }
     for (int i = 0; i < count; ++i) {
       std::vector<int32_t>& table = tables_.emplace_back(blocks);
@@ -170,7 +171,9 @@ absl::Status Run() {
   DIPTYCH_ASSIGN_OR_RETURN(
       const diptych::blip2::ChosenPlacement chosen,
       diptych::blip2::ChoosePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype), checkpoint->config()));
-  const OptDecoder decoder(*checkpoint, chosen.placement);
+  diptych::blip2::Placement placement = chosen.placement;
+  placement.rounded_kv = absl::GetFlag(FLAGS_kv_dtype) == "int8";
+  const OptDecoder decoder(*checkpoint, placement);
   std::printf("%s, %s on %s, %d threads, %d tokens of context\n\n", checkpoint->name().c_str(),
               diptych::blip2::DTypeName(chosen.placement).c_str(), absl::GetFlag(FLAGS_device).c_str(),
               at::get_num_threads(), absl::GetFlag(FLAGS_context));

@@ -21,8 +21,14 @@ struct Placement {
   // layer norms and the Q-Former keep numbers of floating point. On the CPU alone.
   std::optional<IntegerType> integers = std::nullopt;
 
+  // Keys and values are cached as 8 bits and a scale for each head (kernels/rounded_kv.h). On the CPU alone.
+  bool rounded_kv = false;
+
   // Of cached keys and values: as the model computes, but half of float32 where the weights are rounded far more.
-  c10::ScalarType kv_dtype() const { return integers ? c10::ScalarType::BFloat16 : dtype; }
+  c10::ScalarType kv_dtype() const {
+    if (rounded_kv) return c10::ScalarType::Char;
+    return integers ? c10::ScalarType::BFloat16 : dtype;
+  }
 };
 
 // `device` is "cpu", "cuda" or "cuda:N"; `dtype` is "float32" ("float", "fp32"), "bfloat16" ("bf16"), "float16"

@@ -8,9 +8,9 @@
 
 namespace diptych::blip2 {
 
-// For each layer [blocks, H, block_tokens, Dh]. Token t of a sequence lies at place t % block_tokens of the
-// block that the sequence's table names at t / block_tokens; which blocks are in use is the caller's to know.
-// Confined to the thread that runs the decoder.
+// For each layer [blocks, H, block_tokens, Dh], or Dh + kKvScaleBytes wide in 8 bits (kernels/rounded_kv.h). Token t of
+// a sequence lies at place t % block_tokens of the block that the sequence's table names at t / block_tokens; which
+// blocks are in use is the caller's to know. Confined to the thread that runs the decoder.
 struct KvPool {
   at::Tensor all = {};  // [2, layers, blocks, H, block_tokens, Dh]: what `keys` and `values` are parts of
   std::vector<at::Tensor> keys;

@@ -1,6 +1,7 @@
 #include "blip2/opt.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "blip2/huge_pages.h"
+#include "blip2/kernels/rounded_kv.h"
 #include "blip2/layers.h"
 #include "blip2/paged_attention.h"
 #include "blip2/tensor_names.h"
@@ -31,6 +33,10 @@ struct Layer {
   LayerNorm final_layer_norm;
   Linear fc1;
   Linear fc2;
+  // Powers of two, [H, Dh], that bring keys and values near 1, so that a head's numbers fit one scale; undefined unless
+  // they are rounded.
+  at::Tensor key_factors;
+  at::Tensor value_factors;
 };
 
 Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
@@ -54,6 +60,20 @@ Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
   return layer;
 }
 
+// How large a layer's keys and values are, by what it makes of noise with the gain and bias of its layer norm.
+void SetKvFactors(const TextConfig& config, const Placement& placement, Layer& layer) {
+  constexpr int64_t kProbes = 64;
+  constexpr float kMost = 0x1p16F;  // of a factor
+  at::Tensor x = at::randn({kProbes, config.hidden_size}, at::detail::createCPUGenerator(/*seed_val=*/1));
+  const LayerNorm& norm = layer.self_attn_layer_norm;
+  if (config.do_layer_norm_before && norm.weight) x = x * *norm.weight + *norm.bias;
+  const at::Tensor made = layer.qkv_proj(x.to(placement.dtype)).to(at::kFloat);
+  const at::Tensor size = made.view({kProbes, 3, config.num_attention_heads, -1}).square().mean(0).sqrt();
+  const at::Tensor factors = size.log2().neg().round().exp2().clamp(1 / kMost, kMost).to(placement.dtype);
+  layer.key_factors = factors[1].contiguous();
+  layer.value_factors = factors[2].contiguous();
+}
+
 // [V, De]. Beside linear maps of whole numbers it stays in the file's type, or float32 in half the space: a row that is
 // looked up is not worth more.
 at::Tensor ReadEmbedding(WeightReader& reader, const Checkpoint& checkpoint, const Placement& placement) {
@@ -75,6 +95,11 @@ Linear ReadHead(WeightReader& reader, const TextConfig& config, const Placement&
   return {.weight = config.tie_word_embeddings ? embedding : reader.ReadTensor(name), .bias = {}, .integers = {}};
 }
 
+// Elements of a head's key or value in the pool.
+int64_t KvWidth(const TextConfig& config, const Placement& placement) {
+  return config.hidden_size / config.num_attention_heads + (placement.rounded_kv ? kKvScaleBytes : 0);
+}
+
 // Each [N, H, Dh].
 struct QueryKeyValue {
   at::Tensor query;  // scaled
@@ -87,14 +112,22 @@ QueryKeyValue Project(const Layer& layer, int64_t heads, const at::Tensor& x) {
   const std::vector<at::Tensor> qkv = layer.qkv_proj(x).view({x.size(0), 3, heads, -1}).unbind(1);
   // Scaled before the product, as transformers does. Not by mul_, which rounds the factor to the model's dtype.
   const double scale = 1 / std::sqrt(static_cast<double>(qkv[0].size(2)));
-  return {.query = qkv[0] * scale, .key = qkv[1], .value = qkv[2]};
+  const at::Tensor query = qkv[0] * scale;
+  if (!layer.key_factors.defined()) return {.query = query, .key = qkv[1], .value = qkv[2]};
+  return {.query = query / layer.key_factors, .key = qkv[1] * layer.key_factors, .value = qkv[2] * layer.value_factors};
+}
+
+// `attended` [N, Dl] is made of Project's values.
+at::Tensor ProjectOut(const Layer& layer, const at::Tensor& attended, const at::Tensor& residual) {
+  if (!layer.value_factors.defined()) return layer.out_proj(attended, {.residual = residual});
+  return layer.out_proj(attended / layer.value_factors.view({-1}), {.residual = residual});
 }
 
 // x and residual [N, Dl] -> [N, Dl]. Stores keys and values in the pool's tensors of this layer.
 at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x, const at::Tensor& residual,
                          const PagedAttention& attention, const at::Tensor& keys, const at::Tensor& values) {
   const QueryKeyValue qkv = Project(layer, heads, x);
-  return layer.out_proj(attention(qkv.query, qkv.key, qkv.value, keys, values), {.residual = residual});
+  return ProjectOut(layer, attention(qkv.query, qkv.key, qkv.value, keys, values), residual);
 }
 
 // Adds to sum [T - first, prefix] how much each query from `first` on reads the first keys, averaged over the heads.
@@ -152,6 +185,9 @@ OptDecoder::OptDecoder(const Checkpoint& checkpoint, const Placement& placement,
     weights->project_out = reader.ReadLinear(prefix + "project_out", /*bias=*/false);
   }
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) weights->layers.push_back(ReadLayer(reader, config_, i));
+  if (placement.rounded_kv) {
+    for (Layer& layer : weights->layers) SetKvFactors(config_, placement, layer);
+  }
   if (config_.do_layer_norm_before && !config_.remove_final_layer_norm) {
     weights->final_layer_norm = reader.ReadLayerNorm(prefix + "final_layer_norm", config_.hidden_size, kLayerNormEps,
                                                      config_.layer_norm_elementwise_affine);
@@ -184,7 +220,7 @@ KvPool OptDecoder::MakeKvPool(int64_t blocks, int64_t block_tokens) const {
   const c10::InferenceMode inference;
   const int64_t heads = config_.num_attention_heads;
   const int64_t layers = config_.num_hidden_layers;
-  KvPool pool{.all = at::empty({2, layers, blocks, heads, block_tokens, config_.hidden_size / heads},
+  KvPool pool{.all = at::empty({2, layers, blocks, heads, block_tokens, KvWidth(config_, placement_)},
                                at::TensorOptions(placement_.device).dtype(placement_.kv_dtype())),
               .keys = {},
               .values = {},
@@ -201,7 +237,7 @@ int64_t OptDecoder::KvBlockBytes(int64_t block_tokens) const {
 }
 
 int64_t KvTokenBytes(const TextConfig& config, const Placement& placement) {
-  return 2 * config.num_hidden_layers * config.hidden_size *
+  return 2 * config.num_hidden_layers * config.num_attention_heads * KvWidth(config, placement) *
          static_cast<int64_t>(c10::elementSize(placement.kv_dtype()));
 }
 
@@ -271,7 +307,7 @@ at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t f
       const at::Tensor attended =
           Attention(query.unsqueeze(0), key.unsqueeze(0), qkv.value.transpose(0, 1).unsqueeze(0), /*scale=*/1.0,
                     {.causal = true, .mask = {}});
-      return layer.out_proj(attended[0], {.residual = residual});
+      return ProjectOut(layer, attended[0], residual);
     });
     if (go_on && &layer != &weights_->layers.back() && !go_on()) return {};
   }

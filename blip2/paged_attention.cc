@@ -8,6 +8,7 @@
 
 #include "blip2/kernel_types.h"
 #include "blip2/kernels/decode_attention.h"
+#include "blip2/kernels/rounded_kv.h"
 #include "blip2/layers.h"
 #include "blip2/transfer.h"
 
@@ -26,6 +27,27 @@ void AppendPlaces(const PagedRow& row, int64_t first, int64_t last, int64_t bloc
 // [L, H, Dh] or [B, L, H, Dh] -> [B, H, L, Dh]
 at::Tensor HeadsFirst(const at::Tensor& x) {
   return (x.dim() == 3 ? x.unsqueeze(0) : x).transpose(1, 2);
+}
+
+// [.., Dh] as the pool holds it.
+at::Tensor ToPool(const at::Tensor& x, const at::Tensor& pool) {
+  if (pool.scalar_type() != at::kChar) return x.to(pool.scalar_type());
+  const at::Tensor numbers = x.contiguous();
+  at::Tensor rounded = at::empty({x.size(0), x.size(1), x.size(2) + kKvScaleBytes}, x.options().dtype(at::kChar));
+  RoundKv(*KernelWeightType(x.scalar_type()), numbers.const_data_ptr(), x.size(0) * x.size(1), x.size(2),
+          rounded.mutable_data_ptr<int8_t>());
+  return rounded;
+}
+
+// The way back.
+at::Tensor FromPool(const at::Tensor& stored, c10::ScalarType dtype) {
+  if (stored.scalar_type() != at::kChar) return stored.to(dtype);
+  const at::Tensor rounded = stored.contiguous();
+  const int64_t width = stored.size(-1) - kKvScaleBytes;
+  at::Tensor numbers = at::empty({stored.size(0), stored.size(1), width}, stored.options().dtype(dtype));
+  WidenKv(rounded.const_data_ptr<int8_t>(), stored.size(0) * stored.size(1), width, *KernelWeightType(dtype),
+          numbers.mutable_data_ptr());
+  return numbers;
 }
 
 Visibility VisibilityOf(const at::Tensor& mask) {
@@ -141,7 +163,7 @@ at::Tensor PagedAttention::AttendSingles(const at::Tensor& query, const at::Tens
   }
   at::Tensor out = at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
   AttendInPlace({.type = *KernelWeightType(query.scalar_type()),
-                 .pool_type = *KernelWeightType(keys.scalar_type()),
+                 .pool_type = KernelWeightType(keys.scalar_type()),
                  .heads = query.size(1),
                  .width = query.size(2),
                  .block_tokens = keys.size(2),
@@ -161,7 +183,7 @@ at::Tensor PagedAttention::Gather(const at::Tensor& pool, const Places& places) 
 at::Tensor PagedAttention::operator()(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                       const at::Tensor& keys, const at::Tensor& values) const {
   // Rounded before they are read for the first time, so that it makes no difference when a token's neighbours read it.
-  const at::Tensor stored_key = key.to(keys.scalar_type()), stored_value = value.to(values.scalar_type());
+  const at::Tensor stored_key = ToPool(key, keys), stored_value = ToPool(value, values);
   keys.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, stored_key);
   values.transpose(1, 2).index_put_({write_.blocks, write_.offsets}, stored_value);
   at::Tensor out = at::empty({query.size(0), query.size(1) * query.size(2)}, query.options());
@@ -169,7 +191,7 @@ at::Tensor PagedAttention::operator()(const at::Tensor& query, const at::Tensor&
     const auto own = [&](const at::Tensor& x) { return x.narrow(0, chunk.begin, chunk.tokens); };
     const bool first = chunk.past == 0;
     const auto read = [&](const at::Tensor& stored, const at::Tensor& pool) {
-      return HeadsFirst((first ? own(stored) : Gather(pool, chunk.read)).to(query.scalar_type()));
+      return HeadsFirst(FromPool(first ? own(stored) : Gather(pool, chunk.read), query.scalar_type()));
     };
     const at::Tensor attended =
         Attention(HeadsFirst(own(query)), read(stored_key, keys), read(stored_value, values), /*scale=*/1.0,

@@ -39,8 +39,7 @@ class PagedAttention {
   const at::Tensor& selected() const { return selected_; }
 
   // Stores key and value in the rows' blocks, in the blocks' number type, then attends.
-  //   query (scaled), key, value [N, H, Dh]; keys, values [blocks, H, block_tokens, Dh] -> [N, H·Dh] of the query's
-  //   type
+  //   query (scaled), key, value [N, H, Dh]; keys, values of a KvPool -> [N, H·Dh] of the query's type
   at::Tensor operator()(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& keys,
                         const at::Tensor& values) const;
 

@@ -55,18 +55,31 @@ v1::ModelDescription Describe(const blip2::Checkpoint& checkpoint, const Parts& 
   return model;
 }
 
+absl::StatusOr<blip2::Placement> WithKvDType(blip2::Placement placement, std::string_view kv_dtype) {
+  if (kv_dtype != "auto" && kv_dtype != "int8") return absl::InvalidArgumentError("--kv_dtype takes auto or int8");
+  placement.rounded_kv = kv_dtype == "int8";
+  if (placement.rounded_kv && !placement.device.is_cpu()) {
+    return absl::InvalidArgumentError("--kv_dtype=int8 takes --device=cpu; on a card take auto");
+  }
+  return placement;
+}
+
 // In which numbers the model is held, if they and the KV cache fit into memory.
 absl::StatusOr<blip2::Placement> Place(const LanguageOptions& options, const blip2::Config& config) {
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
                            blip2::ChoosePlacement(options.device, options.dtype, config));
-  const blip2::Placement& placement = chosen.placement;
+  DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, WithKvDType(chosen.placement, options.kv_dtype));
   if (!chosen.reason.empty()) LogChosenDType(blip2::DTypeName(placement), chosen.reason);
+  const auto token_bytes = [&](blip2::Placement other) {
+    other.rounded_kv = placement.rounded_kv;
+    return blip2::KvTokenBytes(config.text, other);
+  };
   const auto kv_cache = [&](const blip2::Placement& other) {
     if (options.kv_cache_bytes > 0) return options.kv_cache_bytes;
-    return DefaultKvCacheBytes(config, blip2::KvTokenBytes(config.text, other), /*available=*/0);
+    return DefaultKvCacheBytes(config, token_bytes(other), /*available=*/0);
   };
   const auto least_kv_cache = [&](const blip2::Placement& other) {
-    return WindowKvCacheBytes(config, blip2::KvTokenBytes(config.text, other));
+    return WindowKvCacheBytes(config, token_bytes(other));
   };
   const blip2::MemoryDemand demand = {.part = blip2::ModelPart::kLanguage,
                                       .placement = placement,

@@ -35,7 +35,7 @@ TIER = {
 TABLE = {
     VISION: {**TIER, "image_workers": (*COUNTS, "0"), "show_devices": BOOLS},
     LANGUAGE: {
-        **TIER, "metrics_compat": ("triton",), "vision_target": (*TARGETS, ""), "wire_dtype": ("float8", ""), "affinity": WORDS,
+        **TIER, "metrics_compat": ("triton",), "vision_target": (*TARGETS, ""), "wire_dtype": ("float8", ""), "kv_dtype": ("int4", ""), "affinity": WORDS,
         "wait_for_vision": BOOLS, "max_batched_tokens": COUNTS, "kv_cache_bytes": BYTES, "nice": (*COUNTS, "20"),
         "round_to": ("/proc/none",),
     },

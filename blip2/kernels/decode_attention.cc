@@ -1,9 +1,11 @@
 #include "blip2/kernels/decode_attention.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <vector>
 
+#include "blip2/kernels/rounded_kv.h"
 #include "blip2/kernels/share_out.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
@@ -39,20 +41,38 @@ HWY_INLINE float Dot(const float* a, const T* b, int64_t count) {
   return sum;
 }
 
+// How the pool holds a head's key or value of `width` numbers: one after the other.
+template <typename T>
+struct Held {
+  static int64_t Size(int64_t width) { return width; }
+  static float Scale(const T*, int64_t) { return 1; }
+};
+// As RoundKv writes it.
+template <>
+struct Held<int8_t> {
+  static int64_t Size(int64_t width) { return width + kKvScaleBytes; }
+  static float Scale(const int8_t* numbers, int64_t width) {
+    float scale = 0;
+    std::memcpy(&scale, numbers + width, sizeof(scale));
+    return scale;
+  }
+};
+
 // sum += shares · b, b [tokens, width], in the order of the tokens.
 template <typename T>
 HWY_INLINE void Add(const float* shares, const T* b, int64_t tokens, int64_t width, float* sum) {
+  const int64_t size = Held<T>::Size(width);
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
   int64_t i = 0;
   for (; i + lanes <= width; i += lanes) {
     Vec sums = hn::LoadU(Tag(), sum + i);
     for (int64_t t = 0; t < tokens; ++t) {
-      sums = hn::MulAdd(hn::Set(Tag(), shares[t]), Widen(Tag(), b + t * width + i), sums);
+      sums = hn::MulAdd(hn::Set(Tag(), shares[t]), Widen(Tag(), b + t * size + i), sums);
     }
     hn::StoreU(sums, Tag(), sum + i);
   }
   for (; i < width; ++i) {
-    for (int64_t t = 0; t < tokens; ++t) sum[i] += shares[t] * static_cast<float>(b[t * width + i]);
+    for (int64_t t = 0; t < tokens; ++t) sum[i] += shares[t] * static_cast<float>(b[t * size + i]);
   }
 }
 
@@ -95,8 +115,8 @@ void AttendOne(const DecodeAttention& a, const PlacedSequence& row, int64_t inde
   for (int64_t i = 0; i < a.width; ++i) scratch.query[i] = static_cast<float>(query[i]);
   std::fill(scratch.sum.begin(), scratch.sum.end(), 0.0F);
   scratch.scores.resize(static_cast<size_t>(row.length));
-  const int64_t block_size = a.block_tokens * a.width;  // of one head
-  const auto for_blocks = [&](const auto& use) {        // use(first token, tokens, the block's first number)
+  const int64_t size = Held<T>::Size(a.width), block_size = a.block_tokens * size;  // of one head
+  const auto for_blocks = [&](const auto& use) {  // use(first token, tokens, the block's first number)
     for (int64_t first = 0; first < row.length; first += a.block_tokens) {
       use(first, std::min(a.block_tokens, row.length - first),
           (row.blocks[first / a.block_tokens] * a.heads + head) * block_size);
@@ -107,13 +127,17 @@ void AttendOne(const DecodeAttention& a, const PlacedSequence& row, int64_t inde
   const T* const values = static_cast<const T*>(a.values);
   for_blocks([&](int64_t first, int64_t tokens, int64_t block) {
     for (int64_t t = 0; t < tokens; ++t) {
-      Fetch(values + block + t * a.width, a.width);
-      scratch.scores[first + t] = Dot(scratch.query.data(), keys + block + t * a.width, a.width);
+      const T* key = keys + block + t * size;
+      Fetch(values + block + t * size, size);
+      scratch.scores[first + t] = Dot(scratch.query.data(), key, a.width) * Held<T>::Scale(key, a.width);
     }
   });
   const float total = Exponentials(scratch.scores);
   for_blocks([&](int64_t first, int64_t tokens, int64_t block) {
-    Fetch(keys + block + block_size, tokens * a.width);
+    Fetch(keys + block + block_size, tokens * size);
+    for (int64_t t = 0; t < tokens; ++t) {
+      scratch.scores[first + t] *= Held<T>::Scale(values + block + t * size, a.width);
+    }
     Add(scratch.scores.data() + first, values + block, tokens, a.width, scratch.sum.data());
   });
   Q* out = static_cast<Q*>(a.out) + place;
@@ -137,13 +161,14 @@ void AttendAnyType(const DecodeAttention& a, std::span<const PlacedSequence> row
   if (a.type == WeightType::kFloat32 && a.pool_type == WeightType::kBFloat16) {
     return AttendAll<float, c10::BFloat16>(a, rows);
   }
+  const auto attend = [&]<typename Q>(Q) { a.pool_type ? AttendAll<Q, Q>(a, rows) : AttendAll<Q, int8_t>(a, rows); };
   switch (a.type) {
     case WeightType::kBFloat16:
-      return AttendAll<c10::BFloat16, c10::BFloat16>(a, rows);
+      return attend(c10::BFloat16());
     case WeightType::kFloat16:
-      return AttendAll<c10::Half, c10::Half>(a, rows);
+      return attend(c10::Half());
     case WeightType::kFloat32:
-      return AttendAll<float, float>(a, rows);
+      return attend(float());
   }
 }
 

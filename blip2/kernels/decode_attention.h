@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "blip2/kernels/float_matrix.h"
@@ -15,10 +16,11 @@ struct PlacedSequence {
 };
 
 // Shapes: query and out [R, H, Dh] of `type`; keys and values [blocks, H, block_tokens, Dh] of `pool_type`, which is
-// the same, or bfloat16 beside float32; all contiguous.
+// the same, or bfloat16 beside float32; without a `pool_type` they are what RoundKv writes, Dh + kKvScaleBytes wide.
+// All contiguous.
 struct DecodeAttention {
   WeightType type = WeightType::kFloat32;
-  WeightType pool_type = WeightType::kFloat32;
+  std::optional<WeightType> pool_type = WeightType::kFloat32;
   int64_t heads = 0;
   int64_t width = 0;  // Dh
   int64_t block_tokens = 0;

@@ -29,6 +29,12 @@ HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> Widen(D d, const c10::Half* from) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
+template <typename D>
+HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> Widen(D d, const int8_t* from) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  return hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(hn::Rebind<int8_t, D>(), from)));
+}
+
 }  // namespace diptych::blip2::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

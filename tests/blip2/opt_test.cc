@@ -229,6 +229,35 @@ TEST_F(TinyDecoderTest, ACopiedBlockGoesItsOwnWay) {
   EXPECT_THROW(Copy(pool, {{-1, 0}}), c10::Error);
 }
 
+TEST_F(TinyDecoderTest, RoundedKeysAndValuesAreNearlyTheFormulas) {
+  const OptDecoder rounded(*checkpoint_.Open(), {.rounded_kv = true});
+  KvPool pool = rounded.MakeKvPool(8, kBlockTokens);
+  EXPECT_EQ(8 * rounded.KvBlockBytes(kBlockTokens), static_cast<int64_t>(pool.all.nbytes()));
+  Reader reader{.embeddings = Tokens(9, 32, 1), .blocks = {6, 1, 2}};
+  rounded.Forward({{reader.Next(3)}}, pool);
+  rounded.Forward({{reader.Next(5)}}, pool);
+  rounded.CopyKvBlocks(pool, std::vector<int32_t>{1}, std::vector<int32_t>{4});
+  reader.blocks[1] = 4;
+  const at::Tensor logits = rounded.Forward({{reader.Next(1)}}, pool)[0];
+  const at::Tensor expected = Formulas(checkpoint_.config(), checkpoint_.weights()).Logits(reader.embeddings)[-1];
+  const double off_by = ((logits - expected).norm() / expected.norm()).item<double>();
+  EXPECT_LT(off_by, 0.01);
+  EXPECT_GT(off_by, 1e-6);
+}
+
+TEST_F(TinyDecoderTest, ASequenceWithRoundedKeysAndValuesHasTheSameBitsInEveryBatch) {
+  const OptDecoder rounded(*checkpoint_.Open(), {.rounded_kv = true});
+  KvPool pool = rounded.MakeKvPool(8, kBlockTokens);
+  const Reader begun{.embeddings = Tokens(9, 32, 1), .blocks = {6, 1, 2}};
+  const auto last_logits = [&](Reader reader, Reader other) {
+    rounded.Forward({{reader.Next(8)}}, pool);
+    const std::vector<DecoderRow> alone = {reader.Next(1)}, beside = {other.Next(5), alone[0]};
+    return std::pair(rounded.Forward(alone, pool)[0], rounded.Forward(beside, pool)[1]);
+  };
+  const auto [alone, beside] = last_logits(begun, {.embeddings = Tokens(6, 32, 2), .blocks = {0, 3}});
+  EXPECT_LT(LargestDifference(alone, beside), kOptTolerance);
+}
+
 TEST_F(TinyDecoderTest, CopiesOfBlocksAreAsIfOneFollowedTheOther) {
   const std::vector<std::pair<int32_t, int32_t>> copies = {{0, 1}, {1, 2}, {3, 1}, {2, 3}, {5, 5}};
   KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);

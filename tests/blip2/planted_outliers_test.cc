@@ -94,6 +94,13 @@ TEST_P(PlantedOutliersTest, Int8AnswersAsFloat32) {
   RecordProperty("logits_off_by", std::to_string(LogitsOffBy(answers)));
 }
 
+TEST_P(PlantedOutliersTest, KeysAndValuesOfInt8AnswerAsFloat32) {
+  const Answers answers = AnswersOf(planted_.folder(), {.rounded_kv = true});
+  EXPECT_EQ(Differing(answers), 0);
+  EXPECT_LT(LogitsOffBy(answers), 0.01);
+  RecordProperty("logits_off_by", std::to_string(LogitsOffBy(answers)));
+}
+
 TEST_P(PlantedOutliersTest, Int4LosesNoMoreThanWithoutOutliers) {
   const Answers answers = AnswersOf(planted_.folder(), {.integers = IntegerType::kInt4});
   EXPECT_LE(Differing(answers), 2);

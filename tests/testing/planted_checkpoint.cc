@@ -47,6 +47,10 @@ at::Tensor Channels(int64_t width, int64_t turn) {
   return at::tensor(channels);
 }
 
+void Scale(at::Tensor& tensor, int64_t dim, const at::Tensor& places, double factor) {
+  tensor.index_copy_(dim, places, tensor.index_select(dim, places).mul_(factor));
+}
+
 // `larger` grow along their first dimension, from place `begin` on, and the next maps' columns shrink.
 void Move(Tensors& tensors, double gain, const std::vector<std::string>& larger, int64_t begin,
           const std::vector<std::string>& next) {
@@ -55,17 +59,20 @@ void Move(Tensors& tensors, double gain, const std::vector<std::string>& larger,
   for (const std::string& name : larger) {
     const auto found = tensors.find(name);
     if (found == tensors.end()) continue;
-    at::Tensor& tensor = found->second;
-    tensor.index_copy_(0, channels + begin, tensor.index_select(0, channels + begin).mul_(gain));
+    Scale(found->second, 0, channels + begin, gain);
   }
-  for (const std::string& name : next) {
-    at::Tensor& tensor = tensors.at(name);
-    tensor.index_copy_(1, channels, tensor.index_select(1, channels).div_(gain));
-  }
+  for (const std::string& name : next) Scale(tensors.at(name), 1, channels, 1 / gain);
 }
 
 std::vector<std::string> WeightAndBias(const std::string& name) {
   return {name + ".weight", name + ".bias"};
+}
+
+// Keys grow and queries shrink, whose products stay.
+void PlantInKeys(Tensors& tensors, const std::string& attention, int64_t turn, double gain) {
+  const at::Tensor channels = Channels(tensors.at(attention + "k_proj.weight").size(0), turn);
+  for (const std::string& name : WeightAndBias(attention + "k_proj")) Scale(tensors.at(name), 0, channels, gain);
+  for (const std::string& name : WeightAndBias(attention + "q_proj")) Scale(tensors.at(name), 0, channels, 1 / gain);
 }
 
 void PlantInDecoder(Tensors& tensors, const blip2::TextConfig& config, double gain) {
@@ -74,6 +81,7 @@ void PlantInDecoder(Tensors& tensors, const blip2::TextConfig& config, double ga
     const std::string attention = layer + "self_attn.";
     Move(tensors, gain, WeightAndBias(layer + "self_attn_layer_norm"), 0,
          {attention + "q_proj.weight", attention + "k_proj.weight", attention + "v_proj.weight"});
+    PlantInKeys(tensors, attention, i, gain);
     Move(tensors, gain, WeightAndBias(attention + "v_proj"), 0, {attention + "out_proj.weight"});
     Move(tensors, gain, WeightAndBias(layer + "final_layer_norm"), 0, {layer + "fc1.weight"});
     Move(tensors, gain, WeightAndBias(layer + "fc1"), 0, {layer + "fc2.weight"});

@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "blip2/kernels/processor.h"
+#include "blip2/kernels/rounded_kv.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -18,7 +20,7 @@ struct Type {
   at::ScalarType tensor;
   WeightType kernel;
   at::ScalarType pool_tensor;
-  WeightType pool_kernel;
+  std::optional<WeightType> pool_kernel;
   double tolerance;
 };
 
@@ -26,6 +28,8 @@ constexpr Type kFloat = {at::kFloat, WeightType::kFloat32, at::kFloat, WeightTyp
 constexpr Type kBFloat16 = {at::kBFloat16, WeightType::kBFloat16, at::kBFloat16, WeightType::kBFloat16, 1e-2};
 constexpr Type kHalf = {at::kHalf, WeightType::kFloat16, at::kHalf, WeightType::kFloat16, 1e-3};
 constexpr Type kFloatBesideBFloat16 = {at::kFloat, WeightType::kFloat32, at::kBFloat16, WeightType::kBFloat16, 2e-5};
+constexpr Type kFloatBesideBytes = {at::kFloat, WeightType::kFloat32, at::kChar, std::nullopt, 2e-5};
+constexpr Type kBFloat16BesideBytes = {at::kBFloat16, WeightType::kBFloat16, at::kChar, std::nullopt, 1e-2};
 
 constexpr int64_t kBlocks = 9;
 constexpr int64_t kBlockTokens = 5;
@@ -42,22 +46,44 @@ class DecodeAttentionTest : public ::testing::TestWithParam<std::tuple<Instructi
   // query [R, H, Dh] -> [R, H, Dh]
   at::Tensor Attend(const at::Tensor& query, const std::vector<PlacedSequence>& rows) const {
     const at::Tensor out = at::full_like(query, std::numeric_limits<double>::quiet_NaN());
+    const at::Tensor keys = Held(keys_), values = Held(values_);
     AttendInPlace({.type = type_.kernel,
                    .pool_type = type_.pool_kernel,
                    .heads = query.size(1),
                    .width = query.size(2),
                    .block_tokens = kBlockTokens,
                    .query = query.const_data_ptr(),
-                   .keys = keys_.const_data_ptr(),
-                   .values = values_.const_data_ptr(),
+                   .keys = keys.const_data_ptr(),
+                   .values = values.const_data_ptr(),
                    .out = out.mutable_data_ptr()},
                   rows);
     return out;
   }
 
   void MakePool(int64_t heads, int64_t width) {
-    keys_ = Noise({kBlocks, heads, kBlockTokens, width}, 1).to(type_.pool_tensor);
-    values_ = Noise({kBlocks, heads, kBlockTokens, width}, 2).to(type_.pool_tensor);
+    const std::vector<int64_t> shape = {kBlocks, heads, kBlockTokens, width};
+    const bool in_bytes = type_.pool_tensor == at::kChar;
+    const auto stored = [&](const at::Tensor& noise) {
+      return in_bytes ? Widened(noise) : noise.to(type_.pool_tensor);
+    };
+    keys_ = stored(Noise(shape, 1));
+    values_ = stored(Noise(shape, 2));
+  }
+
+  // As the pool holds it.
+  at::Tensor Held(const at::Tensor& x) const { return type_.pool_tensor == at::kChar ? Rounded(x) : x; }
+  static at::Tensor Rounded(const at::Tensor& x) {
+    const at::Tensor numbers = x.to(at::kFloat).contiguous();
+    at::Tensor rounded = at::empty({x.size(0), x.size(1), x.size(2), x.size(3) + kKvScaleBytes}, at::kChar);
+    RoundKv(WeightType::kFloat32, numbers.const_data_ptr(), x.numel() / x.size(3), x.size(3),
+            rounded.mutable_data_ptr<int8_t>());
+    return rounded;
+  }
+  static at::Tensor Widened(const at::Tensor& x) {
+    at::Tensor widened = at::empty_like(x, at::kFloat);
+    WidenKv(Rounded(x).const_data_ptr<int8_t>(), x.numel() / x.size(3), x.size(3), WeightType::kFloat32,
+            widened.mutable_data_ptr());
+    return widened;
   }
 
   // The same in double precision: query [H, Dh] -> [H, Dh].
@@ -73,7 +99,7 @@ class DecodeAttentionTest : public ::testing::TestWithParam<std::tuple<Instructi
   }
 
   const Type type_ = std::get<1>(GetParam());
-  at::Tensor keys_;    // [blocks, H, block_tokens, Dh]
+  at::Tensor keys_;    // [blocks, H, block_tokens, Dh], numbers that the pool can hold
   at::Tensor values_;  // likewise
 
  private:
@@ -126,7 +152,8 @@ TEST_P(DecodeAttentionTest, ScoresFarApartStayFinite) {
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, DecodeAttentionTest,
                          ::testing::Combine(::testing::ValuesIn(InstructionSets()),
-                                            ::testing::Values(kFloat, kBFloat16, kHalf, kFloatBesideBFloat16)),
+                                            ::testing::Values(kFloat, kBFloat16, kHalf, kFloatBesideBFloat16,
+                                                              kFloatBesideBytes, kBFloat16BesideBytes)),
                          [](const auto& info) {
                            const Type& type = std::get<1>(info.param);
                            return std::string(Name(std::get<0>(info.param))) + c10::toString(type.tensor) + "Beside" +
