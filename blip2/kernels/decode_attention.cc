@@ -11,7 +11,6 @@
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/decode_attention.cc"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // After highway.h, which it needs.
@@ -28,6 +27,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
 using Vec = hn::Vec<Tag>;
 
+constexpr int64_t kPieces = 2;           // of each thread
 constexpr int64_t kLeastWork = 1 << 15;  // products for which another thread is worth waking
 
 template <typename T>
@@ -76,83 +76,99 @@ HWY_INLINE void Add(const float* shares, const T* b, int64_t tokens, int64_t wid
   }
 }
 
-// Brings numbers into the caches that are read soon. What lies beyond the pool is no fault.
+// Brings numbers that are read soon into the L2 cache: the few lines that a core can await for its L1 cache are not
+// enough to keep memory busy.
 template <typename T>
 HWY_INLINE void Fetch(const T* numbers, int64_t count) {
   constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t i = 0; i < count; i += kLine) hwy::Prefetch(numbers + i);
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(numbers + i, /*rw=*/0, /*locality=*/2);
 }
 
-// Scores become their exponentials over the largest; -> the sum of these.
-float Exponentials(std::vector<float>& scores) {
+// Scores [count] become their exponentials over the largest; -> the sum of these. Behind them is room for a vector.
+float Exponentials(float* scores, int64_t count) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
-  const float largest = *std::max_element(scores.begin(), scores.end());
-  const size_t count = scores.size();
-  scores.resize((count + lanes - 1) / lanes * lanes, -std::numeric_limits<float>::infinity());
-  float sum = 0;
-  for (size_t i = 0; i < scores.size(); i += lanes) {
-    const Vec exponentials = hn::Exp(Tag(), hn::Sub(hn::LoadU(Tag(), scores.data() + i), hn::Set(Tag(), largest)));
-    hn::StoreU(exponentials, Tag(), scores.data() + i);
+  const float largest = *std::max_element(scores, scores + count);
+  std::fill_n(scores + count, lanes - 1, -std::numeric_limits<float>::infinity());
+  for (int64_t i = 0; i < count; i += lanes) {
+    const Vec exponentials = hn::Exp(Tag(), hn::Sub(hn::LoadU(Tag(), scores + i), hn::Set(Tag(), largest)));
+    hn::StoreU(exponentials, Tag(), scores + i);
   }
-  scores.resize(count);
-  for (const float score : scores) sum += score;
+  float sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += scores[i];
   return sum;
 }
 
-// What one thread works with.
+// What one thread works with: of each head its query and sum [width] and its scores [length].
 struct Scratch {
-  explicit Scratch(int64_t width) : query(static_cast<size_t>(width)), sum(static_cast<size_t>(width)) {}
   std::vector<float> query;
-  std::vector<float> sum;
+  std::vector<float> sums;
   std::vector<float> scores;
 };
 
-// T: of the pool.
+// Calls use(head, first token, tokens, numbers, next) for all heads [begin, end) of a block, then those of the
+// sequence's next block: memory gives neighbours fastest. `next` is where the head's numbers lie in the next block.
+template <typename T, typename Use>
+HWY_INLINE void ForBlocks(const DecodeAttention& a, const PlacedSequence& row, const void* pool, int64_t begin,
+                          int64_t end, const Use& use) {
+  const int64_t of_head = a.block_tokens * Held<T>::Size(a.width);
+  const auto numbers = [&](int64_t block) {
+    return static_cast<const T*>(pool) + (row.blocks[block] * a.heads + begin) * of_head;
+  };
+  for (int64_t first = 0, block = 0; first < row.length; first += a.block_tokens, ++block) {
+    const T* here = numbers(block);
+    const T* next = first + a.block_tokens < row.length ? numbers(block + 1) : here;
+    for (int64_t head = 0; head < end - begin; ++head) {
+      use(head, first, std::min(a.block_tokens, row.length - first), here + head * of_head, next + head * of_head);
+    }
+  }
+}
+
+// Heads [begin, end) of a row. T: of the pool.
 template <typename Q, typename T>
-void AttendOne(const DecodeAttention& a, const PlacedSequence& row, int64_t index, int64_t head, Scratch& scratch) {
-  const int64_t place = (index * a.heads + head) * a.width;
+void AttendHeads(const DecodeAttention& a, const PlacedSequence& row, int64_t index, int64_t begin, int64_t end,
+                 Scratch& scratch) {
+  const int64_t heads = end - begin, place = (index * a.heads + begin) * a.width;
+  const int64_t size = Held<T>::Size(a.width), room = row.length + static_cast<int64_t>(hn::Lanes(Tag()));
   const Q* query = static_cast<const Q*>(a.query) + place;
-  for (int64_t i = 0; i < a.width; ++i) scratch.query[i] = static_cast<float>(query[i]);
-  std::fill(scratch.sum.begin(), scratch.sum.end(), 0.0F);
-  scratch.scores.resize(static_cast<size_t>(row.length));
-  const int64_t size = Held<T>::Size(a.width), block_size = a.block_tokens * size;  // of one head
-  const auto for_blocks = [&](const auto& use) {  // use(first token, tokens, the block's first number)
-    for (int64_t first = 0; first < row.length; first += a.block_tokens) {
-      use(first, std::min(a.block_tokens, row.length - first),
-          (row.blocks[first / a.block_tokens] * a.heads + head) * block_size);
+  scratch.query.assign(query, query + heads * a.width);
+  scratch.sums.assign(static_cast<size_t>(heads * a.width), 0.0F);
+  scratch.scores.resize(static_cast<size_t>(heads * room));
+  float* const scores = scratch.scores.data();
+  const auto score = [&](int64_t head, int64_t first, int64_t tokens, const T* keys, const T* next) {
+    for (int64_t t = 0; t < tokens; ++t, keys += size, next += size) {
+      Fetch(next, size);
+      const float product = Dot(scratch.query.data() + head * a.width, keys, a.width);
+      scores[head * room + first + t] = product * Held<T>::Scale(keys, a.width);
     }
   };
-  // While keys are read the values come into the caches, while these are read the next head's keys.
-  const T* const keys = static_cast<const T*>(a.keys);
-  const T* const values = static_cast<const T*>(a.values);
-  for_blocks([&](int64_t first, int64_t tokens, int64_t block) {
+  ForBlocks<T>(a, row, a.keys, begin, end, score);
+  std::vector<float> totals;
+  for (int64_t head = 0; head < heads; ++head) totals.push_back(Exponentials(scores + head * room, row.length));
+  const auto mix = [&](int64_t head, int64_t first, int64_t tokens, const T* values, const T* next) {
+    float* shares = scores + head * room + first;
     for (int64_t t = 0; t < tokens; ++t) {
-      const T* key = keys + block + t * size;
-      Fetch(values + block + t * size, size);
-      scratch.scores[first + t] = Dot(scratch.query.data(), key, a.width) * Held<T>::Scale(key, a.width);
+      Fetch(next + t * size, size);
+      shares[t] *= Held<T>::Scale(values + t * size, a.width);
     }
-  });
-  const float total = Exponentials(scratch.scores);
-  for_blocks([&](int64_t first, int64_t tokens, int64_t block) {
-    Fetch(keys + block + block_size, tokens * size);
-    for (int64_t t = 0; t < tokens; ++t) {
-      scratch.scores[first + t] *= Held<T>::Scale(values + block + t * size, a.width);
-    }
-    Add(scratch.scores.data() + first, values + block, tokens, a.width, scratch.sum.data());
-  });
+    Add(shares, values, tokens, a.width, scratch.sums.data() + head * a.width);
+  };
+  ForBlocks<T>(a, row, a.values, begin, end, mix);
   Q* out = static_cast<Q*>(a.out) + place;
-  for (int64_t i = 0; i < a.width; ++i) out[i] = static_cast<Q>(scratch.sum[i] / total);
+  for (int64_t i = 0; i < heads * a.width; ++i) out[i] = static_cast<Q>(scratch.sums[i] / totals[i / a.width]);
 }
 
 template <typename Q, typename T>
 void AttendAll(const DecodeAttention& a, std::span<const PlacedSequence> rows) {
   int64_t longest = 1;
   for (const PlacedSequence& row : rows) longest = std::max(longest, row.length);
-  const int64_t grain = std::max<int64_t>(1, kLeastWork / (longest * a.width));
-  ShareOut(static_cast<int64_t>(rows.size()) * a.heads, grain, [&](int64_t begin, int64_t end) {
-    Scratch scratch(a.width);
-    for (int64_t i = begin; i < end; ++i) {
-      AttendOne<Q, T>(a, rows[i / a.heads], i / a.heads, i % a.heads, scratch);
+  const int64_t count = static_cast<int64_t>(rows.size()) * a.heads;
+  const int64_t grain = std::max<int64_t>(count / (kPieces * at::get_num_threads()), kLeastWork / (longest * a.width));
+  ShareOut(count, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) {
+    Scratch scratch;
+    for (int64_t i = begin; i < end;) {
+      const int64_t head = i % a.heads, heads = std::min(a.heads - head, end - i);
+      AttendHeads<Q, T>(a, rows[i / a.heads], i / a.heads, head, head + heads, scratch);
+      i += heads;
     }
   });
 }
