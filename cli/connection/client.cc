@@ -169,6 +169,10 @@ absl::Status Client::ToStatus(const grpc::Status& status) const {
   if (absl::IsDeadlineExceeded(converted) && why.empty()) {  // gRPC's own word, which says no more than the code
     return absl::DeadlineExceededError(absl::StrCat("no answer within ", absl::FormatDuration(deadline_)));
   }
+  if (absl::IsResourceExhausted(converted) && why.empty()) {  // gRPC's own word, before the gateway sees the call
+    return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageTooLarge,
+                     "the images of one question are larger than the gateway takes");
+  }
   return IsUnreachable(converted) ? WhyUnreachable(server_, tls_) : converted;
 }
 

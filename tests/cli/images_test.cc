@@ -97,6 +97,16 @@ TEST_F(ImagesTest, ComesFromAnHttpsAddress) {
   EXPECT_NE(Diptych({"ask", "https://no.such.host.invalid/a.png"}).err.find("not known"), std::string::npos);
 }
 
+TEST_F(ImagesTest, WhatGrpcDoesNotTakeIsTooLarge) {
+  const testing::FakeLanguageTier language;
+  StartGateway(language.target());
+  const Finished finished = Diptych({"ask", WriteFile("large.png", png_ + std::string(70 << 20, 'x'))});
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_NE(finished.err.find("IMAGE_TOO_LARGE: the images of one question are larger"), std::string::npos)
+      << finished.err;
+  EXPECT_NE(finished.err.find("Shrink the image"), std::string::npos) << finished.err;
+}
+
 TEST_F(ImagesTest, WhatIsNoImageFileIsSaidInPlainWords) {
   const std::string empty = WriteFile("empty.png", ""), file = WriteFile("a.png", png_);
   const std::string loop = ::testing::TempDir() + "/diptych_images_test_loop";
