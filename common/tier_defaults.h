@@ -1,7 +1,9 @@
 // Default values of the options of both tiers, and of their flags.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <string_view>
 
 #include "absl/time/time.h"
 
@@ -20,5 +22,12 @@ inline constexpr absl::Duration kDrainTimeout = absl::Seconds(30);
 // one; the vision transformer takes four times as long.
 inline constexpr int kVisionCallsAtEase = 1;
 inline constexpr int kLanguageCallsAtEase = 4;
+
+// Images of a pass of the vision tier: a card does several in the time of one. On the CPU a pass over more visual
+// tokens than stay in its caches takes longer for each.
+constexpr int VisionBatch(std::string_view device, int visual_tokens) {
+  constexpr int kMostTokens = 600;
+  return device == "cpu" ? std::clamp(kMostTokens / std::max(visual_tokens, 1), 1, 8) : 32;
+}
 
 }  // namespace diptych::tier_defaults

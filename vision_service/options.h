@@ -1,10 +1,8 @@
 // Configuration of a vision service.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "absl/time/time.h"
 #include "common/image_header.h"
@@ -16,13 +14,6 @@ namespace diptych::vision {
 
 // Default of the flag; VisionOptions themselves have metrics off.
 inline constexpr char kDefaultMetricsListen[] = "127.0.0.1:9001";
-
-// Images of a pass by default: a card does several in the time of one. On the CPU a pass over more visual tokens
-// than stay in its caches takes longer for each.
-inline int MaxBatchOn(std::string_view device, int visual_tokens) {
-  constexpr int kMostTokens = 600;
-  return device == "cpu" ? std::clamp(kMostTokens / std::max(visual_tokens, 1), 1, 8) : 32;
-}
 
 struct VisionOptions {
   std::string model = "";                       // checkpoint folder
@@ -36,7 +27,7 @@ struct VisionOptions {
   int threads = tier_defaults::kThreads;         // of one operator; 0: one for each core
   int image_workers = 2;                         // threads that decode and resize
   int queue_limit = tier_defaults::kQueueLimit;  // calls that may be inside, waiting or running
-  int max_batch = 0;                             // images of the model's own size that share a pass; 0: MaxBatchOn
+  int max_batch = 0;                             // images of the model's own size that share a pass; 0: as VisionBatch
   double memory_fraction = 0.25;                 // of a card's memory that this process may take; in (0, 1]
   int64_t cache_bytes = 256ll << 20;             // visual tokens that are remembered; 0: none
   int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;         // files, pixels and tokens of images in flight
@@ -48,7 +39,9 @@ struct VisionOptions {
   absl::Duration longest_pass = absl::Minutes(5);  // of the vision transformer; one that takes longer does not end
   absl::Duration longest_call = absl::Minutes(5);  // for callers that set no deadline
 
-  int MaxBatch(int visual_tokens) const { return max_batch == 0 ? MaxBatchOn(device, visual_tokens) : max_batch; }
+  int MaxBatch(int visual_tokens) const {
+    return max_batch == 0 ? tier_defaults::VisionBatch(device, visual_tokens) : max_batch;
+  }
 };
 
 }  // namespace diptych::vision

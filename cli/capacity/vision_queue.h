@@ -8,7 +8,7 @@ namespace diptych::cli {
 struct VisionReplica {
   double pass_seconds = 0;   // of a pass, however many images it has
   double image_seconds = 0;  // more for each image in it; above 0
-  int max_batch = 8;
+  int max_batch = 1;         // images of a pass
 
   double PassSeconds(double images) const { return pass_seconds + image_seconds * images; }
 };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "cli/capacity/plan.h"
 #include "cli/commands/commands.h"
@@ -13,18 +14,22 @@
 #include "cli/connection/errors.h"
 #include "cli/measurements/capacity_table.h"
 #include "cli/questions/json.h"
+#include "common/tier_defaults.h"
 
 namespace diptych::cli {
 namespace {
 
 constexpr char kCoreUnit[] = "core", kGpuUnit[] = "GPU", kByImage[] = "image";
+constexpr int kVisualTokens = 257;  // of an image, by blip2-opt-2.7b
+constexpr int kCoreBatch = tier_defaults::VisionBatch("cpu", kVisualTokens);
+constexpr int kGpuBatch = tier_defaults::VisionBatch("cuda", kVisualTokens);
 
 struct CapacityOptions {
   Workload workload;
   absl::Duration first_token_p95, answer_p95;
   double utilization = 0.8;
-  // blip2-opt-2.7b in int8 on two cores of Zen 4: docs/benchmarks/2026-11-28.md.
-  Hardware hardware{.vision = {.pass_seconds = 0, .image_seconds = 0.9},
+  // blip2-opt-2.7b in int8 on two cores of Zen 4: docs/benchmarks/2026-11-28.md. A batch of 0: the tier's default.
+  Hardware hardware{.vision = {.pass_seconds = 0, .image_seconds = 0.9, .max_batch = 0},
                     .language = {.step_seconds = 0.094, .row_seconds = 0.006, .qformer_seconds = 0.1},
                     .other_seconds = 0.01,
                     .vision_units = 2,
@@ -58,6 +63,9 @@ int PlanCapacity(CapacityOptions options) {
   if ((options.replicas.vision > 0) != (options.replicas.language > 0)) {
     return ReportUsage(absl::InvalidArgumentError("--vision_replicas and --language_replicas go together"),
                        options.json);
+  }
+  if (int& batch = options.hardware.vision.max_batch; batch == 0) {
+    batch = options.vision_unit == kGpuUnit ? kGpuBatch : kCoreBatch;
   }
   const auto plan = CapacityPlanOf(options);
   if (!plan.ok()) return ReportError(plan.status(), options.json);
@@ -134,9 +142,10 @@ void AddHardware(CLI::App& command, Hardware& hardware) {
   AddNumber(command, "--pass_seconds", hardware.vision.pass_seconds, 0, kHour,
             "Vision transformer, for a pass besides its images")
       ->group(kReplica);
-  command.add_option("--vision_batch", hardware.vision.max_batch, "Images of a pass at most")
+  command
+      .add_option("--vision_batch", hardware.vision.max_batch, "Images of a pass at most, as the tier's --max_batch")
       ->check(CLI::Range(1, 64))
-      ->capture_default_str()
+      ->default_str(absl::StrCat(kCoreBatch, "; on a GPU ", kGpuBatch))
       ->group(kReplica);
   AddNumber(command, "--token_seconds", hardware.language.row_seconds, kMicrosecond, kHour,
             "Decoder, for each token of a step, of prompts and answers")

@@ -3,6 +3,7 @@
 Usage: plan_capacity_test.py BIN_FOLDER; run by ctest as `plan_capacity_test`.
 """
 import dataclasses
+import itertools
 import json
 import pathlib
 import subprocess
@@ -14,10 +15,11 @@ from planned import planned
 from simulation import Scenario, Simulation
 
 DIPTYCH = pathlib.Path(sys.argv[1]).resolve() / "diptych"
+DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 TOLERANCE = 0.15
 # Two cores of a processor, as in docs/benchmarks/2026-11-28.md, and a card some fifty times as fast.
 CARD = {"image_seconds": 0.005, "pass_seconds": 0.02, "token_seconds": 0.0002, "step_seconds": 0.02, "qformer_seconds": 0.005,
-        "other_seconds": 0.005}
+        "other_seconds": 0.005, "vision_batch": 32}
 SCENARIOS = [
     Scenario(2, 1, 0.8),
     Scenario(2, 2, 1.2),
@@ -66,6 +68,35 @@ class Model(unittest.TestCase):
         self.assertIsNone(planned(DIPTYCH, overloaded))
         short, long = (Simulation(overloaded).run(answers)["answer_seconds"]["p95"] for answers in (500, 4000))
         self.assertGreater(long, 2 * short)
+
+
+def table_rows(page, head):
+    """The cells of the rows of each table of docs/ that begins with `head`."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    for begin in (i for i, line in enumerate(lines) if line.startswith(head)):
+        columns = [cell.strip() for cell in lines[begin].strip("|").split("|")]
+        rows = itertools.takewhile(lambda line: line.startswith("|"), lines[begin + 2:])
+        yield columns, [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+class Docs(unittest.TestCase):
+    def test_the_surface_is_what_the_model_says(self):
+        tables = list(table_rows("scaling.md", "| vision replicas | 3 language"))
+        self.assertEqual(len(tables), 2)
+        for (columns, rows), value in zip(tables, ("first_token_seconds", "answer_seconds")):
+            for row in rows:
+                for column, cell in zip(columns[1:], row[1:]):
+                    plan = planned(DIPTYCH, Scenario(int(row[0]), int(column.split()[0]), 4))
+                    self.assertEqual(cell.split(",")[0], f"{plan[value]['p95']:.1f}", (value, row[0], column))
+
+    def test_the_cost_of_a_deployment_is_what_the_command_plans(self):
+        [(_, rows)] = table_rows("deploy.md", "| questions a second | vision, language")
+        for load, *told in rows:
+            flags = [f"--questions_per_second={load.split(',')[0]}", f"--hit_rate={0.8 if 'four of five' in load else 0}"]
+            plan = json.loads(run("--json", "--first_token_p95=5s", "--answer_p95=12s", *flags).stdout)
+            cores = plan["vision_units"] + plan["language_units"]
+            self.assertEqual(told, [f"{plan['vision_replicas']}, {plan['language_replicas']}", f"{cores:.0f}", f"{plan['price_per_hour']:.2f}",
+                                    f"{plan['price_per_1000_questions']:.2f}"])
 
 
 class Command(unittest.TestCase):

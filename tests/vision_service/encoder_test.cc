@@ -278,10 +278,10 @@ TEST_F(EncoderTest, ImagesOfManyTokensShareAPassAsFarAsTheCachesOfTheCpuReach) {
 }
 
 TEST(MaxBatchTest, IsChosenByTheTokensOfAnImage) {
-  EXPECT_EQ(MaxBatchOn("cpu", 257), 2);
-  EXPECT_EQ(MaxBatchOn("cpu", 65), 8);
-  EXPECT_EQ(MaxBatchOn("cpu", 5330), 1);
-  EXPECT_EQ(MaxBatchOn("cuda:1", 257), 32);
+  EXPECT_EQ(tier_defaults::VisionBatch("cpu", 257), 2);
+  EXPECT_EQ(tier_defaults::VisionBatch("cpu", 65), 8);
+  EXPECT_EQ(tier_defaults::VisionBatch("cpu", 5330), 1);
+  EXPECT_EQ(tier_defaults::VisionBatch("cuda:1", 257), 32);
   EXPECT_EQ(VisionOptions{.max_batch = 5}.MaxBatch(257), 5);
 }
 

@@ -6,6 +6,7 @@ steps as the engines plan them, and are timed. `diptych plan-capacity` is checke
 import dataclasses
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 
@@ -26,7 +27,7 @@ class Scenario:
     length_variation: float = 0
     image_seconds: float = 0.9
     pass_seconds: float = 0
-    vision_batch: int = 8
+    vision_batch: int = 2  # on two cores: decision 70
     token_seconds: float = 0.006
     step_seconds: float = 0.094
     qformer_seconds: float = 0.1
@@ -208,7 +209,8 @@ class Simulation:
         self.vision = [Vision(self) for _ in range(scenario.vision_replicas)]
         self.language = [Language(self) for _ in range(scenario.language_replicas)]
         self.gateways = [Caller(self, self.language, LANGUAGE_CALLS_AT_EASE) for _ in range(scenario.gateways)]
-        self.images, self.first_tokens, self.answers, self.noted_from = [], [], [], 0.0
+        self.images, self.first_tokens, self.answers = [], [], []
+        self.noted_from, self.noted_until = 0.0, math.inf  # arrivals whose times count
 
     def after(self, seconds, call, *arguments):
         heapq.heappush(self.events, (self.now + seconds, next(self.order), call, arguments))
@@ -219,7 +221,7 @@ class Simulation:
 
     def note_answer(self, question, now):
         question.end_call()
-        if question.arrival >= self.noted_from:
+        if self.noted_from <= question.arrival < self.noted_until:
             other = self.scenario.other_seconds
             self.first_tokens.append(question.first_token - question.arrival + other)
             self.answers.append(now - question.arrival + other)
@@ -232,22 +234,38 @@ class Simulation:
         return max(1, round(self.random.gammavariate(shape, self.scenario.new_tokens / shape)))
 
     def arrive(self):
+        self.ask(self.random.choice(self.gateways))
+        self.after(self.random.expovariate(self.scenario.questions_per_second), self.arrive)
+
+    def ask(self, gateway):
+        """A question comes to a gateway."""
         scenario = self.scenario
         images = scenario.images if self.random.random() >= scenario.text_share else 0
         missing = sum(self.random.random() >= scenario.hit_rate for _ in range(images))
         question = Question(self.now, images, missing, scenario, self.tokens())
-        language, question.end_call = self.random.choice(self.gateways).call(with_image=images > 0)
+        language, question.end_call = gateway.call(with_image=images > 0)
         if missing == 0:
             language.add(question)
         for _ in range(missing):
             vision, end_call = language.vision.call(with_image=True)
             vision.add(question, language, end_call)
-        self.after(self.random.expovariate(scenario.questions_per_second), self.arrive)
 
     def run(self, answers):
         """Until so many questions were answered, after a fifth as many that are not counted."""
         self.noted_from = answers / 5 / self.scenario.questions_per_second
         self.after(0, self.arrive)
+        return self.run_until(answers)
+
+    def replay(self, arrivals, counted):
+        """The same for questions that come at given (seconds, gateway); the times of those from counted[0] to counted[1] are told."""
+        first, end = counted
+        self.noted_from = arrivals[first][0]
+        self.noted_until = arrivals[end][0] if end < len(arrivals) else math.inf
+        for seconds, gateway in arrivals:
+            self.after(seconds, self.ask, self.gateways[gateway])
+        return self.run_until(end - first)
+
+    def run_until(self, answers):
         while len(self.answers) < answers:
             self.now, _, call, arguments = heapq.heappop(self.events)
             call(*arguments)
