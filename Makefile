@@ -86,5 +86,9 @@ rollout-test: build ## the chart's pods come and go under load, as processes of 
 cluster-test: build ## the chart under a real Kubernetes control plane on this machine (root; 8 minutes, and 15 of a core to build it once)
 	@scripts/cluster_test.sh
 
+.PHONY: keda-test
+keda-test: build ## the chart under KEDA's own operator, likewise (root; 5 minutes, and 20 of a core more to build it once)
+	@scripts/cluster_test.sh keda_test.py
+
 clean:          ## remove what was built; keeps .deps
 	@rm -rf build

@@ -286,7 +286,8 @@ int main(int argc, char** argv) {
   const int questions = argc > 4 ? std::atoi(argv[4]) : 1000;
   const int seed = argc > 5 ? std::atoi(argv[5]) : 1;
   if (vision_replicas < 1 || language_replicas < 1 || per_second < 0 || questions < 1) {
-    std::fprintf(stderr, "replica_surface VISION LANGUAGE QUESTIONS_PER_SECOND [QUESTIONS [SEED]]: no number below 0\n");
+    std::fprintf(stderr,
+                 "replica_surface VISION LANGUAGE QUESTIONS_PER_SECOND [QUESTIONS [SEED]]: no number below 0\n");
     return 2;
   }
   std::FILE* const out = fdopen(dup(STDOUT_FILENO), "w");

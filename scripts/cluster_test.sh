@@ -3,6 +3,7 @@
 # root, or where its tools can be neither found nor made.
 #
 #   scripts/cluster_test.sh [ClusterTest.test_…]
+#   scripts/cluster_test.sh keda_test.py [KedaTest.test_…]   with KEDA, which is built the first time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 script=cluster
@@ -12,4 +13,10 @@ skip() { say "skipped: $*"; exit 0; }
 unshare --net true 2>/dev/null || skip "this machine gives no network namespaces"
 tests/cluster/setup.sh || skip "its packages are missing"
 tests/cluster/build_tools.sh || skip "its tools are missing"
-tests/cluster/in_namespaces.sh cluster_test.py "$@"
+test=cluster_test.py
+if [ "${1:-}" = keda_test.py ]; then
+  test=$1
+  shift
+  tests/cluster/build_keda.sh || skip "KEDA is missing"
+fi
+tests/cluster/in_namespaces.sh "$test" "$@"

@@ -101,6 +101,13 @@ class NodeAgentTest(unittest.TestCase):
         self.assertEqual(self.state()["terminated"]["exitCode"], 0)
         self.assertEqual(self.objects.options, {"grace": 0, "uid": "vision"})
 
+    def test_readiness_that_another_took_away_is_told_again(self):
+        self.start(manifest("told", shell("sleep 1000")))
+        self.until("ready", self.is_ready)
+        told = len(self.objects.statuses)
+        self.pod.see({"conditions": [{"type": "Ready", "status": "False"}]})
+        self.until("told again", lambda: len(self.objects.statuses) > told and self.is_ready())
+
     def test_it_runs_without_rights_on_a_read_only_root(self):
         self.start(manifest("rights", {**shell("id -u; touch /etc/x; touch /data/x && echo written; grep -E 'CapBnd|NoNewPrivs' /proc/self/status"),
                                        "volumeMounts": [{"name": "data", "mountPath": "/data"}]}, volumes=[{"name": "data", "emptyDir": {}}], restartPolicy="Never"))

@@ -2,6 +2,7 @@
 
 Its processes end with the namespaces of in_namespaces.sh.
 """
+import base64
 import os
 import shutil
 import signal
@@ -72,7 +73,7 @@ def until(what, condition, seconds=60):
     return settle(check, seconds)
 
 
-def _answers(url):
+def answers(url):
     with urllib.request.urlopen(url, timeout=2) as page:
         return page.status == 200
 
@@ -138,32 +139,44 @@ def _start_names():
     subprocess.run(["mount", "--bind", resolver, os.path.realpath("/etc/resolv.conf")], check=True)
 
 
-def _start_prometheus(namespace, release):
+def _jobs(namespace, release):
     """As the chart's PodMonitors: a job a tier, with the pods' namespace."""
-    jobs = "".join(f"""
+    return "".join(f"""
 - job_name: diptych-{tier}
   dns_sd_configs: [{{names: [{release}-{tier}-pods.{namespace}.svc.cluster.local], type: A, port: {port}, refresh_interval: 1s}}]
   relabel_configs: [{{target_label: namespace, replacement: {namespace}}}]""" for tier, port in (("gateway", 9000), ("vision", 9001), ("language", 9002)))
+
+
+def _start_prometheus(jobs):
     settings = paths.RUN / "prometheus.yml"
     settings.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:{jobs}\n", encoding="ascii")
     start("prometheus", paths.DEBIAN / "prometheus", f"--config.file={settings}", f"--storage.tsdb.path={paths.RUN}/prometheus", f"--web.listen-address={PROMETHEUS}",
           "--web.console.templates=/nonexistent", "--web.console.libraries=/nonexistent")
 
 
-def _register_metrics(api):
-    """Makes the adapter the cluster's custom and external metrics API."""
+def base64_of(file):
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+def register_metrics(api, *groups):
+    """Makes what listens at METRICS_PORT the cluster's metrics API of these (group, version)."""
     api.create("/api/v1/namespaces/kube-system/services", {"metadata": {"name": "metrics-adapter"},
                "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": METRICS_PORT}]}})
-    for group, version in (("custom.metrics.k8s.io", "v1beta2"), ("external.metrics.k8s.io", "v1beta1")):
+    for group, version in groups:
         api.create("/apis/apiregistration.k8s.io/v1/apiservices", {"metadata": {"name": f"{version}.{group}"}, "spec": {
             "group": group, "version": version, "groupPriorityMinimum": 100, "versionPriority": 100, "insecureSkipTLSVerify": True,
             "service": {"namespace": "kube-system", "name": "metrics-adapter", "port": METRICS_PORT}}})
 
 
-class Cluster:
-    """Two nodes under a control plane; Prometheus reads the pods of one release."""
+def _serve_metrics(api):
+    start_module("metrics-adapter", "metrics_adapter")
+    register_metrics(api, ("custom.metrics.k8s.io", "v1beta2"), ("external.metrics.k8s.io", "v1beta1"))
 
-    def __init__(self, namespace, release="diptych"):
+
+class Cluster:
+    """Two nodes under a control plane; Prometheus reads the pods of one release by `jobs`, and `serve_metrics` starts who answers autoscalers."""
+
+    def __init__(self, namespace, release="diptych", jobs=_jobs, serve_metrics=_serve_metrics):
         for left in ("etcd", "prometheus", "logs", "pods", "helm", "volumes"):
             shutil.rmtree(paths.RUN / left, ignore_errors=True)
         network.make()
@@ -173,17 +186,16 @@ class Cluster:
         self.api = _start_api_server()
         _start_controllers()
         _start_names()
-        _start_prometheus(namespace, release)
+        _start_prometheus(jobs(namespace, release))
         until("kube-system is there", lambda: self.api.find("/api/v1/namespaces/kube-system"))
-        start_module("metrics-adapter", "metrics_adapter")
         start_module("service-proxy", "service_proxy")
-        _register_metrics(self.api)
+        serve_metrics(self.api)
         self.agents = {}
         for name in ("node-a", "node-b"):
             self.start_node(name)
         for name in self.agents:
             until(f"{name} is ready", lambda name=name: self.is_node_ready(name))
-        until("names are served", lambda: _answers(f"http://{NAMES_READY}/ready"))
+        until("names are served", lambda: answers(f"http://{NAMES_READY}/ready"))
         until("metrics are served", lambda: self.api.get("/apis/external.metrics.k8s.io/v1beta1"))
 
     def start_node(self, name):

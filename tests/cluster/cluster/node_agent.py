@@ -82,6 +82,8 @@ class Node:
                 number, self._next_address = self._next_address, self._next_address + 1
                 network = PodNetwork(f"{self.name}-{number}", f"10.244.{self._number}.{number}")
                 self.pods[metadata["uid"]] = Pod(self._api, thing, network, self._forget)
+        elif known:
+            known.see(thing["status"])
 
     def _drop(self, uid):
         with self._lock:

@@ -33,6 +33,12 @@ class Pod:
         self._grace = grace if self._grace is None else min(grace, self._grace)
         self._stop.set()
 
+    def see(self, status):
+        """What the API server shows. If another has changed readiness, as happens where a node was not heard of for a while, it is told again."""
+        ready = [condition["status"] for condition in status.get("conditions", []) if condition["type"] == "Ready"]
+        if ready and self._conditions.get("Ready", {}).get("status") not in ready:
+            self._shown = None
+
     def container(self, name):
         return next((c for c in self._initial + self._main if c.name == name), None)
 

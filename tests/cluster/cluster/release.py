@@ -2,7 +2,7 @@
 import threading
 
 from . import metrics, paths
-from .control_plane import Stopwatch, run, until
+from .control_plane import Stopwatch, run, settle, until
 
 VALUES = paths.REPOSITORY / "tests" / "cluster" / "values.yaml"
 TIERS = ("gateway", "vision", "language")
@@ -39,7 +39,13 @@ class Release:
 
     def wait_for(self, seconds=90, **replicas):
         """Until each tier has so many pods, all ready: wait_for(vision=2)."""
-        until(f"replicas {replicas}", lambda: all(len(self.pods(t)) == n == len(self.ready(t)) for t, n in replicas.items()), seconds)
+        wanted = {tier: (count, count) for tier, count in replicas.items()}
+
+        def check():
+            found = {tier: (len(self.pods(tier)), len(self.ready(tier))) for tier in replicas}
+            assert found == wanted, f"not within {seconds} s: pods, ready ones: wanted {wanted}, found {found}"
+
+        settle(check, seconds)
 
     def wait_until_gone(self, names, seconds=60):
         """Until nothing is left of these pods."""
