@@ -117,8 +117,8 @@ class Command(unittest.TestCase):
 
     def test_values_that_cannot_be_are_refused_by_name(self):
         for flags, told in {
-            ("--hit_rate=1.5",): "--hit_rate: takes a number from 0 to 1, not 1.5",
-            ("--hit_rate=nan",): "--hit_rate: takes a number from 0 to 1, not nan",
+            ("--hit_rate=1.5",): '--hit_rate: takes a number from 0 to 1, not "1.5"',
+            ("--hit_rate=nan",): '--hit_rate: takes a number such as 0.5, not "nan"',
             ("--questions_per_second=0",): "--questions_per_second",
             ("--image_seconds=0",): "--image_seconds",
             ("--images=-1",): "--images",
