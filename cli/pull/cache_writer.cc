@@ -94,6 +94,15 @@ absl::Status CheckRoom(const fs::path& folder, int64_t bytes) {
                     "Free some room, or name another folder with HF_HUB_CACHE.");
 }
 
+void RemoveOtherPartialFiles(const fs::path& blobs, const std::set<fs::path>& wanted) {
+  std::error_code error;
+  for (fs::directory_iterator entry(blobs, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const fs::path& path = entry->path();
+    if (path.extension() == ".partial" && !wanted.contains(path)) unlink(path.c_str());
+  }
+}
+
 absl::Status LinkSnapshot(const fs::path& repository, const std::string& commit,
                           const std::map<std::string, std::string>& blob_of_file) {
   const fs::path snapshot = repository / "snapshots" / commit, temporary = Temporary(repository / commit);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -38,6 +39,10 @@ absl::Status CheckRoom(const std::filesystem::path& folder, int64_t bytes);
 // Makes the folder and those above it. FAILED_PRECONDITION also where it is a link: who planted that would choose what
 // is written to.
 absl::Status MakeFolder(const std::filesystem::path& folder);
+
+// Removes the partial files in `blobs` that are not `wanted`: what interrupted pulls left of files that have changed
+// since, or of other revisions. Only under the RepositoryLock; what cannot be removed stays.
+void RemoveOtherPartialFiles(const std::filesystem::path& blobs, const std::set<std::filesystem::path>& wanted);
 
 // Makes snapshots/COMMIT, which holds a link for each file to its blob: all at once, or, where there is such a snapshot
 // already, those that it lacks.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -196,13 +197,16 @@ class PullRun {
     const fs::path blobs = repository_ / "blobs";
     const auto partial_of = [&blobs](const HubFile& file) { return blobs / (file.etag + ".partial"); };
     std::map<std::string, const HubFile*> missing;  // by their ETag
+    std::set<fs::path> begun;
     std::error_code error;
     int64_t needed = 0;
     for (const HubFile& file : described) {
       const fs::path blob = blobs / file.etag;
       if (fs::is_regular_file(blob, error) && fs::file_size(blob, error) == static_cast<size_t>(file.size)) continue;
       if (missing.emplace(file.etag, &file).second) needed += NeededFor(file, partial_of(file));
+      begun.insert(partial_of(file));
     }
+    RemoveOtherPartialFiles(blobs, begun);
     DIPTYCH_RETURN_IF_ERROR(CheckRoom(blobs, needed));
     for (const auto& [etag, file] : missing) {
       DIPTYCH_ASSIGN_OR_RETURN(auto partial, PartialFile::Open(partial_of(*file), etag, file->size));

@@ -270,6 +270,7 @@ class PullFaultsTest(unittest.TestCase):
             again = cache.pull()
             self.assertEqual(again.returncode, 0, again.stderr)
             self.assertTrue((cache.snapshot() / WEIGHTS).read_bytes() == cache.repo.files[WEIGHTS])
+            self.assertEqual(cache.partial(), [], "what was begun of the old weights still fills the disk")
 
     def test_ctrl_c_ends_it_and_keeps_what_is_there(self):
         with Cache(LARGE) as cache:
