@@ -159,6 +159,10 @@ class Arrangement {
   }
 
   absl::Status NoSuchFlag(const std::string& typed, const std::string& name) const {
+    if (BareArgumentsOf(*app_) != nullptr && NamesAnImage(typed)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(PathOf(*app_), " has no flag ", typed, "; for the file of that name write ./", typed));
+    }
     std::vector<std::string> names;
     const auto add = [&names](const CLI::App& app) {
       for (const CLI::Option* option : OptionsOf(app)) names.push_back(LongNameOf(*option));

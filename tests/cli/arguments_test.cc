@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "cli/commands/commands.h"
@@ -65,6 +67,20 @@ TEST_F(ArgumentsTest, AQuestionIsFollowedByQuestionsOrImages) {
   std::remove(file.c_str());
 }
 
+TEST_F(ArgumentsTest, AFileWhoseNameLooksLikeAFlagIsToldFromOne) {
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(::testing::TempDir());
+  for (const char* file : {"-arguments test.png", "--arguments_test.png"}) {
+    std::ofstream(file) << "x";
+    const std::string refused = absl::StrCat("ask has no flag ", file, "; for the file of that name write ./", file);
+    EXPECT_EQ(Arrange({"ask", file}), refused);
+    EXPECT_EQ(Arrange({"ask", absl::StrCat("./", file)}), absl::StrCat("ask|--image|./", file));
+    EXPECT_EQ(Arrange({"ask", "--", file}), absl::StrCat("ask|--image|", file));
+    std::remove(file);
+  }
+  std::filesystem::current_path(before);
+}
+
 TEST_F(ArgumentsTest, ValuesStayAsTheyAre) {
   EXPECT_EQ(Arrange({"ask", "--question="}), "ask|--question|");
   EXPECT_EQ(Arrange({"ask", "-q", "-x", "--prompt=a=b"}), "ask|-q|-x|--prompt|a=b");
@@ -77,8 +93,8 @@ TEST_F(ArgumentsTest, SaysWhatWasProbablyMeant) {
   EXPECT_EQ(ArrangeWords("ask --imgae a"), "ask has no flag --imgae; did you mean --image?");
   EXPECT_EQ(ArrangeWords("ask --max-tokens 3"), "ask has no flag --max-tokens; did you mean --max_new_tokens?");
   EXPECT_EQ(ArrangeWords("--sever x ask"), "there is no flag --sever; did you mean --server?");
-  EXPECT_EQ(ArrangeWords("ask --zzzzzzzz"), "ask has no flag --zzzzzzzz");
-  EXPECT_EQ(ArrangeWords("sing"), "there is no command sing");
+  EXPECT_EQ(ArrangeWords("ask --zzzzzzzz"), "ask has no flag --zzzzzzzz; `diptych ask --help` tells what there is");
+  EXPECT_EQ(ArrangeWords("sing"), "there is no command sing; `diptych --help` tells what there is");
   EXPECT_EQ(ArrangeWords("ask --server").substr(0, 28), "--server takes a value: Gate");
 }
 
