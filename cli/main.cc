@@ -3,12 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "cli/command_line/arguments.h"
 #include "cli/command_line/help.h"
 #include "cli/command_line/option_table.h"
@@ -18,6 +21,8 @@
 #include "cli/connection/errors.h"
 #include "cli/terminal/terminal.h"
 #include "common/build_info.h"
+#include "common/standard_streams.h"
+#include "common/status.h"
 
 namespace diptych::cli {
 namespace {
@@ -76,12 +81,26 @@ int Main(const std::vector<std::string>& typed) {
   return run();
 }
 
+// The exit code, once all that was printed has arrived: an answer that no disk took is not done.
+int FinishOutput(int code) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  const std::string why = errno == 0 ? "" : absl::StrCat(": ", std::strerror(errno));
+  ReportError(WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "OUTPUT_NOT_WRITABLE",
+                                   absl::StrCat("cannot write standard output", why)),
+                         "What was written is not complete: make room, or write it elsewhere, and run it again."),
+              false);
+  return code == kFine ? kFailed : code;
+}
+
 }  // namespace
 }  // namespace diptych::cli
 
 int main(int argc, char** argv) {
+  diptych::OpenStandardStreams();
   google::protobuf::SetLogHandler(nullptr);  // it would log text that is not UTF-8; the server says so better
   setenv("GRPC_VERBOSITY", "NONE", 0);       // what it would log is said as an error
   diptych::cli::UseUtf8();
-  return diptych::cli::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+  const int code = diptych::cli::Main(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+  return diptych::cli::FinishOutput(code);
 }

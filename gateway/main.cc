@@ -13,6 +13,7 @@
 #include "common/listen_address.h"
 #include "common/log.h"
 #include "common/process.h"
+#include "common/standard_streams.h"
 #include "common/status.h"
 #include "gateway/admission/admission.h"
 #include "gateway/options.h"
@@ -185,6 +186,7 @@ absl::Status Serve() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  diptych::OpenStandardStreams();
   diptych::ParseFlags(kUsage, argc, argv);
   const absl::Status status = Serve();
   return status.ok() ? 0 : diptych::FailStart("gateway", status);

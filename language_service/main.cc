@@ -11,6 +11,7 @@
 #include "common/catch_exceptions.h"
 #include "common/flags.h"
 #include "common/model_folder.h"
+#include "common/standard_streams.h"
 #include "common/tier_process.h"
 #include "language_service/server.h"
 
@@ -110,6 +111,7 @@ absl::Status Serve() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  diptych::OpenStandardStreams();
   diptych::WaitForWorkBriefly(argv);
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Answers questions about images, token by token. Called by gateway.", argc, argv);

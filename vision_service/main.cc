@@ -7,6 +7,7 @@
 #include "blip2/device_memory.h"
 #include "common/byte_size.h"
 #include "common/flags.h"
+#include "common/standard_streams.h"
 #include "common/tier_process.h"
 #include "vision_service/server.h"
 
@@ -52,6 +53,7 @@ absl::Status Serve() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  diptych::OpenStandardStreams();
   diptych::WaitForWorkBriefly(argv);
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Computes the visual tokens of images. Called by language_service.", argc, argv);

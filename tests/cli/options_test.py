@@ -146,6 +146,18 @@ class OptionsTest(unittest.TestCase):
                     done = run(*command.split(), "--server=127.0.0.1:1", f"--image={image}")
                     self.assertEqual((done.returncode, (image or "--image") in done.stderr), (2, True), (command, image, done.stderr))
 
+    def test_output_that_a_full_disk_did_not_take_is_a_failure(self):
+        for arguments in (["--version"], ["--help"], ["ask", "--help"], ["man"], ["completion", "bash"], ["plan-capacity"], ["plan-capacity", "--json"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([DIPTYCH, *arguments], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1, arguments)
+            self.assertRegex(done.stderr, r"^diptych: OUTPUT_NOT_WRITABLE: cannot write standard output.*make room", arguments)
+
+    def test_standard_input_that_is_closed_is_empty(self):
+        for redirection in ("<&-", "<&- >&-", "</dev/null"):
+            done = subprocess.run(["sh", "-c", f'exec "$0" ask - --server=127.0.0.1:1 {redirection}', DIPTYCH], capture_output=True, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (1, "diptych: INVALID_ARGUMENT: standard input: this is empty.\n"), redirection)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
