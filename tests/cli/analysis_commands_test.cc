@@ -54,7 +54,7 @@ TEST_F(AnalysisCommandsTest, BudgetShowsTablesAndBars) {
 TEST_F(AnalysisCommandsTest, WhatTheServerRefusesIsExitCodeOne) {
   FakeLanguageTier language;
   StartGateway(language.target());
-  const Finished budget = Diptych({"budget", "--image_size", "10000"});
+  const Finished budget = Diptych({"budget", "--window", "0"});
   EXPECT_EQ(budget.exit_code, 1);
   EXPECT_THAT(budget.err, HasSubstr("OPTION_RANGE"));
 }
