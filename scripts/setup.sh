@@ -187,7 +187,7 @@ install_packaging_tools() {
 }
 
 install_lint_tools() {
-  packages=(git ca-certificates python3 python3-pip protobuf-compiler clang-format shellcheck)
+  packages=(git ca-certificates python3 python3-pip protobuf-compiler libprotobuf-dev clang-format shellcheck)
   command -v npm >/dev/null || packages+=(nodejs npm)
   [ "$1" = --lint-quick ] || packages+=(clang clang-tidy)
   install_system_packages
