@@ -2,7 +2,7 @@
 # Installs what the build needs: Debian/Ubuntu packages and libtorch (into .deps/torch).
 #
 #   scripts/setup.sh            install whatever is missing; takes a second when nothing is
-#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: zsh and fish, for their completions; nginx, HAProxy, libfaketime and nft, into .deps/system; Envoy, into .deps/envoy; Node's gRPC client, into .deps/grpc_node; OpenAI's Python and
+#   scripts/setup.sh --tests    also gnuplot, which draws the command line's charts, and what only tests use: zsh and fish, for their completions; nginx, HAProxy, libfaketime, nft and promtool, into .deps/system; what judges the chart, into .deps/cluster/python; Envoy, into .deps/envoy; Node's gRPC client, into .deps/grpc_node; OpenAI's Python and
 #                               Node clients, into .deps/openai and .deps/openai_node; a validator of OpenAPI documents, into .deps/openapi; the Vercel AI
 #                               SDK, LangChain and LiteLLM, into .deps/ai_sdk, .deps/langchain and .deps/litellm; an HTTP/2 library, into .deps/h2, and a judge of HTTP/2, into .deps/h2spec;
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
@@ -119,9 +119,9 @@ fetch_for_tests() {
 # What the tests of the edge and of faults run, unpacked into .deps/system: as installed packages they would start services of this machine.
 unpack_test_programs() {
   local folder=.deps/system package
-  local programs=(nginx haproxy liblua5.3-0 liblua5.4-0 libfaketime nftables libnftables1 libnftnl11 libjansson4 libmnl0)
+  local programs=(nginx haproxy prometheus liblua5.3-0 liblua5.4-0 libfaketime nftables libnftables1 libnftnl11 libjansson4 libmnl0)
   [ "$(cat "$folder/.installed" 2>/dev/null)" = "${programs[*]}" ] && return
-  say "fetching nginx, HAProxy, libfaketime and nft for the tests"
+  say "fetching nginx, HAProxy, promtool, libfaketime and nft for the tests"
   rm -rf "$folder"
   mkdir -p "$folder"
   for package in "${programs[@]}"; do  # Debian and Ubuntu have one Lua each
@@ -130,9 +130,14 @@ unpack_test_programs() {
   for package in "$folder"/*.deb; do
     [ ! -e "$package" ] || { dpkg -x "$package" "$folder" && rm "$package"; }
   done
-  if [ -x "$folder/usr/sbin/nginx" ] && [ -x "$folder/usr/sbin/haproxy" ]; then echo "${programs[*]}" >"$folder/.installed"
-  else say "some could not be fetched: edge_test and machine_faults_test will skip their part"
+  if [ -x "$folder/usr/sbin/nginx" ] && [ -x "$folder/usr/sbin/haproxy" ] && [ -x "$folder/usr/bin/promtool" ]; then echo "${programs[*]}" >"$folder/.installed"
+  else say "some could not be fetched: edge_test, machine_faults_test and metrics_documentation_test will skip their part"
   fi
+}
+
+# Helm's library and Kubernetes' schemas.
+fetch_judges_of_the_chart() {
+  tests/cluster/setup.sh --packages >/dev/null 2>&1 || say "what judges the chart could not be fetched: the tests of deploy/ and node_agent_test will be skipped"
 }
 
 # A judge of HTTP/2, with the versions of tests/hostile/h2spec/go.sum.
@@ -225,6 +230,7 @@ if [ "${1:-}" = --tests ]; then
   fetch_for_tests openai_node "OpenAI's Node client" "the Node part of openai_sdk_test will be skipped" \
     npm "$openai_node_package" &
   fetch_for_tests grpc_node "Node's gRPC client" "foreign_clients_test will be skipped" npm "${grpc_node_packages[@]}" &
+  fetch_judges_of_the_chart &
   fetch_for_tests ai_sdk "the Vercel AI SDK" "ai_sdk_test will be skipped" npm "${ai_sdk_packages[@]}" &
   fetch_for_tests langchain "LangChain" "langchain_test will be skipped" pip "$langchain_package" &
   fetch_for_tests pyright "pyright" "its part of python_types_test will be skipped" npm "$pyright_package" &

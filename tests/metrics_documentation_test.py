@@ -1,19 +1,22 @@
 """Compares what the three processes show to Prometheus with what is written about it.
 
-Usage: metrics_documentation_test.py VISION_SERVICE LANGUAGE_SERVICE GATEWAY; run by ctest as `metrics_documentation_test`. With promtool on the PATH
-(Debian: prometheus) the pages and the alert rules are checked by it, too.
+Usage: metrics_documentation_test.py VISION_SERVICE LANGUAGE_SERVICE GATEWAY; run by ctest as `metrics_documentation_test`. With promtool, which
+scripts/setup.sh --tests fetches, the pages, the alert rules and the dashboard's expressions are checked by it, too.
 """
 import json
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "deploy"))
+import promtool  # noqa: E402  pylint: disable=wrong-import-position
+
 BINARIES = [pathlib.Path(argument).resolve() for argument in sys.argv[1:4]]
 CHART_FILES = ROOT / "deploy" / "helm" / "diptych" / "files"
 DEMO = str(ROOT / "models" / "demo")
@@ -81,9 +84,13 @@ class MetricsTest(unittest.TestCase):
                 wanted = set(self.pages) if row[4].strip() == "all" else set(row[4].replace(" ", "").split(","))
                 self.assertEqual(processes, wanted, name)
 
-    def test_dashboard_and_alerts_use_what_is_shown(self):
+    def expressions(self):
+        """Those of the dashboard."""
         dashboard = json.loads((CHART_FILES / "dashboard.json").read_text(encoding="utf-8"))
-        expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+        return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+
+    def test_dashboard_and_alerts_use_what_is_shown(self):
+        expressions = self.expressions()
         self.assertGreater(len(expressions), 20)
         alerts = (CHART_FILES / "alerts.yml").read_text(encoding="utf-8")
         rules = re.findall(r"expr:(.*?)(?:\n +for:|\n +labels:)", alerts, re.DOTALL)
@@ -109,16 +116,22 @@ class MetricsTest(unittest.TestCase):
         self.assertTrue(any(name.startswith("vllm:") for name in self.shown("language")))
         self.assertFalse(any(name.startswith("vllm:") for name in self.shown("gateway") | self.shown("vision")))
 
-    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed (Debian: apt-get install prometheus)")
+    @unittest.skipUnless(promtool.PROGRAM, promtool.MISSING)
     def test_promtool_finds_no_fault(self):
         for name, page in self.pages.items():
             ours = "".join(line + "\n" for line in page.splitlines() if "vllm:" not in line)  # those names are not ours to mend
-            checked = subprocess.run(["promtool", "check", "metrics"], input=ours, text=True, capture_output=True)
-            self.assertEqual(checked.returncode, 0, f"{name}: {checked.stderr}")
+            self.assertEqual(promtool.complaints("check", "metrics", stdin=ours), "", name)
         for command in (["check", "rules", CHART_FILES / "alerts.yml"], ["check", "config", ROOT / "deploy" / "prometheus" / "prometheus.yml"],
                         ["test", "rules", ROOT / "tests" / "deploy" / "alerts_test.yml"]):
-            checked = subprocess.run(["promtool", *command], text=True, capture_output=True)
-            self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+            self.assertEqual(promtool.complaints(*command), "")
+
+    @unittest.skipUnless(promtool.PROGRAM, promtool.MISSING)
+    def test_the_dashboards_expressions_are_promql(self):
+        rules = [{"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m").replace("$namespace", ".*")} for number, expression in enumerate(self.expressions())]
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+            file.flush()
+            self.assertEqual(promtool.complaints("check", "rules", file.name), "")
 
 
 if __name__ == "__main__":
