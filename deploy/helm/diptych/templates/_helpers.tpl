@@ -109,6 +109,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- printf "namespace=%q,job=%q,pod=~%q" .root.Release.Namespace (printf "diptych-%s" .tier) (printf "%s-%s-[a-z0-9]+(-[a-z0-9]+)?" (include "diptych.fullname" .root) .tier) -}}
 {{- end -}}
 
+{{/* The alerts of this release alone: its series, and its name on what they raise. */}}
+{{- define "diptych.alerts" -}}
+{{- $pods := printf "%s-(gateway|vision|language)-[a-z0-9]+(-[a-z0-9]+)?" (include "diptych.fullname" .) -}}
+{{- regexReplaceAll "(?m)^#.*\n" (.Files.Get "files/alerts.yml") ""
+    | replace "{job=" (printf "{namespace=%q, pod=~%q, job=" .Release.Namespace $pods)
+    | replace "labels: {" (printf "labels: {namespace: %q, release: %q, " .Release.Namespace .Release.Name) -}}
+{{- end -}}
+
 {{/* 1 if images have found no vision replica in the last minute, whether they failed or wait for one, else 0. */}}
 {{- define "diptych.visionDemand" -}}
 sum(rate({__name__=~"diptych_errors_total|diptych_retries_total",{{ include "diptych.series" (dict "root" . "tier" "language") }},reason=~"|TIER_UNAVAILABLE"}[1m])) > bool 0 or vector(0)
