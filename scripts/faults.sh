@@ -8,5 +8,6 @@ for seed in "${@:-1 2 3}"; do
     for suite in faults machine_faults caller_faults foreign_clients; do
       python3 "tests/faults/${suite}_test.py" build/release/bin --whole --seed="$number" || [ $? = 77 ]
     done | tee "build/faults/seed_$number.txt"
+    echo "seed $number passed" | tee -a "build/faults/seed_$number.txt"
   done
 done

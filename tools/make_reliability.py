@@ -1,7 +1,7 @@
 """Fills in what was measured last in the tables of docs/reliability.md.
 
 Usage: make_reliability.py; run by `make reliability`, after `make faults`, `make overload` and `make fuzz`, whose figures lie in build/. A row of
-which nothing was measured keeps its figure.
+which nothing was measured keeps its figure, and so does a fuzz target that was run for longer than what lies there.
 
 With --check nothing is run or written: each row must name a test that exists, and each test of faults and of overload must have a row.
 Run by ctest as `reliability_table_test`.
@@ -17,6 +17,8 @@ MEASURED = ROOT / "build"
 SUITES = ("tests/faults/*_test.py", "tests/load/overload_test.py", "tests/load/at_once_test.py")
 ROW = re.compile(r"`(test_\w+)`")
 TARGET = re.compile(r"^`(\w+)`$")
+SEEDS = re.compile(r"^Seeds: .*$", re.MULTILINE)  # the line that says which passed
+RUN = re.compile(r"^(\w+) ([\d.]+) ([1-9]\d*) (\d+)$", re.MULTILINE)  # one that tried no input was none
 
 
 def cells(line):
@@ -53,19 +55,36 @@ def figures():
 def fuzzing():
     """Of each target: minutes of a processor, inputs, edges."""
     runs, sums = MEASURED / "fuzz" / "runs.txt", {}
-    for line in runs.read_text(encoding="utf-8").splitlines() if runs.is_file() else ():
-        target, seconds, inputs, edges = line.split()[:4]
+    for target, seconds, inputs, edges in RUN.findall(runs.read_text(encoding="utf-8")) if runs.is_file() else ():
         had = sums.get(target, (0.0, 0, 0))
         sums[target] = had[0] + float(seconds), had[1] + int(inputs), max(had[2], int(edges))
     return {target: [f"{seconds / 60:.1f}", f"{inputs:,}", f"{edges:,}"] for target, (seconds, inputs, edges) in sums.items()}
 
 
+def seeds():
+    """Of `make faults`: which passed, and which were begun and did not."""
+    ran = {int(path.stem.rpartition("_")[2]): path for path in MEASURED.glob("faults/seed_*.txt")}
+    passed = {seed for seed, path in ran.items() if f"seed {seed} passed\n" in path.read_text(encoding="utf-8")}
+    return sorted(passed), sorted(ran.keys() - passed)
+
+
+def seeds_line(passed, failed):
+    parts = [f"{', '.join(map(str, some))} {what}" for some, what in ((passed, "passed"), (failed, "did not pass")) if some]
+    return f"Seeds: {'; '.join(parts)}."
+
+
+def was_longer(row, fuzzed):
+    return float(row[-3] or 0) > float(fuzzed[0])
+
+
 def fill(text):
-    measured, fuzzed = figures(), fuzzing()
+    measured, fuzzed, ran = figures(), fuzzing(), seeds()
+    if any(ran):
+        text = SEEDS.sub(seeds_line(*ran), text)
     for line in list(tables(text)):
         row, names = cells(line), ROW.findall(line)
         if (target := TARGET.match(row[0])) and target[1] in fuzzed:
-            row[-3:] = fuzzed[target[1]]
+            row[-3:] = row[-3:] if was_longer(row, fuzzed[target[1]]) else fuzzed[target[1]]
         elif names and measured[names[0]]:
             row[-1] = measured[names[0]][-1]
         text = text.replace(line, "| " + " | ".join(row) + " |")
@@ -77,6 +96,8 @@ def check(text):
     exist = named_tests()
     errors = [f"docs/reliability.md names {name}, which does not exist" for name in named if name not in exist]
     errors += [f"docs/reliability.md has no row for {name}" for name in sorted(exist - set(named))]
+    if not SEEDS.search(text):
+        errors.append("docs/reliability.md has no line that begins with \"Seeds: \"")
     errors += [f"docs/reliability.md has no figure: {line}" for line in tables(text) if not cells(line)[-1]]
     print("\n".join(errors) or f"{len(named)} rows")
     return 1 if errors else 0
