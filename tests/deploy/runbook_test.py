@@ -1,4 +1,4 @@
-"""Every alert has a section of the runbook, and every section is an alert's. Run by ctest as `runbook_test`."""
+"""Every alert has a section of the runbook, and every section is an alert's; values and metrics that the guides name exist. Run by ctest as `runbook_test`."""
 import json
 import pathlib
 import re
@@ -35,6 +35,16 @@ class RunbookTest(unittest.TestCase):
         self.assertGreater(len(values), 3)
         for value in values:
             self.assertTrue(any(has_value(f"{block}{value}") for block in ("", "gateway.", "vision.", "language.", "language.autoscaling.")), value)
+
+    def test_values_and_metrics_that_the_guides_name_exist(self):
+        known = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+        for guide in ("deploy", "runbook", "scaling"):
+            text = re.sub(r"```.*?```", "", (ROOT / f"docs/{guide}.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+            values = set(re.findall(r"`((?:\w+\.)+\w+)(?:: \w+)?`", text))
+            for value in (value for value in values if not re.search(r"\.(crt|key|ya?ml|json)$", value)):
+                self.assertTrue(any(has_value(f"{block}{value}") for block in ("", "gateway.", "vision.", "language.", "language.autoscaling.")), f"{guide}: {value}")
+            for metric in re.findall(r"\bdiptych_[a-z_]+\b", text):
+                self.assertIn(f"`{metric}`", known, guide)
 
 
 def has_value(path):
