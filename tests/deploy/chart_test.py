@@ -91,7 +91,7 @@ class RenderedTest(unittest.TestCase):
 
     def test_the_gateways_memory_follows_what_it_may_hold(self):
         for settings, limit in (((), "3328Mi"), (("gateway.flags.max_inflight_bytes=4GiB",), "12544Mi"),
-                                (("gateway.flags.max_inflight_bytes=268435456",), "1792Mi"),
+                                (("gateway.flags.max_inflight_bytes=268435456",), "1792Mi"), (("gateway.resources.requests.memory=4.5Gi",), "4608Mi"),
                                 (("gateway.flags.max_inflight_bytes=4GiB", "gateway.resources.limits.memory=6Gi"), "6Gi")):
             limits = [container["resources"]["limits"] for _, container in process_containers(chart.objects(chart.template(None, *settings)))
                       if container["name"] == "gateway"]

@@ -240,6 +240,17 @@ class RefusedValuesTest(unittest.TestCase):
         nulls = [f"language.autoscaling.targets.{name}=null" for name in ("waiting", "running", "kvUsageRatio")]
         self.assertIn("language.autoscaling.targets", self.refused("language.autoscaling.enabled=true", *nulls))
 
+    def test_what_could_not_run(self):
+        for settings, named in ((("vision.resources.requests.memory=4Gi",), "vision.resources: requests.memory, 4Gi"),
+                                (("language.resources.requests.memory=1.5Gi", "language.resources.limits.memory=1.25Gi"), "language.resources"),
+                                (("vision.resources.limit.memory=4Gi",), "/vision/resources"), (("gateway.resources.requests.cpu=many",), "/gateway/resources/requests/cpu"),
+                                (("podSecurityContext.runAsUser=0",), "podSecurityContext.runAsUser"),
+                                (("vision.extraArgs[0]=--listen=0.0.0.0:1",), "vision.ports.grpc"), (("gateway.extraArgs[0]=--http_listen=",), "gateway.ports.http"),
+                                (("language.extraArgs[0]=--drain_delay=1h",), "drain.delay"),
+                                (("vision.autoscaling.enabled=true", "vision.autoscaling.targets.busyRatio=1100m"), "vision.autoscaling.targets.busyRatio")):
+            with self.subTest(settings=settings):
+                self.assertIn(named, self.refused(*settings))
+
     def test_routes_of_two_kinds_for_one_host(self):
         for hosts in ((), ("routes.hostnames[0]=a.example.com",), ("routes.hostnames[0]=a.example.com", "routes.grpcHostnames[0]=a.example.com"),
                       ("routes.hostnames[0]=*.example.com", "routes.grpcHostnames[0]=grpc.example.com"), ("routes.hostnames[0]=a.b.c", "routes.grpcHostnames[0]=*.b.c")):

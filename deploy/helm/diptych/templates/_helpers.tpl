@@ -75,12 +75,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- else -}}{{- . -}}{{- end -}}
 {{- end -}}
 
-{{/* Bytes of a size such as 1073741824, 512MiB or 2GB, or of one of Kubernetes such as 512Mi. */}}
+{{/* Bytes of a size such as 1073741824, 512MiB or 2GB, or of one of Kubernetes such as 512Mi or 1.5Gi. */}}
 {{- define "diptych.bytes" -}}
 {{- $size := include "diptych.flagValue" . -}}
 {{- $units := dict "B" 1 "kB" 1000 "KB" 1000 "MB" 1000000 "GB" 1000000000 "TB" 1000000000000 "KiB" 1024 "MiB" 1048576 "GiB" 1073741824 "TiB" 1099511627776
      "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
-{{- mul (regexFind "^[0-9]+" $size | int64) (get $units (default "B" (regexFind "[A-Za-z]+$" $size)) | int64) -}}
+{{- mulf (regexFind "^[0-9.]+" $size | float64) (get $units (default "B" (regexFind "[A-Za-z]+$" $size)) | int64) | ceil | int64 -}}
 {{- end -}}
 
 {{/* Seconds of a duration such as 90s, 2m or 1m30s. */}}
