@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 import os
 import pathlib
 from typing import Any, Union
@@ -11,6 +13,7 @@ import grpc
 
 DEFAULT_TARGET = "127.0.0.1:7000"
 DEFAULT_TIMEOUT = 600.0  # seconds; as the command line's --deadline
+_LONGEST_TIMEOUT = 365 * 86400.0  # seconds; gRPC takes a longer one for one that has passed
 _MAX_ANSWER_BYTES = 64 << 20
 
 Pem = Union[str, "os.PathLike[str]", bytes]
@@ -38,6 +41,15 @@ def _read(pem: Pem | None) -> bytes | None:
     return pem if pem is None or isinstance(pem, bytes) else pathlib.Path(pem).read_bytes()
 
 
+def _seconds(timeout: float) -> float:
+    """As gRPC counts them: a numpy.float32 would round the hour of the deadline. TypeError or ValueError for no number."""
+    if not isinstance(timeout, numbers.Real):
+        raise TypeError(f"timeout takes a number of seconds, not {type(timeout).__name__}; math.inf is for no limit")
+    if math.isnan(timeout):
+        raise ValueError("timeout takes a number of seconds, not NaN")
+    return min(float(timeout), _LONGEST_TIMEOUT)
+
+
 @dataclasses.dataclass(frozen=True)
 class Connection:
     """Settings of a client; settings left out come from the environment, as on the command line.
@@ -59,7 +71,7 @@ class Connection:
         key = os.environ.get("DIPTYCH_API_KEY", "") if api_key is None else api_key
         if not all(" " < letter <= "~" for letter in key):
             raise ValueError("api_key takes printable ASCII characters; was it copied with a line break?")
-        if not timeout > 0:
+        if not _seconds(timeout) > 0:
             raise ValueError("timeout takes a positive number of seconds")
         if tls is None and "DIPTYCH_TLS_CA" in os.environ:
             tls = Tls(os.environ["DIPTYCH_TLS_CA"], os.environ.get("DIPTYCH_TLS_CERT"), os.environ.get("DIPTYCH_TLS_KEY"))
@@ -74,7 +86,7 @@ class Connection:
     def terms(self, timeout: float | None) -> dict[str, Any]:
         """What each call is made with."""
         metadata = (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
-        return {"timeout": self.timeout if timeout is None else timeout, "metadata": metadata}
+        return {"timeout": _seconds(self.timeout if timeout is None else timeout), "metadata": metadata}
 
     def channel_options(self) -> list[tuple[str, str | int]]:
         options: list[tuple[str, str | int]] = [

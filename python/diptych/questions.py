@@ -73,17 +73,32 @@ class Options(TypedDict, total=False):
 def make_question(
     images: ImagesInput, question: str | None, prompt: str | None, history: History, options: Mapping[str, Any]
 ) -> inference_pb2.Question:
-    """TypeError if question and prompt are both given or an option is unknown; OSError if an image cannot be read."""
+    """TypeError for question and prompt together, what is no text and unknown options; OSError for unreadable images."""
     if prompt is not None and (question is not None or history):
         raise TypeError("give question (and history) or prompt, not both")
-    message = inference_pb2.Question(images=[make_image(image) for image in _as_list(images)], prompt=prompt or "")
-    for asked, answered in history:
-        message.turns.add(role=inference_pb2.ROLE_USER, text=asked)
-        message.turns.add(role=inference_pb2.ROLE_ASSISTANT, text=answered)
+    images_read = [make_image(image) for image in _as_list(images)]
+    message = inference_pb2.Question(images=images_read, prompt=_text("prompt", prompt or ""))
+    for asked, answered in _pairs(history):
+        message.turns.add(role=inference_pb2.ROLE_USER, text=_text("a question of history", asked))
+        message.turns.add(role=inference_pb2.ROLE_ASSISTANT, text=_text("an answer of history", answered))
     if question is not None or history:
-        message.turns.add(role=inference_pb2.ROLE_USER, text=question or "")
+        message.turns.add(role=inference_pb2.ROLE_USER, text=_text("question", question or ""))
     set_options((message, message.generation, message.image_options), options)
     return message
+
+
+def _pairs(history: History) -> History:
+    """TypeError for anything else, such as the messages of a chat, whose two keys would pass for a pair."""
+    whole = isinstance(history, Sequence) and not isinstance(history, (str, bytes))
+    if not whole or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in history):
+        raise TypeError("history takes (question, answer) pairs, such as [('What color is the circle?', 'red')]")
+    return history
+
+
+def _text(name: str, text: str) -> str:
+    if not isinstance(text, (str, bytes)):
+        raise TypeError(f"{name} takes text, not {type(text).__name__}")
+    return text
 
 
 def make_analysis(

@@ -221,6 +221,30 @@ class AskTest(unittest.TestCase):
                 self.client.ask(SAMPLE, timeout=timeout, **LONG)
             self.assertIsInstance(raised.exception, TimeoutError)
 
+    def test_a_timeout_is_any_number_of_seconds(self):
+        for timeout in (numpy.float32(60), numpy.int64(60), 1e12, float("inf")):
+            self.assertEqual(self.client.ask(SAMPLE, QUESTION, timeout=timeout).text, "red", timeout)
+            with diptych.Client(self.address, timeout=timeout) as client:
+                self.assertEqual(client.ask(SAMPLE, QUESTION).text, "red", timeout)
+        for timeout, error in (("5", TypeError), (float("nan"), ValueError)):
+            with self.assertRaisesRegex(error, "timeout takes a number of seconds"):
+                self.client.ask(SAMPLE, QUESTION, timeout=timeout)
+        with self.assertRaisesRegex(TypeError, "timeout takes a number of seconds"):
+            diptych.Client(self.address, timeout="5")
+
+    def test_what_is_no_text_is_named(self):
+        chat = [{"role": "user", "content": "What color is the circle?"}]
+        for history in (chat, "red", ["What color is the circle?", "red"], [("a", "b", "c")], [{"a", "b"}], None):
+            with self.assertRaisesRegex(TypeError, r"history takes \(question, answer\) pairs"):
+                self.client.ask(SAMPLE, QUESTION, history=history)
+        for history in ([("And?", None)], [(1, "red")]):
+            with self.assertRaisesRegex(TypeError, "of history takes text, not (NoneType|int)"):
+                self.client.ask(SAMPLE, QUESTION, history=history)
+        with self.assertRaisesRegex(TypeError, "question takes text, not list"):
+            self.client.ask(SAMPLE, [QUESTION])
+        with self.assertRaisesRegex(TypeError, "prompt takes text, not int"):
+            self.client.ask(SAMPLE, prompt=5)
+
     def test_nobody_at_the_address(self):
         with diptych.Client("127.0.0.1:9") as client, self.assertRaises(diptych.Unreachable) as raised:
             client.ask(SAMPLE, QUESTION)
