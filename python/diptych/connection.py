@@ -33,7 +33,9 @@ class Tls:
     """The name in the server's certificate, if it differs from the address."""
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files. OSError if one cannot be read."""
+        """Reads the files. OSError if one cannot be read; ValueError for a certificate or key without the other."""
+        if (self.cert is None) != (self.key is None):  # gRPC would abort the process
+            raise ValueError("cert and key (DIPTYCH_TLS_CERT and DIPTYCH_TLS_KEY) are given together")
         return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
 
 

@@ -272,6 +272,13 @@ class AskTest(unittest.TestCase):
             with self.assertRaises(ValueError):
                 diptych.Client(self.address, **wrong)
 
+    def test_a_certificate_without_its_key_is_refused(self):
+        for half in ({"cert": b"pem"}, {"key": b"pem"}):
+            with self.assertRaisesRegex(ValueError, "cert and key .* are given together"):
+                diptych.Client(self.address, tls=diptych.Tls(**half))
+            with self.assertRaisesRegex(ValueError, "cert and key .* are given together"):
+                asyncio.run(diptych.AsyncClient(self.address, tls=diptych.Tls(**half)).model())
+
     def test_the_async_client_does_the_same(self):
         async def ask():
             async with diptych.AsyncClient(self.address) as client:
