@@ -28,6 +28,11 @@ absl::Status ProtocolError(std::string_view message) {
   return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol, message);
 }
 
+// A replica without a time to retry will never have room for the question (KV_FULL).
+bool WillHaveRoom(const grpc::Status& status) {
+  return RetryAfterOf(FromGrpcStatus(status)).has_value();
+}
+
 absl::Status BrokenOff() {
   return TierUnavailable("the language tier broke off in the middle of the answer");
 }
@@ -232,7 +237,7 @@ std::optional<SteadyDuration> LanguageStream::PauseBeforeRepeat(const grpc::Stat
     --fruitless_;
     ++full_;
   }
-  if (is_full && tokens_.empty() && asker_.on_full) return PauseAtGate();
+  if (is_full && tokens_.empty() && asker_.on_full && WillHaveRoom(status)) return PauseAtGate();
   const bool waits = is_full && !tokens_.empty();
   if (fruitless_ >= kMaxTierAttempts || full_ >= (waits ? kMostWaits : kMaxTierAttempts)) return std::nullopt;
   const SteadyDuration pause =

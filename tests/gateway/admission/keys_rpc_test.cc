@@ -225,6 +225,16 @@ TEST_F(KeysRpcTest, ATierThatNeverHasRoomIsWaitedForUntilTheDeadline) {
   while (gateway_->Metrics().find("\ndiptych_requests_running 0\n") == std::string::npos) std::this_thread::yield();
 }
 
+// It would hold the one place that a gate has whose tier takes nothing.
+TEST_F(KeysRpcTest, AQuestionThatNoReplicaCanEverTakeIsNotWaitedFor) {
+  FakeLanguageTier language([](auto...) {
+    return ToGrpcStatus(MakeError(absl::StatusCode::kResourceExhausted, reason::kKvFull, "more than there is"));
+  });
+  StartGateway(language.target(), WithKeys());
+  EXPECT_EQ(ReasonOf(AskAs("alice", std::chrono::seconds(20)).status()), reason::kKvFull);
+  EXPECT_LE(language.calls(), 3);
+}
+
 TEST_F(KeysRpcTest, WaitingEndsWithTheDeadlineAndWithTheCaller) {
   SlowTier slow;
   FakeLanguageTier language(slow.Script());
