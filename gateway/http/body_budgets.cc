@@ -4,15 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "gateway/http/caller_host.h"
 
 namespace diptych::gateway {
 namespace {
-
-std::string NameOf(const boost::asio::ip::address& address) {
-  if (!address.is_v6()) return address.to_string();
-  const auto bytes = address.to_v6().to_bytes();
-  return std::string(bytes.begin(), bytes.begin() + bytes.size() / 2);
-}
 
 // Of nothing yet; an empty one for null.
 ByteBudget::Lease LeaseOf(ByteBudget* budget) {
@@ -38,7 +33,7 @@ void BodyBudgets::Lease::ShrinkTo(int64_t bytes) {
 
 BodyBudgets::Lease BodyBudgets::Open(const boost::asio::ip::address& address, const std::string& caller) {
   Lease lease;
-  lease.address_ = ShareOf(absl::StrCat("address ", NameOf(address)));
+  lease.address_ = ShareOf(absl::StrCat("address ", CallerHost(address)));
   if (!caller.empty()) lease.caller_ = ShareOf(absl::StrCat("caller ", caller));
   lease.of_all_ = LeaseOf(&all_);
   lease.of_address_ = LeaseOf(lease.address_.get());

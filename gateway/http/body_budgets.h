@@ -51,8 +51,8 @@ class BodyBudgets {
   // `limit` of all, `share` of one address and of one caller.
   BodyBudgets(int64_t limit, int64_t share) : share_(share), all_(limit) {}
 
-  // A lease of nothing yet. `caller`: the name of its key, empty where there is none. Of an IPv6 address the first half
-  // counts, since one host may have all of the second.
+  // A lease of nothing yet. `caller`: the name of its key, empty where there is none. Addresses count by their host
+  // (caller_host.h).
   Lease Open(const boost::asio::ip::address& address, const std::string& caller);
 
  private:

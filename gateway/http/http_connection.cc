@@ -38,7 +38,6 @@ void DropEmptyLines(beast::flat_buffer& buffer) {
 HttpConnection::HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<net::ssl::context> tls,
                                std::shared_ptr<HttpShared> shared)
     : shared_(std::move(shared)),
-      new_until_(std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(shared_->options.byte_timeout)),
       stream_(std::move(socket), std::move(tls)),
       // Also the longest line that a chunk may begin with.
       buffer_(std::max<size_t>(shared_->options.max_header_bytes, kReadAhead) + kReadAhead),
@@ -49,22 +48,16 @@ HttpConnection::HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<net:
 }
 
 void HttpConnection::Start() {
-  net::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->Greet([self] { self->BeIdle(); }); });
+  net::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->Greet(); });
 }
 
-void HttpConnection::Turn(int status, const std::string& message) {
-  net::dispatch(stream_.get_executor(), [self = shared_from_this(), status, message] {
-    self->Greet([self, status, message] { self->Refuse(status, message); });
-  });
-}
-
-void HttpConnection::Greet(std::function<void()> greeted) {
-  if (!stream_.has_tls()) return greeted();
+void HttpConnection::Greet() {
+  if (!stream_.has_tls()) return BeIdle();
   stream_.tcp().expires_after(absl::ToChronoNanoseconds(shared_->options.header_timeout));
-  listening_ = idle_ = true;
-  stream_.AsyncHandshake([self = shared_from_this(), greeted = std::move(greeted)](ErrorCode error) {
-    self->listening_ = self->idle_ = false;
-    error || self->phase_ == Phase::kShut ? self->OnGreetingFailed(error) : greeted();
+  listening_ = true;
+  stream_.AsyncHandshake([self = shared_from_this()](ErrorCode error) {
+    self->listening_ = false;
+    error || self->phase_ == Phase::kShut ? self->OnGreetingFailed(error) : self->BeIdle();
   });
 }
 
@@ -94,8 +87,7 @@ void HttpConnection::ShutIfIdle() {
 }
 
 bool HttpConnection::GiveUpIfIdle() {
-  if (!heard_ && std::chrono::steady_clock::now() < new_until_) return false;
-  if (!idle_.exchange(false)) return false;
+  if (!admitted_ || !idle_.exchange(false)) return false;
   net::post(stream_.get_executor(),
             [self = shared_from_this()] { self->reading_header_ ? self->Shut() : self->ShutIfIdle(); });
   return true;
@@ -145,8 +137,12 @@ void HttpConnection::OnBytes(ErrorCode error, size_t size) {
     return Shut();
   }
   if (!error) buffer_.commit(size);
-  heard_ = true;
-  Listen();
+  admitted_ ? Listen() : Admit();
+}
+
+void HttpConnection::Admit() {
+  admitted_ = true;
+  shared_->connections->Admit(this) ? Listen() : Refuse(503, "all connections of this server are taken");
 }
 
 void HttpConnection::LookForLeaving() {

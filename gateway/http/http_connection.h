@@ -33,6 +33,8 @@ class HttpConnection;
 class HttpConnections {
  public:
   virtual bool draining() const = 0;
+  // A new caller asks for the first time. False if all connections are taken.
+  virtual bool Admit(HttpConnection* connection) = 0;
   virtual void Remove(HttpConnection* connection) = 0;
 
  protected:
@@ -87,11 +89,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
                  std::shared_ptr<HttpShared> shared);
 
   void Start();
-  // In place of Start: answers this before anything is asked, and closes.
-  void Turn(int status, const std::string& message);
+  // Closes unless something is asked, or comes just now.
   void CloseWhenIdle();
   // True if nothing is asked at the moment, or no whole header of what is: it closes then, unless that comes just now.
-  // A caller that has only just come is given byte_timeout to say something.
+  // False for a caller that has not been admitted.
   bool GiveUpIfIdle();
   void Close();
 
@@ -114,8 +115,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     size_t written = 0;              // bytes of it
   };
 
-  // Calls `greeted` when TLS has been agreed on, where there is any.
-  void Greet(std::function<void()> greeted);
+  // Agrees on TLS, where there is any, and is idle then.
+  void Greet();
   // The handshake failed.
   void OnGreetingFailed(ErrorCode error);
   // Between two requests, the last of which has been answered.
@@ -123,6 +124,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Waits for bytes between requests, and during a reply for the caller's leaving.
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
+  // What comes first of a caller needs room among the connections; without it the caller is told so.
+  void Admit();
   // The same where nothing is read any more, because the caller has sent so much on, or because it has closed its side:
   // looks from time to time.
   void LookForLeaving();
@@ -176,7 +179,6 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Shut();
 
   const std::shared_ptr<HttpShared> shared_;
-  const std::chrono::steady_clock::time_point new_until_;
   HttpStream stream_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer silence_;
@@ -190,19 +192,19 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
   Phase phase_ = Phase::kIdle;
-  std::atomic<bool> idle_ = false;   // in kIdle or reading_header_, and was not given up; read from other threads
-  std::atomic<bool> heard_ = false;  // something has come from the caller; read from other threads
-  bool listening_ = false;           // a read for bytes between requests, or for the caller's leaving, is on its way
-  bool looking_ = false;             // leaving_ runs
-  bool half_closed_ = false;         // nothing more comes from the caller, who may still take the replies
-  bool ended_ = false;               // and all that it sent has been read
-  absl::Duration look_interval_;     // until leaving_ ends
-  absl::Time idle_until_;            // when a connection in kIdle is closed
-  bool writing_ = false;             // a write is on its way
-  bool reading_ = false;             // a read that uses parser_ is on its way
-  bool reading_header_ = false;      // that of a header
-  int reads_ = 0;                    // limited ones, begun and ended
-  bool timed_out_ = false;           // the last of them
+  std::atomic<bool> idle_ = false;      // in kIdle or reading_header_, and was not given up; read from other threads
+  std::atomic<bool> admitted_ = false;  // something has come from the caller; read from other threads
+  bool listening_ = false;              // a read for bytes between requests, or for the caller's leaving, is on its way
+  bool looking_ = false;                // leaving_ runs
+  bool half_closed_ = false;            // nothing more comes from the caller, who may still take the replies
+  bool ended_ = false;                  // and all that it sent has been read
+  absl::Duration look_interval_;        // until leaving_ ends
+  absl::Time idle_until_;               // when a connection in kIdle is closed
+  bool writing_ = false;                // a write is on its way
+  bool reading_ = false;                // a read that uses parser_ is on its way
+  bool reading_header_ = false;         // that of a header
+  int reads_ = 0;                       // limited ones, begun and ended
+  bool timed_out_ = false;              // the last of them
   // Of the request that was read last.
   bool chunked_ = false;
   bool keep_alive_ = true;

@@ -15,8 +15,10 @@
 #include "common/listen_address.h"
 #include "common/mutex.h"
 #include "common/status.h"
+#include "gateway/http/caller_host.h"
 #include "gateway/http/http_connection.h"
 #include "gateway/http/http_tls.h"
+#include "gateway/http/new_callers.h"
 
 namespace diptych::gateway {
 
@@ -104,8 +106,15 @@ class HttpServer::Impl final : public HttpConnections {
     return draining_;
   }
 
+  bool Admit(HttpConnection* connection) override {
+    MutexLock lock(mutex_);
+    new_callers_.Remove(connection);
+    return admitted() <= shared_->options.max_connections || MakeRoom();
+  }
+
   void Remove(HttpConnection* connection) override {
     MutexLock lock(mutex_);
+    new_callers_.Remove(connection);
     open_.remove_if([&](const auto& open) { return open.get() == connection; });
     if (open_.empty()) ended_.NotifyAll();
   }
@@ -133,9 +142,9 @@ class HttpServer::Impl final : public HttpConnections {
     }
   }
 
-  // Whom it has no room to refuse waits in the queue of the operating system.
+  // Whom it has no room to hear or to refuse waits in the queue of the operating system.
   void Accept() {
-    if (!HasRoomToRefuse()) return AcceptAfter(kFullPause);
+    if (!HasRoom()) return AcceptAfter(kFullPause);
     acceptor_.async_accept(net::make_strand(shared_->io), [this](boost::system::error_code error, tcp::socket socket) {
       if (!acceptor_.is_open()) return;
       if (error) return AcceptAfter(kErrorPause);  // something that is open has to end first
@@ -151,24 +160,34 @@ class HttpServer::Impl final : public HttpConnections {
 
   // Those that were given up and then not closed, since their next request had come, could take all of it for good:
   // others go for them.
-  bool HasRoomToRefuse() {
+  bool HasRoom() {
     MutexLock lock(mutex_);
-    if (static_cast<int>(open_.size()) < shared_->options.max_connections + kMostInLeaving) return true;
+    if (admitted() < shared_->options.max_connections + kMostInLeaving) return HasRoomForNewCaller();
     (void)MakeRoom();
     return false;
   }
 
+  bool HasRoomForNewCaller() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const int most = shared_->options.max_new_callers, many = static_cast<int>(new_callers_.size());
+    if (many < most) return true;
+    HttpConnection* const goes = new_callers_.ChooseToGo(std::chrono::steady_clock::now());
+    if (goes != nullptr) goes->CloseWhenIdle();
+    return goes != nullptr && many < most + kMostInLeaving;
+  }
+
   void Add(tcp::socket socket) {
+    boost::system::error_code gone;
+    const auto peer = socket.remote_endpoint(gone);
+    if (gone) return;
     const auto connection =
         std::make_shared<HttpConnection>(std::move(socket), tls_ != nullptr ? tls_->Current() : nullptr, shared_);
-    bool room = false;
     {
       MutexLock lock(mutex_);
       if (draining_) return;
-      room = static_cast<int>(open_.size()) < shared_->options.max_connections || MakeRoom();
       open_.emplace_back(connection);
+      new_callers_.Add(connection.get(), CallerHost(peer.address()), std::chrono::steady_clock::now());
     }
-    room ? connection->Start() : connection->Turn(503, "all connections of this server are taken");
+    connection->Start();
   }
 
   void WaitUntilEmpty(MutexLock& lock, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -177,7 +196,11 @@ class HttpServer::Impl final : public HttpConnections {
     }
   }
 
-  // The oldest connection that asks nothing goes; false if there is none.
+  int admitted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return static_cast<int>(open_.size() - new_callers_.size());
+  }
+
+  // The oldest connection that has asked and asks nothing now goes; false if there is none.
   bool MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return std::any_of(open_.begin(), open_.end(), [](const auto& connection) { return connection->GiveUpIfIdle(); });
   }
@@ -192,6 +215,7 @@ class HttpServer::Impl final : public HttpConnections {
   CondVar ended_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   std::list<std::shared_ptr<HttpConnection>> open_ ABSL_GUARDED_BY(mutex_);  // the oldest first
+  NewCallers new_callers_ ABSL_GUARDED_BY(mutex_);                           // those of them that have not asked
 };
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

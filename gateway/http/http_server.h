@@ -23,7 +23,9 @@ struct HttpOptions {
   std::vector<std::string> cors_origins = {};            // whose pages may use it (cors.h)
   std::function<void(int status)> on_refused = nullptr;  // called for each request that is refused before it is read
   int threads = 2;                                       // 1 and up; as many again read bodies
-  int max_connections = 1024;            // over it the oldest that asks nothing is closed, or the new one gets 503
+  int max_connections = 1024;            // that have asked; over it the oldest that asks nothing is closed, or the new
+                                         // one gets 503
+  int max_new_callers = 1024;            // that have not asked yet; over it one of the host that has most is closed
   uint32_t max_header_bytes = 16 << 10;  // of all header lines together
   int64_t max_body_bytes = 1 << 20;      // of one request
   int64_t max_bodies_bytes = 256 << 20;  // of all requests that are read or answered at a time, half
@@ -31,8 +33,7 @@ struct HttpOptions {
   absl::Duration idle_timeout = absl::Minutes(1);     // of a connection between two requests
   absl::Duration header_timeout = absl::Seconds(10);  // from a request's first byte to the end of its header
   absl::Duration body_timeout = absl::Minutes(1);     // for the whole body, and a second more for each 64 KiB of it
-  absl::Duration byte_timeout = absl::Seconds(5);     // for a body's first bytes, and for each that follow; where all
-                                                      // connections are taken, for a new caller's first bytes
+  absl::Duration byte_timeout = absl::Seconds(5);     // for a body's first bytes, and for each that follow
   absl::Duration write_timeout = absl::Seconds(30);   // for each event, and for each 256 KiB of a reply
   absl::Duration ping_interval = absl::Seconds(15);   // of silence in an event stream
 };

@@ -19,8 +19,13 @@ class HttpStream {
   // `tls` null: no TLS.
   HttpStream(boost::asio::ip::tcp::socket socket, std::shared_ptr<boost::asio::ssl::context> tls)
       : tcp_(std::move(socket)) {
-    if (tls != nullptr) tls_.emplace(tcp_, *tls);
+    if (tls == nullptr) return;
+    tls_.emplace(tcp_, *tls);
+    ::SSL_set_msg_callback(tls_->native_handle(), OnMessage);
+    ::SSL_set_msg_callback_arg(tls_->native_handle(), this);
   }
+  HttpStream(const HttpStream&) = delete;
+  HttpStream& operator=(const HttpStream&) = delete;
 
   executor_type get_executor() { return tcp_.get_executor(); }
   boost::beast::tcp_stream& tcp() { return tcp_; }
@@ -31,7 +36,11 @@ class HttpStream {
   // Requires: has_tls().
   template <typename Done>
   void AsyncHandshake(Done done) {
-    tls_->async_handshake(boost::asio::ssl::stream_base::server, std::move(done));
+    tls_->async_handshake(boost::asio::ssl::stream_base::server,
+                          [this, done = std::move(done)](boost::system::error_code error) {
+                            agreed_ = !error;
+                            done(error);
+                          });
   }
   // Says that nothing follows, and waits until the caller has said so, too. Requires: has_tls().
   template <typename Done>
@@ -51,8 +60,21 @@ class HttpStream {
   }
 
  private:
+  // What callers may send of a handshake once it is done: new keys are due after gigabytes, and each costs more than
+  // its bytes, for ever.
+  static constexpr int kMostRenewals = 32;
+
+  // OpenSSL has read or written a message of TLS; what is closed here fails what is being read.
+  static void OnMessage(int is_ours, int, int content_type, const void*, size_t, SSL*, void* self) {
+    auto* const stream = static_cast<HttpStream*>(self);
+    if (is_ours != 0 || content_type != SSL3_RT_HANDSHAKE || !stream->agreed_) return;
+    if (++stream->renewals_ > kMostRenewals) stream->tcp_.close();
+  }
+
   boost::beast::tcp_stream tcp_;
   std::optional<boost::asio::ssl::stream<boost::beast::tcp_stream&>> tls_;
+  bool agreed_ = false;  // the handshake is done
+  int renewals_ = 0;     // messages of a handshake since then
 };
 
 }  // namespace diptych::gateway

@@ -2,6 +2,7 @@
 
 Usage: http_tls_test.py FOLDER_OF_BINARIES; run by ctest as `http_tls_test`. Skipped without the openssl command.
 """
+import contextlib
 import http.client
 import json
 import pathlib
@@ -82,6 +83,44 @@ class HttpTlsTest(unittest.TestCase):
         self.assertFalse(agrees("-tls1_2", "-cipher", "AES128-GCM-SHA256"), "without forward secrecy")
         self.assertFalse(agrees("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"), "without authenticated encryption")
         self.assertFalse(agrees("-alpn", "h2"))
+
+    def test_callers_that_never_shake_hands_keep_nobody_waiting(self):
+        port = self.stack.http_port
+        for first in (b"", b"\x16\x03\x01", self.first_flight()):
+            with self.subTest(len(first)):
+                silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(1100)]
+                try:
+                    for connection in silent:
+                        connection.send(first)
+                    with socket.create_connection(("127.0.0.1", port), timeout=4) as plain:  # less than a handshake is given, 10 s
+                        with self.context.wrap_socket(plain, server_hostname="127.0.0.1") as caller:
+                            caller.sendall(b"GET /healthz/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+                            self.assertIn(b" 200 ", caller.recv(4096))
+                finally:
+                    for connection in silent:
+                        connection.close()
+
+    def first_flight(self):
+        sent, received = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with self.assertRaises(ssl.SSLWantReadError):
+            self.context.wrap_bio(received, sent, server_hostname="127.0.0.1").do_handshake()
+        return sent.read()
+
+    def test_new_keys_again_and_again_end_the_connection(self):
+        request = b"GET /healthz/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+
+        def reply_after(renewals):
+            command = ["openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", f"127.0.0.1:{self.stack.http_port}"]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as caller:
+                with contextlib.suppress(BrokenPipeError):
+                    for _ in range(renewals):
+                        caller.stdin.write(b"K\n")
+                        while (said := caller.stderr.readline()) and b"KEYUPDATE" not in said:
+                            pass
+                    caller.stdin.write(request)
+                return caller.stdout.read()
+        self.assertIn(b" 200 ", reply_after(5))
+        self.assertEqual(reply_after(200), b"")
 
     def test_plain_http_is_told_to_come_in_tls(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.stack.http_port, timeout=20)

@@ -27,25 +27,23 @@ TEST_F(HttpConnectionsTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {
   EXPECT_TRUE(second.Read("/again").starts_with("HTTP/1.1 200 "));
 }
 
-TEST_F(HttpConnectionsTest, WhoHasOnlyJustComeIsNotGivenUpForAnother) {
-  Start({.max_connections = 1, .byte_timeout = absl::Minutes(10)});
-  RawCaller first(server_->port());
-  RawCaller second(server_->port());
-  EXPECT_TRUE(second.Read().starts_with("HTTP/1.1 503 "));
-  first.Send("GET /first HTTP/1.1\r\n\r\n");
-  EXPECT_TRUE(first.Read("/first").starts_with("HTTP/1.1 200 "));
+TEST_F(HttpConnectionsTest, WhoHasSaidNothingYetTakesNoPlaceOfWhoAsks) {
+  Start({.max_connections = 1, .idle_timeout = absl::Minutes(10)});
+  std::list<RawCaller> silent;
+  for (int i = 0; i < 10; ++i) silent.emplace_back(server_->port());
+  EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
+  silent.front().Send("GET /first HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(silent.front().Read("/first").starts_with("HTTP/1.1 200 ")) << "nor is given up";
 }
 
-TEST_F(HttpConnectionsTest, WhoStaysSilentIsGivenUpForAnother) {
-  Start({.max_connections = 1, .byte_timeout = absl::ZeroDuration()});
-  RawCaller silent(server_->port());
-  std::string answer;
-  while (!answer.starts_with("HTTP/1.1 200 ")) {  // until the server has seen that nothing came from the other
-    RawCaller caller(server_->port());
-    caller.Send("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n");
-    answer = caller.Read();
+TEST_F(HttpConnectionsTest, HoweverManyStaySilentWhoAsksIsAnswered) {
+  Start({.max_new_callers = 4, .idle_timeout = absl::Minutes(10)});
+  std::list<RawCaller> silent;
+  for (int i = 0; i < 3; ++i) {
+    for (int j = 0; j < 20; ++j) silent.emplace_back(server_->port());
+    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
   }
-  EXPECT_EQ(silent.Read(), "") << "closed";
+  EXPECT_EQ(silent.front().Read(), "") << "the oldest went";
 }
 
 TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
@@ -54,7 +52,7 @@ TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
   busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
   busy.Read("100 Continue\r\n\r\n");
   std::list<RawCaller> crowd;
-  for (int i = 0; i < 300; ++i) crowd.emplace_back(server_->port());
+  for (int i = 0; i < 300; ++i) crowd.emplace_back(server_->port()).Send("GET /a HTTP/1.1\r\n\r\n");
   for (; !crowd.empty(); crowd.pop_front()) EXPECT_TRUE(crowd.front().Read().starts_with("HTTP/1.1 503 "));
   busy.Send("xy");
   EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
@@ -102,8 +100,7 @@ TEST_F(HttpConnectionsTest, AConnectionInUseIsNotGivenUpForAnother) {
   RawCaller busy(server_->port());
   busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
   busy.Read("100 Continue\r\n\r\n");
-  RawCaller other(server_->port());
-  EXPECT_TRUE(other.Read().starts_with("HTTP/1.1 503 "));
+  EXPECT_TRUE(Ask("GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
   busy.Send("xy");
   EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
 }

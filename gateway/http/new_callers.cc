@@ -1,0 +1,41 @@
+#include "gateway/http/new_callers.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace diptych::gateway {
+
+void NewCallers::Add(HttpConnection* caller, const std::string& host, Time now) {
+  const auto line = lines_.try_emplace(host).first;
+  line->second.push_back({.caller = caller, .came = now});
+  places_[caller] = {.line = line, .entry = std::prev(line->second.end())};
+}
+
+void NewCallers::Remove(HttpConnection* caller) {
+  const auto place = places_.find(caller);
+  if (place == places_.end()) return;
+  const auto [line, entry] = place->second;
+  line->second.erase(entry);
+  if (line->second.empty()) lines_.erase(line);
+  places_.erase(place);
+}
+
+HttpConnection* NewCallers::ChooseToGo(Time now) {
+  if (lines_.empty()) return nullptr;
+  Line& line = MostCrowded()->second;
+  if (now - line.front().came < kGrace) return nullptr;
+  line.front().came = now;
+  HttpConnection* const caller = line.front().caller;
+  line.splice(line.end(), line, line.begin());
+  return caller;
+}
+
+// Where several have as many, the one whose first came first.
+NewCallers::Lines::iterator NewCallers::MostCrowded() {
+  return std::max_element(lines_.begin(), lines_.end(), [](const auto& one, const auto& other) {
+    if (one.second.size() != other.second.size()) return one.second.size() < other.second.size();
+    return one.second.front().came > other.second.front().came;
+  });
+}
+
+}  // namespace diptych::gateway

@@ -1,0 +1,52 @@
+// Connections that have not asked anything yet, and which of them goes when there are too many.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <list>
+#include <map>
+#include <string>
+#include <unordered_map>
+
+namespace diptych::gateway {
+
+class HttpConnection;
+
+// Whoever is honest speaks at once and leaves this room soon; whoever only connects, or begins with TLS and goes no
+// further, makes room for the next: of the host that has most here, the one that came first. So a host with few is not
+// reached by what another does. Decides only. Thread-compatible.
+class NewCallers {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // Before that nobody goes: a roundtrip and a handshake take so long.
+  static constexpr std::chrono::milliseconds kGrace{250};
+
+  // `host`: as CallerHost says.
+  void Add(HttpConnection* caller, const std::string& host, Time now);
+  // Nothing, if it is not here.
+  void Remove(HttpConnection* caller);
+  // Whom to close; it stays here until it is removed, as the one that came last. Null if that would be too soon.
+  HttpConnection* ChooseToGo(Time now);
+
+  size_t size() const { return places_.size(); }
+
+ private:
+  struct Entry {
+    HttpConnection* caller;
+    Time came;
+  };
+  using Line = std::list<Entry>;  // the oldest first
+  using Lines = std::map<std::string, Line>;
+  struct Place {
+    Lines::iterator line;
+    Line::iterator entry;
+  };
+
+  Lines::iterator MostCrowded();
+
+  Lines lines_;  // by host; none is empty
+  std::unordered_map<HttpConnection*, Place> places_;
+};
+
+}  // namespace diptych::gateway
