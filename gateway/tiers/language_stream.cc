@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/call_context.h"
+#include "common/end_of_call.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/request_span.h"
@@ -23,9 +24,16 @@ constexpr SteadyDuration kLongestPause = std::chrono::seconds(1);
 // Of one that has not begun: few ask at a time, since the gate lets no more in.
 constexpr SteadyDuration kLongestPauseAtGate = std::chrono::milliseconds(200);
 constexpr int kMostWaits = 20;
+// Of an attempt that bring no token: text that was held back, scores of the prompt.
+constexpr int kMostDeltasWithoutToken = 16;
 
 absl::Status ProtocolError(std::string_view message) {
   return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol, message);
+}
+
+// Ids are given back as they came, or left out.
+bool IsOfAnother(const std::string& said, const std::string& asked) {
+  return !said.empty() && !asked.empty() && said != asked;
 }
 
 // A replica without a time to retry will never have room for the question (KV_FULL).
@@ -69,6 +77,8 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
     StartCall();
   }
   void Next() { StartRead(&message_); }
+  // `finished` has come.
+  void ExpectEnd() { end_.Expect(context_); }
   std::string peer() const { return context_->peer(); }
   bool stopped() const { return stopped_; }
   void Stop() {
@@ -91,7 +101,8 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
 
   LanguageStream* const call_;
   PickedStub<v1::LanguageService> stub_;  // until the call ends
-  std::unique_ptr<grpc::ClientContext> context_;
+  const std::shared_ptr<grpc::ClientContext> context_;
+  EndOfCall end_;
   Span span_;
   v1::GenerateResponse message_;
   bool stopped_ = false;
@@ -119,6 +130,7 @@ void LanguageStream::StartAttempt() {
   if (!ComesInOnePiece(request_.question().generation())) *request_.mutable_begun_token_ids() = tokens_;
   asked_at_ = SteadyClock::now();
   started_ = delta_seen_ = finished_ = false;
+  deltas_without_token_ = 0;
   attempt_ = std::make_unique<Attempt>(this);
   attempt_->Start();
 }
@@ -145,6 +157,7 @@ void LanguageStream::OnAttemptMessage(v1::GenerateResponse message) {
   if (!started_) replica_ = attempt_->peer();
   broken_ = CheckOrder(message);
   if (broken_.ok()) broken_ = CheckClaims(message);
+  if (broken_.ok()) broken_ = CheckId(message);
   if (broken_.ok() && message.has_started()) broken_ = Resume(message.started());
   if (broken_.ok() && message.has_delta()) broken_ = PassOver(*message.mutable_delta());
   if (broken_.ok() && message.has_finished() && next_token_ < tokens_.size()) broken_ = BrokenOff();
@@ -153,6 +166,7 @@ void LanguageStream::OnAttemptMessage(v1::GenerateResponse message) {
   if (message.has_delta() && attempts_ > 1 && message.delta().ByteSizeLong() == 0) return Next();  // so is all of this
   if (message.has_delta()) Keep(message.delta());
   if (message.has_finished()) MakeWhole(*message.mutable_finished());
+  if (message.has_finished()) attempt_->ExpectEnd();
   OnMessage(std::move(message));
 }
 
@@ -162,8 +176,15 @@ absl::Status LanguageStream::CheckOrder(const v1::GenerateResponse& message) {
   if (!in_order) return ProtocolError("the language tier sent messages out of order");
   started_ = true;
   delta_seen_ |= message.has_delta();
+  if (message.has_delta() && message.delta().token_ids_size() == 0) ++deltas_without_token_;
   finished_ |= message.has_finished();
   return absl::OkStatus();
+}
+
+absl::Status LanguageStream::CheckId(const v1::GenerateResponse& message) const {
+  const std::string& said = message.has_finished() ? message.finished().request_id() : message.started().request_id();
+  if (!IsOfAnother(said, request_.question().request_id())) return absl::OkStatus();
+  return ProtocolError("the language tier answered another question");
 }
 
 // Beams begin again, and so does a replica of a release that knows no begun tokens.
@@ -188,13 +209,22 @@ absl::Status LanguageStream::PassOver(v1::Delta& delta) {
   delta.mutable_token_ids()->erase(delta.token_ids().begin(), delta.token_ids().begin() + known);
   delta.mutable_logprobs()->DeleteSubrange(0, std::min(known, delta.logprobs_size()));
   if (prompt_scored_) delta.clear_prompt_logprobs();
-  const bool can_go_on = int64_t{tokens_.size()} + delta.token_ids_size() <= kMaxWireNumbers;
-  return can_go_on ? absl::OkStatus() : ProtocolError("the language tier sent more tokens than any answer has");
+  return CheckLength(delta);
+}
+
+absl::Status LanguageStream::CheckLength(const v1::Delta& delta) const {
+  const v1::GenerationOptions& options = request_.question().generation();
+  const int most = options.has_max_new_tokens() ? options.max_new_tokens() : kMaxWireNumbers;
+  const bool can_go_on = came_ + delta.token_ids_size() <= std::min<int64_t>(most, kMaxWireNumbers);
+  if (!can_go_on) return ProtocolError("the language tier sent more tokens than the answer may have");
+  if (deltas_without_token_ <= kMostDeltasWithoutToken) return absl::OkStatus();
+  return ProtocolError("the language tier sent messages without tokens, again and again");
 }
 
 void LanguageStream::Keep(const v1::Delta& delta) {
   prompt_scored_ |= delta.prompt_logprobs_size() > 0;
   if (delta.token_ids_size() > 0) fruitless_ = full_ = 0;
+  came_ += delta.token_ids_size();
   if (!keeps_) return;
   next_token_ += delta.token_ids_size();
   text_bytes_ += delta.text().size();

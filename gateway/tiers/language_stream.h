@@ -81,10 +81,15 @@ class LanguageStream {
   void Report(const grpc::Status& status);
   // A protocol error, or OK if `message` may come now.
   absl::Status CheckOrder(const v1::GenerateResponse& message);
+  // A protocol error if `message` is of an answer to another question.
+  absl::Status CheckId(const v1::GenerateResponse& message) const;
+  // A protocol error if there are more tokens than were asked for, or than another replica could be sent, and if too
+  // many messages bring none.
+  absl::Status CheckLength(const v1::Delta& delta) const;
   // Learns whether this replica goes on or begins again. UNAVAILABLE if neither.
   absl::Status Resume(const v1::Started& started);
-  // Takes out of `delta` what has come before. UNAVAILABLE if this replica says something else; a protocol error if
-  // there are more tokens than another replica could be sent.
+  // Takes out of `delta` what has come before. UNAVAILABLE if this replica says something else; CheckLength of the
+  // rest.
   absl::Status PassOver(v1::Delta& delta);
   // Keeps of `delta` what another replica would go on from.
   void Keep(const v1::Delta& delta);
@@ -119,12 +124,14 @@ class LanguageStream {
   google::protobuf::RepeatedField<int32_t> tokens_;
   google::protobuf::RepeatedPtrField<v1::StepLogprobs> logprobs_;
   size_t text_bytes_ = 0;
+  int64_t came_ = 0;  // tokens, also of those that are not kept
   bool prompt_scored_ = false;
   SteadyTime asked_at_{};
   // Of the current attempt.
   int next_token_ = 0;        // where in tokens_ its next one belongs
   size_t known_text_ = 0;     // bytes that it will say again
   int unknown_logprobs_ = 0;  // that it will not say at the end, the first ones
+  int deltas_without_token_ = 0;
   bool started_ = false;
   bool delta_seen_ = false;
   bool finished_ = false;

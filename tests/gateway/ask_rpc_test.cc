@@ -2,7 +2,9 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <future>
+#include <thread>
 
 #include "common/error_details.h"
 #include "tests/gateway/gateway_fixture.h"
@@ -145,12 +147,72 @@ TEST_F(AskRpcTest, TokensWithoutEndAreAnInternalError) {
   EXPECT_EQ(ReasonOf(Ask(TextQuestion()).status()), reason::kTierProtocol);
 }
 
-TEST_F(AskRpcTest, TheRequestIdIsTheGatewaysWhateverTheTierSays) {
+TEST_F(AskRpcTest, MoreTokensThanWereAskedForAreAnInternalError) {
+  FakeLanguageTier language([](int, grpc::ServerContext*, const auto&, Writer* writer) {
+    for (bool sent = writer->Write(StartedMessage()); sent;) sent = writer->Write(DeltaMessage("a", 5));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  v1::Question question = TextQuestion();
+  question.mutable_generation()->set_max_new_tokens(3);
+  EXPECT_EQ(ReasonOf(Ask(question).status()), reason::kTierProtocol);
+  const Stream stream = AskStream(question);
+  EXPECT_EQ(ReasonOf(stream.status), reason::kTierProtocol);
+  EXPECT_EQ(stream.Text(), "aaa");
+}
+
+TEST_F(AskRpcTest, MessagesWithoutTokensAgainAndAgainAreAnInternalError) {
+  for (const char* text : {"", "a"}) {
+    FakeLanguageTier language([&](int, grpc::ServerContext*, const auto&, Writer* writer) {
+      v1::GenerateResponse delta;
+      delta.mutable_delta()->set_text(text);
+      for (bool sent = writer->Write(StartedMessage()); sent;) sent = writer->Write(delta);
+      return grpc::Status::OK;
+    });
+    StartGateway(language.target());
+    EXPECT_EQ(ReasonOf(Ask(TextQuestion()).status()), reason::kTierProtocol);
+    EXPECT_EQ(ReasonOf(AskStream(TextQuestion()).status), reason::kTierProtocol);
+  }
+}
+
+TEST_F(AskRpcTest, ATierThatHasFinishedAndDoesNotEndTheCallHoldsNobody) {
+  FakeLanguageTier language([](int, grpc::ServerContext* context, const auto&, Writer* writer) {
+    writer->Write(StartedMessage());
+    writer->Write(DeltaMessage("a", 5));
+    writer->Write(FinishedMessage("a"));
+    while (!context->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(15));  // until which it was held
+  const auto answer = Ask(context, TextQuestion());
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->text(), "a");
+  EXPECT_TRUE(AskStream(TextQuestion()).status.ok());
+}
+
+TEST_F(AskRpcTest, AnAnswerToAnotherQuestionIsAnInternalError) {
+  for (const bool at_once : {true, false}) {
+    FakeLanguageTier language([&](int, auto*, const auto&, Writer* writer) {
+      writer->Write(StartedMessage(at_once ? "another" : ""));
+      v1::GenerateResponse finished = FinishedMessage("a");
+      finished.mutable_finished()->set_request_id("a\r\nset-cookie: b");
+      writer->Write(finished);
+      return grpc::Status::OK;
+    });
+    StartGateway(language.target());
+    EXPECT_EQ(ReasonOf(Ask(TextQuestion()).status()), reason::kTierProtocol);
+    const Stream stream = AskStream(TextQuestion());
+    EXPECT_EQ(ReasonOf(stream.status), reason::kTierProtocol);
+    EXPECT_EQ(stream.events.size(), at_once ? 0u : 1u);
+  }
+}
+
+TEST_F(AskRpcTest, TheRequestIdIsTheGatewaysWhereTheTierSaysNone) {
   FakeLanguageTier language([](int, auto*, const auto&, Writer* writer) {
-    writer->Write(StartedMessage("a\r\nset-cookie: b"));
-    v1::GenerateResponse finished = FinishedMessage("a");
-    finished.mutable_finished()->set_request_id("a\r\nset-cookie: b");
-    writer->Write(finished);
+    writer->Write(StartedMessage());
+    writer->Write(FinishedMessage("a"));
     return grpc::Status::OK;
   });
   StartGateway(language.target());
