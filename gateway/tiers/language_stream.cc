@@ -24,6 +24,8 @@ constexpr SteadyDuration kLongestPause = std::chrono::seconds(1);
 // Of one that has not begun: few ask at a time, since the gate lets no more in.
 constexpr SteadyDuration kLongestPauseAtGate = std::chrono::milliseconds(200);
 constexpr int kMostWaits = 20;
+// Before the last attempt, well within the second in which callers learn that there is no replica.
+constexpr SteadyDuration kPauseAfterLosses = std::chrono::milliseconds(250);
 // Of an attempt that bring no token: text that was held back, scores of the prompt.
 constexpr int kMostDeltasWithoutToken = 16;
 
@@ -34,6 +36,11 @@ absl::Status ProtocolError(std::string_view message) {
 // Ids are given back as they came, or left out.
 bool IsOfAnother(const std::string& said, const std::string& asked) {
   return !said.empty() && !asked.empty() && said != asked;
+}
+
+// One lost replica leaves others. When a second one is lost, all may be while they connect again, which takes a moment.
+SteadyDuration PauseAfterLoss(int lost) {
+  return lost + 1 < kMaxTierAttempts ? SteadyDuration() : kPauseAfterLosses;
 }
 
 // A replica without a time to retry will never have room for the question (KV_FULL).
@@ -270,8 +277,9 @@ std::optional<SteadyDuration> LanguageStream::PauseBeforeRepeat(const grpc::Stat
   if (is_full && tokens_.empty() && asker_.on_full && WillHaveRoom(status)) return PauseAtGate();
   const bool waits = is_full && !tokens_.empty();
   if (fruitless_ >= kMaxTierAttempts || full_ >= (waits ? kMostWaits : kMaxTierAttempts)) return std::nullopt;
-  const SteadyDuration pause =
-      waits ? std::min(kFirstPause * (1 << std::min(full_ - 1, 10)), kLongestPause) : SteadyDuration();
+  const SteadyDuration pause = waits     ? std::min(kFirstPause * (1 << std::min(full_ - 1, 10)), kLongestPause)
+                               : is_full ? SteadyDuration()
+                                         : PauseAfterLoss(fruitless_);
   const SteadyTime now = SteadyClock::now();
   if (now + pause >= deadline_ || !budget_->TryRepeat(now)) return std::nullopt;
   return pause;

@@ -49,6 +49,21 @@ TEST_F(AskRetryRpcTest, AStreamThatHasNotBegunIsRepeatedAndStartsOnce) {
   EXPECT_TRUE(stream.events[1].has_delta());
 }
 
+// As where the connections of all replicas are reset one soon after the other.
+TEST_F(AskRetryRpcTest, ReplicasThatAreBackInAMomentAreWaitedFor) {
+  SteadyTime back;
+  FakeLanguageTier language([&](int call, auto*, const auto&, Writer* writer) {
+    if (call == 1) back = SteadyClock::now() + std::chrono::milliseconds(100);
+    if (SteadyClock::now() < back) return kReplicaGone;
+    writer->Write(StartedMessage());
+    writer->Write(FinishedMessage("a"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  const auto answer = Ask(TextQuestion());
+  EXPECT_TRUE(answer.ok()) << answer.status();
+}
+
 TEST_F(AskRetryRpcTest, BeamsAreAskedForAgainUnseen) {
   FakeLanguageTier language([](int call, auto*, const v1::GenerateRequest& request, Writer* writer) {
     EXPECT_EQ(request.begun_token_ids_size(), 0);
