@@ -119,7 +119,7 @@ fetch_for_tests() {
 # What the tests of the edge and of faults run, unpacked into .deps/system: as installed packages they would start services of this machine.
 unpack_test_programs() {
   local folder=.deps/system package
-  local programs=(nginx haproxy prometheus liblua5.3-0 liblua5.4-0 libfaketime nftables libnftables1 libnftnl11 libjansson4 libmnl0)
+  local programs=(nginx haproxy prometheus liblua5.3-0 liblua5.4-0 libopentracing-c-wrapper0 libopentracing1 libfaketime nftables libnftables1 libnftnl11 libjansson4 libmnl0)
   [ "$(cat "$folder/.installed" 2>/dev/null)" = "${programs[*]}" ] && return
   say "fetching nginx, HAProxy, promtool, libfaketime and nft for the tests"
   rm -rf "$folder"
