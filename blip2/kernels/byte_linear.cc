@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "blip2/kernels/outliers.h"
+#include "blip2/kernels/finish_sums.h"
 #include "blip2/kernels/read_ahead.h"
 #include "blip2/kernels/share_out.h"
 #include "blip2/kernels/uninitialized.h"
@@ -16,8 +16,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-// After highway.h, which they need.
-#include "blip2/kernels/epilogue-inl.h"
+// After highway.h, which it needs.
 #include "blip2/kernels/row_groups-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -253,30 +252,13 @@ class BytePanels {
     }
   }
 
-  // From the sums to numbers, by the arithmetic of block_sums.h.
   template <int kHeight, int kCount>
   HWY_INLINE void Store(const VecSums (&tile)[kHeight][kCount], int64_t panel, int64_t row) {
-    const hn::RebindToFloat<TagSums> d;
     alignas(64) int32_t sums[kHeight * kPanel];
-    alignas(64) float bias[kPanel] = {};
     for (int p = 0; p < kCount && panel + p < Panels(weights_.out); ++p) {
       HWY_UNROLL(32)
       for (int r = 0; r < kHeight; ++r) hn::Store(tile[r][p], TagSums(), sums + r * kPanel);
-      AddOutliers(weights_, x_, row, kHeight, panel + p, sums);
-      const int64_t output = (panel + p) * kPanel;
-      const int64_t outputs = std::min(kPanel, weights_.out - output);
-      if (weights_.bias != nullptr) std::copy_n(weights_.bias + output, outputs, bias);
-      const auto scales = hn::LoadU(d, weights_.scales + output);
-      const auto stored = hn::FirstN(d, static_cast<size_t>(outputs));
-      for (int r = 0; r < kHeight; ++r) {
-        auto value = hn::ConvertTo(d, hn::Load(TagSums(), sums + r * kPanel));
-        value = hn::Mul(value, hn::Mul(scales, hn::Set(d, x_.scales[row + r])));
-        if (weights_.bias != nullptr) value = hn::Add(value, hn::Load(d, bias));
-        value = epilogue::Activated(d, epilogue_.activation, value);
-        const int64_t at = (row + r) * weights_.out + output;
-        if (epilogue_.residual != nullptr) value = hn::Add(value, hn::MaskedLoad(stored, d, epilogue_.residual + at));
-        hn::BlendedStore(value, stored, d, y_ + at);
-      }
+      FinishSums(weights_, x_, epilogue_, row, kHeight, panel + p, sums, y_);
     }
   }
 

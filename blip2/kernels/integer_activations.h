@@ -31,8 +31,8 @@ struct Outlier {
 };
 
 // Rows of numbers x[r, k] = scales[r] · values[r, k]. |values| <= MaxActivation(bits), but for the outliers of k7: a
-// product of 8-bit numbers takes those at MaxActivation and adds their rests (outliers.h). The rest of a padded row is
-// 0.
+// product of 8-bit numbers takes those at MaxActivation and adds their rests (finish_sums.h). The rest of a padded row
+// is 0.
 struct IntegerRows {
   ActivationBits bits = ActivationBits::k14;
   int64_t rows = 0;

@@ -255,14 +255,12 @@ HWY_EXPORT(MultiplyOnTarget);
 void MultiplyIntegers(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, float* y) {
   const InstructionSet set = InstructionSetInUse();
   const bool vnni = set >= InstructionSet::kAvx512Vnni;
-  const bool tiles = set == InstructionSet::kAmx && x.rows >= kRowsForTiles;
-  if (!tiles && vnni && x.bits == ActivationBits::k7) return MultiplyBytes(weights, x, epilogue, y);
-  // These write an output several times, so what follows has a turn of its own.
-  if (tiles) {
-    MultiplyTiles(weights, x, y);
-  } else {
-    HWY_DYNAMIC_DISPATCH(MultiplyOnTarget)(weights, x, vnni, y);
+  if (vnni && x.bits == ActivationBits::k7) {
+    const bool tiles = set == InstructionSet::kAmx && x.rows >= kRowsForTiles;
+    return tiles ? MultiplyTiles(weights, x, epilogue, y) : MultiplyBytes(weights, x, epilogue, y);
   }
+  // This writes an output several times, so what follows has a turn of its own.
+  HWY_DYNAMIC_DISPATCH(MultiplyOnTarget)(weights, x, vnni, y);
   Finish(epilogue, x.rows * weights.out, y);
 }
 
