@@ -7,7 +7,14 @@ namespace diptych {
 namespace {
 
 constexpr char kKeyName[] = "diptych-key-name";
-constexpr size_t kMaxKeyNameBytes = 128;
+constexpr char kPlace[] = "diptych-place";
+constexpr size_t kMaxNameBytes = 128;
+
+std::string NameIn(const grpc::ServerContextBase& context, const char* header) {
+  const auto found = context.client_metadata().find(header);
+  if (found == context.client_metadata().end() || found->second.size() > kMaxNameBytes) return "";
+  return std::string(found->second.data(), found->second.size());
+}
 
 }  // namespace
 
@@ -34,9 +41,15 @@ void SendKeyName(grpc::ClientContext& context, const std::string& name) {
 }
 
 std::string KeyNameOf(const grpc::ServerContextBase& context) {
-  const auto found = context.client_metadata().find(kKeyName);
-  if (found == context.client_metadata().end() || found->second.size() > kMaxKeyNameBytes) return "";
-  return std::string(found->second.data(), found->second.size());
+  return NameIn(context, kKeyName);
+}
+
+void SendPlace(grpc::ClientContext& context, const std::string& name) {
+  AddMetadata(context, kPlace, name);
+}
+
+std::string PlaceOf(const grpc::ServerContextBase& context) {
+  return NameIn(context, kPlace);
 }
 
 }  // namespace diptych

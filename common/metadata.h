@@ -26,4 +26,8 @@ void SendKeyName(grpc::ClientContext& context, const std::string& name);
 // Empty if none came. Who calls may say what it likes, so it is good for a log only.
 std::string KeyNameOf(const grpc::ServerContextBase& context);
 
+// The name of the place in the gateway's gate that the calls of one request share. Empty if none came.
+void SendPlace(grpc::ClientContext& context, const std::string& name);
+std::string PlaceOf(const grpc::ServerContextBase& context);
+
 }  // namespace diptych

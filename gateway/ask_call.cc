@@ -31,7 +31,7 @@ AskCall::AskCall(const AskEnvironment& environment, grpc::CallbackServerContext*
       timer_(*context, deadline() + kLastWrites),
       span_(environment.tracer->BeginCall(*context, method, arrival_)),
       clock_(arrival_),
-      admitted_(*environment.admission, deadline()) {}
+      admitted_(*environment.admission, deadline(), environment.admission->shared_places().Find(PlaceOf(*context))) {}
 
 absl::Status AskCall::Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes,
                            google::protobuf::Message& request) {

@@ -147,6 +147,11 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
                            .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
                            .model_names = [this] { return admission_.model_names(); },
                            .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
+                           .open_place =
+                               [this](int questions) {
+                                 const auto place = admission_.shared_places().Open(questions);
+                                 return std::shared_ptr<const std::string>(place, &place->name());
+                               },
                            .ready = [this] { return Readiness(); },
                            .metrics = [this] { return registry_.Exposition(); }});
   // Base64 makes four bytes of three.

@@ -28,6 +28,11 @@ int MostPatient(const AdmissionOptions& options) {
   return static_cast<int>(std::max<int64_t>(options.max_inflight_bytes / 2 / options.limits.MaxMessageBytes(), 1));
 }
 
+absl::StatusOr<HeldPlace> HeldIn(absl::StatusOr<FairGate::Place> place) {
+  if (!place.ok()) return place.status();
+  return std::make_shared<FairGate::Place>(*std::move(place));
+}
+
 }  // namespace
 
 Admission::Admission(const AdmissionOptions& options, const Callers& callers, ImageFetcher* fetcher,
@@ -154,7 +159,17 @@ absl::Status AdmittedCall::Read(absl::StatusOr<Caller> caller, const grpc::ByteB
 
 void AdmittedCall::Release(int64_t answer_bytes) {
   memory_.KeepOnly(answer_bytes);
-  place_ = {};
+  SetRefused(false);
+  place_.reset();
+}
+
+void AdmittedCall::SetRefused(bool refused) {
+  if (place_ == nullptr || std::exchange(refused_, refused) == refused) return;
+  refused ? place_->Refused() : place_->Taken();
+}
+
+void AdmittedCall::Charge(int64_t tokens) {
+  if (place_ != nullptr) place_->Charge(tokens);
 }
 
 void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusOr<v1::Question>)> entered) {
@@ -164,11 +179,24 @@ void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusO
   if (admission_.IsAlias(question_.model())) question_.clear_model();  // the tiers know none
   entered_ = std::move(entered);
   waits_since_ = SteadyClock::now();
-  waiting_ = admission_.gate().Enter(caller_, admission_.callers().count(), deadline_,
-                                     [this](absl::StatusOr<FairGate::Place> place) { OnPlace(std::move(place)); });
+  const std::shared_ptr<SharedPlace> shared = shared_.lock();
+  const auto join = [this](absl::StatusOr<HeldPlace> place) {
+    follows_ = true;
+    OnPlace(std::move(place));
+  };
+  if (shared == nullptr || !shared->Join(join)) AskGate(shared);
 }
 
-void AdmittedCall::OnPlace(absl::StatusOr<FairGate::Place> place) {
+void AdmittedCall::AskGate(std::shared_ptr<SharedPlace> shared) {
+  waiting_ = admission_.gate().Enter(caller_, admission_.callers().count(), deadline_,
+                                     [this, shared = std::move(shared)](absl::StatusOr<FairGate::Place> place) {
+                                       absl::StatusOr<HeldPlace> held = HeldIn(std::move(place));
+                                       if (shared != nullptr) shared->OnEntered(held);
+                                       OnPlace(std::move(held));
+                                     });
+}
+
+void AdmittedCall::OnPlace(absl::StatusOr<HeldPlace> place) {
   EndWait("admission_queue");
   if (!place.ok()) return End(place.status());
   place_ = *std::move(place);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,7 @@
 #include "gateway/admission/api_keys.h"
 #include "gateway/admission/fair_gate.h"
 #include "gateway/admission/pending_messages.h"
+#include "gateway/admission/shared_places.h"
 #include "gateway/image_urls/image_fetcher.h"
 
 namespace diptych::gateway {
@@ -89,6 +91,7 @@ class Admission {
   const Callers& callers() const { return callers_; }
   ImageFetcher* fetcher() const { return fetcher_; }
   FairGate& gate() { return *gate_; }
+  SharedPlaces& shared_places() { return shared_places_; }
   PendingMessages& pending_messages() { return pending_messages_; }
   const ByteBudget& memory() const { return memory_; }
   v1::Limits ToProto() const;
@@ -107,6 +110,7 @@ class Admission {
   const std::shared_ptr<FairGate> gate_;
   ByteBudget memory_;
   ByteBudget texts_;  // part of memory_
+  SharedPlaces shared_places_;
   PendingMessages pending_messages_;
   Mutex mutex_;
   std::map<std::string, std::weak_ptr<ByteBudget>> budgets_ ABSL_GUARDED_BY(mutex_);  // of callers with a key, by name
@@ -115,7 +119,9 @@ class Admission {
 // The memory and slot of one call, held until it is destroyed. Thread-compatible, except Abandon.
 class AdmittedCall {
  public:
-  AdmittedCall(Admission& admission, SteadyTime deadline) : admission_(admission), deadline_(deadline) {}
+  // `shared`: the place that it shares with other questions of its request; empty if it asks alone.
+  AdmittedCall(Admission& admission, SteadyTime deadline, std::weak_ptr<SharedPlace> shared = {})
+      : admission_(admission), deadline_(deadline), shared_(std::move(shared)) {}
 
   // Reads the message, once there is memory for it. `caller`: an error if it is unknown. Errors: that one, and those
   // of Admission::Reserve and TakeRequest.
@@ -142,17 +148,19 @@ class AdmittedCall {
   std::string_view caller_name() const { return caller_ == nullptr ? std::string_view() : caller_->name; }
   std::string cache_salt() const { return admission_.CacheSaltOf(caller_); }
   // Whether the tier has no room for the question at the moment.
-  void SetRefused(bool refused) { place_.SetRefused(refused); }
-  // With keys a question that the tier has no room for waits for it, as those wait that have no slot.
-  bool waits_for_room() const { return caller_ != nullptr; }
+  void SetRefused(bool refused);
+  // With keys a question that the tier has no room for waits for it, as those wait that have no slot; so does one whose
+  // request has begun with another.
+  bool waits_for_room() const { return caller_ != nullptr || follows_; }
   // Counts tokens against the caller's limit. Nothing after Release.
-  void Charge(int64_t tokens) { place_.Charge(tokens); }
+  void Charge(int64_t tokens);
   // Gives the slot back, and the memory but for an answer of this many bytes. Comes before the last message leaves, so
   // that a caller who asks again at once finds them free. Idempotent.
   void Release(int64_t answer_bytes);
 
  private:
-  void OnPlace(absl::StatusOr<FairGate::Place> place);
+  void AskGate(std::shared_ptr<SharedPlace> shared);
+  void OnPlace(absl::StatusOr<HeldPlace> place);
   void Fetch(std::vector<int> by_address);
   void OnFetched(absl::StatusOr<std::vector<std::string>> images);
   // Puts them where their addresses are, and checks the whole again.
@@ -173,7 +181,10 @@ class AdmittedCall {
     std::atomic<bool> abandoned = false;
   };
   const std::shared_ptr<Leaving> leaving_ = std::make_shared<Leaving>();
-  FairGate::Place place_;
+  const std::weak_ptr<SharedPlace> shared_;
+  HeldPlace place_;
+  bool follows_ = false;
+  bool refused_ = false;
   SteadyTime waits_since_{};
   std::vector<Waited> waits_;
 };

@@ -31,24 +31,31 @@ FairGate::Place& FairGate::Place::operator=(Place&& other) noexcept {
   gate_ = std::move(other.gate_);
   caller_ = std::move(other.caller_);
   ticket_ = std::move(other.ticket_);
-  refused_ = std::exchange(other.refused_, false);
+  refused_ = std::exchange(other.refused_, 0);
   return *this;
 }
 
 void FairGate::Place::Release() {
   const auto gate = std::exchange(gate_, nullptr);
   if (gate == nullptr) return;
-  gate->Release(caller_, std::exchange(refused_, false));
+  gate->Release(caller_, std::exchange(refused_, 0) > 0);
   ticket_.Release();  // last: who waits for an empty door may end the gate then
 }
 
-void FairGate::Place::SetRefused(bool refused) {
-  if (gate_ != nullptr && std::exchange(refused_, refused) != refused) gate_->SetRefused(refused);
+void FairGate::Place::Refused() {
+  if (gate_ != nullptr) gate_->AddRefused(refused_, 1);
 }
 
-void FairGate::SetRefused(bool refused) {
+void FairGate::Place::Taken() {
+  if (gate_ != nullptr) gate_->AddRefused(refused_, -1);
+}
+
+void FairGate::AddRefused(int& of_place, int more) {
   MutexLock lock(mutex_);
-  refused ? queue_.Refused() : queue_.Taken();
+  const bool before = of_place > 0;
+  of_place += more;
+  if (of_place > 0 && !before) queue_.Refused();
+  if (of_place == 0 && before) queue_.Taken();
 }
 
 void FairGate::Place::Charge(int64_t tokens) {

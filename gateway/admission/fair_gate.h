@@ -25,7 +25,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
  public:
   using Id = FairQueue::Id;
 
-  // One question that is inside. Leaves when it is destroyed. Movable.
+  // One question that is inside, or several of one request. Leaves when it is destroyed. Movable.
   class Place {
    public:
     Place() = default;
@@ -34,9 +34,10 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     ~Place() { Release(); }
     // As FairGate::Charge. Nothing on an empty place.
     void Charge(int64_t tokens);
-    // Whether the tier has no room for the question, which keeps asking (FairQueue::Refused). Nothing on an empty
-    // place.
-    void SetRefused(bool refused);
+    // One of its questions finds no room in the tier and keeps asking (FairQueue::Refused), or does so no longer.
+    // Nothing on an empty place. Thread-safe, as long as it is not moved.
+    void Refused();
+    void Taken();
 
    private:
     friend class FairGate;
@@ -47,7 +48,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     std::shared_ptr<FairGate> gate_;
     Caller caller_;
     CallGate::Ticket ticket_;
-    bool refused_ = false;
+    int refused_ = 0;  // questions; guarded by the gate's mutex
   };
 
   // Gets the place, or why there is none. Must not wait.
@@ -85,7 +86,8 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
 
   FairGate(int places, int waiting_room);
   void Release(const Caller& caller, bool refused);
-  void SetRefused(bool refused);
+  // The place has so many questions more, or less, that are refused.
+  void AddRefused(int& of_place, int more);
   // True for a place, false for a wait.
   absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

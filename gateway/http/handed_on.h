@@ -1,8 +1,10 @@
-// The part of an HTTP request's header that goes with the gateway's own RPCs.
+// What goes with the gateway's own RPCs that answer an HTTP request: a part of its header, and the place that they
+// share.
 #pragma once
 
 #include <grpcpp/client_context.h>
 
+#include <memory>
 #include <string>
 
 #include "common/metadata.h"
@@ -13,9 +15,12 @@ namespace diptych::gateway {
 struct HandedOn {
   std::string authorization;  // empty: none is needed
   TraceContext trace;
+  std::shared_ptr<const std::string> place =
+      nullptr;  // its name, held until all have been sent; null: each has its own
 
   void AddTo(grpc::ClientContext& context) const {
     if (!authorization.empty()) AddMetadata(context, "authorization", authorization);
+    if (place != nullptr) SendPlace(context, *place);
     SendTraceContext(context, trace);
   }
 };

@@ -260,7 +260,9 @@ void HttpApi::Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const H
   for (const auto& prompt : asked.prompts) prompt_bytes += prompt.text.size() + sizeof(int32_t) * prompt.ids.size();
   if (prompt_bytes > environment_.max_message_bytes || !Fits(asked.question))
     return exchange->Reply(PlainErrorReply(413, kTooLarge));
-  StartOpenAiCall(environment_.channel, std::move(asked), std::move(form), HandedOnOf(request), std::move(exchange));
+  HandedOn handed_on = HandedOnOf(request);
+  if (const int questions = asked.Questions(); questions > 1) handed_on.place = environment_.open_place(questions);
+  StartOpenAiCall(environment_.channel, std::move(asked), std::move(form), std::move(handed_on), std::move(exchange));
 }
 
 HttpReply HttpApi::Read(const std::string& path) const {

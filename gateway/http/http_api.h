@@ -36,6 +36,8 @@ class HttpApi {
     // The names of what is served, its own first; empty while it is unknown.
     std::function<std::vector<std::string>()> model_names;
     std::function<absl::Status(const std::string& name)> check_model;
+    // The name of a place in the gate for so many questions, which they share as long as it is held.
+    std::function<std::shared_ptr<const std::string>(int questions)> open_place;
     std::function<absl::Status()> ready;
     std::function<std::string()> metrics;  // Prometheus text
   };

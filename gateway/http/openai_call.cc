@@ -27,10 +27,6 @@ constexpr int64_t kReplyBytes = 16;
 constexpr char kAsk[] = "/diptych.v1.GatewayService/Ask";
 constexpr char kAskStream[] = "/diptych.v1.GatewayService/AskStream";
 
-int Questions(const OpenAiRequest& request) {
-  return request.draws * std::max(static_cast<int>(request.prompts.size()), 1);
-}
-
 // Answers to one prompt differ by their seed; without one the server draws.
 v1::Question QuestionOf(const OpenAiRequest& request, int index) {
   v1::Question question = request.question;
@@ -92,11 +88,13 @@ class CallBase {
     shared_.emplace(request_.question);
   }
   grpc::ByteBuffer RequestOf(int index) const { return shared_->RequestOf(QuestionOf(request_, index)); }
+  // Nothing more will be asked: comes before the caller learns of it.
+  void GiveUpPlace() { handed_on_.place.reset(); }
 
   const std::shared_ptr<grpc::Channel> gateway_;
   const std::unique_ptr<AnswerForm> form_;
   const FieldNames names_;
-  const HandedOn handed_on_;
+  HandedOn handed_on_;
   const std::shared_ptr<HttpExchange> exchange_;
   OpenAiRequest request_;
   std::optional<SharedQuestion> shared_;
@@ -108,11 +106,11 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
 
   void Start(OpenAiRequest request) {
     Take(std::move(request));
-    choices_ = std::vector<Choice>(static_cast<size_t>(Questions(request_)));
+    choices_ = std::vector<Choice>(static_cast<size_t>(request_.Questions()));
     exchange_->OnGone([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->CancelAll();
     });
-    const int at_once = std::min(kMaxAtOnce, Questions(request_));
+    const int at_once = std::min(kMaxAtOnce, request_.Questions());
     {
       MutexLock lock(mutex_);
       running_ = next_ = at_once;
@@ -157,6 +155,7 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     if (failed_first) CancelAll();
     if (next > 0) return Ask(next);
     if (!last) return;
+    GiveUpPlace();
     if (!outcome.ok()) return exchange_->Reply(ErrorReply(outcome));
     std::vector<v1::Answer> answers;
     for (Choice& choice : choices_) answers.push_back(std::move(*choice.response.mutable_answer()));
@@ -252,13 +251,13 @@ class StreamedCall::Choice final : public grpc::ClientBidiReactor<grpc::ByteBuff
 
 void StreamedCall::Start(OpenAiRequest request) {
   Take(std::move(request));
-  const auto questions = static_cast<size_t>(Questions(request_));
+  const auto questions = static_cast<size_t>(request_.Questions());
   std::vector<Choice*> first;  // a copy, since an early failure empties places of the other
   {
     MutexLock lock(mutex_);
     answers_.resize(questions);
     shown_.resize(questions);
-    running_ = std::min(kMaxAtOnce, Questions(request_));
+    running_ = std::min(kMaxAtOnce, request_.Questions());
     for (int i = 0; i < running_; ++i) first.push_back(AddNext());
   }
   exchange_->OnGone([weak = weak_from_this()] {
@@ -320,6 +319,7 @@ void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
   if (failed_) return;
   if (!status.ok()) {
     failed_ = true;
+    GiveUpPlace();
     for (Choice* other : choices_) {
       if (other != nullptr) other->TryCancel();
     }

@@ -1,6 +1,7 @@
 // OpenAI's request bodies, read into questions.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -33,6 +34,9 @@ struct OpenAiRequest {
   bool stream = false;
   bool include_usage = false;  // at the end of the stream
   bool echo = false;           // completions only
+
+  // Answers that are asked for.
+  int Questions() const { return draws * std::max(static_cast<int>(prompts.size()), 1); }
 };
 
 // POST /v1/chat/completions. Messages become turns and images (conversation.h).

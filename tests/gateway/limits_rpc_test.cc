@@ -7,6 +7,7 @@
 #include <atomic>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -25,6 +26,8 @@ using testing::FakeLanguageTier;
 constexpr int kCallers = 3;
 constexpr int kRequestsOfEach = 100;
 constexpr char kKey[] = "alice";
+constexpr char kChat[] = "/v1/chat/completions";
+constexpr char kCompletions[] = "/v1/completions";
 
 size_t TakeBytes(char* bytes, size_t, size_t size, void* text) {
   static_cast<std::string*>(text)->append(bytes, size);
@@ -34,7 +37,7 @@ size_t TakeBytes(char* bytes, size_t, size_t size, void* text) {
 // Connections are kept, as clients do.
 class HttpCaller {
  public:
-  explicit HttpCaller(int port) : url_("http://127.0.0.1:" + std::to_string(port) + "/v1/chat/completions") {
+  HttpCaller(int port, const char* path) : url_("http://127.0.0.1:" + std::to_string(port) + path) {
     for (const char* header : {"content-type: application/json", "authorization: Bearer alice"}) {
       headers_ = curl_slist_append(headers_, header);
     }
@@ -68,6 +71,16 @@ class LimitsRpcTest : public GatewayFixture {
   void Start(Options options) {
     options.http_listen = "127.0.0.1:0";
     StartGateway(language_.target(), options);
+  }
+
+  // A key that may have kCallers questions in flight.
+  void StartWithKey() {
+    Sha256 hash;
+    hash.Update(kKey);
+    const std::string file = ::testing::TempDir() + "/limits_rpc_test.json";
+    std::ofstream(file) << R"({"keys": {"alice": {"max_inflight": )" << kCallers << R"(, "sha256": ")"
+                        << ToHex(hash.Finish()) << "\"}}}";
+    Start({.api_keys_file = file});
   }
 
   static void Identify(grpc::ClientContext& context) {
@@ -137,11 +150,24 @@ class LimitsRpcTest : public GatewayFixture {
     EXPECT_THAT(Hammer([this] { return [this] { return AnalyzeOnce(); }; }), none) << "AnalyzeImage";
     for (const std::string stream : {"false", "true"}) {
       const std::string body = R"({"messages": [{"role": "user", "content": "what?"}], "stream": )" + stream + "}";
-      const auto make_caller = [&, body]() -> Request {
-        return [caller = std::make_shared<HttpCaller>(gateway_->http_port()), body] { return caller->Ask(body); };
-      };
-      EXPECT_THAT(Hammer(make_caller), none) << "HTTP, stream: " << stream;
+      EXPECT_THAT(HammerOverHttp(kChat, body), none) << "HTTP, stream: " << stream;
     }
+  }
+
+  void ExpectNoRefusalOfSeveralAnswers() {
+    const auto none = ::testing::IsEmpty();
+    const std::string prompts = R"({"prompt": ["a", "b", "c", "d", "e", "f", "g", "h", "i"], "stream": )";
+    for (const std::string stream : {"false}", "true}"}) {
+      const std::string choices = R"({"messages": [{"role": "user", "content": "what?"}], "n": 3, "stream": )" + stream;
+      EXPECT_THAT(HammerOverHttp(kChat, choices), none) << "choices, stream: " << stream;
+      EXPECT_THAT(HammerOverHttp(kCompletions, prompts + stream), none) << "prompts, stream: " << stream;
+    }
+  }
+
+  std::vector<std::string> HammerOverHttp(const char* path, const std::string& body) {
+    return Hammer([&]() -> Request {
+      return [caller = std::make_shared<HttpCaller>(gateway_->http_port(), path), body] { return caller->Ask(body); };
+    });
   }
 
   absl::Status DetokenizeMuch() {
@@ -172,13 +198,58 @@ TEST_F(LimitsRpcTest, MaxInflightTakesAsManyCallers) {
 }
 
 TEST_F(LimitsRpcTest, AKeysMaxInflightTakesAsManyCallers) {
-  Sha256 hash;
-  hash.Update(kKey);
-  const std::string file = ::testing::TempDir() + "/limits_rpc_test.json";
-  std::ofstream(file) << R"({"keys": {"alice": {"max_inflight": )" << kCallers << R"(, "sha256": ")"
-                      << ToHex(hash.Finish()) << "\"}}}";
-  Start({.api_keys_file = file});
+  StartWithKey();
   ExpectNoRefusal();
+}
+
+// Three answers at once, and more than run at a time.
+TEST_F(LimitsRpcTest, ARequestOfSeveralAnswersTakesOnePlace) {
+  Start({.max_inflight = kCallers});
+  ExpectNoRefusalOfSeveralAnswers();
+}
+
+TEST_F(LimitsRpcTest, ARequestOfSeveralAnswersTakesOnePlaceOfItsKey) {
+  StartWithKey();
+  ExpectNoRefusalOfSeveralAnswers();
+}
+
+TEST_F(LimitsRpcTest, ARequestOfSeveralAnswersThatFailsGivesItsPlaceBack) {
+  FakeLanguageTier picky([](int, auto*, const v1::GenerateRequest& request, FakeLanguageTier::Writer* writer) {
+    if (request.question().prompt() == "bad") return ToGrpcStatus(Invalid("question.prompt", "no"));
+    writer->Write(testing::StartedMessage());
+    writer->Write(testing::FinishedMessage("answer"));
+    return grpc::Status::OK;
+  });
+  StartGateway(picky.target(), {.http_listen = "127.0.0.1:0", .max_inflight = 1});
+  HttpCaller caller(gateway_->http_port(), kCompletions);
+  for (const std::string stream : {"false", "true"}) {
+    for (int i = 0; i < kRequestsOfEach; ++i) {
+      EXPECT_NE(caller.Ask(R"({"prompt": ["a", "bad", "c", "d", "e", "f", "g", "h", "i"], "stream": )" + stream + "}"),
+                "");
+      while (!AskOnce().empty()) std::this_thread::yield();
+    }
+  }
+}
+
+TEST_F(LimitsRpcTest, ACallerCannotNameThePlaceOfAnother) {
+  testing::Gate gate;
+  FakeLanguageTier slow([&](int, auto*, const auto&, FakeLanguageTier::Writer* writer) {
+    gate.Pass();
+    writer->Write(testing::StartedMessage());
+    writer->Write(testing::FinishedMessage("answer"));
+    return grpc::Status::OK;
+  });
+  StartGateway(slow.target(), {.max_inflight = 1});
+  const auto ask = [this] {
+    grpc::ClientContext context;
+    context.AddMetadata("diptych-place", "mine");
+    return Ask(context, TextQuestion()).status();
+  };
+  auto first = std::async(std::launch::async, ask);
+  gate.AwaitArrivals(1);
+  EXPECT_EQ(ReasonOf(ask()), reason::kQueueFull);
+  gate.Open();
+  EXPECT_TRUE(first.get().ok());
 }
 
 TEST_F(LimitsRpcTest, TextsThatTheTierHoldsTakeTheirShareOfTheMemoryAndNoMore) {

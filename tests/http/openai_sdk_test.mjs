@@ -73,8 +73,9 @@ test('error classes', async () => {
 test('a full server is asked again', async () => {
   const answers = await Promise.all(Array.from({ length: 6 }, () => ask({ n: 2 })));
   assert.equal(answers.length, 6);
-  // More questions at once than the server takes, waiting ones included.
-  await assert.rejects(ask({ n: 8 }, client), (error) =>
+  assert.equal((await ask({ n: 8 }, client)).choices.length, 8);  // one request, whatever it asks for
+  // More requests at once than the server takes, waiting ones included.
+  await assert.rejects(Promise.all(Array.from({ length: 40 }, () => ask({ max_tokens: 100, ignore_eos: true }, client))), (error) =>
     error instanceof openai.RateLimitError && Number(error.headers.get('retry-after')) >= 1);
 });
 
