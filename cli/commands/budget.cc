@@ -22,6 +22,8 @@
 namespace diptych::cli {
 namespace {
 
+constexpr int kMaxWindow = 1 << 24;  // that the gateway plans
+
 struct BudgetOptions {
   CommonOptions common;
   PlotOption plot;
@@ -112,10 +114,13 @@ void AddBudget(CLI::App& app, Run& run) {
   command.add_option("--window", options->windows, "Context windows in tokens")
       ->delimiter(',')
       ->expected(1, 64)
+      ->check(CLI::Range(1, kMaxWindow))
       ->capture_default_str();
   command.add_option("-p,--prompt", options->prompt, "Text beside the image, counted with the served tokenizer");
-  command.add_option("-n,--max_new_tokens", options->max_new_tokens,
-                     "Tokens kept free for the answer [the served default]");
+  command
+      .add_option("-n,--max_new_tokens", options->max_new_tokens,
+                  "Tokens kept free for the answer [the served default]")
+      ->check(CLI::Range(0, kMaxWindow));
   options->plot.AddTo(command);
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Budget(*options); }; });

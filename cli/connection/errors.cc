@@ -67,7 +67,7 @@ std::string RemedyFor(const absl::Status& status) {
       {"IMAGE_CORRUPT", "Save the image again with a program that can still show it."},
       {"IMAGE_TOO_LARGE", "Shrink the image; `diptych models` shows the limits."},
       {"TOO_MANY_IMAGES", "Ask about fewer images at a time."},
-      {"OPTION_RANGE", "`diptych ask --help` lists the options."},
+      {"OPTION_RANGE", "--help behind the command lists its options."},
       {"TEXT_ENCODING", "Give the text as UTF-8."},
       {"CONTEXT_LENGTH_EXCEEDED", "Shorten the text, or lower --max_new_tokens."},
       {"MODEL_UNKNOWN", "`diptych models` names the one that is served."},

@@ -4,7 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 
@@ -18,15 +20,15 @@ namespace fs = std::filesystem;
 
 constexpr int kMostStacks = 99;
 
-absl::Status CannotMake(const std::string& folder) {
-  return absl::FailedPreconditionError(absl::StrCat("cannot make the folder of logs ", folder));
+absl::Status CannotMake(const std::string& folder, const std::string& why) {
+  return absl::FailedPreconditionError(absl::StrCat("--log_folder: cannot make ", folder, ": ", why));
 }
 
 // With an unpredictable name, readable only by its owner.
 absl::StatusOr<std::string> TemporaryFolder() {
   std::error_code error;
   std::string folder = (fs::temp_directory_path(error) / "diptych-XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr) return CannotMake(folder);
+  if (mkdtemp(folder.data()) == nullptr) return CannotMake(folder, std::strerror(errno));
   return folder;
 }
 
@@ -41,8 +43,9 @@ absl::StatusOr<std::unique_ptr<LogFolder>> LogFolder::Claim(const std::string& w
   for (int number = 1; number <= kMostStacks; ++number) {
     const std::string folder = number == 1 ? first : absl::StrCat(first, "-", number);
     fs::create_directories(folder, error);
+    if (error) return CannotMake(folder, error.message());
     const int lock = open((folder + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (error || lock < 0) return CannotMake(folder);
+    if (lock < 0) return CannotMake(folder, std::strerror(errno));
     if (flock(lock, LOCK_EX | LOCK_NB) == 0) return std::unique_ptr<LogFolder>(new LogFolder(folder, lock));
     close(lock);
   }

@@ -12,6 +12,7 @@ import tempfile
 import unittest
 
 DIPTYCH = pathlib.Path(sys.argv[1]).resolve() / "diptych"
+DEMO = pathlib.Path(__file__).resolve().parents[2] / "models" / "demo"
 COMMANDS = ("ask", "chat", "analyze", "attention", "budget", "sweep", "bench load", "bench cost", "bench optimizations", "serve", "pull",
             "plan-capacity", "quantize", "completion")
 # Required beside the option that is tried.
@@ -31,6 +32,7 @@ KINDS = {  # all misfits of a kind, at one option of it
     ("serve", "--host"): ("", "::1", "localhost", "300.1.1.1", "1.2.3", "http://a"),
     ("attention x", "--map"): ("", "x", "query:", "query:-1", "query:1x"), ("attention x", "--out"): ("", "a", "a.jpg"),
     ("budget", "--plot"): ("", "a", "a.pdf"), ("budget", "--image_size"): ("", "0", "8193", "-1", "2x"),
+    ("budget", "--window"): ("", "0", "16777217", "-1", "2x"), ("budget", "--max_new_tokens"): ("-1", "16777217"),
     ("bench optimizations --model=x", "--techniques"): ("", "x", "int8"),
 }
 PORTS = {"127.0.0.1:0": '"0" is no port', "127.0.0.1:65536": '"65536" is no port', "127.0.0.1:-1": '"-1" is no port',
@@ -139,6 +141,8 @@ class OptionsTest(unittest.TestCase):
                 for file, wanted in (("none/a.png", f"there is no folder {folder}/none"), ("b.png", "this is a directory")):
                     done = run(*command.split(), f"{option}={folder}/{file}")
                     self.assertEqual((done.returncode, f"{option}: cannot write {folder}/{file}: {wanted}" in done.stderr), (1, True), done.stderr)
+            done = run("serve", f"--log_folder={junk}", str(DEMO))
+            self.assertEqual((done.returncode, f"--log_folder: cannot make {junk}: " in done.stderr), (1, True), done.stderr)
             for key in ("a\nb", "é", " "):
                 self.assertIn("--api_key takes printable ASCII", run("models", f"--api_key={key}").stderr)
             for image in ("/nonexistent.jpg", folder, ""):
