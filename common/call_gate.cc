@@ -28,7 +28,9 @@ absl::StatusOr<CallGate::Ticket> CallGate::Enter() {
   }
   if (inside_ >= limit_) {
     return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
-                      absl::StrCat("all ", limit_, " slots of this server are taken"), kRetryAfter);
+                      limit_ == 1 ? "the one slot of this server is taken"
+                                  : absl::StrCat("all ", limit_, " slots of this server are taken"),
+                      kRetryAfter);
   }
   ++inside_;
   return Ticket(this);

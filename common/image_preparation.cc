@@ -14,8 +14,9 @@ absl::StatusOr<ImagePreparation> PrepareImageOptions(const v1::ImageOptions& opt
   DIPTYCH_RETURN_IF_ERROR(CheckImageOptions(options, path));
   const int size = options.has_image_size() ? options.image_size() : model_image_size;
   if (size % patch_size != 0) {
-    return InvalidField(reason::kOptionRange, absl::StrCat(std::string(path), ".image_size"),
-                        absl::StrCat("image_size takes a multiple of the patch size, which is ", patch_size));
+    return InvalidField(
+        reason::kOptionRange, absl::StrCat(std::string(path), ".image_size"),
+        absl::StrCat("image_size takes a multiple of the patch size, which is ", patch_size, ", not ", size));
   }
   return ImagePreparation{.image_size = size,
                           .max_side = options.max_side(),

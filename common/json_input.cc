@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 #include "common/strict_json.h"
 
 namespace diptych {
@@ -50,20 +51,22 @@ std::string Explain(const JsonFault& fault, const JsonCounts& most) {
   return "is refused";
 }
 
+absl::Status NotTaken(absl::string_view what, absl::string_view why) {
+  return MakeError(absl::StatusCode::kInvalidArgument, kInvalidJson, absl::StrCat(what, " ", why));
+}
+
 }  // namespace
 
 absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what, const JsonCounts& most) {
   const absl::string_view name(what.data(), what.size());
-  if (HasLongNumber(text)) {
-    return absl::InvalidArgumentError(absl::StrCat(name, " is refused: it has too long a number"));
-  }
+  if (HasLongNumber(text)) return NotTaken(name, "is refused: it has too long a number");
   json value;
   const JsonBounds bounds{.max_depth = kMaxJsonDepth,
                           .max_values = static_cast<size_t>(most.values),
                           .max_numbers = static_cast<size_t>(most.numbers)};
   const auto fault = ReadStrictJson(text, bounds, value);
-  if (fault) return absl::InvalidArgumentError(absl::StrCat(name, " ", Explain(*fault, most)));
-  if (!value.is_object()) return absl::InvalidArgumentError(absl::StrCat(name, " is not a JSON object"));
+  if (fault) return NotTaken(name, Explain(*fault, most));
+  if (!value.is_object()) return NotTaken(name, "is not a JSON object");
   return value;
 }
 

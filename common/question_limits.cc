@@ -1,5 +1,8 @@
 #include "common/question_limits.h"
 
+#include <google/protobuf/text_format.h>
+
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/ascii.h"
@@ -24,17 +27,29 @@ absl::Status OutOfRange(std::string_view path, std::string_view name, std::strin
   return InvalidField(reason::kOptionRange, Join(path, name), absl::StrCat(ToAbsl(name), " takes ", ToAbsl(takes)));
 }
 
+// Adds the value that `message` has in the field, one that is no list.
+absl::Status NamingValue(const absl::Status& status, const google::protobuf::Message& message) {
+  if (ReasonOf(status) != reason::kOptionRange) return status;
+  const std::string path = FieldOf(status);
+  const auto* field = message.GetDescriptor()->FindFieldByName(path.substr(path.rfind('.') + 1));
+  if (field == nullptr || field->is_repeated()) return status;
+  std::string value;
+  google::protobuf::TextFormat::PrintFieldValueToString(message, field, -1, &value);
+  return InvalidField(reason::kOptionRange, path, absl::StrCat(status.message(), ", not ", value));
+}
+
 absl::Status BadForm(std::string_view field, std::string_view message) {
   return InvalidField(reason::kQuestionForm, field, message);
 }
 
 absl::Status CheckStopStrings(const v1::GenerationOptions& options, std::string_view path) {
   if (options.stop_size() > kMaxStopStrings) {
-    return OutOfRange(path, "stop", absl::StrCat("at most ", kMaxStopStrings, " strings"));
+    return OutOfRange(path, "stop", absl::StrCat("at most ", kMaxStopStrings, " strings, not ", options.stop_size()));
   }
   for (const std::string& stop : options.stop()) {
     if (stop.empty() || stop.size() > kMaxStopStringBytes) {
-      return OutOfRange(path, "stop", absl::StrCat("strings of 1 to ", kMaxStopStringBytes, " bytes"));
+      return OutOfRange(path, "stop",
+                        absl::StrCat("strings of 1 to ", kMaxStopStringBytes, " bytes, not of ", stop.size()));
     }
   }
   return absl::OkStatus();
@@ -48,20 +63,26 @@ absl::Status CheckPenalties(const v1::GenerationOptions& options, std::string_vi
   if (!is_penalty(options.presence_penalty())) return OutOfRange(path, "presence_penalty", "-2 to 2");
   if (!is_penalty(options.frequency_penalty())) return OutOfRange(path, "frequency_penalty", "-2 to 2");
   if (options.logit_bias_size() > kMaxLogitBiases) {
-    return OutOfRange(path, "logit_bias", absl::StrCat("at most ", kMaxLogitBiases, " token ids"));
+    return OutOfRange(path, "logit_bias",
+                      absl::StrCat("at most ", kMaxLogitBiases, " token ids, not ", options.logit_bias_size()));
   }
   for (const auto& [id, bias] : options.logit_bias()) {
-    if (id < 0) return OutOfRange(path, "logit_bias", "token ids of 0 and more");
-    if (!(bias >= -100 && bias <= 100)) return OutOfRange(path, "logit_bias", "values of -100 to 100");
+    if (id < 0) return OutOfRange(path, "logit_bias", absl::StrCat("token ids of 0 and more, not ", id));
+    if (!(bias >= -100 && bias <= 100)) {
+      return OutOfRange(path, "logit_bias", absl::StrCat("values of -100 to 100, not ", bias));
+    }
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckStopTokens(const v1::GenerationOptions& options, std::string_view path) {
   const auto& ids = options.stop_token_ids();
-  if (ids.size() > kMaxStopTokens) return OutOfRange(path, "stop_token_ids", absl::StrCat("at most ", kMaxStopTokens));
-  const bool negative = std::any_of(ids.begin(), ids.end(), [](int32_t id) { return id < 0; });
-  return negative ? OutOfRange(path, "stop_token_ids", "token ids of 0 and more") : absl::OkStatus();
+  if (ids.size() > kMaxStopTokens) {
+    return OutOfRange(path, "stop_token_ids", absl::StrCat("at most ", kMaxStopTokens, " token ids, not ", ids.size()));
+  }
+  const auto negative = std::find_if(ids.begin(), ids.end(), [](int32_t id) { return id < 0; });
+  if (negative == ids.end()) return absl::OkStatus();
+  return OutOfRange(path, "stop_token_ids", absl::StrCat("token ids of 0 and more, not ", *negative));
 }
 
 // That the turns name the question's images together, or none of them.
@@ -80,7 +101,9 @@ absl::Status CheckImagesOfTurns(const v1::Question& question, const std::string&
 
 absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
   const std::string turns = Join(path, "turns");
-  if (question.turns_size() > kMaxTurns) return OutOfRange(path, "turns", absl::StrCat("at most ", kMaxTurns));
+  if (question.turns_size() > kMaxTurns) {
+    return OutOfRange(path, "turns", absl::StrCat("at most ", kMaxTurns, "; there are ", question.turns_size()));
+  }
   int64_t bytes = 0;
   for (int i = 0; i < question.turns_size(); ++i) {
     const v1::Turn& turn = question.turns(i);
@@ -104,8 +127,9 @@ absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
 
 absl::Status CheckRequestId(const std::string& id) {
   if (id.size() > kMaxRequestIdBytes || !IsMetadataValue(id)) {
-    return OutOfRange("question", "request_id",
-                      absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters"));
+    return OutOfRange(
+        "question", "request_id",
+        absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters; there are ", id.size(), " bytes"));
   }
   return absl::OkStatus();
 }
@@ -127,7 +151,8 @@ absl::Status CheckRelevance(const v1::Question& question) {
 absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& limits) {
   DIPTYCH_RETURN_IF_ERROR(CheckRequestId(question.request_id()));
   if (question.model().size() > kMaxModelNameBytes) {
-    return OutOfRange("question", "model", absl::StrCat("at most ", kMaxModelNameBytes, " bytes"));
+    return OutOfRange("question", "model",
+                      absl::StrCat("at most ", kMaxModelNameBytes, " bytes; there are ", question.model().size()));
   }
   DIPTYCH_RETURN_IF_ERROR(CheckText(question, "question"));
   DIPTYCH_RETURN_IF_ERROR(CheckGenerationOptions(question.generation(), "question.generation"));
@@ -136,8 +161,10 @@ absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& l
   return CheckImages(question, limits);
 }
 
+namespace {
+
 // Comparisons are written so that NaN fails them.
-absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path) {
+absl::Status CheckRanges(const v1::GenerationOptions& options, std::string_view path) {
   const int least = options.has_prompt_logprobs() ? 0 : 1;
   if (options.has_max_new_tokens() && options.max_new_tokens() < least) {
     return OutOfRange(path, "max_new_tokens", absl::StrCat(least, " or more"));
@@ -175,7 +202,7 @@ absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::s
   return CheckStopStrings(options, path);
 }
 
-absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view path) {
+absl::Status CheckRanges(const v1::ImageOptions& options, std::string_view path) {
   if (options.has_image_size() && (options.image_size() < 1 || options.image_size() > kMaxImageSize)) {
     return OutOfRange(path, "image_size", absl::StrCat("a multiple of the patch size, at most ", kMaxImageSize));
   }
@@ -187,13 +214,23 @@ absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view
   return absl::OkStatus();
 }
 
+}  // namespace
+
+absl::Status CheckGenerationOptions(const v1::GenerationOptions& options, std::string_view path) {
+  return NamingValue(CheckRanges(options, path), options);
+}
+
+absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view path) {
+  return NamingValue(CheckRanges(options, path), options);
+}
+
 absl::Status CheckText(const v1::Question& question, std::string_view path) {
   const int ids = question.prompt_token_ids_size();
   const int given = (question.turns_size() > 0 ? 1 : 0) + (question.prompt().empty() ? 0 : 1) + (ids > 0 ? 1 : 0);
   if (given > 1) return BadForm(Join(path, "prompt"), "set one of turns, prompt and prompt_token_ids");
   if (question.turns_size() > 0) return CheckTurns(question, path);
   if (ids > kMaxPromptTokenIds) {
-    return OutOfRange(path, "prompt_token_ids", absl::StrCat("at most ", kMaxPromptTokenIds));
+    return OutOfRange(path, "prompt_token_ids", absl::StrCat("at most ", kMaxPromptTokenIds, "; there are ", ids));
   }
   if (ids > 0) return absl::OkStatus();
   if (question.prompt().empty() && question.images_size() == 0) {
@@ -216,7 +253,9 @@ absl::Status CheckImages(const v1::Question& question, const QuestionLimits& lim
     const v1::Image& image = question.images(i);
     const std::string field = absl::StrCat("question.images[", i, "]");
     if (image.has_url()) {
-      return InvalidField(reason::kImageUrlRefused, field, "this server takes images as bytes, not by address");
+      return InvalidField(reason::kImageUrlRefused, field,
+                          "this server takes images as bytes, not by address: send the image itself, or have the "
+                          "operator set --allow_image_urls");
     }
     const auto header = CheckImage(image.data(), limits.image);
     if (!header.ok()) return InvalidField(ReasonOf(header.status()), field, std::string(header.status().message()));

@@ -87,21 +87,26 @@ v1::WindowPlan PlanWindow(int window, const v1::PlanContextRequest& request, con
 
 absl::Status CheckPlanRequest(const v1::PlanContextRequest& request) {
   if (request.images_size() > kMaxImagesPlanned)
-    return OutOfRange("images", absl::StrCat("at most ", kMaxImagesPlanned));
+    return OutOfRange("images", absl::StrCat("at most ", kMaxImagesPlanned, "; there are ", request.images_size()));
   for (const auto& image : request.images()) {
     if (std::min(image.height(), image.width()) < 1 || std::max(image.height(), image.width()) > kMaxSide) {
-      return OutOfRange("images", absl::StrCat("sides of 1 to ", kMaxSide, " pixels"));
+      return OutOfRange(
+          "images", absl::StrCat("sides of 1 to ", kMaxSide, " pixels, not ", image.width(), " x ", image.height()));
     }
   }
   if (request.patch_size() < 0 || request.patch_size() > kMaxPatchSize) {
-    return OutOfRange("patch_size", absl::StrCat("0 to ", kMaxPatchSize));
+    return OutOfRange("patch_size", absl::StrCat("0 to ", kMaxPatchSize, ", not ", request.patch_size()));
   }
   if (request.max_new_tokens() < 0 || request.max_new_tokens() > kMaxWindow) {
-    return OutOfRange("max_new_tokens", absl::StrCat("0 to ", kMaxWindow));
+    return OutOfRange("max_new_tokens", absl::StrCat("0 to ", kMaxWindow, ", not ", request.max_new_tokens()));
   }
-  if (request.windows_size() > kMaxWindows) return OutOfRange("windows", absl::StrCat("at most ", kMaxWindows));
+  if (request.windows_size() > kMaxWindows) {
+    return OutOfRange("windows", absl::StrCat("at most ", kMaxWindows, "; there are ", request.windows_size()));
+  }
   for (const int window : request.windows()) {
-    if (window < 1 || window > kMaxWindow) return OutOfRange("windows", absl::StrCat("1 to ", kMaxWindow, " tokens"));
+    if (window < 1 || window > kMaxWindow) {
+      return OutOfRange("windows", absl::StrCat("1 to ", kMaxWindow, " tokens, not ", window));
+    }
   }
   if (request.prompt().empty() && request.turns_size() == 0) return absl::OkStatus();
   v1::Question text;

@@ -269,7 +269,7 @@ absl::StatusOr<v1::DecodeTokensResponse> DecodeTokens(const v1::DecodeTokensRequ
   const auto& ids = request.token_ids();
   if (ids.size() > kMaxPromptTokenIds) {
     return InvalidField(reason::kOptionRange, "token_ids",
-                        absl::StrCat("token_ids takes at most ", kMaxPromptTokenIds));
+                        absl::StrCat("token_ids takes at most ", kMaxPromptTokenIds, "; there are ", ids.size()));
   }
   const int64_t ends = model.config.text.vocab_size;
   const auto outside = [&](int32_t id) { return (id < 0 || id >= ends) && id != model.config.image_token_id; };

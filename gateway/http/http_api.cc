@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -14,6 +15,7 @@
 #include "common/json_input.h"
 #include "common/status.h"
 #include "common/wire.h"
+#include "gateway/http/json_members.h"
 #include "gateway/http/openai_call.h"
 #include "gateway/http/openai_form.h"
 #include "gateway/http/openai_reply.h"
@@ -95,8 +97,10 @@ bool NeedsKey(const std::string& path) {
   return absl::StartsWith(path, "/v1/");
 }
 
+// Without its parameters.
 bool IsJson(const HttpRequest& request) {
-  return absl::StartsWithIgnoreCase(request.content_type, "application/json");
+  const std::string type = request.content_type.substr(0, request.content_type.find(';'));
+  return absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(type), "application/json");
 }
 
 // A path's own method, and those that every such path has.
@@ -172,8 +176,8 @@ void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exc
   }
   v1::PlanContextRequest plan;
   if (!google::protobuf::util::JsonStringToMessage(request.body, &plan).ok()) {
-    return exchange->Reply(
-        ErrorReply(absl::InvalidArgumentError("the body is not what this path takes: /openapi.json describes it")));
+    return exchange->Reply(ErrorReply(MakeError(absl::StatusCode::kInvalidArgument, kInvalidValue,
+                                                "the body is not what this path takes: /openapi.json describes it")));
   }
   if (!Fits(plan)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
   const auto send = [this](auto... call) { environment_.gateway->async()->PlanContext(std::move(call)...); };

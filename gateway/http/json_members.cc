@@ -20,13 +20,20 @@ absl::Status Unsupported(std::string_view field) {
                       absl::StrCat("\"", name, "\" is not something this model can do: leave it out"));
 }
 
+std::string Excerpt(const json& value) {
+  constexpr size_t kMost = 32;
+  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
+  const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+  return text.size() <= kMost ? text : absl::StrCat(text.substr(0, kMost), "...");
+}
+
 bool IsEmptyValue(const json& value) {
   if (value.is_string()) return value.get_ref<const std::string&>().empty();
   return value.is_structured() ? value.empty() : value.is_null() || value == false || value == 0;
 }
 
 Members::Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
-  if (!object.is_object()) Fail(Invalid(path_, "takes an object"));
+  if (!object.is_object()) Fail(Invalid(path_, absl::StrCat("takes an object, not ", Excerpt(object))));
 }
 
 const json* Members::Take(const char* name) {
@@ -58,7 +65,11 @@ std::optional<int32_t> Members::TakeInteger(const char* name) {
   const json* value = Take(name);
   if (value == nullptr) return std::nullopt;
   const std::optional<int32_t> whole = WholeNumber(*value);
-  if (!whole) Fail(Invalid(Path(name), "takes a whole number"));
+  if (!whole) {
+    const bool is_large = value->is_number() && std::abs(value->get<double>()) > INT32_MAX;
+    Fail(Invalid(Path(name), absl::StrCat("takes a whole number", is_large ? " of at most 2147483647" : "", ", not ",
+                                          Excerpt(*value))));
+  }
   return whole;
 }
 
@@ -66,21 +77,21 @@ std::optional<double> Members::TakeNumber(const char* name) {
   const json* value = Take(name);
   if (value == nullptr) return std::nullopt;
   if (value->is_number()) return value->get<double>();
-  Fail(Invalid(Path(name), "takes a number"));
+  Fail(Invalid(Path(name), absl::StrCat("takes a number, not ", Excerpt(*value))));
   return std::nullopt;
 }
 
 bool Members::Flag(const char* name) {
   const json* value = Take(name);
   if (value == nullptr) return false;
-  if (!value->is_boolean()) Fail(Invalid(Path(name), "takes true or false"));
+  if (!value->is_boolean()) Fail(Invalid(Path(name), absl::StrCat("takes true or false, not ", Excerpt(*value))));
   return value->is_boolean() && value->get<bool>();
 }
 
 std::string Members::Text(const char* name) {
   const json* value = Take(name);
   if (value == nullptr) return "";
-  if (!value->is_string()) Fail(Invalid(Path(name), "takes a string"));
+  if (!value->is_string()) Fail(Invalid(Path(name), absl::StrCat("takes a string, not ", Excerpt(*value))));
   return value->is_string() ? value->get<std::string>() : "";
 }
 

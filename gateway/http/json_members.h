@@ -29,6 +29,9 @@ std::optional<int32_t> WholeNumber(const nlohmann::json& value);
 // A list of nothing but such numbers; nullopt for anything else.
 std::optional<std::vector<int32_t>> WholeNumbers(const nlohmann::json& value);
 
+// A value as a fault shows it: short, and nothing of what lists and objects hold.
+std::string Excerpt(const nlohmann::json& value);
+
 // Whether a member asks for nothing, whatever its name is: null, false, 0, "", [] or {}.
 bool IsEmptyValue(const nlohmann::json& value);
 
@@ -49,6 +52,14 @@ class Members {
   template <typename Set>
   void Integer(const char* name, Set&& set) {
     if (const std::optional<int32_t> value = TakeInteger(name)) set(*value);
+  }
+
+  // The same for a bound: what is more than an int32_t holds, up to 2^53, counts as the most that it does.
+  template <typename Set>
+  void Bound(const char* name, Set&& set) {
+    const nlohmann::json* value = Take(name);
+    const bool is_most = value != nullptr && value->is_number() && *value > INT32_MAX && *value <= (int64_t{1} << 53);
+    is_most ? set(INT32_MAX) : Integer(name, set);
   }
 
   // Calls `set` with a double if the member is there.

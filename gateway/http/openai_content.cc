@@ -64,10 +64,9 @@ absl::Status ReadImagePart(Members& members, const char* name, Message& message)
 }
 
 absl::Status ReadTextPart(Members& members, const char* name, Message& message) {
-  const json* value = members.Take(name);
-  if (value == nullptr || !value->is_string()) return Invalid(members.Path(name), "takes a string");
+  const std::string text = members.Text(name);
   if (!message.text.empty()) message.text += '\n';
-  message.text += value->get<std::string>();
+  message.text += text;
   return members.Finish();
 }
 
@@ -85,7 +84,9 @@ bool IsThought(std::string_view type) {
   return type == "thinking" || type == "redacted_thinking" || type == "reasoning";
 }
 
+// null is no part.
 absl::Status ReadPart(const json& part, const std::string& path, Message& message) {
+  if (part.is_null()) return absl::OkStatus();
   if (part.is_string()) return ReadPart({{"text", part}}, path, message);
   Members members(part, path);
   members.Ignore({"cache_control", "annotations", "logprobs", "uuid", "id"});
@@ -149,9 +150,17 @@ absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path)
   return message;
 }
 
-absl::StatusOr<std::vector<Message>> ReadAll(const json* list) {
+// What a body of another path says instead.
+std::string_view WhyNoMessages(Members& members) {
+  if (members.Take("input") != nullptr) return "is what input is called here; /v1/responses takes input";
+  if (members.Take("prompt") != nullptr) return "is what a prompt is called here; /v1/completions takes a prompt";
+  return "takes a list of at least one message";
+}
+
+absl::StatusOr<std::vector<Message>> ReadAll(Members& members) {
+  const json* list = members.Take("messages");
   if (list == nullptr || !list->is_array() || list->empty()) {
-    return Invalid("messages", "takes a list of at least one message");
+    return Invalid("messages", list == nullptr ? WhyNoMessages(members) : "takes a list of at least one message");
   }
   std::vector<Message> messages;
   for (size_t i = 0; i < list->size(); ++i) {
@@ -164,7 +173,7 @@ absl::StatusOr<std::vector<Message>> ReadAll(const json* list) {
 }  // namespace
 
 void ReadMessages(Members& members, SystemPrompt system_prompt, OpenAiRequest& request) {
-  absl::StatusOr<std::vector<Message>> messages = ReadAll(members.Take("messages"));
+  absl::StatusOr<std::vector<Message>> messages = ReadAll(members);
   members.Fail(messages.ok() ? SetConversation(*std::move(messages), system_prompt, request.question, request.names)
                              : messages.status());
 }

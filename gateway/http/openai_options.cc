@@ -37,7 +37,7 @@ void ReadSeed(Members& members, const char* name, v1::GenerationOptions& generat
   constexpr double kExact = 9007199254740992;  // 2^53
   const double value = seed->is_number_float() ? seed->get<double>() : 0.5;
   if (value != std::trunc(value) || std::abs(value) > kExact) {
-    return members.Fail(Invalid(name, "takes a whole number"));
+    return members.Fail(Invalid(name, absl::StrCat("takes a whole number of at most 64 bits, not ", Excerpt(*seed))));
   }
   generation.set_seed(static_cast<uint64_t>(static_cast<int64_t>(value)));
 }
@@ -46,7 +46,7 @@ void ReadSeed(Members& members, const char* name, v1::GenerationOptions& generat
 void ReadMaxTokens(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
   for (const char* name : {"num_predict", "n_predict", "max_new_tokens", "max_tokens", "max_completion_tokens"}) {
-    members.Integer(name, [&](int32_t value) {
+    members.Bound(name, [&](int32_t value) {
       request.names.options["max_new_tokens"] = name;
       value == -1 ? generation.clear_max_new_tokens() : generation.set_max_new_tokens(value);
     });
@@ -92,7 +92,9 @@ void ReadStopTokens(Members& members, v1::GenerationOptions& generation) {
 void ReadSampling(Members& members, v1::GenerationOptions& generation) {
   members.Number("temperature", [&](double value) { generation.set_temperature(value); });
   if (const json* samples = members.Take("do_sample"); samples != nullptr) {
-    if (!samples->is_boolean()) members.Fail(Invalid("do_sample", "takes true or false"));
+    if (!samples->is_boolean()) {
+      members.Fail(Invalid("do_sample", absl::StrCat("takes true or false, not ", Excerpt(*samples))));
+    }
     if (*samples == false) generation.set_temperature(0);
     if (*samples == true && !generation.has_temperature()) generation.set_temperature(1);
   }
@@ -152,7 +154,10 @@ void ReadLength(Members& members, OpenAiRequest& request) {
 void ReadChoices(Members& members, OpenAiRequest& request) {
   for (const char* name : {"n_cmpl", "n"}) {
     ReadCount(members, name, [&](int32_t value) {
-      if (value < 1 || value > kMaxChoices) members.Fail(Invalid(name, absl::StrCat("takes 1 to ", kMaxChoices)));
+      if (value < 1 || value > kMaxChoices) {
+        members.Fail(
+            InvalidField(reason::kOptionRange, name, absl::StrCat("takes 1 to ", kMaxChoices, ", not ", value)));
+      }
       request.choices = value;
     });
   }
@@ -160,7 +165,9 @@ void ReadChoices(Members& members, OpenAiRequest& request) {
   ReadCount(members, "best_of", [&](int32_t value) {
     if (value == 0) return;  // TGI's and vLLM's way to say none
     if (value < request.choices || value > kMaxChoices) {
-      return members.Fail(Invalid("best_of", absl::StrCat("takes n to ", kMaxChoices)));
+      return members.Fail(
+          InvalidField(reason::kOptionRange, "best_of",
+                       absl::StrCat("takes n, which is ", request.choices, ", to ", kMaxChoices, ", not ", value)));
     }
     v1::GenerationOptions& generation = *request.question.mutable_generation();
     if (request.choices == 1) return generation.set_best_of(value);

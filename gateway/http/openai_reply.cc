@@ -5,11 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/message_json.h"
 #include "common/status.h"
-#include "gateway/http/json_members.h"
 
 namespace diptych::gateway {
 namespace {
@@ -150,18 +149,61 @@ const char* ErrorType(int http_status) {
   }
 }
 
+// Of an error that has no reason of its own.
+const char* CodeOf(int http_status) {
+  switch (http_status) {
+    case 400:
+      return "invalid_request";
+    case 401:
+      return "invalid_api_key";
+    case 403:
+      return "forbidden";
+    case 404:
+      return "unknown_path";
+    case 405:
+      return "method_not_allowed";
+    case 408:
+      return "request_timeout";
+    case 413:
+      return "request_too_large";
+    case 415:
+      return "unsupported_content";
+    case 429:
+      return "queue_full";
+    case 431:
+      return "header_too_large";
+    case 499:
+      return "cancelled";
+    case 501:
+      return "unsupported";
+    case 503:
+      return "unavailable";
+    case 504:
+      return "deadline_exceeded";
+    default:
+      return "internal_error";
+  }
+}
+
 // The word that OpenAI has for the reason, else our own.
 std::string CodeOf(const absl::Status& status) {
   const std::string reason = ReasonOf(status);
+  if (reason.empty()) return CodeOf(HttpStatusOf(status));
   return reason == reason::kModelUnknown ? "model_not_found" : absl::AsciiStrToLower(reason);
+}
+
+// "max_tokens takes ..." and "\"tools\" asks ..." name what they are about; "n" is also in "a number".
+bool Names(absl::string_view message, absl::string_view field) {
+  absl::ConsumePrefix(&message, "\"");
+  return absl::ConsumePrefix(&message, field) && (message.empty() || message[0] == ' ' || message[0] == '"');
 }
 
 // Of a member of the body that is at fault: clients often show the message alone.
 std::string MessageOf(const absl::Status& status) {
-  const std::string field = FieldOf(status), reason = ReasonOf(status);
+  const std::string field = FieldOf(status);
   std::string message(status.message());
-  const bool of_form = reason == kInvalidValue || reason == kUnsupportedParameter;
-  return of_form && !field.empty() && !absl::StrContains(message, field) ? absl::StrCat(field, ": ", message) : message;
+  const bool is_named = Names(message, field) || Names(message, field.substr(field.rfind('.') + 1));
+  return field.empty() || is_named ? message : absl::StrCat(field, ": ", message);
 }
 
 ordered_json ErrorObject(std::string_view message, int http_status, std::string_view param, std::string_view code) {
@@ -169,7 +211,7 @@ ordered_json ErrorObject(std::string_view message, int http_status, std::string_
            {{"message", message},
             {"type", ErrorType(http_status)},
             {"param", param.empty() ? ordered_json(nullptr) : ordered_json(param)},
-            {"code", code.empty() ? ordered_json(nullptr) : ordered_json(code)}}}};
+            {"code", code}}}};
 }
 
 }  // namespace
@@ -253,7 +295,7 @@ HttpReply ErrorReply(const absl::Status& status) {
 }
 
 HttpReply PlainErrorReply(int status, std::string_view message) {
-  HttpReply reply{.status = status, .body = Dump(ErrorObject(message, status, "", ""))};
+  HttpReply reply{.status = status, .body = Dump(ErrorObject(message, status, "", CodeOf(status)))};
   if (status == 429 || status == 503) reply.headers.emplace_back("retry-after", "1");
   return reply;
 }

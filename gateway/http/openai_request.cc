@@ -34,11 +34,14 @@ std::optional<CompletionPrompt> ReadPrompt(const json& value) {
 void ReadPrompts(Members& members, std::vector<CompletionPrompt>& prompts) {
   const json* value = members.Take("prompt");
   const json missing;
+  if (value == nullptr && members.Take("messages") != nullptr) {
+    return members.Fail(Invalid("prompt", "is what messages are called here; /v1/chat/completions takes messages"));
+  }
   if (value == nullptr) value = &missing;
   const bool many = value->is_array() && !value->empty() && !value->front().is_number();
   const size_t count = many ? value->size() : 1;
   if (count > kMaxPrompts) {
-    return members.Fail(Invalid("prompt", absl::StrCat("takes at most ", kMaxPrompts, " prompts")));
+    return members.Fail(Invalid("prompt", absl::StrCat("takes at most ", kMaxPrompts, " prompts, not ", count)));
   }
   for (size_t i = 0; i < count; ++i) {
     std::optional<CompletionPrompt> prompt = ReadPrompt(many ? (*value)[i] : *value);

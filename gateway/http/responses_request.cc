@@ -40,7 +40,8 @@ absl::StatusOr<Message> ReadItem(const json& item, const std::string& path) {
   return message;
 }
 
-absl::Status ReadInput(const json* input, std::vector<Message>& messages) {
+absl::Status ReadInput(Members& members, std::vector<Message>& messages) {
+  const json* input = members.Take("input");
   if (input != nullptr && input->is_string()) {
     messages.push_back({.speaker = Speaker::kUser,
                         .text = input->get<std::string>(),
@@ -50,7 +51,9 @@ absl::Status ReadInput(const json* input, std::vector<Message>& messages) {
     return absl::OkStatus();
   }
   if (input == nullptr || !input->is_array() || input->empty()) {
-    return Invalid("input", "takes a string or a list of at least one message");
+    return Invalid("input", input == nullptr && members.Take("messages") != nullptr
+                                ? "is what messages are called here; /v1/chat/completions takes messages"
+                                : "takes a string or a list of at least one message");
   }
   for (size_t i = 0; i < input->size(); ++i) {
     const json& item = (*input)[i];
@@ -69,7 +72,7 @@ absl::Status ReadConversation(Members& members, SystemPrompt system_prompt, Resp
     request.echo["instructions"] = instructions;
   }
   DIPTYCH_RETURN_IF_ERROR(members.fault());
-  DIPTYCH_RETURN_IF_ERROR(ReadInput(members.Take("input"), messages));
+  DIPTYCH_RETURN_IF_ERROR(ReadInput(members, messages));
   return SetConversation(std::move(messages), system_prompt, request.question.question, request.question.names);
 }
 
@@ -108,7 +111,7 @@ void ReadInclude(Members& members) {
 
 void ReadOwnOptions(Members& members, ResponsesRequest& request) {
   v1::GenerationOptions& generation = *request.question.question.mutable_generation();
-  members.Integer("max_output_tokens", [&](int32_t value) {
+  members.Bound("max_output_tokens", [&](int32_t value) {
     if (value == -1) return;  // no bound of the caller's
     generation.set_max_new_tokens(value);
     request.echo["max_output_tokens"] = value;
@@ -118,7 +121,7 @@ void ReadOwnOptions(Members& members, ResponsesRequest& request) {
   NeutralObject(members, "text", "format", json::object({{"type", "text"}}));
   NeutralObject(members, "reasoning", "effort", "none");
   members.Neutral("top_logprobs");
-  if (request.question.choices != 1) members.Fail(Invalid("n", "takes 1"));
+  if (request.question.choices != 1) members.Fail(Invalid("n", "takes 1: a response is one answer"));
 }
 
 // "auto" is what happens here: the oldest turns go. A single one cannot, which is all that "disabled" asks for.

@@ -7,7 +7,9 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/image_header.h"
 #include "common/json_input.h"
@@ -133,13 +135,28 @@ absl::StatusOr<std::vector<InferValue>> ValuesOf(const nlohmann::json& json, con
   return values;
 }
 
+// What a text says: clients of Triton's vLLM write "0.5" and "true" into the JSON.
+InferValue InText(const std::string& text) {
+  int64_t whole = 0;
+  double number = 0;
+  bool truth = false;
+  if (absl::SimpleAtoi(text, &whole)) return whole;
+  if (absl::SimpleAtod(text, &number)) return number;
+  if (absl::SimpleAtob(text, &truth)) return truth;
+  return text;
+}
+
 absl::Status SetJsonOptions(v1::Question& question, const std::string& text) {
-  const auto options = ParseJsonObject(text, "it");
-  if (!options.ok()) return InputFault("sampling_parameters", std::string(options.status().message()));
+  const auto options = ParseJsonObject(text, "");
+  if (!options.ok()) {
+    return InputFault("sampling_parameters", std::string(absl::StripAsciiWhitespace(options.status().message())));
+  }
   for (const auto& [name, value] : options->items()) {
     if (value.is_null()) continue;
     DIPTYCH_ASSIGN_OR_RETURN(const auto values, ValuesOf(value, name));
-    DIPTYCH_RETURN_IF_ERROR(SetOption(question, name, values));
+    const absl::Status set = SetOption(question, name, values);
+    if (!set.ok() && !value.is_string()) return set;
+    if (!set.ok()) DIPTYCH_RETURN_IF_ERROR(SetOption(question, name, {InText(value.get<std::string>())}));
   }
   return absl::OkStatus();
 }
@@ -237,7 +254,7 @@ absl::StatusOr<InferRequest> ReadInferRequest(inference::ModelInferRequest reque
   result.id = request.id();
   for (const auto& output : request.outputs()) {
     if (!IsOutput(output.name())) {
-      return InvalidField(reason::kOptionRange, "outputs", "names an output that ModelMetadata does not list");
+      return InvalidField(reason::kOptionRange, "outputs", "outputs names one that ModelMetadata does not list");
     }
     result.outputs.insert(output.name());
   }

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/build_info.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
@@ -107,7 +108,8 @@ grpc::ServerUnaryReactor* InferService::ModelMetadata(const absl::Status& identi
         if (!model) return TierUnavailable("no language replica answers; the model is not known yet");
         if (!IsServed(asked, *model)) {
           return MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
-                           "no such model is served here; GetModel tells the one that is");
+                           absl::StrCat("no such model is served here; the one that is has the name ", model->name(),
+                                        " and version ", std::string(kModelVersion)));
         }
         filled = MetadataOf(*model);
         return absl::OkStatus();

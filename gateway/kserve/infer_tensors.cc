@@ -8,11 +8,14 @@
 #include <type_traits>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
 namespace diptych::gateway {
 namespace {
+
+constexpr size_t kMaxShownName = 64;  // bytes of a name that a caller made up
 
 static_assert(std::endian::native == std::endian::little, "raw tensors are little-endian");
 
@@ -133,22 +136,32 @@ InferValue WholeValue(uint64_t value) {
 }
 
 absl::Status InputFault(std::string_view name, std::string_view message) {
-  return InvalidField(reason::kOptionRange, absl::StrCat("inputs.", std::string(name)), message);
+  const std::string shown = absl::CHexEscape(std::string(name.substr(0, kMaxShownName)));
+  return InvalidField(reason::kOptionRange, absl::StrCat("inputs.", shown),
+                      absl::StrCat(shown, " ", std::string(message)));
 }
 
 absl::StatusOr<std::vector<InferTensor>> TakeInputs(inference::ModelInferRequest& request) {
   if (request.inputs_size() > kMaxInferTensors) {
-    return InvalidField(reason::kOptionRange, "inputs", absl::StrCat("takes at most ", kMaxInferTensors, " tensors"));
+    return InvalidField(
+        reason::kOptionRange, "inputs",
+        absl::StrCat("inputs takes at most ", kMaxInferTensors, " tensors, not ", request.inputs_size()));
   }
   const bool raw = request.raw_input_contents_size() > 0;
   if (raw && request.raw_input_contents_size() != request.inputs_size()) {
-    return InvalidField(reason::kOptionRange, "raw_input_contents", "takes one entry for each input, or none at all");
+    return InvalidField(
+        reason::kOptionRange, "raw_input_contents",
+        absl::StrCat("raw_input_contents takes one entry for each input, which are ", request.inputs_size(),
+                     ", or none at all, not ", request.raw_input_contents_size()));
   }
   std::vector<InferTensor> tensors;
   std::set<std::string> names;
   for (int i = 0; i < request.inputs_size(); ++i) {
     auto& input = *request.mutable_inputs(i);
     if (!names.insert(input.name()).second) return InputFault(input.name(), "is given twice");
+    if (raw && input.contents().ByteSizeLong() > 0) {
+      return InputFault(input.name(), "has contents beside raw_input_contents: take one of them for all inputs");
+    }
     DIPTYCH_ASSIGN_OR_RETURN(auto values, TakeValues(input, raw ? request.mutable_raw_input_contents(i) : nullptr));
     tensors.push_back({.name = input.name(), .values = std::move(values)});
   }
@@ -170,7 +183,8 @@ absl::StatusOr<InferValue> ValueOf(const inference::InferParameter& parameter, s
     case inference::InferParameter::PARAMETER_CHOICE_NOT_SET:
       break;
   }
-  return InvalidField(reason::kOptionRange, absl::StrCat("parameters.", std::string(name)), "has no usable value");
+  return InvalidField(reason::kOptionRange, absl::StrCat("parameters.", std::string(name)),
+                      "a parameter has no usable value");
 }
 
 namespace {

@@ -77,6 +77,23 @@ class TritonClientTest(unittest.TestCase):
         self.assertIn("is not known", str(answers.get(timeout=60)[1]))
         self.client.stop_stream()
 
+    def test_options_as_clients_of_tritons_vllm_write_them(self):
+        sampling = json.dumps({"max_tokens": "3", "temperature": "0", "ignore_eos": "true"}).encode()
+        result = self.client.infer("demo", inputs() + [tensor("sampling_parameters", [sampling])], headers=self.headers)
+        self.assertEqual(len(result.as_numpy("token_ids")), 3)
+
+    def test_errors_name_the_input(self):
+        for given, words in ((tensor("image", [[1, 2]], "INT32"), "image takes BYTES"), (tensor("prompt", [b"a", b"b"]), "prompt takes one element"),
+                             (tensor("nothing", [5], "INT32"), "nothing is not known"), (tensor("max_tokens", [b"x"]), "max_tokens takes a value of type int32"),
+                             (tensor("max_tokens", [1, 2], "INT32"), "max_tokens takes one value"), (tensor("temperature", [-1], "INT32"), "temperature takes 0 to 100, not -1"),
+                             (tensor("sampling_parameters", [b"{"]), "sampling_parameters is not JSON"), (tensor("sampling_parameters", [b'{"top_p": "hot"}']), "top_p takes")):
+            with self.subTest(words), self.assertRaisesRegex(triton.InferenceServerException, words):
+                beside = [] if given.name() == "prompt" else [tensor("prompt", [b"a"])]
+                self.client.infer("demo", beside + [given], headers=self.headers)
+        for name, version in (("other", ""), ("demo", "7")):
+            with self.assertRaisesRegex(triton.InferenceServerException, "demo|version 1"):
+                self.client.get_model_metadata(name, version, headers=self.headers)
+
     def test_errors_say_why(self):
         with self.assertRaisesRegex(triton.InferenceServerException, "API key"):
             self.client.infer("demo", inputs())
