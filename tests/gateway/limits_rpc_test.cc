@@ -215,7 +215,8 @@ TEST_F(LimitsRpcTest, ARequestOfSeveralAnswersTakesOnePlaceOfItsKey) {
 
 TEST_F(LimitsRpcTest, ARequestOfSeveralAnswersThatFailsGivesItsPlaceBack) {
   FakeLanguageTier picky([](int, auto*, const v1::GenerateRequest& request, FakeLanguageTier::Writer* writer) {
-    if (request.question().prompt() == "bad") return ToGrpcStatus(Invalid("question.prompt", "no"));
+    if (request.question().prompt() == "bad")
+      return ToGrpcStatus(InvalidField(reason::kOptionRange, "question.prompt", "no"));
     writer->Write(testing::StartedMessage());
     writer->Write(testing::FinishedMessage("answer"));
     return grpc::Status::OK;

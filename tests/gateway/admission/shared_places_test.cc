@@ -13,8 +13,12 @@ class SharedPlacesTest : public ::testing::Test {
   }
   void Enter(SharedPlace& shared) {
     gate_->Enter(nullptr, 1, SteadyTime::max(), [&](absl::StatusOr<FairGate::Place> place) {
-      absl::StatusOr<HeldPlace> held = place.status();
-      if (place.ok()) held = std::make_shared<FairGate::Place>(*std::move(place));
+      absl::StatusOr<HeldPlace> held = HeldPlace();
+      if (place.ok()) {
+        held = std::make_shared<FairGate::Place>(*std::move(place));
+      } else {
+        held = place.status();
+      }
       shared.OnEntered(held);
       held_.push_back(std::move(held));
     });
