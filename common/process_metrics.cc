@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "common/build_info.h"
 #include "common/process.h"
@@ -60,6 +61,11 @@ void AddProcessMetrics(MetricRegistry& registry, std::string_view tier, const v1
     memory.Set(static_cast<double>(ResidentBytes()));
     files.Set(OpenFiles());
   });
+}
+
+void AddReadiness(MetricRegistry& registry, std::function<absl::Status()> ready) {
+  auto gauge = registry.AddGauge("diptych_ready", "1 while health checks of readiness pass, else 0.");
+  registry.OnCollect([gauge, ready = std::move(ready)]() mutable { gauge.Set(ready().ok() ? 1 : 0); });
 }
 
 }  // namespace diptych

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "common/http_host.h"
 #include "common/log.h"
+#include "common/process_metrics.h"
 #include "common/request_log.h"
 #include "common/status.h"
 #include "gateway/http/cors.h"
@@ -107,10 +108,11 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   DIPTYCH_ASSIGN_OR_RETURN(
       self->server_, GrpcServer::Start(ServerOptionsOf(options), {self->service_.get(), self->infer_service_.get()}));
   self->infer_service_->Connect(self->server_->InProcessChannel());
+  const auto readiness = [gateway = self.get()] { return gateway->Readiness(); };
+  AddReadiness(self->registry_, readiness);
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
-                             MetricsServer::Start(options.metrics_listen, self->registry_,
-                                                  [gateway = self.get()] { return gateway->Readiness(); }));
+                             MetricsServer::Start(options.metrics_listen, self->registry_, readiness));
   }
   if (!options.http_listen.empty()) DIPTYCH_RETURN_IF_ERROR(self->StartHttp(options));
   self->monitor_->Start([gateway = self.get(), on_first_ready = std::move(on_first_ready)]() mutable {

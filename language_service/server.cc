@@ -7,6 +7,7 @@
 #include "common/channel.h"
 #include "common/listen_address.h"
 #include "common/load_progress.h"
+#include "common/process_metrics.h"
 #include "common/status.h"
 #include "common/temporary_thread.h"
 #include "common/visual_tokens.h"
@@ -123,10 +124,11 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, {&self->rpc_}));
+  const auto readiness = [server = self->server_.get()] { return server->readiness(); };
+  AddReadiness(self->registry_, readiness);
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
-                             MetricsServer::Start(options.metrics_listen, self->registry_,
-                                                  [server = self->server_.get()] { return server->readiness(); }));
+                             MetricsServer::Start(options.metrics_listen, self->registry_, readiness));
   }
   self->server_->SetReady(true);
   self->vision_monitor_.Start();

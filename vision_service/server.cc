@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/listen_address.h"
 #include "common/load_progress.h"
+#include "common/process_metrics.h"
 #include "common/status.h"
 #include "common/temporary_thread.h"
 #include "diptych/v1/vision.grpc.pb.h"
@@ -69,10 +70,11 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};
   DIPTYCH_ASSIGN_OR_RETURN(self->server_, GrpcServer::Start(server, {&self->rpc_}));
+  const auto readiness = [server = self->server_.get()] { return server->readiness(); };
+  AddReadiness(self->registry_, readiness);
   if (!options.metrics_listen.empty()) {
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
-                             MetricsServer::Start(options.metrics_listen, self->registry_,
-                                                  [server = self->server_.get()] { return server->readiness(); }));
+                             MetricsServer::Start(options.metrics_listen, self->registry_, readiness));
   }
   self->server_->SetReady(true);
   return self;

@@ -95,6 +95,7 @@ TEST_F(HealthRpcTest, TiersThatHoldDifferentModelsAreNotReadyAndThePageSaysWhy) 
     EXPECT_THAT(testing::Exchange(port, "GET /healthz/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
                 AllOf(HasSubstr(" 503 "), HasSubstr("different models: vision fake (beef), language fake (f00d)")));
   }
+  EXPECT_THAT(gateway_->Metrics(), HasSubstr("\ndiptych_ready 0\n"));
   EXPECT_TRUE(Ask(TextQuestion()).ok()) << "text needs no vision";
 }
 

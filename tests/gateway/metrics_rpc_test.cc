@@ -44,6 +44,7 @@ TEST_F(GatewayMetricsTest, CountsAnswersTokensAndStagesExactly) {
               1e-9);
   EXPECT_EQ(page.Value("diptych_retries_total", {{"tier", "language"}}), 0);
   EXPECT_EQ(page.Value("diptych_tier_reachable", {{"tier", "language"}}), 1);
+  EXPECT_EQ(page.Value("diptych_ready"), 1);
 }
 
 TEST_F(GatewayMetricsTest, CountsRefusalsByCodeAndReason) {
