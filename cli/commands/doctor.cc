@@ -15,6 +15,7 @@
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
+#include "cli/connection/readiness.h"
 #include "cli/images/test_image.h"
 #include "cli/questions/json.h"
 #include "cli/terminal/interrupt.h"
@@ -32,13 +33,14 @@ class Doctor {
 
   int Examine() {
     ExamineCards();
-    const absl::Status ready = client_.CheckHealth("readiness");
-    const bool reachable = !IsUnreachable(ready);
-    Report("gateway answers", reachable ? absl::OkStatus() : ready, options_.server);
+    const absl::Status health = client_.CheckHealth("readiness");
+    const bool reachable = !IsUnreachable(health);
+    Report("gateway answers", reachable ? absl::OkStatus() : health, options_.server);
     if (!reachable) return kUnreachable;
-    Report("gateway is ready", ready, "the language tier is reachable");
-    ExamineModel();
-    if (!ready.ok()) return kFailed;  // the rest would fail for the same cause
+    const auto model = client_.GetModel();
+    Report("gateway is ready", WhyNotReady(health, model), "the language tier is reachable");
+    ExamineModel(model);
+    if (!health.ok()) return kFailed;  // the rest would fail for the same cause
     ExamineText();
     ExamineImage();
     return healthy_ ? kFine : kFailed;
@@ -71,8 +73,7 @@ class Doctor {
            cards.ok() ? absl::StrReplaceAll(absl::StripSuffix(*cards, "\n"), {{"\n", "; "}}) : "");
   }
 
-  void ExamineModel() {
-    const auto response = client_.GetModel();
+  void ExamineModel(const absl::StatusOr<v1::GetModelResponse>& response) {
     if (!response.ok()) return Report("model is described", response.status(), "");
     const v1::ModelDescription& model = response->model();
     Report("model is described", absl::OkStatus(),

@@ -15,6 +15,7 @@
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
+#include "cli/connection/readiness.h"
 #include "cli/questions/json.h"
 #include "cli/terminal/text.h"
 
@@ -96,7 +97,7 @@ int Status(const CommonOptions& options) {
   if (!IsAboutTheTiers(model.status())) return ReportError(model.status(), options.json);
   bool all_serving = true;
   std::vector<std::vector<std::string>> rows;
-  for (const Line& line : Inspect(health, model)) {
+  for (const Line& line : Inspect(WhyNotReady(health, model), model)) {
     all_serving &= line.serving;
     rows.push_back({line.part, StateOf(line)});
     for (std::string& cell : LoadCells(line)) rows.back().push_back(std::move(cell));
