@@ -37,16 +37,16 @@ int main(int count, char** words) {
   AskResponse reply;
   Call first(30s), second(30s), third(30s), fourth(100us), fifth(30s);
   if (!gateway->Ask(&first, ask, &reply).ok()) return 1;
-  const StageTimings& timings = reply.answer().timings();
-  const ContextBudget& budget = reply.answer().context_budget();
-  std::cout << "answer: " << reply.answer().text() << "\ntimings: vit " << timings.vit() << " of " << timings.total()
-            << "\nbudget: " << budget.image_tokens() << " image tokens, " << budget.remaining() << " of "
-            << budget.window() << " left\nstreamed: ";
+  const Answer& answer = reply.answer();
+  std::cout << "answer: " << answer.text() << "\ntimings: vit " << answer.timings().vit() << " of "
+            << answer.timings().total() << "\nbudget: " << answer.context_budget().image_tokens() << " image tokens, "
+            << answer.context_budget().remaining() << " of " << answer.context_budget().window() << " left\nstreamed: ";
   AskStreamRequest streamed;
   *streamed.mutable_question() = ask.question();
   AskStreamResponse event;
   const auto stream = gateway->AskStream(&second, streamed);
   while (stream->Read(&event)) std::cout << event.delta().text() << std::flush;
+  if (!stream->Finish().ok()) return 1;  // the end of the stream alone does not say that the answer is whole
   streamed.mutable_question()->mutable_generation()->set_min_new_tokens(60);
   streamed.mutable_question()->mutable_generation()->set_max_new_tokens(60);
   const auto cancelled = gateway->AskStream(&third, streamed);

@@ -27,12 +27,12 @@ public class Ask {
 
   public static void main(String[] words) throws Exception {
     var channel = Grpc.newChannelBuilder(words[0], InsecureChannelCredentials.create()).build();
-    var gateway = GatewayServiceGrpc.newBlockingStub(channel);
+    var gateway = GatewayServiceGrpc.newBlockingStub(channel).withDeadlineAfter(30, TimeUnit.SECONDS); // for all calls
     var image = ByteString.copyFrom(Files.readAllBytes(Path.of(words[1])));
     var question = question(image, words[2], GenerationOptions.newBuilder());
     var ask = AskRequest.newBuilder().setQuestion(question).build();
 
-    var answer = gateway.withDeadlineAfter(30, TimeUnit.SECONDS).ask(ask).getAnswer();
+    var answer = gateway.ask(ask).getAnswer();
     var vit = answer.getTimings().getVit();
     var total = answer.getTimings().getTotal();
     var budget = answer.getContextBudget();
