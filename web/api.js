@@ -18,10 +18,16 @@ const RETRY_SECONDS = 2; // when the server does not say
 // Codes of refusals that pass. In a stream that has begun there is no status and no retry-after to tell them by.
 const PASSING = new Set(['queue_full', 'kv_full', 'rate_limited', 'draining', 'tier_unavailable', 'slow_reader']);
 
+// The server puts the parameter before what is wrong with it; the page shows where that is.
+function withoutParameter(message, param) {
+  const prefix = `${param}: `;
+  return param && message?.startsWith(prefix) ? message.slice(prefix.length) : message;
+}
+
 // What the server, or the way to it, said instead of an answer.
 export class ApiError extends Error {
   constructor(status, { message, code, param }, retryAfter) {
-    super(message);
+    super(withoutParameter(message, param));
     this.status = status; // UNREACHED, an HTTP status of 400 and up, or undefined for the error of a stream
     this.code = code ?? '';
     this.param = param ?? '';

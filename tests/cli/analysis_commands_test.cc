@@ -54,7 +54,7 @@ TEST_F(AnalysisCommandsTest, BudgetShowsTablesAndBars) {
 TEST_F(AnalysisCommandsTest, WhatTheServerRefusesIsExitCodeOne) {
   FakeLanguageTier language;
   StartGateway(language.target());
-  const Finished budget = Diptych({"budget", "--window", "0"});
+  const Finished budget = Diptych({"budget", "--patch_size", "2000"});
   EXPECT_EQ(budget.exit_code, 1);
   EXPECT_THAT(budget.err, HasSubstr("OPTION_RANGE"));
 }
@@ -65,6 +65,8 @@ TEST_F(AnalysisCommandsTest, UsageErrorsAreExitCodeTwoBeforeAnythingIsAsked) {
   const std::vector<std::vector<std::string>> wrong = {
       {"budget", "--plot", "a.pdf"},
       {"budget", "--patch_size", "0"},
+      {"budget", "--window", "0"},
+      {"budget", "--max_new_tokens", "-1"},
       {"attention", "--image", image, "--map", "query:-1"},
       {"attention", "--image", image, "--out", "a.jpg"},
       {"attention", "--image", "no/such/file"},

@@ -116,14 +116,14 @@ TEST_F(HttpServerTest, OversizedPartsHaveTheirStatus) {
   for (int i = 0; i < 3; ++i) chunks += "fa0\r\n" + std::string(4000, 'x') + "\r\n";
   EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", chunks)).starts_with("HTTP/1.1 413 "));
   EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", "ffffffffffffffff\r\n")).starts_with("HTTP/1.1 4"));
-  RawCaller holder(server_->port());
-  holder.Send("POST /a HTTP/1.1\r\ncontent-length: 9000\r\nexpect: 100-continue\r\n\r\n");
-  holder.Read("100 Continue");
-  holder.Send(std::string(8000, 'x'));
   std::string answer;
   const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (!answer.starts_with("HTTP/1.1 429 ") &&
-         std::chrono::steady_clock::now() < patience) {  // until the server has read that
+         std::chrono::steady_clock::now() < patience) {  // until the server has read the other's before ours
+    RawCaller holder(server_->port());
+    holder.Send("POST /a HTTP/1.1\r\ncontent-length: 9000\r\nexpect: 100-continue\r\n\r\n");
+    holder.Read("100 Continue");
+    holder.Send(std::string(8000, 'x'));
     handled_ = 0;
     answer = Ask(Post("content-length: 9000", std::string(9000, 'x')));
   }
