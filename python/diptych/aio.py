@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from diptych import questions
 from diptych.analysis import Analysis, ContextPlan, ImageSize
 from diptych.answers import Answer
-from diptych.connection import DEFAULT_TIMEOUT, Connection, Tls
+from diptych.connection import CLOSED, DEFAULT_TIMEOUT, Connection, Tls
 from diptych.errors import Unavailable, to_error
 from diptych.messages import read
 from diptych.methods import ANALYZE, ASK, ASK_STREAM, GET_MODEL, PLAN, Method
@@ -53,6 +53,8 @@ class AsyncClient:
     ) -> None:
         self._connection = Connection.of(target, api_key, tls, timeout)
         self._opened: grpc.aio.Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # to which the channel belongs
+        self._closed = False
 
     async def ask(
         self,
@@ -139,7 +141,8 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connection; calls that run are cancelled."""
-        if self._opened is not None:
+        self._closed = True
+        if self._opened is not None and self._loop is asyncio.get_running_loop():
             await self._opened.close()
 
     async def __aenter__(self) -> Self:
@@ -152,7 +155,12 @@ class AsyncClient:
 
     def _channel(self) -> grpc.aio.Channel:
         """Opened at the first call, because a channel belongs to the loop in which it was made."""
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise RuntimeError("this client was used in another event loop; make one in each asyncio.run")
         if self._opened is None:
+            self._loop = asyncio.get_running_loop()
             options = self._connection.channel_options()
             if self._connection.tls is None:
                 self._opened = grpc.aio.insecure_channel(self._connection.target, options)

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from diptych import questions
 from diptych.analysis import Analysis, ContextPlan, ImageSize
 from diptych.answers import Answer
-from diptych.connection import DEFAULT_TIMEOUT, Connection, Tls
+from diptych.connection import CLOSED, DEFAULT_TIMEOUT, Connection, Tls
 from diptych.errors import Unavailable, to_error
 from diptych.messages import read
 from diptych.methods import ANALYZE, ASK, ASK_STREAM, GET_MODEL, PLAN, Method
@@ -54,12 +54,13 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._connection = Connection.of(target, api_key, tls, timeout)
+        self._closed = False
         options = self._connection.channel_options()
         if self._connection.tls is None:
-            self._channel = grpc.insecure_channel(self._connection.target, options)
+            self._opened = grpc.insecure_channel(self._connection.target, options)
         else:
             credentials = self._connection.tls.credentials()
-            self._channel = grpc.secure_channel(self._connection.target, credentials, options)
+            self._opened = grpc.secure_channel(self._connection.target, credentials, options)
 
     def ask(
         self,
@@ -100,7 +101,7 @@ class Client:
         True
         """
         asked = questions.make_question(image, question, prompt, history, options)
-        call = self._channel.unary_stream(ASK_STREAM.path, ASK_STREAM.serialize, ASK_STREAM.parse)
+        call = self._channel().unary_stream(ASK_STREAM.path, ASK_STREAM.serialize, ASK_STREAM.parse)
         request = gateway_pb2.AskStreamRequest(question=asked)
         started = call(request, **self._connection.terms(timeout))
         return AnswerStream(started, self._connection.target)
@@ -173,7 +174,8 @@ class Client:
 
     def close(self) -> None:
         """Closes the connection; calls that run are cancelled."""
-        self._channel.close()
+        self._closed = True
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -183,8 +185,13 @@ class Client:
     ) -> None:
         self.close()
 
+    def _channel(self) -> grpc.Channel:
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        return self._opened
+
     def _call(self, method: Method[Response], request: Message, timeout: float | None) -> Response:
-        call: Callable[..., Response] = self._channel.unary_unary(method.path, method.serialize, method.parse)
+        call: Callable[..., Response] = self._channel().unary_unary(method.path, method.serialize, method.parse)
         try:
             return call(request, **self._connection.terms(timeout))
         except grpc.RpcError as error:

@@ -117,6 +117,8 @@ def to_error(call: FailedCall, target: str) -> DiptychError:
     details = _details(call.trailing_metadata())
     kind = _CLASSES.get(code, ServerError)
     message = call.details() or code
+    if code == "RESOURCE_EXHAUSTED" and not details.reason and "larger than max" in message:  # gRPC's own words
+        kind, message = InvalidRequest, f"the request, or its answer, is larger than a message may be ({message})"
     if kind is Unavailable and code == "UNAVAILABLE" and not details.reason:
         kind, message = Unreachable, f"nothing answers at {target} ({message}); is `diptych serve` running there?"
     return kind(message, code=code, **dataclasses.asdict(details))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, Protocol, TypedDict, Union, runtime_checkable
 
 from google.protobuf.message import Message
@@ -33,6 +34,9 @@ ImageInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Binary
 ImagesInput = Union[ImageInput, Sequence[ImageInput], None]
 History = Sequence[tuple[str, str]]
 """Earlier (question, answer) pairs, the oldest first."""
+
+
+_ADDRESS = re.compile(r"data:|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 class Options(TypedDict, total=False):
@@ -124,25 +128,34 @@ def make_plan(
     cut_max_new_tokens: bool,
     windows: Sequence[int],
 ) -> gateway_pb2.PlanContextRequest:
-    sizes = [image if isinstance(image, ImageSize) else ImageSize(image, image) for image in images]
     text = make_question(None, question, prompt, history, {})
-    return gateway_pb2.PlanContextRequest(
-        images=[inference_pb2.ImageSize(height=size.height, width=size.width) for size in sizes],
-        patch_size=patch_size,
-        prompt=text.prompt,
-        turns=text.turns,
-        max_new_tokens=max_new_tokens,
-        cut_max_new_tokens=cut_max_new_tokens,
-        windows=windows,
-    )
+    message = gateway_pb2.PlanContextRequest(prompt=text.prompt, turns=text.turns)
+    for image in _several("images", images):
+        size = image if isinstance(image, ImageSize) else ImageSize(image, image)
+        planned = message.images.add()
+        _set(planned, "height", size.height, of="images: ")
+        _set(planned, "width", size.width, of="images: ")
+    _set(message, "patch_size", patch_size)
+    _set(message, "max_new_tokens", max_new_tokens)
+    _set(message, "cut_max_new_tokens", cut_max_new_tokens)
+    _set(message, "windows", _several("windows", windows))
+    return message
+
+
+def _several(name: str, values: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} takes a list, not {type(values).__name__}")
+    return values
 
 
 def make_image(image: ImageInput) -> inference_pb2.Image:
-    """TypeError for what is no image; OSError if it cannot be read."""
+    """TypeError for what is no image, ValueError for other addresses; OSError if it cannot be read."""
     if isinstance(image, (bytes, bytearray, memoryview)):
         return inference_pb2.Image(data=bytes(image))
     if isinstance(image, str) and image.lower().startswith(("https://", "http://")):
         return inference_pb2.Image(url=image)
+    if isinstance(image, str) and (not image or _ADDRESS.match(image)):
+        raise ValueError(f"an image's path or https address is wanted, not {image[:32]!r}; bytes are given as bytes")
     if isinstance(image, (str, os.PathLike)):
         return inference_pb2.Image(data=pathlib.Path(image).read_bytes())
     if isinstance(image, PillowImage):
@@ -194,8 +207,11 @@ def set_options(messages: tuple[Message, ...], options: Mapping[str, Any]) -> No
             _set(owner, name, value)
 
 
-def _set(owner: Message, name: str, value: Any) -> None:
+def _set(owner: Message, name: str, value: Any, of: str = "") -> None:
     current = getattr(owner, name)
+    is_map = hasattr(current, "update")
+    if is_map != isinstance(value, Mapping):
+        raise TypeError(f"{of}{name} takes {'a mapping' if is_map else 'no mapping'}, not {type(value).__name__}")
     try:
         if isinstance(value, Mapping):
             current.update(value)
@@ -204,4 +220,4 @@ def _set(owner: Message, name: str, value: Any) -> None:
         else:
             setattr(owner, name, value)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
+        raise type(error)(f"{of}{name}: {error}") from None

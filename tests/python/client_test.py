@@ -265,9 +265,16 @@ class AskTest(unittest.TestCase):
         self.assertEqual(pickle.loads(pickle.dumps(answer)), answer)
 
     def test_settings_that_cannot_be(self):
-        for address in ("http://127.0.0.1:7000", "HTTPS://diptych.example"):
-            with self.assertRaisesRegex(ValueError, "host:port"):
+        web = ("http://127.0.0.1:7000", "HTTPS://diptych.example", "grpc://127.0.0.1:7000", "127.0.0.1:7000/v1")
+        ports = ("127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:x", ":7000", "::1:7000", "a b:7000")
+        for address in web + ports:
+            with self.subTest(address), self.assertRaisesRegex(ValueError, "host:port"):
                 diptych.Client(address)
+        for address in ("localhost:7000", "[::1]:7000", "dns:///diptych.example:7000", "unix:/tmp/diptych"):
+            diptych.Client(address).close()
+        for name, wrong in {"target": {"target": 7000}, "api_key": {"api_key": b"key"}}.items():
+            with self.assertRaisesRegex(TypeError, f"{name} takes text"):
+                diptych.Client(**wrong)
         for wrong in ({"api_key": "a\nb"}, {"timeout": 0}, {"timeout": float("nan")}):
             with self.assertRaises(ValueError):
                 diptych.Client(self.address, **wrong)
@@ -278,6 +285,51 @@ class AskTest(unittest.TestCase):
                 diptych.Client(self.address, tls=diptych.Tls(**half))
             with self.assertRaisesRegex(ValueError, "cert and key .* are given together"):
                 asyncio.run(diptych.AsyncClient(self.address, tls=diptych.Tls(**half)).model())
+
+    def test_a_client_that_is_closed_or_of_another_loop_says_so(self):
+        client = diptych.Client(self.address)
+        client.close()
+        for call in (client.model, lambda: client.stream(SAMPLE, QUESTION)):
+            with self.assertRaisesRegex(RuntimeError, "closed; make another"):
+                call()
+        shared = diptych.AsyncClient(self.address)
+        asyncio.run(shared.model())
+        with self.assertRaisesRegex(RuntimeError, "make one in each asyncio.run"):
+            asyncio.run(shared.model())
+        asyncio.run(shared.close())
+        with self.assertRaisesRegex(RuntimeError, "closed; make another"):
+            asyncio.run(shared.model())
+
+    def test_what_is_no_pem_is_named(self):
+        for ca in (b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+            with self.assertRaisesRegex(ValueError, "^ca "):
+                diptych.Client(self.address, tls=diptych.Tls(ca=ca))
+        with self.assertRaisesRegex(ValueError, "^key "):
+            diptych.Client(self.address, tls=diptych.Tls(key=b"nonsense", cert=b"nonsense"))
+
+    def test_a_message_that_is_too_large_is_not_told_to_come_back(self):
+        with self.assertRaisesRegex(diptych.InvalidRequest, "larger than a message may be") as raised:
+            self.client.ask(b"\x89PNG" + bytes(200 << 20), QUESTION)
+        self.assertIsNone(raised.exception.retry_after)
+
+    def test_arguments_of_the_wrong_type_are_named(self):
+        for name, call in {
+            "logit_bias": lambda: self.client.ask(SAMPLE, QUESTION, logit_bias=[1]),
+            "seed": lambda: self.client.ask(SAMPLE, QUESTION, seed={}),
+            "images": lambda: self.client.plan(224),
+            "images: height": lambda: self.client.plan(["224"]),
+            "windows": lambda: self.client.plan(windows=5),
+            "patch_size": lambda: self.client.plan(patch_size="14"),
+        }.items():
+            with self.subTest(name), self.assertRaisesRegex(TypeError, f"^{name}"):
+                call()
+
+    def test_addresses_that_are_not_fetched_are_told_from_paths(self):
+        for address in ("", "data:image/png;base64,AAAA", "ftp://diptych.example/a.png", "file:///a.png"):
+            with self.subTest(address), self.assertRaisesRegex(ValueError, "path or https address"):
+                self.client.ask(address)
+        with self.assertRaises(FileNotFoundError):
+            self.client.ask("no:such.png")
 
     def test_the_async_client_does_the_same(self):
         async def ask():
@@ -405,7 +457,7 @@ class SecretsTest(unittest.TestCase):
 
     def test_secrets_are_not_shown(self):
         from diptych.connection import Connection
-        shown = repr(Connection.of("x", "alice", self.tls, 1.0))
+        shown = repr(Connection.of("x:1", "alice", self.tls, 1.0))
         self.assertNotIn("alice", shown)
         self.assertNotIn("PRIVATE", shown)
 
