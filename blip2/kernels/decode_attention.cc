@@ -1,7 +1,6 @@
 #include "blip2/kernels/decode_attention.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -51,11 +50,7 @@ struct Held {
 template <>
 struct Held<int8_t> {
   static int64_t Size(int64_t width) { return width + kKvScaleBytes; }
-  static float Scale(const int8_t* numbers, int64_t width) {
-    float scale = 0;
-    std::memcpy(&scale, numbers + width, sizeof(scale));
-    return scale;
-  }
+  static float Scale(const int8_t* numbers, int64_t width) { return KvScale(numbers, width); }
 };
 
 // sum += shares · b, b [tokens, width], in the order of the tokens.

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "blip2/kernels/amx_linear.h"
-#include "blip2/kernels/block_sums.h"
 #include "blip2/kernels/byte_linear.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/kernels/share_out.h"
@@ -198,6 +197,32 @@ void BlockOfPanel(const Reader& reader, const IntegerRows& x, int64_t begin, int
   }
 }
 
+// Adds one block's sums [rows, kPanel] to the panel's outputs in y [rows, out]. The first block overwrites them.
+void AddBlock(const int32_t* sums, int64_t rows, int64_t panel, int64_t out, bool first_block, float* y) {
+  const int64_t output = panel * kPanel;
+  const int64_t outputs = std::min(kPanel, out - output);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* to = y + r * out + output;
+    for (int64_t o = 0; o < outputs; ++o) {
+      const auto sum = static_cast<float>(sums[r * kPanel + o]);
+      to[o] = first_block ? sum : to[o] + sum;
+    }
+  }
+}
+
+// From a panel's sums to numbers, by the arithmetic of finish_sums.h.
+void ScaleAndShift(const IntegerWeights& weights, const IntegerRows& x, int64_t panel, float* y) {
+  const int64_t output = panel * kPanel;
+  const int64_t end = std::min(output + kPanel, weights.out);
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t o = output; o < end; ++o) {
+      float& value = y[r * weights.out + o];
+      value *= weights.scales[o] * x.scales[r];
+      if (weights.bias != nullptr) value += weights.bias[o];
+    }
+  }
+}
+
 template <bool kVnni>
 void OnePanel(const IntegerWeights& weights, const IntegerRows& x, int64_t panel, std::vector<int32_t>& sums,
               std::vector<int8_t>& unpacked, float* y) {
@@ -215,7 +240,7 @@ void OnePanel(const IntegerWeights& weights, const IntegerRows& x, int64_t panel
       UnpackInt4(weights, panel, begin / kQuad, (end - begin) / kQuad, unpacked.data());
       BlockOfPanel<kVnni>(Int8Reader(unpacked.data() - begin * kPanel, nullptr), x, begin, end, sums.data());
     }
-    AddBlock(sums.data(), 0, x.rows, panel, weights.out, begin == 0, y);
+    AddBlock(sums.data(), x.rows, panel, weights.out, begin == 0, y);
   }
   ScaleAndShift(weights, x, panel, y);
 }

@@ -100,8 +100,7 @@ void WidenVectors(const int8_t* from, int64_t vectors, int64_t width, void* to) 
   ShareOut(vectors, std::max<int64_t>(1, (1 << 14) / width), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int8_t* bytes = from + i * (width + kKvScaleBytes);
-      float scale = 0;
-      std::memcpy(&scale, bytes + width, sizeof(scale));
+      const float scale = KvScale(bytes, width);
       T* numbers = static_cast<T*>(to) + i * width;
       for (int64_t k = 0; k < width; ++k) numbers[k] = static_cast<T>(scale * static_cast<float>(bytes[k]));
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "blip2/kernels/float_matrix.h"
 
@@ -9,6 +10,11 @@ namespace diptych::blip2 {
 
 // A head's key or value of `width` numbers is held as so many bytes and, behind them, the float32 that multiplies them.
 inline constexpr int64_t kKvScaleBytes = sizeof(float);
+inline float KvScale(const int8_t* numbers, int64_t width) {
+  float scale = 0;
+  std::memcpy(&scale, numbers + width, sizeof(scale));
+  return scale;
+}
 
 // Rounds `from` [vectors, width] of `type` to the nearest, each vector by itself and to its own scale, which is a 127th
 // of its largest number: -> to [vectors, width + kKvScaleBytes]. A vector with a number that is not finite gets the
