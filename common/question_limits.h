@@ -26,6 +26,7 @@ inline constexpr int kMaxImageSize = 1024;               // pixels; attention's 
 inline constexpr int64_t kMaxRelevanceValues = 1 << 19;  // tokens times patches of all images
 inline constexpr int kMaxRequestIdBytes = 128;
 inline constexpr int kMaxModelNameBytes = 256;
+inline constexpr int kMaxPlannedWindow = 1 << 24;  // tokens, of PlanContext
 
 struct QuestionLimits {
   ImageLimits image;

@@ -16,7 +16,6 @@ constexpr int kMaxImagesPlanned = 16;
 constexpr int kMaxSide = 8192;
 constexpr int kMaxPatchSize = 1024;
 constexpr int kMaxWindows = 64;
-constexpr int kMaxWindow = 1 << 24;
 
 absl::Status OutOfRange(std::string_view field, std::string_view takes) {
   return InvalidField(reason::kOptionRange, field, absl::StrCat(std::string(field), " takes ", std::string(takes)));
@@ -97,15 +96,15 @@ absl::Status CheckPlanRequest(const v1::PlanContextRequest& request) {
   if (request.patch_size() < 0 || request.patch_size() > kMaxPatchSize) {
     return OutOfRange("patch_size", absl::StrCat("0 to ", kMaxPatchSize, ", not ", request.patch_size()));
   }
-  if (request.max_new_tokens() < 0 || request.max_new_tokens() > kMaxWindow) {
-    return OutOfRange("max_new_tokens", absl::StrCat("0 to ", kMaxWindow, ", not ", request.max_new_tokens()));
+  if (request.max_new_tokens() < 0 || request.max_new_tokens() > kMaxPlannedWindow) {
+    return OutOfRange("max_new_tokens", absl::StrCat("0 to ", kMaxPlannedWindow, ", not ", request.max_new_tokens()));
   }
   if (request.windows_size() > kMaxWindows) {
     return OutOfRange("windows", absl::StrCat("at most ", kMaxWindows, "; there are ", request.windows_size()));
   }
   for (const int window : request.windows()) {
-    if (window < 1 || window > kMaxWindow) {
-      return OutOfRange("windows", absl::StrCat("1 to ", kMaxWindow, " tokens, not ", window));
+    if (window < 1 || window > kMaxPlannedWindow) {
+      return OutOfRange("windows", absl::StrCat("1 to ", kMaxPlannedWindow, " tokens, not ", window));
     }
   }
   if (request.prompt().empty() && request.turns_size() == 0) return absl::OkStatus();

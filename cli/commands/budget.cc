@@ -17,12 +17,11 @@
 #include "cli/images/image.h"
 #include "cli/questions/json.h"
 #include "cli/terminal/text.h"
+#include "common/question_limits.h"
 #include "common/status.h"
 
 namespace diptych::cli {
 namespace {
-
-constexpr int kMaxWindow = 1 << 24;  // that the gateway plans
 
 struct BudgetOptions {
   CommonOptions common;
@@ -114,13 +113,13 @@ void AddBudget(CLI::App& app, Run& run) {
   command.add_option("--window", options->windows, "Context windows in tokens")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::Range(1, kMaxWindow))
+      ->check(CLI::Range(1, kMaxPlannedWindow))
       ->capture_default_str();
   command.add_option("-p,--prompt", options->prompt, "Text beside the image, counted with the served tokenizer");
   command
       .add_option("-n,--max_new_tokens", options->max_new_tokens,
                   "Tokens kept free for the answer [the served default]")
-      ->check(CLI::Range(0, kMaxWindow));
+      ->check(CLI::Range(0, kMaxPlannedWindow));
   options->plot.AddTo(command);
   options->common.AddTo(command);
   command.callback([options, &run] { run = [options] { return Budget(*options); }; });
