@@ -7,7 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -147,9 +146,9 @@ InferValue InText(const std::string& text) {
 }
 
 absl::Status SetJsonOptions(v1::Question& question, const std::string& text) {
-  const auto options = ParseJsonObject(text, "");
+  const auto options = ParseJsonObject(text, "sampling_parameters");
   if (!options.ok()) {
-    return InputFault("sampling_parameters", std::string(absl::StripAsciiWhitespace(options.status().message())));
+    return InvalidField(reason::kOptionRange, "inputs.sampling_parameters", std::string(options.status().message()));
   }
   for (const auto& [name, value] : options->items()) {
     if (value.is_null()) continue;
