@@ -53,7 +53,7 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
 }
 
 absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
-  DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  DIPTYCH_ASSIGN_OR_RETURN(place_, shared_.places->Enter(key_name_, waiter_));
   v1::AnalyzeVisionRequest request;
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
   request_id_ = request.request_id();
@@ -72,6 +72,7 @@ absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
                                   .preparation = preparation,
                                   .memory = std::move(memory),
                                   .cache_salt = std::move(*request.mutable_cache_salt()),
+                                  .caller = key_name_,
                                   .extras = extras_},
                                  waiter_);
 }
@@ -109,7 +110,7 @@ void AnalyzeVisionCall::OnCancel() {
 }
 
 void AnalyzeVisionCall::End(const absl::Status& status, const EncodeTimings* timings) {
-  ticket_.Release();
+  place_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, timings, took, RecordedTraceOf(span_));
   LogEnded({.method = "analyze_vision",

@@ -38,7 +38,7 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
   const CallTimer timer_;
   Span span_;
   const std::string key_name_;
-  CallGate::Ticket ticket_;
+  FairPlaces::Place place_;
   EncodeExtras extras_;
   v1::ImageSize image_size_;
   std::shared_ptr<const void> memory_;  // of the answer, until it is sent

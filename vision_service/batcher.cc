@@ -1,6 +1,7 @@
 #include "vision_service/batcher.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace diptych::vision {
 namespace {
@@ -16,9 +17,18 @@ void Batcher::Unexpect(BatchShape shape) {
   if (found != expected_.end() && --found->second == 0) expected_.erase(found);
 }
 
-void Batcher::Add(uint64_t id, BatchShape shape, SteadyTime deadline, SteadyTime now) {
+void Batcher::Add(uint64_t id, BatchShape shape, std::string caller, SteadyTime deadline, SteadyTime now) {
   Unexpect(shape);
-  waiting_.push_back({.id = id, .shape = shape, .deadline = deadline, .since = now});
+  const int64_t turn = NextTurn(caller);
+  const auto later = std::find_if(waiting_.begin(), waiting_.end(), [&](const Image& i) { return i.turn > turn; });
+  waiting_.insert(
+      later, {.id = id, .shape = shape, .caller = std::move(caller), .turn = turn, .deadline = deadline, .since = now});
+}
+
+int64_t Batcher::NextTurn(const std::string& caller) const {
+  const auto last =
+      std::find_if(waiting_.rbegin(), waiting_.rend(), [&](const Image& image) { return image.caller == caller; });
+  return std::max(turn_, last == waiting_.rend() ? 0 : last->turn) + 1;
 }
 
 bool Batcher::Remove(uint64_t id) {
@@ -47,6 +57,7 @@ Batcher::Plan Batcher::Next(SteadyTime now, bool may_delay) {
   for (auto image = waiting_.begin(); image != waiting_.end() && plan.run.size() < limit;) {
     if (image->shape == shape) {
       plan.run.push_back(image->id);
+      turn_ = std::max(turn_, image->turn);
       image = waiting_.erase(image);
     } else {
       ++image;

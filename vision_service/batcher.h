@@ -6,6 +6,7 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "common/stage_clock.h"
@@ -19,9 +20,9 @@ struct BatchShape {
   auto operator<=>(const BatchShape&) const = default;
 };
 
-// Pure: no thread, no tensor, no clock of its own. The image that has waited longest decides which shape goes next;
-// others of its shape go with it in the order in which they came. So none starves and no pass mixes shapes.
-// Thread-compatible.
+// Pure: no thread, no tensor, no clock of its own. Callers take turns, image by image; whose turn it is decides which
+// shape goes next, and others of its shape go with it, each caller's in the order in which they came. So none starves,
+// one caller's many images delay another's by one turn, and no pass mixes shapes. Thread-compatible.
 class Batcher {
  public:
   struct Options {
@@ -39,7 +40,7 @@ class Batcher {
     SteadyTime deadline;
   };
   struct Plan {
-    std::vector<uint64_t> run;     // one pass, in order of arrival
+    std::vector<uint64_t> run;     // one pass, whose turn it is first
     std::vector<Expired> expired;  // can't be done before their deadlines
     // If nothing runs although images wait: when to ask again, unless something changes before.
     std::optional<SteadyTime> ask_again;
@@ -51,7 +52,7 @@ class Batcher {
   void Expect(BatchShape shape) { ++expected_[shape]; }
   void Unexpect(BatchShape shape);
 
-  void Add(uint64_t id, BatchShape shape, SteadyTime deadline, SteadyTime now);
+  void Add(uint64_t id, BatchShape shape, std::string caller, SteadyTime deadline, SteadyTime now);
   // False if it isn't waiting.
   bool Remove(uint64_t id);
   // Moves the deadline of an image that waits.
@@ -69,9 +70,14 @@ class Batcher {
   struct Image {
     uint64_t id;
     BatchShape shape;
+    std::string caller;
+    int64_t turn;
     SteadyTime deadline;
     SteadyTime since;
   };
+
+  // Of the next image of `caller`: after those that it has waiting, and no earlier than whoever comes now.
+  int64_t NextTurn(const std::string& caller) const;
 
   std::vector<Expired> Expire(SteadyTime now);
   size_t Limit(BatchShape shape) const;
@@ -79,7 +85,8 @@ class Batcher {
   SteadyDuration ShortestPass(BatchShape shape) const;
 
   const Options options_;
-  std::list<Image> waiting_;  // in order of arrival
+  std::list<Image> waiting_;  // by turn, then in order of arrival
+  int64_t turn_ = 0;          // the latest that has run
   std::map<BatchShape, int> expected_;
   std::map<BatchShape, SteadyDuration> shortest_pass_;
 };

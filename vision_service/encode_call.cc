@@ -42,7 +42,7 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
 }
 
 absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
-  DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  DIPTYCH_ASSIGN_OR_RETURN(place_, shared_.places->Enter(key_name_, waiter_));
   v1::EncodeImageRequest request;
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
   request_id_ = request.request_id();
@@ -54,6 +54,7 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
                                   .preparation = preparation,
                                   .memory = std::move(memory),
                                   .cache_salt = std::move(*request.mutable_cache_salt()),
+                                  .caller = key_name_,
                                   .dtype = request.dtype()},
                                  waiter_);
 }
@@ -61,7 +62,7 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
 void EncodeCall::Deliver(absl::StatusOr<EncodeResult> result) {
   if (!result.ok()) return End(result.status());
   image_ = *std::move(result);
-  ticket_.Release();  // the work is done; what is still to be sent is accounted for as memory
+  place_.Release();  // the work is done; what is still to be sent is accounted for as memory
   WriteNext();
 }
 
@@ -90,7 +91,7 @@ void EncodeCall::End(const absl::Status& status) {
 }
 
 void EncodeCall::ReleaseAndCount(const absl::Status& status) {
-  ticket_.Release();
+  place_.Release();
   const SteadyDuration took = SteadyClock::now() - arrival_;
   shared_.metrics->Ended(status, status.ok() ? &image_.timings : nullptr, took, RecordedTraceOf(span_));
   LogEnded({.method = "encode",

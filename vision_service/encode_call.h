@@ -8,12 +8,12 @@
 #include <string>
 
 #include "common/call_context.h"
-#include "common/call_gate.h"
 #include "common/call_timer.h"
 #include "common/span.h"
 #include "common/tracer.h"
 #include "diptych/v1/vision.pb.h"
 #include "vision_service/encoder.h"
+#include "vision_service/fair_places.h"
 #include "vision_service/vision_metrics.h"
 
 namespace diptych::vision {
@@ -23,7 +23,7 @@ struct EncodeContext {
   const v1::ModelDescription* model;
   ImageLimits limits;
   SteadyDuration longest_call;
-  CallGate* gate;
+  FairPlaces* places;
   Encoder* encoder;
   VisionMetrics* metrics;
   const Tracer* tracer;
@@ -57,7 +57,7 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const CallTimer timer_;
   Span span_;
   const std::string key_name_;
-  CallGate::Ticket ticket_;
+  FairPlaces::Place place_;
   EncodeResult image_;
   int next_message_ = 0;
   grpc::ByteBuffer message_;  // being written

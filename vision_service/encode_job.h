@@ -27,6 +27,7 @@ struct EncodeExtras {
 struct EncodeJob {
   uint64_t id = 0;  // of its flight, too
   std::string image_key;
+  std::string caller;   // the name of the key that asked first; empty where none is known
   std::string encoded;  // the file; released once it is decoded
   ImagePreparation preparation;
   EncodeExtras extras;

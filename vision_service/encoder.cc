@@ -113,6 +113,7 @@ absl::StatusOr<std::shared_ptr<EncodeJob>> Encoder::StartFlight(EncodeInput inpu
   const int64_t png_bytes = input.extras.prepared_image ? PngBytes(size) : 0;
   DIPTYCH_RETURN_IF_ERROR(input.memory.Grow(pixel_bytes + job->token_bytes + png_bytes));
   job->image_key = std::move(image_key);
+  job->caller = std::move(input.caller);
   job->extras = input.extras;
   job->dtype = input.dtype;
   job->found = std::move(found);

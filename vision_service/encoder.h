@@ -27,6 +27,7 @@ struct EncodeInput {
   ImagePreparation preparation;
   ByteBudget::Lease memory;     // of at least `encoded`
   std::string cache_salt = {};  // only inputs with the same salt share results
+  std::string caller = {};      // as EncodeJob::caller
   EncodeExtras extras = {};     // only with tokens in the numbers that they are computed in
   // As ToStreamed takes it. One that is not known counts as not specified.
   v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED;

@@ -77,7 +77,7 @@ void VisionEngine::Submit(std::shared_ptr<EncodeJob> job) {
     MutexLock lock(mutex_);
     // Checked under the lock of Remove: a caller that leaves either is seen here or finds the job waiting.
     if (job->wanted) {
-      batcher_.Add(job->id, job->shape(), job->deadline, SteadyClock::now());
+      batcher_.Add(job->id, job->shape(), job->caller, job->deadline, SteadyClock::now());
       waiting_.emplace(job->id, std::move(job));
     } else {
       batcher_.Unexpect(job->shape());

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "common/mutex.h"
@@ -14,9 +15,9 @@
 
 namespace diptych::vision {
 
-// Images of each size, from one power of two of pixels to the next, get the same share of the workers' pixels, so that
-// many of the largest hold up nobody else for long; those of a size take their turns in the order in which they came.
-// Thread-safe.
+// Callers get the same share of the workers' pixels, and of each caller's share images of each size, from one power of
+// two of pixels to the next, so that many of the largest hold up nothing else for long; those of a caller and a size
+// take their turns in the order in which they came. Thread-safe.
 class ImageQueue {
  public:
   // `capacity` images may wait. Those in decoding have at most `pixels`, or one of them has more; small ones, of a
@@ -62,25 +63,40 @@ class ImageQueue {
     std::deque<Waiting> waiting;
     int64_t decoded = 0;  // pixels; whoever comes after a pause has not saved up for it
   };
+  struct Line {
+    std::map<int, Size> sizes;  // by the bits of the number of pixels
+    size_t waiting = 0;         // jobs
+    int64_t decoded = 0;        // as Size::decoded
+    int64_t last = 0;           // what the size had decoded whose turn it was last
+  };
+  struct First {
+    Line* line = nullptr;
+    Size* size = nullptr;  // null for none
+    int64_t pixels() const { return size->waiting.front().pixels; }
+  };
 
   bool IsSmall(int64_t pixels) const { return pixels <= pixels_ / 16; }
   bool MayDecode(int64_t pixels) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whose turn it is: null if nothing may be decoded now.
-  Size* Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Of those for whose first image `condition` holds, the size that has decoded least: null if there is none.
+  // Whose turn it is: none if nothing may be decoded now.
+  First Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of the images for which `condition` holds, that of the caller, and of its sizes the one, that has decoded least.
   template <typename Condition>
-  Size* Least(Condition condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Waiting TakeFirst(Size& size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  First Least(Condition condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  template <typename Condition>
+  static Size* LeastOf(Line& line, Condition condition);
+  Waiting Take(First first) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Those that have nothing here and would come after whose turn it is.
+  void ForgetCallers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveBack(int64_t pixels);
 
   const size_t capacity_;
   const int64_t pixels_;
   mutable Mutex mutex_;
   CondVar changed_;
-  std::map<int, Size> sizes_ ABSL_GUARDED_BY(mutex_);     // by the bits of the number of pixels
-  size_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;            // jobs
-  int64_t last_ ABSL_GUARDED_BY(mutex_) = 0;              // what the size had decoded whose turn it was last
-  int64_t decoding_[2] ABSL_GUARDED_BY(mutex_) = {0, 0};  // pixels of large and of small images
+  std::map<std::string, Line> lines_ ABSL_GUARDED_BY(mutex_);  // by EncodeJob::caller
+  size_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;                 // jobs
+  int64_t last_ ABSL_GUARDED_BY(mutex_) = 0;                   // what the caller had decoded whose turn it was last
+  int64_t decoding_[2] ABSL_GUARDED_BY(mutex_) = {0, 0};       // pixels of large and of small images
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

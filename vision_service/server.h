@@ -56,6 +56,7 @@ class VisionServer {
   const Tracer tracer_;
   CallGate gate_;
   Encoder encoder_;
+  FairPlaces places_;
   VisionService rpc_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<MetricsServer> metrics_server_;

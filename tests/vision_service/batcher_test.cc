@@ -25,7 +25,10 @@ std::vector<uint64_t> Ids(const std::vector<Batcher::Expired>& expired) {
 class BatcherTest : public ::testing::Test {
  protected:
   void Add(uint64_t id, BatchShape shape = kSmall, SteadyTime deadline = SteadyTime::max()) {
-    batcher_.Add(id, shape, deadline, now_);
+    batcher_.Add(id, shape, "", deadline, now_);
+  }
+  void AddOf(const char* caller, uint64_t id, BatchShape shape = kSmall) {
+    batcher_.Add(id, shape, caller, SteadyTime::max(), now_);
   }
 
   Batcher batcher_{{.max_batch = 4, .image_size = 224, .max_delay = milliseconds(20)}};
@@ -49,6 +52,33 @@ TEST_F(BatcherTest, TakesWhatWaitsInOrderOfArrivalUpToItsBound) {
   for (uint64_t id = 1; id <= 6; ++id) Add(id);
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1, 2, 3, 4));
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(5, 6));
+}
+
+TEST_F(BatcherTest, CallersTakeTurns) {
+  for (uint64_t id = 1; id <= 6; ++id) AddOf("ada", id);
+  AddOf("bob", 11);
+  AddOf("bob", 12);
+  EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1, 11, 2, 12));
+  EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(3, 4, 5, 6));
+}
+
+TEST_F(BatcherTest, WhoComesToManyThatWaitIsNext) {
+  for (uint64_t id = 1; id <= 30; ++id) AddOf("ada", id, kLarge);
+  EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(1));
+  AddOf("bob", 31, kLarge);
+  EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(2));
+  EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(31));
+}
+
+TEST_F(BatcherTest, WhoKeepsOneWaitingGetsNoMoreThanItsTurns) {
+  for (uint64_t id = 1; id <= 6; ++id) AddOf("ada", id, kLarge);
+  AddOf("bob", 11, kLarge);
+  std::vector<uint64_t> ran;
+  while (ran.size() < 8) {
+    ran.push_back(batcher_.Next(now_).run.at(0));
+    if (ran.back() > 10) AddOf("bob", ran.back() + 1, kLarge);
+  }
+  EXPECT_THAT(ran, ElementsAre(1, 11, 2, 12, 3, 13, 4, 14));
 }
 
 TEST_F(BatcherTest, NeverMixesShapes) {

@@ -16,9 +16,10 @@ class ImageQueueTest : public ::testing::Test {
  protected:
   static constexpr int64_t kPixels = 1600, kSmall = 100, kLarge = 1000;
 
-  std::shared_ptr<EncodeJob> Push(int64_t pixels) {
+  std::shared_ptr<EncodeJob> Push(int64_t pixels, const char* caller = "") {
     auto job = std::make_shared<EncodeJob>();
     job->token_bytes = pixels;
+    job->caller = caller;
     EXPECT_TRUE(queue_.TryPush(job, pixels));
     return job;
   }
@@ -46,6 +47,39 @@ TEST_F(ImageQueueTest, EachSizeGetsTheSamePixels) {
     (pixels == kSmall ? small : large) += pixels;
     EXPECT_LE(std::abs(small - large), kLarge);
   }
+}
+
+TEST_F(ImageQueueTest, CallersOfOneSizeTakeTurns) {
+  for (int i = 0; i < 40; ++i) Push(kLarge, "ada");
+  EXPECT_EQ(Pop().job->caller, "ada");
+  for (int i = 0; i < 2; ++i) Push(kLarge, "bob");
+  int of_bob = 0;
+  for (int i = 0; i < 4; ++i) of_bob += Pop().job->caller == "bob";
+  EXPECT_EQ(of_bob, 2);
+}
+
+TEST_F(ImageQueueTest, ACallerOfManySizesGetsNoMoreThanOneOfOne) {
+  for (int i = 0; i < 8; ++i) {
+    for (const int64_t pixels : {70, 140, 270, 530, 1050}) Push(pixels, "ada");
+    Push(kLarge, "bob");
+  }
+  int64_t ada = 0, bob = 0;
+  while (bob < 8 * kLarge) {
+    const ImageQueue::Turn turn = Pop();
+    (turn.job->caller == "ada" ? ada : bob) += turn.job->token_bytes;
+    ASSERT_LE(std::abs(ada - bob), 1050 + kLarge);
+  }
+}
+
+TEST_F(ImageQueueTest, ACallerWhoKeepsOnlyOneWaitingGetsNoMoreThanItsShare) {
+  for (int i = 0; i < 40; ++i) Push(kSmall, "bob");
+  int of_bob = 0, of_ada = 0;
+  for (Push(kLarge, "ada"); of_bob < 20;) {
+    const bool is_ada = Pop().job->caller == "ada";
+    ++(is_ada ? of_ada : of_bob);
+    if (is_ada) Push(kLarge, "ada");
+  }
+  EXPECT_LE(of_ada, 3);
 }
 
 TEST_F(ImageQueueTest, WhoComesAfterAPauseHasNotSavedUpForIt) {

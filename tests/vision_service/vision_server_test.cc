@@ -172,6 +172,41 @@ TEST_F(VisionServerTest, RefusesAtOnceWhenItsPlacesAreTaken) {
   EXPECT_TRUE(Encode().status.ok()) << "places are free again";
 }
 
+TEST_F(VisionServerTest, AKeyThatHasAllPlacesGivesOneToAnother) {
+  testing::Gate gate;
+  Start(
+      [&](const at::Tensor&, int) {
+        gate.Pass();
+        return LargeTokens();
+      },
+      /*queue_limit=*/4);
+  const auto encode = [this](const char* key, int max_side) {
+    return std::async(std::launch::async, [this, key, max_side] {
+      v1::EncodeImageRequest request = request_;
+      request.mutable_options()->set_max_side(max_side);
+      grpc::ClientContext context;
+      context.AddMetadata("diptych-key-name", key);
+      return EncodeImage(*stub_, request, context).status;
+    });
+  };
+  std::vector<std::future<absl::Status>> ada, bob;
+  for (int i = 0; i < 4; ++i) {
+    ada.push_back(encode("ada", 20 + i));
+    while (server_->calls_inside() <= i) std::this_thread::yield();
+  }
+  gate.AwaitArrivals(1);
+  for (int i = 0; i < 2; ++i) {
+    bob.push_back(encode("bob", 24 + i));
+    EXPECT_EQ(ReasonOf(ada[static_cast<size_t>(3 - i)].get()), reason::kQueueFull) << "the last that came";
+  }
+  EXPECT_EQ(ReasonOf(encode("bob", 26).get()), reason::kQueueFull) << "both have two";
+  EXPECT_EQ(ReasonOf(encode("ada", 27).get()), reason::kQueueFull);
+  gate.Open();
+  for (auto& call : bob) EXPECT_TRUE(call.get().ok());
+  for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(ada[i].get().ok());
+  AwaitIdle();
+}
+
 TEST_F(VisionServerTest, ACancelledCallIsNotComputed) {
   EXPECT_TRUE(
       testing::SucceedsOnce([this] { return NotComputed([](grpc::ClientContext& context) { context.TryCancel(); }); }));
