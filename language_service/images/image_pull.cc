@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/end_of_call.h"
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/request_span.h"
@@ -37,62 +38,62 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
         attempt_(attempt),
         span_(pull_->tier_->tracer->BeginClientCall(pull_->request_->trace, "diptych.v1.VisionService/EncodeImage")),
         receiver_(pull_->request_->expected, pull_->request_->message.dtype()) {
-    context_.set_deadline(ToSystemTime(pull_->call_->deadline()));
-    SendKeyName(context_, pull_->request_->key_name);
-    SendTraceContext(context_, span_.context());
+    context_->set_deadline(ToSystemTime(pull_->call_->deadline()));
+    SendKeyName(*context_, pull_->request_->key_name);
+    SendTraceContext(*context_, span_.context());
   }
 
   void Begin() {
     stub_ = pull_->tier_->replicas->Pick(AffinityKeyOf({pull_->request_->expected.image_key}));
-    stub_->async()->EncodeImage(&context_, &pull_->request_->message, this);
+    stub_->async()->EncodeImage(context_.get(), &pull_->request_->message, this);
     StartRead(&message_);
     StartCall();
   }
 
   void TryCancel() {
     was_cancelled_ = true;
-    context_.TryCancel();
+    context_->TryCancel();
   }
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
     was_heard_ = true;
     received_ = receiver_.Accept(message_);
-    if (received_.ok()) {
-      StartRead(&message_);
-    } else {
-      context_.TryCancel();
-    }
+    if (!received_.ok()) return context_->TryCancel();
+    if (receiver_.complete()) end_.Expect(context_);
+    StartRead(&message_);
   }
 
   void OnDone(const grpc::Status& status) override {
     const std::unique_ptr<Attempt> self(this);
     // Tokens that are refused are a failure of the replica's.
-    pull_->tier_->replicas->OnEnd({.replica = context_.peer(),
+    pull_->tier_->replicas->OnEnd({.replica = context_->peer(),
                                    .status = received_.ok() ? status : grpc::Status(grpc::StatusCode::DATA_LOSS, ""),
                                    .was_heard = was_heard_,
                                    .was_cancelled = was_cancelled_,
                                    .asked = asked_});
-    EndAttempt(span_, attempt_, context_.peer(), received_.ok() ? FromGrpcStatus(status) : received_);
+    EndAttempt(span_, attempt_, context_->peer(), received_.ok() ? FromGrpcStatus(status) : received_);
     if (!received_.ok()) {
       pull_->metrics_->Refused(receiver_.fault());
       return pull_->OnAttemptEnd(grpc::Status::OK, received_);
     }
-    if (!status.ok()) return pull_->OnAttemptEnd(status, absl::UnknownError(""));
+    // Tokens that are all there are valid, however the call ends.
+    if (!status.ok() && !receiver_.complete()) return pull_->OnAttemptEnd(status, absl::UnknownError(""));
     auto tokens = receiver_.Finish();
     if (tokens.ok()) {
-      tokens->timings.replica = context_.peer();
+      tokens->timings.replica = context_->peer();
     } else {
       pull_->metrics_->Refused(receiver_.fault());
     }
-    pull_->OnAttemptEnd(status, std::move(tokens));
+    pull_->OnAttemptEnd(grpc::Status::OK, std::move(tokens));
   }
 
  private:
   const std::shared_ptr<ImagePull> pull_;
   const int attempt_;
   PickedStub<v1::VisionService> stub_;
-  grpc::ClientContext context_;
+  const std::shared_ptr<grpc::ClientContext> context_ = std::make_shared<grpc::ClientContext>();
+  EndOfCall end_;
   Span span_;
   v1::EncodeImageResponse message_;
   VisualTokensReceiver receiver_;

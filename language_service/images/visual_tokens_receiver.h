@@ -37,6 +37,9 @@ class VisualTokensReceiver {
   // FAILED_PRECONDITION with MODEL_MISMATCH if the tokens are another model's.
   absl::Status Accept(const v1::EncodeImageResponse& message);
 
+  // Nothing may follow any more.
+  bool complete() const { return next_ == Next::kEnd; }
+
   // The tokens, once the stream has ended. INTERNAL with TIER_PROTOCOL if something is missing, a number is not finite,
   // or a scale is negative. Call once.
   absl::StatusOr<VisualTokens> Finish();

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <limits>
 
@@ -169,6 +170,20 @@ TEST_F(RogueVisionTest, AStreamThatNeverEndsEndsWithTheDeadline) {
   EXPECT_TRUE(vision_->AwaitCancels(1));
   AwaitNobodyInside();
   EXPECT_TRUE(AskImage().status.ok());
+}
+
+TEST_F(RogueVisionTest, AStreamThatHasSaidAllAndDoesNotEndHoldsNobody) {
+  StartWithVision([](const v1::EncodeImageRequest& request, int) {
+    ScriptedAnswer answer = True(request);
+    answer.never_ends = true;
+    return answer;
+  });
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(15));  // until which it was held
+  const absl::Status status =
+      testing::Generate(*stub_, testing::RequestWithImage(testing::GoodPng(), "the cat"), context).status;
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(vision_->AwaitCancels(1));
 }
 
 TEST_F(RogueVisionTest, ACallerThatLeavesCancelsThePull) {
