@@ -17,9 +17,7 @@ serve: build    ## the same, but stay up until Ctrl-C
 	@scripts/serve.sh
 
 test:           ## install, build everything, run every test that needs no GPU
-	@scripts/setup.sh --tests
-	@scripts/build.sh release
-	@scripts/examples.sh --build
+	@scripts/build_tests.sh
 	@ctest --preset release $(CTEST_ARGUMENTS); status=$$?; scripts/skipped.sh; exit $$status
 
 build: setup    ## install and build the four binaries and the Python client

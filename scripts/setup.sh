@@ -8,6 +8,7 @@
 #                               Hugging Face's Python client, into .deps/huggingface_hub;
 #                               Chromium and what drives it, into .deps/browser; the oldest and the newest libraries that the
 #                               Python client works with, mypy, pyright and what runs a notebook, into .deps/python_*, .deps/pyright and .deps/notebook
+#   scripts/setup.sh --ask-for-tests  asks for the password that --tests will want, if any: in the background nobody can type it
 #   scripts/setup.sh --packages also what makes packages, into .deps/packaging, and bare systems to install them in, into .deps/roots
 #   scripts/setup.sh --lint     what scripts/lint.sh needs, and nothing else; --lint-quick: without clang-tidy
 #   TORCH_ROOT=/opt/torch …     use an own libtorch (the folder that holds include/ and lib/)
@@ -63,16 +64,28 @@ as_root() {
   return 1
 }
 
-install_system_packages() {
-  command -v dpkg-query >/dev/null ||
-    fail "this script knows Debian 12 and Ubuntu 24.04. On another system install the equivalents of: ${packages[*]}"
-  local missing=() package sudo
+# Sets `missing` to those of `packages` that are not installed.
+find_missing_packages() {
+  local package
+  missing=()
   for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
-  [ ${#missing[@]} -eq 0 ] && return
+}
+
+# Sets `sudo` to what makes an unprivileged user root.
+find_root() {
   sudo=$(as_root) ||
     fail "packages are missing; as root run:  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+}
+
+install_system_packages() {
+  command -v dpkg-query >/dev/null ||
+    fail "this script knows Debian 12 and Ubuntu 24.04. On another system install the equivalents of: ${packages[*]}"
+  local missing sudo
+  find_missing_packages
+  [ ${#missing[@]} -eq 0 ] && return
+  find_root
   say "installing ${#missing[@]} packages: ${missing[*]}"
   $sudo apt-get update -qq || fail "apt-get update failed: check the network, then run this again"
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
@@ -150,11 +163,26 @@ build_h2spec() {
     say "it could not be built: h2spec_test will be skipped"
 }
 
-# Ubuntu's package is a snap, which does not run in a container: there a Chrome on the PATH is used, if any.
-install_browser() {
-  local missing=() sudo
+# Sets `missing` to what the browser's tests lack.
+find_missing_browser() {
+  missing=()
   command -v node >/dev/null && command -v npm >/dev/null || missing+=(nodejs npm)
   command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium fonts-inter)
+}
+
+ask_for_tests() {
+  local missing sudo=
+  find_missing_packages
+  [ ${#missing[@]} -eq 0 ] || find_root
+  find_missing_browser
+  [ ${#missing[@]} -eq 0 ] || sudo=${sudo:-$(as_root)} || true
+  [ -z "$sudo" ] || sudo -v
+}
+
+# Ubuntu's package is a snap, which does not run in a container: there a Chrome on the PATH is used, if any.
+install_browser() {
+  local missing sudo
+  find_missing_browser
   if [ ${#missing[@]} -gt 0 ]; then
     say "installing a browser for the tests: ${missing[*]}"
     if ! { sudo=$(as_root) && $sudo apt-get update -qq &&
@@ -203,9 +231,10 @@ install_lint_tools() {
 
 case ${1:-} in
   --lint*) install_lint_tools "$1"; exit ;;
-  --tests) packages+=(gnuplot-nox zsh fish) ;;
+  --tests | --ask-for-tests) packages+=(gnuplot-nox zsh fish) ;;
   --packages) packages+=(mmdebstrap) ;;
 esac
+[ "${1:-}" != --ask-for-tests ] || { ask_for_tests; exit; }
 install_system_packages
 install_torch
 [ "${1:-}" != --packages ] || install_packaging_tools
