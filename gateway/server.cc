@@ -90,6 +90,7 @@ InferEnvironment GatewayServer::EnvironmentOfInfer() {
                     .status = caller.status(), .patience = message.patience, .place = std::move(message.place)};
               },
           .model = [this] { return monitor_->model(); },
+          .model_names = [this] { return admission_.model_names(); },
           .ready = [this] { return ready_.load(); }};
 }
 

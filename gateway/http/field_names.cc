@@ -1,34 +1,14 @@
 #include "gateway/http/field_names.h"
 
-#include <string_view>
-
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/replace_word.h"
 #include "common/status.h"
 
 namespace diptych::gateway {
 namespace {
-
-bool IsWordByte(char c) {
-  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
-}
-
-// `text` with each whole word `from` replaced.
-std::string ReplaceWord(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = text.find(from); at != text.npos; at = text.find(from, at)) {
-    const size_t end = at + from.size();
-    if ((at > 0 && IsWordByte(text[at - 1])) || (end < text.size() && IsWordByte(text[end]))) {
-      at = end;
-      continue;
-    }
-    text.replace(at, from.size(), to);
-    at += to.size();
-  }
-  return text;
-}
 
 // The name for "turns[3].text" or "images[0]": the member's own place, or all content if there is none.
 std::string Place(absl::string_view index, const std::vector<std::string>& places, const std::string& content) {

@@ -15,6 +15,7 @@
 #include "common/status.h"
 #include "common/trace_context.h"
 #include "common/wire.h"
+#include "gateway/kserve/infer_names.h"
 #include "gateway/kserve/infer_outputs.h"
 #include "gateway/kserve/infer_request.h"
 
@@ -69,7 +70,8 @@ class InferCall final : public grpc::ServerUnaryReactor {
     gateway->async()->Ask(inner_.get(), &ask_, &answer_, [this](const grpc::Status& status) { OnAnswer(status); });
   }
   void OnAnswer(const grpc::Status& status) {
-    if (status.ok()) *response_ = SerializeMessage(ToInferResponse(request_, answer_.answer()));
+    if (!status.ok()) return End(ToGrpcStatus(InInputNames(FromGrpcStatus(status), request_.names)));
+    *response_ = SerializeMessage(ToInferResponse(request_, answer_.answer()));
     End(status);
   }
   void End(const grpc::Status& status) {
@@ -167,7 +169,7 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
     if (gone_) return End(grpc::Status::CANCELLED);
     if (status.ok()) return ReadNext();
     if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) return End(status);
-    Write(FailureOf(FromGrpcStatus(status), request_.id));
+    Write(FailureOf(InInputNames(FromGrpcStatus(status), request_.names), request_.id));
   }
 
   void Write(const inference::ModelStreamInferResponse& response) {

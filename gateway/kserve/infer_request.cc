@@ -95,10 +95,11 @@ bool SetField(Message& message, const FieldDescriptor& field, const InferValue& 
 }
 
 // Sets an option by name. INVALID_ARGUMENT if there is none of this name or the values are not of its type.
-absl::Status SetOption(v1::Question& question, const std::string& given, const std::vector<InferValue>& values) {
+absl::Status SetOption(InferRequest& request, const std::string& given, const std::vector<InferValue>& values) {
   const std::string name = OwnName(given);
-  for (Message* options : {static_cast<Message*>(question.mutable_generation()),
-                           static_cast<Message*>(question.mutable_image_options())}) {
+  request.names[name] = given;
+  for (Message* options : {static_cast<Message*>(request.question.mutable_generation()),
+                           static_cast<Message*>(request.question.mutable_image_options())}) {
     const FieldDescriptor* field = options->GetDescriptor()->FindFieldByName(name);
     if (field == nullptr) continue;
     if (!field->is_repeated() && values.size() != 1) return InputFault(given, "takes one value");
@@ -145,7 +146,7 @@ InferValue InText(const std::string& text) {
   return text;
 }
 
-absl::Status SetJsonOptions(v1::Question& question, const std::string& text) {
+absl::Status SetJsonOptions(InferRequest& request, const std::string& text) {
   const auto options = ParseJsonObject(text, "sampling_parameters");
   if (!options.ok()) {
     return InvalidField(reason::kOptionRange, "inputs.sampling_parameters", std::string(options.status().message()));
@@ -153,9 +154,9 @@ absl::Status SetJsonOptions(v1::Question& question, const std::string& text) {
   for (const auto& [name, value] : options->items()) {
     if (value.is_null()) continue;
     DIPTYCH_ASSIGN_OR_RETURN(const auto values, ValuesOf(value, name));
-    const absl::Status set = SetOption(question, name, values);
+    const absl::Status set = SetOption(request, name, values);
     if (!set.ok() && !value.is_string()) return set;
-    if (!set.ok()) DIPTYCH_RETURN_IF_ERROR(SetOption(question, name, {InText(value.get<std::string>())}));
+    if (!set.ok()) DIPTYCH_RETURN_IF_ERROR(SetOption(request, name, {InText(value.get<std::string>())}));
   }
   return absl::OkStatus();
 }
@@ -165,13 +166,14 @@ class Reader {
  public:
   absl::Status Take(InferTensor tensor) {
     const std::string name = OwnName(tensor.name);
+    result_.names[name] = tensor.name;
     if (name == "image") return TakeImages(std::move(tensor));
     if (name == "prompt") return TakeText(tensor, *result_.question.mutable_prompt());
     if (name == "question") return TakeText(tensor, asked_);
     if (name == "sampling_parameters") return TakeOptions(tensor);
     if (name == "stream") return Flag(tensor, stream_);
     if (name == "exclude_input_in_output") return Flag(tensor, exclude_input_);
-    return SetOption(result_.question, tensor.name, tensor.values);
+    return SetOption(result_, tensor.name, tensor.values);
   }
 
   absl::StatusOr<InferRequest> Finish() {
@@ -211,7 +213,7 @@ class Reader {
   absl::Status TakeOptions(const InferTensor& tensor) {
     std::string text;
     DIPTYCH_RETURN_IF_ERROR(TakeText(tensor, text));
-    return text.empty() ? absl::OkStatus() : SetJsonOptions(result_.question, text);
+    return text.empty() ? absl::OkStatus() : SetJsonOptions(result_, text);
   }
 
   static absl::Status Flag(const InferTensor& tensor, bool& flag) {
@@ -253,8 +255,11 @@ absl::StatusOr<InferRequest> ReadInferRequest(inference::ModelInferRequest reque
   result.id = request.id();
   for (const auto& output : request.outputs()) {
     if (!IsOutput(output.name())) {
-      return InvalidField(reason::kOptionRange, "outputs", "outputs names one that ModelMetadata does not list");
+      return InvalidField(
+          reason::kOptionRange, "outputs",
+          absl::StrCat("outputs names \"", ShownName(output.name()), "\", which ModelMetadata does not list"));
     }
+    DIPTYCH_RETURN_IF_ERROR(CheckNoParameters("outputs", output.name(), output.parameters()));
     result.outputs.insert(output.name());
   }
   for (const auto& [name, parameter] : request.parameters()) {

@@ -1,6 +1,7 @@
 // Requests of the Open Inference Protocol, read into questions.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -15,6 +16,8 @@ struct InferRequest {
   std::string id;                 // the caller's, to be repeated
   std::string prefix;             // comes before the answer: the prompt, if the caller asks for it
   std::set<std::string> outputs;  // wanted; empty: all
+  // Of fields of the question, those that the caller wrote otherwise: "max_new_tokens" as "max_tokens".
+  std::map<std::string, std::string> names;
 };
 
 // Inputs, with Triton's other names for them:

@@ -1,5 +1,6 @@
 #include "gateway/kserve/infer_service.h"
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
@@ -29,11 +30,6 @@ grpc::ServerUnaryReactor* AnswerNow(grpc::CallbackServerContext* context, const 
   return ReplyNow(*context, status);
 }
 
-template <typename Request>
-bool IsServed(const Request& request, const v1::ModelDescription& model) {
-  return request.name() == model.name() && (request.version().empty() || request.version() == kModelVersion);
-}
-
 }  // namespace
 
 InferService::InferService(InferEnvironment environment)
@@ -45,6 +41,11 @@ InferService::InferService(InferEnvironment environment)
   AddUnary("ModelMetadata", Identified(&InferService::ModelMetadata));
   AddUnary("ModelInfer", Identified(&InferService::ModelInfer));
   AddBidiStream("ModelStreamInfer", std::bind_front(&InferService::ModelStreamInfer, this));
+}
+
+bool InferService::IsServed(const std::string& name, const std::string& version) const {
+  const std::vector<std::string> names = environment_.model_names();
+  return std::find(names.begin(), names.end(), name) != names.end() && (version.empty() || version == kModelVersion);
 }
 
 RawService::Open<RawService::Unary> InferService::Identified(grpc::ServerUnaryReactor* (InferService::*method)(
@@ -82,8 +83,7 @@ grpc::ServerUnaryReactor* InferService::ModelReady(grpc::CallbackServerContext* 
                                                    const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return AnswerNow<inference::ModelReadyRequest, inference::ModelReadyResponse>(
       context, *request, response, [this](const auto& asked, auto& filled) {
-        const auto model = environment_.model();
-        filled.set_ready(environment_.ready() && model && IsServed(asked, *model));
+        filled.set_ready(environment_.ready() && IsServed(asked.name(), asked.version()));
         return absl::OkStatus();
       });
 }
@@ -106,7 +106,7 @@ grpc::ServerUnaryReactor* InferService::ModelMetadata(const absl::Status& identi
       context, *request, response, [this](const auto& asked, auto& filled) {
         const auto model = environment_.model();
         if (!model) return TierUnavailable("no language replica answers; the model is not known yet");
-        if (!IsServed(asked, *model)) {
+        if (!IsServed(asked.name(), asked.version())) {
           return MakeError(absl::StatusCode::kNotFound, reason::kModelUnknown,
                            absl::StrCat("no such model is served here; the one that is has the name ", model->name(),
                                         " and version ", std::string(kModelVersion)));

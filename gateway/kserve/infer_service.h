@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/raw_service.h"
@@ -28,6 +29,7 @@ struct InferEnvironment {
   // Asked once, with a call's headers.
   std::function<InferCaller(const grpc::ServerContextBase& context)> identify;
   std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
+  std::function<std::vector<std::string>()> model_names;       // all that it is served under, its own first
   std::function<bool()> ready;
 };
 
@@ -55,6 +57,8 @@ class InferService final : public RawService {
                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ModelStreamInfer(grpc::CallbackServerContext* context,
                                                                                 std::shared_ptr<void> call);
+
+  bool IsServed(const std::string& name, const std::string& version) const;
 
   // `method` gets what is wrong with the caller's authorization, if anything is.
   Open<Unary> Identified(grpc::ServerUnaryReactor* (InferService::*method)(const absl::Status& identified,

@@ -135,10 +135,25 @@ InferValue WholeValue(uint64_t value) {
   return static_cast<int64_t>(value);
 }
 
+std::string ShownName(std::string_view name) {
+  return absl::CHexEscape(std::string(name.substr(0, kMaxShownName)));
+}
+
 absl::Status InputFault(std::string_view name, std::string_view message) {
-  const std::string shown = absl::CHexEscape(std::string(name.substr(0, kMaxShownName)));
+  const std::string shown = ShownName(name);
   return InvalidField(reason::kOptionRange, absl::StrCat("inputs.", shown),
                       absl::StrCat(shown, " ", std::string(message)));
+}
+
+absl::Status CheckNoParameters(std::string_view where, std::string_view tensor,
+                               const google::protobuf::Map<std::string, inference::InferParameter>& parameters) {
+  for (const auto& [name, unused] : parameters) {
+    if (name == "binary_data") continue;  // of HTTP alone; says how the bytes travel
+    const std::string shown = ShownName(tensor);
+    return InvalidField(reason::kOptionRange, absl::StrCat(std::string(where), ".", shown),
+                        absl::StrCat(shown, " has the parameter ", ShownName(name), ", which is not served"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<InferTensor>> TakeInputs(inference::ModelInferRequest& request) {
@@ -159,6 +174,7 @@ absl::StatusOr<std::vector<InferTensor>> TakeInputs(inference::ModelInferRequest
   for (int i = 0; i < request.inputs_size(); ++i) {
     auto& input = *request.mutable_inputs(i);
     if (!names.insert(input.name()).second) return InputFault(input.name(), "is given twice");
+    DIPTYCH_RETURN_IF_ERROR(CheckNoParameters("inputs", input.name(), input.parameters()));
     if (raw && input.contents().ByteSizeLong() > 0) {
       return InputFault(input.name(), "has contents beside raw_input_contents: take one of them for all inputs");
     }
@@ -183,8 +199,8 @@ absl::StatusOr<InferValue> ValueOf(const inference::InferParameter& parameter, s
     case inference::InferParameter::PARAMETER_CHOICE_NOT_SET:
       break;
   }
-  return InvalidField(reason::kOptionRange, absl::StrCat("parameters.", std::string(name)),
-                      "a parameter has no usable value");
+  return InvalidField(reason::kOptionRange, absl::StrCat("parameters.", ShownName(name)),
+                      absl::StrCat("parameter ", ShownName(name), " has no usable value"));
 }
 
 namespace {

@@ -27,8 +27,16 @@ struct InferTensor {
   std::vector<InferValue> values;  // row by row
 };
 
+// A name that a caller made up, fit to be shown.
+std::string ShownName(std::string_view name);
+
 // INVALID_ARGUMENT with OPTION_RANGE that names an input.
 absl::Status InputFault(std::string_view name, std::string_view message);
+
+// INVALID_ARGUMENT with OPTION_RANGE for a parameter of an input or output: shared memory and classification are not
+// served. `where`: "inputs" or "outputs".
+absl::Status CheckNoParameters(std::string_view where, std::string_view tensor,
+                               const google::protobuf::Map<std::string, inference::InferParameter>& parameters);
 
 // The inputs of a request. Elements of BYTES are taken out of it. INVALID_ARGUMENT with OPTION_RANGE, naming the
 // tensor, if a tensor is given twice, has a type that is not served, or has another number of elements than its shape

@@ -3,8 +3,11 @@ import json
 import os
 import pathlib
 import queue
+import re
 import sys
+import time
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".deps" / "triton"))
@@ -77,6 +80,21 @@ class TritonClientTest(unittest.TestCase):
         self.assertIn("is not known", str(answers.get(timeout=60)[1]))
         self.client.stop_stream()
 
+    def running(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.stack.port}/metrics", timeout=60) as page:
+            return float(re.search(rb"^diptych_requests_running (\S+)", page.read(), re.M)[1])
+
+    def test_a_cancelled_stream_gives_its_place_back(self):
+        answers = queue.Queue()
+        long = tensor("sampling_parameters", [json.dumps({"max_tokens": 100, "ignore_eos": True}).encode()])
+        self.client.start_stream(lambda result, error: answers.put((result, error)), headers=self.headers)
+        self.client.async_stream_infer("demo", [*inputs(), long])
+        self.assertIsNone(answers.get(timeout=60)[1])
+        self.client.stop_stream(cancel_requests=True)
+        while self.running() > 0:
+            time.sleep(0.01)
+        self.assertEqual(self.client.infer("demo", inputs(), headers=self.headers).as_numpy("text_output")[0].decode(), "red")
+
     def test_options_as_clients_of_tritons_vllm_write_them(self):
         sampling = json.dumps({"max_tokens": "3", "temperature": "0", "ignore_eos": "true"}).encode()
         result = self.client.infer("demo", inputs() + [tensor("sampling_parameters", [sampling])], headers=self.headers)
@@ -93,6 +111,19 @@ class TritonClientTest(unittest.TestCase):
         for name, version in (("other", ""), ("demo", "7")):
             with self.assertRaisesRegex(triton.InferenceServerException, "demo|version 1"):
                 self.client.get_model_metadata(name, version, headers=self.headers)
+
+    def test_errors_of_the_gateway_have_the_names_that_were_given(self):
+        for given, words in ((tensor("max_tokens", [0], "INT32"), "max_tokens takes 1 or more"), (tensor("beam_width", [99], "INT32"), "beam_width takes 1 to 8"),
+                             (tensor("sampling_parameters", [b'{"min_tokens": 5, "max_tokens": 3}']), "min_tokens takes at most max_tokens")):
+            with self.subTest(words), self.assertRaisesRegex(triton.InferenceServerException, r"\] " + words):
+                self.client.infer("demo", [tensor("text_input", [b"a"]), given], headers=self.headers)
+
+    def test_what_is_not_served_is_named(self):
+        for ask, method in ((lambda: self.client.get_model_config("demo", headers=self.headers), "ModelConfig"),
+                            (lambda: self.client.get_inference_statistics("demo", headers=self.headers), "ModelStatistics"),
+                            (lambda: self.client.get_model_repository_index(headers=self.headers), "RepositoryIndex")):
+            with self.subTest(method), self.assertRaisesRegex(triton.InferenceServerException, f"UNIMPLEMENTED.*{method}"):
+                ask()
 
     def test_errors_say_why(self):
         with self.assertRaisesRegex(triton.InferenceServerException, "API key"):

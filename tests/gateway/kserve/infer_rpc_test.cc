@@ -182,6 +182,93 @@ TEST_F(InferRpcTest, FaultyTensorsAreRefusedByName) {
   EXPECT_EQ(language_->calls(), 0);
 }
 
+TEST_F(InferRpcTest, WhatTheGatewayRefusesHasTheCallersNames) {
+  const auto fault_of = [this](auto change) {
+    inference::ModelInferRequest request;
+    change(request);
+    const absl::Status status = Infer(request).status();
+    return std::pair(FieldOf(status), std::string(status.message()));
+  };
+  const auto option = [&](const std::string& name, int64_t value) {
+    return fault_of([&](auto& r) {
+      AddBytes(r, "text_input", "a");
+      (*r.mutable_parameters())[name].set_int64_param(value);
+    });
+  };
+  using Fault = std::pair<std::string, std::string>;
+  EXPECT_EQ(option("max_tokens", 0), Fault("inputs.max_tokens", "max_tokens takes 1 or more, not 0"));
+  EXPECT_EQ(option("request_output_len", -1),
+            Fault("inputs.request_output_len", "request_output_len takes 1 or more, not -1"));
+  EXPECT_EQ(option("max_new_tokens", 0), Fault("inputs.max_new_tokens", "max_new_tokens takes 1 or more, not 0"));
+  EXPECT_EQ(option("beam_width", 99), Fault("inputs.beam_width", "beam_width takes 1 to 8, not 99"));
+  EXPECT_EQ(option("runtime_top_k", -5), Fault("inputs.runtime_top_k", "runtime_top_k takes 0 or more, not -5"));
+  EXPECT_EQ(option("max_side", 1), Fault("inputs.max_side", "max_side takes 0, or 2 to 8192, not 1"));
+  const auto json = fault_of([](auto& r) {
+    AddBytes(r, "prompt", "a");
+    AddBytes(r, "sampling_parameters", R"({"max_tokens": 3, "min_tokens": 5})");
+  });
+  EXPECT_EQ(json, Fault("inputs.min_tokens", "min_tokens takes at most max_tokens, not 5"));
+  const auto long_text = [&](const std::string& name) {
+    return fault_of([&](auto& r) { AddBytes(r, name, std::string(1 << 17, 'a')); });
+  };
+  EXPECT_EQ(long_text("text_input").second, "text_input takes at most 65536 bytes; there are 131072");
+  EXPECT_EQ(long_text("question").first, "inputs.question");
+  EXPECT_EQ(fault_of([](auto& r) { AddBytes(r, "question", " "); }).first, "inputs.question");
+  EXPECT_EQ(fault_of([](auto& r) { AddBytes(r, "text_input", ""); }).first, "inputs.text_input");
+  EXPECT_EQ(fault_of([](auto& r) { AddBytes(r, "image_bytes", "no image"); }).first, "inputs.image_bytes[0]");
+  const auto id = fault_of([](auto& r) {
+    AddBytes(r, "prompt", "a");
+    r.set_id(std::string(300, 'x'));
+  });
+  EXPECT_EQ(id.first, "id");
+  EXPECT_EQ(id.second.substr(0, 9), "id takes ");
+}
+
+TEST_F(InferRpcTest, AStreamSaysWhatTheGatewayRefusesInTheCallersNames) {
+  grpc::ClientContext context;
+  const auto stream = infer_->ModelStreamInfer(&context);
+  inference::ModelInferRequest request;
+  AddBytes(request, "prompt", "a");
+  (*request.mutable_parameters())["max_tokens"].set_int64_param(0);
+  stream->Write(request);
+  stream->WritesDone();
+  inference::ModelStreamInferResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.error_message(), "OPTION_RANGE: max_tokens takes 1 or more, not 0");
+}
+
+TEST_F(InferRpcTest, ParametersOfTensorsAreRefusedByName) {
+  inference::ModelInferRequest request;
+  AddBytes(request, "prompt", "a");
+  (*request.mutable_inputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("r");
+  EXPECT_EQ(Infer(request).status().message(), "prompt has the parameter shared_memory_region, which is not served");
+  request.mutable_inputs(0)->clear_parameters();
+  auto& output = *request.add_outputs();
+  output.set_name("text_output");
+  (*output.mutable_parameters())["classification"].set_int64_param(2);
+  EXPECT_EQ(Infer(request).status().message(), "text_output has the parameter classification, which is not served");
+  output.set_name("logits");
+  EXPECT_EQ(Infer(request).status().message(), "outputs names \"logits\", which ModelMetadata does not list");
+}
+
+TEST_F(InferRpcTest, FurtherNamesOfTheModelAreServed) {
+  Options options;
+  options.served_model_names = {"gpt-4o"};
+  StartGateway(language_->target(), options);
+  infer_ = inference::GRPCInferenceService::NewStub(channel_);
+  grpc::ClientContext ready_context, metadata_context;
+  inference::ModelReadyRequest model;
+  model.set_name("gpt-4o");
+  inference::ModelReadyResponse ready;
+  EXPECT_TRUE(infer_->ModelReady(&ready_context, model, &ready).ok());
+  EXPECT_TRUE(ready.ready());
+  inference::ModelMetadataRequest request;
+  request.set_name("gpt-4o");
+  inference::ModelMetadataResponse metadata;
+  EXPECT_TRUE(infer_->ModelMetadata(&metadata_context, request, &metadata).ok());
+  EXPECT_EQ(metadata.name(), testing::FakeLanguageModel().name());
+}
+
 TEST_F(InferRpcTest, AStreamAnswersOneRequestAfterTheOtherAndOutlivesAFailure) {
   grpc::ClientContext context;
   const auto stream = infer_->ModelStreamInfer(&context);
@@ -208,7 +295,7 @@ TEST_F(InferRpcTest, AStreamAnswersOneRequestAfterTheOtherAndOutlivesAFailure) {
   EXPECT_EQ(order, "first faulty last ");
 }
 
-TEST_F(InferRpcTest, ACancelledStreamGivesItsSlotBack) {
+TEST_F(InferRpcTest, ACancelledStreamGivesItsPlaceBack) {
   testing::FakeLanguageTier endless([](int, grpc::ServerContext* context, const auto&, auto* writer) {
     writer->Write(testing::StartedMessage());
     writer->Write(testing::DeltaMessage("a", 5));

@@ -1,0 +1,27 @@
+#include "common/replace_word.h"
+
+#include "absl/strings/ascii.h"
+
+namespace diptych {
+namespace {
+
+bool IsPartOfWord(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+}  // namespace
+
+std::string ReplaceWord(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = text.find(from); at != text.npos; at = text.find(from, at)) {
+    const size_t end = at + from.size();
+    if ((at > 0 && IsPartOfWord(text[at - 1])) || (end < text.size() && IsPartOfWord(text[end]))) {
+      at = end;
+      continue;
+    }
+    text.replace(at, from.size(), to);
+    at += to.size();
+  }
+  return text;
+}
+
+}  // namespace diptych
