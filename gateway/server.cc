@@ -148,6 +148,7 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
                            .needs_keys = callers_.need_keys(),
                            .system_prompt = options.system_prompt,
                            .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
+                           .max_images_bytes = static_cast<size_t>(options.limits.MaxTotalImageBytes()),
                            .model_names = [this] { return admission_.model_names(); },
                            .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
                            .open_place =

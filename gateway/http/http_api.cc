@@ -266,7 +266,8 @@ void HttpApi::Ask(OpenAiRequest asked, std::unique_ptr<AnswerForm> form, const H
     return exchange->Reply(PlainErrorReply(413, kTooLarge));
   HandedOn handed_on = HandedOnOf(request);
   if (const int questions = asked.Questions(); questions > 1) handed_on.place = environment_.open_place(questions);
-  StartOpenAiCall(environment_.channel, std::move(asked), std::move(form), std::move(handed_on), std::move(exchange));
+  StartOpenAiCall(environment_.channel, std::move(asked), std::move(form), std::move(handed_on),
+                  environment_.max_images_bytes, std::move(exchange));
 }
 
 HttpReply HttpApi::Read(const std::string& path) const {

@@ -33,6 +33,7 @@ class HttpApi {
     bool needs_keys = false;
     SystemPrompt system_prompt = SystemPrompt::kPrepend;
     size_t max_message_bytes = 0;  // what the RPCs take
+    size_t max_images_bytes = 0;   // of one question
     // The names of what is served, its own first; empty while it is unknown.
     std::function<std::vector<std::string>()> model_names;
     std::function<absl::Status(const std::string& name)> check_model;

@@ -20,7 +20,7 @@
 namespace diptych::gateway {
 namespace {
 
-// Questions of one call that are asked at a time.
+// Questions of one call that are asked at a time, at most.
 constexpr int kMaxAtOnce = kMaxChoices;
 // What a byte of an answer takes as JSON values and as text: scores, of which there are the most, up to 14.
 constexpr int64_t kReplyBytes = 16;
@@ -72,11 +72,12 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 class CallBase {
  public:
   CallBase(std::shared_ptr<grpc::Channel> gateway, std::unique_ptr<AnswerForm> form, FieldNames names,
-           HandedOn handed_on, std::shared_ptr<HttpExchange> exchange)
+           HandedOn handed_on, size_t images_bytes_at_once, std::shared_ptr<HttpExchange> exchange)
       : gateway_(std::move(gateway)),
         form_(std::move(form)),
         names_(std::move(names)),
         handed_on_(std::move(handed_on)),
+        images_bytes_at_once_(images_bytes_at_once),
         exchange_(std::move(exchange)) {}
 
  protected:
@@ -88,6 +89,11 @@ class CallBase {
     shared_.emplace(request_.question);
   }
   grpc::ByteBuffer RequestOf(int index) const { return shared_->RequestOf(QuestionOf(request_, index)); }
+  // Questions that are asked at a time. Requires: Take.
+  int AtOnce() const {
+    const size_t fit = images_bytes_at_once_ / std::max<size_t>(shared_->images_bytes(), 1);
+    return std::min(static_cast<int>(std::clamp<size_t>(fit, 1, kMaxAtOnce)), request_.Questions());
+  }
   // Nothing more will be asked: comes before the caller learns of it.
   void GiveUpPlace() { handed_on_.place.reset(); }
 
@@ -95,6 +101,7 @@ class CallBase {
   const std::unique_ptr<AnswerForm> form_;
   const FieldNames names_;
   HandedOn handed_on_;
+  const size_t images_bytes_at_once_;
   const std::shared_ptr<HttpExchange> exchange_;
   OpenAiRequest request_;
   std::optional<SharedQuestion> shared_;
@@ -110,7 +117,7 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     exchange_->OnGone([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->CancelAll();
     });
-    const int at_once = std::min(kMaxAtOnce, request_.Questions());
+    const int at_once = AtOnce();
     {
       MutexLock lock(mutex_);
       running_ = next_ = at_once;
@@ -257,7 +264,7 @@ void StreamedCall::Start(OpenAiRequest request) {
     MutexLock lock(mutex_);
     answers_.resize(questions);
     shown_.resize(questions);
-    running_ = std::min(kMaxAtOnce, request_.Questions());
+    running_ = AtOnce();
     for (int i = 0; i < running_; ++i) first.push_back(AddNext());
   }
   exchange_->OnGone([weak = weak_from_this()] {
@@ -342,14 +349,14 @@ void StreamedCall::CancelAll() {
 }  // namespace
 
 void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request, std::unique_ptr<AnswerForm> form,
-                     HandedOn handed_on, std::shared_ptr<HttpExchange> exchange) {
+                     HandedOn handed_on, size_t images_bytes_at_once, std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
     std::make_shared<StreamedCall>(std::move(gateway), std::move(form), request.names, std::move(handed_on),
-                                   std::move(exchange))
+                                   images_bytes_at_once, std::move(exchange))
         ->Start(std::move(request));
   } else {
     std::make_shared<WholeCall>(std::move(gateway), std::move(form), request.names, std::move(handed_on),
-                                std::move(exchange))
+                                images_bytes_at_once, std::move(exchange))
         ->Start(std::move(request));
   }
 }

@@ -22,6 +22,7 @@ SharedQuestion::SharedQuestion(v1::Question& question) {
   v1::Question images;
   images.mutable_images()->Swap(question.mutable_images());
   images_ = SlicesOf(std::move(images));
+  for (const grpc::Slice& slice : images_) images_bytes_ += slice.size();
 }
 
 // A message that is there twice is one that has been merged: that is what the wire format means.

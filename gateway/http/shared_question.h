@@ -19,8 +19,11 @@ class SharedQuestion {
   // The bytes of an AskRequest, or AskStreamRequest, of `question` and the images. They share the images' memory.
   grpc::ByteBuffer RequestOf(v1::Question question) const;
 
+  size_t images_bytes() const { return images_bytes_; }
+
  private:
   std::vector<grpc::Slice> images_;
+  size_t images_bytes_ = 0;
 };
 
 }  // namespace diptych::gateway

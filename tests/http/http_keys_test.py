@@ -2,6 +2,7 @@
 
 Usage: http_keys_test.py FOLDER_OF_BINARIES; run by ctest as `http_keys_test`.
 """
+import base64
 import hashlib
 import json
 import pathlib
@@ -11,7 +12,7 @@ import unittest
 
 import asking
 from asking import BINARIES, about
-from http_stack import Stack, key_file
+from http_stack import SAMPLE, Stack, key_file
 
 UMLAUT = "schl\u00fcssel"  # whose hash is in the file, but which is no text that gRPC hands on
 
@@ -99,6 +100,25 @@ class KeysTest(asking.Asking, unittest.TestCase):
         key_file(self.keys, alice={}, spender={"tokens_per_minute": 1})
         until("newcomer", 401)
         self.assertEqual(self.with_key("GET", "/v1/models", "alice")[0], 200)
+
+
+class ChoicesWithLargeImagesTest(asking.Asking, unittest.TestCase):
+    """Each choice takes memory for its images: as many run at a time as the key's part has room for."""
+
+    def test_all_are_answered(self):
+        image = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes().ljust(1_000_000, b"x")).decode()
+        parts = [{"type": "image_url", "image_url": {"url": image}}] * 2 + [{"type": "text", "text": "What color is the circle?"}]
+        body = {"messages": [{"role": "user", "content": parts}], "n": 8, "max_tokens": 2}
+        with tempfile.TemporaryDirectory() as folder:
+            key_file(keys := pathlib.Path(folder) / "keys.json", alice={})
+            self.stack = Stack(BINARIES, [f"--api_keys_file={keys}", "--max_image_bytes=1048576", "--max_inflight_bytes=12582912"])
+            try:
+                for stream in (False, True):
+                    status, _, reply = self.ask("POST", "/v1/chat/completions", {**body, "stream": stream}, {"authorization": "Bearer alice"})
+                    self.assertEqual(status, 200, reply)
+                    self.assertEqual(reply.count('"finish_reason":"') if stream else len(reply["choices"]), 8)
+            finally:
+                self.stack.stop()
 
 
 if __name__ == "__main__":
