@@ -59,6 +59,7 @@ absl::Status NotTaken(absl::string_view what, absl::string_view why) {
 
 absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view what, const JsonCounts& most) {
   const absl::string_view name(what.data(), what.size());
+  if (text.find_first_not_of(" \t\r\n") == text.npos) return NotTaken(name, "is empty; a JSON object is wanted");
   if (HasLongNumber(text)) return NotTaken(name, "is refused: it has too long a number");
   json value;
   const JsonBounds bounds{.max_depth = kMaxJsonDepth,

@@ -4,6 +4,7 @@ Usage: http_errors_test.py FOLDER_OF_BINARIES; run by ctest as `http_errors_test
 """
 import base64
 import signal
+import threading
 
 import asking
 from asking import about
@@ -19,16 +20,18 @@ GETS = ("/v1/models", "/v1/models/demo", "/v1/diptych/status", "/version", "/met
 
 class Errors(asking.Asking):
     def fails(self, status, code, method, path, body=None, headers=None, documented_as=None):
-        got, got_headers, reply = self.ask(method, path, body, headers, documented_as)
         with self.subTest(method=method, path=path, code=code):
-            self.assertEqual((got, got_headers["content-type"]), (status, "application/json"), reply)
-            self.assertEqual(set(reply["error"]), {"message", "type", "param", "code"})
-            self.assertEqual(reply["error"]["code"], code, reply)
-            self.assertTrue(reply["error"]["message"])
-            for word in ("grpc", "GatewayService", "question.", "generation.", "INVALID_ARGUMENT", "UNAVAILABLE", "<"):
-                self.assertNotIn(word, reply["error"]["message"])
-            if status in (429, 503):
-                self.assertGreaterEqual(int(got_headers["retry-after"]), 1)
+            return self.is_failure(status, code, *self.ask(method, path, body, headers, documented_as))
+
+    def is_failure(self, status, code, got, got_headers, reply):
+        self.assertEqual((got, got_headers["content-type"]), (status, "application/json"), reply)
+        self.assertEqual(set(reply["error"]), {"message", "type", "param", "code"})
+        self.assertEqual(reply["error"]["code"], code, reply)
+        self.assertTrue(reply["error"]["message"])
+        for word in ("grpc", "GatewayService", "question.", "generation.", "INVALID_ARGUMENT", "UNAVAILABLE", "<"):
+            self.assertNotIn(word, reply["error"]["message"])
+        if status in (429, 503):
+            self.assertGreaterEqual(int(got_headers["retry-after"]), 1)
         return reply["error"]
 
 
@@ -37,6 +40,11 @@ class ErrorsTest(Errors, asking.StackTest):
         for path in POSTS:
             for body in (b"", b"{", b"[]", b"null", b'{"a": 1, "a": 2}', b'{"a": "\xff"}', b"[" * 100 + b"]" * 100, b'{"a": NaN}'):
                 self.fails(400, "invalid_json", "POST", path, body)
+
+    def test_a_body_that_is_empty(self):
+        for path in POSTS:
+            for body in (b"", b" ", b"\r\n\t "):
+                self.assertEqual(self.fails(400, "invalid_json", "POST", path, body)["message"], "the body is empty; a JSON object is wanted")
 
     def test_members_that_nobody_knows(self):
         for path, body in POSTS.items():
@@ -127,6 +135,29 @@ class TimeoutTest(Errors, asking.StackTest):
     def test_a_passed_limit(self):
         for path in (CHAT, "/v1/completions", "/v1/responses", ANALYZE):
             self.fails(504, "deadline_exceeded", "POST", path, POSTS[path])
+
+
+class ServerFullTest(Errors, asking.StackTest):
+    FLAGS = ["--max_inflight=1"]
+
+    def test_every_path_that_takes_a_place(self):
+        over = threading.Event()
+
+        def keep_asking():
+            while not over.is_set():
+                self.ask("POST", CHAT, about("x", max_tokens=100, ignore_eos=True))
+        others = [threading.Thread(target=keep_asking) for _ in range(3)]
+        for thread in others:
+            thread.start()
+        try:
+            for path in (CHAT, "/v1/completions", "/v1/responses", ANALYZE):
+                for body in (POSTS[path], POSTS[path] | {"stream": True}) if path != ANALYZE else (POSTS[path],):
+                    asked = (self.ask("POST", path, body) for _ in range(1000))
+                    self.is_failure(429, "queue_full", *next(got for got in asked if got[0] != 200))
+        finally:
+            over.set()
+            for thread in others:
+                thread.join()
 
 
 class LanguageDownTest(Errors, asking.StackTest):
