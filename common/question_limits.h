@@ -26,7 +26,11 @@ inline constexpr int kMaxImageSize = 1024;               // pixels; attention's 
 inline constexpr int64_t kMaxRelevanceValues = 1 << 19;  // tokens times patches of all images
 inline constexpr int kMaxRequestIdBytes = 128;
 inline constexpr int kMaxModelNameBytes = 256;
-inline constexpr int kMaxPlannedWindow = 1 << 24;  // tokens, of PlanContext
+// Of PlanContext; chosen so that no sum leaves 32 bits.
+inline constexpr int kMaxPlannedWindow = 1 << 24;  // tokens
+inline constexpr int kMaxPlannedImageSide = 8192;  // pixels
+inline constexpr int kMaxPlannedPatchSize = 1024;  // pixels
+inline constexpr int kMaxPlannedWindows = 64;      // of one request
 
 struct QuestionLimits {
   ImageLimits image;

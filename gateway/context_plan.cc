@@ -11,11 +11,7 @@
 namespace diptych::gateway {
 namespace {
 
-// Chosen so that no sum leaves 32 bits.
 constexpr int kMaxImagesPlanned = 16;
-constexpr int kMaxSide = 8192;
-constexpr int kMaxPatchSize = 1024;
-constexpr int kMaxWindows = 64;
 
 absl::Status OutOfRange(std::string_view field, std::string_view takes) {
   return InvalidField(reason::kOptionRange, field, absl::StrCat(std::string(field), " takes ", std::string(takes)));
@@ -88,19 +84,19 @@ absl::Status CheckPlanRequest(const v1::PlanContextRequest& request) {
   if (request.images_size() > kMaxImagesPlanned)
     return OutOfRange("images", absl::StrCat("at most ", kMaxImagesPlanned, "; there are ", request.images_size()));
   for (const auto& image : request.images()) {
-    if (std::min(image.height(), image.width()) < 1 || std::max(image.height(), image.width()) > kMaxSide) {
-      return OutOfRange(
-          "images", absl::StrCat("sides of 1 to ", kMaxSide, " pixels, not ", image.width(), " x ", image.height()));
+    if (std::min(image.height(), image.width()) < 1 || std::max(image.height(), image.width()) > kMaxPlannedImageSide) {
+      return OutOfRange("images", absl::StrCat("sides of 1 to ", kMaxPlannedImageSide, " pixels, not ", image.width(),
+                                               " x ", image.height()));
     }
   }
-  if (request.patch_size() < 0 || request.patch_size() > kMaxPatchSize) {
-    return OutOfRange("patch_size", absl::StrCat("0 to ", kMaxPatchSize, ", not ", request.patch_size()));
+  if (request.patch_size() < 0 || request.patch_size() > kMaxPlannedPatchSize) {
+    return OutOfRange("patch_size", absl::StrCat("0 to ", kMaxPlannedPatchSize, ", not ", request.patch_size()));
   }
   if (request.max_new_tokens() < 0 || request.max_new_tokens() > kMaxPlannedWindow) {
     return OutOfRange("max_new_tokens", absl::StrCat("0 to ", kMaxPlannedWindow, ", not ", request.max_new_tokens()));
   }
-  if (request.windows_size() > kMaxWindows) {
-    return OutOfRange("windows", absl::StrCat("at most ", kMaxWindows, "; there are ", request.windows_size()));
+  if (request.windows_size() > kMaxPlannedWindows) {
+    return OutOfRange("windows", absl::StrCat("at most ", kMaxPlannedWindows, "; there are ", request.windows_size()));
   }
   for (const int window : request.windows()) {
     if (window < 1 || window > kMaxPlannedWindow) {

@@ -103,16 +103,16 @@ void AddBudget(CLI::App& app, Run& run) {
   command.add_option("--image_size", options->image_sizes, "Sides of square images in pixels")
       ->delimiter(',')
       ->expected(1, 64)
-      ->check(CLI::Range(1U, kMaxImageSide))
+      ->check(CLI::Range(1, kMaxPlannedImageSide))
       ->capture_default_str();
   command.add_option("--patch_size", options->patch_sizes, "Sides of a patch in pixels")
       ->delimiter(',')
       ->expected(1, 8)
-      ->check(CLI::Range(1U, kMaxImageSide))
+      ->check(CLI::Range(1, kMaxPlannedPatchSize))
       ->capture_default_str();
   command.add_option("--window", options->windows, "Context windows in tokens")
       ->delimiter(',')
-      ->expected(1, 64)
+      ->expected(1, kMaxPlannedWindows)
       ->check(CLI::Range(1, kMaxPlannedWindow))
       ->capture_default_str();
   command.add_option("-p,--prompt", options->prompt, "Text beside the image, counted with the served tokenizer");

@@ -8,6 +8,7 @@
 
 #include "cli/charts/filter_program.h"
 #include "common/grpc_status.h"
+#include "common/question_limits.h"
 #include "common/status.h"
 #include "common/tier_errors.h"
 #include "tests/cli/cli_fixture.h"
@@ -54,7 +55,7 @@ TEST_F(AnalysisCommandsTest, BudgetShowsTablesAndBars) {
 TEST_F(AnalysisCommandsTest, WhatTheServerRefusesIsExitCodeOne) {
   FakeLanguageTier language;
   StartGateway(language.target());
-  const Finished budget = Diptych({"budget", "--patch_size", "2000"});
+  const Finished budget = Diptych({"budget", "--prompt", std::string(kMaxTextBytes + 1, 'a')});
   EXPECT_EQ(budget.exit_code, 1);
   EXPECT_THAT(budget.err, HasSubstr("OPTION_RANGE"));
 }
@@ -65,6 +66,9 @@ TEST_F(AnalysisCommandsTest, UsageErrorsAreExitCodeTwoBeforeAnythingIsAsked) {
   const std::vector<std::vector<std::string>> wrong = {
       {"budget", "--plot", "a.pdf"},
       {"budget", "--patch_size", "0"},
+      {"budget", "--patch_size", "1025"},
+      {"budget", "--patch_size", "14,1025"},
+      {"budget", "--image_size", "8193"},
       {"budget", "--window", "0"},
       {"budget", "--max_new_tokens", "-1"},
       {"attention", "--image", image, "--map", "query:-1"},

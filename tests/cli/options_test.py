@@ -32,6 +32,7 @@ KINDS = {  # all misfits of a kind, at one option of it
     ("serve", "--host"): ("", "::1", "localhost", "300.1.1.1", "1.2.3", "http://a"),
     ("attention x", "--map"): ("", "x", "query:", "query:-1", "query:1x"), ("attention x", "--out"): ("", "a", "a.jpg"),
     ("budget", "--plot"): ("", "a", "a.pdf"), ("budget", "--image_size"): ("", "0", "8193", "-1", "2x"),
+    ("budget", "--patch_size"): ("", "0", "1025", "-1", "2x"),
     ("budget", "--window"): ("", "0", "16777217", "-1", "2x"), ("budget", "--max_new_tokens"): ("-1", "16777217"),
     ("bench optimizations --model=x", "--techniques"): ("", "x", "int8"),
 }
