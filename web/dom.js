@@ -37,6 +37,14 @@ export function debounced(wait, action) {
   };
 }
 
+// Runs `change`. If that takes away what had the focus, the one of `boxes` that it was in has it, and Tab goes on from there.
+export function keepingFocus(boxes, change) {
+  const box = boxes.find((each) => each.contains(document.activeElement));
+  const result = change();
+  if (box && document.activeElement === document.body) box.focus({ preventScroll: true });
+  return result;
+}
+
 // Arrow keys go through the buttons of `box`; Tab leaves it. Call again after its children changed.
 export function roving(box) {
   const items = () => [...box.querySelectorAll('[data-item]')];

@@ -26,6 +26,9 @@ test('dark, light, narrow and still', async (t) => {
   await ask(page, '');
   await answered(page);
   await audit(page, 'narrow');
+  await page.locator('.map').first().focus(); // whose name is the longest
+  await page.waitForSelector('#legend:not(.legend-empty)');
+  await audit(page, 'narrow, a map pointed at');
   const moving = await page.evaluate(() => document.getAnimations().length);
   assert.equal(moving, 0);
 });

@@ -46,6 +46,11 @@ test('an image is asked about by keyboard alone, and the answer streams', async 
   await page.keyboard.press('ArrowRight');
   assert.match(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), /^circle: probability \d/);
   assert.match(await page.locator('.token-detail').textContent(), / p \d/);
+
+  await page.getByRole('button', { name: 'Ask again' }).focus();
+  await Promise.all([page.waitForRequest('**/v1/chat/completions'), page.keyboard.press('Enter')]);
+  await answered(page);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'answer'); // and Tab goes on from there
 });
 
 test('a question that does not fit is warned of before it is sent, and its refusal is told', async (t) => {

@@ -1,5 +1,5 @@
 // Where answers appear: one card under the question, or, while the conversation is kept, a thread above it with the measures below.
-import { announce, byId, el } from '../dom.js';
+import { announce, byId, el, keepingFocus } from '../dom.js';
 import { milliseconds } from '../format.js';
 import { measures } from './measures.js';
 import { waitForNextTry } from './postponed.js';
@@ -19,6 +19,11 @@ export function createAnswer({ stage, on }) {
     saidUntil = 0,
     saidAt = 0;
   const callbacks = { ...on, details: (record) => showMeasures(record, { scroll: true }) };
+
+  const held =
+    (change) =>
+    (...given) =>
+      keepingFocus([card, thread], () => change(...given));
 
   function showEmpty() {
     const text = 'Each answer comes with the time of its stages and with what it took of the context window.';
@@ -107,10 +112,10 @@ export function createAnswer({ stage, on }) {
   // Resolves as waitForNextTry.
   function postpone(record, error, how) {
     quiet();
-    const show = (node) => {
+    const show = held((node) => {
       turn.showPostponed(node);
       if (chat) newestInSight();
-    };
+    });
     return waitForNextTry(error, { ...how, show });
   }
 
@@ -135,5 +140,12 @@ export function createAnswer({ stage, on }) {
   }
 
   showEmpty();
-  return { showWaiting, showPiece, showWhole, showError, postpone, setThread };
+  return {
+    showWaiting: held(showWaiting),
+    showPiece,
+    showWhole: held(showWhole),
+    showError: held(showError),
+    postpone,
+    setThread,
+  };
 }
