@@ -28,8 +28,8 @@ absl::StatusOr<CallGate::Ticket> CallGate::Enter() {
   }
   if (inside_ >= limit_) {
     return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
-                      limit_ == 1 ? "the one slot of this server is taken"
-                                  : absl::StrCat("all ", limit_, " slots of this server are taken"),
+                      limit_ == 1 ? "the one place of this server is taken"
+                                  : absl::StrCat("all ", limit_, " places of this server are taken"),
                       kRetryAfter);
   }
   ++inside_;

@@ -66,7 +66,7 @@ void AnnounceReady(std::string_view tier, int port, int metrics_port, const v1::
   std::fflush(stdout);
 }
 
-void FailSick(const absl::Status& why, const std::function<void()>& set_unready) {
+void EndUnhealthy(const absl::Status& why, const std::function<void()>& set_unready) {
   spdlog::critical("ending: {}", std::string(why.message()));
   set_unready();
   absl::SleepFor(absl::Seconds(1));

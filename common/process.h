@@ -28,7 +28,7 @@ void LogDraining();
 
 // Logs why, calls `set_unready`, and ends the process with 1 after a moment in which health checks can tell. Waits for
 // no thread: the failed one may never end.
-[[noreturn]] void FailSick(const absl::Status& why, const std::function<void()>& set_unready);
+[[noreturn]] void EndUnhealthy(const absl::Status& why, const std::function<void()>& set_unready);
 
 // Bytes of memory that the process holds now; 0 if the system does not say.
 int64_t ResidentBytes();

@@ -163,7 +163,7 @@ class StreamedAsk final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pri
 
  private:
   // Messages are read from the tier a little ahead of what the caller takes, so that the tier's end is seen, and the
-  // slot released, even if the caller reads nothing. Beyond that a slow caller slows the tier down.
+  // place released, even if the caller reads nothing. Beyond that a slow caller slows the tier down.
   void OnMessage(v1::GenerateResponse message) override {
     Observe(message);
     v1::AskStreamResponse event = EventOf(std::move(message));

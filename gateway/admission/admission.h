@@ -1,5 +1,5 @@
-// Decides at once whether a request is taken, and leads it from its arrival to the tiers: caller, memory, checks, slot,
-// images.
+// Decides at once whether a request is taken, and leads it from its arrival to the tiers: caller, memory, checks,
+// place, images.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -33,7 +33,7 @@ struct AdmissionOptions {
   std::vector<std::string> model_aliases = {};  // further names of the served model
   int max_inflight = 0;
   int64_t max_inflight_bytes = 0;
-  int max_waiting = 0;        // requests that may wait for a slot
+  int max_waiting = 0;        // requests that may wait for a place
   bool shared_cache = false;  // callers with keys share what was computed for others
 };
 
@@ -65,7 +65,7 @@ class Admission {
   // RESOURCE_EXHAUSTED with QUEUE_FULL if it does not fit beside the others, or if a caller with a key would hold more
   // than half of all there is and more than the largest request needs.
   absl::StatusOr<Memory> Reserve(const Caller& caller, int64_t message_bytes);
-  // The same for a request without images, which takes no slot: all of these together get a quarter of the memory, so
+  // The same for a request without images, which takes no place: all of these together get a quarter of the memory, so
   // that they keep no question out.
   absl::StatusOr<Memory> ReserveText(const Caller& caller, int64_t message_bytes);
   // The least max_inflight_bytes with which every question within `limits` can be taken.
@@ -116,7 +116,7 @@ class Admission {
   std::map<std::string, std::weak_ptr<ByteBudget>> budgets_ ABSL_GUARDED_BY(mutex_);  // of callers with a key, by name
 };
 
-// The memory and slot of one call, held until it is destroyed. Thread-compatible, except Abandon.
+// The memory and place of one call, held until it is destroyed. Thread-compatible, except Abandon.
 class AdmittedCall {
  public:
   // `shared`: the place that it shares with other questions of its request; empty if it asks alone.
@@ -149,12 +149,12 @@ class AdmittedCall {
   std::string cache_salt() const { return admission_.CacheSaltOf(caller_); }
   // Whether the tier has no room for the question at the moment.
   void SetRefused(bool refused);
-  // With keys a question that the tier has no room for waits for it, as those wait that have no slot; so does one whose
-  // request has begun with another.
+  // With keys a question that the tier has no room for waits for it, as those wait that have no place; so does one
+  // whose request has begun with another.
   bool waits_for_room() const { return caller_ != nullptr || follows_; }
   // Counts tokens against the caller's limit. Nothing after Release.
   void Charge(int64_t tokens);
-  // Gives the slot back, and the memory but for an answer of this many bytes. Comes before the last message leaves, so
+  // Gives the place back, and the memory but for an answer of this many bytes. Comes before the last message leaves, so
   // that a caller who asks again at once finds them free. Idempotent.
   void Release(int64_t answer_bytes);
 

@@ -124,7 +124,7 @@ absl::StatusOr<bool> FairGate::Decide(Id id, const Caller& caller, int callers, 
   if (verdict == FairQueue::Verdict::kCallerFull) return OverLimits("questions in flight", kTryAgainIn);
   if (verdict == FairQueue::Verdict::kFull) {
     return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull,
-                      "all slots of this server are taken, and so is its waiting room", kTryAgainIn);
+                      "all places of this server are taken, and so is its waiting room", kTryAgainIn);
   }
   return verdict == FairQueue::Verdict::kEnters;
 }

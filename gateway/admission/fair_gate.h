@@ -63,7 +63,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   // when `deadline` passes in the waiting room. Returns what Abandon takes.
   Id Enter(const Caller& caller, int callers, SteadyTime deadline, Entered entered);
 
-  // For what takes no slot: RATE_LIMITED if the caller is over its tokens a minute; Charge counts against them.
+  // For what takes no place: RATE_LIMITED if the caller is over its tokens a minute; Charge counts against them.
   absl::Status CheckRate(const Caller& caller);
   void Charge(const Caller& caller, int64_t tokens);
 

@@ -1,5 +1,5 @@
-// A limit of N takes N callers, through the RPCs and over HTTP: each asks again at once when it is answered, and a slot
-// must be free by then.
+// A limit of N takes N callers, through the RPCs and over HTTP: each asks again at once when it is answered, and a
+// place must be free by then.
 #include <curl/curl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

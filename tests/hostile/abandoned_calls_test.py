@@ -1,4 +1,4 @@
-"""Callers that leave while a tier stands still: what the gateway itself counts shows that their slots are free.
+"""Callers that leave while a tier stands still: what the gateway itself counts shows that their places are free.
 
 Usage: abandoned_calls_test.py FOLDER_OF_BINARIES; run by ctest as `abandoned_calls_test`.
 """
