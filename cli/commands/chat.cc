@@ -118,7 +118,7 @@ class Conversation {
       ChangeImages(rest);
     } else {
       const std::string near = NearestWord(name, {"/quit", "/clear", "/help", "/image"});
-      Refuse(absl::StrCat("there is no ", name, near.empty() ? "" : absl::StrCat("; did you mean ", near, "?"),
+      Refuse(absl::StrCat("there is no ", name, near.empty() ? ";" : absl::StrCat("; did you mean ", near, "?"),
                           " /help lists what there is"));
     }
   }
