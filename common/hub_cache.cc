@@ -8,11 +8,14 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
+#include <string_view>
 #include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "common/files.h"
 #include "common/json_input.h"
 #include "common/status.h"
@@ -48,12 +51,33 @@ fs::path UserFolder() {
   return user == nullptr ? "/" : user->pw_dir;
 }
 
-// The folder that a variable names; "~" is the user's own.
-std::optional<fs::path> Folder(const char* variable) {
-  const auto value = Variable(variable);
-  if (!value) return std::nullopt;
-  if (*value == "~" || value->starts_with("~/")) return UserFolder() / fs::path(*value).lexically_relative("~");
-  return fs::path(*value);
+// Length of the NAME or {NAME} that it begins with; 0 without one.
+size_t NameLength(std::string_view text) {
+  if (text.starts_with('{')) return text.find('}') + 1;
+  const auto in_name = [](unsigned char c) { return absl::ascii_isalnum(c) || c == '_'; };
+  return std::find_if_not(text.begin(), text.end(), in_name) - text.begin();
+}
+
+const char* ValueOf(std::string_view name) {
+  if (name.starts_with('{')) name = name.substr(1, name.size() - 2);
+  return name.empty() ? nullptr : std::getenv(std::string(name).c_str());
+}
+
+// $NAME and ${NAME} give way to their values; those that are not set stay, as Python's expandvars has it.
+std::string WithValues(const std::string& text) {
+  const std::vector<std::string> pieces = absl::StrSplit(text, '$');
+  std::string expanded = pieces.front();
+  for (const std::string_view piece : std::span(pieces).subspan(1)) {
+    const size_t length = NameLength(piece);
+    const char* value = ValueOf(piece.substr(0, length));
+    expanded.append(value == nullptr ? "$" : value).append(piece.substr(value == nullptr ? 0 : length));
+  }
+  return expanded;
+}
+
+fs::path FromUserFolder(const std::string& path) {
+  if (path != "~" && !path.starts_with("~/")) return path;
+  return UserFolder() / fs::path(path).lexically_relative("~");
 }
 
 bool IsTrue(const char* variable) {
@@ -116,15 +140,21 @@ absl::Status HasWeights(const fs::path& folder) {
 
 }  // namespace
 
+std::optional<fs::path> HubPath(const char* variable) {
+  const auto value = Variable(variable);
+  if (!value) return std::nullopt;
+  return WithValues(FromUserFolder(*value).string());
+}
+
 fs::path HubHome() {
-  if (const auto home = Folder("HF_HOME")) return *home;
-  return Folder("XDG_CACHE_HOME").value_or(UserFolder() / ".cache") / "huggingface";
+  if (const auto home = HubPath("HF_HOME")) return *home;
+  return HubPath("XDG_CACHE_HOME").value_or(UserFolder() / ".cache") / "huggingface";
 }
 
 fs::path HubCache() {
   std::error_code error;
   for (const char* variable : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
-    if (const auto folder = Folder(variable)) return fs::absolute(*folder, error);
+    if (const auto folder = HubPath(variable)) return fs::absolute(*folder, error);
   }
   return fs::absolute(HubHome() / "hub", error);
 }

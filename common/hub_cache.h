@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@
 
 namespace diptych {
 
+// The path that an environment variable names, read as Hugging Face's Python client reads it: ~ is the user's folder,
+// $NAME and ${NAME} are variables. Nothing where it is empty or not set.
+std::optional<std::filesystem::path> HubPath(const char* variable);
 // Hugging Face's own folder: HF_HOME, or huggingface in XDG_CACHE_HOME or ~/.cache.
 std::filesystem::path HubHome();
 // The cache: HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else hub in HubHome(). Absolute.

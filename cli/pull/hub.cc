@@ -56,8 +56,7 @@ std::string Token() {
   }
   const std::string switched_off = absl::AsciiStrToUpper(Variable("HF_HUB_DISABLE_IMPLICIT_TOKEN"));
   if (switched_off == "1" || switched_off == "ON" || switched_off == "YES" || switched_off == "TRUE") return "";
-  const std::string named = Variable("HF_TOKEN_PATH");
-  const auto file = ReadFile(named.empty() ? (HubHome() / "token").string() : named, kLongestToken);
+  const auto file = ReadFile(HubPath("HF_TOKEN_PATH").value_or(HubHome() / "token").string(), kLongestToken);
   return file.ok() ? std::string(absl::StripAsciiWhitespace(*file)) : "";
 }
 

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <string>
 
 #include "common/hub_cache.h"
 #include "common/model_family.h"
@@ -73,6 +75,22 @@ TEST_F(ModelFolderTest, IsASnapshotOfTheCache) {
   EXPECT_EQ(FindModelFolder("org/name@refs/pr/4").value(), snapshot);
   EXPECT_EQ(FindModelFolder("org/name@" + kCommit).value(), snapshot);
   EXPECT_EQ(FindModelFolder(snapshot.string()).value(), snapshot);
+}
+
+TEST_F(ModelFolderTest, VariablesInPathsAreReadAsPythonReadsThem) {
+  setenv("DIPTYCH_TEST_FOLDER", "/somewhere", 1);
+  for (const auto& [written, path] :
+       std::map<std::string, std::string>{{"$DIPTYCH_TEST_FOLDER/hub", "/somewhere/hub"},
+                                          {"${DIPTYCH_TEST_FOLDER}_2/hub", "/somewhere_2/hub"},
+                                          {"/a$DIPTYCH_TEST_FOLDER/b", "/a/somewhere/b"},
+                                          {"/a/$DIPTYCH_NOT_SET/b", "/a/$DIPTYCH_NOT_SET/b"},
+                                          {"/a/${DIPTYCH_TEST_FOLDER", "/a/${DIPTYCH_TEST_FOLDER"},
+                                          {"/a/$/${}/$", "/a/$/${}/$"}}) {
+    setenv("HF_HUB_CACHE", written.c_str(), 1);
+    EXPECT_EQ(HubCache(), path) << written;
+  }
+  unsetenv("HF_HUB_CACHE");
+  unsetenv("DIPTYCH_TEST_FOLDER");
 }
 
 TEST_F(ModelFolderTest, TheCacheIsWhereTheVariablesSay) {

@@ -196,6 +196,16 @@ class PullTest(unittest.TestCase):
             cache.repo.private = True
             self.assertEqual(cache.pull(HF_TOKEN="hf_secret").returncode, 0)
 
+    def test_paths_are_read_as_the_python_client_reads_them(self):
+        for written in ("~/mine", "$HOME/mine", "${HOME}/mine"):
+            with self.subTest(written), Cache() as cache:
+                cache.repo.private = True
+                (pathlib.Path(cache.folder.name) / "mine").mkdir()
+                (pathlib.Path(cache.folder.name) / "mine/token").write_text("hf_secret")
+                pulled = cache.pull(HOME=cache.folder.name, HF_TOKEN_PATH=written + "/token", HF_HUB_CACHE=written + "/hub")
+                self.assertEqual(pulled.returncode, 0, pulled.stderr)
+                self.assertTrue(pulled.stdout.startswith(f"{cache.folder.name}/mine/hub/models--"), pulled.stdout)
+
     def test_a_proxy_is_used(self):
         with Cache() as cache:
             server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
