@@ -1,7 +1,6 @@
 #include "gateway/analyze_call.h"
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -106,14 +105,6 @@ absl::StatusOr<v1::AnalyzeImageResponse> MergeAnalysis(const v1::AnalyzeImageReq
   return response;
 }
 
-// `done`, which holds `counted` until it is called.
-std::function<void(grpc::Status)> Counted(std::function<void(grpc::Status)> done, std::shared_ptr<void> counted) {
-  return [done = std::move(done), counted = std::move(counted)](grpc::Status status) mutable {
-    counted = nullptr;
-    done(std::move(status));
-  };
-}
-
 class AnalyzeCall final : public grpc::ServerUnaryReactor {
  public:
   AnalyzeCall(const AnalyzeEnvironment& environment, absl::StatusOr<Caller> caller,
@@ -212,41 +203,35 @@ void AnalyzeCall::FillQueriesRequest(const v1::Image& image) {
 }
 
 void AnalyzeCall::AskVision() {
-  const auto& stubs = environment_.vision;
+  const auto& replicas = environment_.vision->channels();
   const auto affinity =
-      stubs->channels()->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
+      replicas->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
   vision_.Start(
       context_, call_->deadline(),
       {.tier = "vision",
        .stage = Stage::kVit,
        .budget = environment_.retries,
-       .replicas = stubs->channels().get(),
+       .replicas = replicas.get(),
+       .affinity = affinity,
        .key_name = std::string(admitted_.caller_name()),
        .span = &span_,
        .method = "diptych.v1.VisionService/AnalyzeVision"},
-      [stubs, affinity](auto* context, auto* request, auto* response, auto callback) {
-        const auto stub = stubs->Pick(affinity);
-        stub->async()->AnalyzeVision(context, request, response, Counted(std::move(callback), stub.counted));
-      },
       [this](const absl::Status& status) { OnTierEnd(status); });
 }
 
 void AnalyzeCall::AskQueries() {
-  const auto& stubs = environment_.language;
-  const auto affinity = stubs->channels()->known() > 1 ? AffinityOf(language_.request) : std::nullopt;
+  const auto& replicas = environment_.language->channels();
+  const auto affinity = replicas->known() > 1 ? AffinityOf(language_.request) : std::nullopt;
   language_.Start(
       context_, call_->deadline(),
       {.tier = "language",
        .stage = Stage::kQFormer,
        .budget = environment_.retries,
-       .replicas = stubs->channels().get(),
+       .replicas = replicas.get(),
+       .affinity = affinity,
        .key_name = std::string(admitted_.caller_name()),
        .span = &span_,
        .method = "diptych.v1.LanguageService/AnalyzeQueries"},
-      [stubs, affinity](auto* context, auto* request, auto* response, auto callback) {
-        const auto stub = stubs->Pick(affinity);
-        stub->async()->AnalyzeQueries(context, request, response, Counted(std::move(callback), stub.counted));
-      },
       [this](const absl::Status& status) { OnTierEnd(status); });
 }
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,11 +15,13 @@
 #include "common/grpc_status.h"
 #include "common/metadata.h"
 #include "common/mutex.h"
+#include "common/replica_affinity.h"
 #include "common/replica_channels.h"
 #include "common/request_span.h"
 #include "common/stage_clock.h"
 #include "common/tier_errors.h"
 #include "gateway/tiers/retry_budget.h"
+#include "gateway/tiers/unary_attempt.h"
 
 namespace diptych::gateway {
 
@@ -26,28 +29,24 @@ namespace diptych::gateway {
 struct TierName {
   std::string_view tier;  // "vision"
   Stage stage;
-  RetryBudget* budget;        // asked before each further attempt
-  ReplicaChannels* replicas;  // told how each attempt ended
-  std::string key_name;       // the caller's, for the tier's log
-  const Span* span;           // of the request; must outlive the call's end
-  std::string_view method;    // "diptych.v1.VisionService/AnalyzeVision"
+  RetryBudget* budget;                  // asked before each further attempt
+  ReplicaChannels* replicas;            // asked for one for each attempt, and told how it ended
+  std::optional<AffinityKey> affinity;  // by which they choose
+  std::string key_name;                 // the caller's, for the tier's log
+  const Span* span;                     // of the request; must outlive the call's end
+  std::string_view method;              // "diptych.v1.VisionService/AnalyzeVision"
 };
 
 // The caller's cancellation and the deadline reach the tier. Thread-safe; must outlive its end.
 template <typename Request, typename Response>
 class TierCall {
  public:
-  using Callback = std::function<void(grpc::Status)>;
-  // Starts one attempt, as a stub's async() does.
-  using Method = std::function<void(grpc::ClientContext*, const Request*, Response*, Callback)>;
-
   // Calls `done` once, on one of gRPC's threads. `caller` must outlive it.
-  void Start(grpc::CallbackServerContext* caller, SteadyTime deadline, const TierName& name, Method method,
+  void Start(grpc::CallbackServerContext* caller, SteadyTime deadline, const TierName& name,
              std::function<void(absl::Status)> done) {
     caller_ = caller;
     deadline_ = deadline;
     name_ = name;
-    method_ = std::move(method);
     done_ = std::move(done);
     name_.budget->OnRequest(SteadyClock::now());
     StartAttempt();
@@ -74,12 +73,11 @@ class TierCall {
 
  private:
   void StartAttempt() {
-    grpc::ClientContext* context = nullptr;
+    std::shared_ptr<grpc::ClientContext> context = grpc::ClientContext::FromCallbackServerContext(*caller_);
     {
       MutexLock lock(mutex_);
       ++attempts_;
-      context_ = grpc::ClientContext::FromCallbackServerContext(*caller_);
-      context = context_.get();
+      context_ = context;
       context->set_deadline(ToSystemTime(deadline_));
       SendKeyName(*context, name_.key_name);
       span_ = name_.span->Child(name_.method, SpanKind::kClient, SteadyClock::now());
@@ -88,7 +86,14 @@ class TierCall {
       asked_ = SteadyClock::now();
     }
     response.Clear();
-    method_(context, &request, &response, [this](const grpc::Status& status) { OnAttemptEnd(status); });
+    UnaryAttempt<Request, Response>::Start(Choose(), std::string(name_.method), std::move(context), request, response,
+                                           [this](const grpc::Status& status) { OnAttemptEnd(status); });
+  }
+
+  Route Choose() {
+    Route route = name_.replicas->Pick(name_.affinity, SteadyClock::now());
+    if (route.channel == nullptr) route.channel = name_.replicas->all();
+    return route;
   }
 
   void OnAttemptEnd(const grpc::Status& status) {
@@ -118,11 +123,10 @@ class TierCall {
   grpc::CallbackServerContext* caller_ = nullptr;
   SteadyTime deadline_;
   TierName name_{};
-  Method method_;
   std::function<void(absl::Status)> done_;
 
   mutable Mutex mutex_;
-  std::unique_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mutex_);  // of the attempt that runs
+  std::shared_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mutex_);  // of the attempt that runs
   Span span_ ABSL_GUARDED_BY(mutex_);                                     // likewise
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   int attempts_ ABSL_GUARDED_BY(mutex_) = 0;

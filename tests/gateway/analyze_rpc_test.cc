@@ -207,6 +207,17 @@ TEST_F(AnalyzeRpcTest, TheDeadlineReachesTheTiers) {
   EXPECT_EQ(Analyze(context, Everything()).status().code(), absl::StatusCode::kDeadlineExceeded);
 }
 
+TEST_F(AnalyzeRpcTest, ATierThatHasSaidAllAndDoesNotEndHoldsNobody) {
+  FakeLanguageTier language;
+  vision_.never_ends = true;
+  StartGateway(language.target());
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(15));  // until which it was held
+  const auto response = Analyze(context, Everything());
+  EXPECT_TRUE(response.ok()) << response.status();
+  while (vision_.left == 0) std::this_thread::yield();
+}
+
 TEST_F(AnalyzeRpcTest, AnotherModelIsAMismatch) {
   FakeLanguageTier language;
   vision_.analysis = [&](grpc::ServerContext*, const v1::AnalyzeVisionRequest&, v1::AnalyzeVisionResponse* response) {

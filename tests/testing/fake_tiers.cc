@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "common/stage_clock.h"
@@ -187,11 +188,20 @@ grpc::Status FakeLanguageTier::GetLanguageModel(grpc::ServerContext*, const v1::
 
 FakeVisionTier::FakeVisionTier() : server_(Serve(this, v1::VisionService::service_full_name())) {}
 
-grpc::Status FakeVisionTier::AnalyzeVision(grpc::ServerContext* context, const v1::AnalyzeVisionRequest* request,
-                                           v1::AnalyzeVisionResponse* response) {
-  if (analysis) return analysis(context, *request, response);
-  *response = FakeVisionAnalysis();
+grpc::Status FakeVisionTier::StreamedAnalyzeVision(grpc::ServerContext* context, Analyses* call) {
+  v1::AnalyzeVisionRequest request;
+  if (!call->Read(&request)) return grpc::Status::CANCELLED;
+  v1::AnalyzeVisionResponse response = FakeVisionAnalysis();
+  const grpc::Status status = analysis ? analysis(context, request, &response) : grpc::Status::OK;
+  if (!status.ok()) return status;
+  call->Write(response);
+  if (never_ends) AwaitCancel(*context);
   return grpc::Status::OK;
+}
+
+void FakeVisionTier::AwaitCancel(grpc::ServerContext& context) {
+  while (!context.IsCancelled()) std::this_thread::yield();
+  ++left;
 }
 
 grpc::Status FakeVisionTier::GetVisionModel(grpc::ServerContext*, const v1::GetVisionModelRequest*,

@@ -71,7 +71,7 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
 };
 
 // Describes itself and analyses; encodes nothing.
-class FakeVisionTier final : public v1::VisionService::Service {
+class FakeVisionTier final : public v1::VisionService::WithStreamedUnaryMethod_AnalyzeVision<v1::VisionService::Service> {
  public:
   using Analysis =
       std::function<grpc::Status(grpc::ServerContext*, const v1::AnalyzeVisionRequest&, v1::AnalyzeVisionResponse*)>;
@@ -81,11 +81,15 @@ class FakeVisionTier final : public v1::VisionService::Service {
   void Kill() { server_.reset(); }
 
   v1::ModelDescription model = FakeVisionModel();
-  Analysis analysis;  // of AnalyzeVision; null: FakeVisionAnalysis
+  Analysis analysis;         // of AnalyzeVision; null: FakeVisionAnalysis
+  bool never_ends = false;   // after its analysis: nothing, until the caller cancels
+  std::atomic<int> left = 0;  // calls that their callers cancelled then
 
  private:
-  grpc::Status AnalyzeVision(grpc::ServerContext* context, const v1::AnalyzeVisionRequest* request,
-                             v1::AnalyzeVisionResponse* response) override;
+  using Analyses = grpc::ServerUnaryStreamer<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse>;
+
+  grpc::Status StreamedAnalyzeVision(grpc::ServerContext* context, Analyses* call) override;
+  void AwaitCancel(grpc::ServerContext& context);
   grpc::Status GetVisionModel(grpc::ServerContext* context, const v1::GetVisionModelRequest* request,
                               v1::GetVisionModelResponse* response) override;
 
