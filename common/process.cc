@@ -20,6 +20,9 @@
 #include "common/log.h"
 #include "common/status.h"
 
+// LeakSanitizer's, where it is linked: it looks for leaks when a process ends by itself.
+extern "C" [[gnu::weak]] void __lsan_do_leak_check();  // NOLINT(bugprone-reserved-identifier)
+
 namespace diptych {
 namespace {
 
@@ -70,8 +73,13 @@ void EndUnhealthy(const absl::Status& why, const std::function<void()>& set_unre
   spdlog::critical("ending: {}", std::string(why.message()));
   set_unready();
   absl::SleepFor(absl::Seconds(1));
-  spdlog::shutdown();
-  std::_Exit(1);
+  std::_Exit(1);  // the log is not taken from threads that still run
+}
+
+void EndProcess(int status) {
+  if (__lsan_do_leak_check != nullptr) __lsan_do_leak_check();
+  std::fflush(nullptr);
+  std::_Exit(status);
 }
 
 void LogDraining() {

@@ -30,6 +30,10 @@ void LogDraining();
 // no thread: the failed one may never end.
 [[noreturn]] void EndUnhealthy(const absl::Status& why, const std::function<void()>& set_unready);
 
+// Ends the process with what main would return, and destroys nothing that is static: gRPC's threads run to the very
+// end, and one that still had something to log found no log.
+[[noreturn]] void EndProcess(int status);
+
 // Bytes of memory that the process holds now; 0 if the system does not say.
 int64_t ResidentBytes();
 

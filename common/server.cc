@@ -78,7 +78,8 @@ std::vector<std::string> NamesOf(const ServerOptions& options) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOptions& options,
-                                                              std::initializer_list<grpc::Service*> services) {
+                                                              std::initializer_list<grpc::Service*> services,
+                                                              const std::function<void(GrpcServer&)>& before_callers) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
   QuietGrpcLog();
   KeepCallbackThreads();
@@ -100,6 +101,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   if (self->server_ == nullptr) return absl::InternalError("gRPC does not start a server");
   self->SetReady(false);
   self->health_.Set("liveness", true);
+  if (before_callers) before_callers(*self);
   self->acceptor_->Start([connections = self->connections_.get()](int descriptor) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.fd = descriptor;

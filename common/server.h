@@ -40,9 +40,11 @@ class GrpcServer {
  public:
   // Listens and serves `services` (not owned; must outlive the server), grpc.health.v1.Health and
   // reflection. Readiness starts false. Compressed messages get UNIMPLEMENTED, unread: a few bytes could stand for any
-  // number. INVALID_ARGUMENT if the address or the TLS files are unusable.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const ServerOptions& options,
-                                                           std::initializer_list<grpc::Service*> services);
+  // number. `before_callers` gets the server when this process can use it and it hears nobody else yet.
+  // INVALID_ARGUMENT if the address or the TLS files are unusable.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
+      const ServerOptions& options, std::initializer_list<grpc::Service*> services,
+      const std::function<void(GrpcServer&)>& before_callers = nullptr);
 
   // Ends calls that are still running.
   ~GrpcServer();

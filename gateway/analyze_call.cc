@@ -204,35 +204,32 @@ void AnalyzeCall::FillQueriesRequest(const v1::Image& image) {
 
 void AnalyzeCall::AskVision() {
   const auto& replicas = environment_.vision->channels();
-  const auto affinity =
-      replicas->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
-  vision_.Start(
-      context_, call_->deadline(),
-      {.tier = "vision",
-       .stage = Stage::kVit,
-       .budget = environment_.retries,
-       .replicas = replicas.get(),
-       .affinity = affinity,
-       .key_name = std::string(admitted_.caller_name()),
-       .span = &span_,
-       .method = "diptych.v1.VisionService/AnalyzeVision"},
-      [this](const absl::Status& status) { OnTierEnd(status); });
+  const auto affinity = replicas->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
+  vision_.Start(context_, call_->deadline(),
+                {.tier = "vision",
+                 .stage = Stage::kVit,
+                 .budget = environment_.retries,
+                 .replicas = replicas.get(),
+                 .affinity = affinity,
+                 .key_name = std::string(admitted_.caller_name()),
+                 .span = &span_,
+                 .method = "diptych.v1.VisionService/AnalyzeVision"},
+                [this](const absl::Status& status) { OnTierEnd(status); });
 }
 
 void AnalyzeCall::AskQueries() {
   const auto& replicas = environment_.language->channels();
   const auto affinity = replicas->known() > 1 ? AffinityOf(language_.request) : std::nullopt;
-  language_.Start(
-      context_, call_->deadline(),
-      {.tier = "language",
-       .stage = Stage::kQFormer,
-       .budget = environment_.retries,
-       .replicas = replicas.get(),
-       .affinity = affinity,
-       .key_name = std::string(admitted_.caller_name()),
-       .span = &span_,
-       .method = "diptych.v1.LanguageService/AnalyzeQueries"},
-      [this](const absl::Status& status) { OnTierEnd(status); });
+  language_.Start(context_, call_->deadline(),
+                  {.tier = "language",
+                   .stage = Stage::kQFormer,
+                   .budget = environment_.retries,
+                   .replicas = replicas.get(),
+                   .affinity = affinity,
+                   .key_name = std::string(admitted_.caller_name()),
+                   .span = &span_,
+                   .method = "diptych.v1.LanguageService/AnalyzeQueries"},
+                  [this](const absl::Status& status) { OnTierEnd(status); });
 }
 
 void AnalyzeCall::OnTierEnd(const absl::Status& status) {

@@ -189,5 +189,5 @@ int main(int argc, char** argv) {
   diptych::OpenStandardStreams();
   diptych::ParseFlags(kUsage, argc, argv);
   const absl::Status status = Serve();
-  return status.ok() ? 0 : diptych::FailStart("gateway", status);
+  diptych::EndProcess(status.ok() ? 0 : diptych::FailStart("gateway", status));
 }

@@ -106,9 +106,10 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->monitor_, self->metrics_,
                                                     self->tracer_, absl::ToChronoNanoseconds(options.request_timeout));
   self->infer_service_ = std::make_unique<InferService>(self->EnvironmentOfInfer());
+  const auto connect = [&](GrpcServer& server) { self->infer_service_->Connect(server.InProcessChannel()); };
   DIPTYCH_ASSIGN_OR_RETURN(
-      self->server_, GrpcServer::Start(ServerOptionsOf(options), {self->service_.get(), self->infer_service_.get()}));
-  self->infer_service_->Connect(self->server_->InProcessChannel());
+      self->server_,
+      GrpcServer::Start(ServerOptionsOf(options), {self->service_.get(), self->infer_service_.get()}, connect));
   const auto readiness = [gateway = self.get()] { return gateway->Readiness(); };
   AddReadiness(self->registry_, readiness);
   if (!options.metrics_listen.empty()) {

@@ -11,6 +11,7 @@
 #include "common/catch_exceptions.h"
 #include "common/flags.h"
 #include "common/model_folder.h"
+#include "common/process.h"
 #include "common/standard_streams.h"
 #include "common/tier_process.h"
 #include "language_service/server.h"
@@ -116,5 +117,5 @@ int main(int argc, char** argv) {
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Answers questions about images, token by token. Called by gateway.", argc, argv);
   const absl::Status status = Serve();
-  return status.ok() ? 0 : diptych::FailStart("language_service", status);
+  diptych::EndProcess(status.ok() ? 0 : diptych::FailStart("language_service", status));
 }

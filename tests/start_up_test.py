@@ -15,11 +15,25 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARIES = [pathlib.Path(argument).resolve() for argument in sys.argv[1:3]]
 GATEWAY = pathlib.Path(sys.argv[3]).resolve()
 DEMO = str(ROOT / "models" / "demo")
+NO_TIERS = ["--vision_target=127.0.0.1:1", "--language_target=127.0.0.1:2"]  # whoever runs on this machine
 
 
 def start(binary, *flags):
     return subprocess.Popen([binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--threads=1", *flags], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+# A thread of gRPC's that has something to log when all else of the process has ended.
+LATE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+static void late(int status, void* unused) {
+  void (*log)(const char*, int, int, const char*, ...) = dlsym(RTLD_DEFAULT, "gpr_log");
+  log("late.cc", 1, 2, "late");
+}
+__attribute__((constructor)) static void begin(void) { on_exit(late, 0); }
+"""
 
 
 class StartUpTest(unittest.TestCase):
@@ -45,6 +59,24 @@ class StartUpTest(unittest.TestCase):
                 self.assertEqual(process.returncode, 0)
                 self.assertIn("serving demo in float32 on cpu", err)
                 self.assertNotIn(DEMO, err, "no path in the log")
+
+    @unittest.skipUnless(shutil.which("cc"), "there is no compiler")
+    def test_what_threads_do_after_the_end_crashes_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            late = pathlib.Path(folder) / "late.so"
+            subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", late], input=LATE, text=True, check=True)
+            for binary, flags in (*((tier, [f"--model={DEMO}"]) for tier in BINARIES), (GATEWAY, ["--http_listen=127.0.0.1:0", *NO_TIERS])):
+                with self.subTest(binary.name):
+                    self.assertEqual(self.status_of_end(binary, flags, {"LD_PRELOAD": str(late), "ASAN_OPTIONS": "verify_asan_link_order=0"}), 0)
+
+    @staticmethod
+    def status_of_end(binary, flags, environment):
+        process = subprocess.Popen([binary, "--listen=127.0.0.1:0", "--metrics_listen=", *flags], text=True, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, env={**os.environ, **environment})
+        next(line for line in process.stderr if "listening on port" in line or "serving demo" in line)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        return process.returncode
 
     def test_serves_weights_of_8_and_4_bits(self):
         for binary in BINARIES:
@@ -124,7 +156,7 @@ class StartUpTest(unittest.TestCase):
             for flag in ("--listen", "--metrics_listen", *(["--http_listen"] if binary == GATEWAY else [])):
                 with self.subTest(binary.name, flag=flag):
                     model = [] if binary == GATEWAY else [f"--model={DEMO}"]
-                    process = subprocess.run([binary, *model, "--log_level=error", "--listen=127.0.0.1:0", f"{flag}=0.0.0.0:80000"],
+                    process = subprocess.run([binary, *model, "--log_level=error", "--listen=127.0.0.1:0", "--metrics_listen=", f"{flag}=0.0.0.0:80000"],
                                              text=True, capture_output=True, timeout=60)
                     self.assertEqual(process.returncode, 1)
                     self.assertIn(flag, process.stderr)
@@ -149,7 +181,7 @@ class StartUpTest(unittest.TestCase):
     def test_a_gateway_that_others_reach_says_what_it_lacks(self):
         for address, warned in (("127.0.0.1:0", False), ("0.0.0.0:0", True)):
             with self.subTest(address):
-                process = subprocess.Popen([GATEWAY, f"--listen={address}", "--metrics_listen=", "--http_listen="], text=True,
+                process = subprocess.Popen([GATEWAY, f"--listen={address}", "--metrics_listen=", "--http_listen=", *NO_TIERS], text=True,
                                            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
                 lines = []
                 while not lines or "cannot reach" not in lines[-1]:  # which it says after all else

@@ -7,6 +7,7 @@
 #include "blip2/device_memory.h"
 #include "common/byte_size.h"
 #include "common/flags.h"
+#include "common/process.h"
 #include "common/standard_streams.h"
 #include "common/tier_process.h"
 #include "vision_service/server.h"
@@ -58,5 +59,5 @@ int main(int argc, char** argv) {
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Computes the visual tokens of images. Called by language_service.", argc, argv);
   const absl::Status status = Serve();
-  return status.ok() ? 0 : diptych::FailStart("vision_service", status);
+  diptych::EndProcess(status.ok() ? 0 : diptych::FailStart("vision_service", status));
 }

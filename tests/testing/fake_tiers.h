@@ -71,7 +71,8 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
 };
 
 // Describes itself and analyses; encodes nothing.
-class FakeVisionTier final : public v1::VisionService::WithStreamedUnaryMethod_AnalyzeVision<v1::VisionService::Service> {
+class FakeVisionTier final
+    : public v1::VisionService::WithStreamedUnaryMethod_AnalyzeVision<v1::VisionService::Service> {
  public:
   using Analysis =
       std::function<grpc::Status(grpc::ServerContext*, const v1::AnalyzeVisionRequest&, v1::AnalyzeVisionResponse*)>;
@@ -81,8 +82,8 @@ class FakeVisionTier final : public v1::VisionService::WithStreamedUnaryMethod_A
   void Kill() { server_.reset(); }
 
   v1::ModelDescription model = FakeVisionModel();
-  Analysis analysis;         // of AnalyzeVision; null: FakeVisionAnalysis
-  bool never_ends = false;   // after its analysis: nothing, until the caller cancels
+  Analysis analysis;          // of AnalyzeVision; null: FakeVisionAnalysis
+  bool never_ends = false;    // after its analysis: nothing, until the caller cancels
   std::atomic<int> left = 0;  // calls that their callers cancelled then
 
  private:
