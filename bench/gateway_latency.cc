@@ -154,7 +154,7 @@ int main(int argc, char** argv) {
   auto tier = GrpcServer::Start(
       {.service_name = v1::LanguageService::service_full_name(), .max_receive_bytes = 64 << 20}, {&language});
   if (!tier.ok()) return 1;
-  (*tier)->SetReady(true);
+  (*tier)->SetReady(absl::OkStatus());
   gateway::Options options;
   options.listen = "127.0.0.1:0";
   options.language_target = "127.0.0.1:" + std::to_string((*tier)->port());

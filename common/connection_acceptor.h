@@ -27,6 +27,9 @@ class ConnectionAcceptor {
   void Start(Accepted accepted);
   // Listens no more; `accepted` is called no more after it has returned. Idempotent.
   void Stop();
+  // Closes the connections that were accepted, whoever owns them now: what was sent arrives, what has come is not read.
+  // Call after Stop.
+  void EndConnections() const;
 
   int port() const { return port_; }
 

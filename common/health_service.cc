@@ -102,14 +102,30 @@ HealthService::HealthService() : RawService(grpc::health::v1::Health::service_fu
 }
 
 ServingStatus HealthService::StatusOf(const std::string& service) const {
-  const auto found = serving_.find(service);
-  if (found == serving_.end()) return Response::SERVICE_UNKNOWN;
-  return found->second ? Response::SERVING : Response::NOT_SERVING;
+  const auto found = health_.find(service);
+  if (found == health_.end()) return Response::SERVICE_UNKNOWN;
+  return found->second.serving ? Response::SERVING : Response::NOT_SERVING;
+}
+
+absl::Status HealthService::Look(const std::string& service) const {
+  MutexLock lock(mutex_);
+  const auto found = health_.find(service);
+  if (found == health_.end()) return absl::NotFoundError("there is no such service");
+  if (found->second.serving || !found->second.words.ok()) return found->second.words;
+  return absl::UnavailableError("not ready");
 }
 
 void HealthService::Set(const std::string& service, bool serving) {
+  Set(service, Health{.serving = serving});
+}
+
+void HealthService::SetOrExplain(const std::string& service, absl::Status status) {
+  Set(service, Health{.serving = status.ok(), .words = std::move(status)});
+}
+
+void HealthService::Set(const std::string& service, Health health) {
   MutexLock lock(mutex_);
-  serving_[service] = serving;
+  health_[service] = std::move(health);
   for (Watch* watch : watches_) {
     if (watch->service() == service) watch->Tell(StatusOf(service));
   }
@@ -126,10 +142,10 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
   const absl::StatusOr<std::string> service = ServiceIn(*request);
   if (!service.ok()) return ReplyNow(*context, service.status());
   MutexLock lock(mutex_);
-  const ServingStatus status = StatusOf(*service);
-  if (status == Response::SERVICE_UNKNOWN) return ReplyNow(*context, absl::NotFoundError("there is no such service"));
-  *response = MessageOf(status);
-  return ReplyNow(*context, absl::OkStatus());
+  const auto found = health_.find(*service);
+  if (found == health_.end()) return ReplyNow(*context, absl::NotFoundError("there is no such service"));
+  *response = MessageOf(StatusOf(*service));
+  return ReplyNow(*context, found->second.words);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::StartWatch(const grpc::ByteBuffer* request) {

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "absl/status/status.h"
 #include "common/mutex.h"
 #include "common/raw_service.h"
 #include "grpc/health/v1/health.pb.h"
@@ -20,12 +21,24 @@ class HealthService final : public RawService {
 
   // Sets the status that callers get for `service`. Until then it is unknown.
   void Set(const std::string& service, bool serving);
+  // The same, but a check that is not OK ends with this error in place of NOT_SERVING: Kubernetes' probes, which have
+  // no place for words beside a status, show it in the pod's events. Watches are told NOT_SERVING.
+  void SetOrExplain(const std::string& service, absl::Status status);
+  // What a check of `service` gets; UNAVAILABLE where that is NOT_SERVING.
+  absl::Status Look(const std::string& service) const;
   // Ends all watches, and those that come, with UNAVAILABLE.
   void Close();
 
  private:
   class Watch;
 
+  // How a service is; `words` if a check is answered by them.
+  struct Health {
+    bool serving = false;
+    absl::Status words;
+  };
+
+  void Set(const std::string& service, Health health);
   grpc::health::v1::HealthCheckResponse::ServingStatus StatusOf(const std::string& service) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
@@ -33,7 +46,7 @@ class HealthService final : public RawService {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(const grpc::ByteBuffer* request);
 
   mutable Mutex mutex_;
-  std::map<std::string, bool> serving_ ABSL_GUARDED_BY(mutex_);  // by service
+  std::map<std::string, Health> health_ ABSL_GUARDED_BY(mutex_);  // by service
   std::set<Watch*> watches_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -21,7 +21,7 @@
 namespace diptych {
 namespace {
 
-// What a call that has left its gate may take to deliver its status.
+// What a call that has left its gate may take to deliver its status, and callers to learn that the gate is closed.
 constexpr std::chrono::milliseconds kLastStatuses(500);
 
 // `files` is what the credentials read, if they read anything.
@@ -99,7 +99,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   builder.RegisterCallbackGenericService(&self->unknown_methods_);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr) return absl::InternalError("gRPC does not start a server");
-  self->SetReady(false);
+  for (const std::string& name : {std::string(), std::string("readiness"), options.service_name}) {
+    self->health_.Set(name, false);
+  }
   self->health_.Set("liveness", true);
   if (before_callers) before_callers(*self);
   self->acceptor_->Start([connections = self->connections_.get()](int descriptor) {
@@ -115,25 +117,28 @@ GrpcServer::~GrpcServer() {
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
 }
 
-void GrpcServer::SetReady(bool ready) {
-  ready_ = ready;
-  health_.Set("", ready);
-  health_.Set("readiness", ready);
-  health_.Set(options_.service_name, ready);
+void GrpcServer::SetReady(const absl::Status& readiness) {
+  health_.Set("", readiness.ok());
+  health_.SetOrExplain("readiness", readiness);
+  health_.Set(options_.service_name, readiness.ok());
 }
 
 void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutdown) {
-  ready_ = false;
-  health_.Set("readiness", false);
+  const absl::Status draining =
+      MakeError(absl::StatusCode::kUnavailable, reason::kDraining, "this server is shutting down");
+  health_.SetOrExplain("readiness", draining);
   std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
-  SetReady(false);
+  SetReady(draining);
   const auto deadline = std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout);
   if (gate != nullptr) {
     gate->Close();
     gate->WaitUntilEmpty(options_.drain_timeout);
+    std::this_thread::sleep_for(kLastStatuses);  // callers that watch health have gone by then
   }
   if (before_shutdown) before_shutdown();
   acceptor_->Stop();
+  // What came while gRPC shuts down would end with CANCELLED, which nobody asks again; so it is UNAVAILABLE.
+  if (gate != nullptr) acceptor_->EndConnections();
   health_.Close();
   server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));
   server_->Wait();

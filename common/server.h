@@ -3,7 +3,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <functional>
@@ -49,18 +48,20 @@ class GrpcServer {
   // Ends calls that are still running.
   ~GrpcServer();
 
-  // Sets what health checks of "", "readiness" and service_name answer. "liveness" always serves.
-  void SetReady(bool ready);
+  // Sets what health checks of "", "readiness" and service_name answer; one of "readiness" that fails says why.
+  // "liveness" always serves.
+  void SetReady(const absl::Status& readiness);
 
   // Says "readiness" no more, and that is all for drain_delay: callers that find replicas by readiness, as Kubernetes'
   // DNS does, learn of others meanwhile, and those that know no other still use this one. Then not ready, and refuses
-  // new calls and gives those in flight drain_timeout. With a gate, connections stay open meanwhile and new calls are
-  // told DRAINING. `before_shutdown` runs when the gate is empty: calls of this process end with the server at once.
-  // Returns when the last call has ended. Idempotent.
+  // new calls and gives those in flight drain_timeout. With a gate, connections stay open meanwhile and half a second
+  // longer, new calls are told DRAINING, and then connections end: no call ends with CANCELLED. `before_shutdown` runs
+  // when the gate is empty: calls of this process end with the server at once. Returns when the last call has ended.
+  // Idempotent.
   void Drain(CallGate* gate = nullptr, const std::function<void()>& before_shutdown = nullptr);
 
   // What a health check of "readiness" answers.
-  absl::Status readiness() const { return ready_ ? absl::OkStatus() : absl::UnavailableError("not ready"); }
+  absl::Status readiness() const { return health_.Look("readiness"); }
 
   // A channel to this server without a socket between. Must not be used after the server's end.
   std::shared_ptr<grpc::Channel> InProcessChannel();
@@ -78,7 +79,6 @@ class GrpcServer {
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<ConnectionAcceptor> acceptor_;
-  std::atomic<bool> ready_ = false;
 };
 
 // SIGINT and SIGTERM as something that main can wait for. Construct before the first thread starts, so

@@ -92,7 +92,8 @@ absl::Status ServeTier(std::string_view tier, const Options& options) {
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, Server::Start(options));
   AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), absl::Now() - begin);
   while (!shutdown.WaitFor(kLookInterval)) {
-    if (const absl::Status health = server->health(); !health.ok()) EndUnhealthy(health, [&] { server->SetUnready(); });
+    if (const absl::Status health = server->health(); !health.ok())
+      EndUnhealthy(health, [&] { server->SetUnready(health); });
   }
   LogDraining();
   server->Drain();

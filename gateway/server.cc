@@ -110,6 +110,7 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
   DIPTYCH_ASSIGN_OR_RETURN(
       self->server_,
       GrpcServer::Start(ServerOptionsOf(options), {self->service_.get(), self->infer_service_.get()}, connect));
+  self->server_->SetReady(self->TierReadiness());
   const auto readiness = [gateway = self.get()] { return gateway->Readiness(); };
   AddReadiness(self->registry_, readiness);
   if (!options.metrics_listen.empty()) {
@@ -126,14 +127,19 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
 void GatewayServer::OnTiersChanged(OnReady& on_first_ready) {
   const bool reachable = monitor_->language_reachable();
   metrics_.language_reachable.Set(reachable ? 1 : 0);
-  ready_ = reachable && monitor_->agreement().ok();
-  server_->SetReady(ready_);
+  const absl::Status tiers = TierReadiness();
+  ready_ = tiers.ok();
+  server_->SetReady(tiers);
   if (ready_ && on_first_ready) std::exchange(on_first_ready, nullptr)(*this, *monitor_->model());
 }
 
+absl::Status GatewayServer::TierReadiness() const {
+  if (monitor_->language_reachable()) return monitor_->agreement();
+  return MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "the language tier is not reachable");
+}
+
 absl::Status GatewayServer::Readiness() const {
-  if (!monitor_->language_reachable()) return absl::UnavailableError("the language tier is not reachable");
-  DIPTYCH_RETURN_IF_ERROR(monitor_->agreement());
+  DIPTYCH_RETURN_IF_ERROR(TierReadiness());
   return server_->readiness();
 }
 

@@ -53,7 +53,8 @@ class GatewayServer {
   // Its functions must not be called after the gateway is gone.
   InferEnvironment EnvironmentOfInfer();
   absl::Status StartHttp(const Options& options);
-  // OK, or why the gateway is not ready for health checks.
+  // OK, or why the gateway is not ready for health checks; the first, as far as that is the tiers' doing.
+  absl::Status TierReadiness() const;
   absl::Status Readiness() const;
   void OnTiersChanged(OnReady& on_first_ready);
   void OnHttpRefused(int status);

@@ -130,7 +130,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
                              MetricsServer::Start(options.metrics_listen, self->registry_, readiness));
   }
-  self->server_->SetReady(true);
+  self->server_->SetReady(absl::OkStatus());
   self->vision_monitor_.Start();
   return self;
 }

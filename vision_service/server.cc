@@ -76,7 +76,7 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
     DIPTYCH_ASSIGN_OR_RETURN(self->metrics_server_,
                              MetricsServer::Start(options.metrics_listen, self->registry_, readiness));
   }
-  self->server_->SetReady(true);
+  self->server_->SetReady(absl::OkStatus());
   return self;
 }
 

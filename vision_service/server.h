@@ -35,8 +35,8 @@ class VisionServer {
 
   // UNAVAILABLE with the cause once the engine has failed: every pass fails, or one does not end.
   absl::Status health() const { return encoder_.health(); }
-  // Health checks say NOT_SERVING from now on.
-  void SetUnready() { server_->SetReady(false); }
+  // Health checks say NOT_SERVING from now on, those of "readiness" why.
+  void SetUnready(const absl::Status& why) { server_->SetReady(why); }
 
   int port() const { return server_->port(); }
   // 0 if metrics are not shown.

@@ -65,6 +65,12 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const Comm
   return grpc::SslCredentials({texts->client_ca, texts->key, texts->cert});
 }
 
+// What a check of "readiness" gets in place of NOT_SERVING.
+bool SaysNotReady(const absl::Status& status) {
+  const std::string reason = ReasonOf(status);
+  return reason == reason::kTierUnavailable || reason == reason::kModelMismatch || reason == reason::kDraining;
+}
+
 }  // namespace
 
 void CommonOptions::AddTo(CLI::App& command) {
@@ -227,7 +233,7 @@ absl::Status Client::CheckHealth(const std::string& service) {
   request.set_service(service);
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = health_->Check(&call.context, request, &response);
-  if (!status.ok()) return ToStatus(status);
+  if (!status.ok() && !SaysNotReady(ToStatus(status))) return ToStatus(status);
   if (response.status() == grpc::health::v1::HealthCheckResponse::SERVING) return absl::OkStatus();
   return MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "it does not reach the language tier");
 }

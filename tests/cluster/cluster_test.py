@@ -265,6 +265,9 @@ class ClusterTest(unittest.TestCase):
         with self.assertRaises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://{self.release.pods('gateway')[0]['status']['podIP']}:9000/healthz/ready", timeout=5)
         self.assertIn("the tiers hold different models: vision other", refused.exception.read().decode())
+        gateway = self.release.pods("gateway")[0]["metadata"]["name"]
+        described = lambda: run("kubectl", "--namespace", NAMESPACE, "describe", "pod", gateway).stdout  # noqa: E731
+        until("the reason is described", lambda: "Readiness probe failed: error: health rpc probe failed: rpc error: code = FailedPrecondition desc = the tiers hold different models" in described())
         self.assertIn("different models", run("kubectl", "--namespace", NAMESPACE, "logs", f"deployment/{self.release.name}-gateway").stdout)
         others = self.release.names("vision")
         self.release.helm("rollback", self.release.name, "--wait", "--timeout", "2m")

@@ -23,13 +23,16 @@ class Objects:
     """Stands in for the API server: holds Secrets and ConfigMaps, and what a node reports."""
 
     def __init__(self):
-        self.things, self.statuses, self.deleted = {}, [], threading.Event()
+        self.things, self.statuses, self.events, self.deleted = {}, [], [], threading.Event()
 
     def find(self, path):
         return self.things.get(path)
 
     def patch(self, _, body):
         self.statuses.append(body["status"])
+
+    def create(self, _, body):
+        self.events.append(body["message"])
 
     def delete(self, _, **options):
         self.options = options
@@ -43,7 +46,7 @@ def manifest(name, container, **spec):
 
 
 VISION = {"command": ["vision_service"],
-          "args": ["--model=/opt/diptych/share/diptych/models/demo", "--listen=0.0.0.0:7001", "--metrics_listen=$(POD_IP):9001", "--drain_delay=1s"],
+          "args": ["--model=/opt/diptych/share/diptych/models/demo", "--listen=0.0.0.0:7001", "--metrics_listen=$(POD_IP):9001", "--drain_delay=4s"],
           "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
                   {"name": "DIPTYCH_THREADS", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1"}}}],
           "resources": {"requests": {"cpu": "500m"}},
@@ -97,6 +100,8 @@ class NodeAgentTest(unittest.TestCase):
         self.until("restarted", lambda: self.status["containerStatuses"][0]["restartCount"] == 1 and self.is_ready())
         self.pod.stop(30)
         self.until("not ready while it drains", lambda: not self.is_ready())
+        told = "Readiness probe failed: error: health rpc probe failed: rpc error: code = Unavailable desc = this server is shutting down"
+        self.until("told why", lambda: told in self.objects.events)
         self.assertTrue(self.ended.wait(30))
         self.assertEqual(self.state()["terminated"]["exitCode"], 0)
         self.assertEqual(self.objects.options, {"grace": 0, "uid": "vision"})

@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
+#include <thread>
+#include <vector>
 
 #include "tests/gateway/gateway_fixture.h"
 #include "tests/testing/metrics_page.h"
@@ -74,7 +77,40 @@ TEST_F(DrainRpcTest, DrainingItFinishesWhatItHasAndRefusesTheRest) {
   drain.join();
 }
 
-class HealthRpcTest : public GatewayFixture {};
+// CANCELLED, which gRPC gives to what comes while it shuts down, is repeated by nobody.
+TEST_F(DrainRpcTest, WhoAsksWhileItEndsIsToldThatItIsUnavailable) {
+  constexpr int kCallers = 16;
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  std::atomic<bool> ended = false;
+  std::atomic<int> answered = 0, unavailable = 0;
+  const auto ask_until_the_end = [&] {
+    while (!ended) {
+      const absl::Status status = Ask(TextQuestion()).status();
+      EXPECT_TRUE(status.ok() || absl::IsUnavailable(status)) << status;
+      ++(status.ok() ? answered : unavailable);
+    }
+  };
+  std::vector<std::thread> callers;
+  for (int i = 0; i < kCallers; ++i) callers.emplace_back(ask_until_the_end);
+  while (answered < kCallers) std::this_thread::yield();
+  gateway_->Drain();
+  ended = true;
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_GT(unavailable, 0);
+}
+
+class HealthRpcTest : public GatewayFixture {
+ protected:
+  // How the call ends, whatever status it tells.
+  absl::Status CheckHealth(const std::string& service) {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    Health response;
+    return FromGrpcStatus(grpc::health::v1::Health::NewStub(channel_)->Check(&context, request, &response));
+  }
+};
 
 TEST_F(HealthRpcTest, IsReadyWhileTheLanguageTierIsReachable) {
   FakeLanguageTier language;
@@ -95,8 +131,25 @@ TEST_F(HealthRpcTest, TiersThatHoldDifferentModelsAreNotReadyAndThePageSaysWhy) 
     EXPECT_THAT(testing::Exchange(port, "GET /healthz/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
                 AllOf(HasSubstr(" 503 "), HasSubstr("different models: vision fake (beef), language fake (f00d)")));
   }
+  const absl::Status probed = CheckHealth("readiness");
+  EXPECT_EQ(ReasonOf(probed), reason::kModelMismatch);
+  EXPECT_THAT(probed.message(), HasSubstr("different models: vision fake (beef), language fake (f00d)"));
   EXPECT_THAT(gateway_->Metrics(), HasSubstr("\ndiptych_ready 0\n"));
   EXPECT_TRUE(Ask(TextQuestion()).ok()) << "text needs no vision";
+}
+
+TEST_F(HealthRpcTest, AProbeOfReadinessIsToldWhyItFails) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  EXPECT_TRUE(CheckHealth("readiness").ok());
+  language.Kill();
+  WaitForHealth("readiness", Health::NOT_SERVING);
+  const absl::Status why = CheckHealth("readiness");
+  EXPECT_EQ(why.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(why), reason::kTierUnavailable);
+  EXPECT_THAT(why.message(), HasSubstr("the language tier is not reachable"));
+  EXPECT_TRUE(CheckHealth("liveness").ok());
+  EXPECT_TRUE(CheckHealth("").ok()) << "other services have a status, not an error";
 }
 
 }  // namespace

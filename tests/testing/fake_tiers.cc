@@ -17,7 +17,7 @@ std::unique_ptr<GrpcServer> Serve(grpc::Service* service, const char* name) {
     std::fprintf(stderr, "%s\n", server.status().ToString().c_str());
     std::abort();
   }
-  (*server)->SetReady(true);
+  (*server)->SetReady(absl::OkStatus());
   return *std::move(server);
 }
 

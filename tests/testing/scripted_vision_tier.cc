@@ -120,7 +120,7 @@ ScriptedVisionTier::ScriptedVisionTier(Answer answer, const std::string& address
     std::abort();
   }
   server_ = *std::move(server);
-  server_->SetReady(true);
+  server_->SetReady(absl::OkStatus());
 }
 
 ScriptedVisionTier::~ScriptedVisionTier() = default;

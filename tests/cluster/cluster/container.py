@@ -95,18 +95,23 @@ class Container:
         if self.running:
             self._probe(stopping)
 
+    def _run(self, probe, kind):
+        probe.run_if_due()
+        if probe.words:
+            self._pod.warn("Unhealthy", f"{kind} probe failed: {probe.words}")
+
     def _probe(self, stopping):
         if not self.started:
-            self._startup.run_if_due()
+            self._run(self._startup, "Startup")
             self.started = self._startup.healthy is True
             if self._startup.healthy is False:
                 self._process.kill()
             return
         if self._readiness is not None:
-            self._readiness.run_if_due()
+            self._run(self._readiness, "Readiness")
         self.ready = self._readiness is None or self._readiness.healthy is True
         if self._liveness is not None and not stopping:
-            self._liveness.run_if_due()
+            self._run(self._liveness, "Liveness")
             if self._liveness.healthy is False:
                 self._process.kill()
 

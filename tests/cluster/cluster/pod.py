@@ -26,6 +26,7 @@ class Pod:
         self._grace = None  # seconds, once the pod is to end
         self._stop = threading.Event()
         self._conditions, self._shown, self._begun = {}, None, now()
+        self._warned = set()
         threading.Thread(target=self._run, name=self.name, daemon=True).start()
 
     def stop(self, grace):
@@ -38,6 +39,19 @@ class Pod:
         ready = [condition["status"] for condition in status.get("conditions", []) if condition["type"] == "Ready"]
         if ready and self._conditions.get("Ready", {}).get("status") not in ready:
             self._shown = None
+
+    def warn(self, reason, message):
+        """An event of the pod, as `kubectl describe` shows it: once for each message, where the kubelet counts them."""
+        if message in self._warned:
+            return
+        self._warned.add(message)
+        reference = {"apiVersion": "v1", "kind": "Pod", "namespace": self.namespace, "name": self.name, "uid": self.uid}
+        try:
+            self.api.create(f"/api/v1/namespaces/{self.namespace}/events", {
+                "metadata": {"generateName": f"{self.name}."}, "involvedObject": reference, "type": "Warning", "reason": reason, "message": message,
+                "source": {"component": "node-agent"}, "firstTimestamp": now(), "lastTimestamp": now(), "count": 1})
+        except Exception as error:  # pylint: disable=broad-except
+            print(f"{self.name}: event: {error}", flush=True)
 
     def container(self, name):
         return next((c for c in self._initial + self._main if c.name == name), None)
