@@ -1,7 +1,8 @@
 # diptych_library(NAME n HDRS ... SRCS ... DEPS ...), diptych_binary(...), diptych_test(...): one way to
 # declare a target. With CMAKE_UNITY_BUILD (preset release) the sources of a target are compiled in batches, because
 # gRPC's and ATen's headers take longer than our code; SKIP names sources that must stand alone. The presets debug and
-# clang compile each source by itself.
+# clang compile each source by itself. ATEN: most sources of a test include ATen/ATen.h, which is
+# parsed once for all such tests.
 
 set(DIPTYCH_SANITIZE "" CACHE STRING "Sanitizers for our code, for example address,undefined")
 
@@ -52,6 +53,27 @@ if(NOT DIPTYCH_COMMIT)
   endif()
 endif()
 
+# Compiles in half the time; what is tested lies in libraries, which are optimised.
+set(diptych_test_options $<$<CONFIG:Release>:-O0>)
+
+# Tests begin with ATen/ATen.h as it was parsed once for all of them (docs/decisions/0080). GCC only: Clang wants equal definitions, too.
+function(diptych_begin_with_aten test)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    return()
+  endif()
+  set(options -pthread -fpch-preprocess)  # as gRPC's users have it; for ccache
+  if(NOT TARGET aten_for_tests)
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/aten.cc CONTENT "// Only what is precompiled counts.\n")
+    add_library(aten_for_tests OBJECT ${CMAKE_BINARY_DIR}/aten.cc)
+    set_target_properties(aten_for_tests PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # as a program
+    target_compile_options(aten_for_tests PRIVATE -fPIE ${diptych_test_options} ${options})
+    target_link_libraries(aten_for_tests PRIVATE diptych_compile_options diptych_torch)
+    target_precompile_headers(aten_for_tests PRIVATE <ATen/ATen.h>)
+  endif()
+  target_precompile_headers(${test} REUSE_FROM aten_for_tests)
+  target_compile_options(${test} PRIVATE ${options})
+endfunction()
+
 function(diptych_library)
   cmake_parse_arguments(arg "" "NAME" "HDRS;SRCS;DEPS;SKIP" ${ARGN})
   if(arg_SRCS)
@@ -71,12 +93,14 @@ function(diptych_binary)
 endfunction()
 
 function(diptych_test)
-  cmake_parse_arguments(arg "" "NAME;PROCESSORS" "SRCS;DEPS;SKIP;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "ATEN" "NAME;PROCESSORS" "SRCS;DEPS;SKIP;LABELS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
-  # Compiles in half the time; what is tested lies in libraries, which are optimised.
-  target_compile_options(${arg_NAME} PRIVATE $<$<CONFIG:Release>:-O0>)
+  target_compile_options(${arg_NAME} PRIVATE ${diptych_test_options})
+  if(arg_ATEN)
+    diptych_begin_with_aten(${arg_NAME})
+  endif()
   set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${arg_NAME} PROPERTIES TIMEOUT ${DIPTYCH_TEST_TIMEOUT})
