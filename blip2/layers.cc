@@ -48,7 +48,7 @@ at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, co
 }
 
 bool TakesPairs(const Placement& placement, bool of_floats) {
-  if (!placement.device.is_cpu() || !PairMatrix::IsFastest()) return false;
+  if (!placement.device.is_cpu()) return false;
   return placement.dtype == at::kBFloat16 || (of_floats && placement.dtype == at::kFloat && MultipliesPairs());
 }
 
@@ -57,7 +57,8 @@ bool AttendsInPairs(const at::Tensor& query, const at::Tensor& key, const at::Te
   const auto fits = [](const at::Tensor& x) {
     return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(3) == 1 && x.numel() > 0;
   };
-  return PairMatrix::IsFastest() && !visibility.causal && !visibility.mask && fits(query) && fits(key) && fits(value);
+  return InstructionSetInUse() != InstructionSet::kAmx && !visibility.causal && !visibility.mask && fits(query) &&
+         fits(key) && fits(value);
 }
 
 at::Tensor AttentionInPairs(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale) {

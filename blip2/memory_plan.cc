@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "blip2/kernels/processor.h"
-#include "blip2/pair_matrix.h"
 #include "blip2/tensor_names.h"
 #include "common/status.h"
 
@@ -40,8 +39,7 @@ int64_t RoundedBytes(IntegerType type, int64_t out, int64_t in) {
 int64_t TensorBytes(const TensorSpec& spec, const Placement& placement) {
   constexpr int64_t kHalfBytes = 2;
   if (placement.integers && IsRounded(spec)) return RoundedBytes(*placement.integers, spec.shape[0], spec.shape[1]);
-  const bool in_pairs =
-      IsOfQFormer(spec.name) && spec.shape.size() == 2 && PairMatrix::IsFastest() && MultipliesPairs();
+  const bool in_pairs = IsOfQFormer(spec.name) && spec.shape.size() == 2 && MultipliesPairs();
   if (placement.integers && (spec.name == kEmbedTokens || in_pairs)) return Elements(spec) * kHalfBytes;
   const bool widened = placement.dtype == c10::ScalarType::Half && IsOfQFormer(spec.name);
   const auto element = static_cast<int64_t>(c10::elementSize(widened ? c10::ScalarType::Float : placement.dtype));

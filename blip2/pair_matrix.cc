@@ -7,13 +7,8 @@
 #include "blip2/huge_pages.h"
 #include "blip2/kernel_types.h"
 #include "blip2/kernels/pair_linear.h"
-#include "blip2/kernels/processor.h"
 
 namespace diptych::blip2 {
-
-bool PairMatrix::IsFastest() {
-  return InstructionSetInUse() != InstructionSet::kAmx;
-}
 
 PairMatrix::PairMatrix(at::TensorList weights, const std::optional<at::Tensor>& bias) {
   std::vector<at::Tensor> readable;

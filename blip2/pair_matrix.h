@@ -13,10 +13,6 @@ namespace diptych::blip2 {
 // Const after construction; thread-safe. On the CPU alone.
 class PairMatrix {
  public:
-  // Whether such a matrix is the fastest form here: without tiles (AMX), for which libtorch wants the weights row by
-  // row.
-  static bool IsFastest();
-
   // Packs `weights`, which are [.., in] each and together [out, in]; of any float type, rounded to bfloat16, read once
   // where they lie. bias [out] or none.
   PairMatrix(at::TensorList weights, const std::optional<at::Tensor>& bias);

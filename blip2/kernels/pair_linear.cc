@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "blip2/kernels/amx_pairs.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/kernels/share_out.h"
 #include "blip2/kernels/uninitialized.h"
@@ -114,11 +115,10 @@ void FinishPart(const float* sums, const float* bias, const Epilogue<T>& steps, 
   std::copy_n(outputs, count, y + at);
 }
 
-// Of `height` rows from `row` on with the panels from `panel` on.
+// Of sums [height, panels, kPanel]: `height` rows from `row` on with the panels from `panel` on, as many as there are.
 template <typename Form, typename T>
 void FinishTile(const PairWeights& weights, const float* sums, int64_t row, int64_t height, int64_t panel,
-                const Epilogue<T>& steps, T* y) {
-  const int64_t panels = PanelsOf(height);
+                int64_t panels, const Epilogue<T>& steps, T* y) {
   for (int64_t p = 0; p < panels && panel + p < Panels(weights.out); ++p) {
     const int64_t output = (panel + p) * kPanel, count = std::min(kPanel, weights.out - output);
     const float* bias = weights.bias == nullptr ? nullptr : weights.bias + output;
@@ -149,15 +149,26 @@ void MultiplyBy(const PairWeights& weights, const c10::BFloat16* x, int64_t rows
         WithHeight<kTallRows>(groups.Height(group), [&](auto height) {
           Tile<Form, height()>(weights, grouped.Values(group), panel, ahead, sums);
         });
-        FinishTile<Form, T>(weights, sums, groups.Row(group), groups.Height(group), panel, steps, y);
+        FinishTile<Form, T>(weights, sums, groups.Row(group), groups.Height(group), panel,
+                            PanelsOf(groups.Height(group)), steps, y);
       }
     }
   });
 }
 
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
+template <typename T>
+void MultiplyByTiles(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, const Epilogue<T>& steps, T* y) {
+  MultiplyPairTiles(weights, x, rows, [&](int64_t row, int64_t count, int64_t panel, const float* sums) {
+    FinishTile<ByInstruction, T>(weights, sums, row, count, panel, /*panels=*/1, steps, y);
+  });
+}
+#endif
+
 template <typename T>
 void Multiply(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, const Epilogue<T>& steps, T* y) {
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86_64
+  if (InstructionSetInUse() == InstructionSet::kAmx) return MultiplyByTiles<T>(weights, x, rows, steps, y);
   if (MultipliesPairs()) return MultiplyBy<ByInstruction, T>(weights, x, rows, steps, y);
 #endif
   MultiplyBy<ByWidening, T>(weights, x, rows, steps, y);

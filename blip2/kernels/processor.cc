@@ -35,11 +35,10 @@ bool AskForTiles() {
 }
 
 bool HasAmx() {
-  constexpr unsigned kTiles = 1U << 24;
-  constexpr unsigned kInt8 = 1U << 25;
+  constexpr unsigned kBf16 = 1U << 22, kTiles = 1U << 24, kInt8 = 1U << 25;
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  return (d & kTiles) != 0 && (d & kInt8) != 0 && AskForTiles();
+  return (d & kBf16) != 0 && (d & kTiles) != 0 && (d & kInt8) != 0 && AskForTiles();
 }
 
 bool HasVnni() {

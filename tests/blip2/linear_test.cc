@@ -102,7 +102,6 @@ TEST_P(LinearTest, RefusesAnotherWidthOrType) {
 }
 
 TEST(PairMatrixTest, IsTheProductAndRefusesAnotherWidthOrType) {
-  if (!PairMatrix::IsFastest()) GTEST_SKIP() << "not the form of this processor";
   const Linear linear = NoisyLinear(24, 10, at::kBFloat16);
   const PairMatrix pairs({linear.weight.narrow(0, 0, 3), linear.weight.narrow(0, 3, 7)}, linear.bias);
   const at::Tensor x = Noise({2, 24, 3}, at::kBFloat16, 6).transpose(1, 2);
@@ -114,7 +113,6 @@ TEST(PairMatrixTest, IsTheProductAndRefusesAnotherWidthOrType) {
 }
 
 TEST(PairMatrixTest, NumbersOfFloat32AreRoundedForTheProductAlone) {
-  if (!PairMatrix::IsFastest()) GTEST_SKIP() << "not the form of this processor";
   const Linear linear = NoisyLinear(24, 10, at::kFloat);
   const at::Tensor x = Noise({2, 3, 24}, at::kFloat, 6), residual = Noise({2, 3, 10}, at::kFloat, 9);
   const at::Tensor y = PairMatrix(linear.weight, linear.bias)(x, {.residual = residual});

@@ -1,0 +1,75 @@
+#include "blip2/kernels/amx_pairs.h"
+
+#if defined(__x86_64__)
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "blip2/kernels/amx_tiles-inl.h"
+
+namespace diptych::blip2 {
+namespace {
+
+using namespace DIPTYCH_AMX_NAMESPACE;  // NOLINT
+
+constexpr int64_t kTileInputs = kTileRowBytes / static_cast<int64_t>(sizeof(c10::BFloat16));
+constexpr int64_t kTilePairs = kTileInputs / 2;
+
+class PairPanels {
+ public:
+  using Sum = float;
+  static constexpr int64_t kStepBytes = kTileBytes;
+
+  PairPanels(const PairWeights& weights, FinishPairs finish) : weights_(weights), finish_(finish) {}
+
+  // A panel's last tile is copied where it has fewer pairs: what follows is another panel's, and may be no number.
+  const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place) {
+    const std::byte* from = Source(panel, step);
+    const int64_t begin = step * kTileBytes, end = Pairs(weights_.in) * kTileRowBytes;
+    if (begin + steps * kTileBytes <= end) return from;
+    padded_.resize(static_cast<size_t>(kPair * kCacheSteps * kTileBytes));
+    std::byte* to = padded_.data() + place * kCacheSteps * kTileBytes;
+    std::memcpy(to, from, end - begin);
+    std::fill(to + (end - begin), to + steps * kTileBytes, std::byte());
+    return to;
+  }
+
+  const std::byte* Source(int64_t panel, int64_t step) const {
+    return reinterpret_cast<const std::byte*>(weights_.values + panel * PairPanelSize(weights_.in)) + step * kTileBytes;
+  }
+
+  void Finish(int64_t row, int64_t rows, int64_t panel, const float* sums) { finish_(row, rows, panel, sums); }
+
+ private:
+  const PairWeights& weights_;
+  FinishPairs finish_;
+  Uninitialized<std::byte> padded_;  // [2 panels, kCacheSteps, 1 KiB]
+};
+
+}  // namespace
+
+void MultiplyPairTiles(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, FinishPairs finish) {
+  const int64_t steps = (Pairs(weights.in) + kTilePairs - 1) / kTilePairs;
+  const RowTiles tiles(rows, steps, [&](int64_t row, std::byte* to) {
+    const c10::BFloat16* from = x + row * weights.in;
+    int64_t k = 0;
+    for (; k + kTileInputs <= weights.in; k += kTileInputs, to += kTileBytes) std::memcpy(to, from + k, kTileRowBytes);
+    if (k == weights.in) return;
+    std::fill_n(to, kTileRowBytes, std::byte());
+    std::memcpy(to, from + k, (weights.in - k) * sizeof(*from));
+  });
+  MultiplyStrips(tiles, Panels(weights.out), PairPanels(weights, finish));
+}
+
+}  // namespace diptych::blip2
+
+#else
+
+namespace diptych::blip2 {
+
+void MultiplyPairTiles(const PairWeights&, const c10::BFloat16*, int64_t, FinishPairs) {}
+
+}  // namespace diptych::blip2
+
+#endif
