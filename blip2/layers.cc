@@ -57,7 +57,7 @@ bool AttendsInPairs(const at::Tensor& query, const at::Tensor& key, const at::Te
   const auto fits = [](const at::Tensor& x) {
     return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(3) == 1 && x.numel() > 0;
   };
-  return InstructionSetInUse() != InstructionSet::kAmx && !visibility.causal && !visibility.mask && fits(query) &&
+  return !visibility.causal && !visibility.mask && fits(query) &&
          fits(key) && fits(value);
 }
 

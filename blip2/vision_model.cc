@@ -54,7 +54,7 @@ at::Tensor SelfAttention(const at::Tensor& query, const at::Tensor& key, const a
 // Beside weights of 8 and 4 bits, what bfloat16 leaves out of queries, keys and values is small. Merged tokens are
 // added up in float32.
 bool AttendsInBFloat16(const Layer& layer, int merging) {
-  return layer.qkv.integers != nullptr && merging == 0 && InstructionSetInUse() == InstructionSet::kAvx512Bf16;
+  return layer.qkv.integers != nullptr && merging == 0 && MultipliesPairs();
 }
 
 // [B, P, Dv] -> [B, P - merged, Dv]; `merging` as in Forward, `class_attention` as in Run.

@@ -13,8 +13,8 @@ namespace {
 
 using namespace DIPTYCH_AMX_NAMESPACE;  // NOLINT
 
-constexpr int64_t kTileInputs = kTileRowBytes / static_cast<int64_t>(sizeof(c10::BFloat16));
-constexpr int64_t kTilePairs = kTileInputs / 2;
+constexpr int64_t kTilePairs = kPairTileInputs / 2;
+static_assert(kPairTileRows == kTileRows && kPairTileInputs * sizeof(c10::BFloat16) == kTileRowBytes);
 
 class PairPanels {
  public:
@@ -54,12 +54,27 @@ void MultiplyPairTiles(const PairWeights& weights, const c10::BFloat16* x, int64
   const RowTiles tiles(rows, steps, [&](int64_t row, std::byte* to) {
     const c10::BFloat16* from = x + row * weights.in;
     int64_t k = 0;
-    for (; k + kTileInputs <= weights.in; k += kTileInputs, to += kTileBytes) std::memcpy(to, from + k, kTileRowBytes);
+    for (; k + kPairTileInputs <= weights.in; k += kPairTileInputs, to += kTileBytes) std::memcpy(to, from + k, kTileRowBytes);
     if (k == weights.in) return;
     std::fill_n(to, kTileRowBytes, std::byte());
     std::memcpy(to, from + k, (weights.in - k) * sizeof(*from));
   });
   MultiplyStrips(tiles, Panels(weights.out), PairPanels(weights, finish));
+}
+
+void MultiplyArrangedPairs(const c10::BFloat16* rows, int64_t row_tiles, const c10::BFloat16* panels,
+                           int64_t panel_pairs, int64_t steps, float* sums) {
+  const ConfiguredTiles configured(kTileRows);
+  const auto* row = reinterpret_cast<const std::byte*>(rows);
+  const auto* panel = reinterpret_cast<const std::byte*>(panels);
+  const int64_t bytes = steps * kTileBytes;
+  for (int64_t pair = 0; pair < panel_pairs; ++pair, panel += kPair * bytes, sums += row_tiles * kPair * kSums) {
+    if (row_tiles == kPair) {
+      MultiplyTwo<float>({row, row + bytes}, {panel, panel + bytes}, steps, Ahead(), /*first=*/true, sums);
+    } else {
+      MultiplyOne<float>(row, {panel, panel + bytes}, steps, Ahead(), /*first=*/true, sums);
+    }
+  }
 }
 
 }  // namespace diptych::blip2
@@ -69,6 +84,7 @@ void MultiplyPairTiles(const PairWeights& weights, const c10::BFloat16* x, int64
 namespace diptych::blip2 {
 
 void MultiplyPairTiles(const PairWeights&, const c10::BFloat16*, int64_t, FinishPairs) {}
+void MultiplyArrangedPairs(const c10::BFloat16*, int64_t, const c10::BFloat16*, int64_t, int64_t, float*) {}
 
 }  // namespace diptych::blip2
 

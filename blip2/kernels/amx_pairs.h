@@ -16,4 +16,13 @@ namespace diptych::blip2 {
 using FinishPairs = c10::function_ref<void(int64_t row, int64_t count, int64_t panel, const float* sums)>;
 void MultiplyPairTiles(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, FinishPairs finish);
 
+// A tile of rows is [16][32], of numbers; one of a panel [16 pairs][16 outputs][2].
+constexpr int64_t kPairTileRows = 16;
+constexpr int64_t kPairTileInputs = 32;
+
+// The same of what already lies in tiles, on this thread alone: rows [row_tiles][steps], row_tiles 1 or 2; panels
+// [2 · panel_pairs][steps] -> sums [panel_pairs][row_tiles][2][16 rows][16 outputs]. All begin with a line of the cache.
+void MultiplyArrangedPairs(const c10::BFloat16* rows, int64_t row_tiles, const c10::BFloat16* panels,
+                           int64_t panel_pairs, int64_t steps, float* sums);
+
 }  // namespace diptych::blip2

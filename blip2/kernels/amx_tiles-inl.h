@@ -57,8 +57,8 @@ DIPTYCH_AMX inline void Store(TileConfiguration& configuration) {
 }
 
 // Eight tiles for this thread, of rows of 64 bytes: 0 to 3 for sums and 4 and 5 for `rows` rows, 6 and 7 for 16 of
-// weights. Afterwards they are as they were: libtorch's own products use
-// tiles, too, and may count on what they configured.
+// weights. Afterwards they are as they were: libtorch's own products use tiles, too, and may count on what they
+// configured.
 class ConfiguredTiles {
  public:
   explicit ConfiguredTiles(int64_t rows) {
@@ -85,8 +85,8 @@ class ConfiguredTiles {
 
 // Bytes of two panels to fetch into the L2 cache meanwhile, `lines` lines of each in a step.
 struct Ahead {
-  const std::byte* panels[kPair];
-  int64_t lines;
+  const std::byte* panels[kPair] = {};
+  int64_t lines = 0;
 
   Ahead After(int64_t steps) const {
     const int64_t bytes = steps * lines * kTileRowBytes;

@@ -14,6 +14,10 @@ struct StridedHeads {
   int64_t batch_stride = 0;
   int64_t head_stride = 0;
   int64_t token_stride = 0;
+
+  const c10::BFloat16* At(int64_t batch, int64_t head, int64_t token) const {
+    return data + batch * batch_stride + head * head_stride + token * token_stride;
+  }
 };
 
 struct PairAttention {
@@ -27,6 +31,10 @@ struct PairAttention {
   StridedHeads key = {};
   StridedHeads value = {};
   c10::BFloat16* out = nullptr;  // [batch, queries, heads · width]
+
+  c10::BFloat16* Out(int64_t of, int64_t head, int64_t token) const {
+    return out + ((of * queries + token) * heads + head) * width;
+  }
 };
 
 // softmax(query·keyᵀ·scale)·value. Sums are float32; shares are rounded to bfloat16 before they meet the values, and

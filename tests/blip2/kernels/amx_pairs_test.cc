@@ -15,8 +15,10 @@
 #include "tests/blip2/kernels/integer_inputs.h"
 
 #define MultiplyPairTiles MultiplyEmulatedPairTiles
+#define MultiplyArrangedPairs MultiplyEmulatedArrangedPairs
 #include "blip2/kernels/amx_pairs.cc"  // NOLINT(bugprone-suspicious-include)
 #undef MultiplyPairTiles
+#undef MultiplyArrangedPairs
 
 namespace diptych::blip2 {
 namespace {
