@@ -57,8 +57,7 @@ bool AttendsInPairs(const at::Tensor& query, const at::Tensor& key, const at::Te
   const auto fits = [](const at::Tensor& x) {
     return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(3) == 1 && x.numel() > 0;
   };
-  return !visibility.causal && !visibility.mask && fits(query) &&
-         fits(key) && fits(value);
+  return !visibility.causal && !visibility.mask && fits(query) && fits(key) && fits(value);
 }
 
 at::Tensor AttentionInPairs(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale) {

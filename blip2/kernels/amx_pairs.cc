@@ -54,7 +54,8 @@ void MultiplyPairTiles(const PairWeights& weights, const c10::BFloat16* x, int64
   const RowTiles tiles(rows, steps, [&](int64_t row, std::byte* to) {
     const c10::BFloat16* from = x + row * weights.in;
     int64_t k = 0;
-    for (; k + kPairTileInputs <= weights.in; k += kPairTileInputs, to += kTileBytes) std::memcpy(to, from + k, kTileRowBytes);
+    for (; k + kPairTileInputs <= weights.in; k += kPairTileInputs, to += kTileBytes)
+      std::memcpy(to, from + k, kTileRowBytes);
     if (k == weights.in) return;
     std::fill_n(to, kTileRowBytes, std::byte());
     std::memcpy(to, from + k, (weights.in - k) * sizeof(*from));

@@ -21,7 +21,8 @@ constexpr int64_t kPairTileRows = 16;
 constexpr int64_t kPairTileInputs = 32;
 
 // The same of what already lies in tiles, on this thread alone: rows [row_tiles][steps], row_tiles 1 or 2; panels
-// [2 · panel_pairs][steps] -> sums [panel_pairs][row_tiles][2][16 rows][16 outputs]. All begin with a line of the cache.
+// [2 · panel_pairs][steps] -> sums [panel_pairs][row_tiles][2][16 rows][16 outputs]. All begin with a line of the
+// cache.
 void MultiplyArrangedPairs(const c10::BFloat16* rows, int64_t row_tiles, const c10::BFloat16* panels,
                            int64_t panel_pairs, int64_t steps, float* sums);
 

@@ -34,8 +34,8 @@ constexpr int64_t RoundUp(int64_t count, int64_t unit) {
   return (count + unit - 1) / unit * unit;
 }
 
-// Keys and values of one head. Keys lie as the weights of a product that gives scores, [keys, width]; values as those of
-// one that takes shares, [width, keys]. Inputs are padded to a multiple of `inputs`, outputs to one of `outputs`.
+// Keys and values of one head. Keys lie as the weights of a product that gives scores, [keys, width]; values as those
+// of one that takes shares, [width, keys]. Inputs are padded to a multiple of `inputs`, outputs to one of `outputs`.
 class PackedHead {
  public:
   PackedHead(const PairAttention& attention, int64_t inputs, int64_t outputs)
@@ -84,8 +84,7 @@ class PackedHead {
       for (int64_t k = 0; k < width_outputs_; k += kLanes) {
         const auto first = hn::PromoteTo(TagPairs(), hn::LoadU(TagRounded(), tokens + k));
         const auto second = hn::PromoteTo(TagPairs(), hn::LoadU(TagRounded(), tokens + width_outputs_ + k));
-        c10::BFloat16* to =
-            values_.data() + k / kPanel * PairPanelSize(key_inputs_) + 2 * (pair * kPanel + k % kPanel);
+        c10::BFloat16* to = values_.data() + k / kPanel * PairPanelSize(key_inputs_) + 2 * (pair * kPanel + k % kPanel);
         hn::StoreU(hn::Or(first, hn::ShiftLeft<16>(second)), TagPairs(), reinterpret_cast<uint32_t*>(to));
       }
     }
@@ -238,8 +237,9 @@ class OneHeadByTiles {
 
   // Input k of row r, in tiles of `inputs` inputs.
   c10::BFloat16* Number(int64_t r, int64_t k, int64_t inputs) {
-    return rows_.data() + r / kPairTileRows * inputs * kPairTileRows + k / kPairTileInputs * kPairTileRows * kPairTileInputs +
-           r % kPairTileRows * kPairTileInputs + k % kPairTileInputs;
+    return rows_.data() + r / kPairTileRows * inputs * kPairTileRows +
+           k / kPairTileInputs * kPairTileRows * kPairTileInputs + r % kPairTileRows * kPairTileInputs +
+           k % kPairTileInputs;
   }
   // Row r's sums with panel p, as MultiplyArrangedPairs leaves them.
   float* Sum(int64_t r, int64_t p) {
