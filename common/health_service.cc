@@ -116,7 +116,7 @@ absl::Status HealthService::Look(const std::string& service) const {
 }
 
 void HealthService::Set(const std::string& service, bool serving) {
-  Set(service, Health{.serving = serving});
+  Set(service, Health{.serving = serving, .words = {}});
 }
 
 void HealthService::SetOrExplain(const std::string& service, absl::Status status) {

@@ -31,28 +31,25 @@ DIPTYCH_AMX void Narrow(const int16_t* from, std::byte* to) {
 class BytePanels {
  public:
   using Sum = int32_t;
-  static constexpr int64_t kStepBytes = kTileBytes;
 
   BytePanels(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, float* y)
       : weights_(weights), x_(x), epilogue_(epilogue), y_(y) {
     if (weights.type == IntegerType::kInt4) unpacked_.resize(static_cast<size_t>(kPair * kCacheSteps * kTileBytes));
   }
 
+  int64_t StepBytes() const { return weights_.type == IntegerType::kInt8 ? kTileBytes : kTileBytes / 2; }
+  const std::byte* Source(int64_t panel, int64_t step) const {
+    return reinterpret_cast<const std::byte*>(weights_.values + panel * PanelBytes(weights_.type, weights_.in)) +
+           step * StepBytes();
+  }
+
   // int8's values lie so; int4's are unpacked to `place`.
   const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place) {
-    if (weights_.type == IntegerType::kInt8) {
-      return Source(panel, step);
-    }
+    if (weights_.type == IntegerType::kInt8) return Source(panel, step);
     constexpr int64_t kQuads = kTileInputs / kQuad;
     int8_t* to = unpacked_.data() + place * kCacheSteps * kTileBytes;
     UnpackInt4(weights_, panel, step * kQuads, steps * kQuads, to);
     return reinterpret_cast<const std::byte*>(to);
-  }
-
-  const std::byte* Source(int64_t panel, int64_t step) const {
-    const int64_t bytes = weights_.type == IntegerType::kInt8 ? kTileBytes : kTileBytes / 2;
-    return reinterpret_cast<const std::byte*>(weights_.values + panel * PanelBytes(weights_.type, weights_.in)) +
-           step * bytes;
   }
 
   void Finish(int64_t row, int64_t rows, int64_t panel, int32_t* sums) {

@@ -19,9 +19,13 @@ static_assert(kPairTileRows == kTileRows && kPairTileInputs * sizeof(c10::BFloat
 class PairPanels {
  public:
   using Sum = float;
-  static constexpr int64_t kStepBytes = kTileBytes;
 
   PairPanels(const PairWeights& weights, FinishPairs finish) : weights_(weights), finish_(finish) {}
+
+  static constexpr int64_t StepBytes() { return kTileBytes; }
+  const std::byte* Source(int64_t panel, int64_t step) const {
+    return reinterpret_cast<const std::byte*>(weights_.values + panel * PairPanelSize(weights_.in)) + step * kTileBytes;
+  }
 
   // A panel's last tile is copied where it has fewer pairs: what follows is another panel's, and may be no number.
   const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place) {
@@ -33,10 +37,6 @@ class PairPanels {
     std::memcpy(to, from, end - begin);
     std::fill(to + (end - begin), to + steps * kTileBytes, std::byte());
     return to;
-  }
-
-  const std::byte* Source(int64_t panel, int64_t step) const {
-    return reinterpret_cast<const std::byte*>(weights_.values + panel * PairPanelSize(weights_.in)) + step * kTileBytes;
   }
 
   void Finish(int64_t row, int64_t rows, int64_t panel, const float* sums) { finish_(row, rows, panel, sums); }

@@ -201,6 +201,8 @@ struct Chunk {
 
 // Two panels with a chunk. Panels says where a panel's tiles lie and what becomes of sums; one object a thread:
 //   using Sum = int32_t or float
+//   int64_t StepBytes() const;  // that a tile takes in memory
+//   const std::byte* Source(int64_t panel, int64_t step) const;  // there; need not exist
 //   const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place);  // place: 0 or 1, of the two
 //   void Finish(int64_t row, int64_t rows, int64_t panel, Sum* sums);  // sums [rows, kPanel]
 template <typename Panels>
@@ -212,11 +214,12 @@ class PanelPair {
 
   // The panels from `panel` on; adds to sums [tiles of the chunk, 2 panels, 16, 16], or writes them in the first chunk.
   void Multiply(const Chunk& chunk, int64_t panel, Sum* sums) {
-    const int64_t piece = Piece(chunk.steps, kCacheSteps, 1), end = chunk.step + chunk.steps;
-    begin_ = chunk.step;
-    end_ = end;
-    for (int64_t step = chunk.step; step < end; step += piece) {
-      MultiplyPiece({chunk.tile, chunk.tiles, step, std::min(piece, end - step)}, panel, sums);
+    const int64_t most = Piece(chunk.steps, kCacheSteps, 1), end = chunk.step + chunk.steps;
+    for (int64_t step = chunk.step; step < end; step += most) {
+      const Chunk piece = {chunk.tile, chunk.tiles, step, std::min(most, end - step)};
+      const bool last = step + most >= end;
+      MultiplyPiece(piece, panel, last ? AheadOf(piece, panel + kPair, chunk.step) : AheadOf(piece, panel, step + most),
+                    sums);
     }
   }
 
@@ -230,33 +233,30 @@ class PanelPair {
   }
 
  private:
-  void MultiplyPiece(const Chunk& piece, int64_t panel, Sum* sums) {
+  void MultiplyPiece(const Chunk& piece, int64_t panel, Ahead ahead, Sum* sums) {
     const bool first = piece.step == 0;
     const int64_t second = std::min(panel + 1, panels_ - 1);
     const std::byte* const panels[kPair] = {of_.Tiles(panel, piece.step, piece.steps, 0),
                                             of_.Tiles(second, piece.step, piece.steps, 1)};
-    Ahead ahead = AheadOf(piece, panel);
+    const int64_t last = piece.tile + piece.tiles;
     int64_t t = piece.tile;
-    for (; t + kPair <= piece.tile + piece.tiles; t += kPair, sums += kPair * kPair * kSums) {
+    for (; t + kPair <= last; t += kPair, sums += kPair * kPair * kSums) {
       const std::byte* const rows[kPair] = {rows_.At(t, piece.step), rows_.At(t + 1, piece.step)};
       MultiplyTwo(rows, panels, piece.steps, ahead, first, sums);
       ahead = ahead.After(piece.steps);
     }
-    if (t < piece.tile + piece.tiles) MultiplyOne(rows_.At(t, piece.step), panels, piece.steps, ahead, first, sums);
+    if (t < last) MultiplyOne(rows_.At(t, piece.step), panels, piece.steps, ahead, first, sums);
   }
 
-  // What the next piece will read: of the same panels, or of the next two.
-  Ahead AheadOf(const Chunk& piece, int64_t panel) const {
-    const bool same = piece.step + piece.steps < end_;
-    const int64_t next = same ? panel : panel + kPair, step = same ? piece.step + piece.steps : begin_;
+  // While a piece is multiplied: as much from `step` on of the panels from `panel` on.
+  Ahead AheadOf(const Chunk& piece, int64_t panel, int64_t step) const {
     const int64_t turns = (piece.tiles + kPair - 1) / kPair * piece.steps;
-    const int64_t lines = Panels::kStepBytes * piece.steps / kTileRowBytes;
-    return {.panels = {of_.Source(next, step), of_.Source(next + 1, step)}, .lines = (lines + turns - 1) / turns};
+    const int64_t lines = of_.StepBytes() * piece.steps / kTileRowBytes;
+    return {.panels = {of_.Source(panel, step), of_.Source(panel + 1, step)}, .lines = (lines + turns - 1) / turns};
   }
 
   const RowTiles& rows_;
   const int64_t panels_;
-  int64_t begin_ = 0, end_ = 0;
   Panels of_;
 };
 

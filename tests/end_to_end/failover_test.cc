@@ -133,10 +133,12 @@ v1::Question LongQuestion(int number) {
   return question;
 }
 
-TEST(FailoverTest, AKilledLanguageReplicaCostsNoStream) {
+// Compares twenty streams, under which one of two replicas is killed, with the same asked one after the other. Adds to
+// `resumed` how often answers went on elsewhere: on a busy machine all may end before this thread sees that half of
+// them have begun.
+void KillUnderStreams(int& resumed) {
   constexpr int kStreams = 20;
-  // Each replica decodes two of its ten streams at a time, so whenever about half of all have begun it is in the midst
-  // of some, however late this thread sees it.
+  // Each replica decodes two of its ten streams at a time.
   Stack stack({.language_replicas = 2, .gateway_flags = {"--affinity=none"}, .language_flags = {"--max_batch=2"}});
   std::atomic<int> begun = 0;
   std::vector<StreamOutcome> expected, streams(kStreams);
@@ -149,7 +151,6 @@ TEST(FailoverTest, AKilledLanguageReplicaCostsNoStream) {
   while (begun < kStreams / 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   stack.language(0).process().Signal(SIGKILL);
   for (std::thread& caller : callers) caller.join();
-  int resumed = 0;
   for (int i = 0; i < kStreams; ++i) {
     SCOPED_TRACE(i);
     ASSERT_TRUE(streams[i].status.ok()) << streams[i].status;
@@ -159,7 +160,12 @@ TEST(FailoverTest, AKilledLanguageReplicaCostsNoStream) {
     EXPECT_EQ(streams[i].answer.logprobs_size(), expected[i].answer.logprobs_size());
     resumed += streams[i].answer.timings().resumed();
   }
-  EXPECT_GT(resumed, 0) << "the replica was lost in the middle of answers";
+}
+
+TEST(FailoverTest, AKilledLanguageReplicaCostsNoStream) {
+  int resumed = 0;
+  for (int attempt = 0; attempt < 5 && resumed == 0; ++attempt) ASSERT_NO_FATAL_FAILURE(KillUnderStreams(resumed));
+  EXPECT_GT(resumed, 0) << "no replica was lost in the middle of answers";
 }
 
 }  // namespace
