@@ -85,8 +85,8 @@ class HttpServerFixture : public ::testing::Test {
     auto server = HttpServer::Start(
         options,
         [this](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+          Remember(exchange);  // so that whoever is handled is held
           ++handled_;
-          Remember(exchange);
           if (request.path == "/throws") throw std::bad_alloc();
           if (request.path == "/keeps") {
             const absl::Status kept = exchange->Keep(std::stoi(request.body));
