@@ -4,7 +4,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "common/replace_word.h"
+#include "common/rewording.h"
 #include "common/status.h"
 
 namespace diptych::gateway {
@@ -35,12 +35,8 @@ absl::Status InCallersNames(const absl::Status& status, const FieldNames& names)
   std::string message(status.message());
   for (const auto& [own, callers] : names.options) message = ReplaceWord(std::move(message), own, callers);
   for (const char* own : {"turns", "prompt_token_ids"}) message = ReplaceWord(std::move(message), own, names.content);
-  if (const std::string field = FieldOf(status); !field.empty()) {
-    return InvalidField(ReasonOf(status), FieldName(field, names), message);
-  }
-  absl::Status named(status.code(), message);
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) { named.SetPayload(url, payload); });
-  return named;
+  const std::string field = FieldOf(status);
+  return Reworded(status, field.empty() ? "" : FieldName(field, names), message);
 }
 
 }  // namespace diptych::gateway

@@ -3,7 +3,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "common/replace_word.h"
+#include "common/rewording.h"
 #include "common/status.h"
 
 namespace diptych::gateway {
@@ -45,14 +45,8 @@ std::string InWords(std::string message, const std::map<std::string, std::string
 
 absl::Status InInputNames(const absl::Status& status, const std::map<std::string, std::string>& given) {
   if (status.ok()) return status;
-  const std::string message = InWords(std::string(status.message()), given);
   const std::string field = FieldOf(status);
-  absl::Status named = field.empty() ? absl::Status(status.code(), message)
-                                     : InvalidField(ReasonOf(status), FieldName(field, given), message);
-  status.ForEachPayload([&named](absl::string_view url, const absl::Cord& payload) {
-    if (!named.GetPayload(url)) named.SetPayload(url, payload);
-  });
-  return named;
+  return Reworded(status, field.empty() ? "" : FieldName(field, given), InWords(std::string(status.message()), given));
 }
 
 }  // namespace diptych::gateway

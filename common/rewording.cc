@@ -1,6 +1,7 @@
-#include "common/replace_word.h"
+#include "common/rewording.h"
 
 #include "absl/strings/ascii.h"
+#include "common/status.h"
 
 namespace diptych {
 namespace {
@@ -22,6 +23,16 @@ std::string ReplaceWord(std::string text, std::string_view from, std::string_vie
     at += to.size();
   }
   return text;
+}
+
+absl::Status Reworded(const absl::Status& status, std::string_view field, std::string_view message) {
+  const absl::string_view text(message.data(), message.size());
+  absl::Status reworded =
+      field.empty() ? absl::Status(status.code(), text) : InvalidField(ReasonOf(status), field, message);
+  status.ForEachPayload([&reworded](absl::string_view url, const absl::Cord& payload) {
+    if (!reworded.GetPayload(url)) reworded.SetPayload(url, payload);
+  });
+  return reworded;
 }
 
 }  // namespace diptych
