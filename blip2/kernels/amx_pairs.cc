@@ -52,13 +52,7 @@ class PairPanels {
 void MultiplyPairTiles(const PairWeights& weights, const c10::BFloat16* x, int64_t rows, FinishPairs finish) {
   const int64_t steps = (Pairs(weights.in) + kTilePairs - 1) / kTilePairs;
   const RowTiles tiles(rows, steps, [&](int64_t row, std::byte* to) {
-    const c10::BFloat16* from = x + row * weights.in;
-    int64_t k = 0;
-    for (; k + kPairTileInputs <= weights.in; k += kPairTileInputs, to += kTileBytes)
-      std::memcpy(to, from + k, kTileRowBytes);
-    if (k == weights.in) return;
-    std::fill_n(to, kTileRowBytes, std::byte());
-    std::memcpy(to, from + k, (weights.in - k) * sizeof(*from));
+    ArrangePairs(x + row * weights.in, weights.in, reinterpret_cast<c10::BFloat16*>(to));
   });
   MultiplyStrips(tiles, Panels(weights.out), PairPanels(weights, finish));
 }

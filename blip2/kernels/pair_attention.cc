@@ -249,12 +249,7 @@ class OneHeadByTiles {
 
   void Arrange(const c10::BFloat16* from) {
     for (int64_t r = 0; r < height_; ++r, from += a_.query.token_stride) {
-      for (int64_t k = 0; k < packed_.width_inputs(); k += kPairTileInputs) {
-        c10::BFloat16* to = Number(r, k, packed_.width_inputs());
-        const int64_t count = std::clamp<int64_t>(a_.width - k, 0, kPairTileInputs);
-        std::copy_n(from + k, count, to);
-        std::fill(to + count, to + kPairTileInputs, c10::BFloat16());
-      }
+      ArrangePairs(from, a_.width, Number(r, 0, packed_.width_inputs()));
     }
   }
 
