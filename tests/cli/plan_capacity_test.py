@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
@@ -91,12 +92,24 @@ class Docs(unittest.TestCase):
 
     def test_the_cost_of_a_deployment_is_what_the_command_plans(self):
         [(_, rows)] = table_rows("deploy.md", "| questions a second | vision, language")
+        xeon = re.search(r"`(--image_seconds=[^`]+)`", (DOCS / "deploy.md").read_text(encoding="utf-8")).group(1).split()
         for load, *told in rows:
-            flags = [f"--questions_per_second={load.split(',')[0]}", f"--hit_rate={0.8 if 'four of five' in load else 0}"]
+            flags = [f"--questions_per_second={load.split(',')[0]}", f"--hit_rate={0.8 if 'four of five' in load else 0}", *(xeon if "Xeon" in load else [])]
             plan = json.loads(run("--json", "--first_token_p95=5s", "--answer_p95=12s", *flags).stdout)
             cores = plan["vision_units"] + plan["language_units"]
             self.assertEqual(told, [f"{plan['vision_replicas']}, {plan['language_replicas']}", f"{cores:.0f}", f"{plan['price_per_hour']:.2f}",
                                     f"{plan['price_per_1000_questions']:.2f}"])
+
+    def test_the_cost_of_1000_questions_follows_from_the_published_figures(self):
+        [(_, rows)] = table_rows("deploy.md", "| two cores of")
+        for _, new_images, same_image, source in rows:
+            columns, figures = next(table_rows(re.search(r"\((.+)\)", source).group(1), "| | transformers, float32"))
+            seconds = {row[0]: float(row[columns.index("Diptych, int8")].split()[0]) for row in figures if row[0].startswith("8 at once")}
+            for told, asked in ((new_images, "8 at once, new images"), (same_image, "8 at once, one new image")):
+                rate, hours, cost = (float(word.removesuffix(" h")) for word in told.split(", "))
+                self.assertAlmostEqual(rate, 8 / seconds[asked], delta=0.05 if rate > 1 else 0.005)
+                self.assertAlmostEqual(hours, 1000 * seconds[asked] / 8 / 3600, delta=0.006)
+                self.assertAlmostEqual(cost, 2 * 0.04 * 1000 * seconds[asked] / 8 / 3600, delta=0.0006)
 
 
 class Command(unittest.TestCase):
