@@ -50,6 +50,13 @@ class ApplicationsTest(asking.StackTest):
         prefixed = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": [{"type": "text", "text": "hello"}]}]
         self.assertTrue(self.streamed({**greedy, "messages": prefixed + LIBRECHAT["messages"]})[0])
 
+    def test_a_broken_image_has_a_status_and_words(self):
+        for body in (OPEN_WEBUI, LIBRECHAT):
+            broken = {"type": "image_url", "image_url": {"url": IMAGE[:-400]}}
+            status, _, answer = self.ask("POST", CHAT, {**body, "messages": [{"role": "user", "content": [PARTS[0], broken]}]})
+            self.assertEqual((status, answer["error"]["code"]), (400, "image_corrupt"), answer)
+            self.assertIn("messages[0].content[1]", answer["error"]["message"])
+
 
 if __name__ == "__main__":
     asking.main()

@@ -48,6 +48,13 @@ test('stream with usage', async () => {
   assert.ok(usage.completion_tokens > 0);
 });
 
+test('a conversation', async () => {
+  const turns = [...messages, { role: 'assistant', content: 'red' }, { role: 'user', content: 'How many shapes are there?' }];
+  const first = await ask(), later = await ask({ messages: turns });
+  assert.ok(later.usage.prompt_tokens > first.usage.prompt_tokens);
+  assert.ok(later.choices[0].message.content);
+});
+
 test('responses, whole and streamed', async () => {
   const body = { model: 'demo', input: [{ role: 'user', content: [
     { type: 'input_image', image_url: url, detail: 'auto' }, { type: 'input_text', text: 'What color is the circle?' }] }] };
