@@ -46,7 +46,7 @@ ROOMS = {
         "charts": {"command_line", "connection", "terminal"},
         "connection": {"command_line", "terminal"},
         "command_line": {"terminal"},
-        "images": {"terminal"},
+        "images": {"connection", "terminal"},
         "pull": {"connection", "terminal"},
         "stack": set(),
         "terminal": set(),

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "cli/connection/proxy.h"
 #include "cli/terminal/interrupt.h"
 
 namespace diptych::cli {
@@ -32,12 +33,11 @@ int OnProgress(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return Interrupted() ? 1 : 0;
 }
 
-absl::Status FromCurl(CURLcode code) {
+absl::Status FromCurl(CURL* curl, CURLcode code) {
+  if (const std::string fault = ProxyFault(curl, code); !fault.empty()) return absl::UnavailableError(fault);
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
       return absl::UnavailableError("the name of the server is not known");
-    case CURLE_COULDNT_RESOLVE_PROXY:
-      return absl::UnavailableError("the name of the proxy is not known");
     case CURLE_COULDNT_CONNECT:
       return absl::UnavailableError("the server does not take the connection");
     case CURLE_OPERATION_TIMEDOUT:
@@ -91,7 +91,7 @@ absl::StatusOr<std::string> FetchImage(const std::string& address, int64_t max_b
   if (body.too_large || code == CURLE_FILESIZE_EXCEEDED) {
     return absl::OutOfRangeError(absl::StrCat("this is more than ", max_bytes >> 20, " MiB"));
   }
-  if (code != CURLE_OK) return FromCurl(code);
+  if (code != CURLE_OK) return FromCurl(curl.get(), code);
   if (status != 200) return absl::UnavailableError(absl::StrCat("the server answers with status ", status));
   if (body.bytes.empty()) return absl::UnavailableError("the server sends nothing");
   return std::move(body.bytes);

@@ -119,7 +119,7 @@ absl::StatusOr<Reply> HubClient::Try(const std::string& url, size_t max_bytes, b
   const CURLcode code = curl_easy_perform(curl);
   if (stopped_()) return absl::CancelledError("stopped");
   if (receiver.too_large) return absl::OutOfRangeError("the hub's answer is larger than any of its kind");
-  if (code != CURLE_OK) return ErrorOfCurl(code, hub_);
+  if (code != CURLE_OK) return ErrorOfTransfer(curl, code, hub_);
   long status = 0;
   char* redirect = nullptr;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -5,6 +5,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "cli/connection/errors.h"
+#include "cli/connection/proxy.h"
 #include "cli/pull/hub_client.h"
 #include "cli/pull/retry.h"
 #include "common/status.h"
@@ -16,6 +17,9 @@ constexpr char kPassingPayload[] = "diptych.cli/passing";
 constexpr char kUnreachable[] = "HUB_UNREACHABLE";
 constexpr char kNetworkRemedy[] =
     "Check the network, and the proxy if there is one (https_proxy); what the cache holds is served without the hub.";
+constexpr char kProxyRemedy[] =
+    "Correct that variable or unset it; no_proxy names hosts to reach without it. What the cache holds is served "
+    "without the hub.";
 constexpr char kTokenRemedy[] = "Give a token that may read it with HF_TOKEN, or with `hf auth login`.";
 
 absl::Status HubUnreachable(const Hub& hub, const std::string& why, const std::string& remedy) {
@@ -93,6 +97,16 @@ absl::Status ErrorOfCurl(CURLcode code, const Hub& hub) {
                               "The same command goes on where this one stopped.");
   }
   if (IsPassing(code)) status.SetPayload(kPassingPayload, absl::Cord());
+  return status;
+}
+
+absl::Status ErrorOfTransfer(CURL* curl, CURLcode code, const Hub& hub) {
+  const std::string fault = ProxyFault(curl, code);
+  if (fault.empty()) return ErrorOfCurl(code, hub);
+  absl::Status status = HubUnreachable(hub, absl::StrCat("cannot be reached: ", fault), kProxyRemedy);
+  long answer = 0;
+  curl_easy_getinfo(curl, CURLINFO_HTTP_CONNECTCODE, &answer);
+  if (answer >= 500) status.SetPayload(kPassingPayload, absl::Cord());
   return status;
 }
 

@@ -14,6 +14,8 @@ struct Reply;
 
 // The hub cannot be reached, or not in a way that is safe.
 absl::Status ErrorOfCurl(CURLcode code, const Hub& hub);
+// The same of a transfer, where it may be a proxy's fault.
+absl::Status ErrorOfTransfer(CURL* curl, CURLcode code, const Hub& hub);
 // Whether that was an error that another try may change.
 bool IsPassingError(const absl::Status& status);
 

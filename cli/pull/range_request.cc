@@ -121,7 +121,7 @@ absl::Status RangeRequest::Error(const HubName& model) const {
   if (!fault_.ok()) return fault_;
   const bool refused = reply_.status != 0 && reply_.status != kHttpOk && reply_.status != kPartOnly;
   if (refused) return ErrorOfReply(reply_, hub_, model, file_.name);
-  return Annotate(ErrorOfCurl(code_, hub_), file_.name);
+  return Annotate(ErrorOfTransfer(curl(), code_, hub_), file_.name);
 }
 
 }  // namespace diptych::cli

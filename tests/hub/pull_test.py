@@ -2,6 +2,7 @@
 
 Usage: pull_test.py FOLDER_OF_BINARIES; run by ctest as `pull_test`.
 """
+import contextlib
 import http.client
 import http.server
 import json
@@ -49,6 +50,22 @@ class Proxy(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments):
         pass
+
+
+@contextlib.contextmanager
+def refusing_proxy(status):
+    """The address of a proxy that connects nobody."""
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_CONNECT(self):
+            self.send_error(status)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class PullTest(unittest.TestCase):
@@ -218,6 +235,34 @@ class PullTest(unittest.TestCase):
             self.assertEqual(pulled.returncode, 0, pulled.stderr)
             self.assertTrue(server.asked and server.asked[0].startswith("http://hub.invalid/api/models/org/name/"))
             cache.check_whole(self)
+
+    def test_a_proxy_that_fails_is_named(self):
+        dead, hub = "http://somebody:secret@127.0.0.1:1", {"HF_ENDPOINT": "http://hub.invalid"}
+        taken = "the proxy http://127.0.0.1:1 ({}) does not take the connection"
+        with Cache() as cache, refusing_proxy(407) as refuses, refusing_proxy(503) as fails:
+            secure = {"HF_ENDPOINT": "https://hub.invalid"}
+            for part, variables in (
+                    (taken.format("http_proxy"), {"http_proxy": dead, **hub}),
+                    (taken.format("https_proxy"), {"https_proxy": dead, "http_proxy": "http://127.0.0.1:2", **secure}),
+                    (taken.format("HTTPS_PROXY"), {"HTTPS_PROXY": dead, **secure}),
+                    ("the proxy socks5h://127.0.0.1:1 (ALL_PROXY) does not take", {"ALL_PROXY": "socks5h://127.0.0.1:1", **hub}),
+                    ("the proxy http://proxy.invalid:3128 (http_proxy) is not known", {"http_proxy": "proxy.invalid:3128", **hub}),
+                    (f"the proxy {refuses} (https_proxy) answers with status 407", {"https_proxy": refuses, **secure}),
+                    (f"the proxy {fails} (https_proxy) answers with status 503", {"https_proxy": fails, **secure}),
+                    (taken.format("http_proxy"), {"http_proxy": dead, "no_proxy": "valid,ub.invalid", **hub})):
+                with self.subTest(part, **variables):
+                    line = self.refused(cache, **variables)
+                    self.assertIn(part, line)
+                    self.assertIn("no_proxy", line)
+                    self.assertNotIn("secret", line)
+            asked = subprocess.run([DIPTYCH, "ask", "--image", "https://hub.invalid/a.png", "--question", "what?"], capture_output=True, text=True,
+                                   timeout=60, env=cache.environment(https_proxy=dead))
+            self.assertIn(taken.format("https_proxy"), asked.stderr)
+            for no_proxy in ("127.0.0.1", "other.invalid, 127.0.0.1", "*"):
+                with self.subTest(no_proxy=no_proxy):
+                    line = self.refused(cache, HF_ENDPOINT="http://127.0.0.1:1", http_proxy=dead, no_proxy=no_proxy)
+                    self.assertIn("the connection is not taken", line)
+                    self.assertNotIn("the proxy http", line)
 
     def test_mistakes_are_one_line_with_the_remedy(self):
         pickle = {n: d for n, d in demo_files().items() if n != WEIGHTS} | {"pytorch_model.bin": b"pickle"}
