@@ -97,10 +97,12 @@ bool NeedsKey(const std::string& path) {
   return absl::StartsWith(path, "/v1/");
 }
 
+constexpr char kJsonType[] = "application/json";
+
 // Without its parameters.
 bool IsJson(const HttpRequest& request) {
   const std::string type = request.content_type.substr(0, request.content_type.find(';'));
-  return absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(type), "application/json");
+  return absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(type), kJsonType);
 }
 
 // A path's own method, and those that every such path has.
@@ -120,7 +122,10 @@ std::optional<HttpReply> CheckBodyForm(const HttpRequest& head) {
     reply.headers.emplace_back("accept-encoding", "identity");
     return reply;
   }
-  if (!IsJson(head)) return PlainErrorReply(415, "the content-type must be application/json");
+  if (!IsJson(head)) {
+    const char* none = head.content_type.empty() ? "; there is none" : "";
+    return PlainErrorReply(415, absl::StrCat("the content-type must be ", kJsonType, none));
+  }
   return std::nullopt;
 }
 
@@ -313,6 +318,8 @@ HttpVerdict HttpApi::Check(const HttpRequest& head) const {
 }
 
 void HttpApi::Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const {
+  // No body has no type; it is refused as empty.
+  if (request.body.empty() && request.content_type.empty()) request.content_type = kJsonType;
   if (auto refusal = Check(request).refusal) return exchange->Reply(*std::move(refusal));
   request.path = CanonicalPath(request.path);
   if (IsStaticFile(request.path)) return exchange->Reply(StaticFile(request.path, request.if_none_match));

@@ -41,12 +41,20 @@ std::string InWords(std::string message, const std::map<std::string, std::string
   return ReplaceWord(std::move(message), "turns", "question");
 }
 
+// Clients show the message alone: one of several images is named in it.
+std::string WithImage(std::string_view field, std::string message) {
+  const absl::string_view name = absl::StripPrefix(absl::string_view(field.data(), field.size()), "inputs.");
+  const bool is_numbered = absl::EndsWith(name, "]");
+  return is_numbered && !absl::StartsWith(message, name) ? absl::StrCat(name, ": ", message) : message;
+}
+
 }  // namespace
 
 absl::Status InInputNames(const absl::Status& status, const std::map<std::string, std::string>& given) {
   if (status.ok()) return status;
   const std::string field = FieldOf(status);
-  return Reworded(status, field.empty() ? "" : FieldName(field, given), InWords(std::string(status.message()), given));
+  const std::string name = field.empty() ? "" : FieldName(field, given);
+  return Reworded(status, name, WithImage(name, InWords(std::string(status.message()), given)));
 }
 
 }  // namespace diptych::gateway

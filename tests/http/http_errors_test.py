@@ -63,6 +63,9 @@ class ErrorsTest(Errors, asking.StackTest):
                 self.fails(405, "method_not_allowed", method, path)
             for headers in ({"content-type": "text/plain"}, {"content-type": "application/jsonx"}, {"content-encoding": "gzip"}):
                 self.fails(415, "unsupported_content", "POST", path, b"{}", headers)
+            for body in (None, b""):
+                self.assertIn("empty", self.fails(400, "invalid_json", "POST", path, body, {"content-type": ""})["message"])
+            self.assertIn("there is none", self.fails(415, "unsupported_content", "POST", path, b"{}", {"content-type": ""})["message"])
         for path in GETS:
             self.fails(405, "method_not_allowed", "POST", path, b"{}")
 

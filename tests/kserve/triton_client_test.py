@@ -132,6 +132,10 @@ class TritonClientTest(unittest.TestCase):
             self.client.infer("other", inputs(), headers=self.headers)
         with self.assertRaisesRegex(triton.InferenceServerException, "image"):
             self.client.infer("demo", [tensor("image", [b"no image"])], headers=self.headers)
+        broken = SAMPLE.read_bytes()[:-400]
+        for name, image in (("image", b"no image"), ("image_bytes", b"no image"), ("images", broken)):
+            with self.subTest(name), self.assertRaisesRegex(triton.InferenceServerException, rf"{name}\[1\]: "):
+                self.client.infer("demo", [tensor(name, [SAMPLE.read_bytes(), image])], headers=self.headers)
 
 
 if __name__ == "__main__":
