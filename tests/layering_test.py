@@ -34,8 +34,8 @@ ROOMS = {
         "admission": {"image_urls", "gateway/deadline_timer.h"},
         "image_urls": {"gateway/deadline_timer.h"},
         "tiers": {"gateway/options.h"},
-        "http": {"gateway/deadline_timer.h"},
-        "kserve": set(),
+        "http": {"gateway/deadline_timer.h", "gateway/generated_text.h"},
+        "kserve": {"gateway/generated_text.h"},
     },
     "cli": {
         "": {"command_line", "commands", "connection", "terminal"},

@@ -249,6 +249,7 @@ void HttpApi::Complete(OpenAiKind kind, HttpRequest request, std::shared_ptr<Htt
                  .top_logprobs = read->top_logprobs,
                  .include_usage = read->include_usage,
                  .echo = read->echo,
+                 .generation = read->question.generation(),
                  .prompts = read->prompts,
                  .choices = read->choices,
                  .draws = read->draws};

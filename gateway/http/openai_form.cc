@@ -22,16 +22,20 @@ nlohmann::ordered_json OpenAiForm::Whole(const std::vector<v1::Answer>& answers)
   return WholeReply(head_, answers);
 }
 
+ShownText& OpenAiForm::ShownOf(int choice) {
+  return shown_.try_emplace(choice, head_).first->second;
+}
+
 AnswerForm::Events OpenAiForm::Begin(int choice, const v1::Delta& first) {
-  return One(FirstChunk(head_, choice, first, offsets_[choice]));
+  return One(FirstChunk(head_, choice, first, ShownOf(choice)));
 }
 
 AnswerForm::Events OpenAiForm::Delta(int choice, const v1::Delta& delta) {
-  return One(DeltaChunk(head_, choice, delta, offsets_[choice]));
+  return One(DeltaChunk(head_, choice, delta, ShownOf(choice)));
 }
 
 AnswerForm::Events OpenAiForm::Last(int choice, const v1::Answer& answer) {
-  return One(LastChunk(head_, choice, answer));
+  return One(LastChunk(head_, choice, answer, ShownOf(choice)));
 }
 
 AnswerForm::Events OpenAiForm::End(const std::vector<v1::Answer>& answers) {

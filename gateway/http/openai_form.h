@@ -23,8 +23,10 @@ class OpenAiForm final : public AnswerForm {
   Events Failed(const absl::Status& status) override;
 
  private:
+  ShownText& ShownOf(int choice);
+
   ReplyHead head_;
-  std::map<int, TextOffsets> offsets_;  // of each choice
+  std::map<int, ShownText> shown_;  // of each choice
 };
 
 }  // namespace diptych::gateway

@@ -51,21 +51,17 @@ ordered_json ChatLogprobs(const LogprobSteps& steps, int top) {
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-// A token that goes on with a character begins where that does.
-int64_t TextOffsets::OfPrompt(std::string_view token) {
+int64_t TextOffsets::Of(std::string_view token) {
+  if (!begun_) {
+    const absl::string_view rest = absl::StripLeadingAsciiWhitespace(absl::string_view(token.data(), token.size()));
+    token = {rest.data(), rest.size()};
+    begun_ = !token.empty();
+  }
+  // A token that goes on with a character begins where that does.
   const bool goes_on = !token.empty() && !BeginsCharacter(token.front()) && characters_ > 0;
   const int64_t offset = characters_ - (goes_on ? 1 : 0);
   characters_ += CharactersIn(token);
   return offset;
-}
-
-int64_t TextOffsets::OfAnswer(std::string_view token) {
-  if (!answered_) {
-    const absl::string_view rest = absl::StripLeadingAsciiWhitespace(absl::string_view(token.data(), token.size()));
-    token = {rest.data(), rest.size()};
-    answered_ = !token.empty();
-  }
-  return OfPrompt(token);
 }
 
 ordered_json CompletionLogprobs(const LogprobSteps& prompt, const LogprobSteps& steps, int top, TextOffsets& offsets) {
@@ -79,8 +75,8 @@ ordered_json CompletionLogprobs(const LogprobSteps& prompt, const LogprobSteps& 
     for (int i = 0; i < std::min(top, step.top_size()); ++i) map.emplace(NameOf(step.top(i)), step.top(i).logprob());
     tops.push_back(known ? std::move(map) : ordered_json(nullptr));
   };
-  for (int i = 0; i < prompt.size(); ++i) add(prompt[i], offsets.OfPrompt(prompt[i].chosen().text()), i > 0);
-  for (const v1::StepLogprobs& step : steps) add(step, offsets.OfAnswer(step.chosen().text()), true);
+  for (int i = 0; i < prompt.size(); ++i) add(prompt[i], offsets.Of(prompt[i].chosen().text()), i > 0);
+  for (const v1::StepLogprobs& step : steps) add(step, offsets.Of(step.chosen().text()), true);
   return {{"tokens", std::move(tokens)},
           {"token_logprobs", std::move(logprobs)},
           {"top_logprobs", std::move(tops)},

@@ -17,18 +17,18 @@ using LogprobSteps = google::protobuf::RepeatedPtrField<v1::StepLogprobs>;
 // {"content": [{token, logprob, bytes, top_logprobs}], "refusal": null}, each with at most `top` alternatives.
 nlohmann::ordered_json ChatLogprobs(const LogprobSteps& steps, int top);
 
-// Where the tokens of one completion begin in its text, in characters. White space before the answer is no part of the
-// text, so tokens of nothing else begin where the answer does. Tokens come in their order. Thread-compatible.
+// Where the tokens of one completion begin in its text, in characters. Thread-compatible.
 class TextOffsets {
  public:
-  // A token of the prompt, which is part of the text as it is.
-  int64_t OfPrompt(std::string_view token);
-  // A token of the answer.
-  int64_t OfAnswer(std::string_view token);
+  // `stripped`: white space before the first word is no part of the text, so tokens of nothing else begin where that
+  // does.
+  explicit TextOffsets(bool stripped) : begun_(!stripped) {}
+  // Of each token, in their order.
+  int64_t Of(std::string_view token);
 
  private:
   int64_t characters_ = 0;  // that have begun so far
-  bool answered_ = false;   // the answer's text has begun
+  bool begun_;              // the text
 };
 
 // {"tokens", "token_logprobs", "top_logprobs", "text_offset"}: the prompt's tokens, if any, then the answer's. The

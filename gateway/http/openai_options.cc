@@ -255,6 +255,7 @@ void ReadCompletionOptions(Members& members, OpenAiRequest& request) {
     });
   }
   request.echo = members.Flag("echo");
+  if (request.echo) generation.set_logprobs(std::max(generation.logprobs(), 1));  // for GeneratedText
   const bool nothing_new = generation.has_max_new_tokens() && generation.max_new_tokens() == 0;
   const bool by_id = std::any_of(request.prompts.begin(), request.prompts.end(),
                                  [](const CompletionPrompt& prompt) { return !prompt.ids.empty(); });

@@ -40,6 +40,20 @@ std::string EchoOf(const ReplyHead& head, int choice, const LogprobSteps& scores
   return prompt.ids.empty() ? prompt.text : JoinedText(scores);
 }
 
+// What follows an echoed prompt is shown as it was generated; an answer alone is stripped.
+std::string TextOf(const ReplyHead& head, const std::string& text, const LogprobSteps& steps, ShownText& shown) {
+  return head.echo ? shown.generated.Push(text, steps) : text;
+}
+
+std::string RestOf(const ReplyHead& head, const v1::Answer& answer, const ShownText& shown) {
+  return head.echo ? shown.generated.Finish(answer.finish_reason(), head.generation) : "";
+}
+
+std::string WholeText(const ReplyHead& head, const v1::Answer& answer, ShownText& shown) {
+  const std::string text = TextOf(head, answer.text(), answer.logprobs(), shown);
+  return text + RestOf(head, answer, shown);
+}
+
 ordered_json Logprobs(const ReplyHead& head, const LogprobSteps& prompt, const LogprobSteps& steps,
                       TextOffsets& offsets) {
   if (!head.logprobs) return nullptr;
@@ -231,14 +245,16 @@ ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& an
   for (size_t i = 0; i < shown.size(); ++i) {
     const v1::Answer& answer = *shown[i];
     const auto index = static_cast<int>(i);
-    TextOffsets offsets;
+    ShownText shown_text(head);
     ordered_json choice{{"index", i}};
     if (head.kind == OpenAiKind::kChat) {
       choice["message"] = {{"role", "assistant"}, {"content", answer.text()}, {"refusal", nullptr}};
     } else {
-      choice["text"] = EchoOf(head, index, answer.prompt_logprobs()) + answer.text();
+      choice["text"] = EchoOf(head, index, answer.prompt_logprobs()) + WholeText(head, answer, shown_text);
     }
-    choice["logprobs"] = Logprobs(head, OwnScores(head, index, answer.prompt_logprobs()), answer.logprobs(), offsets);
+    const LogprobSteps own = OwnScores(head, index, answer.prompt_logprobs());
+    if (own.empty()) shown_text.offsets.Of(EchoOf(head, index, {}));
+    choice["logprobs"] = Logprobs(head, own, answer.logprobs(), shown_text.offsets);
     choice["finish_reason"] = FinishWord(answer.finish_reason());
     choices.push_back(std::move(choice));
     measured.push_back(Measured(answer));
@@ -249,23 +265,26 @@ ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& an
   return reply;
 }
 
-ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets) {
+ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown) {
   if (head.kind == OpenAiKind::kChat) {
     ordered_json chunk = ChunkOf(head, choice, "", nullptr, nullptr);
     chunk["choices"][0]["delta"] = {{"role", "assistant"}, {"content", ""}};
     return chunk;
   }
   const LogprobSteps own = OwnScores(head, choice, delta.prompt_logprobs());
-  ordered_json logprobs = own.empty() ? ordered_json(nullptr) : Logprobs(head, own, {}, offsets);
-  return ChunkOf(head, choice, EchoOf(head, choice, delta.prompt_logprobs()), std::move(logprobs), nullptr);
+  const std::string echo = EchoOf(head, choice, delta.prompt_logprobs());
+  if (own.empty()) shown.offsets.Of(echo);
+  ordered_json logprobs = own.empty() ? ordered_json(nullptr) : Logprobs(head, own, {}, shown.offsets);
+  return ChunkOf(head, choice, echo, std::move(logprobs), nullptr);
 }
 
-ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets) {
-  return ChunkOf(head, choice, delta.text(), Logprobs(head, {}, delta.logprobs(), offsets), nullptr);
+ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown) {
+  const std::string text = TextOf(head, delta.text(), delta.logprobs(), shown);
+  return ChunkOf(head, choice, text, Logprobs(head, {}, delta.logprobs(), shown.offsets), nullptr);
 }
 
-ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer) {
-  ordered_json chunk = ChunkOf(head, choice, "", nullptr, FinishWord(answer.finish_reason()));
+ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer, const ShownText& shown) {
+  ordered_json chunk = ChunkOf(head, choice, RestOf(head, answer, shown), nullptr, FinishWord(answer.finish_reason()));
   chunk["diptych"] = Measured(answer);
   return chunk;
 }

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "diptych/v1/inference.pb.h"
+#include "gateway/generated_text.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_logprobs.h"
 #include "gateway/http/openai_request.h"
@@ -24,12 +25,20 @@ struct ReplyHead {
   int64_t created = 0;  // seconds since 1970
   std::string model;
   bool logprobs = false;
-  int top_logprobs = 0;                   // that were asked for; may be 0 with logprobs
-  bool include_usage = false;             // each chunk then has it, null before the last, which is for it alone
-  bool echo = false;                      // the prompt comes before each completion
+  int top_logprobs = 0;        // that were asked for; may be 0 with logprobs
+  bool include_usage = false;  // each chunk then has it, null before the last, which is for it alone
+  bool echo = false;           // the prompt comes before each completion
+  v1::GenerationOptions generation;
   std::vector<CompletionPrompt> prompts;  // of completions
   int choices = 1;                        // that are shown of each prompt
   int draws = 1;                          // answers to each prompt
+};
+
+// What a choice has shown so far.
+struct ShownText {
+  explicit ShownText(const ReplyHead& head) : offsets(/*stripped=*/!head.echo) {}
+  TextOffsets offsets;
+  GeneratedText generated;
 };
 
 // The whole reply to all prompts, `draws` answers to each: those with the highest mean log-probability are its choices
@@ -38,11 +47,11 @@ struct ReplyHead {
 nlohmann::ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 
 // The chunks of a stream: the first of a choice, which echoes its prompt with the scores of `delta`, if it has any; one
-// for each delta, the last of a choice with its finish reason and "diptych", and usage at the end of all. `offsets`
+// for each delta, the last of a choice with its finish reason and "diptych", and usage at the end of all. `shown`
 // goes from chunk to chunk of one choice.
-nlohmann::ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets);
-nlohmann::ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, TextOffsets& offsets);
-nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer);
+nlohmann::ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown);
+nlohmann::ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown);
+nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer, const ShownText& shown);
 nlohmann::ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 
 // What was measured of one answer: {timings, context_budget} and, if it was asked for, relevance.

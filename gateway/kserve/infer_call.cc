@@ -150,6 +150,7 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
     if (!read.ok()) return Write(FailureOf(read.status(), id));
     request_ = *std::move(read);
     text_begun_ = false;
+    generated_ = {};
     inner_ = std::make_unique<Inner>(this, std::move(request_.question));
     inner_->Start();
   }
@@ -158,8 +159,8 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
     if (event.has_started()) return inner_->Next();
     inference::ModelStreamInferResponse response;
     *response.mutable_infer_response() = event.has_finished()
-                                             ? ToFinalResponse(request_, event.finished(), !text_begun_)
-                                             : ToInferResponse(request_, event.delta(), !text_begun_);
+                                             ? ToFinalResponse(request_, event.finished(), !text_begun_, generated_)
+                                             : ToInferResponse(request_, event.delta(), !text_begun_, generated_);
     text_begun_ = true;
     Write(response);
   }
@@ -196,6 +197,7 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
   InferRequest request_;          // the one being answered; its question goes to inner_
   std::unique_ptr<Inner> inner_;  // null between requests
   bool text_begun_ = false;
+  GeneratedText generated_;         // of this request
   bool gone_ = false;               // the caller takes no more
   std::optional<CallTimer> timer_;  // while the caller is waited for
 };

@@ -59,6 +59,16 @@ class Writer {
   inference::ModelInferResponse response_;
 };
 
+// Behind the prompt an answer is shown as it was generated; alone it is stripped.
+std::string TextOf(const InferRequest& request, const std::string& text, const GeneratedText::Steps& steps,
+                   GeneratedText& generated) {
+  return request.prefix.empty() ? text : generated.Push(text, steps);
+}
+
+std::string RestOf(const InferRequest& request, const v1::Answer& answer, const GeneratedText& generated) {
+  return request.prefix.empty() ? "" : generated.Finish(answer.finish_reason(), request.generation);
+}
+
 void AddTensor(google::protobuf::RepeatedPtrField<inference::ModelMetadataResponse::TensorMetadata>& tensors,
                const char* name, const char* type, int64_t size) {
   auto& tensor = *tensors.Add();
@@ -75,21 +85,26 @@ bool IsOutput(std::string_view name) {
 
 inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Answer& answer) {
   Writer writer(request);
-  writer.Text("text_output", absl::StrCat(request.prefix, answer.text()));
+  GeneratedText generated;
+  const std::string text = TextOf(request, answer.text(), answer.logprobs(), generated);
+  writer.Text("text_output", absl::StrCat(request.prefix, text, RestOf(request, answer, generated)));
   writer.Facts(answer);
   return writer.Finish();
 }
 
-inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Delta& delta, bool first) {
+inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Delta& delta, bool first,
+                                              GeneratedText& generated) {
   Writer writer(request);
-  writer.Text("text_output", absl::StrCat(first ? request.prefix : "", delta.text()));
+  const std::string text = TextOf(request, delta.text(), delta.logprobs(), generated);
+  writer.Text("text_output", absl::StrCat(first ? request.prefix : "", text));
   writer.SetFinal(false);
   return writer.Finish();
 }
 
-inference::ModelInferResponse ToFinalResponse(const InferRequest& request, const v1::Answer& answer, bool first) {
+inference::ModelInferResponse ToFinalResponse(const InferRequest& request, const v1::Answer& answer, bool first,
+                                              const GeneratedText& generated) {
   Writer writer(request);
-  writer.Text("text_output", first ? request.prefix : "");
+  writer.Text("text_output", absl::StrCat(first ? request.prefix : "", RestOf(request, answer, generated)));
   writer.Facts(answer);
   writer.SetFinal(true);
   return writer.Finish();

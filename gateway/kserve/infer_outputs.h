@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "diptych/v1/inference.pb.h"
+#include "gateway/generated_text.h"
 #include "gateway/kserve/infer_request.h"
 #include "inference/grpc_service.pb.h"
 
@@ -19,10 +20,13 @@ bool IsOutput(std::string_view name);
 inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Answer& answer);
 
 // A piece of the answer: text_output alone. `first`: the request's prefix comes before it.
-inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Delta& delta, bool first);
+// `generated` goes from piece to piece.
+inference::ModelInferResponse ToInferResponse(const InferRequest& request, const v1::Delta& delta, bool first,
+                                              GeneratedText& generated);
 
-// The end of a streamed answer: all outputs, the text empty.
-inference::ModelInferResponse ToFinalResponse(const InferRequest& request, const v1::Answer& answer, bool first);
+// The end of a streamed answer: all outputs, the text what is left of it.
+inference::ModelInferResponse ToFinalResponse(const InferRequest& request, const v1::Answer& answer, bool first,
+                                              const GeneratedText& generated);
 
 // Inputs and outputs by name, type and shape.
 inference::ModelMetadataResponse MetadataOf(const v1::ModelDescription& model);

@@ -183,13 +183,20 @@ class Reader {
       turn.set_role(v1::ROLE_USER);
       turn.set_text(asked_);
     }
-    if (!exclude_input_) result_.prefix = result_.question.prompt();
+    if (!exclude_input_) PutPromptFirst();
     return std::move(result_);
   }
 
   InferRequest& result() { return result_; }
 
  private:
+  void PutPromptFirst() {
+    result_.prefix = result_.question.prompt();
+    result_.generation = result_.question.generation();
+    if (result_.prefix.empty() || result_.generation.logprobs() != 0) return;
+    result_.question.mutable_generation()->set_logprobs(1);  // for GeneratedText
+  }
+
   absl::Status TakeImages(InferTensor tensor) {
     for (InferValue& value : tensor.values) {
       auto* bytes = std::get_if<std::string>(&value);

@@ -12,10 +12,11 @@
 namespace diptych::gateway {
 
 struct InferRequest {
-  v1::Question question;          // not checked against any limit
-  std::string id;                 // the caller's, to be repeated
-  std::string prefix;             // comes before the answer: the prompt, if the caller asks for it
-  std::set<std::string> outputs;  // wanted; empty: all
+  v1::Question question;             // not checked against any limit
+  std::string id;                    // the caller's, to be repeated
+  std::string prefix;                // comes before the answer: the prompt, if the caller asks for it
+  v1::GenerationOptions generation;  // where there is a prefix
+  std::set<std::string> outputs;     // wanted; empty: all
   // Of fields of the question, those that the caller wrote otherwise: "max_new_tokens" as "max_tokens".
   std::map<std::string, std::string> names;
 };

@@ -235,6 +235,40 @@ class OptionsTest(asking.StackTest):
                     joined = sum((chunk["logprobs"][name] for chunk in chunks if chunk["logprobs"]), [])
                     self.assertEqual(joined, whole["logprobs"][name], name)
 
+    def test_an_echo_is_the_prompt_and_exactly_what_follows(self):
+        """White space where they meet, and at the end, belongs to it."""
+        space, word = self.ids_of("a  circle")[1:]
+        space = {"logit_bias": {str(space): 100}, "max_tokens": 2}
+        word = {"logit_bias": {str(word): 100}, "max_tokens": 3}
+        for options in ({"max_tokens": 3}, {"max_tokens": 0}, space, word):
+            for prompt in (QUESTION, f"{QUESTION} ", " ", self.ids_of(QUESTION)):
+                with self.subTest(options=options, prompt=prompt):
+                    body = completion(prompt, n=2, echo=True, **options)
+                    scored = self.choices(COMPLETIONS, body | {"logprobs": 1})
+                    for choice in scored:
+                        self.holds_its_tokens(choice)
+                    texts = [choice["text"] for choice in scored]
+                    self.assertEqual([choice["text"] for choice in self.choices(COMPLETIONS, body)], texts)
+                    for more in ({}, {"logprobs": 1}):
+                        streamed = ["", ""]
+                        for chunk in self.chunks(COMPLETIONS, body | more):
+                            streamed[chunk["choices"][0]["index"]] += chunk["choices"][0]["text"]
+                        self.assertEqual(streamed, texts)
+        alone = self.choices(COMPLETIONS, completion(**word))[0]["text"]
+        self.assertEqual(alone, alone.strip(), "without an echo the text is stripped, as the reference does")
+
+    def ids_of(self, text):
+        return self.ask("POST", "/v1/tokenize", {"prompt": text, "add_special_tokens": False})[2]["tokens"]
+
+    def holds_its_tokens(self, choice):
+        """The text is its tokens, each at its offset; one that ends the answer has no text."""
+        tokens, offsets = choice["logprobs"]["tokens"], choice["logprobs"]["text_offset"]
+        tokens = tokens[:-1] if choice["finish_reason"] == "stop" else tokens
+        begin = offsets[0] if tokens else len(choice["text"])  # behind white space that has no tokens
+        self.assertEqual(choice["text"], " " * begin + "".join(tokens))
+        for i, token in enumerate(tokens):
+            self.assertEqual(offsets[i], begin + len("".join(tokens[:i])), token)
+
     def test_lists_of_prompts_are_answered_in_their_order(self):
         prompts = [f"Question: What color is the {shape}? Answer:" for shape in ("circle", "star", "square")] * 5
         alone = [self.choices(COMPLETIONS, completion(prompt, max_tokens=4))[0]["text"] for prompt in prompts[:3]] * 5

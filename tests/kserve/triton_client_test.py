@@ -26,7 +26,7 @@ BINARIES = pathlib.Path(sys.argv.pop(1))
 
 
 def tensor(name, values, datatype="BYTES"):
-    array = numpy.array(values, dtype={"BYTES": object, "INT32": numpy.int32}[datatype])
+    array = numpy.array(values, dtype={"BOOL": bool, "BYTES": object, "INT32": numpy.int32}[datatype])
     result = triton.InferInput(name, list(array.shape), datatype)
     result.set_data_from_numpy(array)
     return result
@@ -79,6 +79,23 @@ class TritonClientTest(unittest.TestCase):
         self.assertEqual(text.strip(), "red")
         self.assertIn("is not known", str(answers.get(timeout=60)[1]))
         self.client.stop_stream()
+
+    def test_the_prompt_comes_first_with_the_space_behind_it(self):
+        given = inputs() + [tensor("exclude_input_in_output", [False], "BOOL")]
+        whole = self.client.infer("demo", given, headers=self.headers).as_numpy("text_output")[0].decode()
+        self.assertEqual(whole, f"{QUESTION} red")
+        answers = queue.Queue()
+        self.client.start_stream(lambda result, error: answers.put((result, error)), headers=self.headers)
+        self.client.async_stream_infer("demo", given)
+        text = ""
+        while True:
+            result, error = answers.get(timeout=60)
+            self.assertIsNone(error)
+            text += result.as_numpy("text_output")[0].decode()
+            if result.get_response().parameters["triton_final_response"].bool_param:
+                break
+        self.client.stop_stream()
+        self.assertEqual(text, whole)
 
     def running(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.stack.port}/metrics", timeout=60) as page:
