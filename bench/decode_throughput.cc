@@ -24,6 +24,7 @@
 #include "bench/median.h"
 #include "blip2/batch_choice.h"
 #include "blip2/checkpoint.h"
+#include "blip2/cuda/step_recorder.h"
 #include "blip2/device.h"
 #include "blip2/generation.h"
 #include "blip2/memory_plan.h"
@@ -35,6 +36,7 @@ ABSL_FLAG(std::string, model, "models/demo", "Checkpoint folder");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
 ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16, float16, int8 or int4");
 ABSL_FLAG(std::string, kv_dtype, "auto", "auto or int8, as language_service's");
+ABSL_FLAG(bool, cuda_graphs, false, "Also with recorded steps, on a card: the same tokens, and times");
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
 ABSL_FLAG(int, context, 64, "Tokens that each sequence has read");
 ABSL_FLAG(int, steps, 3, "Steps of each batch size in each round");
@@ -52,6 +54,7 @@ using diptych::blip2::TokenSelector;
 constexpr int kBatches[] = {1, 2, 4, 8, 16};
 constexpr int64_t kChoiceBatches[] = {1, 16, 64};
 constexpr int64_t kBlockTokens = 16;
+constexpr int64_t kGreedyTokens = 16;
 
 struct Seconds {
   double clock = 0;
@@ -69,7 +72,7 @@ double ProcessorSeconds() {
 class Sequences {
  public:
   Sequences(const OptDecoder& decoder, int count, int64_t context) : decoder_(decoder), past_(context) {
-    const int64_t blocks = context / kBlockTokens + 1;
+    const int64_t blocks = (context + kGreedyTokens) / kBlockTokens + 1;
     pool_ = decoder.MakeKvPool(count * blocks, kBlockTokens);
     const c10::InferenceMode inference;
     for (const auto* side : {&pool_.keys, &pool_.values}) {
@@ -96,6 +99,37 @@ class Sequences {
             .processor = ProcessorSeconds() - processor};
   }
 
+  absl::Status RecordSteps(diptych::blip2::RecordStep recorder) {
+    const auto failed = [](const std::string& why) { std::printf("steps are not recorded: %s\n\n", why.c_str()); };
+    return decoder_.RecordSteps(std::move(recorder), failed, pool_);
+  }
+
+  // What follows, best token for best token.
+  std::vector<int64_t> Greedy(int batch) {
+    std::vector<int64_t> ids(batch), all;
+    std::iota(ids.begin(), ids.end(), 100);
+    for (int64_t token = 0; token < kGreedyTokens; ++token) {
+      const at::Tensor embeddings = decoder_.Embed(ids)[0];
+      std::vector<DecoderRow> rows;
+      for (int i = 0; i < batch; ++i) {
+        rows.push_back({.embeddings = embeddings.narrow(0, i, 1),
+                        .past = past_ + token,
+                        .blocks = tables_[i],
+                        .wants_logits = true});
+      }
+      const at::Tensor best = decoder_.Forward(rows, pool_).argmax(1).to(at::kCPU);
+      ids.assign(best.const_data_ptr<int64_t>(), best.const_data_ptr<int64_t>() + batch);
+      all.insert(all.end(), ids.begin(), ids.end());
+    }
+    return all;
+  }
+
+  // Has read what `other` has.
+  void TakeKeysAndValues(const Sequences& other) {
+    const c10::InferenceMode inference;
+    pool_.all.copy_(other.pool_.all);
+  }
+
  private:
   const OptDecoder& decoder_;
   const int64_t past_;
@@ -103,11 +137,10 @@ class Sequences {
   std::vector<std::vector<int32_t>> tables_;
 };
 
-void Measure(const OptDecoder& decoder) {
-  Sequences sequences(decoder, kBatches[std::size(kBatches) - 1], absl::GetFlag(FLAGS_context));
+void Measure(Sequences& sequences) {
   std::vector<std::vector<double>> clock(std::size(kBatches));
   std::vector<std::vector<double>> processor(std::size(kBatches));
-  sequences.Step(1);  // the first pass reads the weights from disk
+  for (const int batch : kBatches) sequences.Step(batch);  // weights are read from disk, and steps recorded
   for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
     for (size_t i = 0; i < std::size(kBatches); ++i) {
       for (int step = 0; step < absl::GetFlag(FLAGS_steps); ++step) {
@@ -126,6 +159,32 @@ void Measure(const OptDecoder& decoder) {
                 kBatches[i] / Median(clock[i]), kBatches[i] * Median(clock[0]) / Median(clock[i]), per_token * 1e3,
                 Median(processor[0]) / per_token);
   }
+}
+
+void CompareTokens(Sequences& recorded, Sequences& plain) {
+  std::printf("\n| batch | same tokens, recorded and not | of |\n|---|---|---|\n");
+  for (const int batch : kBatches) {
+    recorded.TakeKeysAndValues(plain);
+    const std::vector<int64_t> some = recorded.Greedy(batch), others = plain.Greedy(batch);
+    int same = 0;
+    for (size_t i = 0; i < some.size(); ++i) same += some[i] == others[i] ? 1 : 0;
+    std::printf("| %d | %d | %zu |\n", batch, same, some.size());
+  }
+}
+
+absl::Status MeasureSteps(const OptDecoder& decoder) {
+  const int most = kBatches[std::size(kBatches) - 1];
+  Sequences plain(decoder, most, absl::GetFlag(FLAGS_context));
+  Measure(plain);
+  if (!absl::GetFlag(FLAGS_cuda_graphs)) return absl::OkStatus();
+  std::printf("\nRecorded steps (CUDA graphs)\n\n");
+  Sequences recorded(decoder, most, absl::GetFlag(FLAGS_context));
+  DIPTYCH_ASSIGN_OR_RETURN(diptych::blip2::RecordStep recorder,
+                           diptych::blip2::MakeCudaRecorder(decoder.placement().device));
+  DIPTYCH_RETURN_IF_ERROR(recorded.RecordSteps(std::move(recorder)));
+  Measure(recorded);
+  CompareTokens(recorded, plain);
+  return absl::OkStatus();
 }
 
 // Milliseconds until the tokens of a step with these logits are known.
@@ -177,7 +236,7 @@ absl::Status Run() {
   std::printf("%s, %s on %s, %d threads, %d tokens of context\n\n", checkpoint->name().c_str(),
               diptych::blip2::DTypeName(chosen.placement).c_str(), absl::GetFlag(FLAGS_device).c_str(),
               at::get_num_threads(), absl::GetFlag(FLAGS_context));
-  Measure(decoder);
+  DIPTYCH_RETURN_IF_ERROR(MeasureSteps(decoder));
   MeasureChoices(chosen.placement.device, checkpoint->config().text.vocab_size);
   return absl::OkStatus();
 }

@@ -4,9 +4,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace diptych::blip2 {
+
+class DecodeGraphs;
 
 // For each layer [blocks, H, block_tokens, Dh], or Dh + kKvScaleBytes wide in 8 bits (kernels/rounded_kv.h). Token t of
 // a sequence lies at place t % block_tokens of the block that the sequence's table names at t / block_tokens; which
@@ -17,6 +20,7 @@ struct KvPool {
   std::vector<at::Tensor> values;
   int64_t blocks = 0;
   int64_t block_tokens = 0;
+  std::shared_ptr<DecodeGraphs> graphs = {};  // of decode steps over these blocks, where they are recorded
 };
 
 }  // namespace diptych::blip2

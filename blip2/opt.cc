@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "blip2/decode_graphs.h"
 #include "blip2/huge_pages.h"
 #include "blip2/kernels/rounded_kv.h"
 #include "blip2/layers.h"
@@ -270,12 +271,38 @@ at::Tensor OptDecoder::Forward(std::span<const DecoderRow> rows, KvPool& pool) c
       for (int64_t token = first; token < tokens; ++token) wanted.push_back(token);
     }
   }
+  const at::Tensor entered = at::cat(embeddings);
+  if (const auto count = static_cast<int64_t>(rows.size());
+      pool.graphs && tokens == count && wanted.size() == rows.size()) {
+    if (const std::optional<at::Tensor> logits = pool.graphs->Run(entered, paged)) return *logits;
+  }
   const PagedAttention attention(paged, wanted, pool.block_tokens, placement_.device, attend_paged_);
-  at::Tensor x = Enter(at::cat(embeddings), attention.positions());
+  return RunLayers(entered, attention, pool.keys, pool.values);
+}
+
+absl::Status OptDecoder::RecordSteps(RecordStep record, std::function<void(const std::string& why)> on_failure,
+                                     KvPool& pool) const {
+  if (!reads_in_place_.ok()) return reads_in_place_;
+  const auto layers = [this, keys = pool.keys, values = pool.values](const at::Tensor& x, const PagedAttention& paged) {
+    return RunLayers(x, paged, keys, values);
+  };
+  const int64_t window = config_.max_position_embeddings;
+  pool.graphs = std::make_shared<DecodeGraphs>(
+      std::move(record), layers,
+      DecodeGraphs::Options{.block_tokens = pool.block_tokens,
+                            .table_width = (window + pool.block_tokens - 1) / pool.block_tokens,
+                            .attend_paged = attend_paged_,
+                            .on_failure = std::move(on_failure)});
+  return absl::OkStatus();
+}
+
+at::Tensor OptDecoder::RunLayers(const at::Tensor& embeddings, const PagedAttention& attention,
+                                 const std::vector<at::Tensor>& keys, const std::vector<at::Tensor>& values) const {
+  at::Tensor x = Enter(embeddings, attention.positions());
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
     const Layer& layer = weights_->layers[i];
     const auto attend = [&](const at::Tensor& in, const at::Tensor& residual) {
-      return SelfAttention(layer, config_.num_attention_heads, in, residual, attention, pool.keys[i], pool.values[i]);
+      return SelfAttention(layer, config_.num_attention_heads, in, residual, attention, keys[i], values[i]);
     };
     x = RunLayer(layer, config_.do_layer_norm_before, x, attend);
   }

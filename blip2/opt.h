@@ -7,15 +7,19 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "blip2/checkpoint.h"
 #include "blip2/cuda/paged_decode_attention.h"
+#include "blip2/cuda/step_recorder.h"
 #include "blip2/integer_matrix.h"
 #include "blip2/kv_pool.h"
 
 namespace diptych::blip2 {
+
+class PagedAttention;
 
 // What one pass does for one sequence.
 struct DecoderRow {
@@ -45,6 +49,12 @@ class OptDecoder {
 
   // Room for blocks · block_tokens tokens; what it holds at first is undefined. Requires: both >= 1.
   KvPool MakeKvPool(int64_t blocks, int64_t block_tokens) const;
+  // From now on records steps over this pool in which each row has one token and wants logits, once for each size of
+  // batch (decode_graphs.h), and tells `on_failure` once, in one line, if that cannot be done: they then run as before.
+  // The decoder must stay where it is for as long as the pool is used. FAILED_PRECONDITION, as reads_in_place(), where
+  // keys and values are gathered.
+  absl::Status RecordSteps(RecordStep record, std::function<void(const std::string& why)> on_failure,
+                           KvPool& pool) const;
   // Bytes of one block in all layers.
   int64_t KvBlockBytes(int64_t block_tokens) const;
 
@@ -79,6 +89,9 @@ class OptDecoder {
   void CheckRow(const DecoderRow& row, const KvPool& pool) const;
   // Embeddings [N, De] at positions [N] int64 -> [N, Dl], what the first layer reads.
   at::Tensor Enter(at::Tensor x, const at::Tensor& positions) const;
+  // Embeddings [N, De] of all rows -> float32 logits [R, V] of those that attention selects.
+  at::Tensor RunLayers(const at::Tensor& embeddings, const PagedAttention& attention,
+                       const std::vector<at::Tensor>& keys, const std::vector<at::Tensor>& values) const;
   // Final norm, projection and head: x [R, Dl] -> float32 [R, V].
   at::Tensor Logits(at::Tensor x) const;
 

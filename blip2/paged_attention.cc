@@ -50,6 +50,12 @@ at::Tensor FromPool(const at::Tensor& stored, c10::ScalarType dtype) {
   return numbers;
 }
 
+// All that was sent in one copy with `part`: int64 [numbers].
+at::Tensor Sent(const at::Tensor& part) {
+  const auto numbers = static_cast<int64_t>(part.storage().nbytes() / sizeof(int64_t));
+  return at::empty({0}, part.options()).set_(part.storage(), 0, {numbers}, {1});
+}
+
 Visibility VisibilityOf(const at::Tensor& mask) {
   if (!mask.defined()) return {};
   return {.causal = false, .mask = mask};
@@ -58,7 +64,7 @@ Visibility VisibilityOf(const at::Tensor& mask) {
 }  // namespace
 
 PagedAttention::PagedAttention(std::span<const PagedRow> rows, std::span<const int64_t> wanted, int64_t block_tokens,
-                               at::Device device, AttendPaged attend_paged)
+                               at::Device device, AttendPaged attend_paged, int64_t table_width)
     : attend_paged_(std::move(attend_paged)) {
   UploadBatch indices;
   std::vector<int64_t> positions;
@@ -83,9 +89,21 @@ PagedAttention::PagedAttention(std::span<const PagedRow> rows, std::span<const i
   indices.Add(wanted, selected_, {static_cast<int64_t>(wanted.size())});
   indices.Add(blocks, write_.blocks);
   indices.Add(offsets, write_.offsets);
-  if (!singles.empty()) AddSingles(singles, single_begins, block_tokens, indices, /*on_host=*/device.is_cpu());
+  if (!singles.empty()) {
+    AddSingles(singles, single_begins, block_tokens, table_width, indices, /*on_host=*/device.is_cpu());
+  }
   indices.Send(device);
   MakeMasks(device);
+}
+
+void PagedAttention::Take(const PagedAttention& other) {
+  const at::Tensor own = Sent(positions_), others = Sent(other.positions_);
+  TORCH_CHECK(chunks_.empty() && other.chunks_.empty() && own.sizes() == others.sizes() &&
+                  singles_.lengths.size() == other.singles_.lengths.size(),
+              "expected as many single tokens, with tables as wide");
+  own.copy_(others);
+  singles_.lengths = other.singles_.lengths;
+  singles_.blocks = other.singles_.blocks;
 }
 
 void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, UploadBatch& indices) {
@@ -99,17 +117,18 @@ void PagedAttention::AddChunk(const PagedRow& row, int64_t begin, int64_t block_
 }
 
 void PagedAttention::AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins,
-                                int64_t block_tokens, UploadBatch& indices, bool on_host) {
+                                int64_t block_tokens, int64_t table_width, UploadBatch& indices, bool on_host) {
   indices.Add(begins, singles_.tokens);
   for (const PagedRow& row : rows) singles_.lengths.push_back(row.past + 1);
-  if (attend_paged_) return AddTables(rows, block_tokens, indices);
+  if (attend_paged_) return AddTables(rows, block_tokens, table_width, indices);
   if (!on_host) return AddPlaces(rows, block_tokens, indices);
   for (const PagedRow& row : rows) singles_.blocks.emplace_back(row.blocks.begin(), row.blocks.end());
 }
 
-void PagedAttention::AddTables(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices) {
+void PagedAttention::AddTables(std::span<const PagedRow> rows, int64_t block_tokens, int64_t least_width,
+                               UploadBatch& indices) {
   const int64_t longest = *std::max_element(singles_.lengths.begin(), singles_.lengths.end());
-  const int64_t width = (longest + block_tokens - 1) / block_tokens;
+  const int64_t width = std::max(least_width, (longest + block_tokens - 1) / block_tokens);
   std::vector<int64_t> tables;
   for (const PagedRow& row : rows) {
     const auto own = row.blocks.first(std::min(row.blocks.size(), static_cast<size_t>(width)));

@@ -28,10 +28,15 @@ struct PagedRow {
 class PagedAttention {
  public:
   // `wanted`: tokens, by their place among the N, for selected(). All that the layers look up goes to the device in
-  // one upload. `attend_paged`, if there is one, attends for the rows of one token. Requires: every row has tokens and
-  // blocks enough. The rows need not outlive the constructor.
+  // one upload. `attend_paged`, if there is one, attends for the rows of one token; their tables are at least
+  // `table_width` blocks wide. Requires: every row has tokens and blocks enough. The rows need not outlive the
+  // constructor.
   PagedAttention(std::span<const PagedRow> rows, std::span<const int64_t> wanted, int64_t block_tokens,
-                 at::Device device, AttendPaged attend_paged = nullptr);
+                 at::Device device, AttendPaged attend_paged = nullptr, int64_t table_width = 0);
+
+  // From now on looks up what `other` does, in the memory where this one's indices lie. Requires: both are of as many
+  // single tokens, and have tables of one width.
+  void Take(const PagedAttention& other);
 
   // Place of each token in its sequence: [N] int64.
   const at::Tensor& positions() const { return positions_; }
@@ -71,9 +76,9 @@ class PagedAttention {
 
   void AddChunk(const PagedRow& row, int64_t begin, int64_t block_tokens, UploadBatch& indices);
   void AddSingles(std::span<const PagedRow> rows, const std::vector<int64_t>& begins, int64_t block_tokens,
-                  UploadBatch& indices, bool on_host);
+                  int64_t table_width, UploadBatch& indices, bool on_host);
   // Their blocks, for attend_paged_.
-  void AddTables(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices);
+  void AddTables(std::span<const PagedRow> rows, int64_t block_tokens, int64_t least_width, UploadBatch& indices);
   // Where each of their tokens lies, to be gathered.
   void AddPlaces(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices);
   void MakeMasks(at::Device device);

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "blip2/batch_choice.h"
 #include "blip2/cuda/paged_decode_attention.h"
+#include "blip2/cuda/step_recorder.h"
 #include "blip2/opt.h"
 #include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
@@ -100,6 +103,64 @@ TEST_F(CudaTest, TokensAreScoredAsOnTheCpu) {
 
 TEST_F(CudaTest, DecodeStepsReadKeysAndValuesWhereTheyLie) {
   EXPECT_TRUE(OptDecoder(*open_, card_).reads_in_place().ok()) << OptDecoder(*open_, card_).reads_in_place();
+}
+
+// Decode steps of 1 to 20 sequences, some sizes for the first time and some again.
+std::vector<at::Tensor> RunSteps(const OptDecoder& decoder, KvPool& pool) {
+  const int64_t width = decoder.config().word_embed_proj_dim;
+  std::vector<at::Tensor> logits;
+  int64_t past = 0;
+  for (const int count : {1, 3, 4, 20, 17, 3, 1, 20}) {
+    std::vector<std::vector<int32_t>> tables(count);
+    std::vector<DecoderRow> rows;
+    for (int32_t i = 0; i < count; ++i) {
+      tables[i] = {3 * i + 1, 3 * i, 3 * i + 2};
+      const at::Tensor embedding = Wave({1, width}).add_(0.01 * static_cast<double>(i + 7 * past));
+      rows.push_back({.embeddings = Upload(embedding, decoder.placement().device),
+                      .past = past,
+                      .blocks = tables[i],
+                      .wants_logits = true});
+    }
+    logits.push_back(Download(decoder.Forward(rows, pool)));
+    ++past;
+  }
+  return logits;
+}
+
+KvPool Zeros(const OptDecoder& decoder) {
+  const c10::InferenceMode inference;
+  KvPool pool = decoder.MakeKvPool(60, kPoolBlockTokens);
+  pool.all.zero_();
+  return pool;
+}
+
+TEST_F(CudaTest, RecordedStepsScoreAsOthersDo) {
+  const OptDecoder decoder(*open_, card_);
+  KvPool plain = Zeros(decoder), recorded = Zeros(decoder);
+  auto recorder = MakeCudaRecorder(card_.device);
+  ASSERT_TRUE(recorder.ok()) << recorder.status();
+  std::vector<std::string> failures;
+  const absl::Status status = decoder.RecordSteps(
+      *std::move(recorder), [&](const std::string& why) { failures.push_back(why); }, recorded);
+  ASSERT_TRUE(status.ok()) << status;
+  const std::vector<at::Tensor> expected = RunSteps(decoder, plain), scores = RunSteps(decoder, recorded);
+  for (size_t i = 0; i < expected.size(); ++i) ExpectClose(scores[i], expected[i]);
+  EXPECT_EQ(failures, std::vector<std::string>());
+}
+
+// What cannot be recorded, here a copy to the host, leaves the card as it was.
+TEST_F(CudaTest, AfterARecordingThatFailsTheCardGoesOn) {
+  auto recorder = MakeCudaRecorder(card_.device);
+  ASSERT_TRUE(recorder.ok()) << recorder.status();
+  const at::Tensor numbers = Upload(Wave({100}), card_.device);
+  at::Tensor seen;
+  EXPECT_THROW((*recorder)([&] { seen = Download(numbers * 2); }), std::exception);
+  EXPECT_TRUE(Download(numbers + 1).equal(Wave({100}) + 1));
+  auto another = MakeCudaRecorder(card_.device);  // its memory is apart from what the first one left
+  ASSERT_TRUE(another.ok()) << another.status();
+  const std::function<void()> again = (*another)([&] { seen = numbers * 3; });
+  again();
+  EXPECT_TRUE(Download(seen).equal(Wave({100}) * 3));
 }
 
 // Every type and width of head, on rows longer than what a block of threads takes at once.

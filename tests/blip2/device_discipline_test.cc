@@ -189,6 +189,26 @@ TEST_F(DecoderDisciplineTest, ADecodeStepLaunchesNoMoreForMoreSequences) {
   EXPECT_EQ(ExpectOneUpload(many), two);
 }
 
+// What a card records must copy nothing between the host and itself.
+TEST_F(DecoderDisciplineTest, ARecordedStepUploadsItsIndicesBeforehand) {
+  int64_t recorded = 0;
+  const auto record = [&](const std::function<void()>& work) -> std::function<void()> {
+    const TransferCounts before = Transfers();
+    const DeviceObserver seen;
+    work();
+    ExpectOnly(seen, before, 0);
+    ++recorded;
+    return work;
+  };
+  ASSERT_TRUE(decoder_
+                  .RecordSteps(
+                      record, [](const std::string& why) { ADD_FAILURE() << why; }, pool_)
+                  .ok());
+  ExpectOneUpload({Row(1, 5), Row(1, 5), Row(1, 5)});
+  ExpectOneUpload({Row(1, 5), Row(1, 5), Row(1, 5)});
+  EXPECT_EQ(recorded, 1);
+}
+
 // With the kernel of a card, here one that does nothing.
 TEST(PagedDecodeDisciplineTest, ADecodeStepSendsItsBlocksAndGathersNothing) {
   constexpr int64_t kBlocks = 64, kHeads = 2, kWidth = 8;

@@ -104,7 +104,9 @@ def run_all(steps, layers):
     steps.run("Engine tests", [TESTS / "language_engine_test", "--gtest_brief=1"])
     steps.run("Parity", [python, "tools/compare.py", "parity", DEMO, device], needs=lacks)
     dtype = "bfloat16" if on_card else "auto"
-    steps.run("Decoder", [BIN / "decode_throughput", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}"], needs=made)
+    decoder = [BIN / "decode_throughput", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}"]
+    steps.run("Decoder", decoder, needs=made)
+    steps.run("CUDA graphs", [*decoder, "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
     steps.run("Vision transformer", [BIN / "vision_times", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}",
                                      "--batches=1,8,16" if on_card else "--batches=1"], needs=made)
     steps.run("Services", [python, "tools/compare.py", "services", FULL, device], needs=made)
