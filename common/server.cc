@@ -69,6 +69,13 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
+std::shared_ptr<OwnChannel> MakeOwnChannel(grpc::Server& server) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);  // what comes back was made by this process
+  RefuseCompressedMessages(arguments);
+  return std::make_shared<OwnChannel>(server.InProcessChannel(arguments));
+}
+
 std::vector<std::string> NamesOf(const ServerOptions& options) {
   std::vector<std::string> names = {options.service_name, grpc::health::v1::Health::service_full_name()};
   names.insert(names.end(), options.more_services.begin(), options.more_services.end());
@@ -99,6 +106,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   builder.RegisterCallbackGenericService(&self->unknown_methods_);
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr) return absl::InternalError("gRPC does not start a server");
+  self->own_channel_ = MakeOwnChannel(*self->server_);
   for (const std::string& name : {std::string(), std::string("readiness"), options.service_name}) {
     self->health_.Set(name, false);
   }
@@ -114,7 +122,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
 
 GrpcServer::~GrpcServer() {
   if (acceptor_ != nullptr) acceptor_->Stop();
-  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+  if (server_ != nullptr) Shutdown(std::chrono::system_clock::now());
 }
 
 void GrpcServer::SetReady(const absl::Status& readiness) {
@@ -140,15 +148,17 @@ void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutd
   // What came while gRPC shuts down would end with CANCELLED, which nobody asks again; so it is UNAVAILABLE.
   if (gate != nullptr) acceptor_->EndConnections();
   health_.Close();
-  server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));
+  Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));
   server_->Wait();
 }
 
-std::shared_ptr<grpc::Channel> GrpcServer::InProcessChannel() {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);  // what comes back was made by this process
-  RefuseCompressedMessages(arguments);
-  return server_->InProcessChannel(arguments);
+std::shared_ptr<grpc::ChannelInterface> GrpcServer::InProcessChannel() {
+  return own_channel_;
+}
+
+void GrpcServer::Shutdown(std::chrono::system_clock::time_point deadline) {
+  own_channel_->Close();
+  server_->Shutdown(deadline);
 }
 
 ShutdownSignal::ShutdownSignal() {

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,7 @@
 #include "common/call_gate.h"
 #include "common/connection_acceptor.h"
 #include "common/health_service.h"
+#include "common/own_channel.h"
 #include "common/pem.h"
 #include "common/unknown_methods.h"
 
@@ -63,12 +65,13 @@ class GrpcServer {
   // What a health check of "readiness" answers.
   absl::Status readiness() const { return health_.Look("readiness"); }
 
-  // A channel to this server without a socket between. Must not be used after the server's end.
-  std::shared_ptr<grpc::Channel> InProcessChannel();
+  // A channel to this server without a socket between. Calls on it end with UNAVAILABLE once the server shuts down.
+  std::shared_ptr<grpc::ChannelInterface> InProcessChannel();
 
   int port() const { return acceptor_->port(); }
 
  private:
+  void Shutdown(std::chrono::system_clock::time_point deadline);
   explicit GrpcServer(const ServerOptions& options) : options_(options) {}
 
   const ServerOptions options_;
@@ -78,6 +81,7 @@ class GrpcServer {
   std::shared_ptr<PemFiles> pem_files_;  // null without TLS
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<OwnChannel> own_channel_;
   std::unique_ptr<ConnectionAcceptor> acceptor_;
 };
 

@@ -25,7 +25,7 @@ namespace diptych::gateway {
 class HttpApi {
  public:
   struct Environment {
-    std::shared_ptr<grpc::Channel> channel;                      // to the gateway's own service
+    std::shared_ptr<grpc::ChannelInterface> channel;             // to the gateway's own service
     std::shared_ptr<v1::GatewayService::StubInterface> gateway;  // on that channel
     // The name of the caller with this authorization header, empty where no keys are asked for, or what is wrong with
     // it: also what the gateway's own RPCs say.

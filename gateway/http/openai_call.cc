@@ -71,7 +71,7 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
 // What all choices of one call share. Each of them holds it until it has ended.
 class CallBase {
  public:
-  CallBase(std::shared_ptr<grpc::Channel> gateway, std::unique_ptr<AnswerForm> form, FieldNames names,
+  CallBase(std::shared_ptr<grpc::ChannelInterface> gateway, std::unique_ptr<AnswerForm> form, FieldNames names,
            HandedOn handed_on, size_t images_bytes_at_once, std::shared_ptr<HttpExchange> exchange)
       : gateway_(std::move(gateway)),
         form_(std::move(form)),
@@ -97,7 +97,7 @@ class CallBase {
   // Nothing more will be asked: comes before the caller learns of it.
   void GiveUpPlace() { handed_on_.place.reset(); }
 
-  const std::shared_ptr<grpc::Channel> gateway_;
+  const std::shared_ptr<grpc::ChannelInterface> gateway_;
   const std::unique_ptr<AnswerForm> form_;
   const FieldNames names_;
   HandedOn handed_on_;
@@ -348,8 +348,9 @@ void StreamedCall::CancelAll() {
 
 }  // namespace
 
-void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request, std::unique_ptr<AnswerForm> form,
-                     HandedOn handed_on, size_t images_bytes_at_once, std::shared_ptr<HttpExchange> exchange) {
+void StartOpenAiCall(std::shared_ptr<grpc::ChannelInterface> gateway, OpenAiRequest request,
+                     std::unique_ptr<AnswerForm> form, HandedOn handed_on, size_t images_bytes_at_once,
+                     std::shared_ptr<HttpExchange> exchange) {
   if (request.stream) {
     std::make_shared<StreamedCall>(std::move(gateway), std::move(form), request.names, std::move(handed_on),
                                    images_bytes_at_once, std::move(exchange))

@@ -18,7 +18,8 @@ namespace diptych::gateway {
 // their HTTP status, later ones are an event of their own, the last. Cancels what runs when the caller leaves. Never
 // waits. `gateway` leads to GatewayService. `handed_on` goes with the RPCs. So many choices run at a time as have
 // images of `images_bytes_at_once` together, at least one: each RPC takes memory for its own.
-void StartOpenAiCall(std::shared_ptr<grpc::Channel> gateway, OpenAiRequest request, std::unique_ptr<AnswerForm> form,
-                     HandedOn handed_on, size_t images_bytes_at_once, std::shared_ptr<HttpExchange> exchange);
+void StartOpenAiCall(std::shared_ptr<grpc::ChannelInterface> gateway, OpenAiRequest request,
+                     std::unique_ptr<AnswerForm> form, HandedOn handed_on, size_t images_bytes_at_once,
+                     std::shared_ptr<HttpExchange> exchange);
 
 }  // namespace diptych::gateway

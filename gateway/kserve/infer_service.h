@@ -40,7 +40,9 @@ class InferService final : public RawService {
   explicit InferService(InferEnvironment environment);
 
   // Before the first call; `channel` leads to the gateway's own service.
-  void Connect(const std::shared_ptr<grpc::Channel>& channel) { gateway_ = v1::GatewayService::NewStub(channel); }
+  void Connect(const std::shared_ptr<grpc::ChannelInterface>& channel) {
+    gateway_ = v1::GatewayService::NewStub(channel);
+  }
 
  private:
   grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "diptych/v1/vision.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
 
@@ -83,6 +84,19 @@ TEST_F(ServerTest, AFileComesWithWhatItImports) {
   }
   imports.insert("diptych/v1/vision.proto");
   EXPECT_EQ(files, imports);
+}
+
+// gRPC itself would follow a null pointer.
+TEST_F(ServerTest, ACallOfTheProcessesOwnAfterItsEndFails) {
+  const auto stub = grpc::health::v1::Health::NewStub(server_->InProcessChannel());
+  const auto check = [&] {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckResponse response;
+    return stub->Check(&context, {}, &response).error_code();
+  };
+  EXPECT_EQ(check(), grpc::StatusCode::OK);
+  server_->Drain();
+  EXPECT_EQ(check(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST(ServerAddressTest, ListensOnlyWhereItIsTold) {
