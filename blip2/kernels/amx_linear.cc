@@ -4,8 +4,11 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "blip2/kernels/amx_tiles-inl.h"
 #include "blip2/kernels/finish_sums.h"
@@ -37,6 +40,7 @@ class BytePanels {
     if (weights.type == IntegerType::kInt4) unpacked_.resize(static_cast<size_t>(kPair * kCacheSteps * kTileBytes));
   }
 
+  bool Unpacks() const { return weights_.type == IntegerType::kInt4; }
   int64_t StepBytes() const { return weights_.type == IntegerType::kInt8 ? kTileBytes : kTileBytes / 2; }
   const std::byte* Source(int64_t panel, int64_t step) const {
     return reinterpret_cast<const std::byte*>(weights_.values + panel * PanelBytes(weights_.type, weights_.in)) +
@@ -44,15 +48,23 @@ class BytePanels {
   }
 
   // int8's values lie so; int4's are unpacked to `place`.
-  const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place) {
+  const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place, const std::byte* next) {
     if (weights_.type == IntegerType::kInt8) return Source(panel, step);
     constexpr int64_t kQuads = kTileInputs / kQuad;
     int8_t* to = unpacked_.data() + place * kCacheSteps * kTileBytes;
-    UnpackInt4(weights_, panel, step * kQuads, steps * kQuads, to);
+    UnpackInt4(weights_, panel, step * kQuads, steps * kQuads, to, reinterpret_cast<const int8_t*>(next));
     return reinterpret_cast<const std::byte*>(to);
   }
 
-  void Finish(int64_t row, int64_t rows, int64_t panel, int32_t* sums) {
+  void Enter(const Chunk& chunk) {
+    first_ = chunk.tile * kTileRows;
+    rests_ = x_.Outliers(first_, std::min((chunk.tile + chunk.tiles) * kTileRows, x_.rows), chunk.step * kTileInputs,
+                         (chunk.step + chunk.steps) * kTileInputs);
+  }
+  void Complete(int64_t row, int64_t rows, int64_t panel, int32_t* sums) {
+    AddRests(weights_, std::span(rests_).subspan(row - first_, rows), panel, sums);
+  }
+  void Finish(int64_t row, int64_t rows, int64_t panel, const int32_t* sums) {
     FinishSums(weights_, x_, epilogue_, row, rows, panel, sums, y_);
   }
 
@@ -61,7 +73,9 @@ class BytePanels {
   const IntegerRows& x_;
   const Epilogue<float> epilogue_;
   float* const y_;
-  Uninitialized<int8_t> unpacked_;  // [2 panels, kCacheSteps, 1 KiB]
+  Uninitialized<int8_t> unpacked_;               // [2 panels, kCacheSteps, 1 KiB]
+  int64_t first_ = 0;                            // row of the chunk
+  std::vector<std::span<const Outlier>> rests_;  // of its rows, in its inputs
 };
 
 }  // namespace

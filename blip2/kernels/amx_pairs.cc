@@ -22,13 +22,14 @@ class PairPanels {
 
   PairPanels(const PairWeights& weights, FinishPairs finish) : weights_(weights), finish_(finish) {}
 
+  static constexpr bool Unpacks() { return false; }
   static constexpr int64_t StepBytes() { return kTileBytes; }
   const std::byte* Source(int64_t panel, int64_t step) const {
     return reinterpret_cast<const std::byte*>(weights_.values + panel * PairPanelSize(weights_.in)) + step * kTileBytes;
   }
 
   // A panel's last tile is copied where it has fewer pairs: what follows is another panel's, and may be no number.
-  const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place) {
+  const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place, const std::byte*) {
     const std::byte* from = Source(panel, step);
     const int64_t begin = step * kTileBytes, end = Pairs(weights_.in) * kTileRowBytes;
     if (begin + steps * kTileBytes <= end) return from;
@@ -39,6 +40,8 @@ class PairPanels {
     return to;
   }
 
+  static void Enter(const Chunk&) {}
+  static void Complete(int64_t, int64_t, int64_t, float*) {}
   void Finish(int64_t row, int64_t rows, int64_t panel, const float* sums) { finish_(row, rows, panel, sums); }
 
  private:

@@ -203,17 +203,25 @@ struct Chunk {
 //   using Sum = int32_t or float
 //   int64_t StepBytes() const;  // that a tile takes in memory
 //   const std::byte* Source(int64_t panel, int64_t step) const;  // there; need not exist
-//   const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place);  // place: 0 or 1, of the two
-//   void Finish(int64_t row, int64_t rows, int64_t panel, Sum* sums);  // sums [rows, kPanel]
+//   bool Unpacks() const;  // whether tiles are made of what lies in memory
+//   // place: 0 or 1, of the two; what lies at `next` is fetched meanwhile, if it unpacks
+//   const std::byte* Tiles(int64_t panel, int64_t step, int64_t steps, int64_t place, const std::byte* next);
+//   void Enter(const Chunk& chunk);  // which all following products are with
+//   void Complete(int64_t row, int64_t rows, int64_t panel, Sum* sums);  // adds what the tiles leave out of a product
+//   void Finish(int64_t row, int64_t rows, int64_t panel, const Sum* sums);  // sums [rows, kPanel]
 template <typename Panels>
 class PanelPair {
  public:
   using Sum = typename Panels::Sum;
 
-  PanelPair(const RowTiles& rows, int64_t panels, const Panels& of) : rows_(rows), panels_(panels), of_(of) {}
+  PanelPair(const RowTiles& rows, int64_t panels, const Panels& of, const Chunk& chunk)
+      : rows_(rows), panels_(panels), of_(of), chunk_(chunk) {
+    of_.Enter(chunk);
+  }
 
   // The panels from `panel` on; adds to sums [tiles of the chunk, 2 panels, 16, 16], or writes them in the first chunk.
-  void Multiply(const Chunk& chunk, int64_t panel, Sum* sums) {
+  void Multiply(int64_t panel, Sum* sums) {
+    const Chunk& chunk = chunk_;
     const int64_t most = Piece(chunk.steps, kCacheSteps, 1), end = chunk.step + chunk.steps;
     for (int64_t step = chunk.step; step < end; step += most) {
       const Chunk piece = {chunk.tile, chunk.tiles, step, std::min(most, end - step)};
@@ -221,23 +229,31 @@ class PanelPair {
       MultiplyPiece(piece, panel, last ? AheadOf(piece, panel + kPair, chunk.step) : AheadOf(piece, panel, step + most),
                     sums);
     }
+    ForTiles(panel, sums, [&](auto... tile) { of_.Complete(tile...); });
   }
 
-  void Finish(const Chunk& chunk, int64_t panel, Sum* sums) {
-    for (int64_t tile = chunk.tile; tile < chunk.tile + chunk.tiles; ++tile) {
+  void Finish(int64_t panel, Sum* sums) {
+    ForTiles(panel, sums, [&](auto... tile) { of_.Finish(tile...); });
+  }
+
+ private:
+  // Calls use(row, rows, panel, sums) for all tiles of the two panels.
+  template <typename Use>
+  void ForTiles(int64_t panel, Sum* sums, const Use& use) const {
+    for (int64_t tile = chunk_.tile; tile < chunk_.tile + chunk_.tiles; ++tile) {
       const int64_t row = tile * kTileRows, rows = std::min(kTileRows, rows_.rows() - row);
       for (int64_t p = panel; p < panel + kPair; ++p, sums += kSums) {
-        if (p < panels_) of_.Finish(row, rows, p, sums);
+        if (p < panels_) use(row, rows, p, sums);
       }
     }
   }
 
- private:
   void MultiplyPiece(const Chunk& piece, int64_t panel, Ahead ahead, Sum* sums) {
     const bool first = piece.step == 0;
     const int64_t second = std::min(panel + 1, panels_ - 1);
-    const std::byte* const panels[kPair] = {of_.Tiles(panel, piece.step, piece.steps, 0),
-                                            of_.Tiles(second, piece.step, piece.steps, 1)};
+    const std::byte* const panels[kPair] = {of_.Tiles(panel, piece.step, piece.steps, 0, ahead.panels[0]),
+                                            of_.Tiles(second, piece.step, piece.steps, 1, ahead.panels[1])};
+    if (of_.Unpacks()) ahead.lines = 0;
     const int64_t last = piece.tile + piece.tiles;
     int64_t t = piece.tile;
     for (; t + kPair <= last; t += kPair, sums += kPair * kPair * kSums) {
@@ -258,6 +274,7 @@ class PanelPair {
   const RowTiles& rows_;
   const int64_t panels_;
   Panels of_;
+  const Chunk chunk_;
 };
 
 // A strip of `tiles` tiles of rows from `tile` on with all panels, on libtorch's threads; each takes a copy of `of`.
@@ -274,12 +291,12 @@ void MultiplyStrip(const RowTiles& rows, int64_t tile, int64_t tiles, int64_t pa
     const bool last = step + piece >= rows.steps();
     ShareOut(pairs, 1, [&](int64_t begin, int64_t end) {
       const ConfiguredTiles configured(std::min(rows.rows(), kTileRows));
-      PanelPair<Panels> pair(rows, panels, of);
+      PanelPair<Panels> pair(rows, panels, of, chunk);
       Uninitialized<Sum> own(waiting.empty() ? count : 0);
       for (int64_t i = begin; i < end; ++i) {
         Sum* sums = waiting.empty() ? own.data() : waiting.data() + i * count;
-        pair.Multiply(chunk, i * kPair, sums);
-        if (last) pair.Finish(chunk, i * kPair, sums);
+        pair.Multiply(i * kPair, sums);
+        if (last) pair.Finish(i * kPair, sums);
       }
     });
   }

@@ -81,11 +81,16 @@ void Store(const Outputs& outputs, const float* scales, int64_t rows, const int3
   }
 }
 
-void FinishOnTarget(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, int64_t row,
-                    int64_t rows, int64_t panel, int32_t* sums, float* y) {
-  for (int64_t r = 0; r < rows; ++r) {
-    if (x.outlier_counts[row + r] > 0) AddOutliers(weights, x.Outliers(row + r), panel, sums + r * kPanel);
+void AddRestsOnTarget(const IntegerWeights& weights, std::span<const std::span<const Outlier>> rows, int64_t panel,
+                      int32_t* sums) {
+  for (const std::span<const Outlier> outliers : rows) {
+    if (!outliers.empty()) AddOutliers(weights, outliers, panel, sums);
+    sums += kPanel;
   }
+}
+
+void FinishOnTarget(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, int64_t row,
+                    int64_t rows, int64_t panel, const int32_t* sums, float* y) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag32()));
   const float* residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + row * weights.out;
   const int64_t end = std::min((panel + 1) * kPanel, weights.out);
@@ -106,10 +111,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace diptych::blip2 {
 
+HWY_EXPORT(AddRestsOnTarget);
 HWY_EXPORT(FinishOnTarget);
 
+void AddRests(const IntegerWeights& weights, std::span<const std::span<const Outlier>> rows, int64_t panel,
+              int32_t* sums) {
+  HWY_DYNAMIC_DISPATCH(AddRestsOnTarget)(weights, rows, panel, sums);
+}
+
 void FinishSums(const IntegerWeights& weights, const IntegerRows& x, const Epilogue<float>& epilogue, int64_t row,
-                int64_t rows, int64_t panel, int32_t* sums, float* y) {
+                int64_t rows, int64_t panel, const int32_t* sums, float* y) {
   HWY_DYNAMIC_DISPATCH(FinishOnTarget)(weights, x, epilogue, row, rows, panel, sums, y);
 }
 

@@ -177,6 +177,17 @@ namespace diptych::blip2 {
 
 HWY_EXPORT(RoundAll);
 
+std::vector<std::span<const Outlier>> IntegerRows::Outliers(int64_t begin, int64_t end, int64_t first,
+                                                            int64_t last) const {
+  std::vector<std::span<const Outlier>> found;
+  for (int64_t row = begin; row < end; ++row) {
+    const std::span<const Outlier> all = Outliers(row);
+    const auto from = std::ranges::lower_bound(all, first, {}, &Outlier::input);
+    found.emplace_back(from, std::ranges::lower_bound(from, all.end(), last, {}, &Outlier::input));
+  }
+  return found;
+}
+
 IntegerRows RoundRows(const float* x, const float* factors, int64_t rows, int64_t in, ActivationBits bits) {
   IntegerRows rounded{.bits = bits, .rows = rows, .padded = PaddedInputs(in)};
   rounded.values.resize(static_cast<size_t>(rows * rounded.padded));

@@ -24,7 +24,8 @@ constexpr int64_t BlockInputs(ActivationBits bits) {
 
 inline constexpr int64_t kMaxOutliers = 32;  // of a row
 
-// A number of a row that is larger than 7 bits and a sign hold: `rest` is what they leave of it.
+// A number of a row that is larger than 7 bits and a sign hold: `rest` is what they leave of it. rest = low + 256 ·
+// high, both signed bytes, which stand in the place that the input has in its quad; the quad's other bytes are 0.
 struct Outlier {
   int32_t input;
   int32_t rest;
@@ -42,9 +43,12 @@ struct IntegerRows {
   Uninitialized<Outlier> outliers = {};      // [rows, kMaxOutliers]; empty for k14
   std::vector<int64_t> outlier_counts = {};  // [rows]; empty for k14
 
+  // Those of a row, in the order of their inputs.
   std::span<const Outlier> Outliers(int64_t row) const {
     return std::span(outliers).subspan(row * kMaxOutliers, outlier_counts[row]);
   }
+  // The same for rows [begin, end), of inputs [first, last) alone.
+  std::vector<std::span<const Outlier>> Outliers(int64_t begin, int64_t end, int64_t first, int64_t last) const;
 };
 
 // Rounds x [rows, in], each column k times factors[k] (null: 1); each row by itself, to its own scale. In k7 the scale

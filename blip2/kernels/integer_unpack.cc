@@ -6,7 +6,6 @@
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/integer_unpack.cc"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -32,14 +31,19 @@ HWY_INLINE Vec InBothBytes(uint16_t byte) {
   return hn::Set(Tag(), static_cast<uint16_t>(byte * 0x0101));
 }
 
-Steps StepsOf(const int8_t* multipliers) {
-  Steps steps;
-  for (int64_t o = 0; o < kPanel; ++o) {
-    const auto multiplier = static_cast<uint16_t>(multipliers[o]);
-    std::fill_n(steps.multipliers + o * kQuad / 2, kQuad / 2, multiplier);
-    std::fill_n(steps.shifts + o * kQuad / 2, kQuad / 2, static_cast<uint16_t>((128 - 8 * multiplier) * 0x0101));
+// All by vectors: numbers that are read as vectors soon after they were written singly are waited for.
+void SetSteps(const int8_t* multipliers, Steps& steps) {
+  const hn::Repartition<uint32_t, Tag> d;  // a lane for each output
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t o = 0; o < kPanel; o += lanes) {
+    const auto multiplier = hn::PromoteTo(d, hn::LoadU(d8, reinterpret_cast<const uint8_t*>(multipliers) + o));
+    const auto shift = hn::Sub(hn::Set(d, 128), hn::ShiftLeft<3>(multiplier));
+    const auto both_bytes = hn::Or(shift, hn::ShiftLeft<8>(shift));
+    hn::Store(hn::Or(multiplier, hn::ShiftLeft<16>(multiplier)), d,
+              reinterpret_cast<uint32_t*>(steps.multipliers + 2 * o));
+    hn::Store(hn::Or(both_bytes, hn::ShiftLeft<16>(both_bytes)), d, reinterpret_cast<uint32_t*>(steps.shifts + 2 * o));
   }
-  return steps;
 }
 
 // The lower halves of the bytes times their multipliers. 8 more in each half and 128 more in each product keep all
@@ -50,13 +54,13 @@ HWY_INLINE Vec Products(Vec bytes, const Steps& steps, int64_t i) {
   return hn::Xor(hn::Add(products, hn::Load(Tag(), steps.shifts + i)), InBothBytes(128));
 }
 
-void Unpack(const int8_t* values, const int8_t* multipliers, int64_t quads, int8_t* unpacked) {
+void Unpack(const int8_t* values, const int8_t* multipliers, int64_t quads, const int8_t* next, int8_t* unpacked) {
   const auto* from = reinterpret_cast<const uint16_t*>(values);
   auto* to = reinterpret_cast<uint16_t*>(unpacked);
   Steps steps;
   for (int64_t quad = 0; quad < quads; quad += 2, from += kQuadBytes / 2, to += kQuadBytes) {
-    if (quad % (kGroup / kQuad) == 0) steps = StepsOf(multipliers + quad / (kGroup / kQuad) * kPanel);
-    hwy::Prefetch(values + quad / 2 * kQuadBytes + ReadAhead().offset);
+    if (quad % (kGroup / kQuad) == 0) SetSteps(multipliers + quad / (kGroup / kQuad) * kPanel, steps);
+    __builtin_prefetch(next + quad / 2 * kQuadBytes, /*rw=*/0, /*locality=*/2);
     for (int64_t i = 0; i < kQuadBytes / 2; i += static_cast<int64_t>(hn::Lanes(Tag()))) {
       const Vec both = hn::LoadU(Tag(), from + i);
       hn::StoreU(Products(both, steps, i), Tag(), to + i);
@@ -74,12 +78,13 @@ namespace diptych::blip2 {
 
 HWY_EXPORT(Unpack);
 
-void UnpackInt4(const IntegerWeights& weights, int64_t panel, int64_t first, int64_t count, int8_t* values) {
+void UnpackInt4(const IntegerWeights& weights, int64_t panel, int64_t first, int64_t count, int8_t* values,
+                const int8_t* next) {
   constexpr int64_t kQuadBytes = kPanel * kQuad;
   const int8_t* from = weights.values + panel * PanelBytes(weights.type, weights.in) + first * kQuadBytes / 2;
   const int8_t* multipliers =
       weights.multipliers + panel * PanelMultipliers(weights.in) + first * kQuad / kGroup * kPanel;
-  HWY_DYNAMIC_DISPATCH(Unpack)(from, multipliers, count, values);
+  HWY_DYNAMIC_DISPATCH(Unpack)(from, multipliers, count, next == nullptr ? from + ReadAhead().offset : next, values);
 }
 
 }  // namespace diptych::blip2

@@ -69,7 +69,9 @@ void ColumnMaxima(const FloatMatrix& weight, float* largest);
 void PackWeights(IntegerType type, const FloatMatrix& weight, const InputColumns& columns, const PackedWeights& packed);
 
 // The numbers w of one panel's quads [first, first + count) of int4, in int8's order: 64 bytes a quad. Requires: both
-// are multiples of kGroup / kQuad.
-void UnpackInt4(const IntegerWeights& weights, int64_t panel, int64_t first, int64_t count, int8_t* values);
+// are multiples of kGroup / kQuad. Meanwhile fetches as many bytes as it reads from `next` on (null: those that follow
+// soon) into the L2 cache.
+void UnpackInt4(const IntegerWeights& weights, int64_t panel, int64_t first, int64_t count, int8_t* values,
+                const int8_t* next = nullptr);
 
 }  // namespace diptych::blip2
