@@ -4,7 +4,8 @@
 //
 // Each sequence has --context tokens of keys and values (noise: what they say costs nothing) and decodes one token
 // a step. The batch sizes take turns, so that a machine's moods meet all of them. Prints medians over all steps,
-// on the clock and in processor time: on a shared machine the second is the one to compare. Then how long the choice of
+// on the clock and in processor time: on a shared machine the second is the one to compare. Then how long a text of
+// --prompts tokens takes to be read in one pass, and the choice of
 // the tokens takes, for all sequences at once where the logits lie, and for one after the other on the host.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -38,6 +39,7 @@ ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16, float16, int8 or i
 ABSL_FLAG(std::string, kv_dtype, "auto", "auto or int8, as language_service's");
 ABSL_FLAG(bool, cuda_graphs, false, "Also with recorded steps, on a card: the same tokens, and times");
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
+ABSL_FLAG(std::vector<std::string>, prompts, std::vector<std::string>({"43", "256"}), "Tokens of a text that is read");
 ABSL_FLAG(int, context, 64, "Tokens that each sequence has read");
 ABSL_FLAG(int, steps, 3, "Steps of each batch size in each round");
 ABSL_FLAG(int, rounds, 5, "Rounds over all batch sizes");
@@ -92,11 +94,14 @@ class Sequences {
       rows.push_back(
           {.embeddings = decoder_.Embed({&id, 1})[0], .past = past_, .blocks = tables_[i], .wants_logits = true});
     }
-    const double processor = ProcessorSeconds();
-    const auto start = std::chrono::steady_clock::now();
-    decoder_.Forward(rows, pool_).argmax(1).to(at::kCPU);
-    return {.clock = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-            .processor = ProcessorSeconds() - processor};
+    return Pass(rows);
+  }
+
+  // The first sequence reads so many tokens from its beginning on; it has room for them.
+  Seconds Read(int tokens) {
+    std::vector<int64_t> ids(tokens);
+    std::iota(ids.begin(), ids.end(), 100);
+    return Pass({{.embeddings = decoder_.Embed(ids)[0], .past = 0, .blocks = tables_[0], .wants_logits = true}});
   }
 
   absl::Status RecordSteps(diptych::blip2::RecordStep recorder) {
@@ -131,6 +136,14 @@ class Sequences {
   }
 
  private:
+  Seconds Pass(const std::vector<DecoderRow>& rows) {
+    const double processor = ProcessorSeconds();
+    const auto start = std::chrono::steady_clock::now();
+    decoder_.Forward(rows, pool_).argmax(1).to(at::kCPU);
+    return {.clock = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+            .processor = ProcessorSeconds() - processor};
+  }
+
   const OptDecoder& decoder_;
   const int64_t past_;
   KvPool pool_;
@@ -187,6 +200,22 @@ absl::Status MeasureSteps(const OptDecoder& decoder) {
   return absl::OkStatus();
 }
 
+void MeasurePrompts(const OptDecoder& decoder) {
+  std::printf("\n| prompt tokens | ms a pass | tokens/s | processor ms a token |\n|---|---|---|---|\n");
+  for (const std::string& prompt : absl::GetFlag(FLAGS_prompts)) {
+    const int tokens = std::stoi(prompt);
+    Sequences sequences(decoder, 1, tokens);
+    std::vector<double> clock, processor;
+    for (int i = 0; i < absl::GetFlag(FLAGS_rounds) * absl::GetFlag(FLAGS_steps); ++i) {
+      const Seconds seconds = sequences.Read(tokens);
+      clock.push_back(seconds.clock);
+      processor.push_back(seconds.processor);
+    }
+    std::printf("| %d | %.1f | %.1f | %.2f |\n", tokens, Median(clock) * 1e3, tokens / Median(clock),
+                Median(processor) * 1e3 / tokens);
+  }
+}
+
 // Milliseconds until the tokens of a step with these logits are known.
 double Choose(const at::Tensor& logits, const GenerationOptions& options, bool together) {
   std::vector<RowChoice> rows;
@@ -237,6 +266,7 @@ absl::Status Run() {
               diptych::blip2::DTypeName(chosen.placement).c_str(), absl::GetFlag(FLAGS_device).c_str(),
               at::get_num_threads(), absl::GetFlag(FLAGS_context));
   DIPTYCH_RETURN_IF_ERROR(MeasureSteps(decoder));
+  MeasurePrompts(decoder);
   MeasureChoices(chosen.placement.device, checkpoint->config().text.vocab_size);
   return absl::OkStatus();
 }
