@@ -12,6 +12,7 @@
 #include "cli/command_line/option_table.h"
 #include "cli/connection/diagnosis.h"
 #include "cli/connection/errors.h"
+#include "cli/connection/readiness.h"
 #include "cli/terminal/terminal.h"
 #include "common/channel.h"
 #include "common/error_details.h"
@@ -63,12 +64,6 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const Comm
   const auto texts = ReadPemFiles({options.tls_cert, options.tls_key, options.tls_ca, "tls_ca"});
   if (!texts.ok()) return UsageError(std::string(texts.status().message()));
   return grpc::SslCredentials({texts->client_ca, texts->key, texts->cert});
-}
-
-// What a check of "readiness" gets in place of NOT_SERVING.
-bool SaysNotReady(const absl::Status& status) {
-  const std::string reason = ReasonOf(status);
-  return reason == reason::kTierUnavailable || reason == reason::kModelMismatch || reason == reason::kDraining;
 }
 
 }  // namespace
@@ -233,9 +228,9 @@ absl::Status Client::CheckHealth(const std::string& service) {
   request.set_service(service);
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = health_->Check(&call.context, request, &response);
-  if (!status.ok() && !SaysNotReady(ToStatus(status))) return ToStatus(status);
+  if (!status.ok()) return InWordsOfReadiness(ToStatus(status));
   if (response.status() == grpc::health::v1::HealthCheckResponse::SERVING) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "it does not reach the language tier");
+  return MakeError(absl::StatusCode::kUnavailable, kNotServing, "it does not reach the language tier");
 }
 
 }  // namespace diptych::cli

@@ -71,7 +71,8 @@ class Client {
   absl::StatusOr<v1::AnalyzeImageResponse> AnalyzeImage(const v1::AnalyzeImageRequest& request);
   absl::StatusOr<v1::PlanContextResponse> PlanContext(const v1::PlanContextRequest& request);
   absl::StatusOr<v1::GetModelResponse> GetModel();
-  // OK if the gateway reports `service` as serving; UNAVAILABLE with reason NOT_SERVING if it says it is not.
+  // OK if the gateway reports `service` as serving; UNAVAILABLE with reason NOT_SERVING if it says it is not. Of
+  // "readiness" the gateway's own words where it has any.
   absl::Status CheckHealth(const std::string& service);
 
  private:

@@ -13,8 +13,13 @@ bool HoldDifferentModels(const v1::TierStatus& one, const v1::TierStatus& other)
 
 }  // namespace
 
+absl::Status InWordsOfReadiness(const absl::Status& check) {
+  if (ReasonOf(check) != reason::kTierUnavailable) return check;
+  return MakeError(absl::StatusCode::kUnavailable, kNotServing, std::string(check.message()));
+}
+
 absl::Status WhyNotReady(const absl::Status& health, const absl::StatusOr<v1::GetModelResponse>& model) {
-  if (health.ok() || !model.ok() || model->tiers_size() != 2) return health;
+  if (ReasonOf(health) != kNotServing || !model.ok() || model->tiers_size() != 2) return health;
   const v1::TierStatus &language = model->tiers(0), &vision = model->tiers(1);
   if (!language.serving()) return health;
   if (HoldDifferentModels(language, vision)) {
@@ -23,7 +28,7 @@ absl::Status WhyNotReady(const absl::Status& health, const absl::StatusOr<v1::Ge
                                   language.model().name()));
   }
   return WithRemedy(
-      MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "it reaches the tiers, but is being stopped"),
+      MakeError(absl::StatusCode::kUnavailable, kNotServing, "it reaches the tiers, but is being stopped"),
       "Ask another gateway, or this one again in a moment.");
 }
 

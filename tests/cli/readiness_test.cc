@@ -19,23 +19,34 @@ v1::GetModelResponse Tiers(const std::string& language, const std::string& visio
   return response;
 }
 
-const absl::Status kNotServing = MakeError(absl::StatusCode::kUnavailable, "NOT_SERVING", "no language tier");
+const absl::Status kNoTier = MakeError(absl::StatusCode::kUnavailable, kNotServing, "no language tier");
 
 TEST(ReadinessTest, TiersThatDifferAreTheCause) {
-  EXPECT_EQ(ReasonOf(WhyNotReady(kNotServing, Tiers("one", "another"))), reason::kModelMismatch);
+  EXPECT_EQ(ReasonOf(WhyNotReady(kNoTier, Tiers("one", "another"))), reason::kModelMismatch);
 }
 
 TEST(ReadinessTest, AGatewayThatReachesItsTiersIsBeingStopped) {
   for (const char* vision : {"one", ""}) {
-    const absl::Status why = WhyNotReady(kNotServing, Tiers("one", vision));
+    const absl::Status why = WhyNotReady(kNoTier, Tiers("one", vision));
     EXPECT_NE(std::string(why.message()).find("is being stopped"), std::string::npos) << why;
-    EXPECT_EQ(ReasonOf(why), "NOT_SERVING");
+    EXPECT_EQ(ReasonOf(why), kNotServing);
   }
 }
 
 TEST(ReadinessTest, WithoutAnotherCauseTheLanguageTierIsIt) {
-  EXPECT_EQ(WhyNotReady(kNotServing, Tiers("", "one")), kNotServing);
-  EXPECT_EQ(WhyNotReady(kNotServing, absl::UnavailableError("it does not answer")), kNotServing);
+  EXPECT_EQ(WhyNotReady(kNoTier, Tiers("", "one")), kNoTier);
+  EXPECT_EQ(WhyNotReady(kNoTier, absl::UnavailableError("it does not answer")), kNoTier);
+}
+
+TEST(ReadinessTest, WhatTheGatewaySaysIsShown) {
+  const absl::Status no_tier = InWordsOfReadiness(
+      MakeError(absl::StatusCode::kUnavailable, reason::kTierUnavailable, "the language tier is not reachable"));
+  EXPECT_EQ(ReasonOf(no_tier), kNotServing);
+  EXPECT_EQ(no_tier.message(), "the language tier is not reachable");
+  for (const std::string_view reason : {reason::kModelMismatch, reason::kDraining}) {
+    const absl::Status why = MakeError(absl::StatusCode::kUnavailable, reason, "its own words");
+    EXPECT_EQ(WhyNotReady(InWordsOfReadiness(why), Tiers("one", "one")), why);
+  }
 }
 
 TEST(ReadinessTest, AReadyGatewayIsReady) {
