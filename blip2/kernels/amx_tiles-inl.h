@@ -221,13 +221,12 @@ class PanelPair {
 
   // The panels from `panel` on; adds to sums [tiles of the chunk, 2 panels, 16, 16], or writes them in the first chunk.
   void Multiply(int64_t panel, Sum* sums) {
-    const Chunk& chunk = chunk_;
-    const int64_t most = Piece(chunk.steps, kCacheSteps, 1), end = chunk.step + chunk.steps;
-    for (int64_t step = chunk.step; step < end; step += most) {
-      const Chunk piece = {chunk.tile, chunk.tiles, step, std::min(most, end - step)};
+    const int64_t most = Piece(chunk_.steps, kCacheSteps, 1), end = chunk_.step + chunk_.steps;
+    for (int64_t step = chunk_.step; step < end; step += most) {
+      const Chunk piece = {chunk_.tile, chunk_.tiles, step, std::min(most, end - step)};
       const bool last = step + most >= end;
-      MultiplyPiece(piece, panel, last ? AheadOf(piece, panel + kPair, chunk.step) : AheadOf(piece, panel, step + most),
-                    sums);
+      MultiplyPiece(piece, panel,
+                    last ? AheadOf(piece, panel + kPair, chunk_.step) : AheadOf(piece, panel, step + most), sums);
     }
     ForTiles(panel, sums, [&](auto... tile) { of_.Complete(tile...); });
   }

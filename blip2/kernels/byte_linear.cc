@@ -196,12 +196,7 @@ class BytePanels {
  public:
   BytePanels(const IntegerWeights& weights, const IntegerRows& x, const ByteRows& bytes,
              const Epilogue<float>& epilogue, float* y)
-      : weights_(weights),
-        x_(x),
-        outliers_(x.Outliers(0, x.rows, 0, x.padded)),
-        bytes_(bytes),
-        epilogue_(epilogue),
-        y_(y) {
+      : weights_(weights), x_(x), bytes_(bytes), epilogue_(epilogue), y_(y) {
     if (Unpacks()) unpacked_.resize(static_cast<size_t>(kBytePanels * x.padded * kPanel));
   }
 
@@ -261,17 +256,18 @@ class BytePanels {
   template <int kHeight, int kCount>
   HWY_INLINE void Store(const VecSums (&tile)[kHeight][kCount], int64_t panel, int64_t row) {
     alignas(64) int32_t sums[kHeight * kPanel];
+    std::span<const Outlier> outliers[kHeight];
+    for (int r = 0; r < kHeight; ++r) outliers[r] = x_.Outliers(row + r);
     for (int p = 0; p < kCount && panel + p < Panels(weights_.out); ++p) {
       HWY_UNROLL(32)
       for (int r = 0; r < kHeight; ++r) hn::Store(tile[r][p], TagSums(), sums + r * kPanel);
-      AddRests(weights_, std::span(outliers_).subspan(row, kHeight), panel + p, sums);
+      AddRests(weights_, outliers, panel + p, sums);
       FinishSums(weights_, x_, epilogue_, row, kHeight, panel + p, sums, y_);
     }
   }
 
   const IntegerWeights& weights_;
   const IntegerRows& x_;
-  const std::vector<std::span<const Outlier>> outliers_;  // of each row
   const ByteRows& bytes_;
   const Epilogue<float> epilogue_;
   float* const y_;

@@ -24,8 +24,7 @@ constexpr int64_t BlockInputs(ActivationBits bits) {
 
 inline constexpr int64_t kMaxOutliers = 32;  // of a row
 
-// A number of a row that is larger than 7 bits and a sign hold: `rest` is what they leave of it. rest = low + 256 ·
-// high, both signed bytes, which stand in the place that the input has in its quad; the quad's other bytes are 0.
+// A number of a row that is larger than 7 bits and a sign hold: `rest` is what they leave of it.
 struct Outlier {
   int32_t input;
   int32_t rest;
