@@ -79,11 +79,10 @@ void DecodeGraphs::Replay(Step& step) {
   step.replay();
 }
 
-bool DecodeGraphs::Try(const std::function<void()>& work) {
+void DecodeGraphs::Try(const std::function<void()>& work) {
   std::string why;
   try {
-    work();
-    return true;
+    return work();
   } catch (const std::exception& error) {
     why = FirstLine(error.what());
   } catch (...) {
@@ -92,7 +91,6 @@ bool DecodeGraphs::Try(const std::function<void()>& work) {
   record_ = nullptr;
   steps_.clear();
   if (options_.on_failure) options_.on_failure(why);
-  return false;
 }
 
 }  // namespace diptych::blip2

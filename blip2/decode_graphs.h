@@ -49,8 +49,8 @@ class DecodeGraphs {
   };
   Step& StepOf(const at::Tensor& embeddings, PagedAttention attention);
   void Replay(Step& step);
-  // Whether `work` threw nothing. If it did, nothing is recorded any more.
-  bool Try(const std::function<void()>& work);
+  // If `work` throws, nothing is recorded any more.
+  void Try(const std::function<void()>& work);
 
   RecordStep record_;  // null after a failure
   Layers layers_;
