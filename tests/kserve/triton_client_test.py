@@ -64,19 +64,22 @@ class TritonClientTest(unittest.TestCase):
         self.assertGreater(result.as_numpy("prompt_tokens")[0], 16)
         self.assertEqual(result.get_response().id, "one")
 
-    def test_streams(self):
-        answers = queue.Queue()
-        self.client.start_stream(lambda result, error: answers.put((result, error)), headers=self.headers)
-        self.client.async_stream_infer("demo", inputs())
-        self.client.async_stream_infer("demo", [tensor("nothing", [b"x"])])
+    def streamed_text(self, answers):
+        """Of one answer, to its end."""
         text = ""
         while True:
             result, error = answers.get(timeout=60)
             self.assertIsNone(error)
             text += result.as_numpy("text_output")[0].decode()
             if result.get_response().parameters["triton_final_response"].bool_param:
-                break
-        self.assertEqual(text.strip(), "red")
+                return text
+
+    def test_streams(self):
+        answers = queue.Queue()
+        self.client.start_stream(lambda result, error: answers.put((result, error)), headers=self.headers)
+        self.client.async_stream_infer("demo", inputs())
+        self.client.async_stream_infer("demo", [tensor("nothing", [b"x"])])
+        self.assertEqual(self.streamed_text(answers).strip(), "red")
         self.assertIn("is not known", str(answers.get(timeout=60)[1]))
         self.client.stop_stream()
 
@@ -87,15 +90,8 @@ class TritonClientTest(unittest.TestCase):
         answers = queue.Queue()
         self.client.start_stream(lambda result, error: answers.put((result, error)), headers=self.headers)
         self.client.async_stream_infer("demo", given)
-        text = ""
-        while True:
-            result, error = answers.get(timeout=60)
-            self.assertIsNone(error)
-            text += result.as_numpy("text_output")[0].decode()
-            if result.get_response().parameters["triton_final_response"].bool_param:
-                break
+        self.assertEqual(self.streamed_text(answers), whole)
         self.client.stop_stream()
-        self.assertEqual(text, whole)
 
     def running(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.stack.port}/metrics", timeout=60) as page:
