@@ -84,17 +84,28 @@ void ExpectBudgetAddsUp(const v1::Answer& answer) {
   EXPECT_EQ(answer.usage().total_tokens(), answer.usage().prompt_tokens() + answer.usage().completion_tokens());
 }
 
+v1::Question Conversation() {
+  v1::Question question = QuestionAbout(Sample(kImage), "What color is the circle?");
+  v1::Turn* turn = question.add_turns();
+  turn->set_role(v1::ROLE_ASSISTANT);
+  turn->set_text("red");
+  turn = question.add_turns();
+  turn->set_role(v1::ROLE_USER);
+  turn->set_text("What color is the star?");
+  return question;
+}
+
 // What no stage measures is there in every answer; a pause of the machine's is not.
 TEST_F(AnswerTest, NextToNothingOfAnAnswersTimeBelongsToNoStage) {
-  double least_of_text = 1, least_of_image = 1;
-  for (int i = 0; i < 20; ++i) {
-    const v1::Answer text = MustAnswer(QuestionAbout("", "What color is the circle?"));
-    least_of_text = std::min(least_of_text, UnattributedShare(text.timings()));
-    const v1::Answer image = MustAnswer(QuestionAbout(absl::StrCat(Sample(kImage), "unattributed", i), ""));
-    least_of_image = std::min(least_of_image, UnattributedShare(image.timings()));
-  }
-  EXPECT_LE(least_of_text, 0.02);
-  EXPECT_LE(least_of_image, 0.02);
+  const auto least = [&](const auto& question) {
+    double share = 1;
+    for (int i = 0; i < 20; ++i) share = std::min(share, UnattributedShare(MustAnswer(question(i)).timings()));
+    return share;
+  };
+  EXPECT_LE(least([](int) { return QuestionAbout("", "What color is the circle?"); }), 0.02);
+  EXPECT_LE(least([](int i) { return QuestionAbout(absl::StrCat(Sample(kImage), "unattributed", i), ""); }), 0.02);
+  EXPECT_LE(least([](int) { return QuestionAbout(Sample(kImage), "What color is the circle?"); }), 0.02);
+  EXPECT_LE(least([](int) { return Conversation(); }), 0.02);
 }
 
 TEST_F(AnswerTest, AImageWithAQuestionIsAccountedFor) {
@@ -126,14 +137,7 @@ TEST_F(AnswerTest, ACaptionIsAccountedFor) {
 }
 
 TEST_F(AnswerTest, AConversationIsAccountedFor) {
-  v1::Question question = QuestionAbout(Sample(kImage), "What color is the circle?");
-  v1::Turn* turn = question.add_turns();
-  turn->set_role(v1::ROLE_ASSISTANT);
-  turn->set_text("red");
-  turn = question.add_turns();
-  turn->set_role(v1::ROLE_USER);
-  turn->set_text("What color is the star?");
-  const v1::Answer answer = MustAnswer(question);
+  const v1::Answer answer = MustAnswer(Conversation());
   ExpectTimingsAddUp(answer);
   ExpectBudgetAddsUp(answer);
   EXPECT_GT(answer.context_budget().history_tokens(), 0);
