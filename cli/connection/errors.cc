@@ -43,7 +43,7 @@ std::string ErrorText(const absl::Status& status, const std::string& context) {
   std::string text = context.empty() ? "" : absl::StrCat(context, ": ");
   absl::StrAppend(&text, Word(status), ": ", std::string(status.message()));
   if (const std::string field = FieldOf(status); !field.empty()) absl::StrAppend(&text, " (", field, ")");
-  absl::StrAppend(&text, ".");
+  if (text.find_last_of(".?!") != text.size() - 1) text += '.';
   if (const std::string remedy = RemedyFor(status); !remedy.empty()) absl::StrAppend(&text, " ", remedy);
   return absl::StrCat(Styled(Style::kBad, "diptych:", stderr), " ", Printable(text));
 }

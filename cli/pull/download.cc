@@ -112,7 +112,9 @@ class Downloader {
     RangeRequest& request = *place->request;
     const RangeRequest::End end = request.Judge(code);
     if (end == RangeRequest::End::kFailed) return request.Error(options_.model);
-    if (end == RangeRequest::End::kNoRanges && ++request.file().restarts < kTries) return FetchAsOne(request.file());
+    if (end == RangeRequest::End::kNoRanges) {
+      return ++request.file().restarts < kTries ? FetchAsOne(request.file()) : request.Error(options_.model);
+    }
     if (end == RangeRequest::End::kAgain) {
       const int next = request.brought() ? 2 : place->tries + 1;
       const auto pause = BreakBefore(next, request.retry_after());

@@ -23,22 +23,35 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-std::string PartOf(CURLU* url, CURLUPart part) {
+std::string PartOf(CURLU* url, CURLUPart part, unsigned flags = 0) {
   char* text = nullptr;
-  if (curl_url_get(url, part, &text, 0) != CURLUE_OK) return "";
+  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return "";
   const std::string copy = text;
   curl_free(text);
   return copy;
 }
 
-absl::Status CheckEndpoint(const std::string& endpoint) {
-  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), curl_url_cleanup);
-  const bool parsed = curl_url_set(url.get(), CURLUPART_URL, endpoint.c_str(), 0) == CURLUE_OK;
-  const std::string scheme = parsed ? PartOf(url.get(), CURLUPART_SCHEME) : "";
+using Url = std::unique_ptr<CURLU, decltype(&curl_url_cleanup)>;
+
+// Without parts if the text is no address.
+Url Parsed(const std::string& text) {
+  Url url(curl_url(), curl_url_cleanup);
+  curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0);
+  return url;
+}
+
+// The address as libcurl writes it: the scheme in small letters.
+absl::StatusOr<std::string> EndpointOf(const std::string& text) {
+  const Url url = Parsed(text);
+  const std::string scheme = PartOf(url.get(), CURLUPART_SCHEME);
   const bool plain = PartOf(url.get(), CURLUPART_USER).empty() && PartOf(url.get(), CURLUPART_QUERY).empty() &&
                      PartOf(url.get(), CURLUPART_FRAGMENT).empty();
-  if ((scheme == "https" || scheme == "http") && plain) return absl::OkStatus();
-  return absl::InvalidArgumentError("HF_ENDPOINT takes the address of a hub, for example https://huggingface.co");
+  if ((scheme != "https" && scheme != "http") || !plain || PartOf(url.get(), CURLUPART_HOST).empty()) {
+    return absl::InvalidArgumentError("HF_ENDPOINT takes the address of a hub, for example https://huggingface.co");
+  }
+  std::string endpoint = PartOf(url.get(), CURLUPART_URL);
+  endpoint.erase(endpoint.find_last_not_of('/') + 1);
+  return endpoint;
 }
 
 // A header's value must not end the header.
@@ -71,10 +84,8 @@ std::string Escaped(const std::string& text) {
 
 absl::StatusOr<Hub> HubFromEnvironment() {
   Hub hub;
-  if (std::string endpoint = Variable("HF_ENDPOINT"); !endpoint.empty()) {
-    endpoint.erase(endpoint.find_last_not_of('/') + 1);
-    DIPTYCH_RETURN_IF_ERROR(CheckEndpoint(endpoint));
-    hub.endpoint = endpoint;
+  if (const std::string endpoint = Variable("HF_ENDPOINT"); !endpoint.empty()) {
+    DIPTYCH_ASSIGN_OR_RETURN(hub.endpoint, EndpointOf(endpoint));
   }
   hub.token = Token();
   DIPTYCH_RETURN_IF_ERROR(CheckToken(hub.token));
@@ -83,6 +94,17 @@ absl::StatusOr<Hub> HubFromEnvironment() {
     hub.patience = absl::Seconds(seconds);
   }
   return hub;
+}
+
+std::string OriginOf(const std::string& address) {
+  const Url url = Parsed(address);
+  return absl::AsciiStrToLower(absl::StrCat(PartOf(url.get(), CURLUPART_SCHEME), "://",
+                                            PartOf(url.get(), CURLUPART_HOST), ":",
+                                            PartOf(url.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT)));
+}
+
+bool IsOnHub(const Hub& hub, const std::string& address) {
+  return OriginOf(address) == OriginOf(hub.endpoint);
 }
 
 std::string RevisionUrl(const Hub& hub, const HubName& name) {

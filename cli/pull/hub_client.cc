@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "cli/connection/errors.h"
 #include "cli/pull/hub_errors.h"
 #include "cli/pull/retry.h"
 #include "common/status.h"
@@ -49,10 +50,6 @@ size_t ReceiveHeader(char* line, size_t, size_t size, void* to) {
 
 int AskWhetherStopped(void* stopped, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return (*static_cast<const std::function<bool()>*>(stopped))() ? 1 : 0;
-}
-
-bool IsOnHub(const Hub& hub, const std::string& url) {
-  return absl::StartsWith(url, hub.endpoint + "/");
 }
 
 }  // namespace
@@ -109,6 +106,7 @@ absl::StatusOr<Reply> HubClient::Try(const std::string& url, size_t max_bytes, b
   SetUpRequest(curl, hub_, url, headers_.get());
   curl_easy_setopt(curl, CURLOPT_NOBODY, head ? 1L : 0L);
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, head ? 0L : 1L);
+  curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");  // some proxies compress unasked
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, ReceiveBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &receiver);
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, ReceiveHeader);
@@ -118,7 +116,11 @@ absl::StatusOr<Reply> HubClient::Try(const std::string& url, size_t max_bytes, b
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   const CURLcode code = curl_easy_perform(curl);
   if (stopped_()) return absl::CancelledError("stopped");
-  if (receiver.too_large) return absl::OutOfRangeError("the hub's answer is larger than any of its kind");
+  if (receiver.too_large) {
+    return WithRemedy(
+        MakeError(absl::StatusCode::kOutOfRange, "HUB_FAILED", "the hub's answer is larger than any of its kind"),
+        kMirrorRemedy);
+  }
   if (code != CURLE_OK) return ErrorOfTransfer(curl, code, hub_);
   long status = 0;
   char* redirect = nullptr;

@@ -27,6 +27,31 @@ absl::Status HubUnreachable(const Hub& hub, const std::string& why, const std::s
                     remedy);
 }
 
+absl::Status Forbidden(const Hub& hub, const std::string& what) {
+  const std::string to_whom = hub.token.empty() ? "without a token" : "to this token";
+  return WithRemedy(MakeError(absl::StatusCode::kPermissionDenied, "FORBIDDEN",
+                              absl::StrCat("the hub does not give ", what, " ", to_whom, " (status 403)")),
+                    kTokenRemedy);
+}
+
+absl::Status RefusedToken(const Hub& hub, const std::string& what) {
+  if (hub.token.empty()) {
+    return WithRemedy(MakeError(absl::StatusCode::kUnauthenticated, "TOKEN_MISSING",
+                                absl::StrCat("the hub does not give ", what, " without a token (status 401)")),
+                      kTokenRemedy);
+  }
+  return WithRemedy(MakeError(absl::StatusCode::kUnauthenticated, "TOKEN_REFUSED",
+                              absl::StrCat("the hub does not accept the token that was given for ", what)),
+                    "Give another with HF_TOKEN, or with `hf auth login`; for a public model leave it out.");
+}
+
+absl::Status UnexpectedStatus(int status, const std::string& what) {
+  const bool later = IsPassing(status);
+  return WithRemedy(MakeError(later ? absl::StatusCode::kUnavailable : absl::StatusCode::kNotFound, "HUB_FAILED",
+                              absl::StrCat("the hub answers with status ", status, " for ", what)),
+                    later ? "Try again later; the same command goes on where this one stopped." : kMirrorRemedy);
+}
+
 absl::Status MissingRevision(const Hub& hub, const HubName& name) {
   return WithRemedy(MakeError(absl::StatusCode::kNotFound, "REVISION_UNKNOWN",
                               absl::StrCat("the hub has no revision ", name.revision, " of ", name.repository)),
@@ -119,22 +144,12 @@ absl::Status ErrorOfReply(const Reply& reply, const Hub& hub, const HubName& nam
   if (code == "RevisionNotFound") return MissingRevision(hub, name);
   if (code == "GatedRepo") return Gated(hub, name);
   if (reply.status == 429) return TooMany(hub, reply.retry_after);
-  if (reply.status == 401 && !hub.token.empty() && code != "RepoNotFound") {
-    return WithRemedy(MakeError(absl::StatusCode::kUnauthenticated, "TOKEN_REFUSED",
-                                absl::StrCat("the hub does not accept the token that was given for ", what)),
-                      "Give another with HF_TOKEN, or with `hf auth login`; for a public model leave it out.");
-  }
-  if (reply.status == 403) {
-    return WithRemedy(MakeError(absl::StatusCode::kPermissionDenied, "FORBIDDEN",
-                                absl::StrCat("the hub does not give ", what, " to this token (status 403)")),
-                      kTokenRemedy);
-  }
-  if ((reply.status == 404 || reply.status == 401) && (code.empty() || code == "RepoNotFound") && what == name.Text()) {
-    return MissingModel(hub, name);
-  }
-  return WithRemedy(MakeError(reply.status >= 500 ? absl::StatusCode::kUnavailable : absl::StatusCode::kNotFound,
-                              "HUB_FAILED", absl::StrCat("the hub answers with status ", reply.status, " for ", what)),
-                    "Try again later; the same command goes on where this one stopped.");
+  if (reply.status == 403) return Forbidden(hub, what);
+  const bool of_model = what == name.Text() && (code.empty() || code == "RepoNotFound");
+  if (reply.status == 404 && of_model) return MissingModel(hub, name);
+  if (reply.status == 401 && of_model && (hub.token.empty() || !code.empty())) return MissingModel(hub, name);
+  if (reply.status == 401) return RefusedToken(hub, what);
+  return UnexpectedStatus(reply.status, what);
 }
 
 }  // namespace diptych::cli

@@ -19,6 +19,9 @@ absl::Status ErrorOfTransfer(CURL* curl, CURLcode code, const Hub& hub);
 // Whether that was an error that another try may change.
 bool IsPassingError(const absl::Status& status);
 
+// What usually helps where answers are none that Hugging Face's hub gives.
+inline constexpr char kMirrorRemedy[] = "If HF_ENDPOINT names a mirror, use another; else try again later.";
+
 // An answer with a status that is no success. `what` is the model, or the file, that was asked for.
 absl::Status ErrorOfReply(const Reply& reply, const Hub& hub, const HubName& name, const std::string& what);
 

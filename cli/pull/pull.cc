@@ -56,8 +56,16 @@ std::string EtagOf(const Reply& reply) {
 
 // What no hub of theirs says.
 absl::Status FromAMirror(const absl::Status& status) {
-  return WithRemedy(MakeError(status.code(), "HUB_FAILED", std::string(status.message())),
-                    "If HF_ENDPOINT names a mirror, use another; else try again later.");
+  return WithRemedy(MakeError(status.code(), "HUB_FAILED", std::string(status.message())), kMirrorRemedy);
+}
+
+// `reply` sends to another server for what the hub itself has to say.
+absl::Status SentElsewhere(const std::string& what, const Hub& hub, const Reply& reply) {
+  std::string origin = OriginOf(reply.redirect);
+  return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "HUB_FAILED",
+                              absl::StrCat(hub.endpoint, " sends to ", origin, " for ", what,
+                                           " and does not say its size and checksum itself")),
+                    absl::StrCat("If the hub has moved there, give HF_ENDPOINT=", origin, "; else try again later."));
 }
 
 // An ETag is the name of a file in the cache.
@@ -151,7 +159,8 @@ class PullRun {
   absl::Status Choose() {
     DIPTYCH_RETURN_IF_ERROR(CheckServable(listing_));
     DIPTYCH_ASSIGN_OR_RETURN(const std::string config, GetSmall(kConfigFile, kMostConfigBytes));
-    DIPTYCH_RETURN_IF_ERROR(CheckServedFamily(config));
+    const absl::Status family = CheckServedFamily(config);
+    if (!family.ok()) return ReasonOf(family) == "MODEL_FAMILY" ? family : FromAMirror(family);
     files_ = SmallFilesOf(listing_);
     if (Holds(listing_, kWeightsFile)) {
       files_.emplace_back(kWeightsFile);
@@ -166,7 +175,7 @@ class PullRun {
 
   absl::Status CheckCount() const {
     return files_.size() <= kMostPulledFiles ? absl::OkStatus()
-                                             : absl::OutOfRangeError("the revision has too many files");
+                                             : FromAMirror(absl::OutOfRangeError("the revision has too many files"));
   }
 
   absl::StatusOr<HubFile> Describe(const std::string& name) {
@@ -181,6 +190,7 @@ class PullRun {
     const bool sized = absl::SimpleAtoi(size, &file.size) && file.size >= 0 && file.size <= kMostFileBytes;
     const bool checkable = ContentCheck::Names(file.etag) || !name.ends_with(".safetensors");
     if (sized && checkable && IsBlobName(file.etag) && (commit.empty() || commit == listing_.commit)) return file;
+    if (redirected && size.empty()) return SentElsewhere(name, client_.hub(), reply);
     return FromAMirror(absl::FailedPreconditionError(
         absl::StrCat("the hub does not say size and checksum of ", name, " at this commit")));
   }
@@ -295,7 +305,7 @@ absl::StatusOr<std::string> FindOrPull(const std::string& model, const PullOptio
   if (folder.ok() || !name || fs::is_directory(model, error)) return folder;
   if (HubIsOffline()) {
     return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
-                                absl::StrCat(folder.status().message(), " (HF_HUB_OFFLINE forbids it now)")),
+                                absl::StrCat("HF_HUB_OFFLINE forbids to pull ", folder.status().message())),
                       "Unset HF_HUB_OFFLINE, or name a model that the cache holds.");
   }
   const auto pulled = Pull(*name, options);

@@ -14,12 +14,19 @@ namespace diptych::cli {
 namespace {
 
 constexpr long kBufferBytes = 256 << 10;
-constexpr int kPartOnly = 206;
+constexpr int kPartOnly = 206, kForbidden = 403, kNoSuchRange = 416;
 
 absl::Status WrongSize(const std::string& file) {
   return WithRemedy(MakeError(absl::StatusCode::kDataLoss, "HUB_WRONG_SIZE",
                               absl::StrCat("the hub sends other bytes of ", file, " than it announced")),
                     "Try again; if a proxy or mirror is between (https_proxy, HF_ENDPOINT), go without it.");
+}
+
+// The storage that a redirect names: it knows no token, but its addresses are valid for a while only.
+absl::Status StorageRefuses(const std::string& file) {
+  return WithRemedy(MakeError(absl::StatusCode::kPermissionDenied, "FORBIDDEN",
+                              absl::StrCat("the storage that the hub names does not give ", file, " (status 403)")),
+                    kMirrorRemedy);
 }
 
 absl::Status NoRanges(const std::string& file) {
@@ -72,6 +79,15 @@ bool RangeRequest::Fail(End end, absl::Status fault) {
   return false;
 }
 
+bool RangeRequest::Refuse() {
+  char* address = nullptr;
+  curl_easy_getinfo(curl(), CURLINFO_EFFECTIVE_URL, &address);
+  const bool by_storage = address != nullptr && !IsOnHub(hub_, address);
+  if (reply_.status == kNoSuchRange) return Fail(End::kAgain, WrongSize(file_.name));
+  if (reply_.status == kForbidden && by_storage) return Fail(End::kAgain, StorageRefuses(file_.name));
+  return Fail(IsPassing(reply_.status) ? End::kAgain : End::kFailed, absl::OkStatus());
+}
+
 bool RangeRequest::Announces() {
   long status = 0;
   curl_off_t length = -1;
@@ -80,12 +96,12 @@ bool RangeRequest::Announces() {
   reply_.status = static_cast<int>(status);
   PartialFile& partial = *file_.partial;
   if (status == kPartOnly) {
-    const std::string range = reply_.Header("content-range");
+    const std::string range = absl::AsciiStrToLower(reply_.Header("content-range"));
     const std::string expected = absl::StrCat("bytes ", begin_, "-", partial.End(range_) - 1, "/");
     if (range == absl::StrCat(expected, partial.size()) || range == expected + "*") return true;
     return Fail(End::kAgain, WrongSize(file_.name));
   }
-  if (status != kHttpOk) return Fail(End::kFailed, absl::OkStatus());
+  if (status != kHttpOk) return Refuse();
   if (length >= 0 && length != partial.size()) return Fail(End::kAgain, WrongSize(file_.name));
   return begin_ == 0 && partial.ranges() == 1 ? true : Fail(End::kNoRanges, NoRanges(file_.name));
 }
@@ -110,7 +126,7 @@ RangeRequest::End RangeRequest::Judge(CURLcode code) {
   if (code == CURLE_OK && !checked_) Announces();  // an answer without a body
   reply_.retry_after = BreakAskedFor(curl(), reply_);
   const bool refused = reply_.status != 0 && reply_.status != kHttpOk && reply_.status != kPartOnly;
-  if (refused) return IsPassing(reply_.status) ? End::kAgain : End::kFailed;
+  if (refused) return end_;
   if (file_.partial->Next(range_) == file_.partial->End(range_)) return End::kDone;
   if (end_ != End::kDone) return end_;
   if (code == CURLE_OK) code_ = CURLE_PARTIAL_FILE;

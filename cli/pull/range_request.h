@@ -43,6 +43,7 @@ class RangeRequest {
   static size_t OnHeader(char* line, size_t, size_t size, void* to);
   // Whether the answer's headers announce the bytes that were asked for; sets `end_` and `fault_` if not.
   bool Announces();
+  bool Refuse();  // the same for a status that is no success
   bool Fail(End end, absl::Status fault);
 
   const Hub& hub_;

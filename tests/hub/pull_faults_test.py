@@ -4,7 +4,9 @@ Usage: pull_faults_test.py FOLDER_OF_BINARIES; run by ctest as `pull_faults_test
 """
 import concurrent.futures
 import email.utils
+import gzip
 import hashlib
+import json
 import random
 import resource
 import signal
@@ -66,6 +68,30 @@ def chunked_with_more(handler, data):
     handler.wfile.write(data[begin:end] + b"more")
 
 
+def whole_cut_after(count):
+    """What a server without ranges sends over a bad line."""
+    def act(handler, data):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data[:count])
+        handler.wfile.flush()
+        handler.connection.shutdown(socket.SHUT_RDWR)
+    return act
+
+
+def compressed(make):
+    """What a proxy does that compresses unasked."""
+    def act(handler, *data):
+        handler.reply(200, gzip.compress(make(handler, *data)), Content_Encoding="gzip")
+    return act
+
+
+def in_capitals(handler, data):
+    begin, end = handler.wanted_range(len(data))
+    handler.reply(206, data[begin:end], Content_Range=f"BYTES {begin}-{end - 1}/{len(data)}")
+
+
 def stall(handler, data):
     begin, end = handler.wanted_range(len(data)) or (0, len(data))
     handler.send_response(206)
@@ -119,6 +145,10 @@ def names(*files):
     return listing({"sha": "c" * 40, "siblings": [{"rfilename": name} for name in files]})
 
 
+def revision_of(repo):
+    return json.dumps({"sha": repo.branches["main"], "siblings": repo.siblings()}).encode()
+
+
 SHIFTED = announce(lambda begin, end, total, body: (begin + 1, end, total, body[1:]))
 SHORT = announce(lambda begin, end, total, body: (begin, end - 10, total, body[:-10]))
 OTHER_TOTAL = announce(lambda begin, end, total, body: (begin, end, total + 1, body))
@@ -141,6 +171,17 @@ FAULTS = {
     "a byte that is flipped": ("storage", ALWAYS, WEIGHTS, flipped, "another checksum"),
     "a byte of a small file that is flipped": ("small", ALWAYS, "vocab.json", lambda h: h.command == "GET" and h.send(b"x" * 9846), "another checksum"),
     "a server that knows no ranges": ("storage", ALWAYS, WEIGHTS, lambda h, data: h.reply(200, data), ""),
+    "a server that knows no ranges, cut once": ("storage", 2, WEIGHTS, whole_cut_after(9_000_000), ""),
+    "a server that knows no ranges, always cut": ("storage", ALWAYS, WEIGHTS, whole_cut_after(9_000_000), "does not send the rest"),
+    "a server that has no such range for a moment": ("storage", 2, WEIGHTS, status(416), ""),
+    "a server that has no such range": ("storage", ALWAYS, WEIGHTS, status(416), "other bytes"),
+    "a server that writes the unit of ranges in capitals": ("storage", ALWAYS, WEIGHTS, in_capitals, ""),
+    "a description that comes compressed": ("api", ALWAYS, "", compressed(lambda h: revision_of(h.server.hub.repos[NAME])), ""),
+    "a configuration that comes compressed": ("small", 1, "config.json", compressed(lambda h: SMALL["config.json"]), ""),
+    "a file that comes compressed": ("small", ALWAYS, "vocab.json", lambda h: h.command == "GET" and compressed(lambda h: SMALL["vocab.json"])(h),
+                                     "other bytes"),
+    "weights that come compressed": ("storage", ALWAYS, WEIGHTS, compressed(lambda h, data: data[:1000]), "other bytes"),
+    "a configuration that is no JSON": ("small", ALWAYS, "config.json", lambda h: h.reply(200, b"<html>Sign in</html>"), "use another"),
     "a whole file of another size": ("storage", ALWAYS, WEIGHTS, lambda h, data: h.reply(200, data + b"x"), "other bytes"),
     "a server that stalls": ("storage", 1, WEIGHTS, stall, ""),
     "a server that fails once": ("storage", 1, WEIGHTS, status(503), ""),
@@ -156,8 +197,12 @@ FAULTS = {
     "a hub that says a moment that has passed": ("resolve", 1, WEIGHTS, later(-90), ""),
     "a hub that says no number": ("api", 1, "", status(429, Retry_After="soon"), ""),
     "a hub that says a number below zero": ("resolve", 1, WEIGHTS, status(429, Retry_After=-5), ""),
-    "a file that is forbidden": ("storage", ALWAYS, WEIGHTS, status(403), "status 403"),
-    "a file that is gone": ("resolve", ALWAYS, WEIGHTS, status(404), "status 404"),
+    "a file that is forbidden": ("storage", ALWAYS, WEIGHTS, status(403), "the storage that the hub names does not give model.safetensors"),
+    "an address that is valid no longer": ("storage", 1, WEIGHTS, status(403), ""),
+    "a file that is gone": ("resolve", ALWAYS, WEIGHTS, status(404), "status 404 for model.safetensors. If HF_ENDPOINT"),
+    "a file that needs a token": ("resolve", ALWAYS, WEIGHTS, status(401), "without a token (status 401). Give a token"),
+    "a model that is forbidden": ("api", ALWAYS, "", status(403), "does not give org/name without a token (status 403)"),
+    "a method that is not allowed": ("head", ALWAYS, WEIGHTS, status(405), "status 405 for model.safetensors. If HF_ENDPOINT"),
     "redirects without end": ("resolve", ALWAYS, WEIGHTS, loop, "without end"),
     "a redirect to a file of this host": ("resolve", ALWAYS, WEIGHTS, redirect("file:///etc/passwd"), "refused"),
     "a redirect to FTP": ("resolve", ALWAYS, WEIGHTS, redirect("ftp://127.0.0.1/x"), "refused"),

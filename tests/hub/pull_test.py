@@ -302,11 +302,11 @@ class PullTest(unittest.TestCase):
     def test_a_misspelt_name_offers_the_nearest_of_the_cache(self):
         with Cache() as cache:
             self.assertEqual(cache.pull().returncode, 0)
-            self.assertIn("did you mean org/name?", cache.pull(name="org/nmae").stderr)
+            self.assertIn("did you mean org/name? Check the name", cache.pull(name="org/nmae").stderr)
             serve = subprocess.run([DIPTYCH, "serve", "org/nmae"], capture_output=True, text=True, timeout=60,
                                    env=cache.environment(HF_HUB_OFFLINE="1"))
             self.assertEqual(serve.returncode, 1)
-            self.assertIn("did you mean org/name?", serve.stderr)
+            self.assertIn("did you mean org/name? Unset HF_HUB_OFFLINE", serve.stderr)
 
     def test_a_cache_that_is_read_only(self):
         with Cache() as cache:
