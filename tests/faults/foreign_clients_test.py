@@ -1,4 +1,5 @@
-"""Another implementation of gRPC, Node's, streams answers while language replicas are killed (fault_case.py)."""
+"""Node's gRPC client and OpenAI's Python client stream answers while language replicas are killed (fault_case.py)."""
+import concurrent.futures
 import json
 import pathlib
 import shutil
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 if not shutil.which("node") or not (ROOT / ".deps/grpc_node/node_modules").is_dir():
@@ -15,17 +17,40 @@ if not shutil.which("node") or not (ROOT / ".deps/grpc_node/node_modules").is_di
 from fault_case import BINARIES, WHOLE, FaultCase, run  # noqa: E402
 from fault_stack import Stack  # noqa: E402
 
-STREAMS = 100 if WHOLE else 20
+sys.path.insert(0, str(ROOT / ".deps" / "openai"))
+try:
+    import openai
+except ImportError:
+    openai = None
+
+STREAMS, AT_ONCE, TOKENS = 100 if WHOLE else 20, 10, 80
 
 
-def stream(stack):
-    command = ["node", ROOT / "tests/faults/grpc_js_streams.cjs", f"127.0.0.1:{stack.gateway.port}", str(STREAMS), "10"]
+def stream_by_grpc_js(stack):
+    command = ["node", ROOT / "tests/faults/grpc_js_streams.cjs", f"127.0.0.1:{stack.gateway.port}", str(STREAMS), str(AT_ONCE)]
     output = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True).stdout
     return [json.loads(line) for line in output.splitlines()]
 
 
+def stream_by_openai(stack):
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{stack.http_port}/v1", api_key="none", max_retries=0) as client, \
+            concurrent.futures.ThreadPoolExecutor(AT_ONCE) as callers:
+        def answer(number):
+            pieces = client.completions.create(model="demo", prompt=f"What is number {number}?", max_tokens=TOKENS, stream=True, seed=number,
+                                               extra_body={"min_tokens": TOKENS})
+            return {"text": "".join(choice.text for piece in pieces for choice in piece.choices)}
+        return list(callers.map(answer, range(STREAMS)))
+
+
 class ForeignClientsTest(FaultCase):
     def test_streams_of_grpc_js_outlive_language_replicas(self):
+        self.outlive(stream_by_grpc_js)
+
+    @unittest.skipUnless(openai, "scripts/setup.sh --tests installs OpenAI's client")
+    def test_streams_of_openais_client_outlive_language_replicas(self):
+        self.outlive(stream_by_openai)
+
+    def outlive(self, stream):
         with Stack(BINARIES, language=2) as stack:
             expected = stream(stack)
             self.assertEqual([outcome for outcome in expected if not outcome.get("text")], [])
