@@ -1,5 +1,6 @@
 #include "common/process.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +26,8 @@ extern "C" [[gnu::weak]] void __lsan_do_leak_check();  // NOLINT(bugprone-reserv
 
 namespace diptych {
 namespace {
+
+constexpr int64_t kMuchFreed = 128 << 20;  // bytes; the program's own pages count, too
 
 std::string LastPart(const std::string& path) {
   const std::filesystem::path whole(path);
@@ -91,6 +94,12 @@ int64_t ResidentBytes() {
   int64_t all_pages = 0, resident_pages = 0;
   if (!(statm >> all_pages >> resident_pages)) return 0;
   return resident_pages * sysconf(_SC_PAGESIZE);
+}
+
+void ReturnFreedMemory() {
+  const struct mallinfo2 heap = mallinfo2();
+  const auto used = static_cast<int64_t>(heap.uordblks + heap.hblkhd);
+  if (ResidentBytes() - used > kMuchFreed) malloc_trim(0);
 }
 
 }  // namespace diptych

@@ -37,4 +37,8 @@ void LogDraining();
 // Bytes of memory that the process holds now; 0 if the system does not say.
 int64_t ResidentBytes();
 
+// Gives the system what was freed, if it is much: malloc keeps what lies between pieces that are in use, so that a
+// burst of large messages would stay with the process for good. Takes some milliseconds.
+void ReturnFreedMemory();
+
 }  // namespace diptych

@@ -90,6 +90,8 @@ ABSL_FLAG(absl::Duration, drain_timeout, Defaults().drain_timeout, "On SIGTERM: 
 
 namespace {
 
+constexpr absl::Duration kTidyInterval = absl::Seconds(10);
+
 constexpr char kUsage[] =
     "Public entrance of Diptych: checks questions, calls the language tier, relays answers with timings and budget.\n"
     "Each flag can also be set as DIPTYCH_<NAME>.";
@@ -177,7 +179,7 @@ absl::Status Serve() {
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::gateway::GatewayServer::Start(options, announce));
   spdlog::info("listening on port {}", server->port());
   WarnOfOpenPort(options);
-  shutdown.Wait();
+  while (!shutdown.WaitFor(kTidyInterval)) diptych::ReturnFreedMemory();
   diptych::LogDraining();
   server->Drain();
   return absl::OkStatus();

@@ -63,6 +63,31 @@ class CallerFaultsTest(FaultCase):
                 caller.close()
             self.measure(f"50 calls ended; honest callers' slowest answer {self.slowest(outcomes):.2f} s")
 
+    @whole_only
+    def test_messages_of_grpc_that_never_end_hold_up_nobody(self):
+        """Half of them trickle, of the others 10 MB come at once."""
+        count, patience = 50, 60
+        with Stack(BINARIES) as stack:
+            callers = [Caller(stack.gateway.port, window=65_535) for _ in range(count)]
+            begun = [(caller, caller.begin("diptych.v1.GatewayService/Ask", 60_000_000)) for caller in callers]
+            for caller, call in begun[::2]:
+                caller.push(call, 10_000_000)
+            outcomes, begin = [], time.monotonic()
+            while begun and time.monotonic() < begin + 2 * patience:
+                outcomes.append(stack.ask())
+                for caller, call in begun:
+                    caller.push(call, 1)
+                    caller.listen(0.01)
+                begun = [(caller, call) for caller, call in begun if call not in caller.ended]
+            took = time.monotonic() - begin
+            self.assertEqual(len(begun), 0)
+            self.expect_true(outcomes)
+            stack.await_idle()
+            for caller in callers:
+                caller.close()
+            self.measure(f"{count} of them ended within {took:.0f} s; {len(outcomes)} of {len(outcomes)} honest callers answered meanwhile, "
+                         f"the slowest in {self.slowest(outcomes):.2f} s")
+
 
 if __name__ == "__main__":
     run()

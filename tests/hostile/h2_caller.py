@@ -118,6 +118,7 @@ class Caller:
         self._socket.close()
 
     def _flush(self):
+        self._socket.settimeout(30)  # `listen` waits for less
         self._socket.sendall(self._h2.data_to_send())
 
 

@@ -8,6 +8,7 @@ Usage: unfinished_messages_test.py FOLDER_OF_BINARIES; run by ctest as `unfinish
 import pathlib
 import struct
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
@@ -68,6 +69,18 @@ class UnfinishedMessagesTest(unittest.TestCase):
         caller.listen(ENDED, until=lambda: short in caller.ended)
         self.assertEqual(caller.status[short], OK)
         caller.close()
+
+    def test_what_large_messages_took_is_given_back(self):
+        before, callers = self.resident(GATEWAY), [Caller(self.stack.grpc_port, window=65535) for _ in range(PATIENT)]
+        for caller in callers:
+            caller.push(caller.begin("diptych.v1.GatewayService/Ask", 60 << 20, KEY), 50 << 20)
+        self.assertGreater(self.resident(GATEWAY) - before, 5 * ALLOWED)
+        for caller in callers:
+            caller.close()
+        until = time.monotonic() + 2 * ENDED
+        while self.resident(GATEWAY) - before > ALLOWED and time.monotonic() < until:
+            time.sleep(0.5)
+        self.assertLess(self.resident(GATEWAY) - before, ALLOWED)
 
     def test_what_anybody_may_ask_ends_soon(self):
         asked = []
