@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "common/error_details.h"
 #include "common/status.h"
 #include "common/utf8.h"
@@ -20,8 +21,10 @@ constexpr char kDomain[] = "diptych";
 // of these ends a whole connection of many a client and proxy.
 constexpr size_t kMessageBytes = 1024, kFieldBytes = 256;
 
+// Without white space around it, over which a strict HTTP/2 (RFC 9113, 8.2.1) ends the caller's whole connection.
 std::string MessageOf(const absl::Status& status) {
-  return ClipText({status.message().data(), status.message().size()}, kMessageBytes);
+  const std::string clipped = ClipText({status.message().data(), status.message().size()}, kMessageBytes);
+  return std::string(absl::StripAsciiWhitespace(clipped));
 }
 
 google::rpc::Status ToRpcStatus(const absl::Status& status) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
+
 namespace diptych {
 
 namespace {
@@ -16,6 +18,11 @@ std::string NameIn(const grpc::ServerContextBase& context, const char* header) {
   return std::string(found->second.data(), found->second.size());
 }
 
+// Without white space around it, over which a strict HTTP/2 (RFC 9113, 8.2.1) ends its whole connection.
+std::string Trimmed(const std::string& value) {
+  return std::string(absl::StripAsciiWhitespace(value));
+}
+
 }  // namespace
 
 bool IsMetadataValue(std::string_view value) {
@@ -23,11 +30,11 @@ bool IsMetadataValue(std::string_view value) {
 }
 
 void AddMetadata(grpc::ClientContext& context, const std::string& name, const std::string& value) {
-  if (IsMetadataValue(value)) context.AddMetadata(name, value);
+  if (IsMetadataValue(value)) context.AddMetadata(name, Trimmed(value));
 }
 
 void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value) {
-  if (IsMetadataValue(value)) context.AddTrailingMetadata(name, value);
+  if (IsMetadataValue(value)) context.AddTrailingMetadata(name, Trimmed(value));
 }
 
 size_t MetadataBytes(const grpc::ServerContextBase& context) {

@@ -14,7 +14,7 @@ namespace diptych {
 // and prints the value.
 bool IsMetadataValue(std::string_view value);
 
-// Adds `value` under `name`; adds nothing if it is no metadata value.
+// Adds `value` without the white space around it under `name`; adds nothing if it is no metadata value.
 void AddMetadata(grpc::ClientContext& context, const std::string& name, const std::string& value);
 void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value);
 

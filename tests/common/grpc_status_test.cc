@@ -27,6 +27,11 @@ TEST(GrpcStatusTest, ReasonTravelsAsErrorInfo) {
   EXPECT_EQ(info.domain(), "diptych");
 }
 
+TEST(GrpcStatusTest, NoMessageHasWhiteSpaceAroundIt) {
+  EXPECT_EQ(ToGrpcStatus(absl::InvalidArgumentError(" is not known ")).error_message(), "is not known");
+  EXPECT_EQ(ToGrpcStatus(absl::InvalidArgumentError(" ")).error_message(), "");
+}
+
 TEST(GrpcStatusTest, EveryErrorHasAReasonWhateverItsCode) {
   for (int code = 1; code <= static_cast<int>(absl::StatusCode::kUnauthenticated); ++code) {
     const auto wanted = static_cast<absl::StatusCode>(code);
