@@ -287,15 +287,16 @@ class FaultsTest(FaultCase):
             self.assertFalse(self.is_heard(port, ours, theirs.sign("caller")), "a stranger")
             self.assertFalse(self.is_heard(port, ours, ours.sign("caller", expired=True)), "an expired one")
             self.assertFalse(self.is_heard(port, ours, None), "nobody")
-            stack.languages[0].kill()
-            ours.sign("language", expired=True)
-            stack.languages[0].restart()
-            time.sleep(2)  # the gateway tries once a second
-            status, _, seconds = stack.ask()
-            self.assertEqual(status, 503, "a tier with an expired certificate is believed")
-            self.assertLess(seconds, 5)
-            ours.sign("language")
-            back = stack.await_ready(seconds=30)
+            for wrong in ({"names": "DNS:elsewhere.invalid"}, {"expired": True}):
+                stack.languages[0].kill()
+                ours.sign("language", **wrong)
+                stack.languages[0].restart()
+                time.sleep(2)  # the gateway tries once a second
+                status, _, seconds = stack.ask()
+                self.assertEqual(status, 503, f"a tier is believed whose certificate is wrong: {wrong}")
+                self.assertLess(seconds, 5)
+                ours.sign("language")
+                back = stack.await_ready(seconds=30)
             self.measure(f"refused in {seconds:.2f} s; served {back:.1f} s after the new certificate was there, without a restart")
 
     @staticmethod
