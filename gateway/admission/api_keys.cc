@@ -55,8 +55,10 @@ absl::Status ReadHash(const json& value, const std::string& where, Sha256Digest&
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   const bool hexadecimal = std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c); });
   if (text.size() != 2 * hash.size() || !hexadecimal) {
-    return Fault(where,
-                 "takes the key's SHA-256 as 64 hexadecimal digits: printf %s \"$KEY\" | openssl dgst -sha256 -r");
+    return Fault(
+        where,
+        "takes the key's SHA-256 (with a salt: that of \"$SALT$KEY\") as 64 hexadecimal digits: printf %s \"$KEY\" | "
+        "openssl dgst -sha256 -r");
   }
   const std::string bytes = absl::HexStringToBytes(text);
   std::copy(bytes.begin(), bytes.end(), hash.begin());
@@ -79,6 +81,15 @@ absl::StatusOr<ApiKey> ReadKey(const std::string& name, const json& object, cons
   }
   if (!object.contains("sha256")) return Fault(where, "has no sha256");
   return key;
+}
+
+absl::StatusOr<std::string> ReadSalt(const json& file) {
+  const auto found = file.find("salt");
+  if (found == file.end()) return "";
+  const std::string salt = found->is_string() ? found->get<std::string>() : "";
+  const bool plain = std::all_of(salt.begin(), salt.end(), [](unsigned char c) { return std::isalnum(c); });
+  if (salt.size() < 8 || salt.size() > 64 || !plain) return Fault("salt", "takes 8 to 64 letters and digits");
+  return salt;
 }
 
 absl::StatusOr<KeyLimits> ReadDefaults(const json& file) {
@@ -107,13 +118,16 @@ absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text) {
   auto file = ParseJsonObject(text, "it", {.values = kMaxValues});
   if (!file.ok()) return file.status();
   for (const auto& [member, value] : file->items()) {
-    if (member != "defaults" && member != "keys") return Fault("the file", "takes \"defaults\" and \"keys\" only");
+    if (member != "salt" && member != "defaults" && member != "keys") {
+      return Fault("the file", "takes \"salt\", \"defaults\" and \"keys\" only");
+    }
   }
   DIPTYCH_ASSIGN_OR_RETURN(const KeyLimits defaults, ReadDefaults(*file));
   const auto keys = file->find("keys");
   if (keys == file->end() || !keys->is_object() || keys->empty()) return Fault("keys", "names no key");
   if (keys->size() > kMaxApiKeys) return Fault("keys", absl::StrCat("holds more than ", kMaxApiKeys));
   ApiKeys result;
+  DIPTYCH_ASSIGN_OR_RETURN(result.salt_, ReadSalt(*file));
   std::set<Sha256Digest> hashes;
   int number = 0;
   for (const auto& [name, object] : keys->items()) {
@@ -129,6 +143,7 @@ absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text) {
 Caller ApiKeys::Find(std::string_view presented) const {
   if (presented.empty() || presented.size() > kMaxApiKeyBytes) return nullptr;
   Sha256 hash;
+  hash.Update(salt_);
   hash.Update(presented);
   const Sha256Digest digest = hash.Finish();
   const Caller* found = nullptr;

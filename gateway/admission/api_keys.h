@@ -37,10 +37,12 @@ using Caller = std::shared_ptr<const ApiKey>;
 class ApiKeys {
  public:
   // Reads
-  //   {"defaults": {"max_inflight": 8, "tokens_per_minute": 60000},
+  //   {"salt": "<8 to 64 letters and digits>",
+  //    "defaults": {"max_inflight": 8, "tokens_per_minute": 60000},
   //    "keys": {"alice": {"sha256": "<64 hexadecimal digits>", "max_inflight": 2}, ...}}
-  // in which limits may be absent. INVALID_ARGUMENT, saying what is wrong where, for anything else: an unknown word, no
-  // key at all, more than kMaxApiKeys, a hash that two names share, a limit that is not a whole number from 1 up.
+  // in which salt and limits may be absent; hashes are of the salt and the key after it. INVALID_ARGUMENT, saying what
+  // is wrong where, for anything else: an unknown word, no key at all, more than kMaxApiKeys, a hash that two names
+  // share, a limit that is not a whole number from 1 up.
   static absl::StatusOr<ApiKeys> Parse(std::string_view text);
 
   // The key that `presented` is, or null. Compares with every key, whichever it is.
@@ -49,6 +51,7 @@ class ApiKeys {
   int size() const { return static_cast<int>(keys_.size()); }
 
  private:
+  std::string salt_;  // one for all, so that a call costs one hash however many keys there are
   std::vector<Caller> keys_;
 };
 

@@ -41,6 +41,15 @@ TEST(ApiKeysTest, TheHashIsWhatOpensslPrints) {
   EXPECT_NE(keys->Find("first-key"), nullptr);
 }
 
+TEST(ApiKeysTest, WithASaltTheHashesAreOfBoth) {
+  const auto keys = ApiKeys::Parse(R"({"salt": "0123abCD", "keys": {"a": {"sha256": ")" + HashOf("0123abCDone") +
+                                   R"("}, "b": {"sha256": ")" + HashOf("two") + R"("}}})");
+  ASSERT_TRUE(keys.ok()) << keys.status();
+  ASSERT_NE(keys->Find("one"), nullptr);
+  EXPECT_EQ(keys->Find("one")->name, "a");
+  for (const std::string wrong : {"two", "0123abCDone", "0123abCD"}) EXPECT_EQ(keys->Find(wrong), nullptr) << wrong;
+}
+
 TEST(ApiKeysTest, ALimitOfItsOwnGoesBeforeTheDefault) {
   const auto keys =
       ApiKeys::Parse(R"({"defaults": {"max_inflight": 8, "tokens_per_minute": 600}, "keys": {"a": {"sha256": ")" +
@@ -67,6 +76,10 @@ TEST(ApiKeysTest, AFaultyFileIsRefusedWithoutQuotingIt) {
       R"({"keys": {"a": {"sha256": ")" + hash + R"("}, "b": {"sha256": ")" + hash + R"("}}})",
       R"({"keys": {"a": {"sha256": ")" + hash + R"("}}, "secret-word": 1})",
       R"({"keys": {"a": {"sha256": ")" + hash + R"("}, "a": {"sha256": ")" + hash + R"("}}})",
+      R"({"salt": "secret!", "keys": {"a": {"sha256": ")" + hash + R"("}}})",
+      R"({"salt": "secret-word", "keys": {"a": {"sha256": ")" + hash + R"("}}})",
+      R"({"salt": 1, "keys": {"a": {"sha256": ")" + hash + R"("}}})",
+      R"({"salt": ")" + std::string(65, 'a') + R"(", "keys": {"a": {"sha256": ")" + hash + R"("}}})",
       R"({"defaults": {"secret-word": 1}, "keys": {"a": {"sha256": ")" + hash + R"("}}})",
       FileOf("a", "one", R"(, "max_inflight": 0)"),
       FileOf("a", "one", R"(, "max_inflight": 2.5)"),
