@@ -1,5 +1,6 @@
 #include "blip2/gif.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -94,10 +95,12 @@ class LzwCodes {
   }
 
  private:
+  // Passes over empty blocks, as Pillow does.
   bool NextBlock() {
+    rest_.remove_prefix(std::min(rest_.find_first_not_of('\0'), rest_.size()));
     if (rest_.empty()) return false;
     const size_t length = static_cast<uint8_t>(rest_.front());
-    if (length == 0 || length >= rest_.size()) return false;
+    if (length >= rest_.size()) return false;
     block_ = rest_.substr(1, length);
     rest_.remove_prefix(1 + length);
     return true;

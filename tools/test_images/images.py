@@ -122,6 +122,7 @@ def animations_and_gifs():
     yield "gif_transparent_on_larger_screen.gif", on_screen(gif(transparency=3), 50, 40, 5, 9)
     yield "gif_on_smaller_screen.gif", on_screen(gif(), 10, 0, 3, 2)
     yield "gif_short_palette.gif", b"GIF87a\3\0\1\0\x80\0\0" + color_table(2) + b",\0\0\0\0\3\0\1\0\0\3\3\x51\x07\x09\0;"
+    yield "gif_empty_blocks.gif", b"GIF87a\3\0\1\0\x80\0\0" + color_table(2) + b",\0\0\0\0\3\0\1\0\0\3\0\0\1\x51\0\2\x07\x09\0;"
     yield "gif_no_palette.gif", b"GIF87a\3\0\1\0\0\0\0,\0\0\0\0\3\0\1\0\0\3\3\x51\x07\x09\0;"
     yield "gif_animated.gif", animated(format="GIF")
     yield "gif_comment.gif", gif(comment=b"," * 300)
