@@ -1,5 +1,6 @@
 #include "common/call_gate.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@ namespace diptych {
 namespace {
 
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+constexpr absl::Duration kForEver = absl::Hours(24 * 365);  // more is beyond the end of a clock
 
 }  // namespace
 
@@ -42,7 +44,7 @@ void CallGate::Close() {
 }
 
 bool CallGate::WaitUntilEmpty(absl::Duration timeout) {
-  const auto until = std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(timeout);
+  const auto until = std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(std::min(timeout, kForEver));
   MutexLock lock(mutex_);
   while (inside_ > 0 && left_.WaitUntil(lock, until)) {
   }

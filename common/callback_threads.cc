@@ -25,7 +25,8 @@ grpc::GenericStub* MakeUser() {
 }  // namespace
 
 void KeepCallbackThreads() {
-  [[maybe_unused]] static const grpc::GenericStub* const kUser = MakeUser();
+  // Volatile, so that it is stored, and LeakSanitizer finds what it points to.
+  [[maybe_unused]] static grpc::GenericStub* volatile user = MakeUser();
 }
 
 }  // namespace diptych

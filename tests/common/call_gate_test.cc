@@ -53,5 +53,17 @@ TEST(CallGateTest, WaitsUntilTheLastCallHasLeft) {
   leaver.join();
 }
 
+TEST(CallGateTest, WaitsHoweverLongItIsTold) {
+  CallGate gate(1);
+  auto ticket = gate.Enter();
+  ASSERT_TRUE(ticket.ok());
+  std::thread leaver([&ticket] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // so that the wait has begun
+    ticket->Release();
+  });
+  EXPECT_TRUE(gate.WaitUntilEmpty(absl::InfiniteDuration()));
+  leaver.join();
+}
+
 }  // namespace
 }  // namespace diptych
