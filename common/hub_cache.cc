@@ -75,9 +75,17 @@ std::string WithValues(const std::string& text) {
   return expanded;
 }
 
+// "~" and "~NAME" give way to folders of users; the name of nobody stays.
 fs::path FromUserFolder(const std::string& path) {
-  if (path != "~" && !path.starts_with("~/")) return path;
-  return UserFolder() / fs::path(path).lexically_relative("~");
+  if (!path.starts_with('~')) return path;
+  const size_t end = std::min(path.find('/'), path.size());
+  std::string folder = UserFolder();
+  if (end > 1) {
+    const passwd* user = getpwnam(path.substr(1, end - 1).c_str());
+    if (user == nullptr) return path;
+    folder = user->pw_dir;
+  }
+  return folder + path.substr(end);
 }
 
 bool IsTrue(const char* variable) {

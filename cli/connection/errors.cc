@@ -1,5 +1,6 @@
 #include "cli/connection/errors.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <map>
@@ -43,6 +44,7 @@ std::string ErrorText(const absl::Status& status, const std::string& context) {
   std::string text = context.empty() ? "" : absl::StrCat(context, ": ");
   absl::StrAppend(&text, Word(status), ": ", std::string(status.message()));
   if (const std::string field = FieldOf(status); !field.empty()) absl::StrAppend(&text, " (", field, ")");
+  std::replace(text.begin(), text.end(), '\n', ' ');  // of a name that somebody typed
   if (text.find_last_of(".?!") != text.size() - 1) text += '.';
   if (const std::string remedy = RemedyFor(status); !remedy.empty()) absl::StrAppend(&text, " ", remedy);
   return absl::StrCat(Styled(Style::kBad, "diptych:", stderr), " ", Printable(text));

@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMostListedFiles = 100'000, kLongestName = 1024;
+constexpr size_t kMostListedFiles = 100'000, kLongestName = 1024, kShownName = 100;
 
 absl::Status NotAListing(const std::string& why) {
   return absl::InvalidArgumentError(absl::StrCat("the hub's description of the revision is not usable: ", why));
@@ -75,10 +75,12 @@ absl::StatusOr<std::vector<std::string>> ReadShards(std::string_view index, cons
   for (const auto& [tensor, value] : map->items()) {
     const std::string* shard = value.get_ptr<const std::string*>();
     if (shard == nullptr || !shard->ends_with(".safetensors") || !IsOutermost(*shard) || !Holds(listing, *shard)) {
-      return NotAListing("its index names weights that it does not have");
+      return NotAListing(absl::StrCat("its index names weights that it does not have",
+                                      shard == nullptr ? "" : absl::StrCat(" (", shard->substr(0, kShownName), ")")));
     }
     shards.insert(*shard);
   }
+  if (shards.empty()) return NotAListing("its index of weights maps nothing");
   return std::vector<std::string>(shards.begin(), shards.end());
 }
 

@@ -1,5 +1,7 @@
 #include "common/model_folder.h"
 
+#include <pwd.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -99,6 +101,10 @@ TEST_F(ModelFolderTest, TheCacheIsWhereTheVariablesSay) {
   EXPECT_EQ(HubCache(), "/old");
   setenv("HF_HUB_CACHE", "~/mine", 1);
   EXPECT_EQ(HubCache(), fs::path(getenv("HOME")) / "mine");
+  setenv("HF_HUB_CACHE", "~root/mine", 1);
+  EXPECT_EQ(HubCache(), fs::path(getpwnam("root")->pw_dir) / "mine");
+  setenv("HF_HUB_CACHE", "~no-such-user/mine", 1);
+  EXPECT_EQ(HubCache(), fs::current_path() / "~no-such-user/mine");
   unsetenv("HF_HUB_CACHE");
   unsetenv("HUGGINGFACE_HUB_CACHE");
   unsetenv("HF_HOME");

@@ -350,8 +350,14 @@ class PullFaultsTest(unittest.TestCase):
             with self.subTest(shard), Cache({**files, WEIGHTS + ".index.json": index}) as cache:
                 pulled = cache.pull()
                 self.assertEqual(pulled.returncode, 1)
-                self.assertIn("its index names weights", pulled.stderr)
+                self.assertIn(f"its index names weights that it does not have ({shard})", pulled.stderr)
                 self.assertFalse(cache.path.exists())
+
+    def test_an_index_of_nothing_is_no_model(self):
+        files = {name: data for name, data in demo_files().items() if name != WEIGHTS}
+        with Cache({**files, WEIGHTS + ".index.json": b'{"weight_map": {}}'}) as cache:
+            self.assertIn("its index of weights maps nothing", cache.pull().stderr)
+            self.assertFalse(cache.path.exists())
 
     def test_a_redirect_from_https_to_http_is_refused(self):
         with tempfile.TemporaryDirectory() as folder:
