@@ -1,4 +1,5 @@
 """Triton's own Python client as the judge of the Open Inference Protocol. Skipped where it is not installed."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -19,7 +20,7 @@ except ImportError as error:
     print(f"skipped: tritonclient is not installed ({error}); scripts/setup.sh --tests fetches it")
     sys.exit(77)
 
-from http_stack import SAMPLE, KeyedStack  # noqa: E402
+from http_stack import SAMPLE, KeyedStack, Stack  # noqa: E402
 
 QUESTION = "Question: What color is the circle? Answer:"
 BINARIES = pathlib.Path(sys.argv.pop(1))
@@ -149,6 +150,39 @@ class TritonClientTest(unittest.TestCase):
         for name, image in (("image", b"no image"), ("image_bytes", b"no image"), ("images", broken)):
             with self.subTest(name), self.assertRaisesRegex(triton.InferenceServerException, rf"{name}\[1\]: "):
                 self.client.infer("demo", [tensor(name, [SAMPLE.read_bytes(), image])], headers=self.headers)
+
+
+class LimitsTest(unittest.TestCase):
+    """A limit of N takes N callers, each of which asks again as soon as it is answered."""
+    CALLERS, REQUESTS = 4, 20
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack(BINARIES, [f"--max_inflight={cls.CALLERS}"])
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.stop()
+
+    def infer(self, client):
+        for _ in range(self.REQUESTS):
+            client.infer("demo", inputs(max_tokens=4))
+
+    def stream(self, client):
+        answers = queue.Queue()
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for _ in range(self.REQUESTS):
+            client.async_stream_infer("demo", inputs(max_tokens=4))
+            TritonClientTest.streamed_text(self, answers)
+        client.stop_stream()
+
+    def test_each_caller_is_answered_again_and_again(self):
+        for ask in (self.infer, self.stream):
+            clients = [triton.InferenceServerClient(f"127.0.0.1:{self.stack.grpc_port}") for _ in range(self.CALLERS)]
+            with concurrent.futures.ThreadPoolExecutor(self.CALLERS) as callers:
+                list(callers.map(ask, clients))  # raises what a caller was told
+            for client in clients:
+                client.close()
 
 
 if __name__ == "__main__":
