@@ -13,10 +13,11 @@ namespace diptych::blip2 {
 
 namespace {
 
-absl::StatusOr<RgbImage> DecodePixels(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check) {
+absl::StatusOr<RgbImage> DecodePixels(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check,
+                                      int least_side) {
   switch (header.format) {
     case ImageFormat::kJpeg:
-      return DecodeJpeg(bytes, header, check);
+      return DecodeJpeg(bytes, header, check, least_side);
     case ImageFormat::kPng:
       return DecodePng(bytes, header, check);
     case ImageFormat::kGif:
@@ -29,10 +30,11 @@ absl::StatusOr<RgbImage> DecodePixels(std::string_view bytes, const ImageHeader&
 
 }  // namespace
 
-absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits, const DecodeCheck& check) {
+absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits, const DecodeCheck& check,
+                                     int least_side) {
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImage(bytes, limits));
   DIPTYCH_RETURN_IF_ERROR(Ask(check));
-  DIPTYCH_ASSIGN_OR_RETURN(RgbImage image, DecodePixels(bytes, header, check));
+  DIPTYCH_ASSIGN_OR_RETURN(RgbImage image, DecodePixels(bytes, header, check, least_side));
   return TurnUpright(std::move(image), OrientationOf(bytes, header.format));
 }
 

@@ -32,6 +32,9 @@ inline absl::Status Ask(const DecodeCheck& check) {
 // up, grey is replicated, 16-bit grey is clipped to 8 bits, CMYK follows Pillow. Memory is at most 12 bytes a pixel.
 // INVALID_ARGUMENT with reason IMAGE_FORMAT, IMAGE_TOO_LARGE (over the limits, or a JPEG of too many scans) or
 // IMAGE_CORRUPT (a file that is cut off, or damaged so that Pillow refuses it); the error of `check`.
-absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits, const DecodeCheck& check = {});
+// With a `least_side` of pixels, a JPEG comes in a half, a quarter or an eighth of its sides while its shorter one
+// stays at least that long: faster, and no longer exactly Pillow's pixels. 0: never.
+absl::StatusOr<RgbImage> DecodeImage(std::string_view bytes, const ImageLimits& limits, const DecodeCheck& check = {},
+                                     int least_side = 0);
 
 }  // namespace diptych::blip2

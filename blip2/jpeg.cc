@@ -19,6 +19,14 @@ constexpr int kMaxScans = 500;
 // Scans times pixels of the image: 40 scans of 50 million pixels.
 constexpr int64_t kMaxScannedPixels = 2'000'000'000;
 
+// What the sides are divided by: 1, 2, 4 or 8, for which libjpeg has transforms of their own.
+int Divisor(const ImageHeader& header, int least_side) {
+  const int64_t shorter = std::min(header.width, header.height);
+  int divisor = 1;
+  while (least_side > 0 && divisor < 8 && shorter >= int64_t{2} * divisor * least_side) divisor *= 2;
+  return divisor;
+}
+
 uint8_t ClipToByte(int value) {
   return static_cast<uint8_t>(std::clamp(value, 0, 255));
 }
@@ -41,12 +49,16 @@ void CmykToRgb(const std::vector<uint8_t>& cmyk, uint8_t* rgb) {
 // last row is cut off. libjpeg reports errors by longjmp: the method that calls it holds no object with a destructor.
 class JpegReader {
  public:
-  JpegReader(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check);
+  JpegReader(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check, int divisor);
   JpegReader(const JpegReader&) = delete;
   JpegReader& operator=(const JpegReader&) = delete;
   ~JpegReader() { jpeg_destroy_decompress(&jpeg_); }
 
-  // Fills `pixels`, 3 · width · height bytes. Once.
+  // Of the image that Read gives.
+  int width() const { return static_cast<int>((header_.width + divisor_ - 1) / divisor_); }
+  int height() const { return static_cast<int>((header_.height + divisor_ - 1) / divisor_); }
+
+  // Fills `pixels`, 3 · width() · height() bytes. Once.
   absl::Status Read(uint8_t* pixels);
 
  private:
@@ -70,6 +82,7 @@ class JpegReader {
 
   const ImageHeader header_;
   const DecodeCheck& check_;
+  const int divisor_;
   absl::Status status_;
   std::vector<uint8_t> inks_;  // one row, if the file has four channels
   std::jmp_buf on_error_;
@@ -79,9 +92,9 @@ class JpegReader {
   jpeg_decompress_struct jpeg_{};
 };
 
-JpegReader::JpegReader(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check)
-    : header_(header), check_(check) {
-  if (header.channels == 4) inks_.resize(4 * static_cast<size_t>(header.width));
+JpegReader::JpegReader(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check, int divisor)
+    : header_(header), check_(check), divisor_(divisor) {
+  if (header.channels == 4) inks_.resize(4 * static_cast<size_t>(width()));
   jpeg_.err = jpeg_std_error(&errors_);
   errors_.error_exit = Fail;
   errors_.output_message = Ignore;
@@ -130,8 +143,8 @@ bool JpegReader::ReadRows(uint8_t* pixels) {
   jpeg_.src = &source_;
   jpeg_.progress = &progress_;
   if (!ReadHeader() || jpeg_start_decompress(&jpeg_) == FALSE) return false;
-  const size_t row_bytes = 3 * static_cast<size_t>(header_.width);
-  for (int64_t y = 0; y < header_.height; ++y) {
+  const size_t row_bytes = 3 * static_cast<size_t>(width());
+  for (int y = 0; y < height(); ++y) {
     if (!ReadRow(pixels + static_cast<size_t>(y) * row_bytes)) return false;
   }
   jpeg_finish_decompress(&jpeg_);  // an error behind the last row counts, a missing end does not
@@ -145,8 +158,11 @@ bool JpegReader::ReadHeader() {
   } while (found == JPEG_HEADER_TABLES_ONLY);
   if (found != JPEG_HEADER_OK) return false;
   jpeg_.out_color_space = inks_.empty() ? JCS_RGB : JCS_CMYK;
+  jpeg_.scale_denom = static_cast<unsigned>(divisor_);
+  jpeg_calc_output_dimensions(&jpeg_);
   return jpeg_.image_width == header_.width && jpeg_.image_height == header_.height &&
-         jpeg_.num_components == header_.channels;
+         jpeg_.num_components == header_.channels && jpeg_.output_width == static_cast<unsigned>(width()) &&
+         jpeg_.output_height == static_cast<unsigned>(height());
 }
 
 bool JpegReader::ReadRow(uint8_t* to) {
@@ -158,10 +174,11 @@ bool JpegReader::ReadRow(uint8_t* to) {
 
 }  // namespace
 
-absl::StatusOr<RgbImage> DecodeJpeg(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check) {
-  RgbImage image{.width = static_cast<int>(header.width), .height = static_cast<int>(header.height), .pixels = {}};
-  image.pixels.resize(3 * static_cast<size_t>(header.width) * static_cast<size_t>(header.height));
-  JpegReader reader(bytes, header, check);
+absl::StatusOr<RgbImage> DecodeJpeg(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check,
+                                    int least_side) {
+  JpegReader reader(bytes, header, check, Divisor(header, least_side));
+  RgbImage image{.width = reader.width(), .height = reader.height(), .pixels = {}};
+  image.pixels.resize(3 * static_cast<size_t>(image.width) * static_cast<size_t>(image.height));
   DIPTYCH_RETURN_IF_ERROR(reader.Read(image.pixels.data()));
   return image;
 }

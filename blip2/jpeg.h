@@ -9,6 +9,7 @@
 namespace diptych::blip2 {
 
 // See DecodeImage. Requires: `header` is what CheckImage gave for `bytes`.
-absl::StatusOr<RgbImage> DecodeJpeg(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check);
+absl::StatusOr<RgbImage> DecodeJpeg(std::string_view bytes, const ImageHeader& header, const DecodeCheck& check,
+                                    int least_side);
 
 }  // namespace diptych::blip2

@@ -13,14 +13,15 @@ _BINARIES = Path("build/release/bin")
 class Services:
     """Use with `with`: started at its beginning, stopped at its end. `patience`: seconds for one request."""
 
-    def __init__(self, model: Path, *tier_flags: str, patience: int = 120):
+    def __init__(self, model: Path, *tier_flags: str, vision_flags: tuple[str, ...] = (), patience: int = 120):
         self._tier_flags = (f"--model={model}", "--log_level=error", *tier_flags)
+        self._vision_flags = vision_flags
         self._patience = patience
         self._processes = []
 
     def __enter__(self):
         try:
-            vision = f"--vision_target=ipv4:127.0.0.1:{_port(self._start('vision_service', *self._tier_flags))}"
+            vision = f"--vision_target=ipv4:127.0.0.1:{_port(self._start('vision_service', *self._tier_flags, *self._vision_flags))}"
             language = _port(self._start("language_service", *self._tier_flags, vision, "--nice=10"))  # as `diptych serve` does
             with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody empties would stop the gateway
                 self.grpc_port = _port(self._start("gateway", "--http_listen=127.0.0.1:0", vision, f"--language_target=ipv4:127.0.0.1:{language}",

@@ -54,6 +54,7 @@ Encoder::Encoder(const VisionOptions& options, const ServedVisionModel& model)
       workers_({.threads = options.image_workers,
                 .queue_limit = options.queue_limit,
                 .limits = options.image_limits,
+                .scaled_decode = options.image_decode == "scaled",
                 .image_processor = model.image_processor},
                engine_, [this](std::shared_ptr<EncodeJob> job, auto image) { Finish(job, std::move(image)); }) {}
 

@@ -110,8 +110,15 @@ absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) {
   return absl::OkStatus();
 }
 
+// Twice the square's: what remains to be shrunk then is left to the bicubic filter. Who sets a max_side means the
+// pixels of the whole image.
+int ImageWorkers::LeastSide(const ImagePreparation& preparation) const {
+  return options_.scaled_decode && preparation.max_side == 0 ? 2 * preparation.image_size : 0;
+}
+
 absl::StatusOr<blip2::RgbImage> ImageWorkers::DecodeToSquare(EncodeJob& job) {
-  auto image = blip2::DecodeImage(job.encoded, options_.limits, [&job] { return StillWanted(job); });
+  auto image = blip2::DecodeImage(
+      job.encoded, options_.limits, [&job] { return StillWanted(job); }, LeastSide(job.preparation));
   if (!image.ok()) return NameImage(image.status());
   job.encoded = std::string();
   job.timeline.resize_begin = SteadyClock::now();

@@ -23,6 +23,7 @@ class ImageWorkers {
     int threads = 1;
     int queue_limit = 1;  // jobs that may wait
     ImageLimits limits;
+    bool scaled_decode = false;  // as VisionOptions::image_decode says
     blip2::ImageProcessorConfig image_processor;
   };
   // `engine`, which must outlive this, takes each job whose pixel_values are set. `done` receives those that end here:
@@ -45,6 +46,8 @@ class ImageWorkers {
   void Work(std::shared_ptr<EncodeJob> job);
   absl::Status Prepare(EncodeJob& job);
   absl::Status DecodeAndResize(EncodeJob& job);
+  // As blip2::DecodeImage takes it.
+  int LeastSide(const ImagePreparation& preparation) const;
   // The image in the size that the model sees.
   absl::StatusOr<blip2::RgbImage> DecodeToSquare(EncodeJob& job);
 

@@ -19,6 +19,10 @@ ABSL_FLAG(std::string, metrics_listen, diptych::vision::kDefaultMetricsListen,
           "host:port where Prometheus reads /metrics; empty: none");
 ABSL_FLAG(int, image_workers, Defaults().image_workers, "threads that decode and resize images");
 ABSL_FLAG(
+    std::string, image_decode, Defaults().image_decode,
+    "exact: pixels as transformers sees them; scaled: a JPEG at least four times as large as the model's square is "
+    "shrunk by 2, 4 or 8 while it is decoded, which is faster and moves pixels a little");
+ABSL_FLAG(
     int, max_batch, 0,
     "images that may go through the vision transformer together; 0: 32 on a card, on the cpu as many as stay in its "
     "caches, 8 at most");
@@ -45,6 +49,7 @@ absl::Status Serve() {
   options.listen = absl::GetFlag(FLAGS_listen);
   options.metrics_listen = absl::GetFlag(FLAGS_metrics_listen);
   options.image_workers = absl::GetFlag(FLAGS_image_workers);
+  options.image_decode = absl::GetFlag(FLAGS_image_decode);
   options.max_batch = absl::GetFlag(FLAGS_max_batch);
   options.memory_fraction = absl::GetFlag(FLAGS_memory_fraction);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes);

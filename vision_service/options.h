@@ -26,6 +26,7 @@ struct VisionOptions {
   int64_t memory_limit = 0;                      // bytes; 0: what is free
   int threads = tier_defaults::kThreads;         // of one operator; 0: one for each core
   int image_workers = 2;                         // threads that decode and resize
+  std::string image_decode = "exact";            // or scaled: large JPEGs are shrunk while they are decoded
   int queue_limit = tier_defaults::kQueueLimit;  // calls that may be inside, waiting or running
   int max_batch = 0;                             // images of the model's own size that share a pass; 0: as VisionBatch
   double memory_fraction = 0.25;                 // of a card's memory that this process may take; in (0, 1]

@@ -31,6 +31,9 @@ absl::Status CheckOptions(const VisionOptions& options) {
   if (options.image_workers < 1 || options.image_workers > 256) {
     return absl::InvalidArgumentError("--image_workers takes 1 to 256");
   }
+  if (options.image_decode != "exact" && options.image_decode != "scaled") {
+    return absl::InvalidArgumentError("--image_decode takes exact or scaled");
+  }
   if (options.max_batch < 0 || options.max_batch > 256) return absl::InvalidArgumentError("--max_batch takes 0 to 256");
   DIPTYCH_RETURN_IF_ERROR(CheckLimits(options.image_limits));
   DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));

@@ -2,12 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "blip2/png.h"
@@ -117,9 +121,11 @@ TEST(DecodeImageTest, SurvivesEveryDamagedByte) {
       for (const uint8_t flip : {0xFF, 0x01, 0x80}) {
         std::string damaged = bytes;
         damaged[at] = static_cast<char>(damaged[at] ^ flip);
-        const absl::StatusOr<RgbImage> image = DecodeImage(damaged, {.max_pixels = 1 << 20});
-        if (!image.ok()) continue;
-        EXPECT_EQ(image->pixels.size(), 3 * static_cast<size_t>(image->width) * image->height);
+        for (const int least_side : {0, 3}) {
+          const absl::StatusOr<RgbImage> image = DecodeImage(damaged, {.max_pixels = 1 << 20}, {}, least_side);
+          if (!image.ok()) continue;
+          EXPECT_EQ(image->pixels.size(), 3 * static_cast<size_t>(image->width) * image->height);
+        }
       }
     }
   }
@@ -186,6 +192,71 @@ TEST(DecodeImageTest, BoundsTheScansOfAJpegByItsPixels) {
   const std::string large = WithSides(jpeg, 4000, 3999);
   EXPECT_TRUE(DecodeImage(large, {}).ok());
   EXPECT_EQ(ReasonOfDecoding(WithScans(large, 400)), "IMAGE_TOO_LARGE");
+}
+
+TEST(ScaledDecodeTest, AJpegIsHalvedWhileItsShorterSideStaysLongEnough) {
+  const std::string jpeg = ReadImage("jpeg_420.jpg");  // 37 x 23
+  for (const auto& [least, width, height] :
+       {std::array{0, 37, 23}, {12, 37, 23}, {11, 19, 12}, {6, 19, 12}, {5, 10, 6}, {2, 5, 3}, {1, 5, 3}}) {
+    const absl::StatusOr<RgbImage> image = DecodeImage(jpeg, {}, {}, least);
+    ASSERT_TRUE(image.ok()) << image.status();
+    EXPECT_EQ(image->width, width) << least;
+    EXPECT_EQ(image->height, height) << least;
+    EXPECT_EQ(image->pixels.size(), 3u * width * height);
+  }
+}
+
+// How far each channel of `scaled` is from the mean of its square of `side` pixels, on average over whole squares.
+double OffTheMeans(const RgbImage& scaled, const RgbImage& whole, int side) {
+  double off = 0;
+  int count = 0;
+  for (int y = 0; y < whole.height / side; ++y) {
+    for (int at = 0; at < 3 * (whole.width / side); ++at, ++count) {
+      int sum = 0;
+      for (int pixel = 0; pixel < side * side; ++pixel) {
+        const int row = y * side + pixel / side, column = at / 3 * side + pixel % side;
+        sum += whole.pixels[3 * (row * whole.width + column) + at % 3];
+      }
+      off += std::abs(scaled.pixels[3 * y * scaled.width + at] - static_cast<double>(sum) / (side * side));
+    }
+  }
+  return off / count;
+}
+
+TEST(ScaledDecodeTest, ItsPixelsAreTheMeansOfTheWholeImages) {
+  // Of colors as they are stored: fewer of them are spread before the whole image is shrunk, and not before it is
+  // scaled.
+  for (const char* name : {"jpeg_444.jpg", "jpeg_progressive_444.jpg", "jpeg_grey.jpg"}) {
+    SCOPED_TRACE(name);
+    const absl::StatusOr<RgbImage> whole = DecodeImage(ReadImage(name), {});
+    ASSERT_TRUE(whole.ok());
+    for (const auto& [least, side] : {std::pair{11, 2}, {5, 4}, {2, 8}}) {
+      const absl::StatusOr<RgbImage> scaled = DecodeImage(ReadImage(name), {}, {}, least);
+      ASSERT_TRUE(scaled.ok());
+      EXPECT_LT(OffTheMeans(*scaled, *whole, side), 1) << "of 255, by " << side;
+    }
+  }
+}
+
+TEST(ScaledDecodeTest, FourInksBecomeThreeColors) {
+  const absl::StatusOr<RgbImage> scaled = DecodeImage(ReadImage("jpeg_cmyk.jpg"), {}, {}, 5);
+  ASSERT_TRUE(scaled.ok()) << scaled.status();
+  EXPECT_EQ(scaled->width, 10);
+  EXPECT_EQ(scaled->pixels.size(), 3u * 10 * 6);
+}
+
+TEST(ScaledDecodeTest, ItIsTurnedAndOtherFormatsStayWhole) {
+  EXPECT_EQ(DecodeImage(ReadImage("jpeg_exif_6.jpg"), {}, {}, 5)->height, 10);
+  for (const char* name : {"png_rgb_8.png", "webp_lossy.webp", "gif.gif"}) {
+    EXPECT_EQ(DecodeImage(ReadImage(name), {}, {}, 1)->pixels, DecodeImage(ReadImage(name), {})->pixels) << name;
+  }
+}
+
+TEST(ScaledDecodeTest, RefusesWhatIsRefusedWhole) {
+  const std::string cut_off = ReadImage("jpeg_420.jpg").substr(0, ReadImage("jpeg_420.jpg").size() / 2);
+  EXPECT_EQ(ReasonOf(DecodeImage(cut_off, {}, {}, 2).status()), "IMAGE_CORRUPT");
+  const std::string many = WithScans(ReadImage("jpeg_progressive.jpg"), 600);
+  EXPECT_EQ(ReasonOf(DecodeImage(many, {}, {}, 2).status()), "IMAGE_TOO_LARGE");
 }
 
 TEST(EncodePngTest, WhatIsWrittenIsRead) {

@@ -1,4 +1,5 @@
-// Any bytes as an image: header, decoding, resizing. What comes out must be whole and within the limits.
+// Any bytes as an image: header, decoding, whole and scaled, resizing. What comes out must be whole and within the
+// limits.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ImageLimits limits{.max_bytes = 1 << 20, .max_pixels = 1 << 16, .max_side = 1024};  // keeps the fuzzer fast
   const absl::StatusOr<ImageHeader> header = CheckImage(bytes, limits);
   const absl::StatusOr<blip2::RgbImage> image = blip2::DecodeImage(bytes, limits);
+  const absl::StatusOr<blip2::RgbImage> scaled = blip2::DecodeImage(bytes, limits, {}, /*least_side=*/28);
+  if (scaled.ok()) Require(scaled->pixels.size() == 3 * static_cast<size_t>(scaled->width) * scaled->height);
   if (!image.ok()) {
     Require(image.status().code() == absl::StatusCode::kInvalidArgument);
     return 0;

@@ -44,8 +44,10 @@ double SumOf(const v1::AttentionMap& map) {
 class AnalyzeVisionTest : public ::testing::Test {
  protected:
   // `bend` may change what the service sees of the model.
-  void Start(std::function<void(ServedVisionModel&)> bend = nullptr, int queue_limit = 64) {
+  void Start(std::function<void(ServedVisionModel&)> bend = nullptr, int queue_limit = 64,
+             const std::string& image_decode = "exact") {
     VisionOptions options{.model = checkpoint_.folder(), .listen = "127.0.0.1:0", .threads = 1};
+    options.image_decode = image_decode;
     options.queue_limit = queue_limit;
     auto model = LoadVisionModel(options);
     ASSERT_TRUE(model.ok()) << model.status();
@@ -143,6 +145,26 @@ TEST_F(AnalyzeVisionTest, SizeAndPreparedImageAreThoseOfTheTurnedImage) {
   const auto prepared = blip2::DecodeImage(outcome.response.prepared_image(), {});
   ASSERT_TRUE(shown.ok() && prepared.ok());
   EXPECT_EQ(prepared->pixels, blip2::Resize(*shown, prepared->width, prepared->height, blip2::Filter::kBicubic).pixels);
+}
+
+TEST_F(AnalyzeVisionTest, ALargeJpegIsDecodedSmallerOnRequestAlone) {
+  constexpr int kSize = 28, kDivisor = 8;
+  auto request = Everything();
+  request.set_image(testing::ReadRepositoryFile("docs/images/playground.jpg"));
+  const auto prepared = [&] { return *blip2::DecodeImage(Analyze(request).response.prepared_image(), {}); };
+  const blip2::RgbImage whole = *blip2::DecodeImage(request.image(), {});
+  const blip2::RgbImage scaled = *blip2::DecodeImage(request.image(), {}, {}, 2 * kSize);
+  ASSERT_EQ(scaled.width, whole.width / kDivisor);
+  const auto square = [](const blip2::RgbImage& image) {
+    return blip2::Resize(image, kSize, kSize, blip2::Filter::kBicubic).pixels;
+  };
+  Start();
+  EXPECT_EQ(prepared().pixels, square(whole));
+  Start(nullptr, 64, "scaled");
+  EXPECT_EQ(prepared().pixels, square(scaled));
+  EXPECT_NE(square(scaled), square(whole));
+  request.mutable_options()->set_max_side(1000);
+  EXPECT_EQ(prepared().pixels, square(blip2::ShrinkToMaxSide(whole, 1000))) << "whoever says a size means all pixels";
 }
 
 TEST_F(AnalyzeVisionTest, GivesOnlyWhatIsAskedFor) {

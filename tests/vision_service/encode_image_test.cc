@@ -233,6 +233,7 @@ TEST(VisionServerStartTest, NamesTheFlagAtFault) {
   EXPECT_NE(message({.dtype = "int3"}).find("int3"), std::string::npos);
   EXPECT_NE(message({.device = "abacus"}).find("abacus"), std::string::npos);
   EXPECT_NE(message({.image_workers = 0}).find("--image_workers"), std::string::npos);
+  EXPECT_NE(message({.image_decode = "fast"}).find("--image_decode"), std::string::npos);
   EXPECT_NE(message({.queue_limit = 0}).find("--queue_limit"), std::string::npos);
   EXPECT_NE(message({.max_batch = 257}).find("--max_batch"), std::string::npos);
   EXPECT_NE(message({.cache_bytes = -1}).find("--cache_bytes"), std::string::npos);
