@@ -11,16 +11,21 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
+#include "blip2/cuda/step_recorder.h"
 #include "blip2/device.h"
 #include "blip2/memory_plan.h"
 #include "blip2/pixels.h"
 #include "blip2/resample.h"
+#include "blip2/vision_graphs.h"
 #include "blip2/vision_model.h"
 
 ABSL_FLAG(std::string, model, "models/demo", "checkpoint folder in Hugging Face layout");
@@ -31,6 +36,7 @@ ABSL_FLAG(std::vector<std::string>, image_sizes, {}, "sides in pixels; default: 
 ABSL_FLAG(std::vector<std::string>, mergings, {"0"}, "thousandths of the patch tokens that a layer merges");
 ABSL_FLAG(std::vector<std::string>, batches, {"1"}, "images in a pass");
 ABSL_FLAG(std::vector<std::string>, max_sides, {}, "pre-shrinks of a 4000 x 3000 image, in pixels; 0: none");
+ABSL_FLAG(bool, cuda_graphs, false, "also the same passes recorded");
 ABSL_FLAG(int, rounds, 3, "times that each row is measured");
 
 namespace diptych {
@@ -85,13 +91,14 @@ std::vector<Row> Rows(const blip2::VisionModel& model) {
   return rows;
 }
 
-void MeasurePasses(const blip2::VisionModel& model) {
-  std::vector<Row> rows = Rows(model);
+using Forward = std::function<at::Tensor(const at::Tensor& pixels, int merging)>;
+
+void MeasurePasses(std::vector<Row> rows, const Forward& forward) {
   for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
     for (Row& row : rows) {
       const at::Tensor pixels = at::randn({row.batch, 3, row.image_size, row.image_size});
       // On a GPU the copy waits for the result.
-      Measure(row.best, [&] { row.tokens = model.Forward(pixels, row.merging).cpu().size(1); });
+      Measure(row.best, [&] { row.tokens = forward(pixels, row.merging).cpu().size(1); });
     }
   }
   std::printf("| image_size | batch | merged a layer | visual tokens | seconds an image | of processor time |\n");
@@ -100,6 +107,26 @@ void MeasurePasses(const blip2::VisionModel& model) {
     std::printf("| %d | %d | %.1f %% | %ld | %.3g | %.3g |\n", row.image_size, row.batch, row.merging / 10.0,
                 static_cast<long>(row.tokens), row.best.clock / row.batch, row.best.processor / row.batch);
   }
+}
+
+// The same passes recorded, and how far their tokens are from the others'.
+absl::Status MeasureRecorded(const blip2::VisionModel& model) {
+  absl::StatusOr<blip2::RecordStep> recorder = blip2::MakeCudaRecorder(model.placement().device);
+  if (!recorder.ok()) return recorder.status();
+  absl::Status status;
+  const auto failed = [&status](const std::string& why) { status = absl::InternalError(why); };
+  blip2::VisionGraphs graphs(*std::move(recorder), failed, model);
+  std::printf("\nrecorded:\n");
+  MeasurePasses(Rows(model),
+                [&graphs](const at::Tensor& pixels, int merging) { return graphs.Forward(pixels, merging); });
+  double off = 0;
+  for (const Row& row : Rows(model)) {
+    const at::Tensor pixels = at::randn({row.batch, 3, row.image_size, row.image_size});
+    const at::Tensor seen = graphs.Forward(pixels, row.merging), expected = model.Forward(pixels, row.merging);
+    off = std::max(off, ((seen - expected).norm() / expected.norm()).cpu().item<double>());
+  }
+  std::printf("\ntokens differ by %.2g of their norm at most\n", off);
+  return status;
 }
 
 void MeasurePreparation(const blip2::ImageProcessorConfig& config, int image_size) {
@@ -131,7 +158,11 @@ int Run() {
       blip2::ChoosePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype), (*checkpoint)->config());
   if (!chosen.ok()) return Fail(chosen.status());
   const blip2::VisionModel model(**checkpoint, chosen->placement);
-  MeasurePasses(model);
+  MeasurePasses(Rows(model),
+                [&model](const at::Tensor& pixels, int merging) { return model.Forward(pixels, merging); });
+  if (absl::GetFlag(FLAGS_cuda_graphs)) {
+    if (const absl::Status status = MeasureRecorded(model); !status.ok()) return Fail(status);
+  }
   if (!absl::GetFlag(FLAGS_max_sides).empty()) {
     MeasurePreparation((*checkpoint)->config().image_processor, static_cast<int>(model.config().image_size));
   }

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <bit>
-#include <exception>
 #include <utility>
 #include <vector>
 
@@ -32,10 +31,6 @@ void Fill(const at::Tensor& rows, const at::Tensor& filled) {
   if (missing > 0) filled.narrow(0, count, missing).copy_(rows.narrow(0, 0, 1).expand({missing, -1}));
 }
 
-std::string FirstLine(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 }  // namespace
 
 std::optional<int64_t> GraphRows(int64_t rows) {
@@ -45,22 +40,25 @@ std::optional<int64_t> GraphRows(int64_t rows) {
 }
 
 DecodeGraphs::DecodeGraphs(RecordStep record, Layers layers, Options options)
-    : record_(std::move(record)), layers_(std::move(layers)), options_(std::move(options)) {}
+    : recording_(std::move(record), std::move(options.on_failure)),
+      layers_(std::move(layers)),
+      options_(std::move(options)) {}
 
 std::optional<at::Tensor> DecodeGraphs::Run(const at::Tensor& embeddings, std::span<const PagedRow> rows) {
   const int64_t count = embeddings.size(0);
   const std::optional<int64_t> size = GraphRows(count);
-  if (!record_ || !size) return std::nullopt;
+  if (!recording_.goes_on() || !size) return std::nullopt;
   const PagedAttention attention(Filled(rows, *size), Places(*size), options_.block_tokens, embeddings.device(),
                                  options_.attend_paged, options_.table_width);
   std::optional<at::Tensor> logits;
-  Try([&] {
+  const bool ran = recording_.Try([&] {
     Step& step = StepOf(embeddings, attention);
     Fill(embeddings, step.embeddings);
     step.attention.Take(attention);
     Replay(step);
     logits = step.logits.narrow(0, 0, count).clone();  // the next step writes where they lie
   });
+  if (!ran) steps_.clear();
   return logits;
 }
 
@@ -74,23 +72,9 @@ DecodeGraphs::Step& DecodeGraphs::StepOf(const at::Tensor& embeddings, PagedAtte
 
 void DecodeGraphs::Replay(Step& step) {
   if (!step.replay) {
-    step.replay = record_([this, &step] { step.logits = layers_(step.embeddings, step.attention); });
+    step.replay = recording_.Record([this, &step] { step.logits = layers_(step.embeddings, step.attention); });
   }
   step.replay();
-}
-
-void DecodeGraphs::Try(const std::function<void()>& work) {
-  std::string why;
-  try {
-    return work();
-  } catch (const std::exception& error) {
-    why = FirstLine(error.what());
-  } catch (...) {
-    why = "an exception of unknown type";
-  }
-  record_ = nullptr;
-  steps_.clear();
-  if (options_.on_failure) options_.on_failure(why);
 }
 
 }  // namespace diptych::blip2

@@ -8,10 +8,9 @@
 #include <map>
 #include <optional>
 #include <span>
-#include <string>
 
 #include "blip2/cuda/paged_decode_attention.h"
-#include "blip2/cuda/step_recorder.h"
+#include "blip2/cuda/recording.h"
 #include "blip2/paged_attention.h"
 
 namespace diptych::blip2 {
@@ -26,13 +25,12 @@ class DecodeGraphs {
   // The decoder over single tokens: embeddings [B, De] -> logits [B, V].
   using Layers = std::function<at::Tensor(const at::Tensor& embeddings, const PagedAttention& attention)>;
 
-  // What a step may read: tables of `table_width` blocks. `on_failure` is told once, in one line, why nothing is
-  // recorded any more.
+  // What a step may read: tables of `table_width` blocks.
   struct Options {
     int64_t block_tokens = 0;
     int64_t table_width = 0;
     AttendPaged attend_paged = nullptr;
-    std::function<void(const std::string& why)> on_failure = nullptr;
+    Recording::OnFailure on_failure = nullptr;
   };
   DecodeGraphs(RecordStep record, Layers layers, Options options);
 
@@ -49,10 +47,8 @@ class DecodeGraphs {
   };
   Step& StepOf(const at::Tensor& embeddings, PagedAttention attention);
   void Replay(Step& step);
-  // If `work` throws, nothing is recorded any more.
-  void Try(const std::function<void()>& work);
 
-  RecordStep record_;  // null after a failure
+  Recording recording_;
   Layers layers_;
   Options options_;
   std::map<int64_t, Step> steps_;  // by B

@@ -1,6 +1,8 @@
 #include "blip2/transfer.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstring>
@@ -22,6 +24,17 @@ at::Tensor SendPinned(const at::Tensor& host, c10::Device device) {
   ++counts.uploads;
   counts.bytes += static_cast<int64_t>(host.nbytes());
   return host.to(device, /*non_blocking=*/true);
+}
+
+void CountDownload(const at::Tensor& x) {
+  ++counts.downloads;
+  counts.bytes += static_cast<int64_t>(x.nbytes());
+  counts.downloaded_bytes += static_cast<int64_t>(x.nbytes());
+}
+
+// Rows that share a storage would keep all of it alive as long as one of them is.
+at::Tensor InOwnStorage(const at::Tensor& row) {
+  return row.storage().nbytes() == row.nbytes() && row.is_contiguous() ? row : row.clone(at::MemoryFormat::Contiguous);
 }
 
 }  // namespace
@@ -72,11 +85,51 @@ void UploadBatch::Send(c10::Device device) {
 
 at::Tensor Download(const at::Tensor& x) {
   if (x.is_cpu()) return x;
-  ++counts.downloads;
-  counts.bytes += static_cast<int64_t>(x.nbytes());
-  counts.downloaded_bytes += static_cast<int64_t>(x.nbytes());
+  CountDownload(x);
   if (x.numel() == 0) Synchronize(x.device());  // a copy of nothing would not wait
   return x.to(at::kCPU);
+}
+
+struct RowDownload::OnCard {
+  at::Tensor source;
+  c10::Event computed;
+  std::vector<c10::Event> copied;  // a row each
+};
+
+RowDownload::RowDownload(const at::Tensor& x) {
+  if (!x.is_cuda()) {
+    rows_ = Download(x);
+    return;
+  }
+  CountDownload(x);
+  const c10::DeviceType type = x.device().type();
+  const c10::impl::VirtualGuardImpl card(type);
+  on_card_ = std::make_unique<OnCard>(OnCard{.source = x.contiguous(), .computed = c10::Event(type), .copied = {}});
+  const at::Tensor& source = on_card_->source;
+  rows_ = at::empty(source.sizes(), source.options().device(at::kCPU).pinned_memory(true));
+  const c10::Stream aside = card.getStreamFromGlobalPool(x.device());
+  on_card_->computed.record(card.getStream(x.device()));
+  on_card_->computed.block(aside);
+  card.recordDataPtrOnStream(source.storage().data_ptr(), aside);  // its memory is no one else's before it is copied
+  const c10::StreamGuard guard(aside);
+  for (int64_t i = 0; i < source.size(0); ++i) {
+    rows_[i].copy_(source[i], /*non_blocking=*/true);
+    on_card_->copied.emplace_back(type).record(aside);
+  }
+}
+
+RowDownload::~RowDownload() = default;
+RowDownload::RowDownload(RowDownload&&) noexcept = default;
+RowDownload& RowDownload::operator=(RowDownload&&) noexcept = default;
+
+void RowDownload::AwaitComputed() const {
+  if (on_card_) on_card_->computed.synchronize();
+}
+
+at::Tensor RowDownload::Take(int64_t i) const {
+  if (!on_card_) return InOwnStorage(rows_[i]);
+  on_card_->copied[static_cast<size_t>(i)].synchronize();
+  return rows_[i].clone();  // pinned memory is for copies that are on their way
 }
 
 void Synchronize(c10::Device device) {

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -51,6 +52,27 @@ class UploadBatch {
 // `x` on the CPU, once all that it depends on has been computed, even if it is empty: the time until then is the
 // device's.
 at::Tensor Download(const at::Tensor& x);
+
+// Rows of a result on their way to the host, while the device goes on to compute. Thread-compatible.
+class RowDownload {
+ public:
+  // Of x [B, …]. Does not wait: from a card the rows follow one another on a stream of their own, into pinned memory,
+  // once x has been computed. Counts as one download.
+  explicit RowDownload(const at::Tensor& x);
+  ~RowDownload();
+  RowDownload(RowDownload&&) noexcept;
+  RowDownload& operator=(RowDownload&&) noexcept;
+
+  // Returns once x has been computed. An error of the device is thrown here.
+  void AwaitComputed() const;
+  // Row i on the CPU, in ordinary memory of its own, once it is there.
+  at::Tensor Take(int64_t i) const;
+
+ private:
+  struct OnCard;
+  at::Tensor rows_;                  // on the CPU
+  std::unique_ptr<OnCard> on_card_;  // null if they have always been there
+};
 
 // Returns once the device has done all that it was given. An error of it is thrown here.
 void Synchronize(c10::Device device);

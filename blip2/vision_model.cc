@@ -143,7 +143,8 @@ at::Tensor VisionModel::Run(const at::Tensor& pixel_values, int merging, at::Ten
               "expected pixels [B, 3, S, S] with S a multiple of ", p, ", got ", pixel_values.sizes());
   TORCH_CHECK(merging >= 0 && merging <= kMaxMerging, "expected a merging of 0 to ", kMaxMerging, ", got ", merging);
   const c10::InferenceMode inference;
-  const at::Tensor pixels = Upload(pixel_values, placement_.device).to(placement_.dtype).contiguous();
+  const at::Tensor there = pixel_values.is_cpu() ? Upload(pixel_values, placement_.device) : pixel_values;
+  const at::Tensor pixels = there.to(placement_.dtype).contiguous();
   const at::Tensor patches = weights_->patch_embedding(Patches(pixels, p));
   at::Tensor x = at::cat({weights_->class_embedding.expand({pixels.size(0), 1, -1}), patches}, 1);
   x.add_(Positions(weights_->position_embedding, pixels.size(2) / p));

@@ -24,12 +24,11 @@ class VisionModel {
   ~VisionModel();
   VisionModel(VisionModel&&) noexcept;
 
-  // pixel_values [B, 3, S, S] float32, any device -> visual tokens [B, P, Dv] in the model's dtype:
-  // the last hidden state after post_layernorm, class token first. If S is not the model's image size,
-  // positions are interpolated (transformers' interpolate_pos_encoding=True).
-  // `merging` is the share of patch tokens, in thousandths, that each layer merges away (blip2/token_merging.h); P is
-  // then PatchesLeft + 1, for each image of the batch.
-  // Requires: S >= patch_size and S a multiple of it; 0 <= merging <= kMaxMerging.
+  // pixel_values [B, 3, S, S] float32, on the CPU or where the model is -> visual tokens [B, P, Dv] in the model's
+  // dtype: the last hidden state after post_layernorm, class token first. If S is not the model's image size, positions
+  // are interpolated (transformers' interpolate_pos_encoding=True). `merging` is the share of patch tokens, in
+  // thousandths, that each layer merges away (blip2/token_merging.h); P is then PatchesLeft + 1, for each image of the
+  // batch. Requires: S >= patch_size and S a multiple of it; 0 <= merging <= kMaxMerging.
   at::Tensor Forward(const at::Tensor& pixel_values, int merging = 0) const;
 
   // Forward without merging, bit for bit, and the class token's attention in the last layer, averaged over the heads

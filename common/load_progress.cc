@@ -32,6 +32,10 @@ void LogGatheredAttention(std::string_view reason) {
   spdlog::warn("decode steps gather keys and values, which takes longer: {}", reason);
 }
 
+void LogNoCudaGraphs(std::string_view reason) {
+  spdlog::warn("passes run without CUDA graphs: {}", reason);
+}
+
 void LogCapacity(std::string_view capacity) {
   spdlog::info("at most {}", capacity);
 }

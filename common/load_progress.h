@@ -31,6 +31,9 @@ void LogCard(std::string_view card, double memory_fraction);
 // Says why decode steps on this card do not read keys and values where they lie.
 void LogGatheredAttention(std::string_view reason);
 
+// Says why passes are not recorded, or no longer.
+void LogNoCudaGraphs(std::string_view reason);
+
 // Says how much a tier takes at a time.
 void LogCapacity(std::string_view capacity);
 

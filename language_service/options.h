@@ -50,6 +50,7 @@ struct LanguageOptions {
   int max_unread_tokens = 256;                         // a reader that lets more wait is paused,
   absl::Duration reader_patience = absl::Seconds(30);  // and after this long given up
   std::string kv_dtype = "auto";                       // of cached keys and values: as computed, or int8
+  bool cuda_graphs = false;                            // decode steps on a card are recorded once and launched at once
   int64_t kv_cache_bytes = 0;                          // 0: AllocateKvCache's default
   double memory_fraction = 0.7;                        // of a card's memory that this process may take; in (0, 1]
   int64_t cache_bytes = 128 << 20;                     // of projected query tokens

@@ -69,6 +69,9 @@ absl::StatusOr<blip2::Placement> Place(const LanguageOptions& options, const bli
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
                            blip2::ChoosePlacement(options.device, options.dtype, config));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, WithKvDType(chosen.placement, options.kv_dtype));
+  if (options.cuda_graphs && placement.device.is_cpu()) {
+    return absl::InvalidArgumentError("--cuda_graphs takes --device=cuda");
+  }
   if (!chosen.reason.empty()) LogChosenDType(blip2::DTypeName(placement), chosen.reason);
   const auto token_bytes = [&](blip2::Placement other) {
     other.rounded_kv = placement.rounded_kv;
@@ -111,6 +114,9 @@ void BindFunctions(const std::shared_ptr<const Parts>& parts, ServedLanguageMode
   };
   served.copy_kv_blocks = [parts](blip2::KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to) {
     parts->decoder.CopyKvBlocks(pool, from, to);
+  };
+  served.record_steps = [parts](blip2::RecordStep record, blip2::Recording::OnFailure on_failure, blip2::KvPool& pool) {
+    return parts->decoder.RecordSteps(std::move(record), std::move(on_failure), pool);
   };
   served.forward = [parts](std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool) {
     return parts->decoder.Forward(rows, pool);

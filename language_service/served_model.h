@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "blip2/batch_choice.h"
 #include "blip2/config.h"
+#include "blip2/cuda/recording.h"
 #include "blip2/opt.h"
 #include "blip2/tokenizer.h"
 #include "diptych/v1/inference.pb.h"
@@ -41,6 +42,8 @@ struct ServedLanguageModel {
   std::function<int64_t(int64_t block_tokens)> kv_block_bytes;
   std::function<blip2::KvPool(int64_t blocks, int64_t block_tokens)> make_kv_pool;
   std::function<void(blip2::KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to)> copy_kv_blocks;
+  std::function<absl::Status(blip2::RecordStep record, blip2::Recording::OnFailure on_failure, blip2::KvPool& pool)>
+      record_steps;
   std::function<at::Tensor(std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool)> forward;
   std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix,
                            const std::function<bool()>& go_on)>

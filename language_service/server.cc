@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/catch_exceptions.h"
 #include "common/channel.h"
 #include "common/listen_address.h"
 #include "common/load_progress.h"
@@ -52,6 +53,16 @@ absl::Status CheckOptions(const LanguageOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
   return absl::OkStatus();
+}
+
+// Has decode steps recorded, or says in the log why not.
+void RecordSteps(const ServedLanguageModel& model, blip2::KvPool& pool) {
+  const absl::Status status = CatchExceptions("recording decode steps", [&] {
+    DIPTYCH_ASSIGN_OR_RETURN(blip2::RecordStep recorder,
+                             blip2::MakeCudaRecorder(c10::Device(model.description.device())));
+    return model.record_steps(std::move(recorder), LogNoCudaGraphs, pool);
+  });
+  if (!status.ok()) LogNoCudaGraphs(std::string(status.message()));
 }
 
 EngineOptions ToEngineOptions(const LanguageOptions& options) {
@@ -113,6 +124,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                                                  "vision", options.affinity, tier_defaults::kVisionCallsAtEase));
   DIPTYCH_ASSIGN_OR_RETURN(blip2::KvPool pool, AllocateKvCache(model, options.kv_cache_bytes, options.memory_limit,
                                                                options.memory_fraction));
+  if (options.cuda_graphs) RecordSteps(model, pool);
   LogCapacity(absl::StrCat(options.max_batch, " sequences and ", options.max_batched_tokens,
                            " tokens a pass, keys and values of ", pool.blocks * pool.block_tokens, " tokens"));
   auto self = std::unique_ptr<LanguageServer>(new LanguageServer(options, std::move(model), std::move(pool), vision));

@@ -33,9 +33,9 @@ TIER = {
     "max_batch": COUNTS, "memory_fraction": (*SHARES, "0"), "cache_bytes": BYTES,
 }
 TABLE = {
-    VISION: {**TIER, "image_workers": (*COUNTS, "0"), "image_decode": WORDS, "show_devices": BOOLS},
+    VISION: {**TIER, "image_workers": (*COUNTS, "0"), "image_decode": WORDS, "cuda_graphs": (*BOOLS, "true"), "show_devices": BOOLS},
     LANGUAGE: {
-        **TIER, "metrics_compat": ("triton",), "vision_target": (*TARGETS, ""), "wire_dtype": ("float8", ""), "kv_dtype": ("int4", ""), "affinity": WORDS,
+        **TIER, "metrics_compat": ("triton",), "vision_target": (*TARGETS, ""), "wire_dtype": ("float8", ""), "kv_dtype": ("int4", ""), "cuda_graphs": (*BOOLS, "true"), "affinity": WORDS,
         "wait_for_vision": BOOLS, "max_batched_tokens": COUNTS, "kv_cache_bytes": BYTES, "nice": (*COUNTS, "20"),
         "round_to": ("/proc/none",),
     },

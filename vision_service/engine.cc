@@ -5,10 +5,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "blip2/device_error.h"
-#include "blip2/transfer.h"
 #include "common/catch_exceptions.h"
 #include "common/status.h"
 
@@ -21,11 +21,6 @@ at::Tensor Stack(const std::vector<std::shared_ptr<EncodeJob>>& batch) {
   std::vector<at::Tensor> pixels;
   for (const auto& job : batch) pixels.push_back(job->pixel_values);
   return at::cat(pixels);
-}
-
-// Rows that share a storage would keep all of it alive as long as one of them is.
-at::Tensor InOwnStorage(at::Tensor row) {
-  return row.storage().nbytes() == row.nbytes() && row.is_contiguous() ? row : row.clone(at::MemoryFormat::Contiguous);
 }
 
 std::vector<float> ToVector(const at::Tensor& row) {
@@ -46,6 +41,7 @@ VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Option
       analyze_(model.analyze),
       done_(std::move(done)),
       image_size_(model.description.image_size()),
+      on_card_(!model.description.device().empty() && model.description.device() != "cpu"),
       health_(longest_pass),
       batcher_(options),
       thread_([this] { Run(); }) {}
@@ -102,17 +98,27 @@ void VisionEngine::Run() {
   at::init_num_threads();
   const c10::InferenceMode inference_mode;
   Jobs batch, expired;
-  while (Next(batch, expired)) {
+  std::optional<Pass> computed;  // whose tokens are on their way to the host
+  while (Next(batch, expired, /*may_wait=*/!computed)) {
     CatchInThread(NameOf(Stage::kVit), [&] {
       for (auto& job : expired) done_(std::move(job), DeadlinePassed(Stage::kVisionQueue));
-      if (!batch.empty()) RunBatch(batch);
+      std::optional<Pass> next;
+      if (!batch.empty()) next = Launch(std::move(batch));
+      if (computed) Deliver(*std::exchange(computed, std::nullopt));
+      if (!next) return;
+      Await(*next);
+      if (on_card_ && next->seen.ok()) {
+        computed = std::move(next);
+      } else {
+        Deliver(*std::move(next));
+      }
     });
     batch.clear();
     expired.clear();
   }
 }
 
-bool VisionEngine::Next(Jobs& batch, Jobs& expired) {
+bool VisionEngine::Next(Jobs& batch, Jobs& expired, bool may_wait) {
   MutexLock lock(mutex_);
   while (true) {
     const Batcher::Plan plan = batcher_.Next(SteadyClock::now(), /*may_delay=*/!closed_);
@@ -122,7 +128,7 @@ bool VisionEngine::Next(Jobs& batch, Jobs& expired) {
       expired.back()->judged_deadline = deadline;
     }
     running_ = static_cast<int>(batch.size());
-    if (!batch.empty() || !expired.empty()) return true;
+    if (!batch.empty() || !expired.empty() || !may_wait) return true;
     if (closed_ && batcher_.size() == 0) return false;
     if (plan.ask_again) {
       changed_.WaitUntil(lock, *plan.ask_again);
@@ -136,24 +142,27 @@ std::shared_ptr<EncodeJob> VisionEngine::Take(uint64_t id) {
   return std::move(waiting_.extract(id).mapped());
 }
 
-void VisionEngine::RunBatch(const Jobs& batch) {
+VisionEngine::Pass VisionEngine::Launch(Jobs batch) {
   const SteadyTime begin = SteadyClock::now();
   pass_begin_ = begin;
   health_.Begin();
-  auto rows = Encode(batch);
-  if (health_.End(rows.status())) health_.Tried(TryItself());
+  absl::StatusOr<Seen> seen = Encode(batch);
+  return {.jobs = std::move(batch), .begin = begin, .seen = std::move(seen)};
+}
+
+void VisionEngine::Await(Pass& pass) {
+  if (pass.seen.ok()) {
+    const auto await = [&] { return pass.seen->tokens.AwaitComputed(), absl::OkStatus(); };
+    const absl::Status status = CatchExceptions(NameOf(Stage::kVit), await, blip2::StatusOfDeviceError);
+    if (!status.ok()) pass.seen = status;
+  }
+  if (health_.End(pass.seen.status())) health_.Tried(TryItself());
   const SteadyTime end = SteadyClock::now();
   pass_begin_ = SteadyTime{};
-  Count(batch, end - begin, rows.ok());
-  if (!rows.ok() && !IsDeviceLost(rows.status()) && batch.size() > 1) {
-    // One image must not fail the others: each gets a pass of its own.
-    for (const auto& job : batch) RunBatch({job});
-    return;
-  }
-  for (size_t i = 0; i < batch.size(); ++i) {
-    batch[i]->timeline.vit_begin = begin;
-    batch[i]->timeline.vit_end = end;
-    Deliver(batch[i], rows.ok() ? absl::StatusOr<Row>(std::move((*rows)[i])) : rows.status());
+  Count(pass.jobs, end - pass.begin, pass.seen.ok());
+  for (const auto& job : pass.jobs) {
+    job->timeline.vit_begin = pass.begin;
+    job->timeline.vit_end = end;
   }
 }
 
@@ -166,28 +175,51 @@ bool VisionEngine::TryItself() {
       .ok();
 }
 
-void VisionEngine::Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<Row> row) {
-  absl::StatusOr<std::shared_ptr<const VisualTokens>> image;
-  const absl::Status status = CatchExceptions(NameOf(Stage::kVit), [&] {
-    DIPTYCH_RETURN_IF_ERROR(row.status());
-    image = VisualTokens::Make(std::move(row->tokens), job->image_key, job->preparation.image_size,
-                               std::move(row->class_attention), job->dtype);
-    return image.status();
-  });
-  job->pixel_values.reset();
-  if (status.ok()) {
-    visual_tokens_ += (*image)->tokens();
-  } else {
-    ++failed_;
-    image = status;
+void VisionEngine::Deliver(Pass pass) {
+  if (!pass.seen.ok() && !IsDeviceLost(pass.seen.status()) && pass.jobs.size() > 1) {
+    // One image must not fail the others: each gets a pass of its own.
+    for (auto& job : pass.jobs) {
+      Pass alone = Launch({std::move(job)});
+      Await(alone);
+      Deliver(std::move(alone));
+    }
+    return;
   }
-  done_(job, std::move(image));
+  for (size_t i = 0; i < pass.jobs.size(); ++i) {
+    auto image = Collect(pass, i);
+    pass.jobs[i]->pixel_values.reset();
+    if (image.ok()) {
+      visual_tokens_ += (*image)->tokens();
+    } else {
+      ++failed_;
+    }
+    done_(std::move(pass.jobs[i]), std::move(image));
+  }
 }
 
-absl::StatusOr<std::vector<VisionEngine::Row>> VisionEngine::Encode(const Jobs& batch) {
+absl::StatusOr<std::shared_ptr<const VisualTokens>> VisionEngine::Collect(const Pass& pass, size_t index) {
+  const EncodeJob& job = *pass.jobs[index];
+  absl::StatusOr<std::shared_ptr<const VisualTokens>> image;
+  const absl::Status status = CatchExceptions(
+      NameOf(Stage::kVit),
+      [&] {
+        DIPTYCH_RETURN_IF_ERROR(pass.seen.status());
+        const auto row = static_cast<int64_t>(index);
+        std::vector<float> attention;
+        if (job.extras.class_attention) attention = ToVector(pass.seen->class_attention[row]);
+        image = VisualTokens::Make(pass.seen->tokens.Take(row), job.image_key, job.preparation.image_size,
+                                   std::move(attention), job.dtype);
+        return image.status();
+      },
+      blip2::StatusOfDeviceError);
+  if (!status.ok()) return status;
+  return image;
+}
+
+absl::StatusOr<VisionEngine::Seen> VisionEngine::Encode(const Jobs& batch) {
   const bool analyses =
       std::any_of(batch.begin(), batch.end(), [](const auto& job) { return job->extras.class_attention; });
-  std::vector<Row> rows;
+  std::optional<Seen> result;
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions(
       NameOf(Stage::kVit),
       [&] {
@@ -198,19 +230,14 @@ absl::StatusOr<std::vector<VisionEngine::Row>> VisionEngine::Encode(const Jobs& 
         } else {
           seen.tokens = encode_(Stack(batch), batch[0]->preparation.merging);
         }
-        const at::Tensor tokens = blip2::Download(seen.tokens);
-        if (tokens.dim() != 3 || tokens.size(0) != static_cast<int64_t>(batch.size())) {
+        if (seen.tokens.dim() != 3 || seen.tokens.size(0) != static_cast<int64_t>(batch.size())) {
           return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
         }
-        for (int64_t i = 0; i < tokens.size(0); ++i) {
-          Row row{.tokens = InOwnStorage(tokens[i]), .class_attention = {}};
-          if (batch[i]->extras.class_attention) row.class_attention = ToVector(seen.class_attention[i]);
-          rows.push_back(std::move(row));
-        }
+        result.emplace(Seen{.tokens = blip2::RowDownload(seen.tokens), .class_attention = seen.class_attention});
         return absl::OkStatus();
       },
       blip2::StatusOfDeviceError));
-  return rows;
+  return *std::move(result);
 }
 
 void VisionEngine::Count(const Jobs& batch, SteadyDuration duration, bool succeeded) {

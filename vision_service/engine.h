@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "blip2/transfer.h"
 #include "common/engine_health.h"
 #include "common/mutex.h"
 #include "vision_service/batcher.h"
@@ -51,25 +52,36 @@ class VisionEngine {
   using Jobs = std::vector<std::shared_ptr<EncodeJob>>;
 
   void Run();
-  // Waits for something to do. False once the engine is closed and nothing waits.
-  bool Next(Jobs& batch, Jobs& expired);
+  // Waits for something to do, if it may. False once the engine is closed and nothing waits.
+  bool Next(Jobs& batch, Jobs& expired, bool may_wait);
   std::shared_ptr<EncodeJob> Take(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RunBatch(const Jobs& batch);
+  // What a pass made of its images.
+  struct Seen {
+    blip2::RowDownload tokens;   // of [B, P, Dv]
+    at::Tensor class_attention;  // [B, P] on the CPU, if somebody wants it
+  };
+  struct Pass {
+    Jobs jobs;
+    SteadyTime begin;
+    absl::StatusOr<Seen> seen;
+  };
+  // Gives the model a batch. A card may still compute when this returns.
+  Pass Launch(Jobs batch);
+  absl::StatusOr<Seen> Encode(const Jobs& batch);
+  // Returns when it has been computed, what is left to be done alone included. Its jobs then know how long that took.
+  void Await(Pass& pass);
   // Encodes a black image; false if that fails.
   bool TryItself();
-  // What a pass made of one image.
-  struct Row {
-    at::Tensor tokens;                   // [P, Dv] on the CPU, in a storage of its own
-    std::vector<float> class_attention;  // P shares, if they are wanted
-  };
-  absl::StatusOr<std::vector<Row>> Encode(const Jobs& batch);
-  void Deliver(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<Row> row);
+  void Deliver(Pass pass);
+  absl::StatusOr<std::shared_ptr<const VisualTokens>> Collect(const Pass& pass, size_t index);
   void Count(const Jobs& batch, SteadyDuration duration, bool succeeded);
 
   const ServedVisionModel::Encode encode_;
   const ServedVisionModel::Analyze analyze_;
   const Done done_;
   const int image_size_;  // of the model, pixels
+  // A pass runs beside the host: its tokens are delivered while the next one is computed.
+  const bool on_card_;
   EngineHealth health_;
 
   mutable Mutex mutex_;

@@ -29,6 +29,7 @@ struct VisionOptions {
   std::string image_decode = "exact";            // or scaled: large JPEGs are shrunk while they are decoded
   int queue_limit = tier_defaults::kQueueLimit;  // calls that may be inside, waiting or running
   int max_batch = 0;                             // images of the model's own size that share a pass; 0: as VisionBatch
+  bool cuda_graphs = false;                      // passes on a card are recorded once and launched at once
   double memory_fraction = 0.25;                 // of a card's memory that this process may take; in (0, 1]
   int64_t cache_bytes = 256ll << 20;             // visual tokens that are remembered; 0: none
   int64_t max_inflight_bytes = tier_defaults::kMaxInflightBytes;         // files, pixels and tokens of images in flight

@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "blip2/checkpoint.h"
+#include "blip2/cuda/recording.h"
 #include "blip2/device.h"
 #include "blip2/device_memory.h"
 #include "blip2/memory_plan.h"
+#include "blip2/vision_graphs.h"
 #include "common/catch_exceptions.h"
 #include "common/control_groups.h"
 #include "common/free_memory.h"
@@ -40,10 +42,25 @@ absl::StatusOr<blip2::Placement> Place(const VisionOptions& options, const blip2
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
                            blip2::ChoosePlacement(options.device, options.dtype, config));
   const blip2::Placement& placement = chosen.placement;
+  if (options.cuda_graphs && placement.device.is_cpu()) {
+    return absl::InvalidArgumentError("--cuda_graphs takes --device=cuda");
+  }
   if (!chosen.reason.empty()) LogChosenDType(blip2::DTypeName(placement), chosen.reason);
   const blip2::MemoryDemand demand = {.part = blip2::ModelPart::kVision, .placement = placement};
   DIPTYCH_RETURN_IF_ERROR(blip2::CheckFits(config, demand, FreeMemoryWithin(options.memory_limit)));
   return placement;
+}
+
+// Records the passes that `encode` makes; where that cannot be, says so in the log and leaves it as it is.
+ServedVisionModel::Encode Recorded(const std::shared_ptr<const blip2::VisionModel>& model,
+                                   ServedVisionModel::Encode encode) {
+  absl::StatusOr<blip2::RecordStep> recorder = blip2::MakeCudaRecorder(model->placement().device);
+  if (!recorder.ok()) {
+    LogNoCudaGraphs(std::string(recorder.status().message()));
+    return encode;
+  }
+  const auto graphs = std::make_shared<blip2::VisionGraphs>(*std::move(recorder), LogNoCudaGraphs, *model);
+  return [model, graphs](const at::Tensor& pixels, int merging) { return graphs->Forward(pixels, merging); };
 }
 
 }  // namespace
@@ -66,6 +83,7 @@ absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) 
     served.encode = [model](const at::Tensor& pixel_values, int merging) {
       return model->Forward(pixel_values, merging);
     };
+    if (options.cuda_graphs) served.encode = Recorded(model, std::move(served.encode));
     served.analyze = [model](const at::Tensor& pixel_values) { return model->Analyze(pixel_values); };
     blip2::GiveBackPinnedMemory(placement.device);
     return absl::OkStatus();

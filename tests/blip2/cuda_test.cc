@@ -14,6 +14,7 @@
 #include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
 #include "blip2/transfer.h"
+#include "blip2/vision_graphs.h"
 #include "blip2/vision_model.h"
 #include "tests/testing/random_checkpoint.h"
 
@@ -148,6 +149,22 @@ TEST_F(CudaTest, RecordedStepsScoreAsOthersDo) {
   EXPECT_EQ(failures, std::vector<std::string>());
 }
 
+TEST_F(CudaTest, RecordedPassesSeeAsOthersDo) {
+  const VisionModel model(*open_, card_);
+  auto recorder = MakeCudaRecorder(card_.device);
+  ASSERT_TRUE(recorder.ok()) << recorder.status();
+  VisionGraphs graphs(
+      *std::move(recorder), [](const std::string& why) { ADD_FAILURE() << why; }, model);
+  const int64_t size = model.config().image_size;
+  std::vector<at::Tensor> seen, expected;
+  for (const int64_t images : {1, 3, 4, 1, 32, 5}) {
+    const at::Tensor pixels = Wave({images, 3, size, size}).add_(0.01 * static_cast<double>(seen.size()));
+    seen.push_back(graphs.Forward(pixels));
+    expected.push_back(Download(model.Forward(pixels)));
+  }
+  for (size_t i = 0; i < seen.size(); ++i) ExpectClose(seen[i], expected[i]);
+}
+
 // What cannot be recorded, here a copy to the host, leaves the card as it was.
 TEST_F(CudaTest, AfterARecordingThatFailsTheCardGoesOn) {
   auto recorder = MakeCudaRecorder(card_.device);
@@ -161,6 +178,24 @@ TEST_F(CudaTest, AfterARecordingThatFailsTheCardGoesOn) {
   const std::function<void()> again = (*another)([&] { seen = numbers * 3; });
   again();
   EXPECT_TRUE(Download(seen).equal(Wave({100}) * 3));
+}
+
+// While the card computes on.
+TEST_F(CudaTest, RowsComeWhileTheCardComputesOn) {
+  const at::Tensor numbers = Wave({5, 300, 1000});
+  std::vector<RowDownload> downloads;
+  for (int pass = 0; pass < 6; ++pass) {
+    downloads.emplace_back(Upload(numbers, card_.device) * pass);
+    Upload(numbers, card_.device).mul_(1000);
+  }
+  for (int pass = 0; pass < 6; ++pass) {
+    downloads[pass].AwaitComputed();
+    for (const int64_t row : {4, 0, 1, 2, 3}) {
+      const at::Tensor seen = downloads[pass].Take(row);
+      EXPECT_TRUE(seen.equal(numbers[row] * pass));
+      EXPECT_FALSE(seen.is_pinned());
+    }
+  }
 }
 
 // Every type and width of head, on rows longer than what a block of threads takes at once.

@@ -3,45 +3,24 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "blip2/opt.h"
+#include "tests/testing/fake_card.h"
 #include "tests/testing/random_checkpoint.h"
 
 namespace diptych::blip2 {
 namespace {
 
+using diptych::testing::FakeCard;
 using diptych::testing::RandomCheckpoint;
 using diptych::testing::TinyConfig;
 
 constexpr double kLastBits = 1e-5;  // of float32, on values of order one
 constexpr int64_t kTokensOfBlock = 4;
 constexpr int kSequences = 20;
-
-// A card that does again what it was given, and can be told to fail.
-struct FakeCard {
-  int recorded = 0;
-  int replayed = 0;
-  bool refuses_to_record = false;
-  bool refuses_to_replay = false;
-  std::vector<std::string> failures = {};
-
-  RecordStep Recorder() {
-    return [this](const std::function<void()>& work) -> std::function<void()> {
-      if (refuses_to_record) throw std::runtime_error("operation not permitted when stream is capturing\nand a trace");
-      work();
-      ++recorded;
-      return [this, work] {
-        if (refuses_to_replay) throw std::runtime_error("no such graph");
-        work();
-        ++replayed;
-      };
-    };
-  }
-};
 
 // Sequences of different lengths, whose tokens are numbers of our own.
 class DecodeGraphsTest : public ::testing::Test {
@@ -51,8 +30,7 @@ class DecodeGraphsTest : public ::testing::Test {
     KvPool pool = decoder_.MakeKvPool(kSequences * 3, kTokensOfBlock);
     pool.all.fill_(0.5);
     if (!recorded) return pool;
-    const auto told = [this](const std::string& why) { card_.failures.push_back(why); };
-    EXPECT_TRUE(decoder_.RecordSteps(card_.Recorder(), told, pool).ok());
+    EXPECT_TRUE(decoder_.RecordSteps(card_.Recorder(), card_.OnFailure(), pool).ok());
     return pool;
   }
 
@@ -113,11 +91,20 @@ TEST_F(DecodeGraphsTest, OtherSequencesTakeTheSameStep) {
   EXPECT_EQ(card_.recorded, 1);
 }
 
+// A card writes each step's scores where it wrote the last one's.
 TEST_F(DecodeGraphsTest, ScoresStayWhenTheNextStepComes) {
-  KvPool recorded = Pool(true);
-  const at::Tensor first = Step(recorded, 2, 0), kept = first.clone();
-  Step(recorded, 2, 1);
-  EXPECT_TRUE(first.equal(kept));
+  const c10::InferenceMode inference;
+  const at::Tensor place = at::zeros({2, 3});
+  const auto layers = [place](const at::Tensor& embeddings, const PagedAttention&) { return place.copy_(embeddings); };
+  DecodeGraphs graphs(card_.Recorder(), layers, {.block_tokens = kTokensOfBlock, .table_width = 1});
+  const std::vector<int32_t> blocks = {0};
+  const std::vector<PagedRow> rows(2, {.past = 0, .tokens = 1, .blocks = blocks});
+  const at::Tensor first = *graphs.Run(at::full({2, 3}, 1.0), rows);
+  const at::Tensor second = *graphs.Run(at::full({2, 3}, 2.0), rows);
+  EXPECT_TRUE(place.eq(2).all().item<bool>());
+  EXPECT_TRUE(first.eq(1).all().item<bool>());
+  EXPECT_TRUE(second.eq(2).all().item<bool>());
+  EXPECT_EQ(card_.replayed, 2);
 }
 
 TEST_F(DecodeGraphsTest, PromptsAndStepsWithoutScoresAreNotRecorded) {

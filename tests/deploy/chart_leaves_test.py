@@ -41,6 +41,8 @@ BASES = {
     "/tls/certManager": {"tls": {"certManager": {"enabled": True, "issuer": {"name": "internal"}}}},
     "/routes": {"tls": {"enabled": True}},
     "/image/cuda": {"vision": {"device": "cuda"}},
+    "/vision/flags/cuda_graphs": {"vision": {"device": "cuda"}},
+    "/language/flags/cuda_graphs": {"language": {"device": "cuda"}},
     "/vision/autoscaling/minReplicas": {"autoscaling": {"hpaScaleToZero": True}, "vision": {"autoscaling": {"maxReplicas": 10000}}},
     "/gateway/autoscaling/minReplicas": {"gateway": {"autoscaling": {"maxReplicas": 10000}}},
     "/language/autoscaling/minReplicas": {"language": {"autoscaling": {"maxReplicas": 10000}}},

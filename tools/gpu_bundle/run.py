@@ -107,8 +107,9 @@ def run_all(steps, layers):
     decoder = [BIN / "decode_throughput", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}"]
     steps.run("Decoder", decoder, needs=made)
     steps.run("CUDA graphs", [*decoder, "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
-    steps.run("Vision transformer", [BIN / "vision_times", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}",
-                                     "--batches=1,8,16" if on_card else "--batches=1"], needs=made)
+    vision = [BIN / "vision_times", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}", "--batches=1,8,16" if on_card else "--batches=1"]
+    steps.run("Vision transformer", vision, needs=made)
+    steps.run("Vision CUDA graphs", [*vision, "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
     steps.run("Services", [python, "tools/compare.py", "services", FULL, device], needs=made)
     steps.run("Transformers", [python, "tools/compare.py", "transformers", FULL, device], needs=made or lacks)
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "tests/language_service/engine/engine_fixture.h"
+#include "tests/testing/fake_card.h"
 #include "tests/testing/paths.h"
 
 namespace diptych::language {
@@ -119,6 +120,42 @@ TEST_F(EngineMixTest, AModelThatChoosesTheTokensSaysTheSame) {
     RunMix(questions, expected, seed, /*least_blocks=*/24);
   }
   EXPECT_GT(chosen, 0);
+}
+
+// As on a GPU with --cuda_graphs: decode steps are recorded, and all rows of other steps are not.
+TEST_F(EngineMixTest, RecordedStepsSayTheSame) {
+  const auto questions = Questions();
+  const auto expected = Alone(questions);
+  engine_.reset();
+  testing::FakeCard card;
+  model_.make_kv_pool = [&, make = model_.make_kv_pool](int64_t blocks, int64_t block_tokens) {
+    blip2::KvPool pool = make(blocks, block_tokens);
+    EXPECT_TRUE(model_.record_steps(card.Recorder(), card.OnFailure(), pool).ok());
+    return pool;
+  };
+  for (uint64_t seed = 0; seed < 60 && !HasFatalFailure(); ++seed) {
+    RunMix(questions, expected, seed, /*least_blocks=*/24);
+  }
+  engine_.reset();
+  EXPECT_GT(card.recorded, 0);
+  EXPECT_GT(card.replayed, 2 * card.recorded);
+  EXPECT_TRUE(card.failures.empty());
+}
+
+TEST_F(EngineMixTest, WhereNothingCanBeRecordedAnswersStayTheSame) {
+  const auto questions = Questions();
+  const auto expected = Alone(questions);
+  engine_.reset();
+  testing::FakeCard card;
+  card.refuses_to_record = true;
+  model_.make_kv_pool = [&, make = model_.make_kv_pool](int64_t blocks, int64_t block_tokens) {
+    blip2::KvPool pool = make(blocks, block_tokens);
+    EXPECT_TRUE(model_.record_steps(card.Recorder(), card.OnFailure(), pool).ok());
+    return pool;
+  };
+  RunMix(questions, expected, /*seed=*/0, /*least_blocks=*/24);
+  engine_.reset();
+  EXPECT_EQ(card.failures.size(), 1u);
 }
 
 // A pass that fails is run again, and a sequence draws by the same number.

@@ -57,6 +57,7 @@
 {{- $room := dig "max_batched_tokens" (ternary 2048 256 $cuda) $flags | int -}}
 {{- if gt $batch $room -}}{{- fail (printf "%s.max_batched_tokens: %d is less than max_batch, %d" $name $room $batch) -}}{{- end -}}
 {{- end -}}
+{{- if and (dig "cuda_graphs" false $flags) (ne (default "cpu" .values.device) "cuda") -}}{{- fail (printf "%s.cuda_graphs: takes device cuda" $name) -}}{{- end -}}
 {{- range $index, $argument := .values.extraArgs -}}
 {{- $own := get (dict "listen" "ports.grpc" "http_listen" "ports.http" "metrics_listen" "ports.metrics" "drain_delay" "drain.delay" "drain_timeout" "drain.timeout")
     (regexFind "[a-z_]+" $argument) -}}
