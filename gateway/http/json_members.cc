@@ -1,5 +1,6 @@
 #include "gateway/http/json_members.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -30,6 +31,14 @@ std::string Excerpt(const json& value) {
 bool IsEmptyValue(const json& value) {
   if (value.is_string()) return value.get_ref<const std::string&>().empty();
   return value.is_structured() ? value.empty() : value.is_null() || value == false || value == 0;
+}
+
+bool AsksForNothing(const json& value) {
+  if (!value.is_structured()) return IsEmptyValue(value);
+  return std::all_of(value.begin(), value.end(), [&](const json& inner) {
+    const bool says_something = value.is_array() && (inner.is_number() || inner.is_boolean());
+    return !says_something && AsksForNothing(inner);
+  });
 }
 
 Members::Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
@@ -117,7 +126,7 @@ std::string Members::Path(std::string_view name) const {
 absl::Status Members::Finish() {
   if (!status_.ok() || !object_.is_object()) return status_;
   for (const auto& [name, value] : object_.items()) {
-    if (!taken_.contains(name) && !IsEmptyValue(value)) return Unsupported(Path(name.substr(0, 64)));
+    if (!taken_.contains(name) && !AsksForNothing(value)) return Unsupported(Path(name.substr(0, 64)));
   }
   return status_;
 }

@@ -35,7 +35,11 @@ std::string Excerpt(const nlohmann::json& value);
 // Whether a member asks for nothing, whatever its name is: null, false, 0, "", [] or {}.
 bool IsEmptyValue(const nlohmann::json& value);
 
-// Takes an object's members one by one; members not taken are unsupported, unless their value is empty. The first fault
+// The same of what is nested: also an object whose members ask for nothing, and a list of nothing but null, "" and such
+// lists and objects. A list of numbers or flags says something, whatever they are.
+bool AsksForNothing(const nlohmann::json& value);
+
+// Takes an object's members one by one; members not taken are unsupported, unless they ask for nothing. The first fault
 // is kept. null counts as absent. Outlived by the object.
 class Members {
  public:

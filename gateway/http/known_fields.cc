@@ -1,7 +1,10 @@
 #include "gateway/http/known_fields.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
@@ -229,10 +232,17 @@ constexpr KnownField kKnownFields[] = {
     {"extra_body", "[{}]", "its members belong into the body itself"},
 };
 
+// What the engine can do, at values that ask for nothing of it.
+constexpr std::pair<std::string_view, double> kNeutralOptions[] = {
+    {"temperature", 0},        {"top_k", -1},         {"top_p", 1},          {"repeat_penalty", 1}, {"seed", -1},
+    {"repetition_penalty", 1}, {"num_predict", -1},   {"n_predict", -1},     {"best_of", 1},        {"n", 1},
+    {"max_tokens", -1},        {"length_penalty", 1}, {"repeat_last_n", 64}, {"repeat_last_n", -1}, {"num_beams", 1},
+};
+
 // Whether every member of `value` asks for nothing: an empty one, or one of an object among `neutral`.
 bool HasOnlyNeutralMembers(const json& value, const json& neutral) {
   const auto is_neutral = [&](const auto& member) {
-    return IsEmptyValue(member.value()) || std::any_of(neutral.begin(), neutral.end(), [&](const json& known) {
+    return AsksForNothing(member.value()) || std::any_of(neutral.begin(), neutral.end(), [&](const json& known) {
              return known.is_object() && known.contains(member.key()) && known[member.key()] == member.value();
            });
   };
@@ -251,6 +261,29 @@ bool IsNeutral(const KnownField& field, const json& value) {
          HasOnlyNeutralMembers(value, neutral);
 }
 
+template <typename Names>
+bool IsAmong(const Names& names, std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+// Whether a member of an object that holds options asks for nothing, as it would beside that object.
+bool IsNeutralOption(const std::string& name, const json& value) {
+  if (AsksForNothing(value) || IsAmong(kWithoutMeaning, name) || IsAmong(kOfWhatIsOff, name)) return true;
+  if (std::any_of(std::begin(kNeutralOptions), std::end(kNeutralOptions),
+                  [&](const auto& option) { return option.first == name && value == option.second; })) {
+    return true;
+  }
+  return std::any_of(std::begin(kKnownFields), std::end(kKnownFields),
+                     [&](const KnownField& known) { return known.name == name && IsNeutral(known, value); });
+}
+
+bool HoldsNeutralOptions(std::string_view name, const json& value) {
+  if ((name != "options" && name != "extra_body") || !value.is_object()) return false;
+  const auto members = value.items();
+  return std::all_of(members.begin(), members.end(),
+                     [](const auto& member) { return IsNeutralOption(member.key(), member.value()); });
+}
+
 }  // namespace
 
 void TakeKnownFields(Members& members) {
@@ -259,7 +292,7 @@ void TakeKnownFields(Members& members) {
   for (const KnownField& field : kKnownFields) {
     if (members.Took(field.name)) continue;
     const json* value = members.Take(field.name);
-    if (value == nullptr || IsNeutral(field, *value)) continue;
+    if (value == nullptr || IsNeutral(field, *value) || HoldsNeutralOptions(field.name, *value)) continue;
     members.Fail(InvalidField(
         kUnsupportedParameter, members.Path(field.name),
         absl::StrCat("\"", field.name, "\" asks for what this server can't do: ", field.why, "; leave it out")));

@@ -25,12 +25,48 @@ absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::st
 
 namespace {
 
+// What clients keep with messages and their parts.
+constexpr const char* kBookkeeping[] = {
+    // which one it is, and when it was written
+    "id", "uuid", "name", "status", "index", "phase", "timestamp", "created", "created_at", "createdAt", "updated_at",
+    "updatedAt", "messageId", "message_id",
+    // where it belongs
+    "parent_id", "parentId", "parentMessageId", "childrenIds", "conversationId", "conversation_id", "thread_id",
+    "chat_id", "session_id", "user_id", "sender", "isCreatedByUser",
+    // who answered, and how
+    "model", "models", "modelName", "modelIdx", "model_name", "weight", "done", "info", "usage", "annotations",
+    "logprobs", "extra_content", "thought_signature", "thoughtSignature",
+    // words for providers and libraries
+    "metadata", "extra", "cache_control", "provider_specific_fields", "provider_options", "providerOptions",
+    "providerMetadata", "additional_kwargs", "response_metadata"};
+
+// What they keep with images, whose bytes alone decide what they are.
+constexpr const char* kImageBookkeeping[] = {
+    // how it is stored
+    "format", "type", "mime_type", "mimeType", "media_type", "mediaType", "filename", "file_name", "image_id",
+    "expires_at", "size",
+    // what is said about it
+    "alt", "alt_text", "title", "width", "height"};
+
+}  // namespace
+
+void IgnoreBookkeeping(Members& members) {
+  for (const char* name : kBookkeeping) members.Ignore({name});
+}
+
+namespace {
+
 // The model has one resolution of its own, whatever is asked for.
 absl::Status CheckDetail(std::string_view detail, const std::string& field) {
   for (const std::string_view known : {"", "auto", "low", "high", "original"}) {
     if (detail == known) return absl::OkStatus();
   }
   return Invalid(field, "takes auto, low, high or original; all mean the model's own resolution");
+}
+
+void IgnoreImageBookkeeping(Members& members) {
+  IgnoreBookkeeping(members);
+  for (const char* name : kImageBookkeeping) members.Ignore({name});
 }
 
 // {"url": ..., "detail": ...} or the URL alone.
@@ -43,7 +79,7 @@ absl::Status ReadImageUrl(const json& value, const std::string& field, Message& 
     Members members(value, field);
     std::string url = members.Text("url");
     members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
-    members.Ignore({"format"});
+    IgnoreImageBookkeeping(members);
     DIPTYCH_RETURN_IF_ERROR(members.Finish());
     DIPTYCH_RETURN_IF_ERROR(ReadImageSource(std::move(url), members.Path("url"), image));
     message.image_fields.push_back(members.Path("url"));
@@ -55,6 +91,7 @@ absl::Status ReadImageUrl(const json& value, const std::string& field, Message& 
 // Of a part whose member `name` holds it.
 absl::Status ReadImagePart(Members& members, const char* name, Message& message) {
   members.Neutral("file_id");
+  IgnoreImageBookkeeping(members);
   members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
   DIPTYCH_RETURN_IF_ERROR(members.fault());
   const json* value = members.Take(name);
@@ -89,7 +126,7 @@ absl::Status ReadPart(const json& part, const std::string& path, Message& messag
   if (part.is_null()) return absl::OkStatus();
   if (part.is_string()) return ReadPart({{"text", part}}, path, message);
   Members members(part, path);
-  members.Ignore({"cache_control", "annotations", "logprobs", "uuid", "id"});
+  IgnoreBookkeeping(members);
   const bool user = message.speaker == Speaker::kUser;
   const std::string type = TypeOf(part, members);
   if (IsThought(type) && message.speaker == Speaker::kAssistant) return members.fault();
@@ -143,9 +180,10 @@ absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path)
   } else {
     members.Neutral("refusal");
   }
-  members.Ignore({"name", "id", "cache_control", "reasoning", "reasoning_content", "reasoning_details", "timestamp",
-                  "provider_specific_fields"});
-  for (const char* name : {"tool_calls", "function_call", "audio", "annotations"}) members.Neutral(name);
+  IgnoreBookkeeping(members);
+  members.Ignore({"reasoning", "reasoning_content", "reasoning_details", "reasoning_signature", "thinking"});
+  members.Neutral("type", "message");
+  for (const char* name : {"tool_calls", "function_call", "audio"}) members.Neutral(name);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());
   return message;
 }

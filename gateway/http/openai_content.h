@@ -21,4 +21,7 @@ absl::Status ReadContent(const nlohmann::json& content, const std::string& path,
 // INVALID_ARGUMENT naming `field` if this model has no place for messages of `role`.
 absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::string& field);
 
+// Takes what clients keep with messages and their parts, whatever it says: names, times, whose they are.
+void IgnoreBookkeeping(Members& members);
+
 }  // namespace diptych::gateway

@@ -27,7 +27,7 @@ absl::StatusOr<Message> ReadItem(const json& item, const std::string& path) {
     return InvalidField(kUnsupportedParameter, members.Path("type"),
                         "an item of the input is a message; items are not kept here, so each comes whole");
   }
-  members.Ignore({"id", "status", "name", "phase"});
+  IgnoreBookkeeping(members);
   const std::string role = members.Text("role");
   DIPTYCH_RETURN_IF_ERROR(members.fault());
   Message message;

@@ -105,6 +105,20 @@ class MessagesTest(asking.StackTest):
         kept["content"] = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "reasoning", "text": "hm"}, text("red")]
         self.assertEqual(self.outcome({"messages": [first, kept, later]}), plain)
 
+    def test_what_clients_keep_with_messages_parts_and_images_says_nothing(self):
+        kept = {"id": "1", "uuid": "u", "name": "n", "status": "completed", "index": 1, "metadata": {"a": 1}, "created_at": 5,
+                "model": "m", "parentId": "p", "cache_control": {"type": "ephemeral"}, "providerOptions": {"x": {"y": 1}},
+                "unknown": {"x": None, "y": [{}]}}
+        of_image = {"format": "image/png", "mime_type": "image/png", "filename": "a.png", "alt": "a circle", "expires_at": 9}
+        expected = self.outcome(chat(("user", [image(), text(QUESTION)])))
+        for url in ({"url": IMAGE, **kept, **of_image}, {"url": IMAGE, "type": "image_url"}):
+            part = {"type": "image_url", "image_url": url, **kept, **of_image}
+            message = {"role": "user", "content": [part, {**text(QUESTION), **kept}], "type": "message", **kept}
+            self.assertEqual(self.outcome({"messages": [message]}), expected)
+        for member in ({"max_pixels": 4}, {"unknown": [0]}, {"unknown": {"x": 1}}):
+            url = {"type": "image_url", "image_url": {"url": IMAGE, **member}}
+            self.refused(chat(("user", [url])), f"messages[0].content[0].image_url.{next(iter(member))}", "unsupported_parameter")
+
     def test_images_are_taken_in_every_form(self):
         url_safe = base64.urlsafe_b64encode(BYTES).decode()
         folded = "\n".join(textwrap.wrap(BASE64, 76))

@@ -19,12 +19,13 @@ TEST(JsonMembersTest, TakesWholeNumbersAsClientsWriteThem) {
 }
 
 TEST(JsonMembersTest, TakesUnknownMembersThatAskForNothing) {
-  const json object = json::parse(R"({"a": null, "b": false, "c": 0, "d": 0.0, "e": "", "f": [], "g": {}})");
+  const json object = json::parse(R"({"a": null, "b": false, "c": 0, "d": 0.0, "e": "", "f": [], "g": {},
+      "h": {"x": null, "y": 0, "z": {"deep": [""]}}, "i": [null, "", {}, [{"x": false}]]})");
   EXPECT_TRUE(Members(object, "").Finish().ok());
 }
 
 TEST(JsonMembersTest, RefusesUnknownMembersThatAskForSomethingByTheirPath) {
-  for (const char* value : {"true", "1", "-1", "0.5", "\" \"", "[0]", R"({"x": null})"}) {
+  for (const char* value : {"true", "1", "-1", "0.5", "\" \"", "[0]", "[false]", R"({"x": 1})", R"([{"x": "y"}])"}) {
     const json object = {{"known", 1}, {"other", json::parse(value)}};
     Members members(object, "body");
     members.Take("known");
