@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "common/white_space.h"
+
 namespace diptych::gateway {
 namespace {
 
-constexpr std::string_view kWhiteSpace = " \t\n\v\f\r\x1c\x1d\x1e\x1f";
-
 std::string_view SpaceAtTheStart(std::string_view text) {
-  return text.substr(0, text.find_first_not_of(kWhiteSpace));
+  return text.substr(0, text.size() - StripLeft(text).size());
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ class AnswerForm {
   virtual nlohmann::ordered_json Whole(const std::vector<v1::Answer>& answers) = 0;
 
   // The events of a choice, in this order: one Begin, any number of Delta, one Last. Begin has the delta that comes
-  // first, which Delta then tells, too; an empty one where none comes.
+  // first, which Delta then tells, too; an empty one where none comes. Of a delta that shows nothing there is no event.
   virtual Events Begin(int choice, const v1::Delta& first) = 0;
   virtual Events Delta(int choice, const v1::Delta& delta) = 0;
   virtual Events Last(int choice, const v1::Answer& answer) = 0;

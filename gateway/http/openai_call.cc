@@ -288,7 +288,12 @@ void StreamedCall::OnMessage(int index, v1::AskStreamResponse message, std::func
     return done(goes_on);
   }
   BeginEvents(index, message.delta());
-  if (message.has_delta()) return Send(form_->Delta(index, message.delta()), std::move(done));
+  if (message.has_delta()) {
+    AnswerForm::Events events = form_->Delta(index, message.delta());
+    if (!events.empty()) return Send(std::move(events), std::move(done));
+    lock.Unlock();
+    return done(true);
+  }
   v1::Answer& answer = answers_[static_cast<size_t>(index)];
   answer = std::move(*message.mutable_finished());
   Drop(*answer.mutable_logprobs());  // they have come with the deltas

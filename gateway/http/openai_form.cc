@@ -31,7 +31,8 @@ AnswerForm::Events OpenAiForm::Begin(int choice, const v1::Delta& first) {
 }
 
 AnswerForm::Events OpenAiForm::Delta(int choice, const v1::Delta& delta) {
-  return One(DeltaChunk(head_, choice, delta, ShownOf(choice)));
+  const auto chunk = DeltaChunk(head_, choice, delta, ShownOf(choice));
+  return chunk ? One(*chunk) : Events();
 }
 
 AnswerForm::Events OpenAiForm::Last(int choice, const v1::Answer& answer) {

@@ -278,8 +278,9 @@ ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delt
   return ChunkOf(head, choice, echo, std::move(logprobs), nullptr);
 }
 
-ordered_json DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown) {
+std::optional<ordered_json> DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown) {
   const std::string text = TextOf(head, delta.text(), delta.logprobs(), shown);
+  if (text.empty() && !head.logprobs) return std::nullopt;
   return ChunkOf(head, choice, text, Logprobs(head, {}, delta.logprobs(), shown.offsets), nullptr);
 }
 

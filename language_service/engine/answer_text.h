@@ -10,9 +10,6 @@
 
 namespace diptych::language {
 
-// `text` without white space at both ends, as Python's str.strip() takes it (Unicode's white space, too).
-std::string_view StripWhitespace(std::string_view text);
-
 // Completes characters, watches for stop strings and strips white space at both ends, as the reference does with
 // decode(...).strip(). Joined together, the pieces are text(). Thread-compatible.
 class AnswerText {

@@ -27,6 +27,8 @@ TEST(GeneratedTextTest, WhiteSpaceAtBothEndsComesBack) {
   EXPECT_EQ(Whole("a", {"\n", " a", " ", "\t"}), "\n a \t");
   EXPECT_EQ(Whole("", {" ", "\n"}), " \n");
   EXPECT_EQ(Whole("", {}), "");
+  EXPECT_EQ(Whole("a", {"\u3000", " a", "\u00A0", "\u2028"}), "\u3000 a\u00A0\u2028");
+  EXPECT_EQ(Whole("a", {"\xE3", "\x80\x80", "a", "\xC2", "\x85"}), "\u3000a\u0085");
 }
 
 TEST(GeneratedTextTest, TheTokenThatEndsAnAnswerHasNoText) {

@@ -54,7 +54,10 @@ NEUTRAL = {
     "newer fields": {"n_cmpl": 1, "shift": True, "truncate": True, "speculative.n_max": 16, "speculative.p_min": 0.75, "bootstrap_port": 8998,
                      "logprob_start_len": -1, "return_text_in_logprobs": True, "cache_control": {"type": "ephemeral"}, "stream_interval": 1,
                      "sse_ping_interval": 30, "previous_response_id": "", "background": False},
-    "a server that is not known": {"one": None, "two": False, "three": 0, "four": 0.0, "five": "", "six": [], "seven": {}},
+    "a server that is not known": {"one": None, "two": False, "three": 0, "four": 0.0, "five": "", "six": [], "seven": {},
+                                   "eight": {"x": None, "y": 0, "z": {"deep": [""]}}, "nine": [None, "", {}, [{"x": False}]]},
+    "options in an object": {"options": {"repeat_penalty": 1.0, "top_k": -1, "min_p": 0, "mirostat": 0, "num_thread": 4, "seed": None},
+                             "extra_body": {"best_of": 1, "repetition_penalty": 1, "guided_json": None, "cache_prompt": True}},
     "OpenRouter": {"provider": {"order": ["x"]}, "transforms": [], "models": [], "route": "fallback", "plugins": [],
                    "top_a": 0, "reasoning": {"enabled": False}, "usage": {"include": True}},
 }
@@ -69,6 +72,7 @@ REFUSED = {"tools": [{"type": "function"}], "tool_choice": "required", "response
            "options": {"temperature": 1}, "format": "json", "think": True, "watermark": True, "top_n_tokens": 2,
            "transforms": ["middle-out"], "plugins": [{"id": "web"}], "top_a": 0.5, "no_repeat_ngram_size": 2,
            "guidance_scale": 3, "no_such_thing": 1, "samplers": ["top_k"], "add_special_tokens": True, "files": ["x"], "typ_p": 0.5,
+           "extra_body": {"top_k": 3}, "eight": [0], "nine": {"x": 1},
            "reasoning": {"effort": "none", "max_tokens": 9}, "thinking": {"type": "enabled"}, "add_generation_prompt": False,
            "detokenize": False, "moderation": {}, "structured_outputs": {"regex": "a"}, "previous_response_id": "r", "adaptive_target": 0}
 
@@ -224,13 +228,15 @@ class OptionsTest(asking.StackTest):
         self.refused(about("x", max_tokens=0), "max_tokens")
 
     def test_an_echo_streams_the_prompt_first(self):
-        for options in ({"logprobs": 1}, {}):
-            body = completion(echo=True, max_tokens=3, **options)
+        for options in ({"logprobs": 1}, {}, {"max_tokens": 8}, {"max_tokens": 0}):
+            body = completion(echo=True) | {"max_tokens": 3} | options
             whole = self.choices(COMPLETIONS, body)[0]
             chunks = [chunk["choices"][0] for chunk in self.chunks(COMPLETIONS, body)]
             self.assertEqual("".join(chunk["text"] for chunk in chunks), whole["text"])
             self.assertEqual(chunks[0]["text"], QUESTION)
-            if options:
+            if "logprobs" not in options:
+                self.assertTrue(all(chunk["text"] for chunk in chunks[:-1]), "the last chunk alone may have no text")
+            if "logprobs" in options:
                 for name in whole["logprobs"]:
                     joined = sum((chunk["logprobs"][name] for chunk in chunks if chunk["logprobs"]), [])
                     self.assertEqual(joined, whole["logprobs"][name], name)

@@ -67,10 +67,5 @@ TEST_F(AnswerTextTest, HalfAStopStringIsPartOfTheAnswer) {
   EXPECT_FALSE(found_);
 }
 
-TEST(StripWhitespaceTest, IsPythonsStrip) {
-  EXPECT_EQ(StripWhitespace("\xE2\x80\x83 a \xC2\x85"), "a");
-  EXPECT_EQ(StripWhitespace(" \t "), "");
-}
-
 }  // namespace
 }  // namespace diptych::language

@@ -1,0 +1,14 @@
+// White space as Python's str.strip() takes it: Unicode's, too.
+#pragma once
+
+#include <string_view>
+
+namespace diptych {
+
+// UTF-8 `text` without the white space at its start.
+std::string_view StripLeft(std::string_view text);
+// The same at its end, and at both.
+std::string_view StripRight(std::string_view text);
+std::string_view StripWhitespace(std::string_view text);
+
+}  // namespace diptych
