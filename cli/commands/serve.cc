@@ -33,13 +33,19 @@ namespace fs = std::filesystem;
 
 std::atomic<int> signals = 0, last_signal = 0;
 
+// What is ignored already stays ignored: nohup and a shell's & want that.
 void CountSignals() {
-  struct sigaction action {};
+  struct sigaction action {
+  }, before{};
   action.sa_handler = [](int signal) {
     last_signal = signal;
     ++signals;
   };
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    sigaction(signal, &action, nullptr);
+  }
+  signal(SIGPIPE, SIG_IGN);  // who reads what is said here may be gone, with Ctrl-C first of all
 }
 
 void Say(const std::string& line) {
@@ -47,14 +53,16 @@ void Say(const std::string& line) {
 }
 
 // The bundled model: beside the sources, as built, or where an installation puts it.
-std::string BundledModel() {
+absl::StatusOr<std::string> BundledModel() {
   std::error_code error;
   const fs::path bin = fs::read_symlink("/proc/self/exe", error).parent_path();
   for (const fs::path& folder :
        {fs::path("models/demo"), bin / "../../../models/demo", bin / "../share/diptych/models/demo"}) {
     if (fs::is_directory(folder, error)) return fs::weakly_canonical(folder, error).string();
   }
-  return "models/demo";
+  return WithRemedy(MakeError(absl::StatusCode::kNotFound, "MODEL_MISSING",
+                              "the bundled demo model does not lie beside this program"),
+                    "Name a model: a checkpoint folder or ORG/NAME, for example Salesforce/blip2-opt-2.7b.");
 }
 
 // "--vision.max_batch=4" goes to the vision service as --max_batch=4.
@@ -113,9 +121,13 @@ void PrintReady(const Stack& stack, const StackOptions& options) {
 }
 
 int Serve(StackOptions options, const std::vector<std::string>& words) {
-  if (options.model.empty()) options.model = BundledModel();
   absl::Status status = SortFlags(words, options);
   if (!status.ok()) return ReportUsage(status, false);
+  if (options.model.empty()) {
+    const auto bundled = BundledModel();
+    if (!bundled.ok()) return ReportError(bundled.status(), false);
+    options.model = *bundled;
+  }
   CountSignals();
   const auto folder = FindOrPull(options.model, {.say = Say, .stopped = [] { return signals > 0; }});
   if (absl::IsCancelled(folder.status())) return kFine;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/stack/free_port.h"
@@ -133,7 +134,7 @@ absl::Status Stack::WaitUntilReady(Part& part) {
       case ServerProcess::State::kReady:
         return absl::OkStatus();
       case ServerProcess::State::kEnded:
-        return absl::FailedPreconditionError(part.process->LastWords());
+        return absl::FailedPreconditionError(WhyItCannotStart(part));
       case ServerProcess::State::kLoading:
         break;
     }
@@ -141,6 +142,14 @@ absl::Status Stack::WaitUntilReady(Part& part) {
     say_(absl::StrCat(part.name, " is still loading (", absl::ToInt64Seconds(absl::Now() - part.started), " s)"));
     next_word += kStillLoading;
   }
+}
+
+// Its own words; what somebody else has ended has none.
+std::string Stack::WhyItCannotStart(const Part& part) {
+  const std::string how = part.process->HowItEnded(), words = part.process->LastWords();
+  if (absl::StartsWith(how, "exit") && !words.empty()) return words;
+  const char* hint = how == "signal 9" ? "; the kernel does that where memory runs out" : "";
+  return absl::StrCat(part.name, " ended while it started (", how, ")", words.empty() ? "" : ": ", words, hint);
 }
 
 void Stack::KeepRunning() {
@@ -174,7 +183,8 @@ void Stack::Look(Part& part) {
   part.backoff =
       part.backoff == absl::ZeroDuration() || had_run ? kFirstBackoff : std::min(2 * part.backoff, kLongestBackoff);
   part.next_start = now + part.backoff;
-  say_(absl::StrCat(part.name, " ended (", part.process->HowItEnded(), "): ", part.process->LastWords(),
+  const std::string words = part.process->LastWords();
+  say_(absl::StrCat(part.name, " ended (", part.process->HowItEnded(), ")", words.empty() ? "" : ": ", words,
                     "; it starts again in ", absl::ToInt64Seconds(part.backoff), " s"));
   part.process = nullptr;
 }

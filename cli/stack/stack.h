@@ -87,6 +87,7 @@ class Stack {
   absl::Status AddTiers(const std::string& binary, int first_port, int replicas, const std::vector<std::string>& flags,
                         std::string& target);
   absl::Status WaitUntilReady(Part& part);
+  static std::string WhyItCannotStart(const Part& part);
   // Restarts the server if it has ended and its pause is over.
   void Look(Part& part);
 

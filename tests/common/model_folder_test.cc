@@ -1,9 +1,8 @@
 #include "common/model_folder.h"
 
-#include <pwd.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pwd.h>
 
 #include <cstdlib>
 #include <filesystem>

@@ -92,6 +92,49 @@ TEST_F(ServeTest, ATierThatDiesIsStartedAgain) {
   EXPECT_TRUE(Eventually([&] { return Ask(serve).out.find("red") != std::string::npos; }));
 }
 
+TEST_F(ServeTest, ATierThatIsKilledWhileItStartsIsNamed) {
+  testing::ChildProcess serve(Command({testing::kDemoModel}));
+  while (serve.running()) {
+    for (const auto& [name, pid] : ChildrenOf(serve.pid())) {
+      if (name == "(vision_service)") kill(pid, SIGKILL);
+    }
+  }
+  EXPECT_EQ(serve.Wait(), 1);
+  EXPECT_NE(serve.err().find("vision_service 0 ended while it started (signal 9); the kernel"), std::string::npos)
+      << serve.err();
+}
+
+TEST_F(ServeTest, WhatItsParentIgnoresDoesNotEndIt) {
+  testing::ChildProcess serve({"/bin/bash", "-c", "trap '' HUP INT; exec \"$0\" serve \"$1\"",
+                               testing::BinaryPath("diptych"), testing::kDemoModel});
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  serve.Signal(SIGINT);
+  EXPECT_NE(Ask(serve).out.find("red"), std::string::npos) << serve.err();
+  serve.Signal(SIGHUP);
+  serve.Signal(SIGTERM);
+  EXPECT_EQ(serve.Wait(), 0) << serve.err();
+  EXPECT_EQ(serve.err().find("draining"), std::string::npos) << "it has taken Ctrl-C";
+}
+
+TEST_F(ServeTest, AModelThatDoesNotFitIsRefusedWithWhatWould) {
+  const testing::Finished serve = testing::RunProgram(Command({testing::kDemoModel, "--language.memory_limit=16MiB"}));
+  EXPECT_EQ(serve.exit_code, 1);
+  EXPECT_NE(serve.err.find("language_service: the model does not fit: float32 needs"), std::string::npos) << serve.err;
+  EXPECT_EQ(serve.out, "");
+}
+
+TEST_F(ServeTest, GoesOnAndDrainsWhenNobodyReadsWhatItSays) {
+  testing::ChildProcess serve({"/bin/bash", "-c", "exec \"$0\" serve \"$1\" 2> >(exec true)",
+                               testing::BinaryPath("diptych"), testing::kDemoModel});
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C"));
+  for (const auto& [name, pid] : ChildrenOf(serve.pid())) {
+    if (name == "(language_servic)") kill(pid, SIGKILL);
+  }
+  EXPECT_TRUE(Eventually([&] { return Ask(serve).out.find("red") != std::string::npos; }));
+  serve.Signal(SIGINT);
+  EXPECT_EQ(serve.Wait(), 0);
+}
+
 TEST_F(ServeTest, EndsWithItsParentEvenWhenThatIsKilled) {
   testing::ChildProcess serve(Command({testing::kDemoModel}));
   ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
