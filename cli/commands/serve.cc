@@ -65,6 +65,15 @@ absl::StatusOr<std::string> BundledModel() {
                     "Name a model: a checkpoint folder or ORG/NAME, for example Salesforce/blip2-opt-2.7b.");
 }
 
+// Addresses that serve chooses, tells the other tiers and prints.
+absl::Status CheckFlag(absl::string_view word, absl::string_view flag) {
+  const absl::string_view name = flag.substr(0, flag.find('='));
+  if (name != "listen" && name != "http_listen") return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("serve chooses where the tiers listen, so it takes no ",
+                                                 word.substr(0, word.find('=')),
+                                                 "; the gateway's address is set by --host, --port and --http_port"));
+}
+
 // "--vision.max_batch=4" goes to the vision service as --max_batch=4.
 absl::Status SortFlags(const std::vector<std::string>& words, StackOptions& options) {
   for (const std::string& word : words) {
@@ -73,7 +82,9 @@ absl::Status SortFlags(const std::vector<std::string>& words, StackOptions& opti
                                         {"--language.", &options.language_flags},
                                         {"--gateway.", &options.gateway_flags}}) {
       if (!absl::StartsWith(word, prefix)) continue;
-      flags->push_back("--" + word.substr(std::string(prefix).size()));
+      const std::string flag = word.substr(std::string(prefix).size());
+      DIPTYCH_RETURN_IF_ERROR(CheckFlag(word, flag));
+      flags->push_back("--" + flag);
       taken = true;
     }
     if (!taken) {

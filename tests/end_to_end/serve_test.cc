@@ -241,6 +241,14 @@ TEST_F(ServeTest, AFlagOfNoTierIsRefused) {
   EXPECT_NE(serve.err.find("--vision.NAME=VALUE"), std::string::npos) << serve.err;
 }
 
+TEST_F(ServeTest, AnAddressOfATierIsRefusedWithTheFlagsThatChooseIt) {
+  for (const char* flag : {"--gateway.listen=127.0.0.1:0", "--gateway.http_listen=127.0.0.1:0", "--vision.listen=:1"}) {
+    const testing::Finished serve = testing::RunProgram(Command({testing::kDemoModel, "--", flag}));
+    EXPECT_EQ(serve.exit_code, 2) << flag;
+    EXPECT_NE(serve.err.find("--http_port"), std::string::npos) << serve.err;
+  }
+}
+
 TEST_F(ServeTest, APortThatIsTakenIsNamedWithItsFlag) {
   const int taken = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
