@@ -70,6 +70,15 @@ class RunTest(unittest.TestCase):
             self.assertEqual(steps["Vision transformer"]["status"], "failed")
             self.assertEqual(steps["Decoder"]["status"], "passed")
 
+    def test_packages_that_pythonpath_names_are_found_by_the_steps(self):
+        (self.folder / "tools/make_full_size_checkpoint.py").write_text("import only_there\n")
+        (self.folder / "packages/numpy-2.0.dist-info").mkdir(parents=True)
+        (self.folder / "packages/numpy-2.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.0\n")
+        (self.folder / "packages/only_there.py").touch()
+        self.environment["PYTHONPATH"] = str(self.folder / "packages")
+        _, _, steps = self.run_bundle("--only", "Checkpoint")
+        self.assertEqual(steps["Checkpoint"]["status"], "passed", steps["Checkpoint"]["output"])
+
     def test_a_card_that_is_asked_for_is_used(self):
         _, report, steps = self.run_bundle("--device", "cuda:1", "--only", "Checkpoint", "Decoder")
         self.assertEqual((report["device"], report["layers"]), ("cuda:1", 0))

@@ -70,7 +70,7 @@ class Steps:
         begin = time.monotonic()
         try:
             done = subprocess.run([str(word) for word in command], capture_output=True, timeout=TOO_LONG,
-                                  env=os.environ | {"PYTHONPATH": "tools"})
+                                  env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, ("tools", os.environ.get("PYTHONPATH"))))})
             status, text = ("passed" if done.returncode == 0 else "failed"), shown(done.stdout)
             if done.returncode != 0:
                 text += shown(done.stderr)[-4000:]
