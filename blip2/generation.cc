@@ -16,7 +16,6 @@
 namespace diptych::blip2 {
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr int64_t kMaxCount = std::numeric_limits<int32_t>::max();
 constexpr size_t kMaxStopStrings = 8;
 constexpr size_t kMaxStopBytes = 256;

@@ -58,12 +58,12 @@ const char* ElementName(at::ScalarType dtype) {
   }
 }
 
-using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 // What the new checkpoint holds; the original's tensors stay in their file. The largest elements first, so that each
 // tensor is aligned to its own.
-Tensors TensorsOf(const Checkpoint& checkpoint, const Matrices& matrices) {
-  Tensors tensors;
+NamedTensors TensorsOf(const Checkpoint& checkpoint, const Matrices& matrices) {
+  NamedTensors tensors;
   std::set<std::string> replaced = {std::string(kLmHead)};
   for (const TensorSpec& spec : ExpectedTensors(checkpoint.config())) {
     if (IsRounded(spec)) replaced.insert(spec.name);
@@ -86,7 +86,7 @@ Tensors TensorsOf(const Checkpoint& checkpoint, const Matrices& matrices) {
 }
 
 // Length and JSON header of a safetensors file.
-std::string Header(const Tensors& tensors) {
+std::string Header(const NamedTensors& tensors) {
   json header = json::object();
   size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
@@ -120,7 +120,7 @@ absl::Status WriteAll(int descriptor, const char* data, size_t size) {
   return absl::OkStatus();
 }
 
-absl::Status WriteTensors(const fs::path& file, const Tensors& tensors) {
+absl::Status WriteTensors(const fs::path& file, const NamedTensors& tensors) {
   const int descriptor = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor < 0) return WriteFault();
   const absl::Cleanup close_descriptor = [descriptor] { close(descriptor); };

@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <numeric>
 
 namespace diptych::blip2 {
 namespace {
-
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 // The k-th largest score; -inf if all stay. 0 keeps all.
 float TopKThreshold(std::span<const float> scores, int64_t k) {

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "blip2/generation.h"
 
 namespace diptych::blip2 {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();  // score of a token that may not follow
 
 struct TokenProbability {
   int64_t id = 0;

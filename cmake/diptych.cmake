@@ -2,7 +2,7 @@
 # declare a target. With CMAKE_UNITY_BUILD (preset release) the sources of a target are compiled in batches, because
 # gRPC's and ATen's headers take longer than our code; SKIP names sources that must stand alone. The presets debug and
 # clang compile each source by itself. ATEN: most sources of a test include ATen/ATen.h, which is
-# parsed once for all such tests.
+# parsed once for all such tests. What only tests use may say it, too, and is then compiled as they are.
 
 set(DIPTYCH_SANITIZE "" CACHE STRING "Sanitizers for our code, for example address,undefined")
 
@@ -74,11 +74,26 @@ function(diptych_begin_with_aten test)
   target_compile_options(${test} PRIVATE ${options})
 endfunction()
 
+# diptych_compile_as_test(target aten): `aten` says whether it begins with ATen.
+function(diptych_compile_as_test target aten)
+  target_compile_options(${target} PRIVATE ${diptych_test_options})
+  if(aten)
+    diptych_begin_with_aten(${target})
+  endif()
+endfunction()
+
 function(diptych_library)
-  cmake_parse_arguments(arg "" "NAME" "HDRS;SRCS;DEPS;SKIP" ${ARGN})
+  cmake_parse_arguments(arg "ATEN" "NAME" "HDRS;SRCS;DEPS;SKIP" ${ARGN})
   if(arg_SRCS)
     add_library(${arg_NAME} STATIC ${arg_SRCS} ${arg_HDRS})
-    target_link_libraries(${arg_NAME} PUBLIC diptych_compile_options ${arg_DEPS} PRIVATE diptych_hardening)
+    target_link_libraries(${arg_NAME} PUBLIC diptych_compile_options ${arg_DEPS})
+    if(arg_ATEN)
+      set_target_properties(${arg_NAME} PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # as a program
+      target_compile_options(${arg_NAME} PRIVATE -fPIE)
+      diptych_compile_as_test(${arg_NAME} TRUE)
+    else()
+      target_link_libraries(${arg_NAME} PRIVATE diptych_hardening)
+    endif()
     set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   else()
     add_library(${arg_NAME} INTERFACE ${arg_HDRS})
@@ -87,9 +102,14 @@ function(diptych_library)
 endfunction()
 
 function(diptych_binary)
-  cmake_parse_arguments(arg "" "NAME" "SRCS;DEPS" ${ARGN})
+  cmake_parse_arguments(arg "ATEN" "NAME" "SRCS;DEPS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
-  target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options diptych_hardening ${arg_DEPS})
+  target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS})
+  if(arg_ATEN)
+    diptych_compile_as_test(${arg_NAME} TRUE)
+  else()
+    target_link_libraries(${arg_NAME} PRIVATE diptych_hardening)
+  endif()
 endfunction()
 
 function(diptych_test)
@@ -97,10 +117,7 @@ function(diptych_test)
   add_executable(${arg_NAME} ${arg_SRCS})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
-  target_compile_options(${arg_NAME} PRIVATE ${diptych_test_options})
-  if(arg_ATEN)
-    diptych_begin_with_aten(${arg_NAME})
-  endif()
+  diptych_compile_as_test(${arg_NAME} ${arg_ATEN})
   set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${arg_NAME} PROPERTIES TIMEOUT ${DIPTYCH_TEST_TIMEOUT})

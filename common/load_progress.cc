@@ -6,17 +6,17 @@
 namespace diptych {
 namespace {
 
-constexpr absl::Duration kBetweenLines = absl::Seconds(2);
+constexpr absl::Duration kBetweenReports = absl::Seconds(2);
 
 }  // namespace
 
-LoadProgress::LoadProgress(int64_t total) : total_(total), next_line_(absl::Now() + kBetweenLines) {}
+LoadProgress::LoadProgress(int64_t total) : total_(total), next_line_(absl::Now() + kBetweenReports) {}
 
 void LoadProgress::Add(int64_t bytes) {
   read_ += bytes;
   const absl::Time now = absl::Now();
   if (now < next_line_) return;
-  next_line_ = now + kBetweenLines;
+  next_line_ = now + kBetweenReports;
   spdlog::info("loading: {} of {} MiB of the checkpoint read", read_ >> 20, total_ >> 20);
 }
 

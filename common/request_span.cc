@@ -9,7 +9,7 @@
 namespace diptych {
 namespace {
 
-constexpr size_t kMaxNameBytes = 128;
+constexpr size_t kMaxValueBytes = 128;
 
 constexpr std::array kOfImages = {Stage::kImageDecode, Stage::kImageResize, Stage::kVisionQueue, Stage::kVit,
                                   Stage::kTokenTransfer};
@@ -19,7 +19,7 @@ constexpr std::array kAfterImages = {Stage::kQFormer,  Stage::kLanguageQueue, St
 
 // A caller's own id has been checked at the gateway, but a tier takes calls from every holder of a certificate.
 void SetChecked(Span& span, std::string_view name, std::string_view value) {
-  if (value.size() <= kMaxNameBytes && IsMetadataValue(value)) span.Set(name, value);
+  if (value.size() <= kMaxValueBytes && IsMetadataValue(value)) span.Set(name, value);
 }
 
 // "stop" of FINISH_REASON_STOP.

@@ -70,8 +70,8 @@ std::vector<std::string> AnalysisRow(const std::string& image, const v1::Analyze
           absl::StrCat(query_tokens)};
 }
 
-const std::vector<std::string> kColumns = {"image",         "as sent", "pixels",    "patches",     "features",
-                                           "visual tokens", "width",   "mean norm", "query tokens"};
+const std::vector<std::string> kImageColumns = {"image",         "as sent", "pixels",    "patches",     "features",
+                                                "visual tokens", "width",   "mean norm", "query tokens"};
 
 class Analyses {
  public:
@@ -91,7 +91,7 @@ class Analyses {
       for (const int size : options_.image_sizes) Analyze(image, *bytes, size);
     }
     if (!rows_.empty()) {
-      progress_.Around([&] { std::printf("%s", FormatTable(kColumns, rows_, {5, 6, 7, 8}).c_str()); });
+      progress_.Around([&] { std::printf("%s", FormatTable(kImageColumns, rows_, {5, 6, 7, 8}).c_str()); });
     }
     return Interrupted() ? ReportInterrupt(options_.common.json, progress_.Text()) : exit_code_;
   }

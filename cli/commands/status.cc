@@ -22,8 +22,8 @@
 namespace diptych::cli {
 namespace {
 
-const std::vector<std::string> kColumns = {"part",  "state", "running",    "waiting",
-                                           "batch", "kv",    "cache hits", "detail"};
+const std::vector<std::string> kPartColumns = {"part",  "state", "running",    "waiting",
+                                               "batch", "kv",    "cache hits", "detail"};
 const std::vector<size_t> kNumberColumns = {2, 3, 4, 5};
 
 struct Line {
@@ -104,7 +104,7 @@ int Status(const CommonOptions& options) {
     rows.back().push_back(Printable(line.detail));
     if (options.json) PrintJson(LineJson(line));
   }
-  if (!options.json) std::printf("%s", FormatTable(kColumns, rows, kNumberColumns).c_str());
+  if (!options.json) std::printf("%s", FormatTable(kPartColumns, rows, kNumberColumns).c_str());
   return all_serving ? kFine : kFailed;
 }
 

@@ -14,7 +14,7 @@ namespace net = boost::asio;
 
 namespace {
 
-constexpr char kPing[] = ": ping\n\n";
+constexpr char kPingEvent[] = ": ping\n\n";
 constexpr size_t kPartBytes = 256 << 10;  // of a piece; a caller has write_timeout to take it
 
 std::string StatusLine(int status) {
@@ -123,13 +123,13 @@ void HttpConnection::OnWritten(ErrorCode error, size_t size) {
 }
 
 void HttpConnection::Ping() {
-  After(shared_->options.ping_interval, [this] { WriteChunk(kPing, nullptr); });
+  After(shared_->options.ping_interval, [this] { WriteChunk(kPingEvent, nullptr); });
 }
 
 // HTTP/1.0 has nothing that could be sent before a reply; there the reply itself is what fails.
 void HttpConnection::Probe() {
   if (writing_) return;
-  if (phase_ == Phase::kStreaming) return WriteChunk(kPing, nullptr);
+  if (phase_ == Phase::kStreaming) return WriteChunk(kPingEvent, nullptr);
   if (phase_ == Phase::kAnswering && chunked_) Write({std::string(kContinue), nullptr});
 }
 

@@ -17,7 +17,7 @@ namespace ssl = net::ssl;
 
 namespace {
 
-constexpr absl::Duration kLookInterval = absl::Seconds(1);
+constexpr absl::Duration kFilesLookInterval = absl::Seconds(1);
 
 // Beyond what ReadPemFiles sees, such as a key that is too weak.
 absl::Status Unusable(std::string_view flag) {
@@ -70,7 +70,7 @@ absl::StatusOr<std::unique_ptr<HttpTls>> HttpTls::Open(const TlsOptions& files) 
 
 std::shared_ptr<ssl::context> HttpTls::Current() {
   const absl::Time now = absl::Now();
-  if (now - looked_ < kLookInterval) return context_;
+  if (now - looked_ < kFilesLookInterval) return context_;
   looked_ = now;
   if (const absl::Status status = Read(); !status.ok()) {
     spdlog::warn("the certificate of the HTTP port stays as it was: {}", std::string(status.message()));
