@@ -17,8 +17,7 @@ serve: build    ## the same, but stay up until Ctrl-C
 	@scripts/serve.sh
 
 test:           ## install, build everything, run every test that needs no GPU
-	@scripts/build_tests.sh
-	@ctest --preset release $(CTEST_ARGUMENTS); status=$$?; scripts/skipped.sh; exit $$status
+	@scripts/run_tests.sh $(CTEST_ARGUMENTS)
 
 build: setup    ## install and build the four binaries and the Python client
 	@scripts/build.sh release gateway vision_service language_service diptych diptych_python

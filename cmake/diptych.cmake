@@ -2,7 +2,8 @@
 # declare a target. With CMAKE_UNITY_BUILD (preset release) the sources of a target are compiled in batches, because
 # gRPC's and ATen's headers take longer than our code; SKIP names sources that must stand alone. The presets debug and
 # clang compile each source by itself. ATEN: most sources of a test include ATen/ATen.h, which is
-# parsed once for all such tests. What only tests use may say it, too, and is then compiled as they are.
+# parsed once for all such tests; what only tests use may say it, too, and is then compiled as they are. FIRST: the test is compiled with the
+# programs, since it takes long to run; the others may be compiled while tests run (scripts/run_tests.sh), and wait for that.
 
 set(DIPTYCH_SANITIZE "" CACHE STRING "Sanitizers for our code, for example address,undefined")
 
@@ -113,7 +114,7 @@ function(diptych_binary)
 endfunction()
 
 function(diptych_test)
-  cmake_parse_arguments(arg "ATEN" "NAME;PROCESSORS" "SRCS;DEPS;SKIP;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "ATEN;FIRST" "NAME;PROCESSORS" "SRCS;DEPS;SKIP;LABELS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
@@ -121,6 +122,11 @@ function(diptych_test)
   set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${arg_NAME} PROPERTIES TIMEOUT ${DIPTYCH_TEST_TIMEOUT})
+  if(arg_FIRST)
+    add_dependencies(first_to_test ${arg_NAME})
+  else()
+    set_tests_properties(${arg_NAME} PROPERTIES FIXTURES_REQUIRED compiled_tests)
+  endif()
   if(arg_PROCESSORS)  # that it keeps busy; most tests wait for others
     set_tests_properties(${arg_NAME} PROPERTIES PROCESSORS ${arg_PROCESSORS})
   endif()
