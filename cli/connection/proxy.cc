@@ -1,7 +1,6 @@
 #include "cli/connection/proxy.h"
 
 #include <cstdlib>
-#include <memory>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -9,27 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "cli/connection/url.h"
 
 namespace diptych::cli {
 namespace {
 
 constexpr unsigned kAnyProxy = CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME;
-
-using Url = std::unique_ptr<CURLU, decltype(&curl_url_cleanup)>;
-
-Url Parsed(const std::string& text) {
-  Url url(curl_url(), curl_url_cleanup);
-  if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), kAnyProxy) != CURLUE_OK) url.reset();
-  return url;
-}
-
-std::string Part(const Url& url, CURLUPart part) {
-  char* text = nullptr;
-  if (url == nullptr || curl_url_get(url.get(), part, &text, 0) != CURLUE_OK) return "";
-  const std::string copy = text;
-  curl_free(text);
-  return copy;
-}
 
 std::string FirstSet(const std::vector<const char*>& variables) {
   for (const char* variable : variables) {
@@ -63,12 +47,12 @@ bool GoesWithoutProxy(const std::string& host) {
 }
 
 std::string WithoutPassword(const std::string& proxy) {
-  const Url url = Parsed(proxy);
-  if (url == nullptr) return "";
+  const Url url = ParsedUrl(proxy, kAnyProxy);
+  if (PartOf(url, CURLUPART_HOST).empty()) return "";
   for (const CURLUPart part : {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_OPTIONS, CURLUPART_PATH}) {
     curl_url_set(url.get(), part, nullptr, 0);
   }
-  return absl::StrCat(absl::StripSuffix(Part(url, CURLUPART_URL), "/"), " ");
+  return absl::StrCat(absl::StripSuffix(PartOf(url, CURLUPART_URL), "/"), " ");
 }
 
 std::string WhatItDid(CURLcode code, long status) {
@@ -81,9 +65,9 @@ std::string WhatItDid(CURLcode code, long status) {
 // The variable that names the proxy for `url`, as libcurl reads it; empty: none. Networks in no_proxy (10.0.0.0/8) are
 // not looked at.
 std::string ProxyVariable(const std::string& url) {
-  const Url parsed = Parsed(url);
-  if (GoesWithoutProxy(Part(parsed, CURLUPART_HOST))) return "";
-  return FirstSet(VariablesOf(Part(parsed, CURLUPART_SCHEME)));
+  const Url parsed = ParsedUrl(url, kAnyProxy);
+  if (GoesWithoutProxy(PartOf(parsed, CURLUPART_HOST))) return "";
+  return FirstSet(VariablesOf(PartOf(parsed, CURLUPART_SCHEME)));
 }
 
 }  // namespace

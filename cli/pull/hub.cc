@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <memory>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "cli/connection/url.h"
 #include "common/files.h"
 #include "common/hub_cache.h"
 #include "common/status.h"
@@ -23,33 +23,16 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-std::string PartOf(CURLU* url, CURLUPart part, unsigned flags = 0) {
-  char* text = nullptr;
-  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return "";
-  const std::string copy = text;
-  curl_free(text);
-  return copy;
-}
-
-using Url = std::unique_ptr<CURLU, decltype(&curl_url_cleanup)>;
-
-// Without parts if the text is no address.
-Url Parsed(const std::string& text) {
-  Url url(curl_url(), curl_url_cleanup);
-  curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0);
-  return url;
-}
-
 // The address as libcurl writes it: the scheme in small letters.
 absl::StatusOr<std::string> EndpointOf(const std::string& text) {
-  const Url url = Parsed(text);
-  const std::string scheme = PartOf(url.get(), CURLUPART_SCHEME);
-  const bool plain = PartOf(url.get(), CURLUPART_USER).empty() && PartOf(url.get(), CURLUPART_QUERY).empty() &&
-                     PartOf(url.get(), CURLUPART_FRAGMENT).empty();
-  if ((scheme != "https" && scheme != "http") || !plain || PartOf(url.get(), CURLUPART_HOST).empty()) {
+  const Url url = ParsedUrl(text);
+  const std::string scheme = PartOf(url, CURLUPART_SCHEME);
+  const bool plain = PartOf(url, CURLUPART_USER).empty() && PartOf(url, CURLUPART_QUERY).empty() &&
+                     PartOf(url, CURLUPART_FRAGMENT).empty();
+  if ((scheme != "https" && scheme != "http") || !plain || PartOf(url, CURLUPART_HOST).empty()) {
     return absl::InvalidArgumentError("HF_ENDPOINT takes the address of a hub, for example https://huggingface.co");
   }
-  std::string endpoint = PartOf(url.get(), CURLUPART_URL);
+  std::string endpoint = PartOf(url, CURLUPART_URL);
   endpoint.erase(endpoint.find_last_not_of('/') + 1);
   return endpoint;
 }
@@ -97,10 +80,9 @@ absl::StatusOr<Hub> HubFromEnvironment() {
 }
 
 std::string OriginOf(const std::string& address) {
-  const Url url = Parsed(address);
-  return absl::AsciiStrToLower(absl::StrCat(PartOf(url.get(), CURLUPART_SCHEME), "://",
-                                            PartOf(url.get(), CURLUPART_HOST), ":",
-                                            PartOf(url.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT)));
+  const Url url = ParsedUrl(address);
+  return absl::AsciiStrToLower(absl::StrCat(PartOf(url, CURLUPART_SCHEME), "://", PartOf(url, CURLUPART_HOST), ":",
+                                            PartOf(url, CURLUPART_PORT, CURLU_DEFAULT_PORT)));
 }
 
 bool IsOnHub(const Hub& hub, const std::string& address) {
