@@ -35,9 +35,9 @@ class BareRootTest(unittest.TestCase):
         self.addCleanup(self.root.remove)
         packages = self.root.path / "packages"
         packages.mkdir()
-        for folder in ("torch", "nvidia"):
-            (packages / folder).mkdir()
-            self.root.mount("--bind", (torch_folder() / folder).resolve(), packages / folder)
+        for folder in (torch_folder() / "torch", torch_folder() / "nvidia", *torch_folder().glob("torch-*.dist-info")):
+            (packages / folder.name).mkdir()
+            self.root.mount("--bind", folder.resolve(), packages / folder.name)
         for wheel in (ROOTS / "wheels-3.11").glob("numpy-*.whl"):
             zipfile.ZipFile(wheel).extractall(packages)
         bundle = self.root.path / "bundle"
