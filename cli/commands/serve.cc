@@ -35,8 +35,7 @@ std::atomic<int> signals = 0, last_signal = 0;
 
 // What is ignored already stays ignored: nohup and a shell's & want that.
 void CountSignals() {
-  struct sigaction action {
-  }, before{};
+  struct sigaction action = {}, before = {};
   action.sa_handler = [](int signal) {
     last_signal = signal;
     ++signals;
