@@ -104,8 +104,10 @@ std::string Members::Text(const char* name) {
   return value->is_string() ? value->get<std::string>() : "";
 }
 
-void Members::Ignore(std::initializer_list<const char*> names) {
-  taken_.insert(names.begin(), names.end());
+void Members::Ignore(std::span<const char* const> names) {
+  for (const char* name : names) {
+    if (object_.contains(name)) taken_.insert(name);
+  }
 }
 
 void Members::Neutral(const char* name, const json& neutral) {

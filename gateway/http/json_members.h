@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,7 +47,7 @@ class Members {
   // `path` names the object in faults; empty for the whole body.
   Members(const nlohmann::json& object, std::string path);
 
-  // Whether a member of this name was asked for, there or not.
+  // Whether a member of this name was asked for, there or not, or was there to be ignored.
   bool Took(std::string_view name) const { return taken_.contains(name); }
 
   // nullptr if the member is absent.
@@ -77,8 +78,9 @@ class Members {
   // Empty if the member is absent.
   std::string Text(const char* name);
 
-  // Takes what has no meaning here and changes no answer, whatever it says.
-  void Ignore(std::initializer_list<const char*> names);
+  // Takes what has no meaning here and changes no answer, whatever it says. Costs little where none of it is there.
+  void Ignore(std::span<const char* const> names);
+  void Ignore(std::initializer_list<const char*> names) { Ignore(std::span(names.begin(), names.size())); }
 
   // Takes what may be there as long as it is an empty value or `neutral`.
   void Neutral(const char* name, const nlohmann::json& neutral = nullptr);

@@ -287,8 +287,8 @@ bool HoldsNeutralOptions(std::string_view name, const json& value) {
 }  // namespace
 
 void TakeKnownFields(Members& members) {
-  for (const char* name : kWithoutMeaning) members.Ignore({name});
-  for (const char* name : kOfWhatIsOff) members.Ignore({name});
+  members.Ignore(kWithoutMeaning);
+  members.Ignore(kOfWhatIsOff);
   for (const KnownField& field : kKnownFields) {
     if (members.Took(field.name)) continue;
     const json* value = members.Take(field.name);

@@ -51,7 +51,7 @@ constexpr const char* kImageBookkeeping[] = {
 }  // namespace
 
 void IgnoreBookkeeping(Members& members) {
-  for (const char* name : kBookkeeping) members.Ignore({name});
+  members.Ignore(kBookkeeping);
 }
 
 namespace {
@@ -64,11 +64,6 @@ absl::Status CheckDetail(std::string_view detail, const std::string& field) {
   return Invalid(field, "takes auto, low, high or original; all mean the model's own resolution");
 }
 
-void IgnoreImageBookkeeping(Members& members) {
-  IgnoreBookkeeping(members);
-  for (const char* name : kImageBookkeeping) members.Ignore({name});
-}
-
 // {"url": ..., "detail": ...} or the URL alone.
 absl::Status ReadImageUrl(const json& value, const std::string& field, Message& message) {
   v1::Image image;
@@ -79,7 +74,8 @@ absl::Status ReadImageUrl(const json& value, const std::string& field, Message& 
     Members members(value, field);
     std::string url = members.Text("url");
     members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
-    IgnoreImageBookkeeping(members);
+    IgnoreBookkeeping(members);
+    members.Ignore(kImageBookkeeping);
     DIPTYCH_RETURN_IF_ERROR(members.Finish());
     DIPTYCH_RETURN_IF_ERROR(ReadImageSource(std::move(url), members.Path("url"), image));
     message.image_fields.push_back(members.Path("url"));
@@ -91,7 +87,7 @@ absl::Status ReadImageUrl(const json& value, const std::string& field, Message& 
 // Of a part whose member `name` holds it.
 absl::Status ReadImagePart(Members& members, const char* name, Message& message) {
   members.Neutral("file_id");
-  IgnoreImageBookkeeping(members);
+  members.Ignore(kImageBookkeeping);
   members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
   DIPTYCH_RETURN_IF_ERROR(members.fault());
   const json* value = members.Take(name);
