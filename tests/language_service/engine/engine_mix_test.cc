@@ -57,6 +57,15 @@ class EngineMixTest : public testing::EngineFixture {
     return results;
   }
 
+  // Engines that start from now on have their decode steps recorded, as on a GPU with --cuda_graphs.
+  void RecordBy(testing::FakeCard& card) {
+    model_.make_kv_pool = [this, &card, make = model_.make_kv_pool](int64_t blocks, int64_t block_tokens) {
+      blip2::KvPool pool = make(blocks, block_tokens);
+      EXPECT_TRUE(model_.record_steps(card.Recorder(), card.OnFailure(), pool).ok());
+      return pool;
+    };
+  }
+
   // Some of the questions at once, on an engine with little room; some are cancelled.
   void RunMix(const std::vector<EngineQuestion>& questions, const std::vector<GenerateResult>& expected, uint64_t seed,
               int64_t least_blocks) {
@@ -122,17 +131,13 @@ TEST_F(EngineMixTest, AModelThatChoosesTheTokensSaysTheSame) {
   EXPECT_GT(chosen, 0);
 }
 
-// As on a GPU with --cuda_graphs: decode steps are recorded, and all rows of other steps are not.
+// Steps with prompts among them are not recorded.
 TEST_F(EngineMixTest, RecordedStepsSayTheSame) {
   const auto questions = Questions();
   const auto expected = Alone(questions);
   engine_.reset();
   testing::FakeCard card;
-  model_.make_kv_pool = [&, make = model_.make_kv_pool](int64_t blocks, int64_t block_tokens) {
-    blip2::KvPool pool = make(blocks, block_tokens);
-    EXPECT_TRUE(model_.record_steps(card.Recorder(), card.OnFailure(), pool).ok());
-    return pool;
-  };
+  RecordBy(card);
   for (uint64_t seed = 0; seed < 60 && !HasFatalFailure(); ++seed) {
     RunMix(questions, expected, seed, /*least_blocks=*/24);
   }
@@ -148,11 +153,7 @@ TEST_F(EngineMixTest, WhereNothingCanBeRecordedAnswersStayTheSame) {
   engine_.reset();
   testing::FakeCard card;
   card.refuses_to_record = true;
-  model_.make_kv_pool = [&, make = model_.make_kv_pool](int64_t blocks, int64_t block_tokens) {
-    blip2::KvPool pool = make(blocks, block_tokens);
-    EXPECT_TRUE(model_.record_steps(card.Recorder(), card.OnFailure(), pool).ok());
-    return pool;
-  };
+  RecordBy(card);
   RunMix(questions, expected, /*seed=*/0, /*least_blocks=*/24);
   engine_.reset();
   EXPECT_EQ(card.failures.size(), 1u);
