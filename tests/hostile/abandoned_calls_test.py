@@ -13,7 +13,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
-from http_stack import Stack
+from http_stack import StackCase
 
 PROMPT = "What color is the circle?"
 QUESTION = field(1, field(3, PROMPT))
@@ -29,15 +29,7 @@ def stands_still(pid):
     return set(states) == {"T"}
 
 
-class AbandonedCallsTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(sys.argv[1])
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
-
+class AbandonedCallsTest(StackCase):
     def http(self, method, path, body=None, after=b""):
         """The connection, with the request on its way and `after` behind it."""
         connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=60)

@@ -8,7 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
-from http_stack import Stack
+from http_stack import StackCase
 
 OK, INVALID_ARGUMENT = 0, 3
 NAMES = ("", " ", " name", "name ", "\t", "\r\n", "name\x85", "\xa0")
@@ -22,15 +22,7 @@ def tensor(name):
     return field(5, field(1, name) + field(2, "BYTES") + field(3, b"\1") + field(5, field(8, "What?")))
 
 
-class HeaderValuesTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(sys.argv[1])
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
-
+class HeaderValuesTest(StackCase):
     def statuses(self, method, messages):
         """All on one connection, which one bad header would end."""
         caller = Caller(self.stack.grpc_port, window=1 << 20)

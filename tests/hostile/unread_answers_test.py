@@ -13,7 +13,7 @@ import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
-from http_stack import Stack
+from http_stack import StackCase
 
 PLACES = 4
 TIMEOUT = 4  # seconds that a request may take
@@ -35,14 +35,8 @@ def black_image():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-class UnreadAnswersTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(sys.argv[1], [f"--max_inflight={PLACES}", f"--request_timeout={TIMEOUT}s"])
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
+class UnreadAnswersTest(StackCase):
+    FLAGS = [f"--max_inflight={PLACES}", f"--request_timeout={TIMEOUT}s"]
 
     def http(self, method, path, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=60)

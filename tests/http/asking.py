@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import documented
-from http_stack import SAMPLE, Stack
+from http_stack import SAMPLE, StackCase
 
 BINARIES = sys.argv[1]
 IMAGE = "data:image/png;base64," + base64.b64encode(SAMPLE.read_bytes()).decode()
@@ -59,18 +59,8 @@ class Asking:
         self.assertNotIn("base64", answer["error"]["message"][200:])
 
 
-class StackTest(Asking, unittest.TestCase):
-    """Three processes for all tests of the class; each of them ends well."""
-
-    FLAGS = []
-
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(BINARIES, cls.FLAGS)
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
+class StackTest(Asking, StackCase):
+    """Asks the three processes."""
 
 
 def main():

@@ -2,11 +2,9 @@
 import concurrent.futures
 import http.client
 import json
-import unittest
 
 import asking
 from asking import IMAGE, about
-from http_stack import Stack
 
 CALLERS, REQUESTS = 4, 20
 CHAT, RESPONSES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/completions"
@@ -19,14 +17,8 @@ def several_images(**options):
     return body
 
 
-class LimitsTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(asking.BINARIES, [f"--max_inflight={CALLERS}"])
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
+class LimitsTest(asking.StackTest):
+    FLAGS = [f"--max_inflight={CALLERS}"]
 
     def statuses(self, path, body):
         """Of one caller's requests, one after the other on one connection."""

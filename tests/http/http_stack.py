@@ -5,7 +5,9 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import tempfile
+import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "demo"
@@ -81,3 +83,17 @@ class KeyedStack(Stack):
         statuses = super().stop()
         self._keys.cleanup()
         return statuses
+
+
+class StackCase(unittest.TestCase):
+    """Three processes of the folder that the command line names, for all tests of the class; each of them ends well."""
+
+    FLAGS = []  # of the gateway
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack(sys.argv[1], cls.FLAGS)
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.stack.stop() == [0, 0, 0]

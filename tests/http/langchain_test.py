@@ -7,7 +7,7 @@ import base64
 import sys
 import unittest
 
-from http_stack import ROOT, SAMPLE, Stack
+from http_stack import ROOT, SAMPLE, StackCase
 
 sys.path.insert(0, str(ROOT / ".deps" / "langchain"))
 try:
@@ -25,16 +25,12 @@ NATIVE = HumanMessage([{"type": "text", "text": "What color is the circle?"},
                        {"type": "image", "base64": IMAGE.partition(",")[2], "mime_type": "image/png"}])
 
 
-class LangChainTest(unittest.TestCase):
+class LangChainTest(StackCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = Stack(sys.argv[1])
+        super().setUpClass()
         cls.options = {"model": "demo", "base_url": f"http://127.0.0.1:{cls.stack.port}/v1", "api_key": "none"}
         cls.chat = ChatOpenAI(**cls.options)
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
 
     def test_a_question_about_an_image(self):
         for message in (LOOK, NATIVE):

@@ -8,7 +8,7 @@ import os
 import sys
 import unittest
 
-from http_stack import ROOT, SAMPLE, Stack
+from http_stack import ROOT, SAMPLE, StackCase
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would fetch a table of prices
 sys.path.insert(0, str(ROOT / ".deps" / "litellm"))
@@ -23,15 +23,7 @@ LOOK = {"role": "user", "content": [{"type": "text", "text": "What color is the 
                                     {"type": "image_url", "image_url": {"url": IMAGE}}]}
 
 
-class LiteLlmTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(sys.argv[1])
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
-
+class LiteLlmTest(StackCase):
     def ask(self, *messages, **options):
         return litellm.completion(model="openai/demo", api_base=f"http://127.0.0.1:{self.stack.port}/v1", api_key="none",
                                   messages=list(messages), **options)

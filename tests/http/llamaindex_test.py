@@ -6,7 +6,7 @@ Usage: llamaindex_test.py FOLDER_OF_BINARIES; run by ctest as `llamaindex_test`.
 import sys
 import unittest
 
-from http_stack import ROOT, SAMPLE, Stack
+from http_stack import ROOT, SAMPLE, StackCase
 
 sys.path.insert(0, str(ROOT / ".deps" / "llamaindex"))
 try:
@@ -20,16 +20,12 @@ except ImportError as error:
 LOOK = ChatMessage(role=MessageRole.USER, blocks=[TextBlock(text="What color is the circle?"), ImageBlock(path=SAMPLE)])
 
 
-class LlamaIndexTest(unittest.TestCase):
+class LlamaIndexTest(StackCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = Stack(sys.argv[1])
+        super().setUpClass()
         cls.options = {"model": "demo", "api_base": f"http://127.0.0.1:{cls.stack.port}/v1", "api_key": "none"}
         cls.llm = OpenAILike(is_chat_model=True, **cls.options)
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
 
     def test_a_question_about_an_image(self):
         answer = self.llm.chat([LOOK])

@@ -8,7 +8,7 @@ import os
 import sys
 import unittest
 
-from http_stack import DEMO, ROOT, Stack
+from http_stack import DEMO, ROOT, StackCase
 
 sys.path.insert(0, str(ROOT / ".deps" / "lm_eval"))
 os.environ["OPENAI_API_KEY"] = "none"
@@ -20,7 +20,6 @@ except ImportError as error:
     print(f"skipped: {error}; scripts/setup.sh --tests installs it")
     sys.exit(77)
 
-BINARIES = sys.argv[1]
 SCORED = json.loads((ROOT / "tests" / "goldens" / "options" / "golden.json").read_text())["scored"]
 BOS = 2
 
@@ -42,15 +41,7 @@ class Completions(LocalCompletionsAPI):
         return BOS
 
 
-class HarnessTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(BINARIES)
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.stack.stop() == [0, 0, 0]
-
+class HarnessTest(StackCase):
     def score(self, pairs, **options):
         requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
         return Completions(self.stack.port, **options).loglikelihood(requests)
