@@ -228,6 +228,10 @@ constexpr KnownField kKnownFields[] = {
     {"thinking", R"([{}, {"type": "disabled"}])", kNoReasoning},
     {"enable_thinking", "[false]", kNoReasoning},
     {"enable_search", "[false]", kNoSearch},
+    {"prefix", "[false]", "an answer goes on with no turn that was begun"},
+    {"files", "[[]]", kOneInput},
+    {"min_pixels", "[0]", "images are prepared by image_options"},
+    {"max_pixels", "[0]", "images are prepared by image_options"},
     {"draft_model", R"([""])", kOneModel},
     {"extra_body", "[{}]", "its members belong into the body itself"},
 };
@@ -250,11 +254,17 @@ bool HasOnlyNeutralMembers(const json& value, const json& neutral) {
   return std::all_of(members.begin(), members.end(), is_neutral);
 }
 
+// Whether the list has `value`, alone in a list or as the type of an object, too: "text" is ["text"] and {type: text}.
+bool IsListed(const json& neutral, const json& value) {
+  const auto has = [&](const json& form) { return std::find(neutral.begin(), neutral.end(), form) != neutral.end(); };
+  return has(value) || has(json::array({value})) || has(json{{"type", value}});
+}
+
 // The values of the list, and what means them: where one of them is empty, every empty value but 0; where one is an
 // object, objects of nothing but neutral members.
 bool IsNeutral(const KnownField& field, const json& value) {
   const json neutral = json::parse(field.neutral);
-  if (std::find(neutral.begin(), neutral.end(), value) != neutral.end()) return true;
+  if (IsListed(neutral, value)) return true;
   const auto has = [&](auto&& kind) { return std::any_of(neutral.begin(), neutral.end(), kind); };
   if (IsEmptyValue(value)) return !value.is_number() && has(IsEmptyValue);
   return value.is_object() && has([](const json& known) { return known.is_object(); }) &&

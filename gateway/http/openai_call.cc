@@ -314,8 +314,9 @@ void StreamedCall::TakeStarted(const v1::Started& started) {
 void StreamedCall::BeginEvents(int index, const v1::Delta& delta) {
   if (!std::exchange(begun_, true)) exchange_->StartEvents(IdHeader(request_id_));
   const auto choice = static_cast<size_t>(index);
-  if (!shown_[choice]) Send(form_->Begin(index, delta), [](bool) {});
+  if (shown_[choice]) return;
   shown_[choice] = true;
+  if (AnswerForm::Events events = form_->Begin(index, delta); !events.empty()) Send(std::move(events), [](bool) {});
 }
 
 void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {

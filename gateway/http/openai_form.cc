@@ -1,6 +1,7 @@
 #include "gateway/http/openai_form.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 
@@ -9,6 +10,10 @@ namespace {
 
 AnswerForm::Events One(const nlohmann::ordered_json& chunk) {
   return {{.name = "", .data = Dump(chunk)}};
+}
+
+AnswerForm::Events OneOrNone(const std::optional<nlohmann::ordered_json>& chunk) {
+  return chunk ? One(*chunk) : AnswerForm::Events();
 }
 
 }  // namespace
@@ -27,12 +32,11 @@ ShownText& OpenAiForm::ShownOf(int choice) {
 }
 
 AnswerForm::Events OpenAiForm::Begin(int choice, const v1::Delta& first) {
-  return One(FirstChunk(head_, choice, first, ShownOf(choice)));
+  return OneOrNone(FirstChunk(head_, choice, first, ShownOf(choice)));
 }
 
 AnswerForm::Events OpenAiForm::Delta(int choice, const v1::Delta& delta) {
-  const auto chunk = DeltaChunk(head_, choice, delta, ShownOf(choice));
-  return chunk ? One(*chunk) : Events();
+  return OneOrNone(DeltaChunk(head_, choice, delta, ShownOf(choice)));
 }
 
 AnswerForm::Events OpenAiForm::Last(int choice, const v1::Answer& answer) {

@@ -265,7 +265,7 @@ ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& an
   return reply;
 }
 
-ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown) {
+std::optional<ordered_json> FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown) {
   if (head.kind == OpenAiKind::kChat) {
     ordered_json chunk = ChunkOf(head, choice, "", nullptr, nullptr);
     chunk["choices"][0]["delta"] = {{"role", "assistant"}, {"content", ""}};
@@ -273,6 +273,7 @@ ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delt
   }
   const LogprobSteps own = OwnScores(head, choice, delta.prompt_logprobs());
   const std::string echo = EchoOf(head, choice, delta.prompt_logprobs());
+  if (echo.empty() && own.empty()) return std::nullopt;
   if (own.empty()) shown.offsets.Of(echo);
   ordered_json logprobs = own.empty() ? ordered_json(nullptr) : Logprobs(head, own, {}, shown.offsets);
   return ChunkOf(head, choice, echo, std::move(logprobs), nullptr);

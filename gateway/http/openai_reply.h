@@ -47,10 +47,11 @@ struct ShownText {
 // for, relevance; for several choices a list of them.
 nlohmann::ordered_json WholeReply(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 
-// The chunks of a stream: the first of a choice, which echoes its prompt with the scores of `delta`, if it has any; one
-// for each delta that shows anything, the last of a choice with its finish reason and "diptych", and usage at the end
-// of all. `shown` goes from chunk to chunk of one choice.
-nlohmann::ordered_json FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta, ShownText& shown);
+// The chunks of a stream: the first of a choice, which has the role in a chat, and the echo of a prompt with the scores
+// of `delta` where a completion has one; one for each delta that shows anything, the last of a choice with its finish
+// reason and "diptych", and usage at the end of all. `shown` goes from chunk to chunk of one choice.
+std::optional<nlohmann::ordered_json> FirstChunk(const ReplyHead& head, int choice, const v1::Delta& delta,
+                                                 ShownText& shown);
 std::optional<nlohmann::ordered_json> DeltaChunk(const ReplyHead& head, int choice, const v1::Delta& delta,
                                                  ShownText& shown);
 nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer, const ShownText& shown);

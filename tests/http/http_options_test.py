@@ -51,6 +51,7 @@ NEUTRAL = {
                              "guided_decoding_backend": "xgrammar", "guided_whitespace_pattern": "[ ]?", "truncation_side": "left"},
     "other spellings of nothing": {"truncate": False, "truncate_prompt_tokens": "", "guided_json": False, "guided_choice": "", "tools": {},
                                    "grammar": False, "stop_regex": {}, "bad_words": [""], "reasoning": "off", "format": []},
+    "a kind by its name alone": {"modalities": "text", "response_format": "text", "thinking": "disabled"},
     "newer fields": {"n_cmpl": 1, "shift": True, "truncate": True, "speculative.n_max": 16, "speculative.p_min": 0.75, "bootstrap_port": 8998,
                      "logprob_start_len": -1, "return_text_in_logprobs": True, "cache_control": {"type": "ephemeral"}, "stream_interval": 1,
                      "sse_ping_interval": 30, "previous_response_id": "", "background": False},
@@ -74,7 +75,8 @@ REFUSED = {"tools": [{"type": "function"}], "tool_choice": "required", "response
            "guidance_scale": 3, "no_such_thing": 1, "samplers": ["top_k"], "add_special_tokens": True, "files": ["x"], "typ_p": 0.5,
            "extra_body": {"top_k": 3}, "eight": [0], "nine": {"x": 1},
            "reasoning": {"effort": "none", "max_tokens": 9}, "thinking": {"type": "enabled"}, "add_generation_prompt": False,
-           "detokenize": False, "moderation": {}, "structured_outputs": {"regex": "a"}, "previous_response_id": "r", "adaptive_target": 0}
+           "detokenize": False, "moderation": {}, "structured_outputs": {"regex": "a"}, "previous_response_id": "r", "adaptive_target": 0,
+           "prefix": True, "min_pixels": 3136, "max_pixels": 12845056}
 
 
 def completion(prompt=QUESTION, **options):
@@ -103,6 +105,20 @@ class OptionsTest(asking.StackTest):
             for name, value in fields.items():
                 with self.subTest(name):
                     self.ask("POST", COMPLETIONS, completion(max_tokens=1) | {name: value})
+
+    def test_a_kind_of_another_type_is_refused_by_name(self):
+        for name, value in {"modalities": "image", "response_format": "json_object", "tool_choice": 5, "thinking": "enabled"}.items():
+            with self.subTest(name):
+                status, _, answer = self.ask("POST", CHAT, about("x", **{name: value}))
+                self.assertEqual((status, answer["error"]["param"]), (400, name))
+
+    def test_a_completion_begins_with_text(self):
+        for options in ({}, {"n": 2, "temperature": 1}, {"logprobs": 1}, {"echo": True}, {"echo": True, "logprobs": 1}):
+            with self.subTest(options):
+                first = {}
+                for chunk in self.chunks(COMPLETIONS, completion(**options)):
+                    first.setdefault(chunk["choices"][0]["index"], chunk["choices"][0]["text"])
+                self.assertNotIn("", first.values())
 
     def test_what_cannot_be_done_is_refused_by_name_with_a_reason(self):
         for name, value in REFUSED.items():
