@@ -22,6 +22,9 @@ ABSL_FLAG(
 ABSL_FLAG(diptych::ByteSize, memory_limit, {0},
           "memory for weights, KV cache and work; a model that needs more does not start; 0: what the machine and its "
           "control group have free");
+ABSL_FLAG(bool, cuda_graphs, false,
+          "on a card, decode steps and passes over images of the model's own size are recorded once for each size of "
+          "batch and then started by one launch; not yet tried on a card");
 ABSL_FLAG(std::string, tls_cert, "", "PEM file with this server's certificate; empty: no TLS");
 ABSL_FLAG(std::string, tls_key, "", "PEM file with its key");
 ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that signs callers' certificates");

@@ -19,6 +19,7 @@
 ABSL_DECLARE_FLAG(std::string, model);
 ABSL_DECLARE_FLAG(std::string, device);
 ABSL_DECLARE_FLAG(std::string, dtype);
+ABSL_DECLARE_FLAG(bool, cuda_graphs);
 ABSL_DECLARE_FLAG(std::string, tls_cert);
 ABSL_DECLARE_FLAG(std::string, tls_key);
 ABSL_DECLARE_FLAG(std::string, tls_client_ca);
@@ -56,6 +57,10 @@ absl::Status ReadTierFlags(Options& options) {
   DIPTYCH_ASSIGN_OR_RETURN(options.model, FindModelFolder(absl::GetFlag(FLAGS_model)));
   options.device = absl::GetFlag(FLAGS_device);
   options.dtype = absl::GetFlag(FLAGS_dtype);
+  options.cuda_graphs = absl::GetFlag(FLAGS_cuda_graphs);
+  if (options.cuda_graphs && options.device == "cpu") {
+    return absl::InvalidArgumentError("--cuda_graphs takes --device=cuda");
+  }
   options.tls = {.cert_file = absl::GetFlag(FLAGS_tls_cert),
                  .key_file = absl::GetFlag(FLAGS_tls_key),
                  .client_ca_file = absl::GetFlag(FLAGS_tls_client_ca)};

@@ -41,10 +41,6 @@ ABSL_FLAG(int, max_batched_tokens, 0,
 ABSL_FLAG(std::string, kv_dtype, Defaults().kv_dtype,
           "dtype of cached keys and values: int8 with one scale for each head of a token, half of bfloat16's bytes, on "
           "the cpu; auto: bfloat16 with --dtype int8 or int4, else as --dtype");
-ABSL_FLAG(
-    bool, cuda_graphs, Defaults().cuda_graphs,
-    "decode steps on a card are recorded once for each size of batch and then given to it by one launch; not yet tried "
-    "on a card");
 ABSL_FLAG(diptych::ByteSize, kv_cache_bytes, {Defaults().kv_cache_bytes},
           "bytes for keys and values, allocated at the start; 0: sixteen windows, but at most half of the free memory "
           "and at least one window; on a card what --memory_fraction leaves next to the weights");
@@ -83,7 +79,6 @@ absl::StatusOr<diptych::language::LanguageOptions> ReadOptions() {
       max_batched_tokens == 0 ? std::max(by_device.max_batched_tokens, options.max_batch) : max_batched_tokens;
   options.memory_fraction = absl::GetFlag(FLAGS_memory_fraction);
   options.kv_dtype = absl::GetFlag(FLAGS_kv_dtype);
-  options.cuda_graphs = absl::GetFlag(FLAGS_cuda_graphs);
   options.kv_cache_bytes = absl::GetFlag(FLAGS_kv_cache_bytes);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes);
   return options;

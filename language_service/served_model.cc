@@ -69,9 +69,6 @@ absl::StatusOr<blip2::Placement> Place(const LanguageOptions& options, const bli
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
                            blip2::ChoosePlacement(options.device, options.dtype, config));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, WithKvDType(chosen.placement, options.kv_dtype));
-  if (options.cuda_graphs && placement.device.is_cpu()) {
-    return absl::InvalidArgumentError("--cuda_graphs takes --device=cuda");
-  }
   if (!chosen.reason.empty()) LogChosenDType(blip2::DTypeName(placement), chosen.reason);
   const auto token_bytes = [&](blip2::Placement other) {
     other.rounded_kv = placement.rounded_kv;

@@ -25,7 +25,7 @@ FILES = ("/nonexistent/file", "/")
 WORDS = ("loud", "")
 
 TIER = {
-    "model": FILES, "device": ("tpu", "cuda:x", ""), "dtype": ("float8", ""), "memory_limit": BYTES, "tls_cert": FILES,
+    "model": FILES, "device": ("tpu", "cuda:x", ""), "dtype": ("float8", ""), "cuda_graphs": (*BOOLS, "true"), "memory_limit": BYTES, "tls_cert": FILES,
     "tls_key": FILES, "tls_client_ca": FILES, "threads": COUNTS, "queue_limit": (*COUNTS, "0"), "max_inflight_bytes": (*BYTES, "0"),
     "max_image_bytes": (*BYTES, "0", "1TiB"), "max_image_pixels": (*COUNTS, "0"), "max_connection_age": (*TIMES, "0"),
     "drain_delay": TIMES, "drain_timeout": TIMES, "otlp_endpoint": ("http://collector:4317", "collector", "collector:0"),
@@ -33,9 +33,9 @@ TIER = {
     "max_batch": COUNTS, "memory_fraction": (*SHARES, "0"), "cache_bytes": BYTES,
 }
 TABLE = {
-    VISION: {**TIER, "image_workers": (*COUNTS, "0"), "image_decode": WORDS, "cuda_graphs": (*BOOLS, "true"), "show_devices": BOOLS},
+    VISION: {**TIER, "image_workers": (*COUNTS, "0"), "image_decode": WORDS, "show_devices": BOOLS},
     LANGUAGE: {
-        **TIER, "metrics_compat": ("triton",), "vision_target": (*TARGETS, ""), "wire_dtype": ("float8", ""), "kv_dtype": ("int4", ""), "cuda_graphs": (*BOOLS, "true"), "affinity": WORDS,
+        **TIER, "metrics_compat": ("triton",), "vision_target": (*TARGETS, ""), "wire_dtype": ("float8", ""), "kv_dtype": ("int4", ""), "affinity": WORDS,
         "wait_for_vision": BOOLS, "max_batched_tokens": COUNTS, "kv_cache_bytes": BYTES, "nice": (*COUNTS, "20"),
         "round_to": ("/proc/none",),
     },

@@ -26,10 +26,6 @@ ABSL_FLAG(
     int, max_batch, 0,
     "images that may go through the vision transformer together; 0: 32 on a card, on the cpu as many as stay in its "
     "caches, 8 at most");
-ABSL_FLAG(
-    bool, cuda_graphs, Defaults().cuda_graphs,
-    "passes on a card over images of the model's own size are recorded once for each size of batch and then given "
-    "to it by one launch; not yet tried on a card");
 ABSL_FLAG(double, memory_fraction, Defaults().memory_fraction,
           "share of a card's memory that this process may take; together with a language_service on the same card at "
           "most 1");
@@ -55,7 +51,6 @@ absl::Status Serve() {
   options.image_workers = absl::GetFlag(FLAGS_image_workers);
   options.image_decode = absl::GetFlag(FLAGS_image_decode);
   options.max_batch = absl::GetFlag(FLAGS_max_batch);
-  options.cuda_graphs = absl::GetFlag(FLAGS_cuda_graphs);
   options.memory_fraction = absl::GetFlag(FLAGS_memory_fraction);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes);
   return diptych::ServeTier<diptych::vision::VisionServer>("vision", options);

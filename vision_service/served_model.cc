@@ -42,9 +42,6 @@ absl::StatusOr<blip2::Placement> Place(const VisionOptions& options, const blip2
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::ChosenPlacement chosen,
                            blip2::ChoosePlacement(options.device, options.dtype, config));
   const blip2::Placement& placement = chosen.placement;
-  if (options.cuda_graphs && placement.device.is_cpu()) {
-    return absl::InvalidArgumentError("--cuda_graphs takes --device=cuda");
-  }
   if (!chosen.reason.empty()) LogChosenDType(blip2::DTypeName(placement), chosen.reason);
   const blip2::MemoryDemand demand = {.part = blip2::ModelPart::kVision, .placement = placement};
   DIPTYCH_RETURN_IF_ERROR(blip2::CheckFits(config, demand, FreeMemoryWithin(options.memory_limit)));
