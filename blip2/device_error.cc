@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "common/utf8.h"
 
 namespace diptych::blip2 {
 namespace {
@@ -28,10 +29,8 @@ absl::Status DeviceLost(std::string_view what) {
                    absl::StrCat("the device failed: ", absl::string_view(what.data(), what.size())));
 }
 
-// A message's first line without libtorch's backtrace.
-std::string FirstLine(const c10::Error& error) {
-  const std::string what = error.what_without_backtrace();
-  return what.substr(0, what.find('\n'));
+std::string MessageOf(const c10::Error& error) {
+  return FirstLine(error.what_without_backtrace());
 }
 
 std::optional<absl::Status> OfCode(int code, std::string_view what) {
@@ -56,9 +55,9 @@ std::optional<absl::Status> StatusOfDeviceError(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return OutOfMemory();
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return OutOfMemory();
   const auto* of_device = dynamic_cast<const c10::AcceleratorError*>(&error);
-  if (of_device != nullptr) return OfCode(of_device->get_error_code(), FirstLine(*of_device));
+  if (of_device != nullptr) return OfCode(of_device->get_error_code(), MessageOf(*of_device));
   const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
-  return of_torch == nullptr ? std::nullopt : OfMessage(FirstLine(*of_torch));
+  return of_torch == nullptr ? std::nullopt : OfMessage(MessageOf(*of_torch));
 }
 
 }  // namespace diptych::blip2

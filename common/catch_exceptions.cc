@@ -4,11 +4,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/utf8.h"
 
 namespace diptych {
 
 absl::Status StatusOfException(std::string_view stage, std::string_view what) {
-  spdlog::error("a request failed in {}: {}", stage, what.substr(0, what.find('\n')));
+  spdlog::error("a request failed in {}: {}", stage, FirstLine(what));
   return absl::InternalError(absl::StrCat("the server failed in stage ", std::string(stage)));
 }
 

@@ -74,4 +74,8 @@ std::string ClipText(std::string_view text, size_t bytes) {
   return std::string(head.substr(0, head.size() - UnfinishedUtf8Suffix(head))) + "...";
 }
 
+std::string FirstLine(std::string_view text) {
+  return std::string(text.substr(0, text.find('\n')));
+}
+
 }  // namespace diptych

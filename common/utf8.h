@@ -21,4 +21,7 @@ size_t UnfinishedUtf8Suffix(std::string_view text);
 // was left out.
 std::string ClipText(std::string_view text, size_t bytes);
 
+// `text` up to its first line feed: of a library's message, what fits into one line of a log.
+std::string FirstLine(std::string_view text);
+
 }  // namespace diptych

@@ -3,14 +3,9 @@
 #include <exception>
 #include <utility>
 
+#include "common/utf8.h"
+
 namespace diptych::blip2 {
-namespace {
-
-std::string FirstLine(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
-}  // namespace
 
 Recording::Recording(RecordStep record, OnFailure on_failure)
     : record_(std::move(record)), on_failure_(std::move(on_failure)) {}

@@ -55,5 +55,12 @@ TEST(ClipTextTest, EndsBetweenCharacters) {
   EXPECT_EQ(ClipText("", 0), "");
 }
 
+TEST(FirstLineTest, EndsBeforeTheFirstLineFeed) {
+  EXPECT_EQ(FirstLine("CUDA error: no device\nException raised from\n"), "CUDA error: no device");
+  EXPECT_EQ(FirstLine("one line"), "one line");
+  EXPECT_EQ(FirstLine("\nnothing before"), "");
+  EXPECT_EQ(FirstLine(""), "");
+}
+
 }  // namespace
 }  // namespace diptych
