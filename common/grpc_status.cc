@@ -5,8 +5,8 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "common/error_details.h"
+#include "common/metadata.h"
 #include "common/status.h"
 #include "common/utf8.h"
 #include "google/rpc/error_details.pb.h"
@@ -21,10 +21,8 @@ constexpr char kDomain[] = "diptych";
 // of these ends a whole connection of many a client and proxy.
 constexpr size_t kMessageBytes = 1024, kFieldBytes = 256;
 
-// Without white space around it, over which a strict HTTP/2 (RFC 9113, 8.2.1) ends the caller's whole connection.
 std::string MessageOf(const absl::Status& status) {
-  const std::string clipped = ClipText({status.message().data(), status.message().size()}, kMessageBytes);
-  return std::string(absl::StripAsciiWhitespace(clipped));
+  return HeaderText(ClipText({status.message().data(), status.message().size()}, kMessageBytes));
 }
 
 google::rpc::Status ToRpcStatus(const absl::Status& status) {

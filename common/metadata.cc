@@ -18,23 +18,22 @@ std::string NameIn(const grpc::ServerContextBase& context, const char* header) {
   return std::string(found->second.data(), found->second.size());
 }
 
-// Without white space around it, over which a strict HTTP/2 (RFC 9113, 8.2.1) ends its whole connection.
-std::string Trimmed(const std::string& value) {
-  return std::string(absl::StripAsciiWhitespace(value));
-}
-
 }  // namespace
 
 bool IsMetadataValue(std::string_view value) {
   return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
 }
 
+std::string HeaderText(std::string_view text) {
+  return std::string(absl::StripAsciiWhitespace({text.data(), text.size()}));
+}
+
 void AddMetadata(grpc::ClientContext& context, const std::string& name, const std::string& value) {
-  if (IsMetadataValue(value)) context.AddMetadata(name, Trimmed(value));
+  if (IsMetadataValue(value)) context.AddMetadata(name, HeaderText(value));
 }
 
 void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value) {
-  if (IsMetadataValue(value)) context.AddTrailingMetadata(name, Trimmed(value));
+  if (IsMetadataValue(value)) context.AddTrailingMetadata(name, HeaderText(value));
 }
 
 size_t MetadataBytes(const grpc::ServerContextBase& context) {

@@ -14,7 +14,11 @@ namespace diptych {
 // and prints the value.
 bool IsMetadataValue(std::string_view value);
 
-// Adds `value` without the white space around it under `name`; adds nothing if it is no metadata value.
+// `text` without white space around it, over which a strict HTTP/2 (RFC 9113, 8.2.1) ends the whole connection. For
+// whatever travels in a header: metadata, and messages of statuses.
+std::string HeaderText(std::string_view text);
+
+// Adds HeaderText(value) under `name`; adds nothing if it is no metadata value.
 void AddMetadata(grpc::ClientContext& context, const std::string& name, const std::string& value);
 void AddTrailingMetadata(grpc::ServerContextBase& context, const std::string& name, const std::string& value);
 

@@ -13,5 +13,11 @@ TEST(MetadataTest, OnlyPrintableAsciiIsAValue) {
   }
 }
 
+TEST(MetadataTest, TextOfAHeaderHasNoWhiteSpaceAroundIt) {
+  EXPECT_EQ(HeaderText(" \t the model\nis not known \r\n"), "the model\nis not known");
+  EXPECT_EQ(HeaderText("\v \f"), "");
+  EXPECT_EQ(HeaderText(""), "");
+}
+
 }  // namespace
 }  // namespace diptych
