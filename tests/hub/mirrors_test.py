@@ -11,7 +11,7 @@ import threading
 import unittest
 
 from hub_stub import make_certificate
-from pulling import NAME, Cache
+from pulling import Cache
 
 BELOW = "/mirrors/hub"
 

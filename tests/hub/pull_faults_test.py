@@ -17,10 +17,9 @@ import time
 import unittest
 
 from hub_stub import demo_files, make_certificate
-from pulling import NAME, Cache
+from pulling import NAME, WEIGHTS, Cache
 
 ALWAYS = 1000
-WEIGHTS = "model.safetensors"
 RANGE = 32 << 20
 
 

@@ -1,20 +1,40 @@
 """What the tests of `diptych pull` share: a cache of their own, and looking into it."""
+import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-from hub_stub import Hub, Repo, demo_files
+from hub_stub import DEMO, Hub, Repo, demo_files
 
 DIPTYCH = pathlib.Path(sys.argv[1]).resolve() / "diptych"
 NAME = "org/name"
+WEIGHTS = "model.safetensors"
+
+
+def with_config(change):
+    """The demo model's files, but another config."""
+    config = json.loads((DEMO / "config.json").read_text())
+    change(config)
+    return {**demo_files(), "config.json": json.dumps(config).encode()}
 
 
 def serving_files(repo):
     """What a pull brings of it."""
     return {name: data for name, data in repo.files.items()
             if "/" not in name and (name.endswith((".json", ".safetensors")) or name == "merges.txt")}
+
+
+def refused(test, cache, *arguments, name=NAME, **variables):
+    """The line that names cause and remedy; nothing was written."""
+    pulled = cache.pull(*arguments, name=name, **variables)
+    test.assertEqual(pulled.returncode, 1, pulled.stderr)
+    test.assertEqual(pulled.stdout, "")
+    lines = pulled.stderr.strip().splitlines()
+    test.assertEqual(len(lines), 1, pulled.stderr)
+    test.assertFalse(cache.path.exists(), "something was written")
+    return lines[0]
 
 
 class Cache:
