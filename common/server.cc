@@ -107,9 +107,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
   self->server_ = builder.BuildAndStart();
   if (self->server_ == nullptr) return absl::InternalError("gRPC does not start a server");
   self->own_channel_ = MakeOwnChannel(*self->server_);
-  for (const std::string& name : {std::string(), std::string("readiness"), options.service_name}) {
-    self->health_.Set(name, false);
-  }
+  self->SetReady(absl::UnavailableError("this server is starting"));
   self->health_.Set("liveness", true);
   if (before_callers) before_callers(*self);
   self->acceptor_->Start([connections = self->connections_.get()](int descriptor) {
