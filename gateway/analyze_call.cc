@@ -124,6 +124,9 @@ class AnalyzeCall final : public grpc::ServerUnaryReactor {
   void FillQueriesRequest(const v1::Image& image);
   void AskVision();
   void AskQueries();
+  // `name` has what the two tiers differ in.
+  template <typename Call>
+  void Ask(Call& call, TierName name);
   // One tier has answered.
   void OnTierEnd(const absl::Status& status);
   absl::Status Merge();
@@ -203,33 +206,29 @@ void AnalyzeCall::FillQueriesRequest(const v1::Image& image) {
 }
 
 void AnalyzeCall::AskVision() {
-  const auto& replicas = environment_.vision->channels();
-  const auto affinity = replicas->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt;
-  vision_.Start(context_, call_->deadline(),
-                {.tier = "vision",
-                 .stage = Stage::kVit,
-                 .budget = environment_.retries,
-                 .replicas = replicas.get(),
-                 .affinity = affinity,
-                 .key_name = std::string(admitted_.caller_name()),
-                 .span = &span_,
-                 .method = "diptych.v1.VisionService/AnalyzeVision"},
-                [this](const absl::Status& status) { OnTierEnd(status); });
+  ReplicaChannels* const replicas = environment_.vision->channels().get();
+  Ask(vision_, {.tier = "vision",
+                .stage = Stage::kVit,
+                .replicas = replicas,
+                .affinity = replicas->known() > 1 ? AffinityOf(vision_.request, environment_.model()) : std::nullopt,
+                .method = "diptych.v1.VisionService/AnalyzeVision"});
 }
 
 void AnalyzeCall::AskQueries() {
-  const auto& replicas = environment_.language->channels();
-  const auto affinity = replicas->known() > 1 ? AffinityOf(language_.request) : std::nullopt;
-  language_.Start(context_, call_->deadline(),
-                  {.tier = "language",
-                   .stage = Stage::kQFormer,
-                   .budget = environment_.retries,
-                   .replicas = replicas.get(),
-                   .affinity = affinity,
-                   .key_name = std::string(admitted_.caller_name()),
-                   .span = &span_,
-                   .method = "diptych.v1.LanguageService/AnalyzeQueries"},
-                  [this](const absl::Status& status) { OnTierEnd(status); });
+  ReplicaChannels* const replicas = environment_.language->channels().get();
+  Ask(language_, {.tier = "language",
+                  .stage = Stage::kQFormer,
+                  .replicas = replicas,
+                  .affinity = replicas->known() > 1 ? AffinityOf(language_.request) : std::nullopt,
+                  .method = "diptych.v1.LanguageService/AnalyzeQueries"});
+}
+
+template <typename Call>
+void AnalyzeCall::Ask(Call& call, TierName name) {
+  name.budget = environment_.retries;
+  name.key_name = std::string(admitted_.caller_name());
+  name.span = &span_;
+  call.Start(context_, call_->deadline(), name, [this](const absl::Status& status) { OnTierEnd(status); });
 }
 
 void AnalyzeCall::OnTierEnd(const absl::Status& status) {

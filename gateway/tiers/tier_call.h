@@ -29,12 +29,12 @@ namespace diptych::gateway {
 struct TierName {
   std::string_view tier;  // "vision"
   Stage stage;
-  RetryBudget* budget;                  // asked before each further attempt
-  ReplicaChannels* replicas;            // asked for one for each attempt, and told how it ended
-  std::optional<AffinityKey> affinity;  // by which they choose
-  std::string key_name;                 // the caller's, for the tier's log
-  const Span* span;                     // of the request; must outlive the call's end
-  std::string_view method;              // "diptych.v1.VisionService/AnalyzeVision"
+  RetryBudget* budget = nullptr;                       // asked before each further attempt
+  ReplicaChannels* replicas = nullptr;                 // asked for one for each attempt, and told how it ended
+  std::optional<AffinityKey> affinity = std::nullopt;  // by which they choose
+  std::string key_name = {};                           // the caller's, for the tier's log
+  const Span* span = nullptr;                          // of the request; must outlive the call's end
+  std::string_view method;                             // "diptych.v1.VisionService/AnalyzeVision"
 };
 
 // The caller's cancellation and the deadline reach the tier. Thread-safe; must outlive its end.
