@@ -8,59 +8,25 @@
 #include <numeric>
 #include <random>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "tests/blip2/decoder_fixture.h"
 #include "tests/blip2/formulas.h"
 #include "tests/testing/random_checkpoint.h"
 
 namespace diptych::blip2 {
 namespace {
 
+using diptych::testing::Filled;
 using diptych::testing::Formulas;
+using diptych::testing::kBlockTokens;
+using diptych::testing::kOptTolerance;
+using diptych::testing::LargestDifference;
 using diptych::testing::RandomCheckpoint;
+using diptych::testing::Reader;
 using diptych::testing::TinyConfig;
-
-constexpr double kOptTolerance = 2e-5;  // float32 against float64, on values of order one
-constexpr int64_t kBlockTokens = 4;
-
-double LargestDifference(const at::Tensor& a, const at::Tensor& b) {
-  EXPECT_EQ(a.sizes(), b.sizes());
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
-
-// [tokens, width] in (−1, 1), another one for each `seed`.
-at::Tensor Tokens(int64_t tokens, int64_t width, int64_t seed = 0) {
-  return at::sin(at::arange(tokens * width, at::kDouble).add_(1000 * seed).square().mul_(0.7))
-      .to(at::kFloat)
-      .view({tokens, width});
-}
-
-KvPool Filled(const OptDecoder& decoder, int64_t blocks, float value) {
-  const c10::InferenceMode inference;
-  KvPool pool = decoder.MakeKvPool(blocks, kBlockTokens);
-  for (const auto* side : {&pool.keys, &pool.values}) {
-    for (const at::Tensor& layer : *side) layer.fill_(value);
-  }
-  return pool;
-}
-
-// A sequence in a pool. Reads its tokens piece by piece.
-struct Reader {
-  at::Tensor embeddings;  // [T, De] of the whole text
-  std::vector<int32_t> blocks;
-  int64_t past = 0;
-
-  int64_t left() const { return embeddings.size(0) - past; }
-  // The next `tokens` as a row; counts them as read.
-  DecoderRow Next(int64_t tokens, bool wants_logits = true) {
-    past += tokens;
-    return {.embeddings = embeddings.narrow(0, past - tokens, tokens),
-            .past = past - tokens,
-            .blocks = blocks,
-            .wants_logits = wants_logits};
-  }
-};
+using diptych::testing::TinyDecoderTest;
+using diptych::testing::Tokens;
 
 struct Variant {
   std::string name;
@@ -138,22 +104,6 @@ INSTANTIATE_TEST_SUITE_P(
                       Variant{"OneHead", [](TextConfig& text) { text.num_attention_heads = 1; }}),
     [](const auto& info) { return info.param.name; });
 
-class TinyDecoderTest : public ::testing::Test {
- protected:
-  at::Tensor Forward(const std::vector<DecoderRow>& rows, KvPool& pool) const { return decoder_.Forward(rows, pool); }
-  void Copy(KvPool& pool, const std::vector<std::pair<int32_t, int32_t>>& copies) const {
-    std::vector<int32_t> from, to;
-    for (const auto& copy : copies) {
-      from.push_back(copy.first);
-      to.push_back(copy.second);
-    }
-    decoder_.CopyKvBlocks(pool, from, to);
-  }
-
-  const RandomCheckpoint checkpoint_{TinyConfig(), /*seed=*/9};
-  const OptDecoder decoder_{*checkpoint_.Open(), Placement{}};
-};
-
 TEST_F(TinyDecoderTest, ReturnsTheLogitsThatAreWantedInTheRowsOrder) {
   const auto pass = [&](const std::vector<bool>& wants) {
     KvPool pool = decoder_.MakeKvPool(6, kBlockTokens);
@@ -183,101 +133,6 @@ TEST_F(TinyDecoderTest, ARowThatIsNotFiniteLeavesTheOthersAsTheyWere) {
   const at::Tensor poisoned = pass(std::numeric_limits<double>::quiet_NaN());
   EXPECT_TRUE(poisoned[0].equal(pass(1)[0]));
   EXPECT_TRUE(poisoned[1].isnan().all().item<bool>());
-}
-
-TEST_F(TinyDecoderTest, BlocksThatWereUsedBeforeChangeNothing) {
-  for (const float left_behind : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    KvPool clean = Filled(decoder_, 8, 0);
-    KvPool used = Filled(decoder_, 8, left_behind);
-    Reader in_clean{.embeddings = Tokens(9, 32, 1), .blocks = {6, 1, 2}};
-    Reader in_used = in_clean;
-    Reader short_in_clean{.embeddings = Tokens(2, 32, 2), .blocks = {5}};
-    Reader short_in_used = short_in_clean;
-    Forward({in_clean.Next(3)}, clean);
-    Forward({in_used.Next(3)}, used);
-    EXPECT_TRUE(Forward({in_clean.Next(4), short_in_clean.Next(1)}, clean)
-                    .equal(Forward({in_used.Next(4), short_in_used.Next(1)}, used)));
-    EXPECT_TRUE(Forward({in_clean.Next(1), short_in_clean.Next(1)}, clean)
-                    .equal(Forward({in_used.Next(1), short_in_used.Next(1)}, used)));
-  }
-}
-
-TEST_F(TinyDecoderTest, RowsShareThePrefixThatBothBlockTablesName) {
-  KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
-  Reader first{.embeddings = Tokens(9, 32, 1), .blocks = {0, 1, 2}};
-  Forward({first.Next(8)}, pool);
-  // The same eight tokens, then another ninth.
-  Reader second{.embeddings = at::cat({Tokens(8, 32, 1), Tokens(1, 32, 5)}), .blocks = {0, 1, 3}, .past = 8};
-  const at::Tensor logits = Forward({first.Next(1), second.Next(1)}, pool);
-  const Formulas formulas(checkpoint_.config(), checkpoint_.weights());
-  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kOptTolerance);
-  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kOptTolerance);
-}
-
-TEST_F(TinyDecoderTest, ACopiedBlockGoesItsOwnWay) {
-  KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
-  Reader first{.embeddings = Tokens(8, 32, 1), .blocks = {0, 1}};
-  Forward({first.Next(6)}, pool);
-  Copy(pool, {{1, 5}});
-  Reader second{.embeddings = at::cat({Tokens(6, 32, 1), Tokens(2, 32, 5)}), .blocks = {0, 5}, .past = 6};
-  Forward({first.Next(1), second.Next(1)}, pool);
-  const at::Tensor logits = Forward({first.Next(1), second.Next(1)}, pool);
-  const Formulas formulas(checkpoint_.config(), checkpoint_.weights());
-  EXPECT_LT(LargestDifference(logits[0], formulas.Logits(first.embeddings)[-1]), kOptTolerance);
-  EXPECT_LT(LargestDifference(logits[1], formulas.Logits(second.embeddings)[-1]), kOptTolerance);
-  EXPECT_THROW(Copy(pool, {{0, 8}}), c10::Error);
-  EXPECT_THROW(Copy(pool, {{-1, 0}}), c10::Error);
-}
-
-TEST_F(TinyDecoderTest, RoundedKeysAndValuesAreNearlyTheFormulas) {
-  const OptDecoder rounded(*checkpoint_.Open(), {.rounded_kv = true});
-  KvPool pool = rounded.MakeKvPool(8, kBlockTokens);
-  EXPECT_EQ(8 * rounded.KvBlockBytes(kBlockTokens), static_cast<int64_t>(pool.all.nbytes()));
-  Reader reader{.embeddings = Tokens(9, 32, 1), .blocks = {6, 1, 2}};
-  rounded.Forward({{reader.Next(3)}}, pool);
-  rounded.Forward({{reader.Next(5)}}, pool);
-  rounded.CopyKvBlocks(pool, std::vector<int32_t>{1}, std::vector<int32_t>{4});
-  reader.blocks[1] = 4;
-  const at::Tensor logits = rounded.Forward({{reader.Next(1)}}, pool)[0];
-  const at::Tensor expected = Formulas(checkpoint_.config(), checkpoint_.weights()).Logits(reader.embeddings)[-1];
-  const double off_by = ((logits - expected).norm() / expected.norm()).item<double>();
-  EXPECT_LT(off_by, 0.01);
-  EXPECT_GT(off_by, 1e-6);
-}
-
-TEST_F(TinyDecoderTest, ASequenceWithRoundedKeysAndValuesHasTheSameBitsInEveryBatch) {
-  const OptDecoder rounded(*checkpoint_.Open(), {.rounded_kv = true});
-  KvPool pool = rounded.MakeKvPool(8, kBlockTokens);
-  const Reader begun{.embeddings = Tokens(9, 32, 1), .blocks = {6, 1, 2}};
-  const auto last_logits = [&](Reader reader, Reader other) {
-    rounded.Forward({{reader.Next(8)}}, pool);
-    const std::vector<DecoderRow> alone = {reader.Next(1)}, beside = {other.Next(5), alone[0]};
-    return std::pair(rounded.Forward(alone, pool)[0], rounded.Forward(beside, pool)[1]);
-  };
-  const auto [alone, beside] = last_logits(begun, {.embeddings = Tokens(6, 32, 2), .blocks = {0, 3}});
-  EXPECT_LT(LargestDifference(alone, beside), kOptTolerance);
-}
-
-TEST_F(TinyDecoderTest, CopiesOfBlocksAreAsIfOneFollowedTheOther) {
-  const std::vector<std::pair<int32_t, int32_t>> copies = {{0, 1}, {1, 2}, {3, 1}, {2, 3}, {5, 5}};
-  KvPool pool = decoder_.MakeKvPool(8, kBlockTokens);
-  std::vector<double> expected;
-  const c10::InferenceMode inference;
-  for (int64_t block = 0; block < 8; ++block) {
-    for (const auto* side : {&pool.keys, &pool.values}) {
-      for (const at::Tensor& layer : *side) layer[block].fill_(block);
-    }
-    expected.push_back(static_cast<double>(block));
-  }
-  for (const auto& [from, to] : copies) expected[to] = expected[from];
-  Copy(pool, copies);
-  for (int64_t block = 0; block < 8; ++block) {
-    for (const auto* side : {&pool.keys, &pool.values}) {
-      for (const at::Tensor& layer : *side) {
-        EXPECT_TRUE(layer[block].eq(expected[block]).all().item<bool>()) << block;
-      }
-    }
-  }
 }
 
 TEST_F(TinyDecoderTest, IdsOutsideTheVocabularyAreRefused) {
@@ -319,15 +174,6 @@ TEST_F(TinyDecoderTest, EmbedsIdsByRow) {
   const at::Tensor embedded = decoder_.Embed(ids);
   ASSERT_EQ(embedded.sizes(), (std::vector<int64_t>{1, 4, 32}));
   for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(embedded[0][static_cast<int64_t>(i)].equal(table[ids[i]]));
-}
-
-TEST_F(TinyDecoderTest, TellsTheBytesOfABlock) {
-  const KvPool pool = decoder_.MakeKvPool(3, 16);
-  size_t bytes = 0;
-  for (const auto* side : {&pool.keys, &pool.values}) {
-    for (const at::Tensor& layer : *side) bytes += layer.nbytes();
-  }
-  EXPECT_EQ(3 * decoder_.KvBlockBytes(16), static_cast<int64_t>(bytes));
 }
 
 // Greedy answers of ten sequences, alone and in random mixes in which they start, pause and read their prompts
