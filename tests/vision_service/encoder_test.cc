@@ -1,109 +1,22 @@
-// Cache, single flight, batches, failures and memory, without a wire.
+// Cache, single flight, deadlines and memory, without a wire.
 #include "vision_service/encoder.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <future>
-#include <limits>
+#include <atomic>
 #include <random>
-#include <set>
 #include <thread>
 
 #include "common/status.h"
-#include "tests/testing/gate.h"
-#include "tests/testing/sample_images.h"
+#include "tests/vision_service/encoder_fixture.h"
 
 namespace diptych::vision {
 namespace {
 
-using Outcome = absl::StatusOr<EncodeResult>;
-
-// Tokens [B, 2, 3] that tell images of 28 pixels apart.
-at::Tensor TokensOf(const at::Tensor& pixels, int /*merging*/ = 0) {
-  return pixels.reshape({-1, 2, 3, 3 * 28 * 28 / 6}).mean(3);
-}
-
-class EncoderTest : public ::testing::Test {
- protected:
-  struct Caller {
-    std::shared_ptr<EncodeWaiter> waiter;
-    std::future<Outcome> outcome;
-    absl::Status accepted;
-  };
-
-  void Start(ServedVisionModel::Encode encode, VisionOptions options = {}, int visual_tokens = 2) {
-    ServedVisionModel model;
-    model.description.set_fingerprint("f00d");
-    model.description.set_dtype("float32");
-    model.description.set_patch_size(14);
-    model.description.set_image_size(28);
-    model.description.set_visual_width(1000);
-    model.description.set_visual_tokens(visual_tokens);
-    model.encode = std::move(encode);
-    encoder_ = std::make_unique<Encoder>(options, model);
-  }
-  // The model waits at the gate in each pass.
-  void StartHeld(VisionOptions options = {}, int visual_tokens = 2) {
-    Start(
-        [this](const at::Tensor& pixels, int) {
-          gate_.Pass();
-          return TokensOf(pixels);
-        },
-        options, visual_tokens);
-  }
-
-  // Asks for the image shrunk to `side` first: another image for each side.
-  Caller Ask(int side, SteadyTime deadline = SteadyTime::max(), v1::NumberType dtype = v1::NUMBER_TYPE_UNSPECIFIED) {
-    auto promise = std::make_shared<std::promise<Outcome>>();
-    Caller caller{.waiter = std::make_shared<EncodeWaiter>(), .outcome = promise->get_future(), .accepted = {}};
-    caller.waiter->arrival = SteadyClock::now();
-    caller.waiter->deadline = deadline;
-    caller.waiter->done = [promise](Outcome outcome) { promise->set_value(std::move(outcome)); };
-    auto memory = encoder_->memory().Take(static_cast<int64_t>(png_.size()));
-    if (!memory.ok()) {
-      caller.accepted = memory.status();
-      return caller;
-    }
-    caller.accepted = encoder_->Encode({.encoded = png_,
-                                        .preparation = {.image_size = 28, .max_side = side},
-                                        .memory = *std::move(memory),
-                                        .dtype = dtype},
-                                       caller.waiter);
-    return caller;
-  }
-  Outcome AskAs(v1::NumberType dtype) { return Ask(8, SteadyTime::max(), dtype).outcome.get(); }
-
-  // One image that is in a pass, and so many others that wait behind it: of the sides 8, 9, … The model waits at the
-  // gate.
-  std::vector<Caller> AskForOneAndOthers(int others) {
-    std::vector<Caller> callers;
-    callers.push_back(Ask(8));
-    gate_.AwaitArrivals(1);
-    for (int side = 9; side < 9 + others; ++side) callers.push_back(Ask(side));
-    AwaitInEngine(others);
-    return callers;
-  }
-
-  // With one image in a pass: until so many others wait behind it.
-  void AwaitInEngine(int images) {
-    while (encoder_->stats().decoded_images < images + 1 || encoder_->stats().images_waiting < images) {
-      std::this_thread::yield();
-    }
-  }
-
-  // All memory and all places are free.
-  void ExpectIdle() {
-    while (encoder_->stats().inflight_bytes > 0) std::this_thread::yield();
-    const VisionStats stats = encoder_->stats();
-    EXPECT_EQ(stats.images_waiting, 0);
-    EXPECT_EQ(stats.images_decoding, 0);
-  }
-
-  const std::string png_ = testing::GoodPng();
-  testing::Gate gate_;
-  std::unique_ptr<Encoder> encoder_;
-};
+using testing::EncoderTest;
+using testing::Outcome;
+using testing::TokensOf;
 
 TEST_F(EncoderTest, ASecondCallerGetsTheImageFromTheCache) {
   Start(TokensOf);
@@ -252,96 +165,6 @@ TEST_F(EncoderTest, ALaterDeadlineOfOneThatJoinsKeepsTheImage) {
   while (SteadyClock::now() < early.waiter->deadline) std::this_thread::yield();
   gate_.Open();
   EXPECT_TRUE(later.outcome.get().ok());
-}
-
-TEST_F(EncoderTest, WhatWaitsIsComputedTogether) {
-  StartHeld({.max_batch = 4});
-  std::vector<Caller> callers = AskForOneAndOthers(6);
-  gate_.Open();
-  std::set<std::string> contents;
-  for (Caller& caller : callers) contents.insert(std::string((*caller.outcome.get()).image->bytes()));
-  EXPECT_EQ(contents.size(), 7u) << "each caller has its own image";
-  const VisionStats stats = encoder_->stats();
-  EXPECT_EQ(stats.passes, 3) << "of one, four and two";
-  EXPECT_EQ(stats.encoded_images, 7);
-  EXPECT_EQ(stats.passes_by_batch_size[0], 1);
-  EXPECT_EQ(stats.passes_by_batch_size[1], 1);
-  EXPECT_EQ(stats.passes_by_batch_size[2], 1);
-}
-
-TEST_F(EncoderTest, ImagesOfManyTokensShareAPassAsFarAsTheCachesOfTheCpuReach) {
-  StartHeld({.device = "cpu"}, /*visual_tokens=*/257);
-  std::vector<Caller> callers = AskForOneAndOthers(4);
-  gate_.Open();
-  for (Caller& caller : callers) EXPECT_TRUE(caller.outcome.get().ok());
-  EXPECT_EQ(encoder_->stats().passes, 3) << "of one, two and two";
-}
-
-TEST(MaxBatchTest, IsChosenByTheTokensOfAnImage) {
-  EXPECT_EQ(tier_defaults::VisionBatch("cpu", 257), 2);
-  EXPECT_EQ(tier_defaults::VisionBatch("cpu", 65), 8);
-  EXPECT_EQ(tier_defaults::VisionBatch("cpu", 5330), 1);
-  EXPECT_EQ(tier_defaults::VisionBatch("cuda:1", 257), 32);
-  EXPECT_EQ(VisionOptions{.max_batch = 5}.MaxBatch(257), 5);
-}
-
-TEST_F(EncoderTest, AImageThatThrowsFailsAlone) {
-  // Images are told apart by their pixels: the second of the batch is the culprit.
-  at::Tensor culprit;
-  Start([&](const at::Tensor& pixels, int) {
-    gate_.Pass();
-    if (pixels.size(0) > 1) culprit = pixels[1].clone();
-    for (int64_t i = 0; i < pixels.size(0); ++i) {
-      if (culprit.defined() && pixels[i].equal(culprit)) throw std::runtime_error("secret of the library");
-    }
-    return TokensOf(pixels);
-  });
-  std::vector<Caller> callers = AskForOneAndOthers(4);
-  gate_.Open();
-  int failed = 0;
-  for (Caller& caller : callers) {
-    const Outcome outcome = caller.outcome.get();
-    if (outcome.ok()) continue;
-    ++failed;
-    EXPECT_EQ(outcome.status().code(), absl::StatusCode::kInternal);
-    EXPECT_EQ(outcome.status().message().find("secret"), absl::string_view::npos);
-  }
-  EXPECT_EQ(failed, 1);
-  EXPECT_EQ(encoder_->stats().failed_images, 1);
-  EXPECT_TRUE(Ask(20).outcome.get().ok()) << "the engine goes on";
-  ExpectIdle();
-}
-
-TEST_F(EncoderTest, NumbersThatAreNotFiniteFailTheirImageAndAreNotRemembered) {
-  bool poison = true;
-  Start([&](const at::Tensor& pixels, int) {
-    gate_.Pass();
-    at::Tensor tokens = TokensOf(pixels).clone();
-    if (pixels.size(0) > 1 && poison) tokens[2][1][1] = std::numeric_limits<float>::quiet_NaN();
-    return tokens;
-  });
-  std::vector<Caller> callers = AskForOneAndOthers(4);
-  gate_.Open();
-  int bad_side = 0, failed = 0;
-  for (size_t i = 0; i < callers.size(); ++i) {
-    const Outcome outcome = callers[i].outcome.get();
-    if (outcome.ok()) continue;
-    EXPECT_EQ(outcome.status().code(), absl::StatusCode::kInternal);
-    bad_side = 8 + static_cast<int>(i);
-    ++failed;
-  }
-  EXPECT_EQ(failed, 1);
-  poison = false;
-  const Outcome again = Ask(bad_side).outcome.get();
-  ASSERT_TRUE(again.ok());
-  EXPECT_FALSE(again->cache_hit);
-}
-
-TEST_F(EncoderTest, TokensOfAWrongShapeAreAnError) {
-  for (const auto& shape : {std::vector<int64_t>{2, 2, 3}, {2, 3}, {1, 0, 3}}) {
-    Start([&](const at::Tensor&, int) { return at::zeros(shape); });
-    EXPECT_EQ(Ask(8).outcome.get().status().code(), absl::StatusCode::kInternal);
-  }
 }
 
 TEST_F(EncoderTest, RefusesAtOnceWhenTheMemoryIsTaken) {
