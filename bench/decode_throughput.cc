@@ -88,13 +88,9 @@ class Sequences {
 
   // One step of the first `batch` sequences; always the same one, so that the context stays as long.
   Seconds Step(int batch) {
-    std::vector<DecoderRow> rows;
-    for (int i = 0; i < batch; ++i) {
-      const int64_t id = 100 + i;
-      rows.push_back(
-          {.embeddings = decoder_.Embed({&id, 1})[0], .past = past_, .blocks = tables_[i], .wants_logits = true});
-    }
-    return Pass(rows);
+    std::vector<int64_t> ids(batch);
+    std::iota(ids.begin(), ids.end(), 100);
+    return Pass(Rows(ids, past_));
   }
 
   // The first sequence reads so many tokens from its beginning on; it has room for them.
@@ -114,15 +110,7 @@ class Sequences {
     std::vector<int64_t> ids(batch), all;
     std::iota(ids.begin(), ids.end(), 100);
     for (int64_t token = 0; token < kGreedyTokens; ++token) {
-      const at::Tensor embeddings = decoder_.Embed(ids)[0];
-      std::vector<DecoderRow> rows;
-      for (int i = 0; i < batch; ++i) {
-        rows.push_back({.embeddings = embeddings.narrow(0, i, 1),
-                        .past = past_ + token,
-                        .blocks = tables_[i],
-                        .wants_logits = true});
-      }
-      const at::Tensor best = decoder_.Forward(rows, pool_).argmax(1).to(at::kCPU);
+      const at::Tensor best = decoder_.Forward(Rows(ids, past_ + token), pool_).argmax(1).to(at::kCPU);
       ids.assign(best.const_data_ptr<int64_t>(), best.const_data_ptr<int64_t>() + batch);
       all.insert(all.end(), ids.begin(), ids.end());
     }
@@ -136,6 +124,19 @@ class Sequences {
   }
 
  private:
+  // One token of each of the first sequences, which have read `past`.
+  std::vector<DecoderRow> Rows(const std::vector<int64_t>& ids, int64_t past) const {
+    const at::Tensor embeddings = decoder_.Embed(ids)[0];
+    std::vector<DecoderRow> rows;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      rows.push_back({.embeddings = embeddings.narrow(0, static_cast<int64_t>(i), 1),
+                      .past = past,
+                      .blocks = tables_[i],
+                      .wants_logits = true});
+    }
+    return rows;
+  }
+
   Seconds Pass(const std::vector<DecoderRow>& rows) {
     const double processor = ProcessorSeconds();
     const auto start = std::chrono::steady_clock::now();
