@@ -68,7 +68,7 @@ def busiest(replicas):
 
 def main(binaries="build/release/bin", questions="1200"):
     ReplicasTestCase.binaries = pathlib.Path(binaries).resolve()
-    print("| replicas of each tier | affinity | images | found by the language tier | encoded | busiest language, vision |")
+    print("| replicas of each tier | affinity | images | hits in the language tier | encoded | busiest language, vision |")
     print("|---|---|---|---|---|---|")
     for replicas in (2, 4):
         for affinity in ("none", "image"):

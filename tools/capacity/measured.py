@@ -70,8 +70,8 @@ def main():
     times = calibrated(measure(program, 1, 1, 0, ALONE))
     with concurrent.futures.ThreadPoolExecutor(len(LANES)) as pool:
         lanes = list(pool.map(lambda lane: [(point, [measure(program, *POINTS[point], questions, seed) for seed in seeds]) for point in lane], LANES))
-    measured = "services | simulation of these arrivals | of any | model"
-    print(f"| vision, language | questions/s | first token: mean, p95: {measured} | answer: {measured} | simulation by services | model by services |")
+    measured = "services | simulation, same arrivals | simulation, other arrivals | model"
+    print(f"| vision, language | questions/s | first token: mean, p95: {measured} | answer: {measured} | simulation ÷ services | model ÷ services |")
     print("|---" * 12 + "|")
     for point, runs in sorted(one for lane in lanes for one in lane):
         print(row(build / "bin" / "diptych", POINTS[point], runs, times), flush=True)
