@@ -21,7 +21,7 @@ constexpr int kLaunchOutOfResources = 701;
 
 absl::Status OutOfMemory() {
   return MakeError(absl::StatusCode::kResourceExhausted, reason::kOutOfMemory,
-                   "there is no memory left for this request: ask for less, or later");
+                   "there is no memory left for this request: send a smaller one, or try again later");
 }
 
 absl::Status DeviceLost(std::string_view what) {

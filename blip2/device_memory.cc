@@ -49,7 +49,7 @@ std::string NameOf(int device) {
 std::string DriverVersion() {
   auto* ask = Cuda<GetVersion>("cudaDriverGetVersion");
   int version = 0;
-  if (ask == nullptr || ask(&version) != 0) return "the driver does not say its CUDA version";
+  if (ask == nullptr || ask(&version) != 0) return "the driver does not tell its CUDA version";
   return absl::StrCat("the driver has CUDA ", version / 1000, ".", version % 1000 / 10);
 }
 

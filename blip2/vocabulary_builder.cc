@@ -143,7 +143,7 @@ absl::Status VocabularyBuilder::AddMerge(std::string_view left, std::string_view
   if (result < 0) return refuse("makes a token that is not in the vocabulary");
   // Otherwise a user's text could spell it.
   if (IsAdded(result)) return refuse("makes a special token");
-  if (!vocabulary_.merges.Add(left_id, right_id, rank, result)) return refuse("stands there twice");
+  if (!vocabulary_.merges.Add(left_id, right_id, rank, result)) return refuse("is there twice");
   return absl::OkStatus();
 }
 

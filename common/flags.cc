@@ -86,7 +86,7 @@ absl::Status UnknownFlag(absl::string_view name) {
   std::sort(names.begin(), names.end());  // of those that begin as typed, the shortest is meant
   const std::string word = absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"-", "_"}}));
   const std::string nearest = NearestWord(word, names);
-  return absl::InvalidArgumentError(absl::StrCat("--", name, " is no flag; ",
+  return absl::InvalidArgumentError(absl::StrCat("--", name, " is not a flag; ",
                                                  nearest.empty() ? "" : absl::StrCat("did you mean --", nearest, "? "),
                                                  "--help lists all"));
 }

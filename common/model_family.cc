@@ -9,7 +9,7 @@
 namespace diptych {
 namespace {
 
-constexpr char kServed[] = "; what is served is BLIP-2 with an OPT decoder, such as Salesforce/blip2-opt-2.7b";
+constexpr char kServed[] = "; Diptych serves BLIP-2 with an OPT decoder, such as Salesforce/blip2-opt-2.7b";
 
 // Words of a stranger's file, short and without what steers a terminal.
 std::string Shown(std::string_view word) {

@@ -34,9 +34,9 @@ ABSL_FLAG(int, queue_limit, defaults::kQueueLimit, "most calls that wait or run;
 ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {defaults::kMaxInflightBytes},
           "memory for the calls that wait or run, their images and visual tokens; more are refused with QUEUE_FULL");
 ABSL_FLAG(diptych::ByteSize, max_image_bytes, {diptych::ImageLimits().max_bytes},
-          "Most bytes of one encoded image, 1 KiB to 256 MiB.");
+          "most bytes of one encoded image, 1 KiB to 256 MiB");
 ABSL_FLAG(int64_t, max_image_pixels, diptych::ImageLimits().max_pixels,
-          "Most pixels of one image; decoding takes up to 12 bytes for each.");
+          "most pixels of one image; decoding takes up to 12 bytes for each");
 ABSL_FLAG(absl::Duration, max_connection_age, defaults::kMaxConnectionAge,
           "age at which callers must reconnect, and so find new replicas; calls in flight continue");
 ABSL_FLAG(absl::Duration, drain_delay, defaults::kDrainDelay,

@@ -110,7 +110,7 @@ absl::StatusOr<std::vector<int64_t>> ReadBegun(const v1::GenerateRequest& reques
   if (ids.empty()) return std::vector<int64_t>();
   if (input.options.num_beams > 1 || input.best_of > 1) return refuse("none with num_beams or best_of over 1");
   const bool seeded = request.question().generation().has_seed();
-  if (input.options.temperature > 0 && !seeded) return refuse("tokens that are sampled go on with their seed only");
+  if (input.options.temperature > 0 && !seeded) return refuse("sampled tokens only together with their seed");
   if (ids.size() > input.options.max_new_tokens) return refuse("at most max_new_tokens");
   const auto known = [&](int32_t id) { return id >= 0 && id < config.text.vocab_size; };
   if (!std::all_of(ids.begin(), ids.end(), known)) return refuse("ids of the vocabulary");

@@ -11,7 +11,7 @@ log=${1:-build/release/Testing/Temporary/LastTest.log}
 awk '
   /^[0-9]+\/[0-9]+ Test: / { test = $3; told = 0 }
   /^[.sEF]*skipped: / { sub(/^.*skipped: /, ""); print test ": " $0; told = 1 }
-  /^OK \(skipped=/ && !told { sub(/^OK /, ""); print test ": some of its cases " $0 "; its reasons stand in its output with -v" }
+  /^OK \(skipped=/ && !told { sub(/^OK /, ""); print test ": some of its cases " $0 "; its output with -v has the reasons" }
   googletest { print test ": " $0; googletest = 0 }
   /^[^ ]+:[0-9]+: Skipped$/ { googletest = 1 }
 ' "$log" | sort -u | while IFS= read -r line; do say "$line"; done

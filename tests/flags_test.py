@@ -111,14 +111,14 @@ class FlagsTest(unittest.TestCase):
         for typed in ("--max_inflite=3", "--max-inflight=3", "--Max_Inflight=3", "--maxinflight", "-max_infligth=3", "--max_infl"):
             self.assertIn("did you mean --max_inflight? --help lists all", refusal(GATEWAY, typed), typed)
         for typed in ("--xyzzy", "--=3", "--nomax_inflight=3", "--nothing", "---"):
-            self.assertIn(" is no flag; ", refusal(GATEWAY, typed), typed)
+            self.assertIn(" is not a flag; ", refusal(GATEWAY, typed), typed)
 
     def test_takes_no_flags_from_files(self):
         with tempfile.NamedTemporaryFile("w") as file:
             file.write(f"--flagfile={file.name}\n")
             file.flush()
             for typed in (f"--flagfile={file.name}", "--fromenv=HOME", "--tryfromenv=HOME", "--undefok=xyzzy"):
-                self.assertIn(" is no flag; ", refusal(GATEWAY, typed), typed)
+                self.assertIn(" is not a flag; ", refusal(GATEWAY, typed), typed)
 
     def test_refuses_what_is_no_flag(self):
         for binary in (VISION, GATEWAY):

@@ -79,7 +79,7 @@ Panel OneWindow(const BudgetTable& table) {
 }
 
 Panel TextLeft(const BudgetTable& table) {
-  Panel panel{.title = "Tokens left for text and answer beside one image",
+  Panel panel{.title = "Tokens left for text and answer after one image",
               .x_label = "context window (tokens)",
               .y_label = "tokens",
               .categories = WindowNames(table)};
@@ -97,7 +97,7 @@ Panel TextLeft(const BudgetTable& table) {
 }
 
 Panel ImagesThatFit(const BudgetTable& table) {
-  Panel panel{.title = "Images that fit beside text and answer",
+  Panel panel{.title = "Images that fit together with text and answer",
               .x_label = "context window (tokens)",
               .y_label = "images",
               .categories = WindowNames(table)};

@@ -49,7 +49,7 @@ std::string PathOf(const CLI::App& app) {
 // `path`: of the command that was read so far.
 std::string DidYouMean(const std::string& word, const std::string& path) {
   if (!word.empty()) return absl::StrCat("; did you mean ", word, "?");
-  return absl::StrCat("; `diptych ", path, path.empty() ? "" : " ", "--help` tells what there is");
+  return absl::StrCat("; `diptych ", path, path.empty() ? "" : " ", "--help` lists what there is");
 }
 
 // A flag as it was typed, taken apart.

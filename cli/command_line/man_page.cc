@@ -46,7 +46,7 @@ std::string CommandSection(const CLI::App& command) {
 
 constexpr char kTail[] =
     ".SH EXIT STATUS\n"
-    ".TP\n0\nThe command did what it was told.\n"
+    ".TP\n0\nThe command succeeded.\n"
     ".TP\n1\nThe server refused the request, or it failed.\n"
     ".TP\n2\nThe command line cannot be done.\n"
     ".TP\n3\nNo gateway answers.\n"
@@ -72,7 +72,7 @@ std::string ManPage(const CLI::App& root) {
                    "\" \"User Commands\"\n.SH NAME\ndiptych \\- ask questions about images\n.SH SYNOPSIS\n.B ",
                    Roff(UsageOf(root)), "\n.SH DESCRIPTION\n",
                    "Asks a Diptych gateway over gRPC. In the names of options \\- and _ are alike; the common "
-                   "options may also stand before the command.\n.SH COMMANDS\n");
+                   "options may also come before the command.\n.SH COMMANDS\n");
   for (const CLI::App* command : CommandsOf(root)) text += CommandSection(*command);
   absl::StrAppend(&text, ".SH COMMON OPTIONS\n");
   for (const CLI::Option* option : OptionsOf(*CommandsOf(root).front())) {

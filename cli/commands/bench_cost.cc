@@ -181,7 +181,7 @@ void AddBenchCost(CLI::App& bench, Run& run) {
   command.add_option("--large", options->large, "Side of the large image in pixels [twice the model's]")
       ->check(CLI::Range(1, kMaxImageSize));
   constexpr char kExercise[] = "Image or description";
-  AddImage(command, options->image, "Image to describe [one is drawn]")->group(kExercise);
+  AddImage(command, options->image, "Image to describe [a drawn one]")->group(kExercise);
   command.add_option("--description", options->description, "Text about it [the model's own caption]")
       ->group(kExercise);
   command.add_option("-q,--question", options->question, "What is asked about both")

@@ -182,7 +182,7 @@ void AddBenchLoad(CLI::App& bench, Run& run) {
   command.add_option("--requests", options->requests, "Questions in all")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  AddImages(command, options->images, "Images, in turn [each question has a drawn one of its own]");
+  AddImages(command, options->images, "Images, in turn [a newly drawn one for each question]");
   command.add_flag("--text_alone", options->text_alone, "No images");
   command.add_option("--text_share", options->text_share, "Share of the questions without an image, 0 to 1")
       ->check(NumberFrom(0, 1))

@@ -1,4 +1,4 @@
-// diptych bench optimizations: each against float32 without any, on servers of its own.
+// diptych bench optimizations: each against float32 without any, on servers that it starts.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -160,8 +160,8 @@ int BenchOptimizations(OptimizationsOptions options) {
 }  // namespace
 
 void AddBenchOptimizations(CLI::App& bench, Run& run) {
-  CLI::App& command = *bench.add_subcommand("optimizations",
-                                            "Measure dtypes, token merging, batching and caches on servers of its own");
+  CLI::App& command = *bench.add_subcommand(
+      "optimizations", "Measure dtypes, token merging, batching and caches on servers that it starts");
   const auto options = std::make_shared<OptimizationsOptions>();
   command.add_option("--model", options->model, "Checkpoint folder, or ORG/NAME of one that was pulled")
       ->required()
@@ -187,7 +187,7 @@ void AddBenchOptimizations(CLI::App& bench, Run& run) {
       ->capture_default_str();
   command
       .add_option("--techniques", options->techniques,
-                  "Only these, beside the baseline: bfloat16, float16, merging, batching, caches, combined")
+                  "Only these, besides the baseline: bfloat16, float16, merging, batching, caches, combined")
       ->delimiter(',')
       ->check(CLI::IsMember({"baseline", "bfloat16", "float16", "merging", "batching", "caches", "combined"}));
   AddDeadline(command, options->deadline, "10m");

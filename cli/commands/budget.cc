@@ -72,7 +72,7 @@ absl::StatusOr<std::string> ServedLine(Client& client, const BudgetOptions& opti
   return absl::StrCat(Printable(model.name()), ": an image of ", model.image_size(), " px in patches of ",
                       model.patch_size(), " px is ", plan.patch_tokens(0), " patches and ", plan.query_tokens(),
                       " query tokens; of the window's ", FormatCount(window.budget().window()), " tokens it leaves ",
-                      FormatCount(window.budget().remaining()), "; ", window.images_that_fit(), " images fit beside ",
+                      FormatCount(window.budget().remaining()), "; ", window.images_that_fit(), " images fit with ",
                       window.budget().text_tokens(), " tokens of text and ", window.budget().reserved_output(),
                       " for the answer, without the Q-Former ", window.images_that_fit_dense());
 }
@@ -115,7 +115,8 @@ void AddBudget(CLI::App& app, Run& run) {
       ->expected(1, kMaxPlannedWindows)
       ->check(CLI::Range(1, kMaxPlannedWindow))
       ->capture_default_str();
-  command.add_option("-p,--prompt", options->prompt, "Text beside the image, counted with the served tokenizer");
+  command.add_option("-p,--prompt", options->prompt,
+                     "Text that goes with the image, counted with the served tokenizer");
   command
       .add_option("-n,--max_new_tokens", options->max_new_tokens,
                   "Tokens kept free for the answer [the served default]")

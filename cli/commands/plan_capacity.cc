@@ -125,7 +125,8 @@ void AddTargets(CLI::App& command, CapacityOptions& options) {
   AddNumber(command, "--utilization", options.utilization, 0.05, 0.95,
             "Share of what a tier can do that is used at most")
       ->group(kTargets);
-  command.add_option("--vision_replicas", options.replicas.vision, "Judge so many instead of looking for the fewest")
+  command
+      .add_option("--vision_replicas", options.replicas.vision, "Evaluate this many instead of looking for the fewest")
       ->check(CLI::Range(1, kMostReplicas))
       ->group(kTargets);
   command.add_option("--language_replicas", options.replicas.language, "The same")
@@ -159,7 +160,8 @@ void AddHardware(CLI::App& command, Hardware& hardware) {
       ->check(CLI::Range(1, 512))
       ->capture_default_str()
       ->group(kReplica);
-  AddNumber(command, "--other_seconds", hardware.other_seconds, 0, kHour, "All else: gateway, transport, decoding")
+  AddNumber(command, "--other_seconds", hardware.other_seconds, 0, kHour,
+            "Everything else: gateway, transport, decoding")
       ->group(kReplica);
 }
 

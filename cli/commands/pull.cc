@@ -42,10 +42,10 @@ int RunPull(const PullCommand& options) {
   const bool json = options.pull.json;
   const std::optional<HubName> name = ParseHubName(options.model);
   if (!name) {
-    return ReportError(
-        WithRemedy(absl::InvalidArgumentError(absl::StrCat("\"", options.model, "\" is no name of a model on the hub")),
-                   "A name is ORG/NAME or ORG/NAME@REVISION, for example Salesforce/blip2-opt-2.7b."),
-        json);
+    return ReportError(WithRemedy(absl::InvalidArgumentError(
+                                      absl::StrCat("\"", options.model, "\" is not the name of a model on the hub")),
+                                  "A name is ORG/NAME or ORG/NAME@REVISION, for example Salesforce/blip2-opt-2.7b."),
+                       json);
   }
   CatchInterrupts();
   const auto pulled = HubIsOffline() ? FindOffline(*name) : Pull(*name, options.pull);

@@ -34,7 +34,8 @@ int Quantize(const Options& options) {
   std::fprintf(stderr, "rounding %s to %s; then: diptych serve %s\n", options.from.c_str(), options.dtype.c_str(),
                options.to.c_str());
   execv(argv[0], argv.data());
-  std::fprintf(stderr, "diptych: language_service is missing; it has to lie beside diptych, as after `make build`\n");
+  std::fprintf(stderr,
+               "diptych: language_service is missing; it has to be in the folder of diptych, as after `make build`\n");
   return kFailed;
 }
 

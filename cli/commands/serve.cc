@@ -60,7 +60,7 @@ absl::StatusOr<std::string> BundledModel() {
     if (fs::is_directory(folder, error)) return fs::weakly_canonical(folder, error).string();
   }
   return WithRemedy(MakeError(absl::StatusCode::kNotFound, "MODEL_MISSING",
-                              "the bundled demo model does not lie beside this program"),
+                              "the bundled demo model is not where this program looks for it"),
                     "Name a model: a checkpoint folder or ORG/NAME, for example Salesforce/blip2-opt-2.7b.");
 }
 
@@ -175,7 +175,7 @@ void AddServe(CLI::App& app, Run& run) {
   command.allow_extras();
   command.footer(
       "MODEL is a checkpoint folder, or ORG/NAME or ORG/NAME@REVISION on Hugging Face's hub, which is pulled if its "
-      "cache does not hold it; without it the bundled demo model is served.\n\nFlags of a tier's own: "
+      "cache does not hold it; without it the bundled demo model is served.\n\nFlags of one process: "
       "--vision.NAME=VALUE, --language.NAME=VALUE, --gateway.NAME=VALUE");
   command.add_option("--dtype", options->dtype, "auto, float32, bfloat16, float16, int8 or int4 [auto]");
   command.add_option("--device", options->device, "cpu, cuda or cuda:N");
@@ -192,9 +192,8 @@ void AddServe(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 65535));
   command.add_option("--http_port", options->http_port, "Port of HTTP [8080, or another if that is taken]")
       ->check(CLI::Range(1, 65535));
-  command.add_option(
-      "--log_folder", options->log_folder,
-      "Folder of the tiers' logs, or its name with a number while another stack has it [a temporary one]");
+  command.add_option("--log_folder", options->log_folder,
+                     "Folder of the tiers' logs, with a number added while another stack uses it [a temporary one]");
   command.callback([options, &command, &run] {
     std::vector<std::string> words = command.remaining();
     std::erase(words, "--");

@@ -70,7 +70,7 @@ absl::StatusOr<std::vector<SweptSize>> Measure(Client& client, const SweepOption
   std::vector<SweptSize> sizes = AllowedSizes(options.sizes, served.model().patch_size());
   for (const SweptSize& size : sizes) {
     if (size.image_size == size.requested) continue;
-    std::fprintf(stderr, "diptych: %d is no multiple of the patch size %d (at most %d); %d is measured instead\n",
+    std::fprintf(stderr, "diptych: %d is not a multiple of the patch size %d (at most %d); %d is measured instead\n",
                  size.requested, served.model().patch_size(), kMaxImageSize, size.image_size);
   }
   Progress progress("measured", options.repeat * sizes.size(), options.common.json);

@@ -146,7 +146,7 @@ absl::Status NoConnection(int error, const std::string& server) {
 absl::Status AddressFault(const std::string& server) {
   const std::optional<TargetAddress> address = FirstAddress(server);
   if (address && address->port && !IsTargetPort(*address->port)) {
-    return Unreachable(absl::StrCat("--server ", server, ": \"", *address->port, "\" is no port"),
+    return Unreachable(absl::StrCat("--server ", server, ": \"", *address->port, "\" is not a port"),
                        "Give --server host:port, a port up to 65535.");
   }
   const bool open_bracket = absl::StrContains(server, '[') && !absl::StrContains(server, ']');
@@ -192,7 +192,7 @@ absl::Status WhyUnreachable(const std::string& server, bool tls) {
 }
 
 absl::Status NoGateway(const std::string& server) {
-  return Unreachable(absl::StrCat("what answers at ", server, " is no gateway, or one of another version"),
+  return Unreachable(absl::StrCat("what answers at ", server, " is not a gateway, or is one of another version"),
                      absl::StrCat("Give --server the gateway's gRPC port, not a tier's: ", kTheGrpcPort, "."));
 }
 

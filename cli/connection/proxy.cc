@@ -58,7 +58,7 @@ std::string WithoutPassword(const std::string& proxy) {
 std::string WhatItDid(CURLcode code, long status) {
   if (status >= 400) return absl::StrCat("answers with status ", status);
   if (code == CURLE_COULDNT_RESOLVE_PROXY) return "is not known here by that name";
-  if (code == CURLE_COULDNT_CONNECT) return "does not take the connection";
+  if (code == CURLE_COULDNT_CONNECT) return "refuses the connection";
   return code == CURLE_PROXY ? "does not connect to the server" : "";
 }
 

@@ -8,7 +8,7 @@
 namespace diptych::cli {
 
 // Says what the proxy did to a transfer that failed, without its password: "the proxy http://host:3128 (https_proxy)
-// does not take the connection". Empty where no proxy was asked, or where it is not at fault.
+// refuses the connection". Empty where no proxy was asked, or where it is not at fault.
 std::string ProxyFault(CURL* curl, CURLcode code);
 
 }  // namespace diptych::cli

@@ -39,7 +39,7 @@ absl::Status FromCurl(CURL* curl, CURLcode code) {
     case CURLE_COULDNT_RESOLVE_HOST:
       return absl::UnavailableError("the name of the server is not known");
     case CURLE_COULDNT_CONNECT:
-      return absl::UnavailableError("the server does not take the connection");
+      return absl::UnavailableError("the server refuses the connection");
     case CURLE_OPERATION_TIMEDOUT:
       return absl::DeadlineExceededError("fetching it took too long");
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -47,9 +47,9 @@ absl::Status FromCurl(CURL* curl, CURLcode code) {
     case CURLE_GOT_NOTHING:
       return absl::UnavailableError("the server sends nothing");
     case CURLE_URL_MALFORMAT:
-      return absl::InvalidArgumentError("this is no address");
+      return absl::InvalidArgumentError("this is not an address");
     case CURLE_TOO_MANY_REDIRECTS:
-      return absl::UnavailableError("the server sends from one address to the next without end");
+      return absl::UnavailableError("the server redirects without end");
     case CURLE_UNSUPPORTED_PROTOCOL:
       return absl::UnavailableError("the server sends to an address that is not https");
     default:

@@ -14,7 +14,7 @@ absl::StatusOr<Image> ReadPng(std::string_view bytes) {
   png_image image = {};
   image.version = PNG_IMAGE_VERSION;
   if (png_image_begin_read_from_memory(&image, bytes.data(), bytes.size()) == 0) {
-    return absl::InvalidArgumentError("the image is no PNG file");
+    return absl::InvalidArgumentError("the image is not a PNG file");
   }
   if (image.width > kMaxImageSide || image.height > kMaxImageSide) {
     png_image_free(&image);

@@ -13,7 +13,7 @@ absl::Status CannotWrite(const std::filesystem::path& path, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
   return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, full ? "DISK_FULL" : "CACHE_NOT_WRITABLE",
                               absl::StrCat("cannot write ", path.string(), ": ", std::strerror(error))),
-                    full ? "Free some room and run the same command: it goes on where this one stopped; or name "
+                    full ? "Free some room and run the same command: it resumes where this one stopped; or name "
                            "another folder with HF_HUB_CACHE."
                          : "Name a folder that can be written with HF_HUB_CACHE.");
 }

@@ -49,7 +49,7 @@ absl::Status UnexpectedStatus(int status, const std::string& what) {
   const bool later = IsPassing(status);
   return WithRemedy(MakeError(later ? absl::StatusCode::kUnavailable : absl::StatusCode::kNotFound, "HUB_FAILED",
                               absl::StrCat("the hub answers with status ", status, " for ", what)),
-                    later ? "Try again later; the same command goes on where this one stopped." : kMirrorRemedy);
+                    later ? "Try again later; the same command resumes where this one stopped." : kMirrorRemedy);
 }
 
 absl::Status MissingRevision(const Hub& hub, const HubName& name) {
@@ -95,14 +95,14 @@ absl::Status ErrorOfCurl(CURLcode code, const Hub& hub) {
       status = HubUnreachable(hub, "cannot be reached: the name of the proxy is not known here", kNetworkRemedy);
       break;
     case CURLE_COULDNT_CONNECT:
-      status = HubUnreachable(hub, "cannot be reached: the connection is not taken", kNetworkRemedy);
+      status = HubUnreachable(hub, "cannot be reached: the connection is refused", kNetworkRemedy);
       break;
     case CURLE_PEER_FAILED_VERIFICATION:
       status = HubUnreachable(hub, "is not trusted: its certificate is not accepted",
                               "If the authority is your own, name its file with SSL_CERT_FILE.");
       break;
     case CURLE_SSL_CACERT_BADFILE:
-      status = HubUnreachable(hub, "cannot be checked: there are no certificates of authorities here",
+      status = HubUnreachable(hub, "cannot be checked: this system has no CA certificates",
                               "Install ca-certificates, or name a file of them with SSL_CERT_FILE.");
       break;
     case CURLE_UNSUPPORTED_PROTOCOL:
@@ -110,16 +110,16 @@ absl::Status ErrorOfCurl(CURLcode code, const Hub& hub) {
                               "Something between here and the hub changes its answers: use another network or proxy.");
       break;
     case CURLE_TOO_MANY_REDIRECTS:
-      status = HubUnreachable(hub, "sends from one address to the next without end", kNetworkRemedy);
+      status = HubUnreachable(hub, "redirects without end", kNetworkRemedy);
       break;
     case CURLE_OPERATION_TIMEDOUT:
       status =
           HubUnreachable(hub, absl::StrCat("sends nothing for ", absl::FormatDuration(hub.patience)),
-                         "The same command goes on where this one stopped; HF_HUB_DOWNLOAD_TIMEOUT=60 waits longer.");
+                         "The same command resumes where this one stopped; HF_HUB_DOWNLOAD_TIMEOUT=60 waits longer.");
       break;
     default:
-      status = HubUnreachable(hub, absl::StrCat("breaks off again and again: ", curl_easy_strerror(code)),
-                              "The same command goes on where this one stopped.");
+      status = HubUnreachable(hub, absl::StrCat("the connection breaks again and again: ", curl_easy_strerror(code)),
+                              "The same command resumes where this one stopped.");
   }
   if (IsPassing(code)) status.SetPayload(kPassingPayload, absl::Cord());
   return status;

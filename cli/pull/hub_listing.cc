@@ -97,7 +97,7 @@ absl::Status CheckServable(const HubListing& listing) {
     return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_FILES", what), remedy);
   };
   if (!Holds(listing, kConfigFile)) {
-    return lacks("this revision holds no config.json, so it is no checkpoint of transformers",
+    return lacks("this revision has no config.json, so it is not a checkpoint of transformers",
                  "Name a BLIP-2 checkpoint, for example Salesforce/blip2-opt-2.7b.");
   }
   if (Holds(listing, kWeightsFile) || Holds(listing, kWeightsIndex)) return absl::OkStatus();

@@ -131,7 +131,7 @@ absl::StatusOr<bool> PartialFile::CheckSome(int64_t most) {
 absl::Status PartialFile::Finish(const std::filesystem::path& path) {
   if (!check_->Matches()) {
     unlink(path_.c_str());
-    return absl::DataLossError("its bytes are not those that the hub's checksum stands for");
+    return absl::DataLossError("its bytes do not match the hub's checksum");
   }
   if (fsync(file_) != 0 || ftruncate(file_, size_) != 0 || rename(path_.c_str(), path.c_str()) != 0) {
     return CannotWrite(path);

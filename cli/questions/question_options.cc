@@ -81,7 +81,7 @@ void QuestionOptions::AddTo(CLI::App& command) {
   command.add_option("--image_size", image_size_, "Side in pixels that the vision transformer sees")->group(kImage);
   command.add_option("--max_side", max_side_, "Shrink to this longer side first")->group(kImage);
   command.add_option("--token_merging", token_merging_, "Share of patch tokens merged in each layer")->group(kImage);
-  command.add_option("--model", model_, "Name of the model; another one must not answer")->group(kCommonGroup);
+  command.add_option("--model", model_, "Name of the model that must answer")->group(kCommonGroup);
 }
 
 void QuestionOptions::Apply(v1::Question& question) const {

@@ -90,7 +90,7 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(const Server
   const std::string binary = (folder / command.binary).string();
   if (access(binary.c_str(), X_OK) != 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat(command.binary, " is missing; it has to lie beside diptych, as after `make build`"));
+        absl::StrCat(command.binary, " is missing; it has to be in the folder of diptych, as after `make build`"));
   }
   const int log = OpenLog(command.log_file);
   if (log < 0) return absl::FailedPreconditionError(absl::StrCat("cannot write the log ", command.log_file));

@@ -65,7 +65,7 @@ constexpr char kNoTemplate[] = "the prompt's form is BLIP-2's own";
 constexpr char kSampling[] = "sampling knows temperature, top_k, top_p, min_p and penalties";
 constexpr char kOneModel[] = "one model answers, with its own weights";
 constexpr char kNoSearch[] = "the server looks nothing up";
-constexpr char kNotReturned[] = "it is no part of a reply here";
+constexpr char kNotReturned[] = "replies do not contain it";
 constexpr char kWindow[] = "the window is the model's own, and the prompt is not cut";
 constexpr char kNoSpecial[] = "special tokens are never part of an answer's text";
 constexpr char kOneInput[] = "images and text come in messages, text alone in prompt";
@@ -176,7 +176,7 @@ constexpr KnownField kKnownFields[] = {
     // Ollama
     {"format", R"(["", {}])", kTextOnly},
     {"think", R"([false, "none"])", kNoReasoning},
-    {"options", "[{}]", "each option is a member of its own here"},
+    {"options", "[{}]", "here each option is a member of the request itself"},
     {"images", "[[]]", kOneInput},
     {"image", R"([""])", kOneInput},
     {"messages", "[[]]", kOneInput},

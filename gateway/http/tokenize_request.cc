@@ -38,7 +38,7 @@ void ReadPromptToTokenize(Members& members, TokenizeBody& read) {
   read.names.content = "prompt";
   const json* prompt = members.Take("prompt");
   if (prompt == nullptr || !prompt->is_string()) {
-    return members.Fail(Invalid("prompt", "takes a string; a conversation stands in messages"));
+    return members.Fail(Invalid("prompt", "takes a string; a conversation goes into messages"));
   }
   read.request.set_prompt(prompt->get<std::string>());
   read.request.set_without_bos(!AddsSpecialTokens(members));
@@ -56,7 +56,7 @@ absl::StatusOr<TokenizeBody> ReadTokenizeRequest(std::string_view body, SystemPr
   } else if (members.Take("prompt") == nullptr) {
     ReadMessagesToTokenize(members, system_prompt, read);
   } else {
-    members.Fail(Invalid("prompt", "stands instead of messages, not beside them"));
+    members.Fail(Invalid("prompt", "cannot be combined with messages"));
   }
   TakeKnownFields(members);
   DIPTYCH_RETURN_IF_ERROR(members.Finish());

@@ -178,7 +178,7 @@ class Reader {
 
   absl::StatusOr<InferRequest> Finish() {
     if (!asked_.empty()) {
-      if (!result_.question.prompt().empty()) return InputFault("question", "cannot be given beside prompt");
+      if (!result_.question.prompt().empty()) return InputFault("question", "cannot be combined with prompt");
       v1::Turn& turn = *result_.question.add_turns();
       turn.set_role(v1::ROLE_USER);
       turn.set_text(asked_);

@@ -176,7 +176,8 @@ absl::StatusOr<std::vector<InferTensor>> TakeInputs(inference::ModelInferRequest
     if (!names.insert(input.name()).second) return InputFault(input.name(), "is given twice");
     DIPTYCH_RETURN_IF_ERROR(CheckNoParameters("inputs", input.name(), input.parameters()));
     if (raw && input.contents().ByteSizeLong() > 0) {
-      return InputFault(input.name(), "has contents beside raw_input_contents: take one of them for all inputs");
+      return InputFault(input.name(),
+                        "has contents although there are raw_input_contents: use one of the two for all inputs");
     }
     DIPTYCH_ASSIGN_OR_RETURN(auto values, TakeValues(input, raw ? request.mutable_raw_input_contents(i) : nullptr));
     tensors.push_back({.name = input.name(), .values = std::move(values)});

@@ -20,7 +20,7 @@ constexpr int64_t kLongestSeconds = 24 * 60 * 60;
 
 absl::Status Nonsense(std::string_view what) {
   return MakeError(absl::StatusCode::kInternal, reason::kTierProtocol,
-                   absl::StrCat("a tier says what cannot be of ", std::string(what)));
+                   absl::StrCat("a tier's claim is impossible: ", std::string(what)));
 }
 
 bool IsCount(int64_t count) {

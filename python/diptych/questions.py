@@ -77,7 +77,7 @@ class Options(TypedDict, total=False):
 def make_question(
     images: ImagesInput, question: str | None, prompt: str | None, history: History, options: Mapping[str, Any]
 ) -> inference_pb2.Question:
-    """TypeError for question and prompt together, what is no text and unknown options; OSError for unreadable images."""
+    """TypeError for question and prompt together, for anything but text and for unknown options; OSError for unreadable images."""
     if prompt is not None and (question is not None or history):
         raise TypeError("give question (and history) or prompt, not both")
     images_read = [make_image(image) for image in _as_list(images)]
@@ -149,7 +149,7 @@ def _several(name: str, values: Sequence[Any]) -> Sequence[Any]:
 
 
 def make_image(image: ImageInput) -> inference_pb2.Image:
-    """TypeError for what is no image, ValueError for other addresses; OSError if it cannot be read."""
+    """TypeError for anything but an image, ValueError for other addresses; OSError if it cannot be read."""
     if isinstance(image, (bytes, bytearray, memoryview)):
         return inference_pb2.Image(data=bytes(image))
     if isinstance(image, str) and image.lower().startswith(("https://", "http://")):

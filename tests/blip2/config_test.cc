@@ -211,9 +211,9 @@ TEST_F(ConfigTest, NamesTheFileThatIsAbsent) {
 }
 
 TEST_F(ConfigTest, RefusesWhatIsNotServed) {
-  EXPECT_THAT(ErrorWith("/model_type", "blip"), HasSubstr("model_type is \"blip\"; what is served is BLIP-2"));
+  EXPECT_THAT(ErrorWith("/model_type", "blip"), HasSubstr("model_type is \"blip\"; Diptych serves BLIP-2"));
   EXPECT_THAT(ErrorWith("/text_config/model_type", "t5"),
-              HasSubstr("text_config.model_type is \"t5\"; what is served is BLIP-2"));
+              HasSubstr("text_config.model_type is \"t5\"; Diptych serves BLIP-2"));
   EXPECT_THAT(ErrorWith("/use_decoder_only_language_model", false),
               HasSubstr("use_decoder_only_language_model is false"));
   EXPECT_THAT(ErrorWith("/text_config/activation_function", "gelu"), HasSubstr("text_config.activation_function"));

@@ -117,7 +117,7 @@ TEST_F(VocabularyTest, RefusesMergesThatDoNotFit) {
   };
   refuses({"nobody", "knows"}, "names a token that is not in the vocabulary");
   refuses({"!", "?"}, "makes a token that is not in the vocabulary");
-  refuses({"t", "h"}, "stands there twice");
+  refuses({"t", "h"}, "is there twice");
   refuses("t h e", "not two tokens");
   refuses("th", "not two tokens");
   refuses({"t", "h", "e"}, "neither");

@@ -135,7 +135,7 @@ TEST_F(AnalysisCommandsTest, SweepAsksAtAllowedSizesAndNeverTwiceTheSame) {
   const Finished sweep = Diptych({"sweep", "--json", "--image", WriteFile("a.png", testing::PngHeader(8, 8)), "--sizes",
                                   "128,224", "--question", "Q", "--repeat", "2"});
   EXPECT_EQ(sweep.exit_code, 0) << sweep.err;
-  EXPECT_THAT(sweep.err, HasSubstr("128 is no multiple of the patch size 14"));
+  EXPECT_THAT(sweep.err, HasSubstr("128 is not a multiple of the patch size 14"));
   const auto sizes = JsonLines(sweep.out);
   ASSERT_EQ(sizes.size(), 2u) << sweep.out;
   EXPECT_EQ(sizes[0]["requested"], 128);

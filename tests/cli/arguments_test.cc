@@ -93,8 +93,8 @@ TEST_F(ArgumentsTest, SaysWhatWasProbablyMeant) {
   EXPECT_EQ(ArrangeWords("ask --imgae a"), "ask has no flag --imgae; did you mean --image?");
   EXPECT_EQ(ArrangeWords("ask --max-tokens 3"), "ask has no flag --max-tokens; did you mean --max_new_tokens?");
   EXPECT_EQ(ArrangeWords("--sever x ask"), "there is no flag --sever; did you mean --server?");
-  EXPECT_EQ(ArrangeWords("ask --zzzzzzzz"), "ask has no flag --zzzzzzzz; `diptych ask --help` tells what there is");
-  EXPECT_EQ(ArrangeWords("sing"), "there is no command sing; `diptych --help` tells what there is");
+  EXPECT_EQ(ArrangeWords("ask --zzzzzzzz"), "ask has no flag --zzzzzzzz; `diptych ask --help` lists what there is");
+  EXPECT_EQ(ArrangeWords("sing"), "there is no command sing; `diptych --help` lists what there is");
   EXPECT_EQ(ArrangeWords("ask --server").substr(0, 28), "--server takes a value: Gate");
 }
 

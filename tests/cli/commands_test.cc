@@ -147,9 +147,9 @@ TEST_F(CommandsTest, AnAddressWhereNobodyAnswersIsExplained) {
         {"http://127.0.0.1:8080", "without \"http://\"", "gRPC port"},
         {"https://gateway.example", "without \"https://\"", "--tls_ca"},
         {"grpc://127.0.0.1:7000", "without \"grpc://\"", "Give --server 127.0.0.1:7000"},
-        {"127.0.0.1:80000", "\"80000\" is no port", "up to 65535"},
-        {"127.0.0.1:http", "\"http\" is no port", "up to 65535"},
-        {tier.target(), "is no gateway", "not a tier's"}}) {
+        {"127.0.0.1:80000", "\"80000\" is not a port", "up to 65535"},
+        {"127.0.0.1:http", "\"http\" is not a port", "up to 65535"},
+        {tier.target(), "is not a gateway", "not a tier's"}}) {
     server_ = server;
     for (const char* command : {"status", "models"}) {
       const Finished finished = Diptych({command});

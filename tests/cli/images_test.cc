@@ -93,7 +93,7 @@ TEST_F(ImagesTest, ComesFromAnHttpsAddress) {
   }
   unsetenv("SSL_CERT_FILE");
   EXPECT_NE(Diptych({"ask", web.Url("image")}).err.find("certificate is not accepted"), std::string::npos);
-  EXPECT_NE(Diptych({"ask", "https://127.0.0.1:1/a.png"}).err.find("does not take the connection"), std::string::npos);
+  EXPECT_NE(Diptych({"ask", "https://127.0.0.1:1/a.png"}).err.find("refuses the connection"), std::string::npos);
   EXPECT_NE(Diptych({"ask", "https://no.such.host.invalid/a.png"}).err.find("not known"), std::string::npos);
 }
 

@@ -158,7 +158,7 @@ FAULTS = {
     "all connections cut after a while": ("storage", ALWAYS, WEIGHTS, cut_after(9_000_000), ""),
     "all connections cut soon": ("storage", ALWAYS, WEIGHTS, cut_after(1000), "breaks off"),
     "a storage that takes no connection for a moment": ("resolve", 2, WEIGHTS, redirect("http://127.0.0.1:1/"), ""),
-    "a storage that takes no connection": ("resolve", ALWAYS, WEIGHTS, redirect("http://127.0.0.1:1/"), "connection is not taken"),
+    "a storage that takes no connection": ("resolve", ALWAYS, WEIGHTS, redirect("http://127.0.0.1:1/"), "connection is refused"),
     "a connection closed without an answer": ("storage", 1, WEIGHTS, silence, ""),
     "no answer, ever": ("storage", ALWAYS, WEIGHTS, silence, "breaks off"),
     "an answer that is no HTTP": ("storage", ALWAYS, WEIGHTS, garbage, "model.safetensors: "),

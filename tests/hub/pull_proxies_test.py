@@ -67,14 +67,14 @@ class PullProxiesTest(unittest.TestCase):
 
     def test_a_proxy_that_fails_is_named(self):
         dead, hub = "http://somebody:secret@127.0.0.1:1", {"HF_ENDPOINT": "http://hub.invalid"}
-        taken = "the proxy http://127.0.0.1:1 ({}) does not take the connection"
+        taken = "the proxy http://127.0.0.1:1 ({}) refuses the connection"
         with Cache() as cache, refusing_proxy(407) as refuses, refusing_proxy(503) as fails:
             secure = {"HF_ENDPOINT": "https://hub.invalid"}
             for part, variables in (
                     (taken.format("http_proxy"), {"http_proxy": dead, **hub}),
                     (taken.format("https_proxy"), {"https_proxy": dead, "http_proxy": "http://127.0.0.1:2", **secure}),
                     (taken.format("HTTPS_PROXY"), {"HTTPS_PROXY": dead, **secure}),
-                    ("the proxy socks5h://127.0.0.1:1 (ALL_PROXY) does not take", {"ALL_PROXY": "socks5h://127.0.0.1:1", **hub}),
+                    ("the proxy socks5h://127.0.0.1:1 (ALL_PROXY) refuses", {"ALL_PROXY": "socks5h://127.0.0.1:1", **hub}),
                     ("the proxy http://proxy.invalid:3128 (http_proxy) is not known", {"http_proxy": "proxy.invalid:3128", **hub}),
                     (f"the proxy {refuses} (https_proxy) answers with status 407", {"https_proxy": refuses, **secure}),
                     (f"the proxy {fails} (https_proxy) answers with status 503", {"https_proxy": fails, **secure}),
@@ -90,7 +90,7 @@ class PullProxiesTest(unittest.TestCase):
             for no_proxy in ("127.0.0.1", "other.invalid, 127.0.0.1", "*"):
                 with self.subTest(no_proxy=no_proxy):
                     line = refused(self, cache, HF_ENDPOINT="http://127.0.0.1:1", http_proxy=dead, no_proxy=no_proxy)
-                    self.assertIn("the connection is not taken", line)
+                    self.assertIn("the connection is refused", line)
                     self.assertNotIn("the proxy http", line)
 
 

@@ -37,9 +37,9 @@ class PullRefusalsTest(unittest.TestCase):
             cache.hub.datasets.add("org/pictures")
             for name, parts, variables in (
                     ("org/nmae", ["MODEL_UNKNOWN", "org/nmae", "Check the name"], {}),
-                    ("name", ["no name of a model", "ORG/NAME"], {}),
-                    ("../name", ["no name of a model"], {}),
-                    (NAME + "\n", ["no name of a model"], {}),
+                    ("name", ["not the name of a model", "ORG/NAME"], {}),
+                    ("../name", ["not the name of a model"], {}),
+                    (NAME + "\n", ["not the name of a model"], {}),
                     (NAME + "@v9", ["no revision v9 of org/name", "/org/name/tree/main"], {}),
                     ("org/t5", ["text_config.model_type is \"t5\"", "BLIP-2 with an OPT decoder"], {}),
                     ("org/instruct", ["model_type is \"instructblip\"", "BLIP-2 with an OPT decoder"], {}),
