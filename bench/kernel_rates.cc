@@ -1,4 +1,4 @@
-// Rates of the linear maps' kernels on every instruction set of this machine, beside what memory and libtorch give.
+// Rates of the linear maps' kernels on every instruction set of this machine, next to what memory and libtorch give.
 //
 //   build/release/bin/kernel_rates --mebibytes=1024 --rounds=5
 //

@@ -1,6 +1,6 @@
 // token_delivery [CALLERS [TOKENS [ROUNDS]]]: what it costs to bring tokens to their callers. A decoder that computes
 // nothing stands in a real language tier, behind a real gateway, all in this process; callers read their answers over
-// sockets. Three ways take turns: readers beside the engine that drop what they get, callers of the language tier,
+// sockets. Three ways take turns: readers next to the engine that drop what they get, callers of the language tier,
 // callers of the gateway. Printed for each, as medians: the engine thread's processor time for a sequence and step
 // (planning, choosing, detokenising, handing over), and the tokens that reached the callers in a second.
 #include <grpcpp/grpcpp.h>

@@ -20,7 +20,7 @@ class BeamSearch {
   // `ending_token_ids`: EndingTokens. Requires: ValidateOptions(options) is OK.
   BeamSearch(const GenerationOptions& options, std::vector<int64_t> ending_token_ids, std::vector<int64_t> prompt_ids);
 
-  // What each live beam becomes, best first: beam i takes the place of what parents[i] was before and reads
+  // The next state of each live beam, best first: beam i takes the place of what parents[i] was before and reads
   // tokens[i] next. Several beams may have one parent. Empty once the search is finished.
   struct Step {
     std::vector<int> parents;
@@ -53,14 +53,14 @@ class BeamSearch {
     float score = 0;  // divided by length^length_penalty
   };
 
-  // What a beam has read: prompt and generated ids.
+  // The ids that a beam has read: prompt and generated ones.
   std::vector<int64_t> Context(const Beam& beam) const;
   // `logprobs` [beams, V] after ScoreEdits, plus what the beams have so far.
   at::Tensor Totals(const at::Tensor& logprobs) const;
   // The best `count` of `totals`: [2, count] float64 on the CPU, totals and places among beams · V, best first. The
   // first total is NaN if a logit is NaN or infinite.
   static at::Tensor Candidates(const at::Tensor& logits, const at::Tensor& totals, int64_t count);
-  // Finishes candidates or continues them. `logprobs` [beams, V] on the CPU; undefined if none are told.
+  // Finishes candidates or continues them. `logprobs` [beams, V] on the CPU; undefined if none are reported.
   Step Take(const at::Tensor& candidates, int64_t vocab_size, const at::Tensor& logprobs);
   void AddFinished(int node, float total);
   bool CanImprove() const;

@@ -25,7 +25,7 @@ class Checkpoint {
  public:
   // Opens model.safetensors, or the shards that model.safetensors.index.json names, and checks that the
   // tensors are exactly those that the configuration implies (tensor_names.h), each with its shape.
-  // Accepted beside them: language_model.lm_head.weight and `position_ids` buffers.
+  // Accepted besides them: language_model.lm_head.weight and `position_ids` buffers.
   // NOT_FOUND or INVALID_ARGUMENT; the message is one line and names the file or tensor.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::filesystem::path& folder);
 

@@ -25,7 +25,7 @@ class DecodeGraphs {
   // The decoder over single tokens: embeddings [B, De] -> logits [B, V].
   using Layers = std::function<at::Tensor(const at::Tensor& embeddings, const PagedAttention& attention)>;
 
-  // What a step may read: tables of `table_width` blocks.
+  // Bounds of what a step reads: tables of `table_width` blocks.
   struct Options {
     int64_t block_tokens = 0;
     int64_t table_width = 0;

@@ -1,4 +1,4 @@
-// Where and in which number type a model runs.
+// The device and the number types of a model.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -15,7 +15,7 @@ namespace diptych::blip2 {
 
 struct Placement {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
-  // What the model computes in; of its weights, too, where these are not `integers`.
+  // Type of the computation; also of the weights, unless these are `integers`.
   c10::ScalarType dtype = c10::ScalarType::Float;
   // The weights of the vision transformer's and the decoder's linear maps, rounded when they are read. Embeddings,
   // layer norms and the Q-Former keep numbers of floating point. On the CPU alone.

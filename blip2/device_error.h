@@ -1,4 +1,4 @@
-// What libtorch's exceptions say about the device that a model runs on.
+// Reads from libtorch's exceptions what happened to the device that a model runs on.
 #pragma once
 
 #include <exception>

@@ -93,7 +93,7 @@ class StopStringFilter {
   // Appends text; returns what may be shown. After a stop string was found, `found()` is true and what
   // follows is swallowed.
   std::string Push(std::string_view text);
-  // What was held back in case a stop string would come.
+  // Text held back in case a stop string follows.
   std::string Finish();
   bool found() const { return found_; }
 

@@ -22,7 +22,7 @@ struct RgbImage {
 // Asked now and then while an image is decoded, at least once in a few rows of pixels. An error ends the decoding.
 using DecodeCheck = std::function<absl::Status()>;
 
-// What the check says; OK if there is none.
+// The result of the check; OK if there is none.
 inline absl::Status Ask(const DecodeCheck& check) {
   return check ? check() : absl::OkStatus();
 }

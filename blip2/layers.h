@@ -1,4 +1,4 @@
-// What the parts of the model have in common: linear maps, layer norms, attention, reading of weights.
+// Building blocks of all parts of the model: linear maps, layer norms, attention, reading of weights.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -84,7 +84,7 @@ class WeightReader {
   // `magnitudes` as IntegerMatrix takes them; unused where weights are of floating point.
   Linear ReadLinear(const std::string& name, bool bias = true, const at::Tensor& magnitudes = {});
   // Linear maps of one input as a single one, their outputs in the order of `names`. At most one
-  // matrix beside the result is held at a time.
+  // matrix besides the result is held at a time.
   // A checkpoint of rounded weights calls them `stack`.
   Linear ReadStacked(const std::string& stack, std::initializer_list<std::string> names, bool bias = true,
                      const at::Tensor& magnitudes = {});

@@ -12,7 +12,7 @@
 namespace diptych::blip2 {
 namespace {
 
-constexpr int64_t kWorkingBytes = int64_t{256} << 20;  // the program, its threads, what requests need beside the cache
+constexpr int64_t kWorkingBytes = int64_t{256} << 20;  // the program, its threads, what requests need besides the cache
 constexpr int64_t kSmallModel = int64_t{1} << 30;      // bytes in float32
 
 int64_t Elements(const TensorSpec& spec) {
@@ -46,7 +46,7 @@ int64_t TensorBytes(const TensorSpec& spec, const Placement& placement) {
   return Elements(spec) * element;
 }
 
-// Beside the embedding.
+// Besides the embedding.
 int64_t HeadBytes(const Config& config, const Placement& placement) {
   const int64_t out = config.text.vocab_size, in = config.text.word_embed_proj_dim;
   if (placement.integers) return RoundedBytes(IntegerType::kInt8, out, in);

@@ -11,7 +11,7 @@
 
 namespace diptych::blip2 {
 
-// What one tier holds: the vision transformer, or Q-Former, projection and decoder.
+// The part of the model that one tier holds: the vision transformer, or Q-Former, projection and decoder.
 enum class ModelPart { kVision, kLanguage };
 
 // Bytes of the part's weights as they are held, within 2 % and 64 KiB.
@@ -28,11 +28,11 @@ struct ChosenPlacement {
 absl::StatusOr<ChosenPlacement> ChoosePlacement(const std::string& device, const std::string& dtype,
                                                 const Config& config);
 
-// What a part of the model needs on the CPU.
+// Memory that a part of the model needs on the CPU.
 struct MemoryDemand {
   ModelPart part = ModelPart::kVision;
   Placement placement;
-  // Bytes of the KV cache beside weights of such a placement; and of the smallest that serves. Empty: none.
+  // Bytes of the KV cache with weights of such a placement; and of the smallest that serves. Empty: none.
   std::function<int64_t(const Placement&)> kv_cache = {};
   std::function<int64_t(const Placement&)> least_kv_cache = {};
 };

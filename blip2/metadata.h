@@ -1,4 +1,4 @@
-// Where each image format keeps its metadata.
+// Finds the metadata in files of each image format.
 #pragma once
 
 #include <string>

@@ -21,7 +21,7 @@ namespace diptych::blip2 {
 
 class PagedAttention;
 
-// What one pass does for one sequence.
+// The work of one pass for one sequence.
 struct DecoderRow {
   at::Tensor embeddings;            // [T, De], T >= 1: the next tokens
   int64_t past = 0;                 // tokens whose keys and values the pool holds already
@@ -64,7 +64,7 @@ class OptDecoder {
   // row: past + T <= max_position_embeddings; no block that the row writes is in another row.
   at::Tensor Forward(std::span<const DecoderRow> rows, KvPool& pool) const;
 
-  // Where the tokens of one text look: embeddings [T, De] -> float32 [T - first, prefix], the attention of each token
+  // The attention of one text's tokens: embeddings [T, De] -> float32 [T - first, prefix], the attention of each token
   // from `first` on to each of the first `prefix` ones, averaged over layers and heads (transformers'
   // output_attentions). One pass over the whole text, without a KvPool; keeps no more than a few MiB of scores at a
   // time. Calls `go_on` after each layer but the last, where it is given: other work may be done there, and false ends

@@ -21,7 +21,7 @@ struct PagedRow {
   std::span<const int32_t> blocks;
 };
 
-// What every layer of one pass does with the same rows. N is the tokens of all rows, side by side in the
+// The attention of one pass, for the same rows in every layer. N is the tokens of all rows, side by side in the
 // rows' order. A token reads its own sequence up to itself and nothing else, so what lies in the rest of a
 // block, NaN included, reaches no result. Rows may share blocks that only hold old tokens. Const after
 // construction.
@@ -49,7 +49,7 @@ class PagedAttention {
                         const at::Tensor& values) const;
 
  private:
-  // Where tokens lie in the pool: two int64 tensors of one shape.
+  // Positions of tokens in the pool: two int64 tensors of one shape.
   struct Places {
     at::Tensor blocks;
     at::Tensor offsets;  // in tokens
@@ -79,7 +79,7 @@ class PagedAttention {
                   int64_t table_width, UploadBatch& indices, bool on_host);
   // Their blocks, for attend_paged_.
   void AddTables(std::span<const PagedRow> rows, int64_t block_tokens, int64_t least_width, UploadBatch& indices);
-  // Where each of their tokens lies, to be gathered.
+  // The position of each of their tokens, for gathering.
   void AddPlaces(std::span<const PagedRow> rows, int64_t block_tokens, UploadBatch& indices);
   void MakeMasks(at::Device device);
   // query [R, H, Dh]; keys and values as above -> [R, H·Dh]

@@ -1,4 +1,4 @@
-// What a PNG consists of, read as Pillow 13 reads it.
+// The chunks of a PNG, read as Pillow 13 reads them.
 #pragma once
 
 #include <cstddef>

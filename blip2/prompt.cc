@@ -156,7 +156,7 @@ class Conversation {
 };
 
 // How many of the oldest turns have to go, whole exchanges, so that the images of the rest fit into `room` tokens
-// beside the last question. Those of the last turn stay in any case, and are all that a caption at its end is about.
+// with the last question. Those of the last turn stay in any case, and are all that a caption at its end is about.
 size_t TurnsWithoutRoom(const PromptInput& input, int64_t query_tokens, int64_t room) {
   const std::span<const Turn> turns = input.turns;
   if (ImagesOf(turns) == 0) return 0;

@@ -18,7 +18,7 @@ struct Turn {
   int64_t images = 0;  // of the input's images, those that came with this turn
 };
 
-// What a question spends, in tokens. window >= image + text + history + reserved_output.
+// The tokens that a question takes. window >= image + text + history + reserved_output.
 struct PromptBudget {
   int64_t window = 0;
   int64_t image_tokens = 0;

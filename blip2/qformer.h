@@ -16,7 +16,7 @@ struct QFormerAnalysis {
 };
 
 // Const after construction; thread-safe. Mirrors transformers Blip2QFormerModel followed by
-// language_projection. In float16 the Q-Former itself runs in float32, as transformers keeps it. Beside weights
+// language_projection. In float16 the Q-Former itself runs in float32, as transformers keeps it. Besides weights
 // of 8 and 4 bits it runs in float32 with weights of bfloat16, where the processor multiplies pairs of these.
 // A call that does not meet its requirements throws c10::Error, as ATen itself would.
 class QFormer {

@@ -15,7 +15,7 @@
 
 namespace diptych::blip2 {
 
-// Where one tensor lies in the file.
+// Position of one tensor in the file.
 struct TensorEntry {
   at::ScalarType dtype;        // float32, bfloat16, float16, int64 or int8
   std::vector<int64_t> shape;  // may be empty (a scalar)

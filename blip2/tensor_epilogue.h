@@ -1,4 +1,4 @@
-// What a linear map does with its product, in one go with it where its kernel can.
+// Operations of a linear map on its product, fused with it where its kernel can.
 #pragma once
 
 #include <ATen/core/Tensor.h>

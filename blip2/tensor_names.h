@@ -34,7 +34,7 @@ struct RoundedNames {
   std::string scales;
   std::string factors;
 };
-// What the checkpoint calls the matrix of a decoder layer's q_proj, k_proj and v_proj, after "self_attn.".
+// The checkpoint's name for the matrix of a decoder layer's q_proj, k_proj and v_proj, after "self_attn.".
 inline constexpr char kStackedProjections[] = "qkv_proj";
 // Likewise the output matrix.
 inline constexpr char kRoundedHead[] = "language_model.lm_head";

@@ -36,7 +36,7 @@ struct MergedTokens {
 // Images of a batch do not touch each other. Requires: 0 < count <= (P - 1) / 2.
 MergedTokens MergeTokens(const MergedTokens& input, const at::Tensor& keys, int64_t count);
 
-// What attention adds to the scores of merged keys, so that one which stands for many counts as many:
+// The term that attention adds to the scores of merged keys, so that a key of many tokens counts as many:
 // log(sizes) as [B, 1, 1, P] in `dtype`.
 at::Tensor AttentionBias(const at::Tensor& sizes, at::ScalarType dtype);
 

@@ -1,4 +1,4 @@
-// What happens to a step's scores before a token is chosen, and what is reported about the choice.
+// Changes a step's scores before a token is chosen, and reports on the choice.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,7 +12,7 @@
 
 namespace diptych::blip2 {
 
-// What is done to the score of one token, in the members' order.
+// Changes to the score of one token, in the members' order.
 struct ScoreEdit {
   int64_t id = 0;
   double bias = 0;       // is added

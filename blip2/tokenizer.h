@@ -58,7 +58,7 @@ class StreamDecoder {
   // Text that became complete with this id; at most three bytes are held back. Concatenating all
   // results and Finish() gives Tokenizer::Decode of all ids.
   std::string Push(int64_t id);
-  // What was held back, lossily.
+  // The bytes held back, decoded lossily.
   std::string Finish();
 
  private:

@@ -51,7 +51,7 @@ at::Tensor SelfAttention(const at::Tensor& query, const at::Tensor& key, const a
   return Attention(query, key, value, ScaleOf(query), visibility);
 }
 
-// Beside weights of 8 and 4 bits, what bfloat16 leaves out of queries, keys and values is small. Merged tokens are
+// Besides weights of 8 and 4 bits, what bfloat16 leaves out of queries, keys and values is small. Merged tokens are
 // added up in float32.
 bool AttendsInBFloat16(const Layer& layer, int merging) {
   return layer.qkv.integers != nullptr && merging == 0 && MultipliesPairs();

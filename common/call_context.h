@@ -15,7 +15,7 @@ namespace diptych {
 // Shared by the call and all that works for it; each asks Check before a costly step. Thread-safe.
 class CallContext {
  public:
-  // Who set the deadline.
+  // The origin of the deadline.
   enum class Limit { kCaller, kServer };
 
   // SteadyTime::max(): no deadline.

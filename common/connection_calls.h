@@ -11,7 +11,7 @@
 
 namespace diptych {
 
-// What one connection may have at a time, as HTTP/2's settings tell its caller.
+// Limits of one connection, as HTTP/2's settings tell its caller.
 inline constexpr int kMaxConnectionCalls = 1024;
 inline constexpr size_t kMaxMetadataBytes = 16 << 10;
 

@@ -22,7 +22,7 @@ inline constexpr std::array kOfCodes = {kMalformedRequest, kDeadlineExceeded, kC
 
 // Keys of google.rpc.ErrorInfo.metadata.
 namespace detail {
-// Where a deadline passed: a Stage's name.
+// The stage in which a deadline passed: a Stage's name.
 inline constexpr std::string_view kStage = "stage";
 // Whose deadline it was: "caller", the name of the server's flag ("request_timeout"), or "server".
 inline constexpr std::string_view kLimit = "limit";

@@ -1,4 +1,4 @@
-// What a GIF file says about its first frame.
+// Reads a GIF file's description of its first frame.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct GifFrame {
   // Sides of the image, in pixels: the screen, grown where the frame is larger.
   int64_t canvas_width = 0;
   int64_t canvas_height = 0;
-  // Where the frame lies on it.
+  // The frame's place on it.
   int64_t left = 0;
   int64_t top = 0;
   int64_t width = 0;

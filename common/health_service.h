@@ -22,9 +22,9 @@ class HealthService final : public RawService {
   // Sets the status that callers get for `service`. Until then it is unknown.
   void Set(const std::string& service, bool serving);
   // The same, but a check that is not OK ends with this error in place of NOT_SERVING: Kubernetes' probes, which have
-  // no place for words beside a status, show it in the pod's events. Watches are told NOT_SERVING.
+  // no place for words with a status, show it in the pod's events. Watches get NOT_SERVING.
   void SetOrExplain(const std::string& service, absl::Status status);
-  // What a check of `service` gets; UNAVAILABLE where that is NOT_SERVING.
+  // The answer to a check of `service`; UNAVAILABLE where that is NOT_SERVING.
   absl::Status Look(const std::string& service) const;
   // Ends all watches, and those that come, with UNAVAILABLE.
   void Close();

@@ -1,4 +1,4 @@
-// Whom a request over HTTP was meant for.
+// Checks the host that an HTTP request is addressed to.
 #pragma once
 
 #include <span>

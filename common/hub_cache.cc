@@ -63,7 +63,7 @@ const char* ValueOf(std::string_view name) {
   return name.empty() ? nullptr : std::getenv(std::string(name).c_str());
 }
 
-// $NAME and ${NAME} give way to their values; those that are not set stay, as Python's expandvars has it.
+// Replaces $NAME and ${NAME} by their values; those that are not set stay, as Python's expandvars has it.
 std::string WithValues(const std::string& text) {
   const std::vector<std::string> pieces = absl::StrSplit(text, '$');
   std::string expanded = pieces.front();
@@ -75,7 +75,7 @@ std::string WithValues(const std::string& text) {
   return expanded;
 }
 
-// "~" and "~NAME" give way to folders of users; the name of nobody stays.
+// Replaces "~" and "~NAME" by folders of users; an unknown name stays.
 fs::path FromUserFolder(const std::string& path) {
   if (!path.starts_with('~')) return path;
   const size_t end = std::min(path.find('/'), path.size());

@@ -1,4 +1,4 @@
-// What an encoded image says about itself before any pixel is decoded.
+// Reads size and format of an encoded image before any pixel is decoded.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What happens to an image between its file and the vision transformer, as both tiers understand it.
+// How an image is prepared for the vision transformer; shared by both tiers.
 #pragma once
 
 #include <cstdint>

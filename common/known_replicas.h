@@ -15,7 +15,7 @@
 
 namespace diptych {
 
-// Where one call goes.
+// The replica for one call.
 struct Route {
   std::shared_ptr<grpc::Channel> channel;
   std::shared_ptr<void> counted = nullptr;  // the call counts as in flight for as long as this is held

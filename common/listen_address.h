@@ -21,7 +21,7 @@ struct HostPort {
 // is no whole number up to 65535, no host, an IPv6 address without brackets.
 absl::StatusOr<HostPort> ParseHostPort(std::string_view address);
 
-// What is wrong with the address that flag `name` gives: ParseHostPort's error with the flag before it, else OK.
+// Checks the address that flag `name` gives: ParseHostPort's error with the flag before it, else OK.
 absl::Status CheckListenFlag(std::string_view name, std::string_view address);
 
 // Whether only this machine can reach that host: localhost, 127.0.0.0/8, ::1.

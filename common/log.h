@@ -15,7 +15,7 @@ namespace diptych {
 // word.
 absl::Status ConfigureLog(std::string_view process, std::string_view level, std::string_view format);
 
-// Prints a line of JSON members ("\"a\":1") beside time, level and process where the format is "json", else `text`.
+// Prints a line of JSON members ("\"a\":1") besides time, level and process where the format is "json", else `text`.
 void LogMembers(spdlog::level::level_enum level, std::string_view text, const std::string& members);
 
 }  // namespace diptych

@@ -1,4 +1,4 @@
-// What a process counts and measures, in the form in which Prometheus reads it. prometheus-cpp stays behind this
+// A process's metrics, in the form that Prometheus reads. prometheus-cpp stays behind this
 // header.
 #pragma once
 

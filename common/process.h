@@ -1,4 +1,4 @@
-// What a server process says at its start and its end. Apart from log.h, because spdlog and libtorch bring two
+// Log lines and exits of a server process. Apart from log.h, because spdlog and libtorch bring two
 // versions of fmt, which one source cannot include together.
 #pragma once
 

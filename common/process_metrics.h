@@ -1,4 +1,4 @@
-// What a process says of itself: which program it is and what it takes of the machine.
+// Metrics about the process itself: its build and its use of the machine.
 #pragma once
 
 #include <functional>

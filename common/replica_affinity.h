@@ -12,13 +12,13 @@
 
 namespace diptych {
 
-// What requests go by: kNone is round robin for all of them.
+// How requests choose a replica: kNone is round robin for all of them.
 enum class Affinity { kNone, kImage };
 // For absl flags: none, image.
 bool AbslParseFlag(absl::string_view text, Affinity* affinity, std::string* error);
 std::string AbslUnparseFlag(Affinity affinity);
 
-// What requests have in common, or a replica's address: the same number in every process.
+// A hash of what requests share, or of a replica's address: the same number in every process.
 using AffinityKey = uint64_t;
 // From SHA-256 over the parts and their lengths.
 AffinityKey AffinityKeyOf(std::initializer_list<std::string_view> parts);

@@ -16,7 +16,7 @@ namespace {
 // A replica that works says something within that time, or its queue is full.
 constexpr SteadyDuration kSilence = std::chrono::seconds(5);
 
-// Short beside the life of a connection.
+// Short compared with the life of a connection.
 constexpr auto kRound = std::chrono::seconds(1);
 
 // Of all replicas and a new one; of many, a quarter.

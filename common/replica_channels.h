@@ -33,7 +33,7 @@ struct CallEnd {
   SteadyTime asked{};
 };
 
-// What the end of a call says of its replica. An answer is one that came whole. Refusals, which may be the request's
+// The verdict of a call's end on its replica. An answer is one that came whole. Refusals, which may be the request's
 // fault or a full replica's, say nothing; nor does a deadline that left no time, or that the replica itself saw pass.
 enum class ReplicaVerdict { kNone, kAnswered, kFailed };
 ReplicaVerdict VerdictOf(const CallEnd& call, SteadyTime now);

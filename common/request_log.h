@@ -10,7 +10,7 @@
 
 namespace diptych {
 
-// What an operator needs to find a request; nothing of its content.
+// The facts by which an operator finds a request; nothing of its content.
 struct EndedRequest {
   std::string_view method;           // "ask"
   std::string_view request_id = {};  // empty where the request ended before it was read

@@ -16,7 +16,7 @@ inline constexpr std::string_view kFirstToken = "first_token";
 // Ids and key names that are not printable are left out; the key's name, never the key.
 void SetRequest(Span& span, std::string_view request_id, std::string_view key_name);
 void SetTokens(Span& span, int64_t prompt_tokens, int64_t generated_tokens);
-// What is known of a whole answer only.
+// Sets the attributes that only a complete answer has.
 void SetAnswer(Span& span, const v1::Answer& answer);
 
 // The stages of the language tier's own answer as parts, one after the other from `arrival`. Those that take turns, as

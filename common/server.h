@@ -57,12 +57,12 @@ class GrpcServer {
   // Says "readiness" no more, and that is all for drain_delay: callers that find replicas by readiness, as Kubernetes'
   // DNS does, learn of others meanwhile, and those that know no other still use this one. Then not ready, and refuses
   // new calls and gives those in flight drain_timeout. With a gate, connections stay open meanwhile and half a second
-  // longer, new calls are told DRAINING, and then connections end: no call ends with CANCELLED. `before_shutdown` runs
+  // longer, new calls get DRAINING, and then connections end: no call ends with CANCELLED. `before_shutdown` runs
   // when the gate is empty: calls of this process end with the server at once. Returns when the last call has ended.
   // Idempotent.
   void Drain(CallGate* gate = nullptr, const std::function<void()>& before_shutdown = nullptr);
 
-  // What a health check of "readiness" answers.
+  // The answer to a health check of "readiness".
   absl::Status readiness() const { return health_.Look("readiness"); }
 
   // A channel to this server without a socket between. Calls on it end with UNAVAILABLE once the server shuts down.

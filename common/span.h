@@ -34,7 +34,7 @@ class Span {
   Span& operator=(Span&& other) noexcept;
   ~Span();
 
-  // What calls made for it carry.
+  // The context that calls made for it carry.
   const TraceContext& context() const { return context_; }
   bool recorded() const { return data_ != nullptr; }
 

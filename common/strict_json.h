@@ -17,7 +17,7 @@ struct JsonBounds {
   size_t max_numbers = std::numeric_limits<size_t>::max();
 };
 
-// Where a text stops being JSON that may be read.
+// The position at which a text stops being valid JSON.
 struct JsonFault {
   enum class Kind { kSyntax, kDepth, kValues, kNumbers, kRepeatedKey };
 

@@ -18,7 +18,7 @@ inline constexpr absl::Duration kMaxConnectionAge = absl::Seconds(10);
 inline constexpr absl::Duration kDrainDelay = absl::ZeroDuration();
 inline constexpr absl::Duration kDrainTimeout = absl::Seconds(30);
 
-// What a replica answers at once about as fast as one: a step of the decoder for four takes a fifth longer than for
+// Calls a replica answers at once about as fast as one: a step of the decoder for four takes a fifth longer than for
 // one; the vision transformer takes four times as long.
 inline constexpr int kVisionCallsAtEase = 1;
 inline constexpr int kLanguageCallsAtEase = 4;

@@ -1,4 +1,4 @@
-// What the end of a call to a tier means: whether another replica may answer, and which error the caller gets.
+// The meaning of the end of a call to a tier: whether another replica may answer, and which error the caller gets.
 #pragma once
 
 #include <grpcpp/support/status.h>

@@ -1,4 +1,4 @@
-// What the processes of the two tiers have in common: most flags, start and drain. A target of its own:
+// The common part of the two tiers' processes: most flags, start and drain. A target of its own:
 // the flags are in every binary that links it.
 #pragma once
 
@@ -44,7 +44,7 @@ namespace diptych {
 // int8.
 void KeepFreedMemory();
 
-// Lets libtorch's threads wait for work for some microseconds before they sleep, not for a millisecond: beside other
+// Lets libtorch's threads wait for work for some microseconds before they sleep, not for a millisecond: next to other
 // programs, or under a quota of processor time, those that wait take the time that the others need (decision 67). First
 // in main: libgomp reads the environment before that, so the program is started once more. Whoever sets
 // GOMP_SPINCOUNT or OMP_WAIT_POLICY has the last word.

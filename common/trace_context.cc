@@ -75,7 +75,7 @@ bool IsStateValue(std::string_view value) {
          std::all_of(value.begin(), value.end(), is_allowed);
 }
 
-// A list of key=value, which is ours to hand on and not to read.
+// A list of key=value, which is passed on unread.
 bool IsTracestate(std::string_view text) {
   if (text.size() > kMaxStateBytes) return false;
   std::set<std::string_view> keys;

@@ -1,4 +1,4 @@
-// Where a request belongs in its caller's trace, as W3C Trace Context has it.
+// A request's place in its caller's trace, as in W3C Trace Context.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -41,7 +41,7 @@ TraceContext NewTrace();
 // A random one. Thread-safe.
 std::array<uint8_t, 8> NewSpanId();
 
-// What a call brought. Several traceparents count as none, several tracestates as one list.
+// The context that a call brought. Several traceparents count as none, several tracestates as one list.
 TraceContext TraceContextOf(const grpc::ServerContextBase& context);
 // Sends it on; nothing where there is none.
 void SendTraceContext(grpc::ClientContext& context, const TraceContext& trace);

@@ -24,7 +24,7 @@ absl::Status CheckTraceOptions(const TraceOptions& options);
 
 // A request that brings a trace is recorded if its sampled flag says so. One that brings none begins a trace, and
 // sample_ratio of those are recorded; the tiers behind follow. Without an endpoint nothing is recorded or begun, and
-// what a request brings is handed on as it came. Thread-safe.
+// what a request brings is passed on unchanged. Thread-safe.
 class Tracer {
  public:
   // `service`: "gateway". Requires: CheckTraceOptions is OK. `registry` must outlive it.

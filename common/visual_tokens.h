@@ -1,4 +1,4 @@
-// What both ends of VisionService.EncodeImage must agree on beyond the messages.
+// Conventions of both ends of VisionService.EncodeImage beyond the messages.
 #pragma once
 
 #include <cstddef>

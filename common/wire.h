@@ -37,7 +37,7 @@ absl::Status ParseTextRequest(const grpc::ByteBuffer& bytes, google::protobuf::M
 absl::Status ParseShortRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
 // ParseMessage of a request as gRPC handed it to a method, whose bytes are then freed: gRPC itself would keep them
-// beside the message until the call ends. `grow`, if it is given, is asked before the fields take memory for what they
+// besides the message until the call ends. `grow`, if it is given, is asked before the fields take memory for what they
 // take beyond their bytes; its error is given.
 absl::Status TakeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message,
                          const std::function<absl::Status(int64_t bytes)>& grow = nullptr);

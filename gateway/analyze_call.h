@@ -16,7 +16,7 @@
 
 namespace diptych::gateway {
 
-// What each call needs of the server. Outlives all calls.
+// The parts of the server that each call uses. Outlives all calls.
 struct AnalyzeEnvironment {
   Admission* admission;
   ReplicaStubs<v1::VisionService>* vision;

@@ -21,7 +21,7 @@
 
 namespace diptych::gateway {
 
-// What each call needs of the server. Outlives all calls.
+// The parts of the server that each call uses. Outlives all calls.
 struct AskEnvironment {
   Admission* admission;
   ReplicaStubs<v1::LanguageService>* language;
@@ -31,13 +31,13 @@ struct AskEnvironment {
   const Tracer* tracer;
 };
 
-// What both kinds of call share. Confined to gRPC's callbacks, which come one at a time.
+// The common part of both kinds of call. Confined to gRPC's callbacks, which come one at a time.
 class AskCall : protected LanguageStream {
  protected:
   // `method`: of the RPC.
   AskCall(const AskEnvironment& environment, grpc::CallbackServerContext* context, std::string_view method);
 
-  // Tells who asks and reads the request, once there is memory for it.
+  // Identifies the caller and reads the request, once there is memory for it.
   absl::Status Read(absl::StatusOr<Caller> caller, const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
   // Lets the question in and sends it to the language tier. OnEnd comes in any case, also before it returns; from
   // another thread only once gRPC has the reactor.

@@ -23,7 +23,7 @@ struct TextCost {
   int turns_dropped = 0;
 };
 
-// Keeps as many of the newest pairs as fit into `room` beside the last turn, of `earlier_turns` before it.
+// Keeps as many of the newest pairs as fit into `room` with the last turn, of `earlier_turns` before it.
 TextCost FitText(const v1::CountTokensResponse& text, int earlier_turns, int64_t room) {
   TextCost cost{.text = text.text_tokens(), .turns_dropped = earlier_turns};
   int64_t total = cost.text;
@@ -108,7 +108,7 @@ absl::Status CheckPlanRequest(const v1::PlanContextRequest& request) {
   text.set_prompt(request.prompt());
   *text.mutable_turns() = request.turns();
   for (v1::Turn& turn : *text.mutable_turns()) turn.clear_images();
-  if (request.images_size() > 0) text.add_images();  // beside an image a turn may be without text
+  if (request.images_size() > 0) text.add_images();  // with an image a turn may be without text
   return CheckText(text, "");
 }
 

@@ -18,7 +18,7 @@ class GeneratedText {
 
   // The next piece, with what was stripped before it. `text` and `steps` are those of a Delta, or of a whole Answer.
   std::string Push(std::string_view text, const Steps& steps);
-  // What was stripped behind the last piece. `options` are the question's.
+  // The text stripped after the last piece. `options` are the question's.
   std::string Finish(v1::FinishReason reason, const v1::GenerationOptions& options) const;
 
  private:

@@ -9,7 +9,7 @@
 
 namespace diptych::language {
 
-// What every message of one request's stream may need; fixed when the request is accepted, but for the hits.
+// Facts for every message of one request's stream; fixed when the request is accepted, but for the hits.
 struct AnswerHead {
   std::string request_id;
   std::string model;

@@ -26,7 +26,7 @@
 
 namespace diptych::language {
 
-// What all calls share. Not owned; outlives them.
+// The parts of the server that all calls share. Not owned; outlives them.
 struct GenerateContext {
   const ServedLanguageModel* model;
   QuestionLimits limits;

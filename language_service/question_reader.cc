@@ -217,7 +217,7 @@ absl::StatusOr<ImageRequest> ReadAnalysis(v1::AnalyzeQueriesRequest request, con
 absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest& request,
                                                     const ServedLanguageModel& model) {
   v1::Question question;
-  question.add_images();  // an empty text beside an image is a question
+  question.add_images();  // an empty text with an image is a question
   *question.mutable_turns() = request.turns();
   for (v1::Turn& turn : *question.mutable_turns()) turn.clear_images();  // only texts are counted
   question.set_prompt(request.prompt());
@@ -246,7 +246,7 @@ absl::StatusOr<v1::EncodePromptResponse> EncodePrompt(const v1::EncodePromptRequ
   if (request.images() < 0 || request.images() > kMaxImages) {
     return InvalidField(reason::kOptionRange, "images", absl::StrCat("images takes 0 to ", kMaxImages));
   }
-  const int images = std::max(request.images(), 1);  // beside an image a prompt may be empty
+  const int images = std::max(request.images(), 1);  // with an image a prompt may be empty
   v1::Question question;
   for (int i = 0; i < images; ++i) question.add_images();
   question.set_prompt(request.prompt());

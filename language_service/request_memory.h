@@ -15,7 +15,7 @@ int64_t BytesForMessage(int64_t message_bytes);
 // The query tokens of so many images, which the request holds until it ends.
 int64_t BytesForQueryTokens(int64_t images, const blip2::Config& config);
 
-// Where the queries of one image looked: kept as numbers, and once more as a message.
+// The query attention of one image: kept as numbers, and once more as a message.
 int64_t BytesForQueryAttention(const ExpectedTokens& expected, const blip2::Config& config);
 
 // The relevance of an answer: the decoder's pass over prompt and answer, `tokens` in all, and `values` as numbers and

@@ -12,7 +12,7 @@
 
 namespace diptych::language {
 
-// What the engine counts, in vLLM's form.
+// The engine's counters, in vLLM's form.
 struct VllmSnapshot {
   int64_t running = 0;
   int64_t waiting = 0;

@@ -9,7 +9,7 @@ script=examples
 . scripts/say.sh
 root=$PWD
 out=$root/.deps/examples
-longest=360  # seconds for all, beside compilers: a slow registry must not hold up the tests
+longest=360  # seconds for all, besides compilers: a slow registry must not hold up the tests
 mkdir -p "$out"
 
 left_out() { say "$1 is left out: $2"; echo "$2" >"$out/$1.why"; }

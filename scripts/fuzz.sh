@@ -20,7 +20,7 @@ mkdir -p build/fuzz/{corpus,findings,logs}
 # A fault ends the run; without this the sanitizer of undefined behaviour would only print it.
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
-# Beside the corpus that is committed for it.
+# Besides the corpus that is committed for it.
 more_inputs() {
   case $1 in
     image) echo tests/data/images ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes build/gpu_bundle/, which is all that a borrowed GPU machine needs beside its own Python with torch 2.11.0:
+# Makes build/gpu_bundle/, which is all that a borrowed GPU machine needs besides its own Python with torch 2.11.0:
 # programs, tests and benchmarks of this commit, the shared libraries that a bare Ubuntu 24.04 lacks, goldens, the demo
 # model, packed, and run.sh, which unpacks and runs it. At most 60 MiB. docs/gpu.md says how to use it.
 #

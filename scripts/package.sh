@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes what users install, in dist/: a Python wheel, a tarball that runs wherever it is unpacked, and a Debian package;
-# beside each the bill of what it bundles (CycloneDX). Takes the programs from build/release.
+# next to each the bill of what it bundles (CycloneDX). Takes the programs from build/release.
 #
 #   scripts/package.sh          all three
 #   scripts/package.sh wheel    the wheel alone
@@ -43,7 +43,7 @@ tree() {
   python3 tools/package/bill_of_materials.py "$folder" "$build" "$torch" "$version" "$SOURCE_DATE_EPOCH"
 }
 
-# bill FOLDER PACKAGE: puts the bill of a tree beside the package.
+# bill FOLDER PACKAGE: puts the bill of a tree next to the package.
 bill() { cp "$1/share/doc/diptych/sbom.cdx.json" "$2.cdx.json"; }
 
 make_wheel() {
@@ -55,7 +55,7 @@ make_wheel() {
   cp python/README.md python/_diptych_programs.py LICENSE "$folder"
   sed "s/^dependencies = \[/&\n  \"torch==$torch_version\",/" python/pyproject.toml >"$folder/pyproject.toml"
   for program in vision_service language_service; do
-    # The torch that pip puts beside the package, and what torch itself loads.
+    # The torch that pip puts next to the package, and what torch itself loads.
     # shellcheck disable=SC2016  # $ORIGIN is the loader's
     "$tools/bin/patchelf" --force-rpath --set-rpath \
       '$ORIGIN/../lib/diptych:$ORIGIN/../../torch/lib:$ORIGIN/../../nvidia/cu13/lib' "$tree/bin/$program"

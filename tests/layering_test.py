@@ -8,7 +8,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# What each folder may include from the project, beside itself. A trailing .h names one header.
+# What each folder may include from the project, besides itself. A trailing .h names one header.
 # Generated headers of proto/ are "diptych", "google", "grpc", "inference" and "opentelemetry".
 PROTO = {"diptych", "google", "grpc", "inference", "opentelemetry"}
 LAYERS = {
@@ -55,7 +55,7 @@ ROOMS = {
 # Libraries that only blip2 and what is built on it may include.
 TENSOR_HEADERS = re.compile(r"^(ATen|torch|c10|opencv2)/")
 TENSOR_FOLDERS = {"blip2", "vision_service", "language_service"}
-# Targets of the project that each folder may link, beside its own.
+# Targets of the project that each folder may link, besides its own.
 LINKS = {
     "proto": set(),
     "common": {"diptych_proto"},

@@ -13,7 +13,7 @@
 
 namespace diptych::vision {
 
-// What images must have in common to share a pass.
+// The properties that images of one pass share.
 struct BatchShape {
   int image_size = 0;  // pixels
   int merging = 0;     // thousandths
@@ -58,7 +58,7 @@ class Batcher {
   // Moves the deadline of an image that waits.
   void SetDeadline(uint64_t id, SteadyTime deadline);
 
-  // What to do now. The images named in the plan no longer wait. Without `may_delay`, whatever waits runs.
+  // The next action. The images named in the plan no longer wait. Without `may_delay`, whatever waits runs.
   Plan Next(SteadyTime now, bool may_delay = true);
 
   // A pass over this shape took that long.
@@ -76,7 +76,7 @@ class Batcher {
     SteadyTime since;
   };
 
-  // Of the next image of `caller`: after those that it has waiting, and no earlier than whoever comes now.
+  // Of the next image of `caller`: after those that it has waiting, and no earlier than one that arrives now.
   int64_t NextTurn(const std::string& caller) const;
 
   std::vector<Expired> Expire(SteadyTime now);

@@ -18,7 +18,7 @@
 
 namespace diptych::vision {
 
-// What all calls that bring an image share. Not owned; outlives them.
+// The parts of the server that all calls with an image share. Not owned; outlives them.
 struct EncodeContext {
   const v1::ModelDescription* model;
   ImageLimits limits;

@@ -16,7 +16,7 @@
 
 namespace diptych::vision {
 
-// What an analysis needs beyond the visual tokens.
+// Requested results beyond the visual tokens.
 struct EncodeExtras {
   bool class_attention = false;  // only without merging
   bool prepared_image = false;

@@ -55,7 +55,7 @@ class VisionEngine {
   // Waits for something to do, if it may. False once the engine is closed and nothing waits.
   bool Next(Jobs& batch, Jobs& expired, bool may_wait);
   std::shared_ptr<EncodeJob> Take(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // What a pass made of its images.
+  // The results of a pass.
   struct Seen {
     blip2::RowDownload tokens;   // of [B, P, Dv]
     at::Tensor class_attention;  // [B, P] on the CPU, if somebody wants it
@@ -80,7 +80,7 @@ class VisionEngine {
   const ServedVisionModel::Analyze analyze_;
   const Done done_;
   const int image_size_;  // of the model, pixels
-  // A pass runs beside the host: its tokens are delivered while the next one is computed.
+  // A pass runs while the host goes on: its tokens are delivered while the next one is computed.
   const bool on_card_;
   EngineHealth health_;
 

@@ -61,7 +61,7 @@ class ImageQueue {
   };
   struct Size {
     std::deque<Waiting> waiting;
-    int64_t decoded = 0;  // pixels; whoever comes after a pause has not saved up for it
+    int64_t decoded = 0;  // pixels; a pause earns no credit
   };
   struct Line {
     std::map<int, Size> sizes;  // by the bits of the number of pixels
@@ -77,7 +77,7 @@ class ImageQueue {
 
   bool IsSmall(int64_t pixels) const { return pixels <= pixels_ / 16; }
   bool MayDecode(int64_t pixels) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whose turn it is: none if nothing may be decoded now.
+  // The caller whose turn it is: none if nothing may be decoded now.
   First Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Of the images for which `condition` holds, that of the caller, and of its sizes the one, that has decoded least.
   template <typename Condition>

@@ -1,4 +1,4 @@
-// What calls that bring an image have in common before the image is worked on.
+// The common beginning of all calls with an image.
 #pragma once
 
 #include <google/protobuf/message.h>

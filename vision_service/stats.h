@@ -1,4 +1,4 @@
-// What the vision service counts about itself.
+// Counters of the vision service.
 #pragma once
 
 #include <array>

@@ -36,12 +36,12 @@ class VisualTokens {
   const std::string& image_key() const { return image_key_; }
   int image_size() const { return image_size_; }  // pixels
 
-  // What the class token looked at in the last layer: its own share, then the patches' from the top left. Empty if
+  // The class token's attention in the last layer: its own share, then the patches' from the top left. Empty if
   // not requested.
   std::span<const float> class_attention() const { return class_attention_; }
   // Mean Euclidean norm of the tokens; computed at the first call. Requires: not NUMBER_TYPE_INT8.
   double MeanNorm() const;
-  // What keeping it costs.
+  // Bytes that keeping it takes.
   int64_t size_bytes() const { return static_cast<int64_t>(bytes().size() + class_attention_.size() * sizeof(float)); }
 
   // Consecutive pieces of at most kMaxChunkBytes.
@@ -82,11 +82,11 @@ struct EncodeTimeline {
   SteadyTime vit_begin{};
   SteadyTime vit_end{};
 
-  // What of it a caller waited through that came at `arrival`: one that joins late is not charged for what was over.
+  // The part after `arrival`, for a caller that joined late: it did not wait for the rest.
   EncodeTimings Since(SteadyTime arrival) const;
 };
 
-// What one caller gets.
+// The result for one caller.
 struct EncodeResult {
   std::shared_ptr<const VisualTokens> image;
   EncodeTimings timings;   // for a cache hit: of preparing the image, if that was asked for, else all zero

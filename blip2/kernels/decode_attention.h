@@ -16,7 +16,7 @@ struct PlacedSequence {
 };
 
 // Shapes: query and out [R, H, Dh] of `type`; keys and values [blocks, H, block_tokens, Dh] of `pool_type`, which is
-// the same, or bfloat16 beside float32; without a `pool_type` they are what RoundKv writes, Dh + kKvScaleBytes wide.
+// the same, or bfloat16 with float32; without a `pool_type` they are what RoundKv writes, Dh + kKvScaleBytes wide.
 // All contiguous.
 struct DecodeAttention {
   WeightType type = WeightType::kFloat32;

@@ -1,4 +1,4 @@
-// What is applied to a product's sums before they are stored.
+// Operations on a product's sums before they are stored.
 #pragma once
 
 #include <cstdint>

@@ -27,8 +27,8 @@ constexpr int64_t kLeastWork = 1 << 18;  // multiplications for which another th
 
 // The rows stand in groups of kGroup, the last one smaller; in a group the vectors of its rows take turns. So a tile
 // reads one stream, where rows some multiple of 4 KiB apart would push each other out of the L1 cache.
-// Every weight is widened once for a group, which costs two instructions beside one multiplication for each row: a
-// group is as large as the registers allow beside three outputs.
+// Every weight is widened once for a group, which costs two instructions next to one multiplication for each row: a
+// group is as large as the registers allow with three outputs.
 #if HWY_TARGET <= HWY_AVX3  // and its kin, with 32 registers
 constexpr int kGroup = 8;
 #else
@@ -158,7 +158,7 @@ template <typename Form>
 void OutputsBetween(const Product<Form>& p, int64_t begin, int64_t end) {
   int64_t o = begin;
   // One or two rows wait for memory, which comes faster from four places at once; more wait for the processor,
-  // and three outputs are what its registers hold beside a group.
+  // and three outputs are what its registers hold with a group.
   if (p.rows <= 2) {
     for (; o + 4 <= end; o += 4) LastRows<4, 2>(p, o, 0);
   } else {

@@ -25,7 +25,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kLeastWork = 1 << 18;  // multiplications for which another thread is worth waking
 constexpr int64_t kFewRows = 16;         // up to here int4 is unpacked in registers, once for a tile
-constexpr int64_t kCacheBlock = 512;     // inputs of many rows that stay in the caches beside a panel
+constexpr int64_t kCacheBlock = 512;     // inputs of many rows that stay in the caches with a panel
 constexpr int64_t kAhead = 2048;         // bytes
 
 using Tag16 = hn::CappedTag<int16_t, 32>;

@@ -23,7 +23,7 @@ constexpr int64_t Panels(int64_t out) {
 
 // A matrix [out, in] of whole numbers w, so that the weight of output o and input k is scales[o] · w[o, k]. It is cut
 // into panels of 16 outputs, and a panel into quads of 4 inputs: values[panel][quad][output][input], 64 bytes a quad.
-// What pads the last panel and the last quads is 0.
+// The last panel and the last quads are padded with 0.
 // In int4 two quads share 64 bytes, the earlier one in the low half of each byte, and w is the number of 4 bits times
 // the multiplier of its output and group, multipliers[panel][group][output]: |w| <= 127 in both types, so that both
 // give the same sums by the same arithmetic.
@@ -45,7 +45,7 @@ constexpr int64_t PanelMultipliers(int64_t in) {
   return PaddedInputs(in) / kGroup * kPanel;
 }
 
-// What is known of a map's inputs; each of `in` numbers or null.
+// Statistics of a map's inputs; each of `in` numbers or null.
 struct InputColumns {
   const float* smoothing = nullptr;   // by which each column of the weights is multiplied; null: 1
   const float* magnitudes = nullptr;  // about how large each input is; null: 1
@@ -65,7 +65,7 @@ void ColumnMaxima(const FloatMatrix& weight, float* largest);
 
 // Rounds the weights, each column k times smoothing[k], to whole numbers: in int8 one scale for each output, in int4
 // besides one multiplier for each group, those that lose least. An output with a weight that is not finite gets the
-// scale NaN and so gives NaN. Runs on libtorch's threads; holds a panel beside what it writes.
+// scale NaN and so gives NaN. Runs on libtorch's threads; holds a panel besides what it writes.
 void PackWeights(IntegerType type, const FloatMatrix& weight, const InputColumns& columns, const PackedWeights& packed);
 
 // The numbers w of one panel's quads [first, first + count) of int4, in int8's order: 64 bytes a quad. Requires: both

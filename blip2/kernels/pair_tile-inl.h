@@ -32,7 +32,7 @@ using TagRounded = hn::Rebind<uint16_t, TagFloats>;
 
 constexpr int64_t kLanes = hn::MaxLanes(TagFloats());
 constexpr int kVectors = kPanel / kLanes;  // of a panel's outputs
-// Panels and rows whose sums stay in registers, beside what is multiplied.
+// Panels and rows whose sums stay in registers, with what is multiplied.
 constexpr int kPanels = kVectors == 1 ? 2 : 1;
 constexpr int kMostRows = kVectors == 1 ? 12 : kVectors == 2 ? 5 : 3;
 // Rows that make one tile with a single panel, whose weights are then read once, as they come from memory. By itself

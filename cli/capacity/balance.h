@@ -20,7 +20,7 @@ double VariationByTurns(const Callers& callers, double variation_of_all);
 
 // The same of these calls. `calls_at_ease`: that each caller may always have.
 double VariationByAffinity(const Callers& callers, const std::function<double(int)>& ends, int calls_at_ease);
-// What calls then wait, as a share of what they wait where each goes to any replica; 0 to 1.
+// The calls' wait as a share of their wait under random choice; 0 to 1.
 double WaitsByAffinity(const Callers& callers, const std::function<double(int)>& ends);
 
 }  // namespace diptych::cli

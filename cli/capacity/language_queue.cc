@@ -10,7 +10,7 @@ namespace diptych::cli {
 namespace {
 
 constexpr int kImagesAtOnce = 8;    // of the Q-Former, between two steps
-constexpr int kMostTogether = 8;    // questions that begin in one step, as far as they are told apart
+constexpr int kMostTogether = 8;    // questions that begin in one step, as far as they are distinguished
 constexpr int kMomentsOfAStep = 8;  // at which others come
 constexpr int kMostStages = 24;
 constexpr double kLeft = 1e-4;            // share of answers whose last moments are not followed
@@ -48,7 +48,7 @@ class SharedSteps {
     return arrivals * std::pow(Departures(inside) / arrivals, 2 / (1 + load_.arrival_variation));
   }
 
-  // Seconds of the engine that a question takes beside its row in each step.
+  // Seconds of the engine that a question takes besides its row in each step.
   double Alone() const {
     return load_.images * replica_.qformer_seconds + replica_.row_seconds * (load_.prompt_tokens - 1);
   }

@@ -51,7 +51,7 @@ struct CapacityPlan {
 // Replicas of each tier that `capacity` alone asks for.
 Replicas FewestReplicas(const Workload& workload, const Hardware& hardware, double utilization);
 
-// What so many replicas do. RESOURCE_EXHAUSTED if they cannot answer as fast as questions come.
+// The times of a given number of replicas. RESOURCE_EXHAUSTED if they cannot answer as fast as questions come.
 absl::StatusOr<CapacityPlan> Judge(const Workload& workload, const Hardware& hardware, const Replicas& replicas);
 
 // The cheapest plan that keeps the targets; of equally cheap ones that with fewer vision replicas. RESOURCE_EXHAUSTED

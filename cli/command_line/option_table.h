@@ -1,4 +1,4 @@
-// What the declared commands and options are, read back from CLI11: the one source of --help, parsing, completions and
+// The declared commands and options, read back from CLI11: the one source of --help, parsing, completions and
 // man pages.
 #pragma once
 

@@ -38,7 +38,7 @@ struct CostOptions {
   std::string image, description, question = "Describe the image.";
 };
 
-// Most images, up to `wanted`, whose query tokens fit beside a short text and the answer.
+// Most images, up to `wanted`, whose query tokens fit with a short text and the answer.
 int ImagesThatFit(const v1::GetModelResponse& served, int wanted, int new_tokens) {
   constexpr int kTextTokens = 40;
   const int room = served.model().window_tokens() - kTextTokens - new_tokens;

@@ -63,7 +63,7 @@ class Doctor {
     }
   }
 
-  // Those of this host, where the servers' programs lie beside this one.
+  // Those of this host, where the servers' programs lie next to this one.
   void ExamineCards() {
     std::error_code error;
     const auto server = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "vision_service";

@@ -51,7 +51,7 @@ void Say(const std::string& line) {
   std::fprintf(stderr, "[serve] %s\n", line.c_str());
 }
 
-// The bundled model: beside the sources, as built, or where an installation puts it.
+// The bundled model: next to the sources, as built, or where an installation puts it.
 absl::StatusOr<std::string> BundledModel() {
   std::error_code error;
   const fs::path bin = fs::read_symlink("/proc/self/exe", error).parent_path();

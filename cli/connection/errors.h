@@ -19,7 +19,7 @@ absl::Status WithRemedy(absl::Status status, std::string_view remedy);
 // it as ReportUsage does.
 absl::Status UsageError(std::string_view message);
 
-// What to do about it; empty if there is nothing to say.
+// The remedy; empty if there is none.
 std::string RemedyFor(const absl::Status& status);
 
 // True if no gateway answered at all.

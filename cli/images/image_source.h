@@ -1,4 +1,4 @@
-// Where the image of a question comes from.
+// The source of a question's image.
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ absl::Status CheckImageSource(const std::string& source);
 // address, why it could not be fetched. Waits, until Ctrl-C (CANCELLED). Thread-safe.
 absl::StatusOr<std::string> ReadImage(const std::string& source);
 
-// What a table calls it: a file's name without its folder, "stdin", or the last part of an address.
+// Its name in tables: a file's name without its folder, "stdin", or the last part of an address.
 std::string NameOfImage(const std::string& source);
 
 }  // namespace diptych::cli

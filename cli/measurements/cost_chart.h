@@ -45,7 +45,7 @@ std::string CostTable(const std::vector<MeasuredCost>& costs);
 nlohmann::ordered_json DescribedJson(const Described& described);
 std::string DescribedTable(const std::vector<Described>& sources);
 
-// Where the time goes, tokens, relative cost (the first is 1), and the exercise.
+// Shows where the time goes, tokens, relative cost (the first is 1), and the exercise.
 Chart CostChart(const std::vector<MeasuredCost>& costs, const std::vector<Described>& sources);
 
 }  // namespace diptych::cli

@@ -26,7 +26,7 @@ struct LoadResult {
   bool text_only = false;
 };
 
-// What an answer must keep to be a good one.
+// The times that a good answer keeps.
 struct Slo {
   double first_token_seconds = std::numeric_limits<double>::infinity();
   double total_seconds = std::numeric_limits<double>::infinity();

@@ -6,7 +6,7 @@
 
 namespace diptych::cli {
 
-// What errno says about writing `path`, with a remedy.
+// The error of errno about writing `path`, with a remedy.
 absl::Status CannotWrite(const std::filesystem::path& path);
 // The same for a given error.
 absl::Status CannotWrite(const std::filesystem::path& path, int error);

@@ -24,10 +24,10 @@ absl::StatusOr<Hub> HubFromEnvironment();
 
 // Scheme, host and port of an address, in small letters.
 std::string OriginOf(const std::string& address);
-// Whether the hub's own server answers there. A hub below a path may redirect to what lies beside that path.
+// Whether the hub's own server answers there. A hub below a path may redirect to what lies next to that path.
 bool IsOnHub(const Hub& hub, const std::string& address);
 
-// Where the hub describes a revision, and where it has a file of a commit.
+// Addresses of the hub's description of a revision, and of a commit's file.
 std::string RevisionUrl(const Hub& hub, const HubName& name);
 std::string FileUrl(const Hub& hub, const std::string& repository, const std::string& commit, const std::string& file);
 

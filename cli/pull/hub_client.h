@@ -27,7 +27,7 @@ struct Reply {
   std::string Header(const std::string& name) const;
 };
 
-// What all requests to the hub have in common. Redirects never lead from https to http, and the token never goes to
+// Settings of all requests to the hub. Redirects never lead from https to http, and the token never goes to
 // another host, port or scheme than the hub's. `headers` is what AuthorizationOf gave and outlives the request.
 void SetUpRequest(CURL* curl, const Hub& hub, const std::string& url, const curl_slist* headers);
 // What `curl` and the answer's headers say about waiting: Retry-After, or t of RateLimit, which the hub sends in its

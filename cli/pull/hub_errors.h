@@ -1,4 +1,4 @@
-// What goes wrong with the hub, in one line with its remedy.
+// Errors of the hub, each one line with its remedy.
 #pragma once
 
 #include <curl/curl.h>
@@ -19,7 +19,7 @@ absl::Status ErrorOfTransfer(CURL* curl, CURLcode code, const Hub& hub);
 // Whether that was an error that another try may change.
 bool IsPassingError(const absl::Status& status);
 
-// What usually helps where answers are none that Hugging Face's hub gives.
+// Remedy for answers that Hugging Face's hub never gives.
 inline constexpr char kMirrorRemedy[] = "If HF_ENDPOINT names a mirror, use another; else try again later.";
 
 // An answer with a status that is no success. `what` is the model, or the file, that was asked for.

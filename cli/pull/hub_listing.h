@@ -27,7 +27,7 @@ absl::StatusOr<HubListing> ReadListing(std::string_view body);
 // Reads the shards that an index names. INVALID_ARGUMENT for a name that is not one of the listing's files.
 absl::StatusOr<std::vector<std::string>> ReadShards(std::string_view index, const HubListing& listing);
 
-// What serving needs beside the weights: *.json and merges.txt of the outermost folder.
+// The files that serving needs besides the weights: *.json and merges.txt of the outermost folder.
 std::vector<std::string> SmallFilesOf(const HubListing& listing);
 
 // FAILED_PRECONDITION, with a remedy, if there is no configuration, or no weights but those that are pickled, which are

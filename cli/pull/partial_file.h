@@ -29,7 +29,7 @@ class PartialFile {
 
   int64_t size() const { return size_; }
   int ranges() const { return static_cast<int>(done_.size()); }
-  // Where the next byte of a range belongs, and where the range ends.
+  // Offsets of a range's next byte and of its end.
   int64_t Next(int range) const { return range * range_bytes_ + done_[range]; }
   int64_t End(int range) const;
   // Bytes that are there, of all ranges.

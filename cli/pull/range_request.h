@@ -30,7 +30,7 @@ class RangeRequest {
     kNoRanges,  // the server sends files only as a whole
     kFailed,
   };
-  // What came of it, after libcurl has ended it with `code`.
+  // Its outcome, after libcurl has ended it with `code`.
   End Judge(CURLcode code);
   // Whether it was worth its while.
   bool brought() const;

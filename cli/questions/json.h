@@ -1,4 +1,4 @@
-// What commands print with --json.
+// The output of commands with --json.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -1,4 +1,4 @@
-// Where the servers' logs go.
+// The folder of the servers' logs.
 #pragma once
 
 #include <memory>

@@ -15,7 +15,7 @@
 namespace diptych::cli {
 
 struct ServerCommand {
-  std::string binary;              // its name; it lies beside this program's own
+  std::string binary;              // its name; it lies next to this program's own
   std::vector<std::string> flags;  // "--name=value"
   std::string log_file = {};       // appended to; empty: kept in memory for LastWords
   bool inherit_flags = false;      // keeps DIPTYCH_… variables, which set flags
@@ -41,7 +41,7 @@ class ServerProcess {
   // Waits at most `patience`; true if it has ended.
   bool WaitForEnd(absl::Duration patience);
 
-  // What its READY line says: tier, port, model, device, dtype, metrics_port. Empty before.
+  // The content of its READY line: tier, port, model, device, dtype, metrics_port. Empty before.
   std::string Ready(const std::string& name) const;
   // The last line that it has logged, and how it ended ("signal 9", "exit status 1"); empty while it runs.
   std::string LastWords() const;

@@ -71,7 +71,7 @@ class Stack {
   };
 
   using Say = std::function<void(const std::string&)>;
-  // Where a server listens: a flag and its address each, that of gRPC first; an empty address: nowhere.
+  // A server's listeners: a flag and its address each, that of gRPC first; an empty address: none.
   using Listens = std::vector<std::pair<std::string, std::string>>;
 
   // Free addresses, where nothing else is asked for: the gateway's, and those of a tier that would like `port`.

@@ -1,4 +1,4 @@
-// What standard output and standard error are connected to, and how they may look.
+// Whether standard output and standard error are terminals, and how to format for them.
 #pragma once
 
 #include <cstddef>

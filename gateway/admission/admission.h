@@ -62,7 +62,7 @@ class Admission {
   };
 
   // Memory for a request message of this many bytes. Comes before the message is read; lives as long as the request.
-  // RESOURCE_EXHAUSTED with QUEUE_FULL if it does not fit beside the others, or if a caller with a key would hold more
+  // RESOURCE_EXHAUSTED with QUEUE_FULL if it does not fit with the others, or if a caller with a key would hold more
   // than half of all there is and more than the largest request needs.
   absl::StatusOr<Memory> Reserve(const Caller& caller, int64_t message_bytes);
   // The same for a request without images, which takes no place: all of these together get a quarter of the memory, so
@@ -82,7 +82,7 @@ class Admission {
   bool IsAlias(const std::string& name) const;
   // All names of the served model, its own first; empty while it is unknown.
   std::vector<std::string> model_names() const;
-  // What keeps apart the caches of callers with keys, so that none can tell by its times and counts what another asked.
+  // Separates the caches of callers with keys, so that none can tell from times and counts what another asked.
   // Empty without keys, or where the operator lets all share.
   std::string CacheSaltOf(const Caller& caller) const;
 

@@ -18,7 +18,7 @@ namespace diptych::gateway {
 // read or is faulty changes nothing: the keys that were last good stay, and the log says why. Thread-safe.
 class ApiKeyFile {
  public:
-  // INVALID_ARGUMENT, naming the flag and what to mend, if the file is not there or faulty.
+  // INVALID_ARGUMENT, naming the flag and what to fix, if the file is not there or faulty.
   static absl::StatusOr<std::unique_ptr<ApiKeyFile>> Open(const std::string& file);
   ~ApiKeyFile();
 
@@ -28,7 +28,7 @@ class ApiKeyFile {
   void Refresh();
 
  private:
-  // What tells two states of a file apart: also a link that points elsewhere now, as Kubernetes mounts secrets.
+  // Distinguishes two states of a file: also a link that points elsewhere now, as Kubernetes mounts secrets.
   struct Stamp {
     dev_t device = 0;
     ino_t inode = 0;
@@ -53,7 +53,7 @@ class ApiKeyFile {
   std::thread thread_;
 };
 
-// "Bearer KEY" -> KEY; empty if it is anything else, or the key is not printable ASCII, which gRPC could not hand on.
+// "Bearer KEY" -> KEY; empty if it is anything else, or the key is not printable ASCII, which gRPC could not pass on.
 std::string_view BearerOf(std::string_view authorization);
 
 }  // namespace diptych::gateway

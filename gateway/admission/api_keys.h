@@ -18,7 +18,7 @@ inline constexpr int kMaxApiKeys = 10'000;
 inline constexpr int64_t kMaxApiKeyFileBytes = 4 << 20;
 inline constexpr size_t kMaxApiKeyBytes = 256;
 
-// What one key may do. 0 means no bound of its own.
+// The limits of one key. 0 means none of its own.
 struct KeyLimits {
   int max_inflight = 0;           // questions being answered or waiting
   int64_t tokens_per_minute = 0;  // of prompts and answers
@@ -30,7 +30,7 @@ struct ApiKey {
   KeyLimits limits;
 };
 
-// Who asks. Null where no keys are asked for: then all callers are one.
+// The caller of a request. Null where no keys are required: then all callers are one.
 using Caller = std::shared_ptr<const ApiKey>;
 
 // A set of keys, kept as hashes only. Immutable, so thread-safe.

@@ -92,7 +92,7 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   absl::StatusOr<bool> Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckRateLocked(const Caller& caller, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // What follows when a place is free, to be called without the lock.
+  // Gives free places away; returns the calls that follow, to be made without the lock.
   Calls Fill(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Waiting TakeWaiting(Id id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

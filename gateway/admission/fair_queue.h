@@ -1,4 +1,4 @@
-// Who gets a free place next.
+// Chooses the request that gets the next free place.
 #pragma once
 
 #include <cstdint>

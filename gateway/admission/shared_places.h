@@ -15,7 +15,7 @@
 
 namespace diptych::gateway {
 
-// A place that several questions may hold: it is free when the last of them has let go.
+// A place that several questions may hold: it is free when the last of them has released it.
 using HeldPlace = std::shared_ptr<FairGate::Place>;
 using HeldPlaceEntered = std::function<void(absl::StatusOr<HeldPlace>)>;
 

@@ -7,7 +7,7 @@
 
 namespace diptych::gateway {
 
-// What a caller may still use. It starts with a minute's worth and never holds more. What an answer costs is known when
+// A caller's token balance. It starts with a minute's worth and never holds more. What an answer costs is known when
 // it has ended, so the balance may fall below zero; until it is positive again nothing new is taken. Thread-compatible.
 class TokenRate {
  public:

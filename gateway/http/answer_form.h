@@ -18,7 +18,7 @@ class AnswerForm {
 
   virtual ~AnswerForm() = default;
 
-  // What the server chose. Before everything below.
+  // Called first, with what the server chose.
   virtual void Start(const std::string& request_id, const std::string& model) = 0;
 
   // One answer for each choice.
@@ -29,7 +29,7 @@ class AnswerForm {
   virtual Events Begin(int choice, const v1::Delta& first) = 0;
   virtual Events Delta(int choice, const v1::Delta& delta) = 0;
   virtual Events Last(int choice, const v1::Answer& answer) = 0;
-  // What ends the stream: after the last choice, or after a failure.
+  // The end of the stream: after the last choice, or after a failure.
   virtual Events End(const std::vector<v1::Answer>& answers) = 0;
   virtual Events Failed(const absl::Status& status) = 0;
 };

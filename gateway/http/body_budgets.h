@@ -18,7 +18,7 @@ namespace diptych::gateway {
 // outlive its leases.
 class BodyBudgets {
  public:
-  // What one body takes. Given back when it is destroyed. Movable. Thread-compatible.
+  // The share of one body. Given back when it is destroyed. Movable. Thread-compatible.
   class Lease {
    public:
     Lease() = default;

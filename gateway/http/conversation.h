@@ -10,7 +10,7 @@
 
 namespace diptych::gateway {
 
-// What becomes of a system or developer message, for which BLIP-2 has no place of its own.
+// How system and developer messages are treated, which BLIP-2 does not know.
 enum class SystemPrompt {
   kPrepend,  // put before the first question, as text
   kRefuse,   // UNSUPPORTED_PARAMETER, unless it is empty

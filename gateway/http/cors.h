@@ -9,7 +9,7 @@
 
 namespace diptych::gateway {
 
-// What a browser says of the page that a request is for.
+// The headers by which a browser announces a request from another origin's page.
 struct CrossOriginRequest {
   std::string origin = "";  // "https://example.org"
   bool asks_first = false;  // by OPTIONS, before it sends the request itself

@@ -9,7 +9,7 @@
 
 namespace diptych::gateway {
 
-// Where the parts of a question stood in the caller's JSON.
+// Names of a question's parts in the caller's JSON.
 struct FieldNames {
   std::string content = "messages";  // the member that holds texts and images
   // Of fields that have another name there, by their own.

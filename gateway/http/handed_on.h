@@ -1,4 +1,4 @@
-// What goes with the gateway's own RPCs that answer an HTTP request: a part of its header, and the place that they
+// Metadata of the gateway's own RPCs that answer an HTTP request: a part of its header, and the place that they
 // share.
 #pragma once
 

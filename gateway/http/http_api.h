@@ -43,7 +43,7 @@ class HttpApi {
     std::function<std::string()> metrics;  // Prometheus text
   };
 
-  // What there is. A path may end with a name in braces.
+  // The routes. A path may end with a name in braces.
   struct Route {
     const char* method;
     const char* path;
@@ -58,7 +58,7 @@ class HttpApi {
   void Handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) const;
 
  private:
-  // What a GET of a known path gets.
+  // The reply to a GET of a known path.
   HttpReply Read(const std::string& path) const;
   // The list, or the one of this name.
   HttpReply Models(const std::string& name) const;

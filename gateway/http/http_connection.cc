@@ -113,7 +113,7 @@ void HttpConnection::Listen() {
   if (phase_ == Phase::kIdle) {
     DropEmptyLines(buffer_);
     if (buffer_.size() > 0) return ReadHeader();
-    if (ended_) return Shut();  // Asio would wait for ever for what follows an end
+    if (ended_) return Shut();  // Asio would wait forever for what follows an end
     stream_.tcp().expires_after(absl::ToChronoNanoseconds(idle_until_ - absl::Now()));  // empty lines do not put it off
     idle_ = true;
   } else if (half_closed_ || buffer_.size() >= kReadAhead) {

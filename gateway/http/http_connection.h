@@ -29,7 +29,7 @@ namespace diptych::gateway {
 
 class HttpConnection;
 
-// Whoever keeps the list of connections. Thread-safe.
+// The owner of the list of connections. Thread-safe.
 class HttpConnections {
  public:
   virtual bool draining() const = 0;
@@ -41,10 +41,10 @@ class HttpConnections {
   ~HttpConnections() = default;
 };
 
-// What all connections share. `connections` is touched only while the io_context runs.
+// State of all connections. `connections` is touched only while the io_context runs.
 struct HttpShared {
   // Hands `function` to a connection's strand. False once the server has ended: nothing runs there any more, and what
-  // waited there would keep the server for ever.
+  // waited there would keep the server forever.
   template <typename Executor, typename Function>
   bool TryPost(const Executor& strand, Function function) {
     MutexLock lock(mutex);
@@ -124,7 +124,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Waits for bytes between requests, and during a reply for the caller's leaving.
   void Listen();
   void OnBytes(ErrorCode error, size_t size);
-  // What comes first of a caller needs room among the connections; without it the caller is told so.
+  // Takes room among the connections for a caller's first bytes; without room the caller gets an error.
   void Admit();
   // The same where nothing is read any more, because the caller has sent so much on, or because it has closed its side:
   // looks from time to time.
@@ -134,7 +134,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Probe();
   void ReadHeader();
   // Call before a read of the parser's: breaks it off after `limit`; its handler then finds timed_out_. Not the
-  // stream's own limit, which would close the socket before the caller is told.
+  // stream's own limit, which would close the socket before the caller gets an error.
   void LimitRead(absl::Duration limit);
   // Call first in that handler.
   void EndOfRead();

@@ -49,7 +49,7 @@ RequestTarget TargetOf(const http::request_header<>& message) {
   return ReadTarget({target.data(), target.size()});
 }
 
-// Whom it is for: what the target names goes before the header.
+// The host that it is for: the target's goes before the header's.
 std::string HostOf(const http::request_header<>& message) {
   const std::string_view host = TargetOf(message).host;
   return host.empty() ? HeaderOf(message, http::field::host) : std::string(host);

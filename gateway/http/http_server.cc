@@ -27,7 +27,7 @@ using tcp = net::ip::tcp;
 
 namespace {
 
-// Connections over the bound: those that are told so, and those for which others, given up, still close.
+// Connections over the bound: those that get a refusal, and those for which others, given up, still close.
 constexpr int kMostInLeaving = 64;
 
 // Until a connection is accepted again: where so many are in leaving, and where descriptors have run out.
@@ -142,7 +142,7 @@ class HttpServer::Impl final : public HttpConnections {
     }
   }
 
-  // Whom it has no room to hear or to refuse waits in the queue of the operating system.
+  // Callers that it has no room to read or to refuse wait in the operating system's queue.
   void Accept() {
     if (!HasRoom()) return AcceptAfter(kFullPause);
     acceptor_.async_accept(net::make_strand(shared_->io), [this](boost::system::error_code error, tcp::socket socket) {

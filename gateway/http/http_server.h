@@ -80,7 +80,7 @@ class HttpExchange {
   virtual void EndEvents() = 0;
 
   // Counts so many more bytes, which a reply to a request with a body takes while it is put together, as memory of the
-  // caller's beside that body, until the reply has left. RESOURCE_EXHAUSTED with QUEUE_FULL if others have it now;
+  // caller's with that body, until the reply has left. RESOURCE_EXHAUSTED with QUEUE_FULL if others have it now;
   // OUT_OF_RANGE if no caller may have so much.
   virtual absl::Status Keep(int64_t bytes) = 0;
 
@@ -92,10 +92,10 @@ class HttpExchange {
 // those that do. What it throws becomes a 500. Must not wait.
 using HttpHandler = std::function<void(HttpRequest request, std::shared_ptr<HttpExchange> exchange)>;
 
-// What is said of a request before its body is read.
+// The verdict on a request before its body is read.
 struct HttpVerdict {
   std::optional<HttpReply> refusal = std::nullopt;  // the reply, after which the connection is closed
-  std::string caller = "";                          // whom the body's memory is counted for; empty: nobody is known
+  std::string caller = "";                          // whose memory the body counts as; empty: unknown
   int64_t max_body_bytes = INT64_MAX;               // where that is less than HttpOptions says
 };
 

@@ -60,8 +60,8 @@ class HttpStream {
   }
 
  private:
-  // What callers may send of a handshake once it is done: new keys are due after gigabytes, and each costs more than
-  // its bytes, for ever.
+  // Handshake messages allowed after it is done: new keys are due after gigabytes, and each costs more than
+  // its bytes, forever.
   static constexpr int kMostRenewals = 32;
 
   // OpenSSL has read or written a message of TLS; what is closed here fails what is being read.

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-// They say who asks, where the request goes or what is kept of it; the answer is the same with and without them.
+// They name the caller, where the request goes or what is stored of it; the answer is the same with and without them.
 constexpr const char* kWithoutMeaning[] = {
     // OpenAI
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
@@ -54,7 +54,7 @@ constexpr const char* kOfWhatIsOff[] = {"mirostat_tau",
 
 struct KnownField {
   const char* name;
-  const char* neutral;  // a JSON list of the values that ask for nothing, beside null; see IsNeutral
+  const char* neutral;  // a JSON list of the values that ask for nothing, besides null; see IsNeutral
   const char* why;      // another value is refused
 };
 
@@ -276,7 +276,7 @@ bool IsAmong(const Names& names, std::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
-// Whether a member of an object that holds options asks for nothing, as it would beside that object.
+// Whether a member of an object that holds options asks for nothing, as it would next to that object.
 bool IsNeutralOption(const std::string& name, const json& value) {
   if (AsksForNothing(value) || IsAmong(kWithoutMeaning, name) || IsAmong(kOfWhatIsOff, name)) return true;
   if (std::any_of(std::begin(kNeutralOptions), std::end(kNeutralOptions),

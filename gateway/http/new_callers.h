@@ -12,21 +12,21 @@ namespace diptych::gateway {
 
 class HttpConnection;
 
-// Whoever is honest speaks at once and leaves this room soon; whoever only connects, or begins with TLS and goes no
+// An honest caller sends at once and leaves this room soon; one that only connects, or begins with TLS and goes no
 // further, makes room for the next: of the host that has most here, the one that came first. So a host with few is not
 // reached by what another does. Decides only. Thread-compatible.
 class NewCallers {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  // Before that nobody goes: a roundtrip and a handshake take so long.
+  // None is closed sooner: a round trip and a handshake take that long.
   static constexpr std::chrono::milliseconds kGrace{250};
 
   // `host`: as CallerHost says.
   void Add(HttpConnection* caller, const std::string& host, Time now);
   // Nothing, if it is not here.
   void Remove(HttpConnection* caller);
-  // Whom to close; it stays here until it is removed, as the one that came last. Null if that would be too soon.
+  // The one to close; it stays here until it is removed, as the newest. Null if that would be too soon.
   HttpConnection* ChooseToGo(Time now);
 
   size_t size() const { return places_.size(); }

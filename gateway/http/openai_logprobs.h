@@ -17,7 +17,7 @@ using LogprobSteps = google::protobuf::RepeatedPtrField<v1::StepLogprobs>;
 // {"content": [{token, logprob, bytes, top_logprobs}], "refusal": null}, each with at most `top` alternatives.
 nlohmann::ordered_json ChatLogprobs(const LogprobSteps& steps, int top);
 
-// Where the tokens of one completion begin in its text, in characters. Thread-compatible.
+// Offsets of one completion's tokens in its text, in characters. Thread-compatible.
 class TextOffsets {
  public:
   // `stripped`: white space before the first word is no part of the text, so tokens of nothing else begin where that

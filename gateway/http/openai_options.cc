@@ -88,7 +88,7 @@ void ReadStopTokens(Members& members, v1::GenerationOptions& generation) {
   generation.mutable_stop_token_ids()->Add(ids->begin(), ids->end());
 }
 
-// Names of other servers stand beside ours. 0 for top_p leaves the best token alone; -1 for top_k leaves all.
+// Names of other servers stand next to ours. 0 for top_p leaves the best token alone; -1 for top_k leaves all.
 void ReadSampling(Members& members, v1::GenerationOptions& generation) {
   members.Number("temperature", [&](double value) { generation.set_temperature(value); });
   if (const json* samples = members.Take("do_sample"); samples != nullptr) {

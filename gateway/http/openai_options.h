@@ -9,7 +9,7 @@ namespace diptych::gateway {
 // Each takes its members and sets `request`; a fault is kept in `members`. What cannot be honoured is refused, unless
 // it has its neutral value.
 
-// What chat and completions share.
+// Options of both chat and completions.
 void ReadOptions(Members& members, OpenAiRequest& request);
 void ReadChatOptions(Members& members, OpenAiRequest& request);
 void ReadCompletionOptions(Members& members, OpenAiRequest& request);

@@ -19,7 +19,7 @@ namespace diptych::gateway {
 
 enum class OpenAiKind { kChat, kCompletion };
 
-// What all messages of one reply have in common.
+// The members of all messages of one reply.
 struct ReplyHead {
   OpenAiKind kind = OpenAiKind::kChat;
   std::string id;       // "chatcmpl-..." or "cmpl-..."
@@ -35,7 +35,7 @@ struct ReplyHead {
   int draws = 1;                          // answers to each prompt
 };
 
-// What a choice has shown so far.
+// The output of a choice so far.
 struct ShownText {
   explicit ShownText(const ReplyHead& head) : offsets(/*stripped=*/!head.echo) {}
   TextOffsets offsets;
@@ -57,7 +57,7 @@ std::optional<nlohmann::ordered_json> DeltaChunk(const ReplyHead& head, int choi
 nlohmann::ordered_json LastChunk(const ReplyHead& head, int choice, const v1::Answer& answer, const ShownText& shown);
 nlohmann::ordered_json UsageChunk(const ReplyHead& head, const std::vector<v1::Answer>& answers);
 
-// What was measured of one answer: {timings, context_budget} and, if it was asked for, relevance.
+// The measurements of one answer: {timings, context_budget} and, if it was asked for, relevance.
 nlohmann::ordered_json Measured(const v1::Answer& answer);
 
 // {"error": {message, type, param, code}}. `status` is in the caller's names (field_names.h).

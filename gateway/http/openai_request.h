@@ -40,7 +40,7 @@ struct OpenAiRequest {
 };
 
 // POST /v1/chat/completions. Messages become turns and images (conversation.h).
-// Beside OpenAI's parameters: top_k, min_p, min_tokens, repetition_penalty, num_beams, length_penalty, ignore_eos,
+// Besides OpenAI's parameters: top_k, min_p, min_tokens, repetition_penalty, num_beams, length_penalty, ignore_eos,
 // stop_token_ids, best_of, return_relevance, `image_options` {image_size, max_side, token_merging}, and the names that
 // other servers have for these. Defaults are this server's: greedy, as BLIP-2 is used. max_tokens is cut to what the
 // window leaves. INVALID_ARGUMENT naming the field; what would change the answer and cannot be honoured is refused,

@@ -28,7 +28,7 @@ class ResponsesForm final : public AnswerForm {
   // The reply's object, its output being empty.
   nlohmann::ordered_json Response(const char* status) const;
   nlohmann::ordered_json Item(const char* status) const;
-  // Event `type` with its number, and `members` beside.
+  // Event `type` with its number, and `members` added.
   HttpEvent Event(const char* type, nlohmann::ordered_json members);
   // The same, of the output's one part.
   HttpEvent PartEvent(const char* type, nlohmann::ordered_json members);

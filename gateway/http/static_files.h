@@ -21,7 +21,7 @@ std::span<const EmbeddedFile> EmbeddedFiles();
 // True for "/", which is index.html, and for "/playground/" with a file's name.
 bool IsStaticFile(std::string_view path);
 
-// What a GET of `path` gets, with the headers that keep a page to its own origin: 304 without a body if `if_none_match`
+// Answers a GET of `path`, with the headers that keep a page to its own origin: 304 without a body if `if_none_match`
 // names the file as it is. Requires: IsStaticFile(path).
 HttpReply StaticFile(std::string_view path, std::string_view if_none_match);
 

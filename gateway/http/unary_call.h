@@ -13,7 +13,7 @@
 
 namespace diptych::gateway {
 
-// What a byte of a response takes as JSON: a number, or a character that is escaped, becomes up to six.
+// Bytes that one byte of a response takes as JSON: a number, or a character that is escaped, becomes up to six.
 inline constexpr int64_t kJsonBytes = 8;
 
 template <typename Request, typename Response>

@@ -1,4 +1,4 @@
-// Whose images are fetched next.
+// Chooses the caller whose images are fetched next.
 #pragma once
 
 #include <algorithm>

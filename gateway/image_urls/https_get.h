@@ -12,7 +12,7 @@
 
 namespace diptych::gateway {
 
-// What may be asked for. Everything but max_bytes stays as it is outside of tests.
+// Limits of a request. Everything but max_bytes stays as it is outside of tests.
 struct FetchRules {
   int64_t max_bytes = 32ll << 20;                     // of one body
   absl::Duration lookup_timeout = absl::Seconds(5);   // for a host name

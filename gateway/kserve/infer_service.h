@@ -17,14 +17,14 @@
 
 namespace diptych::gateway {
 
-// Who asks, as far as this service needs to know.
+// The caller, as far as this service needs to know.
 struct InferCaller {
   absl::Status status;               // what is wrong with the call's authorization, as the gateway's own RPCs say it
   SteadyDuration patience;           // for its message
   std::shared_ptr<void> place = {};  // of its message among those on their way; released when it is there
 };
 
-// What the service needs of the server. Outlives all calls.
+// The parts of the server that the service uses. Outlives all calls.
 struct InferEnvironment {
   // Asked once, with a call's headers.
   std::function<InferCaller(const grpc::ServerContextBase& context)> identify;

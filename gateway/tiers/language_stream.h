@@ -95,7 +95,7 @@ class LanguageStream {
   void Keep(const v1::Delta& delta);
   // Adds what earlier attempts brought and this replica does not know.
   void MakeWhole(v1::Answer& answer);
-  // What an attempt ended with, in our own words.
+  // The end of an attempt, as this server's own error.
   absl::Status Outcome(const grpc::Status& status) const;
   // When to ask again, from now on; nullopt if that would not help.
   std::optional<SteadyDuration> PauseBeforeRepeat(const grpc::Status& status);
@@ -103,7 +103,7 @@ class LanguageStream {
   std::optional<SteadyDuration> PauseAtGate();
   // While nothing runs.
   void Wait(SteadyDuration pause);
-  // Where the current attempt is, as far as its messages tell.
+  // Progress of the current attempt, as its messages show it.
   Stage StageNow() const;
 
   ReplicaStubs<v1::LanguageService>* const replicas_;
@@ -120,7 +120,7 @@ class LanguageStream {
   int full_ = 0;       // attempts since a token came that found none
   int resumed_ = 0;    // attempts that started after a token
   bool keeps_ = true;
-  // What has come, of all attempts.
+  // Everything received, in all attempts.
   google::protobuf::RepeatedField<int32_t> tokens_;
   google::protobuf::RepeatedPtrField<v1::StepLogprobs> logprobs_;
   size_t text_bytes_ = 0;

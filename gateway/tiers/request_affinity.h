@@ -1,4 +1,4 @@
-// What requests that share a cache entry of a tier have in common.
+// Affinity keys, equal for requests that share a cache entry of a tier.
 #pragma once
 
 #include <optional>

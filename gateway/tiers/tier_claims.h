@@ -1,4 +1,4 @@
-// What tiers say of answers and models is checked before anything is computed with it.
+// Checks the tiers' statements about answers and models before anything is computed with them.
 #pragma once
 
 #include "absl/status/status.h"

@@ -25,7 +25,7 @@ class TierMonitor {
   ~TierMonitor() { Stop(); }
 
   // Once. `on_change` is called on a thread of the monitor each time the language tier becomes reachable or is lost,
-  // and each time that the tiers begin or cease to agree.
+  // and each time that the tiers begin or stop to agree.
   void Start(std::function<void()> on_change);
 
   // Returns when on_change will not be called any more. Idempotent. Must not be called from on_change.
@@ -36,7 +36,7 @@ class TierMonitor {
   // OK, or why the tiers cannot answer about images together (ModelAgreement).
   absl::Status agreement() const;
 
-  // What the language tier last said it serves; nullopt before its first answer.
+  // The language tier's last description of its model; nullopt before the first one.
   std::optional<v1::ModelDescription> model() const;
 
   // Lowers bounds to what both tiers last said that they take; a tier that has not answered yet says nothing.

@@ -25,7 +25,7 @@ struct Tiers {
 // Connects when first used. INVALID_ARGUMENT if a target or a TLS file is unusable.
 absl::StatusOr<Tiers> OpenTiers(const Options& options);
 
-// What one replica says.
+// The report of one replica.
 struct TierReport {
   v1::ModelDescription model;
   v1::TierLoad load;

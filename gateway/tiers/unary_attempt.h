@@ -14,7 +14,7 @@
 
 namespace diptych::gateway {
 
-// What a stub's own call does, except that it sees when the message comes: a replica that has sent it and does not end
+// Like a stub's own call, except that it sees when the message comes: a replica that has sent it and does not end
 // the call is waited for as EndOfCall says, not until the deadline. Thread-compatible.
 template <typename Request, typename Response>
 class UnaryAttempt final : public grpc::ClientBidiReactor<Request, Response> {

@@ -18,9 +18,9 @@ class AnswerText {
   AnswerText(const blip2::Tokenizer& tokenizer, std::vector<std::string> stop)
       : decoder_(tokenizer), stop_(std::move(stop)) {}
 
-  // What may be shown now that this token came.
+  // The text that may be shown after this token.
   std::string Push(int64_t token);
-  // What was held back and belongs to the answer.
+  // The text that was held back and belongs to the answer.
   std::string Finish();
 
   bool stop_string_found() const { return stop_.found(); }

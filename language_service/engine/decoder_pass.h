@@ -17,7 +17,7 @@
 
 namespace diptych::language {
 
-// What a pass gave one request: float32 logits [R, V] of its R rows that wanted some (undefined if none did), where the
+// A request's result of a pass: float32 logits [R, V] of its R rows that wanted some (undefined if none did), where the
 // model runs, or the error that ends it.
 struct PassResult {
   uint64_t id = 0;

@@ -66,14 +66,14 @@ class LanguageEngine {
   absl::Status CheckReader(uint64_t id, const Sequence& sequence, SteadyTime now);
   // One pass over what is planned. False if that is nothing.
   bool RunPlan(const StepPlan& plan);
-  // What a pass that ended so says about the engine's health.
+  // Updates the engine's health after a pass that ended so.
   void Judge(const absl::Status& pass);
   // Decodes a token in a cache of its own; false if that fails.
   bool TryItself();
   void Advance(const PassResult& result, SteadyTime now);
   // The answer is whole: retires it, or lets it wait for its relevance.
   void Finish(uint64_t id);
-  // Where one answer that waits for it looked: a pass of the decoder, with a step of the others after each of its
+  // Explains one answer that waits for it: a pass of the decoder, with a step of the others after each of its
   // layers. False if none waits.
   bool ExplainOne();
   void Retire(uint64_t id, absl::StatusOr<GenerateResult> result);

@@ -1,4 +1,4 @@
-// What the language engine is doing and has done, as numbers for metrics.
+// State and counters of the language engine, for metrics.
 #pragma once
 
 #include <array>

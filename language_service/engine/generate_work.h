@@ -15,7 +15,7 @@
 
 namespace diptych::language {
 
-// What the engine needs. Belongs to one thread at a time; the queue hands it on.
+// A request as the engine needs it. Belongs to one thread at a time; the queue hands it on.
 struct GenerateWork {
   blip2::Prompt prompt;
   blip2::GenerationOptions options;

@@ -1,4 +1,4 @@
-// What a KV block holds, as a name: two blocks with one key hold the same keys and values.
+// The content of a KV block, as a key: two blocks with one key hold the same keys and values.
 #pragma once
 
 #include <cstddef>

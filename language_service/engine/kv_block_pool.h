@@ -1,4 +1,4 @@
-// Who holds which block of the KV cache, and which blocks hold something that others may use.
+// Tracks the holders of each block of the KV cache, and the blocks that others may reuse.
 #pragma once
 
 #include <cstdint>

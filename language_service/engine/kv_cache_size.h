@@ -21,7 +21,7 @@ int64_t WindowKvCacheBytes(const blip2::Config& config, int64_t token_bytes);
 int64_t DefaultKvCacheBytes(const blip2::Config& config, int64_t token_bytes, int64_t available);
 int64_t DefaultKvCacheBytes(const ServedLanguageModel& model, int64_t available);
 
-// What a card leaves for keys and values where one tier may take `fraction` of it: all but the weights and a GiB to
+// A card's memory for keys and values where one tier may take `fraction` of it: all but the weights and a GiB to
 // work in, and no more than what is free; 0 if that is less than nothing.
 int64_t KvRoomOnCard(const blip2::DeviceMemory& memory, double fraction, int64_t weight_bytes);
 

@@ -117,7 +117,7 @@ bool Scheduler::TooLate(const Entry& entry, const Prefix& prefix, SteadyTime now
   return now + *fastest_token_ * (entry.length - cached) > entry.request.deadline;
 }
 
-// Beside running sequences it leaves them one block each, so that it is not the next to give way.
+// With running sequences it leaves them one block each, so that it is not the next to be preempted.
 bool Scheduler::Fits(const Entry& entry, const Prefix& prefix) const {
   const auto found = static_cast<int64_t>(prefix.blocks.size());
   const auto cached = std::count_if(prefix.blocks.begin(), prefix.blocks.end(),

@@ -62,7 +62,7 @@ struct StepPlan {
   std::vector<uint64_t> too_late = {};  // not started: their deadline comes before their first token can
 };
 
-// What was decided so far, and what is held now.
+// Decisions so far, and blocks held now.
 struct SchedulerCounts {
   int64_t waiting = 0;  // requests, those that are paused included
   int64_t running = 0;  // requests
@@ -126,7 +126,7 @@ class Scheduler {
     bool pending = false;  // another request computes the block that comes next
   };
 
-  // What a pass may still take.
+  // The room left in a pass.
   struct Budget {
     int64_t tokens = 0;
     int64_t scored = kMaxScoredTokens;
@@ -147,8 +147,8 @@ class Scheduler {
   void Start(Entry& entry, Prefix prefix);
   void Stop(Entry& entry, State state);
 
-  // Makes the block of the next token writable for each beam, at others' cost if need be; false if `entry` itself had
-  // to give way.
+  // Makes the block of the next token writable for each beam, at others' cost if need be; false if `entry` itself was
+  // preempted.
   bool PrepareDecode(Entry& entry, StepPlan& plan);
   bool MakeRoomFor(Entry& entry);
   int32_t Take(Entry& entry);
@@ -157,7 +157,7 @@ class Scheduler {
   void Publish(Entry& entry);
 
   int64_t BlocksFor(int64_t tokens) const { return (tokens + options_.block_tokens - 1) / options_.block_tokens; }
-  // That it may hold at most from now on, `prefix_blocks` found ones not counted.
+  // The most that it may hold from now on, without the `prefix_blocks` that were found.
   int64_t MostBlocks(const Entry& entry, int64_t prefix_blocks) const;
   // Blocks neither held nor reserved.
   int64_t unclaimed() const { return pool_.available() - reserved_; }

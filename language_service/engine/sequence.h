@@ -31,7 +31,7 @@ class Sequence {
   // Whether the answer is still wanted; the error names the stage in which it is now.
   absl::Status Check(SteadyTime now) const;
 
-  // What is at places [past, past + tokens) of a beam, in two parts: the query tokens of images, [t, De]
+  // The input at places [past, past + tokens) of a beam, in two parts: the query tokens of images, [t, De]
   // (undefined if there is none), then ids.
   at::Tensor QueryTokensAt(int64_t past, int64_t tokens) const;
   std::span<const int64_t> Ids(int beam, int64_t past, int64_t tokens) const;
@@ -45,7 +45,7 @@ class Sequence {
   absl::Status ScorePrompt(int64_t past, const at::Tensor& logits);
   // It ended at `pass_end`, and its logits are there, [1, V] or those of all beams [beams, V]: chooses what follows.
   absl::Status Accept(const at::Tensor& logits, SteadyTime pass_end);
-  // What is to be chosen for it by `logits` [1, V] in a batch; nullopt if Accept must do it: with beams, or where no
+  // The choice to make for it by `logits` [1, V] in a batch; nullopt if Accept must do it: with beams, or where no
   // token is wanted.
   std::optional<blip2::RowChoice> ToChoice(const at::Tensor& logits) const;
   // As Accept, after that was chosen; its error ends the sequence.
@@ -61,7 +61,7 @@ class Sequence {
   bool has_beams() const { return beams_.has_value(); }
   bool wants_relevance() const { return work_.relevance; }
   std::span<const std::shared_ptr<const QueryTokens>> images() const { return work_.images; }
-  // What the last Accept chose. Requires: no beams.
+  // The token that the last Accept chose. Requires: no beams.
   int64_t last_token() const { return context_.back(); }
   // Which beam each beam continues since the last Accept. Requires: beams; not finished().
   std::span<const int> parents() const { return beam_step_.parents; }
@@ -89,7 +89,7 @@ class Sequence {
   // A token was chosen: the time since the last segment was its stage's.
   void Chosen();
   Stage stage() const { return passes_ == 0 ? Stage::kPrefill : Stage::kDecode; }
-  // What it is in between two passes of its own.
+  // The stage in which it waits between two passes.
   Stage queue() const { return passes_ == 0 ? Stage::kLanguageQueue : Stage::kDecodeQueue; }
 
   GenerateWork work_;

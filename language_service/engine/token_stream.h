@@ -55,7 +55,7 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
     std::function<void(TokenDelta)> on_delta;
     // Called once, last.
     std::function<void(absl::StatusOr<GenerateResult>)> on_end;
-    // Called at most once, before on_end, when the reader is given up because it lets tokens lie: whatever it waits
+    // Called at most once, before on_end, when the reader is dropped because it does not read: whatever it waits
     // for must end now, so that on_end can reach it.
     std::function<void()> on_stuck = nullptr;
   };
@@ -84,7 +84,7 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
   void DeliverAdded();
 
  private:
-  // What is done when the lock is free again: at most one of them.
+  // An action for when the lock is free again: at most one of them.
   struct Step {
     TokenDelivery* add_to = nullptr;
     std::optional<TokenDelta> delta = {};
@@ -92,7 +92,7 @@ class TokenStream : public std::enable_shared_from_this<TokenStream> {
   };
   // Something waits: it is delivered now, or by delivery_, if the reader is ready.
   Step Offer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // What waits, if anything does; the reader is then busy.
+  // The waiting message, if any; the reader is then busy.
   Step TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Do(Step step) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -8,7 +8,7 @@
 
 namespace diptych::language {
 
-// What the vision tier says about its own time.
+// Timings that the vision tier reports.
 struct VisionTimings {
   SteadyDuration image_decode{};
   SteadyDuration image_resize{};

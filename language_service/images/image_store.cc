@@ -8,7 +8,7 @@
 namespace diptych::language {
 namespace {
 
-// What an entry of the cache costs beside its numbers.
+// What an entry of the cache costs besides its numbers.
 constexpr int64_t kEntryOverheadBytes = 512;
 
 int64_t CacheCost(const QueryTokens& image) {
@@ -17,7 +17,7 @@ int64_t CacheCost(const QueryTokens& image) {
   return bytes;
 }
 
-// What a flight brings beside the query tokens, as Flights takes it.
+// What a flight brings besides the query tokens, as Flights takes it.
 unsigned WantsOf(bool query_attention) {
   return query_attention ? 1 : 0;
 }

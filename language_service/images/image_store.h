@@ -38,13 +38,13 @@ class ImageStore {
   struct Result {
     std::shared_ptr<const QueryTokens> image;
     bool cached = false;  // a hit: the fields below are empty
-    // What the vision tier spent on it while this request waited.
+    // The vision tier's time for it while this request waited.
     VisionTimings vision = {};
     SteadyTime tokens_at{};  // when its visual tokens had arrived; what followed was the Q-Former
   };
   using Done = std::function<void(absl::StatusOr<Result>)>;
 
-  // What a flight is made of. Each calls its last argument exactly once, on any thread.
+  // The steps of a flight. Each calls its last argument exactly once, on any thread.
   struct Steps {
     // Returns what cancels the pull; that may be called at any time and more than once. `call` is the flight's own:
     // its deadline is the latest of the requests that wait.

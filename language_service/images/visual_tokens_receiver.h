@@ -10,7 +10,7 @@
 
 namespace diptych::language {
 
-// What must come, worked out from the request and the language tier's own checkpoint.
+// The expected stream, derived from the request and the language tier's own checkpoint.
 struct ExpectedTokens {
   std::string model_fingerprint;
   std::string image_key;
@@ -22,7 +22,7 @@ struct ExpectedTokens {
 // Memory for them in the widest form that can come.
 int64_t BytesForVisualTokens(const ExpectedTokens& expected);
 
-// What is wrong with a stream.
+// A stream's fault.
 enum class TokenFault { kNone, kOrder, kModel, kShape, kDType, kImage, kChecksum, kSize, kNotFinite, kScale, kCount };
 
 // Allocates what `expected` implies and never more. Thread-compatible.

@@ -119,7 +119,7 @@ TEST_P(IntegerMatrixTest, ASequenceHasTheSameBitsInEveryBatch) {
   ask({row(0, 0, 6, 0)});
   const at::Tensor alone = ask({row(0, 6, 1, 6)})[0];
   ask({row(1, 0, 6, 0)});
-  // Beside the prompt of another sequence, which makes the rows many.
+  // Besides the prompt of another sequence, which makes the rows many.
   EXPECT_TRUE(ask({row(2, 0, 5, 0), row(1, 6, 1, 6)})[1].equal(alone));
 }
 

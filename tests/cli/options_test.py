@@ -15,7 +15,7 @@ DIPTYCH = pathlib.Path(sys.argv[1]).resolve() / "diptych"
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "models" / "demo"
 COMMANDS = ("ask", "chat", "analyze", "attention", "budget", "sweep", "bench load", "bench cost", "bench optimizations", "serve", "pull",
             "plan-capacity", "quantize", "completion")
-# Required beside the option that is tried.
+# Required next to the option that is tried.
 OTHERS = {"analyze": ["x"], "attention": ["x"], "sweep": ["x"], "bench optimizations": ["--model=x"], "pull": ["a/b"], "quantize": ["x", "y"],
           "completion": ["bash"]}
 WHOLE = ("", "1.5", "1e3", "0x10", "many", "nan", "9999999999999999999999", "5 apples")

@@ -48,7 +48,7 @@ BASES = {
     "/language/autoscaling/minReplicas": {"language": {"autoscaling": {"maxReplicas": 10000}}},
     "/gateway/autoscaling/maxReplicas": {"gateway": {"autoscaling": {"minReplicas": 1}}},
 }
-# What a value needs beside itself.
+# Options that a value needs as well.
 NEEDS = {
     ("/model/source", "claim"): BASES["/model/claim"], ("/model/source", "oci"): BASES["/model/oci"], ("/model/source", "pull"): BASES["/model/pull"],
     ("/tls/enabled", False): {"tls": {"clientCa": False}}, ("/tls/certManager/enabled", True): BASES["/tls/certManager"],

@@ -74,7 +74,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Require(status.code() == absl::StatusCode::kInvalidArgument);
     return 0;
   }
-  // Beside it, messages that can be there once, and a text with room for twice what it holds.
+  // Besides it, messages that can be there once, and a text with room for twice what it holds.
   Require(message->SpaceUsedLong() <= empty + kOnce + static_cast<size_t>(counted) + 2 * input.size());
   if (&type == &inference::ModelInferRequest::default_instance()) CheckInfer(*message);
   return 0;

@@ -1,4 +1,4 @@
-// Language replicas that fail whatever they are asked, beside such as do not.
+// Language replicas that fail whatever they are asked, next to ones that do not.
 #include <gtest/gtest.h>
 
 #include "common/outlier_detection.h"

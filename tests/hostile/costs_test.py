@@ -26,7 +26,7 @@ from http_stack import DEMO, Stack
 BINARIES = pathlib.Path(sys.argv[1]).resolve()
 MEMORY, MEMORY_A_BYTE = 64 << 20, 100
 SECONDS, SECONDS_A_BYTE = 1.0, 100 * 5e-9  # five nanoseconds are a fast caller's work for a byte
-ENDED = 60  # seconds until a call has its end, whatever the machine does beside it
+ENDED = 60  # seconds until a call has its end, whatever the machine does meanwhile
 VISION, LANGUAGE, GATEWAY = range(3)  # places in Stack.processes
 HERTZ = os.sysconf("SC_CLK_TCK")
 

@@ -10,7 +10,7 @@ from asking import IMAGE
 CHAT = "/v1/chat/completions"
 PARTS = [{"type": "text", "text": "What color is the circle?"}, {"type": "image_url", "image_url": {"url": IMAGE}}]
 
-# Open WebUI: a system prompt, an image beside the text, streams with usage.
+# Open WebUI: a system prompt, an image with the text, streams with usage.
 OPEN_WEBUI = {
     "stream": True, "model": "demo", "stream_options": {"include_usage": True},
     "messages": [{"role": "user", "content": PARTS}]}

@@ -86,7 +86,7 @@ class HostileTest(asking.StackTest):
             connection.sendall(self.post(b"content-length: 4000000"))
         self.assertEqual(self.ask("POST", "/v1/chat/completions", about("What color is the circle?"))[0], 200)
         self.assertEqual(self.statuses(announced), {b"408"})
-        # Of bodies that come but for their last bytes, those that do not fit beside the others are refused.
+        # Of bodies that come but for their last bytes, those that do not fit with the others are refused.
         coming = [self.connect() for _ in range(12)]
         for connection in coming:
             try:

@@ -169,7 +169,7 @@ test('more images than a question takes are left out, and it is said', async (t)
   await page.waitForFunction(() => document.querySelectorAll('.thumbnail').length === 8);
   assert.match(await notice(page), /8 images at most: 2 left out/);
   await analysed(page);
-  assert.equal(await page.locator('.thumbnail').count(), 8); // none was refused for coming beside the others
+  assert.equal(await page.locator('.thumbnail').count(), 8); // none was refused for coming with the others
   assert.doesNotMatch(await notice(page), /Not analysed/);
 });
 

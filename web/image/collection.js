@@ -17,7 +17,7 @@ export class Images extends EventTarget {
 
   has = (image) => this.all.includes(image);
 
-  // Takes `added` in the place of all, or beside them with `keep`. Returns how many did not fit.
+  // Takes `added` in the place of all, or adds it with `keep`. Returns how many did not fit.
   add(added, { keep }) {
     const wanted = keep ? [...this.all, ...added] : added;
     const taken = wanted.slice(0, this.most);

@@ -161,7 +161,7 @@ TEST_P(PagedDecodeKernelTest, ScoresFarApartStayFiniteAndWhatIsNotANumberIsToldS
   EXPECT_TRUE(Attend({160}, token)[2].isnan().all().item<bool>());
 }
 
-// With the tables that PagedAttention makes, beside rows that the kernel does not see.
+// With the tables that PagedAttention makes, next to rows that the kernel does not see.
 TEST_P(PagedDecodeKernelTest, APassIsTheSameAsOnTheCpu) {
   const std::vector<std::vector<int32_t>> blocks = {{3, 9, 1}, {4}, {22, 0, 7, 5, 11}, {12, 13}};
   const std::vector<PagedRow> rows = {{.past = 40, .tokens = 1, .blocks = blocks[0]},

@@ -1,4 +1,4 @@
-// Requests in the language engine that are cancelled, late or fail, and those beside them.
+// Requests in the language engine that are cancelled, late or fail, and those next to them.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 

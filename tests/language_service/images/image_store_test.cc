@@ -237,7 +237,7 @@ TEST_F(ImageStoreTest, ADeadlineEndsOnlyTheRequestsWhoseDeadlineItIs) {
 
 TEST_F(ImageStoreTest, WithoutRoomForTheTokensItRefusesBeforeThePull) {
   const ByteBudget::Lease others = *memory_.Take(950);
-  const auto asked = Ask("a");  // 5 x 4 numbers of 4 bytes do not fit beside them
+  const auto asked = Ask("a");  // 5 x 4 numbers of 4 bytes do not fit with them
   EXPECT_EQ(asked->wait, nullptr);
   EXPECT_EQ(asked->outcomes.at(0).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ReasonOf(asked->outcomes.at(0).status()), reason::kQueueFull);

@@ -1,4 +1,4 @@
-// A vision replica that fails every image, or holds another model, beside one that does not.
+// A vision replica that fails every image, or holds another model, next to one that does not.
 #include <gtest/gtest.h>
 
 #include <algorithm>
