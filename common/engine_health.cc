@@ -26,7 +26,7 @@ absl::Status EngineHealth::Check(SteadyTime now) const {
   if (device_lost_) return absl::UnavailableError("the device failed; the errors before this line say how");
   if (failed_) {
     return absl::UnavailableError(
-        absl::StrCat("the engine failed ", kFailuresBeforeTrial, " times in a row, and on an input of its own"));
+        absl::StrCat("the engine failed ", kFailuresBeforeTrial, " times in a row, and on its own test input"));
   }
   const SteadyTime begin = begin_;
   if (begin == SteadyTime{} || now - begin <= longest_pass_) return absl::OkStatus();
