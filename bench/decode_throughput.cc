@@ -105,7 +105,7 @@ class Sequences {
     return decoder_.RecordSteps(std::move(recorder), failed, pool_);
   }
 
-  // What follows, best token for best token.
+  // The greedy continuation.
   std::vector<int64_t> Greedy(int batch) {
     std::vector<int64_t> ids(batch), all;
     std::iota(ids.begin(), ids.end(), 100);

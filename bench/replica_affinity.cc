@@ -48,7 +48,7 @@ struct Outcome {
   double mean = 0, p95 = 0;
 };
 
-// How often images are asked about: a Zipf distribution with exponent 0.9, and one that is hot.
+// Popularity of images: a Zipf distribution with exponent 0.9, and one that is hot.
 class Images {
  public:
   explicit Images(double hot) : hot_(hot) {
@@ -75,7 +75,7 @@ class Tier {
     }
   }
 
-  // How long a question takes that comes at `now`; whether its image was remembered.
+  // The time of a question that arrives at `now`; whether its image was cached.
   std::pair<double, bool> Ask(double now, int caller, int image) {
     EndCalls(now);
     const size_t chosen = Choose(caller, image);

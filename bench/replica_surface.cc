@@ -128,7 +128,7 @@ struct Asked {
   int gateway = 0;
 };
 
-// What became of the questions that count. Thread-safe.
+// Outcomes of the questions that count. Thread-safe.
 class Measured {
  public:
   void Begin(bool counts) {

@@ -31,7 +31,7 @@ using namespace diptych;  // NOLINT
 constexpr int kChannels = 4;
 constexpr int kMostTokens = 1000;  // what fits the window
 
-// What the callers of one round count.
+// Counts of the callers of one round.
 struct Tally {
   explicit Tally(int callers) : missing(callers) {}
 

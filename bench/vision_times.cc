@@ -1,4 +1,4 @@
-// What an image costs in the vision tier: seconds of the vision transformer by image size, merging and batch, and
+// The cost of an image in the vision tier: seconds of the vision transformer by image size, merging and batch, and
 // of the preparation by pre-shrink, as the rows of Markdown tables. The rows take turns and the best of each counts,
 // so that a machine's moods meet all of them; on a shared machine compare processor time.
 //

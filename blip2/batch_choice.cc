@@ -76,7 +76,7 @@ at::Tensor Draw(const at::Tensor& scores, const Draws& draws) {
   return at::where(possible.logical_and(reached).any(1, /*keepdim=*/true), first, last).squeeze(1);
 }
 
-// How many logprobs each row needs, and the rows that need some, L of the R rows.
+// The number of logprobs of each row, and the rows with some, L of the R rows.
 struct Wanted {
   std::vector<int64_t> row_list;
   int64_t most = 0;

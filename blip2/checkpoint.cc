@@ -71,7 +71,7 @@ absl::StatusOr<std::map<std::string, std::string>> ReadWeightMap(const fs::path&
   return shard_of;
 }
 
-// That a shard holds what the index says, no more and no less.
+// Checks that a shard holds exactly what the index says.
 absl::Status CheckShard(const SafetensorsFile& file, const std::string& shard,
                         const std::map<std::string, std::string>& shard_of) {
   for (const auto& [name, entry] : file.tensors()) {

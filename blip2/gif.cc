@@ -28,7 +28,7 @@ bool IsGreyRamp(std::string_view palette) {
   return true;
 }
 
-// What each index shows. As with Pillow, an index that the palette does not have is black; transparency shows white.
+// The color of each index. As with Pillow, an index that the palette does not have is black; transparency shows white.
 std::array<Color, 256> ColorsOf(const GifFrame& frame) {
   std::array<Color, 256> colors{};
   if (IsGreyRamp(frame.palette)) {

@@ -13,7 +13,7 @@
 namespace diptych::blip2 {
 namespace {
 
-// How much of a channel's size goes into the weights; the activations, which have more bits, keep the rest.
+// The share of a channel's size that goes into the weights; the activations, which have more bits, keep the rest.
 constexpr double kIntoWeights = 0.5;
 constexpr double kLeastMagnitude = 1e-20;  // a channel of zeros has some size
 

@@ -19,7 +19,7 @@ constexpr int kMaxScans = 500;
 // Scans times pixels of the image: 40 scans of 50 million pixels.
 constexpr int64_t kMaxScannedPixels = 2'000'000'000;
 
-// What the sides are divided by: 1, 2, 4 or 8, for which libjpeg has transforms of their own.
+// The divisor of the sides: 1, 2, 4 or 8, for which libjpeg has transforms of their own.
 int Divisor(const ImageHeader& header, int least_side) {
   const int64_t shorter = std::min(header.width, header.height);
   int divisor = 1;

@@ -70,7 +70,7 @@ std::optional<PngText> SplitText(std::string_view type, std::string_view chunk) 
   return PngText{*keyword, chunk, compressed};
 }
 
-// What can be read of it: a stream that is cut off gives its beginning.
+// Its readable part: a stream that is cut off gives its beginning.
 std::string Inflate(std::string_view compressed) {
   constexpr size_t kMaxText = 1 << 20;
   std::string text(kMaxText, '\0');

@@ -61,7 +61,7 @@ Layer ReadLayer(WeightReader& reader, const TextConfig& config, int64_t index) {
   return layer;
 }
 
-// How large a layer's keys and values are, by what it makes of noise with the gain and bias of its layer norm.
+// Estimates the sizes of a layer's keys and values from noise with the gain and bias of its layer norm.
 void SetKvFactors(const TextConfig& config, const Placement& placement, Layer& layer) {
   constexpr int64_t kProbes = 64;
   constexpr float kMost = 0x1p16F;  // of a factor

@@ -11,7 +11,7 @@ namespace {
 
 using Table = std::array<float, 256>;
 
-// What transformers' rescale (in double, rounded to float) and normalize (in float) make of each byte.
+// The result of transformers' rescale (in double, rounded to float) and normalize (in float) for each byte.
 Table MakeTable(double rescale_factor, double mean, double std) {
   Table table;
   for (int value = 0; value < 256; ++value) {

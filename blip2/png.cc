@@ -34,7 +34,7 @@ void WhitenColor(const Rgb& transparent, std::vector<uint8_t>& pixels) {
 
 constexpr size_t kDataBehindRows = 16 << 10;  // bytes
 
-// Whatever is wrong behind the last row is passed over, as Pillow does. libpng reports errors by longjmp: the two
+// Errors after the last row are ignored, as by Pillow. libpng reports errors by longjmp: the two
 // methods that call it hold no object with a destructor.
 class PngReader {
  public:
@@ -64,7 +64,7 @@ class PngReader {
     std::longjmp(static_cast<PngReader*>(png_get_error_ptr(png))->on_error_, 1);
   }
   static void Ignore(png_structp, png_const_charp) {}
-  // What libpng calls last for each row.
+  // Called by libpng last for each row.
   static void Finish(png_structp png, png_row_infop row, png_bytep samples);
 
   void AskForRgb();

@@ -60,7 +60,7 @@ bool PngParts::AddBeforeData(const PngChunk& chunk) {
   return header.size() == kHeaderBytes;
 }
 
-// What is too short is left out, what is too long is cut: libpng would pass over both.
+// Leaves out a payload that is too short, cuts one that is too long: libpng would ignore both.
 void PngParts::AddTransparency(std::string_view payload) {
   const size_t wanted = color_type() == kGrey ? 2 : color_type() == kRgb ? 6 : 0;
   if (color_type() == kPalette) transparency = payload;

@@ -31,7 +31,7 @@ absl::StatusOr<Pretokenizer> Pretokenizer::Create() {
   pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kPattern), sizeof(kPattern) - 1,
                                    PCRE2_UTF | PCRE2_ANCHORED, &error, &error_offset, nullptr);
   if (code == nullptr) return absl::UnimplementedError("the installed PCRE2 has no Unicode support");
-  // Where this fails, pcre2_match interprets the pattern.
+  // If this fails, pcre2_match interprets the pattern.
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   return Pretokenizer(std::shared_ptr<pcre2_code>(code, pcre2_code_free));
 }

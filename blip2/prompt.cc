@@ -155,7 +155,7 @@ class Conversation {
   int64_t later_tokens_ = 0;  // of all exchanges but the one at the beginning
 };
 
-// How many of the oldest turns have to go, whole exchanges, so that the images of the rest fit into `room` tokens
+// The number of oldest turns to drop, whole exchanges, so that the images of the rest fit into `room` tokens
 // with the last question. Those of the last turn stay in any case, and are all that a caption at its end is about.
 size_t TurnsWithoutRoom(const PromptInput& input, int64_t query_tokens, int64_t room) {
   const std::span<const Turn> turns = input.turns;

@@ -60,7 +60,7 @@ const char* ElementName(at::ScalarType dtype) {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// What the new checkpoint holds; the original's tensors stay in their file. The largest elements first, so that each
+// Content of the new checkpoint; the original's tensors stay in their file. The largest elements first, so that each
 // tensor is aligned to its own.
 NamedTensors TensorsOf(const Checkpoint& checkpoint, const Matrices& matrices) {
   NamedTensors tensors;
@@ -104,7 +104,7 @@ std::string Header(const NamedTensors& tensors) {
   return bytes + text;
 }
 
-// What errno says.
+// The error of errno.
 absl::Status WriteFault() {
   return absl::UnavailableError(absl::StrCat("model.safetensors: ", std::strerror(errno)));
 }

@@ -105,7 +105,7 @@ absl::StatusOr<json> ParseHeader(std::string_view header) {
 
 using Entries = std::map<std::string, TensorEntry, std::less<>>;
 
-// That the tensors cover `data` once and wholly.
+// Checks that the tensors cover `data` exactly once.
 absl::Status CheckTiling(const Entries& entries, std::string_view data) {
   std::vector<const Entries::value_type*> by_offset;
   for (const auto& named : entries) by_offset.push_back(&named);

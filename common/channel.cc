@@ -60,7 +60,7 @@ grpc::ChannelArguments ArgumentsFor(const ChannelOptions& options) {
   return arguments;
 }
 
-// What calls to the target have as :authority, and what its certificate is for: "vision:7001" of "dns:///vision:7001".
+// The :authority of calls to the target, and the name in its certificate: "vision:7001" of "dns:///vision:7001".
 std::string AuthorityOf(absl::string_view target) {
   for (const absl::string_view scheme : {"dns:", "ipv4:", "ipv6:", "xds:"}) {
     if (absl::ConsumePrefix(&target, scheme)) break;

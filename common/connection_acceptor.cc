@@ -208,14 +208,14 @@ void ConnectionAcceptor::AcceptOn(int listener) {
   accepted_(connection);
 }
 
-// Whoever owns a descriptor reads that the other end has left, and closes it.
+// The owner of a descriptor reads that the other end has left, and closes it.
 void ConnectionAcceptor::EndConnections() const {
   for (int descriptor = 0; descriptor < static_cast<int>(kMostDescriptors); ++descriptor) {
     if (PeerOf(descriptor) && PortOf(descriptor) == port_) shutdown(descriptor, SHUT_RDWR);
   }
 }
 
-// Whoever owns the descriptor reads that the connection was reset, and closes it.
+// The owner of the descriptor reads that the connection was reset, and closes it.
 void ResetConnection(const std::string& peer) {
   const auto wanted = ParsePeer(peer);
   if (!wanted) return;

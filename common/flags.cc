@@ -42,7 +42,7 @@ bool IsHelp(absl::string_view name) {
   return name == "help" || name == "helpfull" || name == "helpshort" || name == "version";
 }
 
-// What a value of the flag has to be; `said` is what its type's own parser says.
+// Describes valid values of the flag; `said` is the error of its type's own parser.
 std::string WantedBy(const absl::CommandLineFlag& flag, const std::string& said) {
   if (flag.IsOfType<bool>()) return "takes true or false";
   if (flag.IsOfType<int>()) return "takes a whole number up to 2147483647";

@@ -12,7 +12,7 @@ namespace diptych {
 // Whether a server may answer a request with this Host header, "name", "name:port" or "[IPv6]:port". A page of a
 // stranger can have its own name point to this machine (DNS rebinding), and its browser then takes the server for a
 // part of that page; but the header still gives the stranger's name. So pass: IP addresses, localhost, and the names in
-// `allowed`, in any case of letters. There "*.example.com" stands for all names that end so, and "*" for all.
+// `allowed`, in any case of letters. There "*.example.com" stands for all names with that ending, and "*" for all.
 bool IsAllowedHost(std::string_view host, std::span<const std::string> allowed);
 
 // INVALID_ARGUMENT, naming --http_hosts and the entry, for what IsAllowedHost could never meet: an entry that is no

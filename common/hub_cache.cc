@@ -29,7 +29,7 @@ constexpr int64_t kLongestRef = 256;
 constexpr int64_t kLargestIndex = 64 << 20;
 constexpr char kWeights[] = "model.safetensors";
 constexpr char kIndex[] = "model.safetensors.index.json";
-// What a checkpoint may lack. As links to nothing they were once there, and answers without them would be others.
+// Files that a checkpoint may lack. As links to nothing they were once there, and answers without them would be others.
 constexpr const char* kOptional[] = {"generation_config.json",
                                      "preprocessor_config.json",
                                      "processor_config.json",

@@ -18,7 +18,7 @@ std::shared_ptr<Channel> CreateChannelInternal(
 
 namespace internal {
 
-// What a channel in front of another one calls is private; this template is a friend, as gRPC's own such channels are.
+// Channels in front of others need private functions; this template is a friend, as gRPC's own such channels are.
 template <>
 class BlockingUnaryCallImpl<diptych::OwnChannel, diptych::OwnChannel> {
  public:

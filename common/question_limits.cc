@@ -85,7 +85,7 @@ absl::Status CheckStopTokens(const v1::GenerationOptions& options, std::string_v
   return OutOfRange(path, "stop_token_ids", absl::StrCat("token ids of 0 and more, not ", *negative));
 }
 
-// That the turns name the question's images together, or none of them.
+// Checks that the turns name all of the question's images, or none.
 absl::Status CheckImagesOfTurns(const v1::Question& question, const std::string& turns) {
   int64_t named = 0;
   for (int i = 0; i < question.turns_size(); ++i) {

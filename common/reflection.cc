@@ -98,7 +98,7 @@ reflection_v1::ServerReflectionResponse Answer(const reflection_v1::ServerReflec
   return response;
 }
 
-// What a caller may ask in, and take the answers in. Then it begins another stream, if it has more to ask.
+// Time for a caller's requests and for taking the answers. With more requests it begins another stream.
 constexpr std::chrono::seconds kLongestConversation(10);
 
 // One stream. Reads the next request when the answer to the last one has left.

@@ -21,7 +21,7 @@
 namespace diptych {
 namespace {
 
-// What a call that has left its gate may take to deliver its status, and callers to learn that the gate is closed.
+// Time for a call that has left its gate to deliver its status, and for callers to learn that the gate is closed.
 constexpr std::chrono::milliseconds kLastStatuses(500);
 
 // `files` is what the credentials read, if they read anything.
@@ -44,7 +44,7 @@ int Milliseconds(absl::Duration duration) {
   return static_cast<int>(std::clamp<int64_t>(absl::ToInt64Milliseconds(duration), 1, INT_MAX));
 }
 
-// What one peer may ask of a connection, and all peers of memory. Pings that come more often than the tiers' own
+// Limits of one peer's connection, and of all peers' memory. Pings that come more often than the tiers' own
 // channels send them end the connection; a peer that does not answer ours is taken for gone, which cancels its calls.
 void BoundConnections(const ServerOptions& options, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
@@ -143,7 +143,7 @@ void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutd
   }
   if (before_shutdown) before_shutdown();
   acceptor_->Stop();
-  // What came while gRPC shuts down would end with CANCELLED, which nobody asks again; so it is UNAVAILABLE.
+  // Calls that come during the shutdown would end with CANCELLED, which callers do not repeat; so UNAVAILABLE.
   if (gate != nullptr) acceptor_->EndConnections();
   health_.Close();
   Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));

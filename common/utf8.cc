@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// What is at the start of a text: a whole character, a maximal subpart of an ill-formed one, or one
+// The start of a text: a whole character, a maximal subpart of an ill-formed one, or one
 // that the end of the text cuts off.
 enum class Kind { kWhole, kIllFormed, kUnfinished };
 

@@ -24,10 +24,10 @@ using google::protobuf::io::CodedInputStream;
 
 // Deeper than any message of ours.
 constexpr int kMaxDepth = 16;
-// What a field may take beyond its bytes: the largest message that can be repeated has 192, and its list up to twice a
+// Memory of a field beyond its bytes: the largest message that can be repeated has 192, and its list up to twice a
 // pointer.
 constexpr int64_t kFieldBytes = 208;
-// What one of many numbers may take: 8 bytes, twice while their field grows.
+// Memory of one of many numbers: 8 bytes, twice while their field grows.
 constexpr int64_t kNumberBytes = 16;
 
 absl::Status TooMany(int most, const char* what) {

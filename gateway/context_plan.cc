@@ -45,7 +45,7 @@ int PatchTokens(int height, int width, int patch_size) {
   return (height / patch_size) * (width / patch_size);
 }
 
-// What images take of any window.
+// The images' part of any window.
 struct ImageCost {
   int all = 0;         // tokens of all images
   int each = 0;        // of one more image

@@ -15,7 +15,7 @@ constexpr std::array kStages = {Stage::kGateway,     Stage::kImageDecode,   Stag
                                 Stage::kDecodeQueue, Stage::kDelivery,      Stage::kRelevance};
 static_assert(kStages.size() == static_cast<size_t>(Stage::kCount));
 
-// What the HTTP server says by itself, and what its check of a header says.
+// Statuses that the HTTP server gives itself, and those of its check of a header.
 constexpr std::array kRefusals = {400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 500, 503};
 
 }  // namespace

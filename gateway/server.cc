@@ -47,7 +47,7 @@ GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_pt
       tiers_(std::move(tiers)),
       callers_(std::move(keys)),
       fetcher_(MakeFetcher(options)),
-      // Where all are one caller, waiting here would only hide from it that the server is full.
+      // If all are one caller, waiting here would only hide that the server is full.
       admission_(
           {.limits = options.limits,
            .model_aliases = options.served_model_names,

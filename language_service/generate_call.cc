@@ -16,7 +16,7 @@
 namespace diptych::language {
 namespace {
 
-// What is held until the answer is sent, besides the images' bytes and visual tokens.
+// Memory held until the answer is sent, besides the images' bytes and visual tokens.
 int64_t BytesForAnswer(const GenerateInput& input, const blip2::Config& config) {
   int64_t bytes = BytesForQueryTokens(static_cast<int64_t>(input.images.size()), config);
   if (const auto top = input.options.prompt_logprobs) {

@@ -5,7 +5,7 @@
 namespace diptych::language {
 namespace {
 
-// What is received or sent exists as a message and as bytes on their way; never three times.
+// Received or sent data exists as a message and as bytes on the wire; never three times.
 constexpr int64_t kCopies = 2;
 // Buffers of the call, the prompt's ids and the answer.
 constexpr int64_t kCallBytes = 256 << 10;

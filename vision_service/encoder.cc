@@ -157,7 +157,7 @@ void Encoder::Finish(const std::shared_ptr<EncodeJob>& job, absl::StatusOr<std::
   EncodeFlights::Ended ended;
   {
     MutexLock lock(mutex_);
-    // What was computed for callers who have left meanwhile may serve the next.
+    // Results for callers who have left meanwhile may serve the next.
     if (image.ok() && *image != job->found) {
       cache_.Put(KeyOf(job->image_key, job->dtype), *image, (*image)->size_bytes());
     }

@@ -38,7 +38,7 @@ absl::Status CheckOptions(const VisionOptions& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckLimits(options.image_limits));
   DIPTYCH_RETURN_IF_ERROR(CheckTraceOptions(options.tracing));
   if (options.cache_bytes < 0) return absl::InvalidArgumentError("--cache_bytes takes 0 or more");
-  // What one image may need: its file twice while it is read, or once with its pixel values and visual tokens.
+  // Memory of one image: its file twice while it is read, or once with its pixel values and visual tokens.
   const int64_t least = 2 * (options.image_limits.max_bytes + kMessageRoom) + kMaxTensorBytes;
   if (options.max_inflight_bytes < least) {
     return absl::InvalidArgumentError(absl::StrCat("--max_inflight_bytes takes ", least, " or more"));

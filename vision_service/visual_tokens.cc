@@ -23,7 +23,7 @@ double MeanNormOf(const Number* numbers, int64_t tokens, int64_t width) {
   return sum / static_cast<double>(tokens);
 }
 
-// What lies between two points in time after `arrival`.
+// The time between two points, as far as it is after `arrival`.
 SteadyDuration Between(SteadyTime from, SteadyTime to, SteadyTime arrival) {
   return std::max(to - std::max(from, arrival), SteadyDuration::zero());
 }

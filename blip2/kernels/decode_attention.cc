@@ -40,7 +40,7 @@ HWY_INLINE float Dot(const float* a, const T* b, int64_t count) {
   return sum;
 }
 
-// How the pool holds a head's key or value of `width` numbers: one after the other.
+// The pool's layout of a head's key or value of `width` numbers: one after the other.
 template <typename T>
 struct Held {
   static int64_t Size(int64_t width) { return width; }
@@ -93,7 +93,7 @@ float Exponentials(float* scores, int64_t count) {
   return sum;
 }
 
-// What one thread works with: of each head its query and sum [width] and its scores [length].
+// Working memory of one thread: of each head its query and sum [width] and its scores [length].
 struct Scratch {
   std::vector<float> query;
   std::vector<float> sums;

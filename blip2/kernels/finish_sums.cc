@@ -53,7 +53,7 @@ void AddOutliers(const IntegerWeights& weights, std::span<const Outlier> outlier
   }
 }
 
-// What becomes of as many outputs of a panel as a vector holds.
+// The final values of as many outputs of a panel as a vector holds.
 struct Outputs {
   const IntegerWeights& weights;
   const Epilogue<float>& epilogue;

@@ -38,7 +38,7 @@ constexpr int kGroup = 4;
 using TagSums = hn::ScalableTag<float>;
 using Sums = hn::Vec<TagSums>;
 
-// How numbers are multiplied: weights of T, widened, with float32.
+// Multiplication of numbers: weights of T, widened, with float32.
 template <typename T>
 struct Widened {
   using Weight = T;

@@ -21,7 +21,7 @@ constexpr int64_t kQuadBytes = kPanel * kQuad;
 using Tag = hn::CappedTag<uint16_t, kQuadBytes / 2>;
 using Vec = hn::Vec<Tag>;
 
-// What the numbers of a group are multiplied by and what is added then, for the pairs of a quad.
+// Factors and offsets of a group's numbers, for the pairs of a quad.
 struct Steps {
   alignas(64) uint16_t multipliers[kQuadBytes / 2];
   alignas(64) uint16_t shifts[kQuadBytes / 2];

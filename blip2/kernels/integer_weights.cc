@@ -80,7 +80,7 @@ void Maxima(const FloatMatrix& weight, float* largest) {
   });
 }
 
-// What a row is before it is rounded: `values` [padded], each times its smoothing.
+// A row before it is rounded: `values` [padded], each times its smoothing.
 struct Row {
   std::vector<float> values;
   float largest = 0;  // magnitude; NaN if a value is not finite

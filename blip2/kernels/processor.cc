@@ -18,7 +18,7 @@ namespace {
 
 std::atomic<InstructionSet> limit = InstructionSet::kAmx;
 
-// What libtorch's own variable leaves of the machine.
+// The instruction sets that libtorch's own variable allows.
 InstructionSet LimitOfEnvironment() {
   const char* said = std::getenv("ATEN_CPU_CAPABILITY");
   const std::string_view capability = said == nullptr ? "" : said;

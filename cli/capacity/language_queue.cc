@@ -58,7 +58,7 @@ class SharedSteps {
     return replica_.StepSeconds(running) / (1 - std::min(load_.questions_per_second * Alone(), 0.99));
   }
 
-  // What a question meets that comes while others are inside.
+  // The state that an arriving question finds.
   struct Met {
     double length;  // of the step that runs
     double rest;    // of it

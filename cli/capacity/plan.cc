@@ -88,7 +88,7 @@ double PriceOf(const Hardware& hardware, const Replicas& replicas) {
          replicas.language * hardware.language_units * hardware.language_unit_price;
 }
 
-// What a question of the same pass of the vision transformer adds to the step in which both begin.
+// The addition of a question of the same pass of the vision transformer to the step in which both begin.
 double SecondsBeside(const Workload& workload, const LanguageReplica& replica) {
   const double prompt = workload.text_tokens + workload.images * workload.query_tokens;
   return replica.qformer_seconds + replica.row_seconds * prompt / std::max(1, workload.images);

@@ -53,7 +53,7 @@ std::vector<std::string> PositionalChoices(const CLI::App& app) {
   return {};
 }
 
-// What may stand before the command: the program's own options and those that all commands have in common.
+// Options that may come before the command: the program's own options and those that all commands have in common.
 std::vector<const CLI::Option*> OptionsBeforeCommand(const CLI::App& root) {
   std::vector<const CLI::Option*> options = OptionsOf(root);
   for (const CLI::Option* option : OptionsOf(*CommandsOf(root).front())) {
@@ -79,7 +79,7 @@ std::vector<std::string> AllCommands(const CLI::App& root) {
   return commands;
 }
 
-// What completes the value of an option, as a shell function of the bash script.
+// Completes the value of an option, as a shell function of the bash script.
 std::string BashValue(const CLI::Option& option) {
   if (IsFile(option)) return "_diptych_files";
   if (TypeOf(option) == kFolderType) return "_diptych_folders";
@@ -199,7 +199,7 @@ std::string FishText(const std::string& text) {
   return absl::StrCat("'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}, {"\n", " "}}), "'");
 }
 
-// Where the two lists go, the flags and the commands. fish asks the same condition once a completion.
+// The places of the two lists, flags and commands. fish asks the same condition once a completion.
 constexpr char kFishHead[] = R"(# fish completion for diptych, made by `diptych completion fish`.
 complete -c diptych -f
 function __diptych_behind -d 'True behind this command'
@@ -238,7 +238,7 @@ std::string FishOption(const std::string& begin, const CLI::Option& option) {
   return absl::StrCat(line, " -d ", FishText(option.get_description()), "\n");
 }
 
-// What begins a line for those behind this command.
+// The beginning of a line for those after this command.
 std::string FishLine(const CommandPath& path) {
   return absl::StrCat("complete -c diptych -n '__diptych_behind", path.empty() ? "" : " ", Words(path), "'");
 }

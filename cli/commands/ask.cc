@@ -102,7 +102,7 @@ std::string NameOf(const Row& row) {
   return absl::StrCat(row.ImageText(), ", ", row.QuestionText());
 }
 
-// What failed, for the message: the question where there are several, else the image where the fault is its own.
+// The failed part, for the message: the question where there are several, else the image where the fault is its own.
 std::string FailedName(const absl::Status& status, const Row& row, size_t rows) {
   if (rows > 1) return NameOf(row);
   return absl::StartsWith(ReasonOf(status), "IMAGE_") && !row.images.empty() ? row.ImageText() : "";

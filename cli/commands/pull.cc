@@ -29,7 +29,7 @@ void SayPull(const std::string& line) {
   std::fprintf(stderr, "[pull] %s\n", line.c_str());
 }
 
-// What the cache holds, where the hub may not be asked.
+// The cached folder, where the hub may not be asked.
 absl::StatusOr<Pulled> FindOffline(const HubName& name) {
   const auto snapshot = FindSnapshot(HubCache(), name);
   if (snapshot.ok()) return Pulled{.folder = snapshot->string(), .commit = snapshot->filename().string()};

@@ -33,7 +33,7 @@ namespace fs = std::filesystem;
 
 std::atomic<int> signals = 0, last_signal = 0;
 
-// What is ignored already stays ignored: nohup and a shell's & want that.
+// Signals that are already ignored stay ignored: nohup and a shell's & rely on it.
 void CountSignals() {
   struct sigaction action = {}, before = {};
   action.sa_handler = [](int signal) {
@@ -94,7 +94,7 @@ absl::Status SortFlags(const std::vector<std::string>& words, StackOptions& opti
   return absl::OkStatus();
 }
 
-// How this program is called here: by its name where the shell finds it, else by its path. What the shell finds may be
+// This program's command: its name where the shell finds it, else by its path. What the shell finds may be
 // a script that has become this program and left its own path as the program's name.
 std::string OwnCommand() {
   std::error_code error;

@@ -26,7 +26,7 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(2);  // for a connection, and again for its first words
 constexpr char kTheGrpcPort[] = "the READY table of diptych serve shows it, 7000 by default";
-// What gRPC itself reads in front of a name.
+// Prefixes of a name that gRPC itself reads.
 constexpr absl::string_view kGrpcSchemes[] = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds"};
 
 absl::Status Unreachable(std::string_view message, std::string_view remedy) {
@@ -142,7 +142,7 @@ absl::Status NoConnection(int error, const std::string& server) {
       "Is the machine up, and does the network or a firewall let you through? Choose another with --server.");
 }
 
-// What is wrong with an address without a scheme, or with one that gRPC has.
+// The fault of an address without a scheme, or with one that gRPC has.
 absl::Status AddressFault(const std::string& server) {
   const std::optional<TargetAddress> address = FirstAddress(server);
   if (address && address->port && !IsTargetPort(*address->port)) {

@@ -15,7 +15,7 @@ constexpr std::array<const char*, 5> kShades = {"  ", "░░", "▒▒", "▓�
 constexpr std::array<std::array<double, 3>, 5> kHeat = {
     {{0, 0, 4}, {87, 16, 110}, {188, 55, 84}, {249, 142, 9}, {252, 255, 164}}};
 
-// Where a pixel's middle lies among the middles of `cells` cells, and how much of the next cell it has.
+// Position of a pixel's middle among the middles of `cells` cells, and its share of the next cell.
 struct Between {
   int low, high;
   double share;

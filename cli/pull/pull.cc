@@ -38,7 +38,7 @@ constexpr size_t kMostListingBytes = 64 << 20, kMostConfigBytes = 4 << 20;
 constexpr int64_t kMostFileBytes = int64_t{1} << 44;
 constexpr size_t kMostPulledFiles = 2000;
 
-// What the hub says about one file.
+// The hub's description of one file.
 struct HubFile {
   std::string name, etag, url;
   int64_t size = 0;
@@ -54,7 +54,7 @@ std::string EtagOf(const Reply& reply) {
   return std::string(etag);
 }
 
-// What no hub of theirs says.
+// The error for answers that Hugging Face's hub never gives.
 absl::Status FromAMirror(const absl::Status& status) {
   return WithRemedy(MakeError(status.code(), "HUB_FAILED", std::string(status.message())), kMirrorRemedy);
 }

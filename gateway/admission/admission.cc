@@ -16,7 +16,7 @@ constexpr int64_t kCopies = 2;
 // The two calls, their buffers and the answer.
 constexpr int64_t kCallBytes = 64 << 10;
 
-// What a text takes at most as a message, where it is nothing but numbers or fields, in terms of its bytes.
+// Most memory of a text as a message, where it is nothing but numbers or fields, as a multiple of its bytes.
 constexpr int64_t kFieldCopies = 4;
 
 int64_t BytesFor(int64_t message_bytes) {

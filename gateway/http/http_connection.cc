@@ -184,7 +184,7 @@ void HttpConnection::Discard() {
   });
 }
 
-// Whatever ends the connection comes here. Operations that still run hold it until they have failed.
+// Every end of the connection comes here. Operations that still run hold it until they have failed.
 void HttpConnection::Shut() {
   if (phase_ != Phase::kShut) {
     silence_.cancel();

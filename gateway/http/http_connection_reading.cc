@@ -1,4 +1,4 @@
-// How a connection reads requests.
+// The part of HttpConnection that reads requests.
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>

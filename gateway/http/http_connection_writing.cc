@@ -1,4 +1,4 @@
-// How a connection writes replies and event streams.
+// The part of HttpConnection that writes replies and event streams.
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/status.hpp>
 #include <utility>

@@ -120,7 +120,7 @@ class HttpServer::Impl final : public HttpConnections {
   }
 
  private:
-  // What still waits in the io_context, the workers' last replies for example, holds connections, and through them it.
+  // Work left in the io_context, such as the workers' last replies, holds connections, and through them this object.
   void FinishHandlers() {
     boost::system::error_code ignored;
     acceptor_.close(ignored);

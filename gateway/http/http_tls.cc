@@ -47,7 +47,7 @@ absl::StatusOr<std::shared_ptr<ssl::context>> MakeContext(const PemTexts& texts)
   SSL_CTX_set_session_id_context(native, kSessions, sizeof kSessions - 1);
   SSL_CTX_set_alpn_select_cb(native, ChooseProtocol, nullptr);
   boost::system::error_code error;
-  // What needs a password is refused instead of asked about on the terminal.
+  // A key with a password is refused; OpenSSL would ask for it on the terminal.
   context->set_password_callback([](size_t, ssl::context::password_purpose) { return std::string(); }, error);
   if (!error) context->use_certificate_chain(net::buffer(texts.cert), error);
   if (error) return Unusable("tls_cert");

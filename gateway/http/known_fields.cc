@@ -236,7 +236,7 @@ constexpr KnownField kKnownFields[] = {
     {"extra_body", "[{}]", "its members belong into the body itself"},
 };
 
-// What the engine can do, at values that ask for nothing of it.
+// Features of the engine, at values that do not use them.
 constexpr std::pair<std::string_view, double> kNeutralOptions[] = {
     {"temperature", 0},        {"top_k", -1},         {"top_p", 1},          {"repeat_penalty", 1}, {"seed", -1},
     {"repetition_penalty", 1}, {"num_predict", -1},   {"n_predict", -1},     {"best_of", 1},        {"n", 1},

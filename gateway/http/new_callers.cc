@@ -30,7 +30,7 @@ HttpConnection* NewCallers::ChooseToGo(Time now) {
   return caller;
 }
 
-// Where several have as many, the one whose first came first.
+// Of several with as many, the one whose first came first.
 NewCallers::Lines::iterator NewCallers::MostCrowded() {
   return std::max_element(lines_.begin(), lines_.end(), [](const auto& one, const auto& other) {
     if (one.second.size() != other.second.size()) return one.second.size() < other.second.size();

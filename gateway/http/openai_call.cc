@@ -22,7 +22,7 @@ namespace {
 
 // Questions of one call that are asked at a time, at most.
 constexpr int kMaxAtOnce = kMaxChoices;
-// What a byte of an answer takes as JSON values and as text: scores, of which there are the most, up to 14.
+// Memory of an answer's byte as JSON values and as text: scores, of which there are the most, up to 14.
 constexpr int64_t kReplyBytes = 16;
 constexpr char kAsk[] = "/diptych.v1.GatewayService/Ask";
 constexpr char kAskStream[] = "/diptych.v1.GatewayService/AskStream";
@@ -68,7 +68,7 @@ std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& req
   return {{"x-request-id", request_id}};
 }
 
-// What all choices of one call share. Each of them holds it until it has ended.
+// State of all choices of one call. Each of them holds it until it has ended.
 class CallBase {
  public:
   CallBase(std::shared_ptr<grpc::ChannelInterface> gateway, std::unique_ptr<AnswerForm> form, FieldNames names,

@@ -25,7 +25,7 @@ absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::st
 
 namespace {
 
-// What clients keep with messages and their parts.
+// Members that clients keep with messages and their parts.
 constexpr const char* kBookkeeping[] = {
     // which one it is, and when it was written
     "id", "uuid", "name", "status", "index", "phase", "timestamp", "created", "created_at", "createdAt", "updated_at",
@@ -40,7 +40,7 @@ constexpr const char* kBookkeeping[] = {
     "metadata", "extra", "cache_control", "provider_specific_fields", "provider_options", "providerOptions",
     "providerMetadata", "additional_kwargs", "response_metadata"};
 
-// What they keep with images, whose bytes alone decide what they are.
+// Members that they keep with images, whose format the bytes alone decide.
 constexpr const char* kImageBookkeeping[] = {
     // how it is stored
     "format", "type", "mime_type", "mimeType", "media_type", "mediaType", "filename", "file_name", "image_id",
@@ -112,7 +112,7 @@ std::string TypeOf(const json& part, Members& members) {
   return type;
 }
 
-// What another model thought before it answered is no part of what was said.
+// Another model's reasoning is not part of its answer.
 bool IsThought(std::string_view type) {
   return type == "thinking" || type == "redacted_thinking" || type == "reasoning";
 }
@@ -184,7 +184,7 @@ absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path)
   return message;
 }
 
-// What a body of another path says instead.
+// The error, naming the member that a body of another path has instead.
 std::string_view WhyNoMessages(Members& members) {
   if (members.Take("input") != nullptr) return "is what input is called here; /v1/responses takes input";
   if (members.Take("prompt") != nullptr) return "is what a prompt is called here; /v1/completions takes a prompt";

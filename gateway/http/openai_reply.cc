@@ -19,7 +19,7 @@ const char* FinishWord(v1::FinishReason reason) {
   return reason == v1::FINISH_REASON_LENGTH ? "length" : "stop";
 }
 
-// What the caller wrote, empty in a chat.
+// The caller's prompt, empty in a chat.
 const CompletionPrompt& PromptOf(const ReplyHead& head, int choice) {
   static const auto& none = *new CompletionPrompt;
   return head.prompts.empty() ? none : head.prompts[static_cast<size_t>(choice / head.choices)];
@@ -40,7 +40,7 @@ std::string EchoOf(const ReplyHead& head, int choice, const LogprobSteps& scores
   return prompt.ids.empty() ? prompt.text : JoinedText(scores);
 }
 
-// What follows an echoed prompt is shown as it was generated; an answer alone is stripped.
+// After an echoed prompt the text is shown as generated; an answer alone is stripped.
 std::string TextOf(const ReplyHead& head, const std::string& text, const LogprobSteps& steps, ShownText& shown) {
   return head.echo ? shown.generated.Push(text, steps) : text;
 }

@@ -99,7 +99,7 @@ void ReadMetadata(Members& members, ResponsesRequest& request) {
   request.echo["metadata"] = *metadata;
 }
 
-// What a list of extras to include may hold: there is no reasoning whose content could be missing.
+// Allowed entries of the list of extras: there is no reasoning whose content could be missing.
 void ReadInclude(Members& members) {
   const json* include = members.Take("include");
   if (include == nullptr) return;

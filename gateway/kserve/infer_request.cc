@@ -135,7 +135,7 @@ absl::StatusOr<std::vector<InferValue>> ValuesOf(const nlohmann::json& json, con
   return values;
 }
 
-// What a text says: clients of Triton's vLLM write "0.5" and "true" into the JSON.
+// The value in a text: clients of Triton's vLLM write "0.5" and "true" into the JSON.
 InferValue InText(const std::string& text) {
   int64_t whole = 0;
   double number = 0;

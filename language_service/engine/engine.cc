@@ -22,7 +22,7 @@ namespace {
 
 constexpr int64_t kMostImagesAtOnce = 8;  // for the Q-Former, between two passes
 
-// How often the thread looks whether a reader that is behind has caught up, when it has nothing else to do.
+// Interval in which an idle thread checks whether a reader that is behind has caught up.
 constexpr std::chrono::milliseconds kPausedPoll(10);
 
 absl::Status QueueFull() {

@@ -8,7 +8,7 @@
 namespace diptych::language {
 namespace {
 
-// What an entry of the cache costs besides its numbers.
+// Bytes of a cache entry besides its numbers.
 constexpr int64_t kEntryOverheadBytes = 512;
 
 int64_t CacheCost(const QueryTokens& image) {
@@ -17,7 +17,7 @@ int64_t CacheCost(const QueryTokens& image) {
   return bytes;
 }
 
-// What a flight brings besides the query tokens, as Flights takes it.
+// The extras that a flight brings besides the query tokens, as Flights takes them.
 unsigned WantsOf(bool query_attention) {
   return query_attention ? 1 : 0;
 }
@@ -145,7 +145,7 @@ void ImageStore::StopWaiting(const std::shared_ptr<Wait>& wait) {
     const auto left = flights_.StopWaiting(id, wait);
     if (left == ImageFlights::StopResult::kDidNotWait) return;
     const FlightPtr flight = flights_.cargo(id);
-    // What is being projected goes on: it will be of use.
+    // A projection in progress continues: its result will be used.
     if (left == ImageFlights::StopResult::kNobodyWaits && flight->call != nullptr) {
       flights_.Close(id);
       flight->call->Cancel();

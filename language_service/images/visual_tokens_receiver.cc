@@ -58,7 +58,7 @@ bool HasGoodScales(const VisualTokens& tokens) {
   return true;
 }
 
-// What a peer claims to have spent, kept inside an hour so that sums cannot overflow.
+// The time that a peer claims, kept inside an hour so that sums cannot overflow.
 SteadyDuration Bounded(const google::protobuf::Duration& duration) {
   google::protobuf::Duration bounded;
   bounded.set_seconds(std::clamp<int64_t>(duration.seconds(), 0, 3600));
