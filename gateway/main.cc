@@ -27,10 +27,11 @@ ABSL_FLAG(std::string, metrics_listen, diptych::gateway::kDefaultMetricsListen,
           "Address on which Prometheus reads /metrics, host:port. Port 0 picks a free one; empty: none.");
 ABSL_FLAG(std::string, http_listen, diptych::gateway::kDefaultHttpListen,
           "Address for HTTP, IP:port. Port 0 picks a free one; empty turns HTTP off.");
-ABSL_FLAG(std::vector<std::string>, http_hosts, {},
-          "Host names, separated by commas, that HTTP callers may use in addition to IP addresses and localhost; "
-          "*.example.com matches every name with that ending, * any. Others get 403, so that no foreign web page uses the "
-          "server through DNS rebinding.");
+ABSL_FLAG(
+    std::vector<std::string>, http_hosts, {},
+    "Host names, separated by commas, that HTTP callers may use in addition to IP addresses and localhost; "
+    "*.example.com matches every name with that ending, * any. Others get 403, so that no foreign web page uses the "
+    "server through DNS rebinding.");
 ABSL_FLAG(std::vector<std::string>, cors_origins, {},
           "Origins, separated by commas, whose web pages may use the HTTP API from a browser, for example "
           "https://example.org; * for any. Empty: its own page only.");
