@@ -93,7 +93,7 @@ class OverloadTest(unittest.TestCase):
         self.assertEqual({outcome.status for outcome in alone + beside}, {200})
         stack.await_idle(30)
         p99 = [percentile([outcome.seconds for outcome in outcomes], 0.99) for outcomes in (alone, beside)]
-        self.say(f"p99 {p99[0] * 1e3:.0f} ms alone, {p99[1] * 1e3:.0f} ms beside {tricklers} that trickle ({p99[1] / p99[0]:.2f} x); "
+        self.say(f"p99 {p99[0] * 1e3:.0f} ms alone, {p99[1] * 1e3:.0f} ms with {tricklers} that trickle ({p99[1] / p99[0]:.2f} x); "
                  f"{ended} of these were ended")
 
 

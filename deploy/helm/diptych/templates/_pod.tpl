@@ -69,7 +69,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* What a process sees beside its image. Takes {root, tier}. */}}
+{{/* What a process sees besides its image. Takes {root, tier}. */}}
 {{- define "diptych.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 {{- if .root.Values.tls.enabled }}
