@@ -3,10 +3,10 @@
 //   build/release/bin/decode_throughput --model=DIR --dtype=bfloat16
 //
 // Each sequence has --context tokens of keys and values (noise: what they say costs nothing) and decodes one token
-// a step. The batch sizes take turns, so that a machine's moods meet all of them. Prints medians over all steps,
-// on the clock and in processor time: on a shared machine the second is the one to compare. Then how long a text of
-// --prompts tokens takes to be read in one pass, and the choice of
-// the tokens takes, for all sequences at once where the logits lie, and for one after the other on the host.
+// a step. The batch sizes take turns, so that changes of the machine's speed meet all of them. Prints medians over all
+// steps, on the clock and in processor time: on a shared machine the second is the one to compare. Then the times of
+// reading a text of --prompts tokens in one pass, and of choosing the tokens: for all sequences at once where the
+// logits are, and for one after the other on the host.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
@@ -201,10 +201,12 @@ absl::Status MeasureSteps(const OptDecoder& decoder) {
   return absl::OkStatus();
 }
 
+// Prompts that the window does not hold have no row.
 void MeasurePrompts(const OptDecoder& decoder) {
   std::printf("\n| prompt tokens | ms a pass | tokens/s | processor ms a token |\n|---|---|---|---|\n");
   for (const std::string& prompt : absl::GetFlag(FLAGS_prompts)) {
     const int tokens = std::stoi(prompt);
+    if (tokens > decoder.config().max_position_embeddings) continue;
     Sequences sequences(decoder, 1, tokens);
     std::vector<double> clock, processor;
     for (int i = 0; i < absl::GetFlag(FLAGS_rounds) * absl::GetFlag(FLAGS_steps); ++i) {
