@@ -33,6 +33,12 @@ std::string NameOfProgram(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
 }
 
+// The file as the project knows it, "gateway/main.cc", wherever it was compiled.
+std::string FileOfProject(absl::string_view path) {
+  const size_t folder = path.rfind('/', path.rfind('/') - 1);
+  return std::string(folder == path.npos ? path : path.substr(folder + 1));
+}
+
 bool IsOwn(const absl::CommandLineFlag& flag) {
   return IsOwnFlagFile({flag.Filename().data(), flag.Filename().size()});
 }
@@ -155,6 +161,7 @@ void ParseFlags(std::string_view usage, int argc, char** argv) {
   const std::string program = NameOfProgram(argv[0]);
   absl::FlagsUsageConfig config;
   config.contains_help_flags = [](absl::string_view file) { return IsOwnFlagFile({file.data(), file.size()}); };
+  config.normalize_filename = FileOfProject;
   config.version_string = [program] {
     return absl::StrCat(program, " ", std::string(Version()), " (commit ", std::string(Commit()), ")\n");
   };

@@ -92,6 +92,13 @@ class FlagsTest(unittest.TestCase):
             told = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout
             self.assertEqual(set(re.findall(r"^    --(\w+)", told, re.M)), set(table), binary.name)
 
+    def test_help_names_files_of_the_project_wherever_it_was_built(self):
+        for binary in TABLE:
+            shown = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout
+            files = set(re.findall(r"^  Flags from (.*):$", shown, re.M))
+            tier = set() if binary == GATEWAY else {"common/tier_process.cc"}
+            self.assertEqual(files, {f"{binary.name}/main.cc"} | tier)
+
     def test_each_refuses_what_does_not_fit(self):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             wrong = [line for line in pool.map(lambda case: names(*case), cases()) if line]
