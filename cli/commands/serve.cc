@@ -171,11 +171,11 @@ void AddServe(CLI::App& app, Run& run) {
   const auto options = std::make_shared<StackOptions>();
   command.add_option(
       "MODEL", options->model,
-      "Checkpoint folder, or ORG/NAME[@REVISION] on Hugging Face's hub, pulled if need be [the bundled demo model]");
+      "Checkpoint folder, or ORG/NAME[@REVISION] on Hugging Face's hub, pulled if needed [the bundled demo model]");
   command.allow_extras();
   command.footer(
-      "MODEL is a checkpoint folder, or ORG/NAME or ORG/NAME@REVISION on Hugging Face's hub, which is pulled if its "
-      "cache does not hold it; without it the bundled demo model is served.\n\nFlags of one process: "
+      "MODEL is a checkpoint folder, or ORG/NAME or ORG/NAME@REVISION on Hugging Face's hub, which is pulled if it "
+      "is not in the cache; without it the bundled demo model is served.\n\nFlags of one process: "
       "--vision.NAME=VALUE, --language.NAME=VALUE, --gateway.NAME=VALUE");
   command.add_option("--dtype", options->dtype, "auto, float32, bfloat16, float16, int8 or int4 [auto]");
   command.add_option("--device", options->device, "cpu, cuda or cuda:N");

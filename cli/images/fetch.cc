@@ -51,7 +51,7 @@ absl::Status FromCurl(CURL* curl, CURLcode code) {
     case CURLE_TOO_MANY_REDIRECTS:
       return absl::UnavailableError("the server redirects without end");
     case CURLE_UNSUPPORTED_PROTOCOL:
-      return absl::UnavailableError("the server sends to an address that is not https");
+      return absl::UnavailableError("the server redirects to an address that is not https");
     default:
       return absl::UnavailableError(absl::StrCat("it could not be fetched: ", curl_easy_strerror(code)));
   }

@@ -65,7 +65,7 @@ absl::Status CheckGrid(const v1::FloatGrid& grid) {
       grid.rows() > 0 && grid.columns() > 0 && int64_t{grid.rows()} * grid.columns() == grid.values_size();
   const bool sane = std::all_of(grid.values().begin(), grid.values().end(),
                                 [](float value) { return std::isfinite(value) && value >= 0; });
-  return fits && sane ? absl::OkStatus() : absl::InternalError("the server's map is not one");
+  return fits && sane ? absl::OkStatus() : absl::InternalError("the server's attention map is invalid");
 }
 
 Image HeatMap(const Image& image, const v1::FloatGrid& grid, const v1::ImageSize& size) {

@@ -16,9 +16,9 @@ namespace {
 constexpr char kPassingPayload[] = "diptych.cli/passing";
 constexpr char kUnreachable[] = "HUB_UNREACHABLE";
 constexpr char kNetworkRemedy[] =
-    "Check the network, and the proxy if there is one (https_proxy); what the cache holds is served without the hub.";
+    "Check the network, and the proxy if there is one (https_proxy); models in the cache are served without the hub.";
 constexpr char kProxyRemedy[] =
-    "Correct that variable or unset it; no_proxy names hosts to reach without it. What the cache holds is served "
+    "Correct that variable or unset it; no_proxy names hosts to reach without it. Models in the cache are served "
     "without the hub.";
 constexpr char kTokenRemedy[] = "Give a token that may read it with HF_TOKEN, or with `hf auth login`.";
 
@@ -76,7 +76,7 @@ absl::Status MissingModel(const Hub& hub, const HubName& name) {
 
 absl::Status TooMany(const Hub& hub, absl::Duration after) {
   const std::string when =
-      after > absl::ZeroDuration() ? absl::StrCat("in ", absl::ToInt64Seconds(after), " s") : "in some minutes";
+      after > absl::ZeroDuration() ? absl::StrCat("in ", absl::ToInt64Seconds(after), " s") : "in a few minutes";
   return WithRemedy(RetryLater(absl::StatusCode::kResourceExhausted, "HUB_RATE_LIMITED",
                                "the hub takes no more requests from here for now (status 429)", after),
                     absl::StrCat("Try again ", when, "; what was fetched is kept.",

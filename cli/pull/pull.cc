@@ -305,8 +305,8 @@ absl::StatusOr<std::string> FindOrPull(const std::string& model, const PullOptio
   if (folder.ok() || !name || fs::is_directory(model, error)) return folder;
   if (HubIsOffline()) {
     return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
-                                absl::StrCat("HF_HUB_OFFLINE forbids to pull ", folder.status().message())),
-                      "Unset HF_HUB_OFFLINE, or name a model that the cache holds.");
+                                absl::StrCat("HF_HUB_OFFLINE does not allow pulling ", folder.status().message())),
+                      "Unset HF_HUB_OFFLINE, or name a model that is in the cache.");
   }
   const auto pulled = Pull(*name, options);
   if (!pulled.ok()) return WithCacheState(pulled.status(), *name);

@@ -37,7 +37,7 @@ absl::StatusOr<int> ChoosePort(const std::string& host, int asked, int preferred
   if (asked != 0) {
     if (Bind(address, asked) == asked) return asked;
     return absl::FailedPreconditionError(
-        absl::StrCat("port ", asked, " cannot be had: another process listens there; choose another with ", flag));
+        absl::StrCat("port ", asked, " is in use by another process; choose another with ", flag));
   }
   if (const int port = Bind(address, preferred); port != 0) return port;
   const int other = Bind(address, 0);

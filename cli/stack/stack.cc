@@ -148,7 +148,7 @@ absl::Status Stack::WaitUntilReady(Part& part) {
 std::string Stack::WhyItCannotStart(const Part& part) {
   const std::string how = part.process->HowItEnded(), words = part.process->LastWords();
   if (absl::StartsWith(how, "exit") && !words.empty()) return words;
-  const char* hint = how == "signal 9" ? "; the kernel does that where memory runs out" : "";
+  const char* hint = how == "signal 9" ? "; the kernel does that when memory runs out" : "";
   return absl::StrCat(part.name, " ended while it started (", how, ")", words.empty() ? "" : ": ", words, hint);
 }
 
