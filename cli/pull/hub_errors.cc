@@ -118,7 +118,7 @@ absl::Status ErrorOfCurl(CURLcode code, const Hub& hub) {
                          "The same command resumes where this one stopped; HF_HUB_DOWNLOAD_TIMEOUT=60 waits longer.");
       break;
     default:
-      status = HubUnreachable(hub, absl::StrCat("the connection breaks again and again: ", curl_easy_strerror(code)),
+      status = HubUnreachable(hub, absl::StrCat("drops the connection again and again: ", curl_easy_strerror(code)),
                               "The same command resumes where this one stopped.");
   }
   if (IsPassing(code)) status.SetPayload(kPassingPayload, absl::Cord());

@@ -156,11 +156,11 @@ OTHER_TOTAL = announce(lambda begin, end, total, body: (begin, end, total + 1, b
 FAULTS = {
     "a connection that is cut": ("storage", 1, WEIGHTS, cut_after(1_000_000), ""),
     "all connections cut after a while": ("storage", ALWAYS, WEIGHTS, cut_after(9_000_000), ""),
-    "all connections cut soon": ("storage", ALWAYS, WEIGHTS, cut_after(1000), "breaks off"),
+    "all connections cut soon": ("storage", ALWAYS, WEIGHTS, cut_after(1000), "drops the connection"),
     "a storage that takes no connection for a moment": ("resolve", 2, WEIGHTS, redirect("http://127.0.0.1:1/"), ""),
     "a storage that takes no connection": ("resolve", ALWAYS, WEIGHTS, redirect("http://127.0.0.1:1/"), "connection is refused"),
     "a connection closed without an answer": ("storage", 1, WEIGHTS, silence, ""),
-    "no answer, ever": ("storage", ALWAYS, WEIGHTS, silence, "breaks off"),
+    "no answer, ever": ("storage", ALWAYS, WEIGHTS, silence, "drops the connection"),
     "an answer that is no HTTP": ("storage", ALWAYS, WEIGHTS, garbage, "model.safetensors: "),
     "a truncated range": ("storage", 2, WEIGHTS, SHORT, ""),
     "truncated ranges, always": ("storage", ALWAYS, WEIGHTS, SHORT, "other bytes"),
