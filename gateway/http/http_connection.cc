@@ -89,7 +89,7 @@ void HttpConnection::ShutIfIdle() {
 bool HttpConnection::GiveUpIfIdle() {
   if (!admitted_ || !idle_.exchange(false)) return false;
   net::post(stream_.get_executor(),
-            [self = shared_from_this()] { self->reading_header_ ? self->Shut() : self->ShutIfIdle(); });
+            [self = shared_from_this()] { self->phase_ == Phase::kReadingHeader ? self->Shut() : self->ShutIfIdle(); });
   return true;
 }
 
@@ -113,10 +113,10 @@ void HttpConnection::Listen() {
   if (phase_ == Phase::kIdle) {
     DropEmptyLines(buffer_);
     if (buffer_.size() > 0) return ReadHeader();
-    if (ended_) return Shut();  // Asio would wait forever for what follows an end
+    if (sender_ == Sender::kAllRead) return Shut();  // Asio would wait forever for what follows an end
     stream_.tcp().expires_after(absl::ToChronoNanoseconds(idle_until_ - absl::Now()));  // empty lines do not put it off
     idle_ = true;
-  } else if (half_closed_ || buffer_.size() >= kReadAhead) {
+  } else if (sender_ != Sender::kOpen || buffer_.size() >= kReadAhead) {
     return LookForLeaving();
   }
   listening_ = true;
@@ -131,7 +131,7 @@ void HttpConnection::OnBytes(ErrorCode error, size_t size) {
   // OnWritten calls the read back where the next request is there already.
   const bool called_back = error == net::error::operation_aborted && phase_ == Phase::kIdle && buffer_.size() > 0;
   if (error == net::error::eof && phase_ != Phase::kIdle) {
-    ended_ = half_closed_ = true;
+    sender_ = Sender::kAllRead;
     look_interval_ = kFirstLook;
   } else if (error && !called_back) {
     return Shut();
@@ -147,7 +147,7 @@ void HttpConnection::Admit() {
 
 void HttpConnection::LookForLeaving() {
   if (std::exchange(looking_, true)) return;
-  leaving_.expires_after(absl::ToChronoNanoseconds(half_closed_ ? look_interval_ : kLookInterval));
+  leaving_.expires_after(absl::ToChronoNanoseconds(sender_ == Sender::kOpen ? kLookInterval : look_interval_));
   leaving_.async_wait([self = shared_from_this()](ErrorCode error) {
     self->looking_ = false;
     if (!error && (self->exchange_runs() || self->phase_ == Phase::kEnding)) self->OnLook();
@@ -158,8 +158,11 @@ void HttpConnection::OnLook() {
   pollfd socket{.fd = stream_.tcp().socket().native_handle(), .events = POLLRDHUP, .revents = 0};
   ::poll(&socket, 1, 0);
   if ((socket.revents & (POLLERR | POLLHUP)) != 0) return Shut();
-  if ((socket.revents & POLLRDHUP) != 0 && !std::exchange(half_closed_, true)) look_interval_ = kFirstLook;
-  if (half_closed_) {
+  if ((socket.revents & POLLRDHUP) != 0 && sender_ == Sender::kOpen) {
+    sender_ = Sender::kClosed;
+    look_interval_ = kFirstLook;
+  }
+  if (sender_ != Sender::kOpen) {
     Probe();
     look_interval_ = std::min(2 * look_interval_, shared_->options.ping_interval);
   }

@@ -101,13 +101,20 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   using ErrorCode = boost::system::error_code;
   static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
   enum class Phase {
-    kIdle,       // waits for a request
-    kReading,    // its header, or its body
+    kIdle,  // waits for a request
+    kReadingHeader,
+    kReadingBody,
     kAnswering,  // its exchange runs, and nothing of the reply is written
     kStreaming,  // its exchange runs, and the event stream has begun
     kEnding,     // its exchange has ended, but not all of it is written
     kRefusing,   // what came was no request; the reply to it is the last
     kShut,
+  };
+  // The caller's side. One that has closed it may still take the replies.
+  enum class Sender {
+    kOpen,
+    kClosed,   // nothing more comes
+    kAllRead,  // and all that was sent has been read
   };
   struct Piece {
     std::string bytes;
@@ -192,17 +199,15 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
   Phase phase_ = Phase::kIdle;
-  std::atomic<bool> idle_ = false;      // in kIdle or reading_header_, and was not given up; read from other threads
+  Sender sender_ = Sender::kOpen;
+  std::atomic<bool> idle_ = false;      // in kIdle or kReadingHeader, and was not given up; read from other threads
   std::atomic<bool> admitted_ = false;  // something has come from the caller; read from other threads
   bool listening_ = false;              // a read for bytes between requests, or for the caller's leaving, is on its way
   bool looking_ = false;                // leaving_ runs
-  bool half_closed_ = false;            // nothing more comes from the caller, who may still take the replies
-  bool ended_ = false;                  // and all that it sent has been read
   absl::Duration look_interval_;        // until leaving_ ends
   absl::Time idle_until_;               // when a connection in kIdle is closed
   bool writing_ = false;                // a write is on its way
   bool reading_ = false;                // a read that uses parser_ is on its way
-  bool reading_header_ = false;         // that of a header
   int reads_ = 0;                       // limited ones, begun and ended
   bool timed_out_ = false;              // the last of them
   // Of the request that was read last.

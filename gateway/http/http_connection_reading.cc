@@ -76,12 +76,12 @@ bool IsMalformed(const boost::system::error_code& error) {
 }  // namespace
 
 void HttpConnection::ReadHeader() {
-  phase_ = Phase::kReading;
+  phase_ = Phase::kReadingHeader;
   parser_.emplace();
   parser_->header_limit(shared_->options.max_header_bytes);
   parser_->body_limit(static_cast<uint64_t>(shared_->options.max_body_bytes));
   LimitRead(shared_->options.header_timeout);
-  idle_ = reading_header_ = true;
+  idle_ = true;
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](ErrorCode error, size_t) { self->OnHeader(error); });
 }
@@ -106,8 +106,9 @@ void HttpConnection::EndOfRead() {
 
 void HttpConnection::OnHeader(ErrorCode error) {
   EndOfRead();
-  idle_ = reading_header_ = false;
+  idle_ = false;
   if (phase_ == Phase::kShut) return Shut();
+  phase_ = Phase::kReadingBody;
   cors_.clear();
   if (error && timed_out_) return Refuse(408, "the header took too long");
   if (error == http::error::header_limit) return Refuse(431, "the header is too large");

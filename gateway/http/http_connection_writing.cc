@@ -59,7 +59,7 @@ void HttpConnection::Refuse(const HttpReply& reply) {
 }
 
 void HttpConnection::WriteReply(const HttpReply& reply) {
-  const bool is_last = half_closed_ && buffer_.size() == 0;
+  const bool is_last = sender_ != Sender::kOpen && buffer_.size() == 0;
   keep_alive_ = keep_alive_ && !is_last && phase_ != Phase::kRefusing && !shared_->connections->draining();
   Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), HeaderLines(cors_), BodyHeaders(reply),
                       "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", head_only_ ? "" : reply.body),
