@@ -166,7 +166,8 @@ void ParseFlags(std::string_view usage, int argc, char** argv) {
     return absl::StrCat(program, " ", std::string(Version()), " (commit ", std::string(Commit()), ")\n");
   };
   absl::SetFlagsUsageConfig(config);
-  absl::SetProgramUsageMessage(absl::string_view(usage.data(), usage.size()));
+  absl::SetProgramUsageMessage(
+      absl::StrCat(std::string(usage), "\nEach flag can also be set in the environment, as DIPTYCH_<NAME>."));
   const absl::Status status = SetFlags(std::span<char* const>(argv + 1, static_cast<size_t>(argc - 1)));
   if (!status.ok()) {
     std::fprintf(stderr, "%s: %s\n", program.c_str(), std::string(status.message()).c_str());

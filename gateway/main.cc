@@ -94,8 +94,7 @@ namespace {
 constexpr absl::Duration kTidyInterval = absl::Seconds(10);
 
 constexpr char kUsage[] =
-    "Public entrance of Diptych: checks questions, calls the language tier, relays answers with timings and budget.\n"
-    "Each flag can also be set as DIPTYCH_<NAME>.";
+    "Public entry point of Diptych: checks questions, calls the language tier, relays answers with timings and budget.";
 
 // INVALID_ARGUMENT, naming the flag whose value cannot be used.
 absl::Status CheckOptions(const diptych::gateway::Options& options) {

@@ -92,9 +92,10 @@ class FlagsTest(unittest.TestCase):
             told = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout
             self.assertEqual(set(re.findall(r"^    --(\w+)", told, re.M)), set(table), binary.name)
 
-    def test_help_names_files_of_the_project_wherever_it_was_built(self):
+    def test_help_names_the_environment_and_files_of_the_project(self):
         for binary in TABLE:
             shown = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout
+            self.assertIn("as DIPTYCH_<NAME>", shown, binary)
             files = set(re.findall(r"^  Flags from (.*):$", shown, re.M))
             tier = set() if binary == GATEWAY else {"common/tier_process.cc"}
             self.assertEqual(files, {f"{binary.name}/main.cc"} | tier)
