@@ -19,6 +19,11 @@ bool IsPort(std::string_view text) {
   return text.front() == ':' && std::all_of(text.begin() + 1, text.end(), absl::ascii_isdigit);
 }
 
+bool IsInName(unsigned char c) {
+  return absl::ascii_isalnum(c) ||
+         std::string_view("-._~%!$&'()*+,;=").find(static_cast<char>(c)) != std::string_view::npos;
+}
+
 // Without the port, and without the brackets of an IPv6 address; empty if anything else follows the name.
 std::string NameOf(std::string_view host) {
   const bool in_brackets = !host.empty() && host.front() == '[';
@@ -54,6 +59,16 @@ absl::Status CheckAllowedHosts(std::span<const std::string> allowed) {
                      absl::CHexEscape(entry), "'"));
   }
   return absl::OkStatus();
+}
+
+bool IsHostHeader(unsigned version, size_t count, std::string_view host) {
+  return count == 0 ? version < 11 : count == 1 && IsHost(host);
+}
+
+bool IsHost(std::string_view host) {
+  const std::string name = NameOf(host);
+  if (host.starts_with('[')) return IsIpAddress(name);
+  return !name.empty() && std::all_of(name.begin(), name.end(), IsInName);
 }
 
 bool IsAllowedHost(std::string_view host, std::span<const std::string> allowed) {

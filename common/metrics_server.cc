@@ -49,10 +49,15 @@ struct Pages {
   bool local = false;  // only this machine reaches them
 };
 
+std::string_view HostOf(const http::request<http::empty_body>& request) {
+  const auto host = request[http::field::host];
+  return {host.data(), host.size()};
+}
+
 // Only a web page whose own name was made to point here calls a loopback port by another name.
 bool IsStranger(const http::request<http::empty_body>& request, const Pages& pages) {
-  const auto host = request[http::field::host];
-  return pages.local && !host.empty() && !IsAllowedHost(std::string_view(host.data(), host.size()), {});
+  const std::string_view host = HostOf(request);
+  return pages.local && !host.empty() && !IsAllowedHost(host, {});
 }
 
 void Fill(std::string_view path, std::string_view accept, const Pages& pages,
@@ -75,7 +80,9 @@ void Fill(std::string_view path, std::string_view accept, const Pages& pages,
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request, const Pages& pages) {
   http::response<http::string_body> response;
   response.set(http::field::content_type, "text/plain; charset=utf-8");
-  if (IsStranger(request, pages)) {
+  if (!IsHostHeader(request.version(), request.count(http::field::host), HostOf(request))) {
+    response.result(http::status::bad_request);
+  } else if (IsStranger(request, pages)) {
     response.result(http::status::forbidden);
   } else if (request.method() != http::verb::get) {
     response.result(http::status::method_not_allowed);

@@ -55,6 +55,13 @@ std::string HostOf(const http::request_header<>& message) {
   return host.empty() ? HeaderOf(message, http::field::host) : std::string(host);
 }
 
+// As RFC 9112 wants it, whatever the target says.
+bool SaysItsHost(const http::request_header<>& message) {
+  const std::string_view target_host = TargetOf(message).host;
+  return (target_host.empty() || IsHost(target_host)) &&
+         IsHostHeader(message.version(), message.count(http::field::host), HeaderOf(message, http::field::host));
+}
+
 HttpRequest RequestOf(const http::request_header<>& message) {
   return {.method = std::string(message.method_string().data(), message.method_string().size()),
           .path = std::string(TargetOf(message).path),
@@ -124,8 +131,8 @@ void HttpConnection::OnHeader(ErrorCode error) {
   }
   keep_alive_ = parser_->get().keep_alive();
   head_only_ = parser_->get().method() == http::verb::head;
+  if (!SaysItsHost(parser_->get())) return Refuse(400, "an HTTP/1.1 request has one Host header, such as name:port");
   const std::string host = HostOf(parser_->get());
-  if (parser_->get().count(http::field::host) > 1) return Refuse(400, "there is more than one host");
   if (!host.empty() && !IsAllowedHost(host, shared_->options.hosts)) {
     return Refuse(403, "this server does not go by that host name; its operator can add it to --http_hosts");
   }

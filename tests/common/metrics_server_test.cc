@@ -71,6 +71,17 @@ TEST_F(MetricsServerTest, OnThisMachineOnlyItsOwnNamesAreAnswered) {
   EXPECT_THAT(answer("stranger.example:9001"), HasSubstr(" 403 "));
 }
 
+TEST_F(MetricsServerTest, ARequestSaysOnceForWhichHostItIs) {
+  const auto answer = [this](const std::string& rest) {
+    return testing::Exchange(server_->port(), "GET /metrics HTTP/1." + rest + "\r\n");
+  };
+  for (const char* rest : {"1\r\n", "1\r\nHost:\r\n", "1\r\nHost: localhost\r\nHost: localhost\r\n",
+                           "1\r\nHost: local host\r\n", "0\r\nHost:\r\n"}) {
+    EXPECT_THAT(answer(rest), HasSubstr(" 400 ")) << rest;
+  }
+  EXPECT_THAT(answer("0\r\n"), HasSubstr(" 200 "));
+}
+
 TEST_F(MetricsServerTest, SurvivesHostileRequests) {
   const std::string much(1 << 20, 'a');
   for (const std::string& request :

@@ -104,8 +104,8 @@ TEST_F(GatewayMetricsTest, NothingThatACallerSaysIsShown) {
   EXPECT_TRUE(Ask(question).ok());
   question.set_model("marker-model");
   EXPECT_FALSE(Ask(question).ok());
-  const std::string page =
-      testing::Exchange(gateway_->metrics_port(), "GET /metrics?marker-query HTTP/1.1\r\nX-Name: marker-name\r\n\r\n");
+  const std::string page = testing::Exchange(
+      gateway_->metrics_port(), "GET /metrics?marker-query HTTP/1.1\r\nHost: localhost\r\nX-Name: marker-name\r\n\r\n");
   EXPECT_THAT(page, HasSubstr("diptych_requests_total"));
   EXPECT_THAT(page, Not(HasSubstr("marker")));
   EXPECT_THAT(page, Not(HasSubstr("/tmp")));

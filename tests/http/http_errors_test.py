@@ -74,9 +74,9 @@ class ErrorsTest(Errors, asking.StackTest):
             self.fails(404, "unknown_path", method, path, b"{}" if method == "POST" else None)
 
     def test_what_comes_before_a_path_is_known(self):
-        for request, code in ((b"nonsense\r\n\r\n", b"invalid_request"), (b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", b"header_too_large"),
+        for request, code in ((b"nonsense\r\n\r\n", b"invalid_request"), (b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", b"header_too_large"),
                               (b"GET / HTTP/1.1\r\nhost: other.example\r\n\r\n", b"forbidden"),
-                              (b"POST /v1/completions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n",
+                              (b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n",
                                b"request_too_large")):
             self.assertIn(b'"code":"' + code + b'"', self.raw(request))
 

@@ -15,9 +15,9 @@ class BytesTest(asking.StackTest):
     FLAGS = ["--max_image_bytes=1048576"]
 
     def test_oversized_and_malformed_requests(self):
-        self.assertTrue(self.raw(b"GET / HTTP/1.1\r\nx: " + b"y" * 20000 + b"\r\n\r\n").startswith(b"HTTP/1.1 431 "))
+        self.assertTrue(self.raw(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 20000 + b"\r\n\r\n").startswith(b"HTTP/1.1 431 "))
         self.assertTrue(self.raw(b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400 "))
-        large = b"POST /v1/completions HTTP/1.1\r\ncontent-type: application/json\r\n"
+        large = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         self.assertTrue(self.raw(large + b"content-length: 99999999999\r\n\r\n").startswith(b"HTTP/1.1 413 "))
         self.assertTrue(self.raw(large + b"content-length: 7000000\r\n\r\n" + b" " * 7000000).startswith(b"HTTP/1.1 413 "))
         self.assertTrue(self.raw(large + b"content-length: -1\r\n\r\n").startswith(b"HTTP/1.1 400 "))
@@ -27,18 +27,18 @@ class BytesTest(asking.StackTest):
 
     def test_connections_are_kept_and_shared(self):
         get = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
-        answer = self.raw(get * 3 + get.replace(b"host: localhost", b"connection: close"))
+        answer = self.raw(get * 3 + get.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
         self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 4)
         self.assertTrue(self.raw(b"GET /v1/models HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 "))
         body = json.dumps({"prompt": "x", "max_tokens": 1, "stream": True}).encode()
         post = b"POST /v1/completions HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         self.assertTrue(self.raw(post + body).endswith(b"data: [DONE]\n\n"))
-        expect = post.replace(b"1.0", b"1.1").replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n")
+        expect = post.replace(b"1.0", b"1.1").replace(b"\r\n\r\n", b"\r\nhost: localhost\r\nexpect: 100-continue\r\n\r\n")
         self.assertTrue(self.raw(expect, wait=False).startswith(b"HTTP/1.1 100 Continue"))
 
     def test_callers_that_leave_hurt_nobody(self):
         body = json.dumps(about("Describe the image.", stream=True, n=8)).encode()
-        head = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         for cut in (5, len(head) - 2, len(head) + 100, len(head) + len(body)):
             for _ in range(5):
                 with socket.create_connection(("127.0.0.1", self.stack.port)) as connection:
@@ -72,14 +72,14 @@ class HostileTest(asking.StackTest):
         return found
 
     def post(self, headers, path=b"/v1/chat/completions"):
-        return b"POST " + path + b" HTTP/1.1\r\ncontent-type: application/json\r\n" + headers + b"\r\n\r\n"
+        return b"POST " + path + b" HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n" + headers + b"\r\n\r\n"
 
     def test_memory_is_bounded(self):
         self.assertEqual(self.ask("POST", "/v1/chat/completions", about("What color is the circle?"))[0], 200)
         before = self.peak()
         idle = [self.connect() for _ in range(300)]
         for connection in idle[:150]:
-            connection.sendall(b"GET / HTTP/1.1\r\nx: ")  # and never goes on
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ")  # and never goes on
         # Bodies that are announced and never come take nothing from others, and are not waited for.
         announced = [self.connect() for _ in range(50)]
         for connection in announced:
@@ -131,7 +131,7 @@ class HostileTest(asking.StackTest):
         self.assertLess(self.peak() - before, 2 * self.BODIES + (64 << 20))
 
     def test_a_flood_of_requests_on_one_connection_is_answered_in_turn(self):
-        get = b"GET /healthz/live HTTP/1.1\r\n\r\n"
+        get = b"GET /healthz/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
         answer = self.raw(get * 2000 + get.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
         self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 2001)
 

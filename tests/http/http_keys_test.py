@@ -69,16 +69,16 @@ class KeysTest(asking.Asking, unittest.TestCase):
             self.assertNotIn("alice", text)
 
     def test_no_body_is_read_of_who_has_no_key(self):
-        head = (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json\r\n"
+        head = (b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                 b"content-length: 60000000\r\nexpect: 100-continue\r\n\r\n")
         self.assertTrue(self.raw(head).startswith(b"HTTP/1.1 401 "))
 
     def test_what_needs_no_key_takes_no_body_to_speak_of(self):
         for path in (b"/healthz/live", b"/metrics", b"/", b"/openapi.json"):
             for length in (b"content-length: 60000000", b"transfer-encoding: chunked"):
-                head = b"GET " + path + b" HTTP/1.1\r\n" + length + b"\r\n\r\n"
+                head = b"GET " + path + b" HTTP/1.1\r\nhost: localhost\r\n" + length + b"\r\n\r\n"
                 self.assertTrue(self.raw(head + b"8000\r\n" + b" " * 0x8000 + b"\r\n").startswith(b"HTTP/1.1 413 "), head)
-        self.assertTrue(self.raw(b"GET /healthz/live HTTP/1.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 200 "))
+        self.assertTrue(self.raw(b"GET /healthz/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 200 "))
 
     def test_over_its_tokens_a_key_is_told_when_to_come_back(self):
         body = {"prompt": "x", "max_tokens": 4}
@@ -100,6 +100,56 @@ class KeysTest(asking.Asking, unittest.TestCase):
         key_file(self.keys, alice={}, spender={"tokens_per_minute": 1})
         until("newcomer", 401)
         self.assertEqual(self.with_key("GET", "/v1/models", "alice")[0], 200)
+
+
+class KeyedStackTest(asking.Asking, unittest.TestCase):
+    """Starts the processes with keys and flags of the test."""
+
+    def start(self, *flags, **limits_of_key):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        key_file(keys := pathlib.Path(folder.name) / "keys.json", **limits_of_key)
+        self.stack = Stack(BINARIES, [f"--api_keys_file={keys}", *flags])
+        self.addCleanup(self.stack.stop)
+
+    def ask_as(self, key, path, body):
+        return self.ask("POST", path, body, {"authorization": "Bearer " + key})
+
+
+class CachesTest(KeyedStackTest):
+    """How long an answer takes, and what it counts as cached, tells a key what was asked with it, and with no other."""
+
+    QUESTION = about("the cat " * 40, max_tokens=1)
+
+    def cached(self, key):
+        """Whether the prompt's tokens, the image's visual tokens and its query tokens were in a cache."""
+        status, _, reply = self.ask_as(key, "/v1/chat/completions", self.QUESTION)
+        self.assertEqual(status, 200, reply)
+        tokens, hits = reply["usage"]["prompt_tokens_details"]["cached_tokens"], reply["diptych"]["timings"]["cache_hits"]
+        self.assertEqual(tokens, hits["kv_prefix"])
+        return tokens > 0, hits["vision_tokens"] > 0 or hits["projected_tokens"] > 0
+
+    def test_a_key_finds_its_own(self):
+        self.start(ada={}, bob={})
+        self.assertEqual([self.cached(key) for key in ("ada", "ada", "bob", "bob")], [(False, False), (True, True)] * 2)
+
+    def test_keys_share_them_where_the_operator_says_so(self):
+        self.start("--shared_cache", ada={}, bob={})
+        self.assertEqual([self.cached(key) for key in ("ada", "bob")], [(False, False), (True, True)])
+
+
+class RatesTest(KeyedStackTest):
+    def test_whatever_a_tier_computes_counts(self):
+        paths = {"/v1/completions": {"prompt": "x", "max_tokens": 4}, "/v1/responses": {"input": "x", "max_output_tokens": 4},
+                 "/v1/diptych/plan": {"prompt": "the cat " * 40}, "/v1/diptych/analyze": {"image": asking.IMAGE},
+                 "/v1/tokenize": {"prompt": "the cat " * 40}, "/v1/detokenize": {"tokens": [5] * 40}}
+        self.start(**{f"key{number}": {"tokens_per_minute": 1} for number in range(len(paths))})
+        for number, (path, body) in enumerate(paths.items()):
+            self.assertEqual(self.ask_as(f"key{number}", path, body)[0], 200, path)
+            for other, other_body in paths.items():
+                status, headers, reply = self.ask_as(f"key{number}", other, other_body)
+                self.assertEqual((status, reply["error"]["code"]), (429, "rate_limited"), f"{other} after {path}")
+                self.assertGreater(int(headers["retry-after"]), 0)
 
 
 class ChoicesWithLargeImagesTest(asking.Asking, unittest.TestCase):

@@ -72,22 +72,22 @@ class SurfaceTest(asking.StackTest):
 
     def test_a_header_is_that_of_the_reply_without_its_body(self):
         for path in ("/health", "/v1/models", "/v1/models/other", "/", "/openapi.json", "/nowhere"):
-            whole = self.raw(f"GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
-            head = self.raw(f"HEAD {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
+            whole = self.raw(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
+            head = self.raw(f"HEAD {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
             self.assertEqual(head, whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", path)
-        kept = self.raw(b"HEAD /v1/models HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\nconnection: close\r\n\r\n")
+        kept = self.raw(b"HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\nGET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         self.assertEqual((kept.count(b"HTTP/1.1 200 OK"), kept.endswith(b"\r\n\r\nready\n")), (2, True))
-        self.assertTrue(self.raw(b"HEAD /v1/chat/completions HTTP/1.1\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 405 "))
-        body = b"HEAD /v1/models HTTP/1.1\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
+        self.assertTrue(self.raw(b"HEAD /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 405 "))
+        body = b"HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
         self.assertTrue(self.raw(body).endswith(b"\r\n\r\n"))
 
     def test_options_tell_the_methods(self):
         for path, methods in (("/v1/chat/completions", b"POST, OPTIONS"), ("/v1/models", b"GET, HEAD, OPTIONS"), ("/", b"GET, HEAD, OPTIONS")):
-            reply = self.raw(f"OPTIONS {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
+            reply = self.raw(f"OPTIONS {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
             self.assertTrue(reply.startswith(b"HTTP/1.1 204 "))
             self.assertIn(b"allow: " + methods + b"\r\n", reply)
             self.assertNotIn(b"content-length", reply)
-        self.assertTrue(self.raw(b"OPTIONS /nowhere HTTP/1.1\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 404 "))
+        self.assertTrue(self.raw(b"OPTIONS /nowhere HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 404 "))
 
     def test_encoded_bodies_are_refused_unread(self):
         question = json.dumps({"prompt": "x"}).encode()

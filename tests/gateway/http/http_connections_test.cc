@@ -14,16 +14,16 @@ class HttpConnectionsTest : public HttpServerFixture {};
 TEST_F(HttpConnectionsTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {
   Start({.threads = 1, .max_connections = 2});  // one thread has done with a reply before it sees the next caller
   RawCaller first(server_->port());
-  first.Send("GET /first HTTP/1.1\r\n\r\n");
+  first.Send("GET /first HTTP/1.1\r\nhost: localhost\r\n\r\n");
   first.Read("/first");
   RawCaller second(server_->port());
-  second.Send("GET /second HTTP/1.1\r\n\r\n");
+  second.Send("GET /second HTTP/1.1\r\nhost: localhost\r\n\r\n");
   second.Read("/second");
   RawCaller third(server_->port());
-  third.Send("GET /third HTTP/1.1\r\n\r\n");
+  third.Send("GET /third HTTP/1.1\r\nhost: localhost\r\n\r\n");
   EXPECT_TRUE(third.Read("/third").starts_with("HTTP/1.1 200 "));
   EXPECT_EQ(first.Read(), "") << "closed";
-  second.Send("GET /again HTTP/1.1\r\n\r\n");
+  second.Send("GET /again HTTP/1.1\r\nhost: localhost\r\n\r\n");
   EXPECT_TRUE(second.Read("/again").starts_with("HTTP/1.1 200 "));
 }
 
@@ -31,8 +31,8 @@ TEST_F(HttpConnectionsTest, WhoHasSaidNothingYetTakesNoPlaceOfWhoAsks) {
   Start({.max_connections = 1, .idle_timeout = absl::Minutes(10)});
   std::list<RawCaller> silent;
   for (int i = 0; i < 10; ++i) silent.emplace_back(server_->port());
-  EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
-  silent.front().Send("GET /first HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
+  silent.front().Send("GET /first HTTP/1.1\r\nhost: localhost\r\n\r\n");
   EXPECT_TRUE(silent.front().Read("/first").starts_with("HTTP/1.1 200 ")) << "nor is given up";
 }
 
@@ -41,7 +41,7 @@ TEST_F(HttpConnectionsTest, HoweverManyStaySilentWhoAsksIsAnswered) {
   std::list<RawCaller> silent;
   for (int i = 0; i < 3; ++i) {
     for (int j = 0; j < 20; ++j) silent.emplace_back(server_->port());
-    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
   }
   EXPECT_EQ(silent.front().Read(), "") << "the oldest went";
 }
@@ -49,10 +49,10 @@ TEST_F(HttpConnectionsTest, HoweverManyStaySilentWhoAsksIsAnswered) {
 TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
   Start({.max_connections = 1, .body_timeout = absl::Minutes(10), .byte_timeout = absl::Minutes(10)});
   RawCaller busy(server_->port());
-  busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
+  busy.Send("POST /busy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
   busy.Read("100 Continue\r\n\r\n");
   std::list<RawCaller> crowd;
-  for (int i = 0; i < 300; ++i) crowd.emplace_back(server_->port()).Send("GET /a HTTP/1.1\r\n\r\n");
+  for (int i = 0; i < 300; ++i) crowd.emplace_back(server_->port()).Send("GET /a HTTP/1.1\r\nhost: localhost\r\n\r\n");
   for (; !crowd.empty(); crowd.pop_front()) EXPECT_TRUE(crowd.front().Read().starts_with("HTTP/1.1 503 "));
   busy.Send("xy");
   EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
@@ -61,10 +61,10 @@ TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
 TEST_F(HttpConnectionsTest, HeadersThatDripKeepNobodyOut) {
   Start({.threads = 1, .max_connections = 4, .byte_timeout = absl::ZeroDuration()});
   std::list<RawCaller> drips;
-  for (int i = 0; i < 4; ++i) drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
+  for (int i = 0; i < 4; ++i) drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nhost: localhost\r\nx: ");
   for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
-    drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nx: ");
+    EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    drips.emplace_back(server_->port()).Send("GET / HTTP/1.1\r\nhost: localhost\r\nx: ");
   }
   EXPECT_EQ(drips.front().Read(), "") << "the oldest went";
 }
@@ -75,13 +75,13 @@ TEST_F(HttpConnectionsTest, CallersWhoAskJustWhenTheyAreGivenUpKeepNobodyOut) {
   Start({.threads = 1, .max_connections = 2, .idle_timeout = absl::Minutes(10)});
   std::list<RawCaller> callers;
   const auto come = [&] { return &callers.emplace_back(server_->port()); };
-  const auto asks = [](RawCaller& caller) { return caller.Send("GET /a HTTP/1.1\r\n\r\n"); };
+  const auto asks = [](RawCaller& caller) { return caller.Send("GET /a HTTP/1.1\r\nhost: localhost\r\n\r\n"); };
   const auto is_answered = [](RawCaller& caller) { return caller.Read("/a").starts_with("HTTP/1.1 200 "); };
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(asks(*come()) && is_answered(callers.back()));
   for (int i = 0; i < 80; ++i) {
     RawCaller& last = callers.back();
     released_ = false;
-    last.Send("GET /waits HTTP/1.1\r\n\r\n");
+    last.Send("GET /waits HTTP/1.1\r\nhost: localhost\r\n\r\n");
     while (waiting_ <= i) std::this_thread::yield();
     RawCaller* const added = come();
     for (RawCaller& caller : callers) {
@@ -98,9 +98,9 @@ TEST_F(HttpConnectionsTest, CallersWhoAskJustWhenTheyAreGivenUpKeepNobodyOut) {
 TEST_F(HttpConnectionsTest, AConnectionInUseIsNotGivenUpForAnother) {
   Start({.max_connections = 1});
   RawCaller busy(server_->port());
-  busy.Send("POST /busy HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
+  busy.Send("POST /busy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
   busy.Read("100 Continue\r\n\r\n");
-  EXPECT_TRUE(Ask("GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
+  EXPECT_TRUE(Ask("GET /other HTTP/1.1\r\nhost: localhost\r\n\r\n").starts_with("HTTP/1.1 503 "));
   busy.Send("xy");
   EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
 }

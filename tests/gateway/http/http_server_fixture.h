@@ -151,7 +151,8 @@ class HttpServerFixture : public ::testing::Test {
   }
 
   static std::string Post(std::string_view headers, std::string_view body) {
-    return "POST /a HTTP/1.1\r\nconnection: close\r\n" + std::string(headers) + "\r\n\r\n" + std::string(body);
+    return "POST /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n" + std::string(headers) + "\r\n\r\n" +
+           std::string(body);
   }
 
   Mutex mutex_;
