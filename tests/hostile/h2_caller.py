@@ -43,6 +43,7 @@ class Caller:
         self.ended = set()  # streams of which nothing more comes
         self.data = {}      # bytes that came, by stream
         self.status = {}    # gRPC's, by stream
+        self.farewell = None  # what the server said when it wanted the connection to end
 
     def call(self, method, message=b"", metadata=(), end=True):
         """Starts a call of "package.Service/Method" without a deadline; the id of its stream. Without `end` more may come.
@@ -91,6 +92,10 @@ class Caller:
         self._h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         self._flush()
 
+    def ping(self):
+        self._h2.ping(bytes(8))
+        self._flush()
+
     def listen(self, seconds, until=lambda: False):
         """Takes what comes, and answers pings, until so much time has passed or `until` holds."""
         end = time.monotonic() + seconds
@@ -110,6 +115,8 @@ class Caller:
                     self.ended.add(event.stream_id)
                 if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
                     self.status.update({event.stream_id: int(value) for name, value in event.headers if name == "grpc-status"})
+                if isinstance(event, h2.events.ConnectionTerminated):
+                    self.farewell = event.additional_data or b""
                 if isinstance(event, h2.events.DataReceived):
                     self.data[event.stream_id] = self.data.get(event.stream_id, b"") + event.data
             self._flush()
