@@ -3,11 +3,15 @@
 Usage: hardening_test.py FOLDER_OF_BINARIES; run by ctest as `hardening_test`.
 """
 import pathlib
+import platform
 import re
 import subprocess
 import sys
 
 BINARIES = ("gateway", "vision_service", "language_service", "diptych")
+
+ENDBR64 = b"\xf3\x0f\x1e\xfa"
+PROBE = b"\x48\x83\x0c\x24\x00"  # or $0, (%rsp)
 
 
 def read(binary, *options):
@@ -25,6 +29,10 @@ def errors_of(binary):
               "relocates its code": "TEXTREL" not in dynamic,
               "has no stack protector": "__stack_chk_fail" in symbols,
               "has no checked functions (FORTIFY)": re.search(r"\b__(?!stack)\w+_chk\b", symbols)}
+    if platform.machine() == "x86_64":  # The start files of Debian's C library have no mark of CET, so the whole binary has none.
+        code = binary.read_bytes()
+        checks["does not mark where indirect branches may go (CET)"] = code.count(ENDBR64) > 1000
+        checks["does not probe large stack frames page by page"] = PROBE in code
     return [f"{binary.name} {fault}" for fault, holds in checks.items() if not holds]
 
 

@@ -2,6 +2,7 @@
 
 Usage: start_up_test.py VISION_SERVICE LANGUAGE_SERVICE GATEWAY; run by ctest as `start_up_test`.
 """
+import json
 import os
 import pathlib
 import shutil
@@ -132,6 +133,17 @@ class StartUpTest(unittest.TestCase):
                     (pathlib.Path(folder) / file.name).write_bytes(file.read_bytes())
                 (pathlib.Path(folder) / "model.safetensors").write_bytes(b"\xff" * 16)
                 self.assertIn("model.safetensors", self.refused(binary, f"--model={folder}"))
+
+    def test_a_tokenizer_with_more_ids_than_the_model_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(DEMO, folder, dirs_exist_ok=True)
+            file = pathlib.Path(folder) / "tokenizer.json"
+            tokenizer = json.loads(file.read_text())
+            last = tokenizer["added_tokens"][-1]
+            words = json.loads((pathlib.Path(folder) / "config.json").read_text())["text_config"]["vocab_size"]
+            tokenizer["added_tokens"] += [{**last, "id": id, "content": f"<{id}>"} for id in range(last["id"] + 1, words + 1)]
+            file.write_text(json.dumps(tokenizer))
+            self.assertIn(f"the tokenizer has ids up to {words}", self.refused(BINARIES[1], f"--model={folder}"))
 
     def test_a_bad_flag_is_named(self):
         for binary in BINARIES:
