@@ -120,8 +120,14 @@ def to_error(call: FailedCall, target: str) -> DiptychError:
     if code == "RESOURCE_EXHAUSTED" and not details.reason and "larger than max" in message:  # gRPC's own words
         kind, message = InvalidRequest, f"the request, or its answer, is larger than a message may be ({message})"
     if kind is Unavailable and code == "UNAVAILABLE" and not details.reason:
-        kind, message = Unreachable, f"nothing answers at {target} ({message}); is `diptych serve` running there?"
+        kind, message = Unreachable, _unreachable(target, message)
     return kind(message, code=code, **dataclasses.asdict(details))
+
+
+def _unreachable(target: str, message: str) -> str:
+    if "http1.x server" in message:  # gRPC's own words
+        return f"{target} speaks HTTP, not gRPC; give the gateway's gRPC port, 7000 by default"
+    return f"nothing answers at {target} ({message}); is `diptych serve` running there?"
 
 
 def _details(metadata: Iterable[tuple[str, Any]] | None) -> _Details:

@@ -103,6 +103,11 @@ class RefusalsTest(ClientTest):
         with diptych.Client("127.0.0.1:9") as client, self.assertRaises(diptych.Unavailable):
             client.wait_until_ready(0.5)
 
+    def test_an_http_port_is_told_as_one(self):
+        address = f"127.0.0.1:{self.stack.port}"
+        with diptych.Client(address) as client, self.assertRaisesRegex(diptych.Unreachable, f"{address} speaks HTTP, not gRPC"):
+            client.ask(SAMPLE, QUESTION)
+
     def test_errors_and_answers_go_to_other_processes(self):
         with self.assertRaises(diptych.InvalidRequest) as raised:
             self.client.ask(b"no image")
