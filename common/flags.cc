@@ -155,6 +155,12 @@ absl::Status SetFlags(std::span<char* const> arguments) {
   return SetFromCommandLine(arguments);
 }
 
+bool AsksForHelp(std::span<char* const> arguments) {
+  return std::any_of(arguments.begin(), arguments.end(), [](absl::string_view typed) {
+    return absl::ConsumePrefix(&typed, "-") && (absl::ConsumePrefix(&typed, "-"), IsHelp(typed));
+  });
+}
+
 }  // namespace
 
 void ParseFlags(std::string_view usage, int argc, char** argv) {
@@ -168,10 +174,17 @@ void ParseFlags(std::string_view usage, int argc, char** argv) {
   absl::SetFlagsUsageConfig(config);
   absl::SetProgramUsageMessage(
       absl::StrCat(std::string(usage), "\nEach flag can also be set in the environment, as DIPTYCH_<NAME>."));
-  const absl::Status status = SetFlags(std::span<char* const>(argv + 1, static_cast<size_t>(argc - 1)));
+  const std::span<char* const> arguments(argv + 1, static_cast<size_t>(argc - 1));
+  const absl::Status status = SetFlags(arguments);
   if (!status.ok()) {
     std::fprintf(stderr, "%s: %s\n", program.c_str(), std::string(status.message()).c_str());
     std::exit(1);
+  }
+  if (AsksForHelp(arguments)) {
+    std::atexit([] {  // absl would end with 1
+      const bool shown = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+      std::_Exit(shown ? EXIT_SUCCESS : EXIT_FAILURE);
+    });
   }
   absl::ParseCommandLine(argc, argv);  // shows help, if that was asked for
 }

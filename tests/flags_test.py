@@ -100,6 +100,15 @@ class FlagsTest(unittest.TestCase):
             tier = set() if binary == GATEWAY else {"common/tier_process.cc"}
             self.assertEqual(files, {f"{binary.name}/main.cc"} | tier)
 
+    def test_help_is_no_failure(self):
+        for binary in TABLE:
+            for flag in ("--help", "-help", "--helpfull", "--version"):
+                done = subprocess.run([binary, flag], capture_output=True, text=True, timeout=60)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), f"{binary.name} {flag}")
+                self.assertIn(binary.name, done.stdout)
+                with open("/dev/full", "w") as full:
+                    self.assertEqual(subprocess.run([binary, flag], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode, 1)
+
     def test_each_refuses_what_does_not_fit(self):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             wrong = [line for line in pool.map(lambda case: names(*case), cases()) if line]
