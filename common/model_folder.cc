@@ -45,7 +45,28 @@ absl::Status CheckFolder(const std::string& model) {
                    "config.json, *.safetensors, the tokenizer's files"));
 }
 
+std::string DidYouMean(const std::string& nearest) {
+  return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
+}
+
+std::string NearestFolder(const std::string& model) {
+  fs::path path = model;
+  if (!path.has_filename()) path = path.parent_path();  // behind a slash
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(path.has_parent_path() ? path.parent_path() : ".", error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (fs::exists(entry->path() / "config.json", error)) names.push_back(entry->path().filename());
+  }
+  const std::string nearest = NearestWord(path.filename().string(), names);
+  return nearest.empty() ? "" : path.replace_filename(nearest).string();
+}
+
 }  // namespace
+
+std::string MissingFolder(const std::string& model) {
+  return absl::StrCat("there is no folder ", Whole(model), DidYouMean(NearestFolder(model)));
+}
 
 std::string NearestCachedModel(const std::string& model) {
   std::vector<std::string> names = CachedModels(HubCache()), last_parts;
@@ -58,7 +79,7 @@ std::string NearestCachedModel(const std::string& model) {
       if (last_parts[i] == last) nearest = names[i];
     }
   }
-  return nearest.empty() || nearest == typed ? "" : absl::StrCat("; did you mean ", nearest, "?");
+  return nearest == typed ? "" : DidYouMean(nearest);
 }
 
 absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
@@ -67,17 +88,18 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
     DIPTYCH_RETURN_IF_ERROR(CheckFolder(model));
     return model;
   }
+  const std::string folder = NearestFolder(model),
+                    nearest = folder.empty() ? NearestCachedModel(model) : DidYouMean(folder);
   const std::optional<HubName> name = ParseHubName(model);
   if (!name) {
     return absl::NotFoundError(absl::StrCat(model, ": there is no folder ", Whole(model),
-                                            ", and a model's name is ORG/NAME or ORG/NAME@REVISION",
-                                            NearestCachedModel(model)));
+                                            ", and a model's name is ORG/NAME or ORG/NAME@REVISION", nearest));
   }
   const absl::StatusOr<fs::path> snapshot = FindSnapshot(HubCache(), *name);
   if (snapshot.ok()) return snapshot->string();
-  return absl::NotFoundError(absl::StrCat(
-      model, ": there is no folder ", Whole(model), ", and of Hugging Face's cache ", HubCache().string(), ": ",
-      snapshot.status().message(), "; get it with: diptych pull ", name->Text(), NearestCachedModel(model)));
+  return absl::NotFoundError(
+      absl::StrCat(model, ": there is no folder ", Whole(model), ", and of Hugging Face's cache ", HubCache().string(),
+                   ": ", snapshot.status().message(), "; get it with: diptych pull ", name->Text(), nearest));
 }
 
 }  // namespace diptych

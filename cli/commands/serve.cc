@@ -130,6 +130,11 @@ void PrintReady(const Stack& stack, const StackOptions& options) {
   std::fflush(stdout);
 }
 
+// Before anything was served.
+int StoppedEarly() {
+  return last_signal == SIGINT ? ReportInterrupt(false) : kFine;
+}
+
 int Serve(StackOptions options, const std::vector<std::string>& words) {
   absl::Status status = SortFlags(words, options);
   if (!status.ok()) return ReportUsage(status, false);
@@ -140,7 +145,7 @@ int Serve(StackOptions options, const std::vector<std::string>& words) {
   }
   CountSignals();
   const auto folder = FindOrPull(options.model, {.say = Say, .stopped = [] { return signals > 0; }});
-  if (absl::IsCancelled(folder.status())) return kFine;
+  if (absl::IsCancelled(folder.status())) return StoppedEarly();
   if (!folder.ok()) return ReportError(folder.status(), false);
   options.model = *folder;
   AddShortName(options);
@@ -161,7 +166,8 @@ int Serve(StackOptions options, const std::vector<std::string>& words) {
   }
   end_at = signals + 1;
   stack.Drain();
-  return stopped ? kFine : kFailed;
+  if (!stopped) return kFailed;
+  return status.ok() ? kFine : StoppedEarly();
 }
 
 }  // namespace

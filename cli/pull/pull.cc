@@ -288,12 +288,19 @@ absl::StatusOr<Pulled> Pull(const HubName& name, const PullOptions& options) {
 
 namespace {
 
-// Why it had to be pulled, where the cache holds something of it.
-absl::Status WithCacheState(const absl::Status& status, const HubName& name) {
+// What is missing here, where the cache holds something of it or it may as well be the path of a folder.
+std::string WhyItHadToBePulled(const std::string& model, const HubName& name) {
   std::error_code error;
-  if (absl::IsCancelled(status) || !fs::exists(RepositoryFolder(HubCache(), name.repository), error)) return status;
-  const absl::Status missing = FindSnapshot(HubCache(), name).status();
-  return Annotate(status, absl::StrCat(name.Text(), ": ", missing.message(), ", and pulling it failed"));
+  if (fs::exists(RepositoryFolder(HubCache(), name.repository), error)) {
+    return std::string(FindSnapshot(HubCache(), name).status().message());
+  }
+  return fs::is_directory(fs::path(model).parent_path(), error) ? MissingFolder(model) : "";
+}
+
+absl::Status WithWhatIsMissing(const absl::Status& status, const std::string& missing, const std::string& model) {
+  if (absl::IsCancelled(status) || missing.empty()) return status;
+  const char* failed = missing.ends_with('?') ? " Pulling it failed" : ", and pulling it failed";
+  return Annotate(status, absl::StrCat(model, ": ", missing, failed));
 }
 
 }  // namespace
@@ -309,7 +316,7 @@ absl::StatusOr<std::string> FindOrPull(const std::string& model, const PullOptio
                       "Unset HF_HUB_OFFLINE, or name a model that is in the cache.");
   }
   const auto pulled = Pull(*name, options);
-  if (!pulled.ok()) return WithCacheState(pulled.status(), *name);
+  if (!pulled.ok()) return WithWhatIsMissing(pulled.status(), WhyItHadToBePulled(model, *name), model);
   options.say(PulledText(*pulled));
   return pulled->folder;
 }

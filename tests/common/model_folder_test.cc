@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 const std::string kCommit(40, 'c');
 
@@ -128,6 +129,20 @@ TEST_F(ModelFolderTest, TheNearestNameOfTheCacheIsOffered) {
     EXPECT_THAT(Error(typed), HasSubstr("did you mean Salesforce/blip2-opt-2.7b?")) << typed;
   }
   EXPECT_THAT(Error("other/thing"), ::testing::Not(HasSubstr("did you mean")));
+}
+
+TEST_F(ModelFolderTest, TheNearestFolderIsOffered) {
+  for (const char* name : {"blip2-opt-2.7b", "blip2-opt-6.7b"}) Write(root_ / "models" / name / "config.json");
+  fs::create_directories(root_ / "models" / "blip2-opt-2.7");
+  EXPECT_THAT(Error((root_ / "models" / "blip-opt-2.7b").string()),
+              HasSubstr("; did you mean " + (root_ / "models" / "blip2-opt-2.7b").string() + "?"));
+  const fs::path before = fs::current_path();
+  fs::current_path(root_);
+  EXPECT_THAT(Error("models/blip2-opt-67b"), HasSubstr("; did you mean models/blip2-opt-6.7b?"));
+  EXPECT_THAT(Error("models/llava"), Not(HasSubstr("did you mean")));
+  fs::current_path(root_ / "models");
+  EXPECT_THAT(Error("blip2-opt-67b/"), HasSubstr("; did you mean blip2-opt-6.7b?"));
+  fs::current_path(before);
 }
 
 TEST_F(ModelFolderTest, ASnapshotThatIsNotWholeIsNotServed) {

@@ -319,16 +319,17 @@ class PullFaultsTest(unittest.TestCase):
     def test_ctrl_c_ends_it_and_keeps_what_is_there(self):
         with Cache(LARGE) as cache:
             cache.hub.fault("storage", WEIGHTS, ALWAYS, stall)
-            process = cache.start("pull", NAME)
-            while not cache.hub.count("storage", "GET"):
-                time.sleep(0.02)
-            time.sleep(0.2)
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
-            self.assertEqual(process.returncode, 130, err)
-            self.assertIn("interrupted", err)
-            self.assertFalse(cache.visible())
-            self.assertEqual(len(cache.partial()), 1)
+            for command, times in (("pull", 1), ("serve", 2)):
+                process = cache.start(command, NAME)
+                while cache.hub.count("storage", "GET") < times:
+                    time.sleep(0.02)
+                time.sleep(0.2)
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=10)
+                self.assertEqual(process.returncode, 130, err)
+                self.assertIn("interrupted", err)
+                self.assertFalse(cache.visible())
+                self.assertEqual(len(cache.partial()), 1)
 
     def test_a_disk_that_is_full_in_the_middle(self):
         def limits():

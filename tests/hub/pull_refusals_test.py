@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-from hub_stub import Repo, demo_files
+from hub_stub import DEMO, Repo, demo_files
 from pulling import DIPTYCH, NAME, WEIGHTS, Cache, refused, with_config
 
 
@@ -37,7 +37,7 @@ class PullRefusalsTest(unittest.TestCase):
             cache.hub.datasets.add("org/pictures")
             for name, parts, variables in (
                     ("org/nmae", ["MODEL_UNKNOWN", "org/nmae", "Check the name"], {}),
-                    ("name", ["not the name of a model", "ORG/NAME"], {}),
+                    ("name", ["MODEL_NAME: ", "not the name of a model", "ORG/NAME"], {}),
                     ("../name", ["not the name of a model"], {}),
                     (NAME + "\n", ["not the name of a model"], {}),
                     (NAME + "@v9", ["no revision v9 of org/name", "/org/name/tree/main"], {}),
@@ -54,7 +54,7 @@ class PullRefusalsTest(unittest.TestCase):
                     (NAME, ["HF_ENDPOINT takes"], {"HF_ENDPOINT": "ftp://hub"}),
                     (NAME, ["cannot be reached", "proxy"], {"HF_ENDPOINT": "http://127.0.0.1:1"}),
                     (NAME, ["cannot be reached", "name is not known"], {"HF_ENDPOINT": "https://hub.invalid"}),
-                    (NAME, ["HF_HUB_OFFLINE", "Unset"], {"HF_HUB_OFFLINE": "1"})):
+                    (NAME, ["HUB_OFFLINE: HF_HUB_OFFLINE", "Unset"], {"HF_HUB_OFFLINE": "1"})):
                 with self.subTest(name, **variables):
                     line = refused(self, cache, name=name, **variables)
                     for part in parts:
@@ -70,6 +70,14 @@ class PullRefusalsTest(unittest.TestCase):
                                    env=cache.environment(HF_HUB_OFFLINE="1"))
             self.assertEqual(serve.returncode, 1)
             self.assertIn("did you mean org/name? Unset HF_HUB_OFFLINE", serve.stderr)
+
+    def test_a_misspelt_folder_is_told_as_that_too(self):
+        with Cache() as cache:
+            for endpoint in (cache.hub.url, "http://127.0.0.1:1"):
+                serve = subprocess.run([DIPTYCH, "serve", "models/dem"], capture_output=True, text=True, timeout=60, cwd=DEMO.parents[1],
+                                       env=cache.environment(HF_ENDPOINT=endpoint))
+                self.assertEqual((serve.returncode, len(serve.stderr.splitlines())), (1, 1), serve.stderr)
+                self.assertIn(f"there is no folder {DEMO.parents[1]}/models/dem; did you mean models/demo?", serve.stderr)
 
     def test_a_cache_that_is_read_only(self):
         with Cache() as cache:
