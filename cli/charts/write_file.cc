@@ -2,13 +2,34 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 
 namespace diptych::cli {
+namespace {
+
+absl::Status NotWritable(const std::string& message) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, "OUTPUT_NOT_WRITABLE", message);
+}
+
+// False with errno.
+bool Put(const std::string& file, const std::string& bytes) {
+  std::FILE* stream = std::fopen(file.c_str(), "wb");
+  if (stream == nullptr) return false;
+  const bool taken = std::fwrite(bytes.data(), 1, bytes.size(), stream) == bytes.size() && std::fflush(stream) == 0;
+  const int why = errno;
+  const bool closed = std::fclose(stream) == 0;
+  if (!taken) errno = why;
+  return taken && closed;
+}
+
+}  // namespace
 
 absl::Status CheckOutputFile(const std::string& option, const std::string& file) {
   if (file.empty()) return absl::OkStatus();
@@ -16,7 +37,7 @@ absl::Status CheckOutputFile(const std::string& option, const std::string& file)
   const std::filesystem::path path = file;
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   const auto fault = [&](const std::string& what) {
-    return absl::FailedPreconditionError(absl::StrCat(option, ": cannot write ", file, ": ", what));
+    return NotWritable(absl::StrCat(option, ": cannot write ", file, ": ", what));
   };
   if (std::filesystem::is_directory(path, error)) return fault("this is a directory");
   if (!std::filesystem::is_directory(folder, error)) return fault("there is no folder " + folder.string());
@@ -25,12 +46,13 @@ absl::Status CheckOutputFile(const std::string& option, const std::string& file)
 }
 
 absl::Status WriteFile(const std::string& file, const std::string& bytes) {
-  const absl::Status failed =
-      absl::FailedPreconditionError(absl::StrCat("cannot write ", file, ": check its folder and the free disk"));
-  std::FILE* stream = std::fopen(file.c_str(), "wb");
-  if (stream == nullptr) return failed;
-  const bool whole = std::fwrite(bytes.data(), 1, bytes.size(), stream) == bytes.size();
-  return std::fclose(stream) == 0 && whole ? absl::OkStatus() : failed;
+  std::error_code error;
+  const std::string whole = std::filesystem::weakly_canonical(file, error).string(), part = whole + ".unfinished";
+  if (Put(part, bytes) && std::rename(part.c_str(), whole.c_str()) == 0) return absl::OkStatus();
+  const int why = errno;
+  unlink(part.c_str());
+  if (why == EACCES && Put(whole, bytes)) return absl::OkStatus();  // a folder that takes no other file
+  return NotWritable(absl::StrCat("cannot write ", file, ": ", std::strerror(why)));
 }
 
 }  // namespace diptych::cli

@@ -1,16 +1,21 @@
 // What charts, tables and maps hold, without a server.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/charts/budget_chart.h"
 #include "cli/charts/chart.h"
 #include "cli/charts/filter_program.h"
 #include "cli/charts/gnuplot.h"
 #include "cli/charts/terminal_chart.h"
+#include "cli/charts/write_file.h"
 #include "cli/images/heat_map.h"
 #include "cli/images/image.h"
 #include "cli/measurements/arrivals.h"
@@ -368,6 +373,32 @@ TEST(RelevanceTextTest, NamesEachTokenAndItsStrongestPatch) {
   EXPECT_THAT(text, HasSubstr("row 2, column 2: 20 %"));
   EXPECT_THAT(text, HasSubstr("all tokens together\n  ░░  \n  ██▓▓\n"));
   EXPECT_EQ(RelevanceText(v1::Answer()), "");
+}
+
+TEST(WriteFileTest, ReplacesAFileWholeOrLeavesIt) {
+  const std::filesystem::path folder = ::testing::TempDir() + "/diptych_write_file", file = folder / "chart.svg";
+  std::filesystem::create_directories(folder);
+  const auto held = [&] {
+    std::ostringstream bytes;
+    bytes << std::ifstream(file).rdbuf();
+    return bytes.str();
+  };
+  EXPECT_TRUE(WriteFile(file, "an earlier chart").ok());
+  struct rlimit before {};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto on_limit = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit little{.rlim_cur = 4096, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &little);
+  const absl::Status status = WriteFile(file, std::string(1 << 20, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, on_limit);
+  EXPECT_EQ(ReasonOf(status), "OUTPUT_NOT_WRITABLE");
+  EXPECT_THAT(std::string(status.message()), HasSubstr("chart.svg: File too large"));
+  EXPECT_EQ(held(), "an earlier chart");
+  EXPECT_TRUE(WriteFile(file, "a chart").ok());
+  EXPECT_EQ(held(), "a chart");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1) << "nothing half-written stays";
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
