@@ -59,24 +59,40 @@ void AddCommands(CLI::App& app, Run& run) {
   UseHelpText(app);
 }
 
-int Misread(const std::string& message) {
-  return ReportUsage(absl::InvalidArgumentError(message), false);
+// "bench", where the words end before its command.
+std::string UnfinishedCommand(const CLI::App& app) {
+  for (const CLI::App* command : app.get_subcommands()) {
+    if (!CommandsOf(*command).empty() && command->get_subcommands().empty()) return command->get_name();
+  }
+  return "";
+}
+
+// CLI11 only says that a subcommand is required.
+std::string WhatIsWrong(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string command = UnfinishedCommand(app);
+  if (command.empty()) return error.what();
+  return absl::StrCat("a command is missing behind ", command, "; `diptych ", command, " --help` lists them");
 }
 
 int Main(const std::vector<std::string>& typed) {
   CLI::App app("Ask questions about images. Every command has --help.", "diptych");
   Run run;
   AddCommands(app, run);
+  const bool json =
+      std::any_of(typed.begin(), typed.end(), [](auto& word) { return word == "--json" || word == "-j"; });
+  const auto misread = [json](const std::string& message) {
+    return ReportUsage(absl::InvalidArgumentError(message), json);
+  };
   auto arguments = ArrangeArguments(app, typed);
-  if (!arguments.ok()) return Misread(std::string(arguments.status().message()));
-  if (arguments->empty()) return Misread("a command is missing, for example: diptych ask cat.jpg -q \"What is this?\"");
+  if (!arguments.ok()) return misread(std::string(arguments.status().message()));
+  if (arguments->empty()) return misread("a command is missing, for example: diptych ask cat.jpg -q \"What is this?\"");
   std::reverse(arguments->begin(), arguments->end());  // as CLI11 takes them
   try {
     app.parse(*std::move(arguments));
   } catch (const CLI::Success& wish) {  // --help, --version
     return app.exit(wish);
   } catch (const CLI::ParseError& error) {
-    return Misread(error.what());
+    return misread(WhatIsWrong(app, error));
   }
   return run();
 }

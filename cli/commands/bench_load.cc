@@ -57,30 +57,54 @@ std::vector<Arrival> Arrivals(const LoadOptions& options) {
   return arrivals;
 }
 
-// The questions differ in their images only: the given files in turn, or one drawn for each.
-absl::StatusOr<std::vector<v1::Question>> LoadQuestions(const LoadOptions& options,
-                                                        const std::vector<Arrival>& arrivals, int side) {
+// The questions differ in their images only. Each is put together when it is asked: a photograph of megabytes lies in
+// memory once, not once for each question.
+struct LoadQuestions {
   v1::Question common;
-  options.question.Apply(common);
-  v1::Turn* turn = common.add_turns();
+  std::vector<std::string> images;  // taken in turn
+
+  v1::Question At(size_t i, const Arrival& arrival) const {
+    v1::Question question = common;
+    if (!arrival.text_only) *question.add_images()->mutable_data() = images[i % images.size()];
+    return question;
+  }
+};
+
+v1::Question QuestionWithoutImage(const LoadOptions& options) {
+  v1::Question question;
+  options.question.Apply(question);
+  v1::Turn* turn = question.add_turns();
   turn->set_role(v1::ROLE_USER);
   turn->set_text(options.text);
-  std::vector<std::string> files;
-  for (const std::string& image : options.images) {
-    DIPTYCH_ASSIGN_OR_RETURN(files.emplace_back(), ReadImage(image));
+  return question;
+}
+
+absl::StatusOr<std::vector<std::string>> ReadImages(const std::vector<std::string>& sources) {
+  std::vector<std::string> images;
+  for (const std::string& source : sources) {
+    DIPTYCH_ASSIGN_OR_RETURN(images.emplace_back(), ReadImage(source));
   }
-  std::vector<v1::Question> questions(options.requests, common);
-  Progress progress("prepared", questions.size(), options.common.json);
-  for (size_t i = 0; i < questions.size() && !options.text_alone; ++i, progress.Step()) {
+  return images;
+}
+
+// One for each question that has any.
+absl::StatusOr<std::vector<std::string>> DrawImages(const std::vector<Arrival>& arrivals, int side, bool json) {
+  std::vector<std::string> images(arrivals.size());
+  Progress progress("images drawn", images.size(), json);
+  for (size_t i = 0; i < images.size(); ++i, progress.Step()) {
+    if (Interrupted()) ReportInterrupt(json, progress.Text());
     DIPTYCH_RETURN_IF_ERROR(CheckInterrupt());
     if (arrivals[i].text_only) continue;
-    std::string& data = *questions[i].add_images()->mutable_data();
-    if (files.empty()) {
-      DIPTYCH_ASSIGN_OR_RETURN(data, WritePng(DrawnImage(FreshNumber(), side)));
-    } else {
-      data = files[i % files.size()];
-    }
+    DIPTYCH_ASSIGN_OR_RETURN(images[i], WritePng(DrawnImage(FreshNumber(), side)));
   }
+  return images;
+}
+
+absl::StatusOr<LoadQuestions> Questions(const LoadOptions& options, const std::vector<Arrival>& arrivals, int side) {
+  LoadQuestions questions{.common = QuestionWithoutImage(options)};
+  if (options.text_alone) return questions;
+  DIPTYCH_ASSIGN_OR_RETURN(questions.images, options.images.empty() ? DrawImages(arrivals, side, options.common.json)
+                                                                    : ReadImages(options.images));
   return questions;
 }
 
@@ -111,20 +135,21 @@ LoadPlan PlanOf(const LoadOptions& options) {
 }
 
 LoadReport RunLoad(Client& client, const LoadOptions& options, const std::vector<Arrival>& arrivals,
-                   const std::vector<v1::Question>& questions) {
+                   const LoadQuestions& questions) {
   std::vector<LoadResult> results;
-  Progress progress("ended", questions.size(), options.common.json);
+  Progress progress("ended", arrivals.size(), options.common.json);
   const absl::Time begin = absl::Now();
   const auto due = [&](size_t i) { return begin + absl::Seconds(arrivals[i].seconds); };
   const auto await = [&](size_t i) { SleepUnlessInterrupted(due(i) - absl::Now()); };
   const auto ask = [&](size_t i) {
-    LoadResult result = AskTimed(client, questions[i], options.rate > 0 ? due(i) : absl::Now());
-    result.text_only = questions[i].images().empty();
+    const v1::Question question = questions.At(i, arrivals[i]);
+    LoadResult result = AskTimed(client, question, options.rate > 0 ? due(i) : absl::Now());
+    result.text_only = arrivals[i].text_only;
     if (!Interrupted()) progress.Step();
     return result;
   };
   const int workers = options.rate > 0 ? kMostInFlight : options.concurrency;
-  ForEachInOrder<LoadResult>(questions.size(), workers, await, ask, [&](size_t, LoadResult result) {
+  ForEachInOrder<LoadResult>(arrivals.size(), workers, await, ask, [&](size_t, LoadResult result) {
     const bool was_cancelled = Interrupted() && !result.status.ok();
     if (!was_cancelled) results.push_back(std::move(result));
   });
@@ -146,7 +171,7 @@ int BenchLoad(const LoadOptions& options) {
   const auto served = client->GetModel();
   if (!served.ok()) return failed(served.status());
   const std::vector<Arrival> arrivals = Arrivals(options);
-  const auto questions = LoadQuestions(options, arrivals, std::max(served->model().image_size(), 1));
+  const auto questions = Questions(options, arrivals, std::max(served->model().image_size(), 1));
   if (!questions.ok()) return failed(questions.status());
   const LoadReport report = RunLoad(*client, options, arrivals, *questions);
   if (options.common.json) {
@@ -195,12 +220,10 @@ void AddBenchLoad(CLI::App& bench, Run& run) {
   options->question.AddTo(command);
   options->common.AddTo(command);
   command.footer(
-      "A question that the server refuses because it is full is counted and not asked again. With --rate, times count\n"
+      "A question that the server refuses because it is full is counted and not asked again. With --rate, times count "
       "from when a question was to be asked, and what this program itself was late by is shown. Goodput counts the "
-      "answers\n"
-      "that kept --slo_first_token and --slo_total. The exit code is 1 if a question passed its deadline, was lost or "
-      "ended\n"
-      "with any error but a refusal, or none was answered.");
+      "answers that kept --slo_first_token and --slo_total. The exit code is 1 if a question passed its deadline, was "
+      "lost or ended with any error but a refusal, or none was answered.");
   command.callback([options, &run] { run = [options] { return BenchLoad(*options); }; });
 }
 

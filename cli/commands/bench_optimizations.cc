@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "cli/charts/gnuplot.h"
 #include "cli/charts/terminal_chart.h"
@@ -103,8 +104,9 @@ absl::Status MeasureRound(const OptimizationsOptions& options, Technique& techni
 absl::Status MeasureAndTell(const OptimizationsOptions& options, int round, Technique& technique) {
   const absl::Status status = MeasureRound(options, technique);
   if (!status.ok()) return Annotate(status, technique.name);
-  std::fprintf(stderr, "round %d of %d  %-9s  %s an answer\n", round, options.rounds, technique.name.c_str(),
-               FormatSeconds(technique.seconds_per_answer.back()).c_str());
+  ReportNote(absl::StrFormat("round %d of %d  %-9s  %s an answer", round, options.rounds, technique.name,
+                             FormatSeconds(technique.seconds_per_answer.back())),
+             options.json);
   return absl::OkStatus();
 }
 
@@ -195,11 +197,9 @@ void AddBenchOptimizations(CLI::App& bench, Run& run) {
   options->plot.AddTo(command);
   command.footer(
       "Starts vision_service, language_service and gateway from the folder of this program, on free ports, once for "
-      "each\n"
-      "technique and round, and stops them. The baseline is the notebook's way: float32, one question at a time, "
-      "every\n"
-      "image computed. `caches` and `combined` ask all their questions about one image. int8 and int4 are not "
-      "built.");
+      "each technique and round, and stops them. The baseline is the notebook's way: float32, one question at a time, "
+      "every image computed. `caches` and `combined` ask all their questions about one image. int8 and int4, which are "
+      "for large models, are not among the techniques.");
   command.callback([options, &run] { run = [options] { return BenchOptimizations(*options); }; });
 }
 

@@ -194,8 +194,8 @@ void AddPlanCapacity(CLI::App& app, Run& run) {
   AddPrices(command, *options);
   AddOutputOptions(command, options->json);
   command.footer(
-      "No server is asked. The seconds are those of blip2-opt-2.7b in int8 on two cores; give your own.\n"
-      "The model and how far it was checked: docs/scaling.md.");
+      "No server is asked. The seconds are those of blip2-opt-2.7b in int8 on two cores; give your own. The model and "
+      "how far it was checked: docs/scaling.md.");
   command.callback([options, &run] { run = [options] { return PlanCapacity(*options); }; });
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "cli/charts/gnuplot.h"
 #include "cli/charts/terminal_chart.h"
 #include "cli/commands/commands.h"
@@ -70,8 +71,9 @@ absl::StatusOr<std::vector<SweptSize>> Measure(Client& client, const SweepOption
   std::vector<SweptSize> sizes = AllowedSizes(options.sizes, served.model().patch_size());
   for (const SweptSize& size : sizes) {
     if (size.image_size == size.requested) continue;
-    std::fprintf(stderr, "diptych: %d is not a multiple of the patch size %d (at most %d); %d is measured instead\n",
-                 size.requested, served.model().patch_size(), kMaxImageSize, size.image_size);
+    ReportNote(absl::StrFormat("%d is not a multiple of the patch size %d (at most %d); %d is measured instead",
+                               size.requested, served.model().patch_size(), kMaxImageSize, size.image_size),
+               options.common.json);
   }
   Progress progress("measured", options.repeat * sizes.size(), options.common.json);
   for (int i = 0; i < options.repeat; ++i) {
@@ -129,8 +131,8 @@ void AddSweep(CLI::App& app, Run& run) {
   options->question.AddTo(command);
   options->common.AddTo(command);
   command.footer(
-      "Each size changes what the vision transformer sees (--image_size of `ask`). To shrink the image before it is\n"
-      "prepared for the model's own size, which leaves the number of tokens as it is, use --max_side of `ask`. With\n"
+      "Each size changes what the vision transformer sees (--image_size of `ask`). To shrink the image before it is "
+      "prepared for the model's own size, which leaves the number of tokens as it is, use --max_side of `ask`. With "
       "--max_side here, repeats are found in the caches.");
   command.callback([options, &run] { run = [options] { return Sweep(*options); }; });
 }

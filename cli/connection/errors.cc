@@ -77,6 +77,7 @@ std::string RemedyFor(const absl::Status& status) {
       {"INVALID_API_KEY", "Give a key with DIPTYCH_API_KEY or --api_key."},
       {"RATE_LIMITED", "Send fewer requests at a time, or try again later."},
       {"IMAGE_URL_FAILED", "Download the image and give the file."},
+      {"FETCH_FAILED", "Download the image and give the file."},
       {"QUEUE_FULL", "Try again in a moment."},
       {"KV_FULL", "Try again in a moment."},
       {"OUT_OF_MEMORY", "Ask for less: a shorter text, fewer images or beams."},
@@ -135,6 +136,11 @@ int ReportUsage(const absl::Status& status, bool json) {
                                 : absl::StrCat(Styled(Style::kBad, "diptych:", stderr), " ", Printable(message));
   std::fprintf(stderr, "%s\n", line.c_str());
   return kUsage;
+}
+
+void ReportNote(const std::string& note, bool json) {
+  const std::string line = json ? nlohmann::ordered_json{{"note", note}}.dump() : absl::StrCat("diptych: ", note);
+  std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 void ReportWait(absl::Duration wait, bool json) {

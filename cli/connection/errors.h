@@ -39,6 +39,9 @@ int ReportInterrupt(bool json, const std::string& done = "");
 // One line on standard error: a command line that cannot be done. Returns kUsage.
 int ReportUsage(const absl::Status& status, bool json);
 
+// One line on standard error that is no error.
+void ReportNote(const std::string& note, bool json);
+
 // One line on standard error: that the server is full, and when it will be asked again.
 void ReportWait(absl::Duration wait, bool json);
 

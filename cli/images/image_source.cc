@@ -28,7 +28,8 @@ bool HasScheme(const std::string& source) {
 }
 
 absl::Status Error(const std::string& source, const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrCat(Printable(source), ": ", what));
+  return MakeError(absl::StatusCode::kInvalidArgument, "FILE_NOT_READABLE",
+                   absl::StrCat(Printable(source), ": ", what));
 }
 
 absl::Status FromErrno(const std::string& source, int error) {
@@ -107,7 +108,10 @@ absl::StatusOr<std::string> ReadNow(const std::string& source) {
   if (source == kStandardInput) return ReadAll("standard input", STDIN_FILENO);
   if (!HasScheme(source)) return ReadPath(source);
   auto bytes = FetchImage(source, kMaxBytes);
-  if (!bytes.ok() && !Interrupted()) return Error(source, std::string(bytes.status().message()));
+  if (!bytes.ok() && !Interrupted()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "FETCH_FAILED",
+                     absl::StrCat(Printable(source), ": ", bytes.status().message()));
+  }
   return bytes;
 }
 

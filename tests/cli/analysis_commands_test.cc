@@ -1,6 +1,7 @@
 // budget, sweep, bench and the options of the commands that draw, against a gateway before fake tiers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <mutex>
@@ -201,6 +202,38 @@ TEST_F(AnalysisCommandsTest, LoadFailsOnOtherErrors) {
   const Finished load = Diptych({"bench", "load", "--text_alone", "--requests", "2"});
   EXPECT_EQ(load.exit_code, 1);
   EXPECT_THAT(load.out, HasSubstr("2 CONTEXT_LENGTH_EXCEEDED"));
+}
+
+TEST_F(AnalysisCommandsTest, ALoadHoldsALargeImageOnce) {
+  FakeLanguageTier language([](int, auto*, const auto&, auto* writer) {
+    writer->Write(StartedMessage());
+    writer->Write(FinishedMessage("red"));
+    return grpc::Status::OK;
+  });
+  StartGateway(language.target());
+  constexpr int64_t kImageBytes = 8 << 20, kRequests = 150;
+  const std::string image = WriteFile("photo.png", testing::PngHeader(8, 8) + std::string(kImageBytes, '\0'));
+  const Finished load = Diptych({"bench", "load", "--json", image, "--requests", std::to_string(kRequests)});
+  EXPECT_EQ(JsonLines(load.out).at(0)["answered"], kRequests) << load.out << load.err;
+  rusage used{};
+  getrusage(RUSAGE_CHILDREN, &used);
+  EXPECT_LT(used.ru_maxrss * int64_t{1024}, kRequests * kImageBytes / 2);
+}
+
+TEST_F(AnalysisCommandsTest, WithJsonStandardErrorHasObjectsAlone) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  const std::string image = WriteFile("a.png", testing::PngHeader(8, 8));
+  const std::vector<std::vector<std::string>> commands = {{"sweep", "--image", image, "--sizes", "128"},
+                                                          {"sweep", "--image", image, "--sizes", "x"},
+                                                          {"ask", image, "--no_such_flag"},
+                                                          {"attention"}};
+  for (std::vector<std::string> arguments : commands) {
+    arguments.push_back("--json");
+    const Finished finished = Diptych(arguments);
+    EXPECT_FALSE(finished.err.empty()) << arguments[0];
+    for (const std::string& line : Lines(finished.err)) EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+  }
 }
 
 }  // namespace

@@ -94,7 +94,10 @@ TEST_F(ImagesTest, ComesFromAnHttpsAddress) {
   unsetenv("SSL_CERT_FILE");
   EXPECT_NE(Diptych({"ask", web.Url("image")}).err.find("certificate is not accepted"), std::string::npos);
   EXPECT_NE(Diptych({"ask", "https://127.0.0.1:1/a.png"}).err.find("refuses the connection"), std::string::npos);
-  EXPECT_NE(Diptych({"ask", "https://no.such.host.invalid/a.png"}).err.find("not known"), std::string::npos);
+  EXPECT_EQ(
+      Diptych({"ask", "https://no.such.host.invalid/a.png"}).err,
+      "diptych: FETCH_FAILED: https://no.such.host.invalid/a.png: the name of the server is not known. Download the "
+      "image and give the file.\n");
 }
 
 TEST_F(ImagesTest, WhatGrpcDoesNotTakeIsTooLarge) {

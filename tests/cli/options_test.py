@@ -116,6 +116,20 @@ class OptionsTest(unittest.TestCase):
             self.assertEqual((done.returncode, f"did you mean {meant}?" in done.stderr), (2, True), done.stderr)
         self.assertEqual(run("plan_capacity").returncode, 0)
 
+    def test_what_stands_below_the_options_is_wrapped_once(self):
+        for command in set(COMMANDS) - {"completion"}:
+            for paragraph in run(*command.split(), "--help").stdout.split("\n\n"):
+                lines = paragraph.splitlines()
+                if any(line.startswith(" ") for line in lines):
+                    continue
+                for line, following in zip(lines, lines[1:]):
+                    self.assertGreater(len(f"{line} {following.split()[0]}"), 80, f"{command}: {line}")
+
+    def test_a_command_that_is_missing_is_named(self):
+        for words, wanted in ((["bench"], "a command is missing behind bench"), ([], "a command is missing, for example")):
+            done = run(*words)
+            self.assertEqual((done.returncode, wanted in done.stderr), (2, True), done.stderr)
+
     def test_a_server_address_that_cannot_be_is_no_gateway(self):
         def fault(address, wanted):
             done = run("models", f"--server={address}")
@@ -161,7 +175,7 @@ class OptionsTest(unittest.TestCase):
     def test_standard_input_that_is_closed_is_empty(self):
         for redirection in ("<&-", "<&- >&-", "</dev/null"):
             done = subprocess.run(["sh", "-c", f'exec "$0" ask - --server=127.0.0.1:1 {redirection}', DIPTYCH], capture_output=True, text=True, timeout=60)
-            self.assertEqual((done.returncode, done.stderr), (1, "diptych: INVALID_ARGUMENT: standard input: this is empty.\n"), redirection)
+            self.assertEqual((done.returncode, done.stderr), (1, "diptych: FILE_NOT_READABLE: standard input: this is empty.\n"), redirection)
 
 
 if __name__ == "__main__":

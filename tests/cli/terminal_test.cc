@@ -171,6 +171,15 @@ TEST_F(TerminalTest, LongCommandsShowWhatTheyHaveAfterCtrlC) {
   }
 }
 
+TEST_F(TerminalTest, ALoadThatStillDrawsItsImagesSaysHowFarItGot) {
+  const auto load = Start({"bench", "load", "--requests", "100000"});
+  for (int i = 0; i < 1500 && load->err().empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  load->Signal(SIGINT);
+  EXPECT_EQ(load->Wait(), 130) << load->err();
+  EXPECT_NE(load->err().find("diptych: interrupted; "), std::string::npos) << load->err();
+  EXPECT_NE(load->err().find(" of 100000 images drawn\n"), std::string::npos) << load->err();
+}
+
 TEST_F(TerminalTest, TablesFitTheTerminal) {
   const std::string question = "What is the color of the circle that lies beside the star, and how many are there?";
   for (const unsigned short columns : {40, 80}) {
