@@ -74,7 +74,11 @@ std::string WhatIsWrong(const CLI::App& app, const CLI::ParseError& error) {
   return absl::StrCat("a command is missing behind ", command, "; `diptych ", command, " --help` lists them");
 }
 
-int Main(const std::vector<std::string>& typed) {
+int Main(std::vector<std::string> typed) {
+  if (!typed.empty() && typed.front() == "help") {  // as git and docker take it
+    typed.erase(typed.begin());
+    typed.push_back("--help");
+  }
   CLI::App app("Ask questions about images. Every command has --help.", "diptych");
   Run run;
   AddCommands(app, run);

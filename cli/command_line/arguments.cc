@@ -110,6 +110,10 @@ class Arrangement {
 
   absl::Status TakeBare(const std::string& argument) {
     if (const CLI::Option* images = BareArgumentsOf(*app_)) {
+      if (!IsList(*images) && std::exchange(took_bare_, true)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(PathOf(*app_), " takes one image; \"", argument, "\" is another"));
+      }
       Append(LongNameOf(*images), argument);
       return absl::OkStatus();
     }
@@ -194,6 +198,7 @@ class Arrangement {
   const CLI::App* app_;  // the command that the arguments so far name
   const std::vector<std::string>& typed_;
   size_t next_ = 0;
+  bool took_bare_ = false;
   std::vector<std::string> arranged_, moved_;
 };
 

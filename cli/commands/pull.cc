@@ -34,20 +34,20 @@ void SayPull(const std::string& line) {
 absl::StatusOr<Pulled> FindOffline(const HubName& name) {
   const auto snapshot = FindSnapshot(HubCache(), name);
   if (snapshot.ok()) return Pulled{.folder = snapshot->string(), .commit = snapshot->filename().string()};
-  return WithRemedy(
-      MakeError(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
-                absl::StrCat("HF_HUB_OFFLINE forbids to ask the hub, and ", snapshot.status().message())),
-      "Unset HF_HUB_OFFLINE to pull it.");
+  return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
+                              absl::StrCat("HF_HUB_OFFLINE forbids to ask the hub, and ", snapshot.status().message())),
+                    "Unset HF_HUB_OFFLINE to pull it.");
 }
 
 int RunPull(const PullCommand& options) {
   const bool json = options.pull.json;
   const std::optional<HubName> name = ParseHubName(options.model);
   if (!name) {
-    return ReportError(WithRemedy(MakeError(absl::StatusCode::kInvalidArgument, "MODEL_NAME",
-                                            absl::StrCat("\"", options.model, "\" is not the name of a model on the hub")),
-                                  "A name is ORG/NAME or ORG/NAME@REVISION, for example Salesforce/blip2-opt-2.7b."),
-                       json);
+    return ReportError(
+        WithRemedy(MakeError(absl::StatusCode::kInvalidArgument, "MODEL_NAME",
+                             absl::StrCat("\"", options.model, "\" is not the name of a model on the hub")),
+                   "A name is ORG/NAME or ORG/NAME@REVISION, for example Salesforce/blip2-opt-2.7b."),
+        json);
   }
   CatchInterrupts();
   const auto pulled = HubIsOffline() ? FindOffline(*name) : Pull(*name, options.pull);

@@ -56,6 +56,8 @@ TEST_F(ArgumentsTest, BareArgumentsAreImages) {
   EXPECT_EQ(ArrangeWords("ask -- -a.png"), "ask|--image|-a.png");
   EXPECT_EQ(ArrangeWords("ask -"), "ask|--image|-");
   EXPECT_EQ(ArrangeWords("status now"), "status takes no argument \"now\"");
+  EXPECT_EQ(ArrangeWords("sweep a.png b.png"), "sweep takes one image; \"b.png\" is another");
+  EXPECT_EQ(ArrangeWords("bench cost a.png b.png"), "bench cost takes one image; \"b.png\" is another");
 }
 
 TEST_F(ArgumentsTest, AQuestionIsFollowedByQuestionsOrImages) {

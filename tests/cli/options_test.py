@@ -125,6 +125,11 @@ class OptionsTest(unittest.TestCase):
                 for line, following in zip(lines, lines[1:]):
                     self.assertGreater(len(f"{line} {following.split()[0]}"), 80, f"{command}: {line}")
 
+    def test_help_is_also_a_command(self):
+        for words in ([], ["ask"], ["bench", "load"]):
+            done = run("help", *words)
+            self.assertEqual((done.returncode, done.stdout), (0, run(*words, "--help").stdout), done.stderr)
+
     def test_a_command_that_is_missing_is_named(self):
         for words, wanted in ((["bench"], "a command is missing behind bench"), ([], "a command is missing, for example")):
             done = run(*words)
