@@ -10,7 +10,7 @@ namespace diptych::blip2 {
 namespace {
 
 constexpr int64_t kDoubled = 16;  // up to here sizes double, then they grow by as many
-constexpr int64_t kMost = 128;
+constexpr int64_t kMostRows = 128;
 
 // `rows` and the first one again, `count` in all.
 std::vector<PagedRow> Filled(std::span<const PagedRow> rows, int64_t count) {
@@ -34,7 +34,7 @@ void Fill(const at::Tensor& rows, const at::Tensor& filled) {
 }  // namespace
 
 std::optional<int64_t> GraphRows(int64_t rows) {
-  if (rows < 1 || rows > kMost) return std::nullopt;
+  if (rows < 1 || rows > kMostRows) return std::nullopt;
   if (rows <= kDoubled) return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
   return (rows + kDoubled - 1) / kDoubled * kDoubled;
 }

@@ -11,7 +11,7 @@
 namespace diptych::blip2 {
 namespace {
 
-constexpr int64_t kMost = 32;  // images
+constexpr int64_t kMostImages = 32;  // images
 
 }  // namespace
 
@@ -36,7 +36,7 @@ at::Tensor VisionGraphs::Forward(const at::Tensor& pixel_values, int merging) {
 
 bool VisionGraphs::IsRecorded(const at::Tensor& pixel_values, int merging) const {
   return recording_.goes_on() && merging == 0 && pixel_values.dim() == 4 && pixel_values.size(0) >= 1 &&
-         pixel_values.size(0) <= kMost && pixel_values.size(1) == 3 &&
+         pixel_values.size(0) <= kMostImages && pixel_values.size(1) == 3 &&
          pixel_values.size(2) == model_.config().image_size && pixel_values.size(3) == model_.config().image_size;
 }
 

@@ -105,7 +105,7 @@ install_torch() {
   say "fetching libtorch (1.2 GB unpacked; about half a minute on a good line)"
   mkdir -p .deps
   rm -rf .deps/torch.partial
-  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --disable-pip-version-check --root-user-action=ignore \
+  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --disable-pip-version-check --root-user-action=ignore --no-compile \
     "${options[@]}" --target .deps/torch.partial "${torch_packages[@]}" ||
     fail "pip could not fetch ${torch_packages[0]}: check the network and the free disk (3 GB), then run this again; or give an own libtorch with TORCH_ROOT=<folder>"
   rm -rf .deps/torch
@@ -120,7 +120,7 @@ fetch_for_tests() {
   [ "$(cat "$folder/.installed" 2>/dev/null)" = "$*" ] && return
   case $tool in
     pip) install=(env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check
-      --root-user-action=ignore --target) ;;
+      --root-user-action=ignore --no-compile --target) ;;  # most of it is never imported
     npm) install=(npm install --silent --no-audit --no-fund --prefix) ;;
   esac
   say "fetching $what for the tests"
