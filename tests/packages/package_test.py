@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import installed
@@ -80,9 +81,11 @@ class Packages:
         self.assertFalse(list(self.root.path.glob("usr/lib/*/libgrpc*")), "the root is not bare")
 
     def assert_serves(self, *command):
+        began = time.monotonic()
         server = installed.Server(self.root.command(*command), cwd="/")
         try:
             self.assertEqual(json.loads(server.ask("/tmp/sample.png", QUESTION))["answer"], "red")
+            print(f"{self.id().partition('.')[2]}: {time.monotonic() - began:.1f} s from serve to the right answer", flush=True)
             yield server
         finally:
             self.assertEqual(server.stop(), 0, server.said)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from http_stack import ROOT, Stack, key_file
 
 MODULES = ROOT / ".deps" / "browser" / "node_modules"
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome", "chromium-browser")
 
 
 def main():
