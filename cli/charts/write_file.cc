@@ -29,6 +29,17 @@ bool Put(const std::string& file, const std::string& bytes) {
   return taken && closed;
 }
 
+// False with errno, and then `file` is as it was.
+bool Replace(const std::string& file, const std::string& bytes) {
+  const std::string part = file + ".unfinished";
+  if (Put(part, bytes) && std::rename(part.c_str(), file.c_str()) == 0) return true;
+  const int why = errno;
+  unlink(part.c_str());
+  if (why == EACCES) return Put(file, bytes);  // a folder that takes no other file
+  errno = why;
+  return false;
+}
+
 }  // namespace
 
 absl::Status CheckOutputFile(const std::string& option, const std::string& file) {
@@ -47,12 +58,11 @@ absl::Status CheckOutputFile(const std::string& option, const std::string& file)
 
 absl::Status WriteFile(const std::string& file, const std::string& bytes) {
   std::error_code error;
-  const std::string whole = std::filesystem::weakly_canonical(file, error).string(), part = whole + ".unfinished";
-  if (Put(part, bytes) && std::rename(part.c_str(), whole.c_str()) == 0) return absl::OkStatus();
-  const int why = errno;
-  unlink(part.c_str());
-  if (why == EACCES && Put(whole, bytes)) return absl::OkStatus();  // a folder that takes no other file
-  return NotWritable(absl::StrCat("cannot write ", file, ": ", std::strerror(why)));
+  const bool is_special = std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error);
+  if (is_special ? Put(file, bytes) : Replace(std::filesystem::weakly_canonical(file, error), bytes)) {
+    return absl::OkStatus();
+  }
+  return NotWritable(absl::StrCat("cannot write ", file, ": ", std::strerror(errno)));
 }
 
 }  // namespace diptych::cli

@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -398,6 +400,22 @@ TEST(WriteFileTest, ReplacesAFileWholeOrLeavesIt) {
   EXPECT_TRUE(WriteFile(file, "a chart").ok());
   EXPECT_EQ(held(), "a chart");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1) << "nothing half-written stays";
+  std::filesystem::remove_all(folder);
+}
+
+TEST(WriteFileTest, WritesIntoWhatIsNoFile) {
+  const std::filesystem::path folder = ::testing::TempDir() + "/diptych_write_pipe", pipe = folder / "pipe";
+  std::filesystem::create_directories(folder);
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  auto read = std::async(std::launch::async, [&] {
+    std::ostringstream bytes;
+    bytes << std::ifstream(pipe).rdbuf();
+    return bytes.str();
+  });
+  EXPECT_TRUE(WriteFile(pipe, "a chart").ok());
+  EXPECT_EQ(read.get(), "a chart");
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe)) << "it is not replaced";
+  EXPECT_EQ(ReasonOf(WriteFile("/dev/full", "a chart")), "OUTPUT_NOT_WRITABLE");
   std::filesystem::remove_all(folder);
 }
 
