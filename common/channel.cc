@@ -54,6 +54,7 @@ grpc::ChannelArguments ArgumentsFor(const ChannelOptions& options) {
   // gRPC looks a name up again when a connection ends, as each does at its greatest age, but by itself not within 30 s.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
   RefuseCompressedMessages(arguments);
+  LeaveOutRepeats(arguments);
   // Keeps channels that check different services from sharing connections: gRPC 1.51 crashes in a call by the second of
   // two such channels to an address that refuses connections (it fails the call with an OK status).
   arguments.SetString("diptych.service", options.service_name);
@@ -114,6 +115,10 @@ void ChannelWaker::Wake() {
   int64_t last = last_ns_;
   if (now - last < absl::ToInt64Nanoseconds(absl::Seconds(1)) || !last_ns_.compare_exchange_strong(last, now)) return;
   grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
+}
+
+void LeaveOutRepeats(grpc::ChannelArguments& arguments) {
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
 }
 
 void RefuseCompressedMessages(grpc::ChannelArguments& arguments) {

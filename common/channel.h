@@ -60,6 +60,9 @@ class ChannelWaker {
   std::atomic<int64_t> last_ns_ = 0;  // of absl::GetCurrentTimeNanos
 };
 
+// Leaves out gRPC's own repeats of calls, whose code (1.51) ends the process when a peer's trailers have no status.
+void LeaveOutRepeats(grpc::ChannelArguments& arguments);
+
 // A channel with these arguments unpacks no message: a call whose answers are compressed ends with an error.
 void RefuseCompressedMessages(grpc::ChannelArguments& arguments);
 

@@ -15,6 +15,7 @@
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/admission/admission.h"
 #include "gateway/passed_deadline.h"
+#include "gateway/tiers/retry_budget.h"
 
 namespace diptych::gateway {
 
@@ -23,11 +24,21 @@ inline constexpr auto kTextPatience = std::chrono::seconds(5);
 // One question; deletes itself when it is answered.
 template <typename Request, typename Response>
 struct TextCall {
-  TextCall(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory)
-      : memory(std::move(memory)),
-        context(grpc::ClientContext::FromCallbackServerContext(caller)),
-        call(MakeCallContext(caller, kTextPatience)) {
+  TextCall(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory, RetryBudget& retries)
+      : memory(std::move(memory)), caller(caller), retries(retries), call(MakeCallContext(caller, kTextPatience)) {
+    retries.OnRequest(SteadyClock::now());
+  }
+
+  void BeginAttempt() {
+    ++attempts;
+    context = grpc::ClientContext::FromCallbackServerContext(caller);
     context->set_deadline(ToSystemTime(call->deadline()));
+    response.Clear();
+  }
+
+  bool MayRepeat(const grpc::Status& status) {
+    return !caller.IsCancelled() && attempts < kMaxTierAttempts && RetryOf(status) == Retry::kAnotherReplica &&
+           retries.TryRepeat(SteadyClock::now());
   }
 
   absl::Status ForCaller(const grpc::Status& status) const {
@@ -35,32 +46,46 @@ struct TextCall {
   }
 
   const std::shared_ptr<Admission::Memory> memory;
-  const std::unique_ptr<grpc::ClientContext> context;
+  grpc::CallbackServerContext& caller;
+  RetryBudget& retries;
   const std::shared_ptr<const CallContext> call;
+  int attempts = 0;
+  std::unique_ptr<grpc::ClientContext> context;  // of the last attempt
   Request request;
   Response response;
 };
 
+// Sends the call, and again while no replica that was asked has answered; `done` gets the last status.
+template <typename Call, typename Send, typename Done>
+void SendText(Call* call, Send send, Done done) {
+  call->BeginAttempt();
+  send(call->context.get(), &call->request, &call->response,
+       [call, send, done = std::move(done)](const grpc::Status& status) {
+         call->MayRepeat(status) ? SendText(call, send, done) : done(status);
+       });
+}
+
 // Asks the tier by `send`, a call of its asynchronous stub, and replies with the message, or the error, that `answer`
 // makes of what it says. The caller's own cancellation and deadline, and kTextPatience, end the call. `memory` is what
-// the request takes; what the tier says is added, and all of it is released when the reply has left. Errors: those of
-// FromTier and Admission::Reserve.
+// the request takes; what the tier says is added, and all of it is released when the reply has left. A replica that
+// went away hands the question on, as far as `retries`, which outlives the call, allows. Errors: those of FromTier and
+// Admission::Reserve.
 template <typename Request, typename Response, typename Send, typename Answer>
 grpc::ServerUnaryReactor* AskTokenizer(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory,
-                                       Request request, grpc::ByteBuffer* reply, Send send, Answer answer) {
+                                       RetryBudget& retries, Request request, grpc::ByteBuffer* reply, Send send,
+                                       Answer answer) {
   auto* reactor = new UnaryReply(caller, memory);
-  auto* call = new TextCall<Request, Response>(caller, std::move(memory));
+  auto* call = new TextCall<Request, Response>(caller, std::move(memory), retries);
   call->request = std::move(request);
-  send(call->context.get(), &call->request, &call->response,
-       [call, reactor, reply, answer = std::move(answer)](const grpc::Status& status) {
-         const std::unique_ptr<TextCall<Request, Response>> owned(call);
-         if (!status.ok()) return reactor->Finish(ToGrpcStatus(call->ForCaller(status)));
-         const absl::Status kept = call->memory->Grow(static_cast<int64_t>(call->response.ByteSizeLong()));
-         if (!kept.ok()) return reactor->Finish(ToGrpcStatus(kept));
-         const auto answered = answer(call->response);
-         if (answered.ok()) *reply = SerializeMessage(*answered);
-         reactor->Finish(ToGrpcStatus(answered.status()));
-       });
+  SendText(call, std::move(send), [call, reactor, reply, answer = std::move(answer)](const grpc::Status& status) {
+    const std::unique_ptr<TextCall<Request, Response>> owned(call);
+    if (!status.ok()) return reactor->Finish(ToGrpcStatus(call->ForCaller(status)));
+    const absl::Status kept = call->memory->Grow(static_cast<int64_t>(call->response.ByteSizeLong()));
+    if (!kept.ok()) return reactor->Finish(ToGrpcStatus(kept));
+    const auto answered = answer(call->response);
+    if (answered.ok()) *reply = SerializeMessage(*answered);
+    reactor->Finish(ToGrpcStatus(answered.status()));
+  });
   return reactor;
 }
 

@@ -139,6 +139,7 @@ absl::StatusOr<Client> Client::Open(const CommonOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   RefuseCompressedMessages(arguments);
+  LeaveOutRepeats(arguments);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);  // also what one attempt to connect may take
   return Client(grpc::CreateCustomChannel(options.server, *credentials, arguments), options);
 }

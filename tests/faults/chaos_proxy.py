@@ -14,6 +14,8 @@ class ChaosProxy:
         self.target = target
         self.bytes_per_second = None  # of each direction of each connection; None: as fast as it goes
         self.delay = 0.0              # seconds, of each piece
+        self.chance = None            # a random.Random, with which one bit of every tenth piece or so is another one
+        self.corrupted = 0            # pieces that were not what had been sent
         self.frozen = False           # nothing is forwarded, and nobody is told: a half-open connection
         self._writers = set()
         self._loop = asyncio.new_event_loop()
@@ -57,6 +59,14 @@ class ChaosProxy:
         await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
         self._writers -= ends
 
+    def _as_it_arrives(self, piece):
+        if self.chance is None or self.chance.random() > 0.1:
+            return piece
+        self.corrupted += 1
+        piece = bytearray(piece)
+        piece[self.chance.randrange(len(piece))] ^= 1 << self.chance.randrange(8)
+        return bytes(piece)
+
     async def _forward(self, reader, writer):
         try:
             while piece := await reader.read(PIECE):
@@ -66,7 +76,7 @@ class ChaosProxy:
                     await asyncio.sleep(self.delay)
                 if self.bytes_per_second:
                     await asyncio.sleep(len(piece) / self.bytes_per_second)
-                writer.write(piece)
+                writer.write(self._as_it_arrives(piece))
                 await writer.drain()
         except (OSError, asyncio.CancelledError):
             pass

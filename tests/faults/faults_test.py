@@ -202,6 +202,26 @@ class FaultsTest(FaultCase):
         stack.await_idle()
         self.measure(f"{len(outcomes)} of {len(outcomes)} answered over 10 resets")
 
+    def test_bytes_are_corrupted_between_the_tiers(self):
+        """A bit that is another one may cost its request, which is then told so; it changes no answer, and ends no process."""
+        stack, proxies = self.proxied("vision", vision=2, gateway_flags=["--request_timeout=10s"])
+        for proxy in proxies:
+            proxy.chance = self.random
+        ask, outcomes = self.ask_new(stack), []
+        while len(outcomes) < (200 if WHOLE else 40) or sum(proxy.corrupted for proxy in proxies) < 10:
+            outcomes.append(ask())
+        for proxy in proxies:
+            proxy.chance = None
+        self.expect_true(true := [outcome for outcome in outcomes if outcome[0] == 200])
+        told = [outcome for outcome in outcomes if outcome[0] != 200]
+        for status, reply, _ in told:
+            self.assertTrue(status >= 400 and reply["error"]["code"], reply)
+        stack.await_ready(seconds=15)
+        self.assertTrue(all(process.alive() for process in stack.processes))
+        stack.await_idle()
+        self.measure(f"{sum(proxy.corrupted for proxy in proxies)} bits: {len(true)} of {len(outcomes)} answered, and rightly; "
+                     f"{len(told)} told with a status")
+
     # Callers.
 
     @whole_only

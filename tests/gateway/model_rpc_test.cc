@@ -115,6 +115,28 @@ TEST_F(ModelRpcTest, PlansWithTheServedTokenizer) {
   EXPECT_EQ(plan->windows(0).budget().remaining(), 2048 - 32 - 11);
 }
 
+TEST_F(ModelRpcTest, QuestionsAboutTextsOutliveTheirReplica) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  const auto ask = [this](int number) {
+    grpc::ClientContext context;
+    v1::PlanContextRequest plan;
+    plan.set_prompt("text");
+    if (number == 0) return Plan(plan).status();
+    v1::TokenizeResponse tokens;
+    if (number == 1) return FromGrpcStatus(stub_->Tokenize(&context, {}, &tokens));
+    v1::DetokenizeResponse text;
+    return FromGrpcStatus(stub_->Detokenize(&context, {}, &text));
+  };
+  for (int number = 0; number < 3; ++number) {
+    language.lost_texts = 2;
+    EXPECT_TRUE(ask(number).ok()) << number;
+    language.lost_texts = 3;
+    EXPECT_EQ(ReasonOf(ask(number)), reason::kTierUnavailable) << number;
+    EXPECT_EQ(language.lost_texts, 0) << "asked three times";
+  }
+}
+
 TEST_F(ModelRpcTest, APlanOutOfRangeNamesItsField) {
   FakeLanguageTier language;
   StartGateway(language.target());

@@ -162,12 +162,14 @@ grpc::Status FakeLanguageTier::AnalyzeQueries(grpc::ServerContext* context, cons
 
 grpc::Status FakeLanguageTier::CountTokens(grpc::ServerContext*, const v1::CountTokensRequest*,
                                            v1::CountTokensResponse* response) {
+  if (lost_texts-- > 0) return {grpc::StatusCode::UNAVAILABLE, "lost"};
   *response = token_count;
   return grpc::Status::OK;
 }
 
 grpc::Status FakeLanguageTier::EncodePrompt(grpc::ServerContext*, const v1::EncodePromptRequest*,
                                             v1::EncodePromptResponse* response) {
+  if (lost_texts-- > 0) return {grpc::StatusCode::UNAVAILABLE, "lost"};
   *response = encoded;
   return grpc::Status::OK;
 }
@@ -175,6 +177,7 @@ grpc::Status FakeLanguageTier::EncodePrompt(grpc::ServerContext*, const v1::Enco
 grpc::Status FakeLanguageTier::DecodeTokens(grpc::ServerContext*, const v1::DecodeTokensRequest*,
                                             v1::DecodeTokensResponse* response) {
   if (before_decoding) before_decoding();
+  if (lost_texts-- > 0) return {grpc::StatusCode::UNAVAILABLE, "lost"};
   *response = decoded;
   return grpc::Status::OK;
 }

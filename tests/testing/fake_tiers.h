@@ -49,6 +49,7 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
   v1::CountTokensResponse token_count;
   v1::EncodePromptResponse encoded;
   v1::DecodeTokensResponse decoded;
+  std::atomic<int> lost_texts = 0;        // calls about texts that are still to end as UNAVAILABLE
   std::function<void()> before_decoding;  // called by DecodeTokens; may be null
   Analysis analysis;                      // of AnalyzeQueries; null: FakeQueryAnalysis
 
