@@ -96,7 +96,8 @@ class RunTestsTest(unittest.TestCase):
                 for name in ("ready", "compiled"):
                     (self.root / name).unlink(missing_ok=True)
                 self.setup(fetch="echo $$ >fetching; touch ready; scripts/wait_for never")
-                self.compiles("scripts/wait_for ready; touch compiled; exec sleep 1000")
+                # One process to the end: a shell forgets a SIGINT that comes while it waits for what ends well.
+                self.compiles("scripts/wait_for ready; exec python3 -c 'import time; open(\"compiled\", \"w\"); time.sleep(1000)'")
                 process = self.start(start_new_session=True)
                 subprocess.run([self.root / "scripts/wait_for", "compiled"], cwd=self.root, check=True, timeout=60)
                 os.killpg(process.pid, how)  # as a terminal does
