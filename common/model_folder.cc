@@ -45,6 +45,10 @@ absl::Status CheckFolder(const std::string& model) {
                    "config.json, *.safetensors, the tokenizer's files"));
 }
 
+std::string NoFolder(const std::string& model) {
+  return absl::StrCat("there is no folder ", Whole(model));
+}
+
 std::string DidYouMean(const std::string& nearest) {
   return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
 }
@@ -62,10 +66,16 @@ std::string NearestFolder(const std::string& model) {
   return nearest.empty() ? "" : path.replace_filename(nearest).string();
 }
 
+// Of folders and the cache.
+std::string NearestModel(const std::string& model) {
+  const std::string folder = NearestFolder(model);
+  return folder.empty() ? NearestCachedModel(model) : DidYouMean(folder);
+}
+
 }  // namespace
 
 std::string MissingFolder(const std::string& model) {
-  return absl::StrCat("there is no folder ", Whole(model), DidYouMean(NearestFolder(model)));
+  return absl::StrCat(NoFolder(model), DidYouMean(NearestFolder(model)));
 }
 
 std::string NearestCachedModel(const std::string& model) {
@@ -88,18 +98,16 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
     DIPTYCH_RETURN_IF_ERROR(CheckFolder(model));
     return model;
   }
-  const std::string folder = NearestFolder(model),
-                    nearest = folder.empty() ? NearestCachedModel(model) : DidYouMean(folder);
   const std::optional<HubName> name = ParseHubName(model);
   if (!name) {
-    return absl::NotFoundError(absl::StrCat(model, ": there is no folder ", Whole(model),
-                                            ", and a model's name is ORG/NAME or ORG/NAME@REVISION", nearest));
+    return absl::NotFoundError(absl::StrCat(
+        model, ": ", NoFolder(model), ", and a model's name is ORG/NAME or ORG/NAME@REVISION", NearestModel(model)));
   }
   const absl::StatusOr<fs::path> snapshot = FindSnapshot(HubCache(), *name);
   if (snapshot.ok()) return snapshot->string();
-  return absl::NotFoundError(
-      absl::StrCat(model, ": there is no folder ", Whole(model), ", and of Hugging Face's cache ", HubCache().string(),
-                   ": ", snapshot.status().message(), "; get it with: diptych pull ", name->Text(), nearest));
+  return absl::NotFoundError(absl::StrCat(model, ": ", NoFolder(model), ", and of Hugging Face's cache ",
+                                          HubCache().string(), ": ", snapshot.status().message(),
+                                          "; get it with: diptych pull ", name->Text(), NearestModel(model)));
 }
 
 }  // namespace diptych
