@@ -13,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "common/log.h"
-#include "common/server.h"
+#include "common/grpc/server.h"
+#include "common/logging/log.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/server.h"

@@ -23,10 +23,10 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "bench/median.h"
-#include "blip2/integer_matrix.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/layers.h"
-#include "blip2/pair_matrix.h"
+#include "blip2/matrices/integer_matrix.h"
+#include "blip2/matrices/pair_matrix.h"
 
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");
 ABSL_FLAG(int, mebibytes, 1024, "Weights over which few rows are measured; more than the caches hold");

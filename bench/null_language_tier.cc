@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "blip2/checkpoint.h"
+#include "blip2/checkpoint/checkpoint.h"
 #include "blip2/prompt.h"
 #include "language_service/engine/engine.h"
 #include "language_service/engine/kv_cache_size.h"

@@ -1,10 +1,10 @@
 // replica_affinity [SECONDS_OF_A_MISS SECONDS_OF_A_HIT]: what affinity brings and costs, by simulation of the decision
-// itself (common/replica_affinity.h), with fixed seeds. Replicas that answer one question after another and remember
-// 500 images each, least recently used first out; two callers that know only their own calls. A question takes 1 s if
-// its image is remembered by nobody there and 0.35 s if it is, unless told otherwise. Printed for each mix and number
-// of replicas: the share of hits, the busiest replica's share of all questions against the mean, and how long a
+// itself (common/replicas/replica_affinity.h), with fixed seeds. Replicas that answer one question after another and
+// remember 500 images each, least recently used first out; two callers that know only their own calls. A question takes
+// 1 s if its image is remembered by nobody there and 0.35 s if it is, unless told otherwise. Printed for each mix and
+// number of replicas: the share of hits, the busiest replica's share of all questions against the mean, and how long a
 // question takes, by round robin, by affinity without the bound and with it.
-#include "common/replica_affinity.h"
+#include "common/replicas/replica_affinity.h"
 
 #include <algorithm>
 #include <array>
@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/lru_cache.h"
+#include "common/containers/lru_cache.h"
 
 namespace {
 

@@ -21,7 +21,7 @@
 
 #include "absl/strings/str_join.h"
 #include "common/mutex.h"
-#include "common/tier_defaults.h"
+#include "common/tiers/tier_defaults.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/server.h"
 #include "language_service/server.h"

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "bench/median.h"
-#include "common/call_context.h"
-#include "common/image_preparation.h"
-#include "common/tier_process.h"
+#include "common/grpc/call_context.h"
+#include "common/requests/image_preparation.h"
+#include "common/tiers/tier_process.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "language_service/engine/engine.h"
 #include "language_service/engine/kv_cache_size.h"

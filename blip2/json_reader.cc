@@ -11,7 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "common/strict_json.h"
+#include "common/text/strict_json.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/kernel_types.h"
+#include "blip2/checkpoint/tensor_names.h"
 #include "blip2/kernels/float_linear.h"
 #include "blip2/kernels/pair_attention.h"
 #include "blip2/kernels/processor.h"
-#include "blip2/tensor_names.h"
+#include "blip2/matrices/kernel_types.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/checkpoint.h"
-#include "blip2/integer_matrix.h"
-#include "blip2/pair_matrix.h"
-#include "blip2/tensor_epilogue.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/matrices/integer_matrix.h"
+#include "blip2/matrices/pair_matrix.h"
+#include "blip2/matrices/tensor_epilogue.h"
 
 namespace diptych::blip2 {
 

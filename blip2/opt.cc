@@ -9,13 +9,13 @@
 #include <optional>
 #include <string>
 
+#include "blip2/checkpoint/tensor_names.h"
 #include "blip2/decode_graphs.h"
-#include "blip2/huge_pages.h"
+#include "blip2/device/transfer.h"
 #include "blip2/kernels/rounded_kv.h"
 #include "blip2/layers.h"
+#include "blip2/matrices/huge_pages.h"
 #include "blip2/paged_attention.h"
-#include "blip2/tensor_names.h"
-#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "blip2/checkpoint.h"
+#include "blip2/checkpoint/checkpoint.h"
 #include "blip2/cuda/paged_decode_attention.h"
 #include "blip2/cuda/step_recorder.h"
-#include "blip2/integer_matrix.h"
 #include "blip2/kv_pool.h"
+#include "blip2/matrices/integer_matrix.h"
 
 namespace diptych::blip2 {
 

@@ -6,11 +6,11 @@
 #include <optional>
 #include <utility>
 
-#include "blip2/kernel_types.h"
+#include "blip2/device/transfer.h"
 #include "blip2/kernels/decode_attention.h"
 #include "blip2/kernels/rounded_kv.h"
 #include "blip2/layers.h"
-#include "blip2/transfer.h"
+#include "blip2/matrices/kernel_types.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "common/utf8.h"
+#include "common/text/utf8.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "blip2/config.h"
-#include "blip2/tokenizer.h"
+#include "blip2/checkpoint/config.h"
+#include "blip2/tokenizer/tokenizer.h"
 
 namespace diptych::blip2 {
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "blip2/device/transfer.h"
 #include "blip2/layers.h"
-#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "blip2/checkpoint.h"
+#include "blip2/checkpoint/checkpoint.h"
 
 namespace diptych::blip2 {
 

@@ -17,10 +17,10 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "blip2/checkpoint.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/checkpoint/tensor_names.h"
 #include "blip2/json_reader.h"
 #include "blip2/opt.h"
-#include "blip2/tensor_names.h"
 #include "blip2/vision_model.h"
 #include "common/status.h"
 

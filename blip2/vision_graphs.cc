@@ -6,7 +6,7 @@
 #include <bit>
 #include <utility>
 
-#include "blip2/transfer.h"
+#include "blip2/device/transfer.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <string>
 
+#include "blip2/device/transfer.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/layers.h"
 #include "blip2/token_merging.h"
-#include "blip2/transfer.h"
 
 namespace diptych::blip2 {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "blip2/checkpoint.h"
-#include "blip2/integer_matrix.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/matrices/integer_matrix.h"
 
 namespace diptych::blip2 {
 

@@ -20,8 +20,8 @@
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
 #include "cli/terminal/terminal.h"
-#include "common/build_info.h"
-#include "common/standard_streams.h"
+#include "common/process/build_info.h"
+#include "common/process/standard_streams.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -6,8 +6,8 @@
 #include <functional>
 #include <optional>
 
-#include "common/replica_channels.h"
-#include "common/tracer.h"
+#include "common/replicas/replica_channels.h"
+#include "common/tracing/tracer.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "gateway/admission/admission.h"

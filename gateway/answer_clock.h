@@ -3,8 +3,8 @@
 
 #include <optional>
 
+#include "common/metrics/token_gaps.h"
 #include "common/stage_clock.h"
-#include "common/token_gaps.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych::gateway {

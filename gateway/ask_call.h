@@ -7,11 +7,11 @@
 #include <string>
 #include <string_view>
 
-#include "common/call_context.h"
-#include "common/call_timer.h"
-#include "common/span.h"
+#include "common/grpc/call_context.h"
+#include "common/grpc/call_timer.h"
 #include "common/stage_clock.h"
-#include "common/tracer.h"
+#include "common/tracing/span.h"
+#include "common/tracing/tracer.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/admission/admission.h"

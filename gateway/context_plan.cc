@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "common/status.h"
 
 namespace diptych::gateway {

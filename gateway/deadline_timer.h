@@ -6,7 +6,7 @@
 #include <functional>
 #include <utility>
 
-#include "common/call_context.h"
+#include "common/grpc/call_context.h"
 #include "common/stage_clock.h"
 
 namespace diptych::gateway {

@@ -3,7 +3,7 @@
 #include <array>
 #include <string>
 
-#include "common/process_metrics.h"
+#include "common/metrics/process_metrics.h"
 
 namespace diptych::gateway {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <map>
 
-#include "common/answer_metrics.h"
-#include "common/metrics.h"
+#include "common/metrics/answer_metrics.h"
+#include "common/metrics/metrics.h"
 
 namespace diptych::gateway {
 

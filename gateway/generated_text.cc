@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "common/white_space.h"
+#include "common/text/white_space.h"
 
 namespace diptych::gateway {
 namespace {

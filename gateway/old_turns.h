@@ -1,7 +1,7 @@
 // Which turns of a long conversation are dropped.
 #pragma once
 
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych::gateway {

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "common/question_limits.h"
-#include "common/replica_affinity.h"
-#include "common/server.h"
-#include "common/tracer.h"
+#include "common/grpc/server.h"
+#include "common/replicas/replica_affinity.h"
+#include "common/requests/question_limits.h"
+#include "common/tracing/tracer.h"
 #include "gateway/http/conversation.h"
 #include "gateway/image_urls/https_get.h"
 

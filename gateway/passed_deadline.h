@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "common/call_context.h"
+#include "common/grpc/call_context.h"
 
 namespace diptych::gateway {
 

@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "absl/time/time.h"
-#include "common/http_host.h"
-#include "common/log.h"
-#include "common/process_metrics.h"
-#include "common/request_log.h"
+#include "common/logging/log.h"
+#include "common/logging/request_log.h"
+#include "common/metrics/process_metrics.h"
+#include "common/network/http_host.h"
 #include "common/status.h"
 #include "gateway/http/cors.h"
 #include "gateway/http/http_api.h"

@@ -7,10 +7,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "common/metrics.h"
-#include "common/metrics_server.h"
-#include "common/server.h"
-#include "common/tracer.h"
+#include "common/grpc/server.h"
+#include "common/metrics/metrics.h"
+#include "common/metrics/metrics_server.h"
+#include "common/tracing/tracer.h"
 #include "gateway/admission/admission.h"
 #include "gateway/admission/api_key_file.h"
 #include "gateway/gateway_metrics.h"

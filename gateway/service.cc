@@ -3,12 +3,12 @@
 #include <numeric>
 #include <utility>
 
-#include "common/build_info.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/unary_reply.h"
+#include "common/grpc/wire.h"
+#include "common/process/build_info.h"
+#include "common/replicas/tier_errors.h"
 #include "common/status.h"
-#include "common/tier_errors.h"
-#include "common/unary_reply.h"
-#include "common/wire.h"
 #include "gateway/context_plan.h"
 #include "gateway/text_call.h"
 #include "gateway/tiers/tier_claims.h"

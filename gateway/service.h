@@ -5,8 +5,8 @@
 
 #include <optional>
 
-#include "common/raw_service.h"
-#include "common/tracer.h"
+#include "common/grpc/raw_service.h"
+#include "common/tracing/tracer.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/admission/admission.h"
 #include "gateway/analyze_call.h"

@@ -7,11 +7,11 @@
 #include <memory>
 #include <utility>
 
-#include "common/call_context.h"
-#include "common/grpc_status.h"
-#include "common/tier_errors.h"
-#include "common/unary_reply.h"
-#include "common/wire.h"
+#include "common/grpc/call_context.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/unary_reply.h"
+#include "common/grpc/wire.h"
+#include "common/replicas/tier_errors.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/admission/admission.h"
 #include "gateway/passed_deadline.h"

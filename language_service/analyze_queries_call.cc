@@ -6,12 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include "common/grpc_status.h"
-#include "common/metadata.h"
-#include "common/request_log.h"
-#include "common/request_span.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/metadata.h"
+#include "common/grpc/wire.h"
+#include "common/logging/request_log.h"
 #include "common/status.h"
-#include "common/wire.h"
+#include "common/tracing/request_span.h"
 #include "language_service/question_reader.h"
 #include "language_service/request_memory.h"
 

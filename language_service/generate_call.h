@@ -9,13 +9,13 @@
 #include <optional>
 #include <vector>
 
-#include "common/byte_budget.h"
-#include "common/call_context.h"
-#include "common/call_gate.h"
-#include "common/call_timer.h"
-#include "common/span.h"
-#include "common/token_gaps.h"
-#include "common/tracer.h"
+#include "common/containers/byte_budget.h"
+#include "common/grpc/call_context.h"
+#include "common/grpc/call_gate.h"
+#include "common/grpc/call_timer.h"
+#include "common/metrics/token_gaps.h"
+#include "common/tracing/span.h"
+#include "common/tracing/tracer.h"
 #include "language_service/answer_messages.h"
 #include "language_service/engine/engine.h"
 #include "language_service/images/image_collector.h"

@@ -3,8 +3,8 @@
 #include <array>
 #include <vector>
 
-#include "common/process_metrics.h"
-#include "common/replica_channels.h"
+#include "common/metrics/process_metrics.h"
+#include "common/replicas/replica_channels.h"
 
 namespace diptych::language {
 namespace {

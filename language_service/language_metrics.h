@@ -5,9 +5,9 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "common/answer_metrics.h"
-#include "common/cache_metrics.h"
-#include "common/metrics.h"
+#include "common/metrics/answer_metrics.h"
+#include "common/metrics/cache_metrics.h"
+#include "common/metrics/metrics.h"
 #include "diptych/v1/inference.pb.h"
 #include "language_service/engine/engine_stats.h"
 #include "language_service/images/image_store.h"

@@ -1,4 +1,4 @@
-// The language_service process: its own flags; common/tier_process.h has the rest.
+// The language_service process: its own flags; common/tiers/tier_process.h has the rest.
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,13 +7,13 @@
 
 #include "absl/flags/flag.h"
 #include "blip2/rounding.h"
-#include "common/byte_size.h"
-#include "common/catch_exceptions.h"
-#include "common/flags.h"
-#include "common/model_folder.h"
-#include "common/process.h"
-#include "common/standard_streams.h"
-#include "common/tier_process.h"
+#include "common/models/model_folder.h"
+#include "common/process/catch_exceptions.h"
+#include "common/process/flags.h"
+#include "common/process/process.h"
+#include "common/process/standard_streams.h"
+#include "common/text/byte_size.h"
+#include "common/tiers/tier_process.h"
 #include "language_service/server.h"
 
 using Defaults = diptych::language::LanguageOptions;

@@ -6,11 +6,11 @@
 #include <string_view>
 
 #include "absl/time/time.h"
-#include "common/question_limits.h"
-#include "common/replica_affinity.h"
-#include "common/server.h"
-#include "common/tier_defaults.h"
-#include "common/tracer.h"
+#include "common/grpc/server.h"
+#include "common/replicas/replica_affinity.h"
+#include "common/requests/question_limits.h"
+#include "common/tiers/tier_defaults.h"
+#include "common/tracing/tracer.h"
 
 namespace diptych::language {
 

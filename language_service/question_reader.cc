@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "blip2/token_merging.h"
-#include "common/image_preparation.h"
-#include "common/question_limits.h"
+#include "common/requests/image_preparation.h"
+#include "common/requests/question_limits.h"
 #include "common/status.h"
 #include "language_service/engine/relevance.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "blip2/generation.h"
+#include "blip2/decoding/generation.h"
 #include "blip2/prompt.h"
 #include "diptych/v1/language.pb.h"
 #include "language_service/images/image_pull.h"

@@ -1,6 +1,6 @@
 #include "language_service/request_memory.h"
 
-#include "blip2/generation.h"
+#include "blip2/decoding/generation.h"
 
 namespace diptych::language {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "blip2/config.h"
-#include "common/question_limits.h"
+#include "blip2/checkpoint/config.h"
+#include "common/requests/question_limits.h"
 #include "language_service/images/visual_tokens_receiver.h"
 
 namespace diptych::language {

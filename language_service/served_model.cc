@@ -3,15 +3,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "blip2/checkpoint.h"
-#include "blip2/device.h"
-#include "blip2/device_memory.h"
-#include "blip2/memory_plan.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/checkpoint/memory_plan.h"
+#include "blip2/device/device.h"
+#include "blip2/device/device_memory.h"
 #include "blip2/qformer.h"
-#include "common/catch_exceptions.h"
-#include "common/control_groups.h"
-#include "common/free_memory.h"
-#include "common/load_progress.h"
+#include "common/logging/load_progress.h"
+#include "common/process/catch_exceptions.h"
+#include "common/process/control_groups.h"
+#include "common/process/free_memory.h"
 #include "common/status.h"
 #include "language_service/engine/kv_cache_size.h"
 

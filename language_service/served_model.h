@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "blip2/batch_choice.h"
-#include "blip2/config.h"
+#include "blip2/checkpoint/config.h"
 #include "blip2/cuda/recording.h"
+#include "blip2/decoding/batch_choice.h"
 #include "blip2/opt.h"
-#include "blip2/tokenizer.h"
+#include "blip2/tokenizer/tokenizer.h"
 #include "diptych/v1/inference.pb.h"
 #include "language_service/options.h"
 

@@ -2,9 +2,9 @@
 
 #include <utility>
 
+#include "common/grpc/unary_reply.h"
+#include "common/grpc/wire.h"
 #include "common/status.h"
-#include "common/unary_reply.h"
-#include "common/wire.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "language_service/analyze_queries_call.h"
 

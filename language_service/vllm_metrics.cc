@@ -1,7 +1,7 @@
 #include "language_service/vllm_metrics.h"
 
-#include "common/answer_metrics.h"
-#include "common/call_metrics.h"
+#include "common/metrics/answer_metrics.h"
+#include "common/metrics/call_metrics.h"
 
 namespace diptych::language {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "common/metrics.h"
+#include "common/metrics/metrics.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/inference.pb.h"
 

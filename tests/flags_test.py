@@ -97,7 +97,7 @@ class FlagsTest(unittest.TestCase):
             shown = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout
             self.assertIn("as DIPTYCH_<NAME>", shown, binary)
             files = set(re.findall(r"^  Flags from (.*):$", shown, re.M))
-            tier = set() if binary == GATEWAY else {"common/tier_process.cc"}
+            tier = set() if binary == GATEWAY else {"common/tiers/tier_process.cc"}
             self.assertEqual(files, {f"{binary.name}/main.cc"} | tier)
 
     def test_help_is_no_failure(self):

@@ -14,7 +14,8 @@ PROTO = {"diptych", "google", "grpc", "inference", "opentelemetry"}
 LAYERS = {
     "common": PROTO,
     # The headers of diptych_status, which knows neither gRPC nor Protobuf.
-    "blip2": {f"common/{name}.h" for name in ("files", "gif_frame", "hash", "hub_name", "image_header", "jpeg_segments", "model_family", "status", "strict_json", "utf8")},
+    "blip2": {f"common/{name}.h" for name in ("files", "hash", "images/gif_frame", "images/image_header", "images/jpeg_segments",
+                                              "models/hub_name", "models/model_family", "status", "text/strict_json", "text/utf8")},
     "vision_service": PROTO | {"blip2", "common"},
     "language_service": PROTO | {"blip2", "common"},
     "gateway": PROTO | {"common"},
@@ -23,7 +24,33 @@ LAYERS = {
 # Rooms inside a folder, and what each may include of the folder's other rooms; "" is the folder itself. A trailing .h
 # names one header.
 ROOMS = {
-    "blip2": {"": {"cuda", "kernels"}, "cuda": set(), "kernels": set()},
+    "common": {
+        "": set(),
+        "containers": {""},
+        "grpc": {"", "logging", "network", "process", "text"},
+        "images": {""},
+        "logging": {""},
+        "metrics": {"", "network", "process"},
+        "models": {"", "text"},
+        "network": {"", "logging", "process"},
+        "process": {"", "logging", "text"},
+        "replicas": {"", "grpc", "logging", "metrics", "process"},
+        "requests": {"", "grpc", "images"},
+        "text": {""},
+        "tiers": {"", "grpc", "images", "models", "process", "text", "tracing"},
+        "tracing": {"", "grpc", "logging", "metrics", "network", "process"},
+    },
+    "blip2": {
+        "": {"checkpoint", "cuda", "device", "kernels", "matrices", "tokenizer"},
+        "checkpoint": {"blip2/json_reader.h", "device", "kernels", "matrices"},
+        "cuda": set(),
+        "decoding": {"checkpoint", "device"},
+        "device": {"blip2/json_reader.h", "kernels"},
+        "images": {"checkpoint"},
+        "kernels": set(),
+        "matrices": {"kernels"},
+        "tokenizer": {"blip2/json_reader.h"},
+    },
     "language_service": {
         "": {"engine", "images"},
         "images": {"engine"},

@@ -4,13 +4,13 @@
 #include <string>
 #include <utility>
 
-#include "blip2/orientation.h"
-#include "common/grpc_status.h"
-#include "common/metadata.h"
-#include "common/request_log.h"
-#include "common/request_span.h"
+#include "blip2/images/orientation.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/metadata.h"
+#include "common/grpc/wire.h"
+#include "common/logging/request_log.h"
 #include "common/status.h"
-#include "common/wire.h"
+#include "common/tracing/request_span.h"
 #include "vision_service/encode_span.h"
 #include "vision_service/image_request.h"
 

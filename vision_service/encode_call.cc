@@ -2,11 +2,11 @@
 
 #include <utility>
 
-#include "common/grpc_status.h"
-#include "common/metadata.h"
-#include "common/request_log.h"
-#include "common/request_span.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/metadata.h"
+#include "common/logging/request_log.h"
 #include "common/status.h"
+#include "common/tracing/request_span.h"
 #include "vision_service/encode_span.h"
 #include "vision_service/image_request.h"
 #include "vision_service/visual_token_messages.h"

@@ -7,10 +7,10 @@
 #include <memory>
 #include <string>
 
-#include "common/call_context.h"
-#include "common/call_timer.h"
-#include "common/span.h"
-#include "common/tracer.h"
+#include "common/grpc/call_context.h"
+#include "common/grpc/call_timer.h"
+#include "common/tracing/span.h"
+#include "common/tracing/tracer.h"
 #include "diptych/v1/vision.pb.h"
 #include "vision_service/encoder.h"
 #include "vision_service/fair_places.h"

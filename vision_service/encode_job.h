@@ -8,9 +8,9 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "common/byte_budget.h"
-#include "common/call_context.h"
-#include "common/image_preparation.h"
+#include "common/containers/byte_budget.h"
+#include "common/grpc/call_context.h"
+#include "common/requests/image_preparation.h"
 #include "vision_service/batcher.h"
 #include "vision_service/visual_tokens.h"
 

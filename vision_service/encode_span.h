@@ -1,7 +1,7 @@
 // An image's stages as parts of a trace.
 #pragma once
 
-#include "common/span.h"
+#include "common/tracing/span.h"
 #include "vision_service/visual_tokens.h"
 
 namespace diptych::vision {

@@ -7,11 +7,11 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "common/byte_budget.h"
-#include "common/flights.h"
-#include "common/image_preparation.h"
-#include "common/lru_cache.h"
+#include "common/containers/byte_budget.h"
+#include "common/containers/flights.h"
+#include "common/containers/lru_cache.h"
 #include "common/mutex.h"
+#include "common/requests/image_preparation.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/engine.h"
 #include "vision_service/image_workers.h"

@@ -8,8 +8,8 @@
 #include <optional>
 #include <utility>
 
-#include "blip2/device_error.h"
-#include "common/catch_exceptions.h"
+#include "blip2/device/device_error.h"
+#include "common/process/catch_exceptions.h"
 #include "common/status.h"
 
 namespace diptych::vision {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "blip2/transfer.h"
-#include "common/engine_health.h"
+#include "blip2/device/transfer.h"
 #include "common/mutex.h"
+#include "common/tiers/engine_health.h"
 #include "vision_service/batcher.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/served_model.h"

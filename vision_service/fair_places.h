@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/call_gate.h"
+#include "common/grpc/call_gate.h"
 #include "common/mutex.h"
 #include "vision_service/encoder.h"
 

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "common/grpc/wire.h"
 #include "common/status.h"
-#include "common/wire.h"
 
 namespace diptych::vision {
 

@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "common/byte_budget.h"
-#include "common/image_header.h"
+#include "common/containers/byte_budget.h"
+#include "common/images/image_header.h"
 
 namespace diptych::vision {
 

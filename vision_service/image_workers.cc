@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "blip2/image.h"
-#include "blip2/pixels.h"
-#include "blip2/png.h"
-#include "blip2/resample.h"
-#include "common/catch_exceptions.h"
+#include "blip2/images/image.h"
+#include "blip2/images/pixels.h"
+#include "blip2/images/png.h"
+#include "blip2/images/resample.h"
+#include "common/process/catch_exceptions.h"
 #include "common/status.h"
 
 namespace diptych::vision {

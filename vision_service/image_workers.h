@@ -7,9 +7,9 @@
 #include <thread>
 #include <vector>
 
-#include "blip2/config.h"
-#include "blip2/image.h"
-#include "common/image_header.h"
+#include "blip2/checkpoint/config.h"
+#include "blip2/images/image.h"
+#include "common/images/image_header.h"
 #include "vision_service/encode_job.h"
 #include "vision_service/engine.h"
 #include "vision_service/image_queue.h"

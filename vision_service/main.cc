@@ -1,15 +1,15 @@
-// The vision_service process: its own flags; common/tier_process.h has the rest.
+// The vision_service process: its own flags; common/tiers/tier_process.h has the rest.
 #include <cstdint>
 #include <cstdio>
 #include <string>
 
 #include "absl/flags/flag.h"
-#include "blip2/device_memory.h"
-#include "common/byte_size.h"
-#include "common/flags.h"
-#include "common/process.h"
-#include "common/standard_streams.h"
-#include "common/tier_process.h"
+#include "blip2/device/device_memory.h"
+#include "common/process/flags.h"
+#include "common/process/process.h"
+#include "common/process/standard_streams.h"
+#include "common/text/byte_size.h"
+#include "common/tiers/tier_process.h"
 #include "vision_service/server.h"
 
 using Defaults = diptych::vision::VisionOptions;

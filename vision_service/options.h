@@ -5,10 +5,10 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "common/image_header.h"
-#include "common/server.h"
-#include "common/tier_defaults.h"
-#include "common/tracer.h"
+#include "common/grpc/server.h"
+#include "common/images/image_header.h"
+#include "common/tiers/tier_defaults.h"
+#include "common/tracing/tracer.h"
 
 namespace diptych::vision {
 

@@ -3,16 +3,16 @@
 #include <memory>
 #include <utility>
 
-#include "blip2/checkpoint.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/checkpoint/memory_plan.h"
 #include "blip2/cuda/recording.h"
-#include "blip2/device.h"
-#include "blip2/device_memory.h"
-#include "blip2/memory_plan.h"
+#include "blip2/device/device.h"
+#include "blip2/device/device_memory.h"
 #include "blip2/vision_graphs.h"
-#include "common/catch_exceptions.h"
-#include "common/control_groups.h"
-#include "common/free_memory.h"
-#include "common/load_progress.h"
+#include "common/logging/load_progress.h"
+#include "common/process/catch_exceptions.h"
+#include "common/process/control_groups.h"
+#include "common/process/free_memory.h"
 #include "common/status.h"
 
 namespace diptych::vision {

@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "absl/status/statusor.h"
-#include "blip2/config.h"
+#include "blip2/checkpoint/config.h"
 #include "blip2/vision_model.h"
 #include "diptych/v1/inference.pb.h"
 #include "vision_service/options.h"

@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/listen_address.h"
-#include "common/load_progress.h"
-#include "common/process_metrics.h"
+#include "common/logging/load_progress.h"
+#include "common/metrics/process_metrics.h"
+#include "common/network/listen_address.h"
+#include "common/process/temporary_thread.h"
 #include "common/status.h"
-#include "common/temporary_thread.h"
 #include "diptych/v1/vision.grpc.pb.h"
 
 namespace diptych::vision {

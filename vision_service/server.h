@@ -4,11 +4,11 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "common/call_gate.h"
-#include "common/metrics.h"
-#include "common/metrics_server.h"
-#include "common/server.h"
-#include "common/tracer.h"
+#include "common/grpc/call_gate.h"
+#include "common/grpc/server.h"
+#include "common/metrics/metrics.h"
+#include "common/metrics/metrics_server.h"
+#include "common/tracing/tracer.h"
 #include "vision_service/encoder.h"
 #include "vision_service/options.h"
 #include "vision_service/served_model.h"

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "common/unary_reply.h"
-#include "common/wire.h"
+#include "common/grpc/unary_reply.h"
+#include "common/grpc/wire.h"
 #include "diptych/v1/vision.grpc.pb.h"
 #include "vision_service/analyze_call.h"
 

@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "common/raw_service.h"
+#include "common/grpc/raw_service.h"
 #include "vision_service/encode_call.h"
 
 namespace diptych::vision {

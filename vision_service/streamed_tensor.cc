@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "common/visual_tokens.h"
+#include "common/tiers/visual_tokens.h"
 
 namespace diptych::vision {
 namespace {

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <vector>
 
-#include "common/process_metrics.h"
+#include "common/metrics/process_metrics.h"
 
 namespace diptych::vision {
 namespace {

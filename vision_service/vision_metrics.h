@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "common/cache_metrics.h"
-#include "common/call_metrics.h"
-#include "common/metrics.h"
+#include "common/metrics/cache_metrics.h"
+#include "common/metrics/call_metrics.h"
+#include "common/metrics/metrics.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/inference.pb.h"
 #include "vision_service/stats.h"

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "common/wire.h"
+#include "common/grpc/wire.h"
 
 namespace diptych::vision {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "common/hash.h"
-#include "common/visual_tokens.h"
+#include "common/tiers/visual_tokens.h"
 
 namespace diptych::vision {
 namespace {

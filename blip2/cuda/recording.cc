@@ -3,7 +3,7 @@
 #include <exception>
 #include <utility>
 
-#include "common/utf8.h"
+#include "common/text/utf8.h"
 
 namespace diptych::blip2 {
 

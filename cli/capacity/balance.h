@@ -15,8 +15,8 @@ struct Callers {
 // mean; 1: as calls at random moments do. `variation_of_all`: of what all replicas get together.
 double VariationByTurns(const Callers& callers, double variation_of_all);
 
-// Calls that go by affinity (common/replica_affinity.h), each to any replica that has no more than its part of the
-// caller's calls. `ends(n)`: calls a second that end while n are inside a replica.
+// Calls that go by affinity (common/replicas/replica_affinity.h), each to any replica that has no more than its part of
+// the caller's calls. `ends(n)`: calls a second that end while n are inside a replica.
 
 // The same of these calls. `calls_at_ease`: that each caller may always have.
 double VariationByAffinity(const Callers& callers, const std::function<double(int)>& ends, int calls_at_ease);

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
 #include "cli/capacity/balance.h"
-#include "common/tier_defaults.h"
+#include "common/tiers/tier_defaults.h"
 
 namespace diptych::cli {
 namespace {

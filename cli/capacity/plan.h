@@ -17,7 +17,7 @@ struct Workload {
   double text_tokens = 12;
   double query_tokens = 32;  // of an image
   int gateways = 2;
-  bool by_affinity = true;      // callers choose replicas so (common/replica_affinity.h), else by turns
+  bool by_affinity = true;      // callers choose replicas so (common/replicas/replica_affinity.h), else by turns
   double new_tokens = 32;       // mean
   double length_variation = 0;  // of answers: standard deviation divided by mean, 0 to 1
 };

@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "cli/command_line/option_table.h"
-#include "common/nearest_word.h"
 #include "common/status.h"
+#include "common/text/nearest_word.h"
 
 namespace diptych::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "cli/command_line/option_table.h"
-#include "common/build_info.h"
+#include "common/process/build_info.h"
 
 namespace diptych::cli {
 namespace {

@@ -23,7 +23,7 @@
 #include "cli/questions/question_options.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/progress.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
 

@@ -24,7 +24,7 @@
 #include "cli/stack/stack.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/text.h"
-#include "common/model_folder.h"
+#include "common/models/model_folder.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -17,7 +17,7 @@
 #include "cli/images/image.h"
 #include "cli/questions/json.h"
 #include "cli/terminal/text.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -21,9 +21,9 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/line_editor.h"
 #include "cli/terminal/text.h"
-#include "common/nearest_word.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "common/status.h"
+#include "common/text/nearest_word.h"
 
 namespace diptych::cli {
 namespace {

@@ -21,7 +21,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/terminal.h"
 #include "cli/terminal/text.h"
-#include "common/build_info.h"
+#include "common/process/build_info.h"
 #include "common/status.h"
 
 namespace diptych::cli {

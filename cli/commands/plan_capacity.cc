@@ -14,7 +14,7 @@
 #include "cli/connection/errors.h"
 #include "cli/measurements/capacity_table.h"
 #include "cli/questions/json.h"
-#include "common/tier_defaults.h"
+#include "common/tiers/tier_defaults.h"
 
 namespace diptych::cli {
 namespace {

@@ -14,8 +14,8 @@
 #include "cli/connection/errors.h"
 #include "cli/questions/json.h"
 #include "cli/terminal/interrupt.h"
-#include "common/hub_cache.h"
-#include "common/hub_name.h"
+#include "common/models/hub_cache.h"
+#include "common/models/hub_name.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -23,7 +23,7 @@
 #include "cli/stack/log_folder.h"
 #include "cli/stack/stack.h"
 #include "cli/terminal/text.h"
-#include "common/hub_name.h"
+#include "common/models/hub_name.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -14,12 +14,12 @@
 #include "cli/connection/errors.h"
 #include "cli/connection/readiness.h"
 #include "cli/terminal/terminal.h"
-#include "common/channel.h"
 #include "common/error_details.h"
 #include "common/files.h"
-#include "common/grpc_status.h"
-#include "common/metadata.h"
-#include "common/pem.h"
+#include "common/grpc/channel.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/metadata.h"
+#include "common/network/pem.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -19,7 +19,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "cli/connection/errors.h"
-#include "common/listen_address.h"
+#include "common/network/listen_address.h"
 
 namespace diptych::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/measurements/measure.h"
 #include "cli/terminal/text.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 
 namespace diptych::cli {
 namespace {

@@ -16,7 +16,7 @@
 #include "cli/pull/disk_error.h"
 #include "cli/terminal/text.h"
 #include "common/files.h"
-#include "common/hub_cache.h"
+#include "common/models/hub_cache.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -1,4 +1,4 @@
-// Writes into Hugging Face's cache; readers never see an unfinished file (common/hub_cache.h has its layout).
+// Writes into Hugging Face's cache; readers never see an unfinished file (common/models/hub_cache.h has its layout).
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/hub_name.h"
+#include "common/models/hub_name.h"
 
 namespace diptych::cli {
 

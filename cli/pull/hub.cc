@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/connection/url.h"
 #include "common/files.h"
-#include "common/hub_cache.h"
+#include "common/models/hub_cache.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -7,10 +7,10 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "cli/connection/errors.h"
-#include "common/hub_name.h"
-#include "common/json_input.h"
-#include "common/model_family.h"
+#include "common/models/hub_name.h"
+#include "common/models/model_family.h"
 #include "common/status.h"
+#include "common/text/json_input.h"
 
 namespace diptych::cli {
 namespace {

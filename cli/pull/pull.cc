@@ -25,8 +25,8 @@
 #include "cli/pull/hub_listing.h"
 #include "cli/pull/pull_progress.h"
 #include "cli/terminal/text.h"
-#include "common/hub_cache.h"
-#include "common/model_folder.h"
+#include "common/models/hub_cache.h"
+#include "common/models/model_folder.h"
 #include "common/status.h"
 
 namespace diptych::cli {

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/hub_name.h"
+#include "common/models/hub_name.h"
 
 namespace diptych::cli {
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "common/message_json.h"
+#include "common/text/message_json.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych::cli {

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
-#include "common/listen_address.h"
+#include "common/network/listen_address.h"
 
 namespace diptych::cli {
 namespace {

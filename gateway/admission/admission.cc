@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/grpc/wire.h"
 #include "common/hash.h"
 #include "common/status.h"
-#include "common/wire.h"
 
 namespace diptych::gateway {
 namespace {

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/byte_budget.h"
+#include "common/containers/byte_budget.h"
 #include "common/mutex.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
 #include "gateway/admission/api_keys.h"

@@ -6,10 +6,10 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "common/catch_exceptions.h"
 #include "common/files.h"
-#include "common/log.h"
-#include "common/metadata.h"
+#include "common/grpc/metadata.h"
+#include "common/logging/log.h"
+#include "common/process/catch_exceptions.h"
 #include "common/status.h"
 
 namespace diptych::gateway {

@@ -8,8 +8,8 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "common/json_input.h"
 #include "common/status.h"
+#include "common/text/json_input.h"
 
 namespace diptych::gateway {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "common/call_context.h"
+#include "common/grpc/call_context.h"
 #include "common/status.h"
 
 namespace diptych::gateway {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/call_gate.h"
+#include "common/grpc/call_gate.h"
 #include "common/mutex.h"
 #include "common/stage_clock.h"
 #include "gateway/admission/api_keys.h"

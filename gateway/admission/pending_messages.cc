@@ -1,6 +1,6 @@
 #include "gateway/admission/pending_messages.h"
 
-#include "common/raw_service.h"
+#include "common/grpc/raw_service.h"
 
 namespace diptych::gateway {
 

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "common/byte_budget.h"
+#include "common/containers/byte_budget.h"
 #include "common/mutex.h"
 
 namespace diptych::gateway {

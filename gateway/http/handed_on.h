@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "common/metadata.h"
-#include "common/trace_context.h"
+#include "common/grpc/metadata.h"
+#include "common/tracing/trace_context.h"
 
 namespace diptych::gateway {
 

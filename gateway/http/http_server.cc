@@ -11,9 +11,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "common/catch_exceptions.h"
-#include "common/listen_address.h"
 #include "common/mutex.h"
+#include "common/network/listen_address.h"
+#include "common/process/catch_exceptions.h"
 #include "common/status.h"
 #include "gateway/http/caller_host.h"
 #include "gateway/http/http_connection.h"

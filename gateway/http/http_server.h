@@ -11,16 +11,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/pem.h"
-#include "common/trace_context.h"
+#include "common/network/pem.h"
+#include "common/tracing/trace_context.h"
 
 namespace diptych::gateway {
 
 struct HttpOptions {
-  std::string listen = "127.0.0.1:8080";                 // IP address:port; port 0 picks a free one
-  std::vector<std::string> hosts = {};                   // names by which callers may know it (common/http_host.h)
-  TlsOptions tls = {};                                   // no cert_file: no TLS
-  std::vector<std::string> cors_origins = {};            // whose pages may use it (cors.h)
+  std::string listen = "127.0.0.1:8080";       // IP address:port; port 0 picks a free one
+  std::vector<std::string> hosts = {};         // names by which callers may know it (common/network/http_host.h)
+  TlsOptions tls = {};                         // no cert_file: no TLS
+  std::vector<std::string> cors_origins = {};  // whose pages may use it (cors.h)
   std::function<void(int status)> on_refused = nullptr;  // called for each request that is refused before it is read
   int threads = 2;                                       // 1 and up; as many again read bodies
   int max_connections = 1024;            // that have asked; over it the oldest that asks nothing is closed, or the new

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "common/log.h"
+#include "common/logging/log.h"
 #include "common/status.h"
 
 namespace diptych::gateway {

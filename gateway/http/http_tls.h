@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/pem.h"
+#include "common/network/pem.h"
 
 namespace diptych::gateway {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "common/mutex.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/http/json_members.h"

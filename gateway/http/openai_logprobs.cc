@@ -6,7 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/utf8.h"
+#include "common/text/utf8.h"
 
 namespace diptych::gateway {
 namespace {

@@ -7,8 +7,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "common/message_json.h"
 #include "common/status.h"
+#include "common/text/message_json.h"
 
 namespace diptych::gateway {
 namespace {

@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/json_input.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "common/status.h"
+#include "common/text/json_input.h"
 #include "gateway/http/image_source.h"
 #include "gateway/http/json_members.h"
 #include "gateway/http/known_fields.h"

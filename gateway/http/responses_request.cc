@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/json_input.h"
 #include "common/status.h"
+#include "common/text/json_input.h"
 #include "gateway/http/json_members.h"
 #include "gateway/http/known_fields.h"
 #include "gateway/http/openai_content.h"

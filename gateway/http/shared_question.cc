@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "common/wire.h"
+#include "common/grpc/wire.h"
 
 namespace diptych::gateway {
 namespace {

@@ -4,8 +4,8 @@
 #include <optional>
 #include <utility>
 
-#include "common/json_input.h"
 #include "common/status.h"
+#include "common/text/json_input.h"
 #include "gateway/http/json_members.h"
 #include "gateway/http/known_fields.h"
 #include "gateway/http/openai_content.h"

@@ -17,7 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "common/call_context.h"
+#include "common/grpc/call_context.h"
 #include "common/status.h"
 #include "gateway/image_urls/name_lookup.h"
 #include "gateway/image_urls/public_address.h"

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/call_context.h"
-#include "common/catch_exceptions.h"
+#include "common/grpc/call_context.h"
 #include "common/mutex.h"
+#include "common/process/catch_exceptions.h"
 #include "common/status.h"
 #include "gateway/deadline_timer.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "common/message_json.h"
+#include "common/text/message_json.h"
 #include "gateway/kserve/infer_tensors.h"
 
 namespace diptych::gateway {

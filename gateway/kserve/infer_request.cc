@@ -10,9 +10,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "common/image_header.h"
-#include "common/json_input.h"
+#include "common/images/image_header.h"
 #include "common/status.h"
+#include "common/text/json_input.h"
 #include "gateway/kserve/infer_outputs.h"
 #include "gateway/kserve/infer_tensors.h"
 

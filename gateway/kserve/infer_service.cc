@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/build_info.h"
+#include "common/grpc/unary_reply.h"
+#include "common/grpc/wire.h"
+#include "common/process/build_info.h"
+#include "common/replicas/tier_errors.h"
 #include "common/status.h"
-#include "common/tier_errors.h"
-#include "common/unary_reply.h"
-#include "common/wire.h"
 #include "gateway/kserve/infer_call.h"
 #include "gateway/kserve/infer_outputs.h"
 #include "inference/grpc_service.grpc.pb.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "common/raw_service.h"
+#include "common/grpc/raw_service.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 

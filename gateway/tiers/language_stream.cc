@@ -4,14 +4,14 @@
 #include <random>
 #include <utility>
 
-#include "common/call_context.h"
-#include "common/end_of_call.h"
-#include "common/grpc_status.h"
-#include "common/metadata.h"
-#include "common/request_span.h"
+#include "common/grpc/call_context.h"
+#include "common/grpc/end_of_call.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/metadata.h"
+#include "common/grpc/wire.h"
+#include "common/replicas/tier_errors.h"
 #include "common/status.h"
-#include "common/tier_errors.h"
-#include "common/wire.h"
+#include "common/tracing/request_span.h"
 #include "gateway/tiers/request_affinity.h"
 #include "gateway/tiers/tier_claims.h"
 

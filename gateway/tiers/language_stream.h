@@ -10,9 +10,9 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "common/replica_channels.h"
-#include "common/span.h"
+#include "common/replicas/replica_channels.h"
 #include "common/stage_clock.h"
+#include "common/tracing/span.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/tiers/retry_budget.h"
 

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "common/image_preparation.h"
+#include "common/requests/image_preparation.h"
 
 namespace diptych::gateway {
 namespace {

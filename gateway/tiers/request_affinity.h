@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "common/replica_affinity.h"
+#include "common/replicas/replica_affinity.h"
 #include "diptych/v1/inference.pb.h"
 #include "diptych/v1/language.pb.h"
 #include "diptych/v1/vision.pb.h"

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "common/log.h"
+#include "common/logging/log.h"
 
 namespace diptych::gateway {
 namespace {

@@ -11,15 +11,15 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "common/call_context.h"
-#include "common/grpc_status.h"
-#include "common/metadata.h"
+#include "common/grpc/call_context.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/metadata.h"
 #include "common/mutex.h"
-#include "common/replica_affinity.h"
-#include "common/replica_channels.h"
-#include "common/request_span.h"
+#include "common/replicas/replica_affinity.h"
+#include "common/replicas/replica_channels.h"
+#include "common/replicas/tier_errors.h"
 #include "common/stage_clock.h"
-#include "common/tier_errors.h"
+#include "common/tracing/request_span.h"
 #include "gateway/tiers/retry_budget.h"
 #include "gateway/tiers/unary_attempt.h"
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "common/log.h"
+#include "common/logging/log.h"
 #include "gateway/tiers/tier_claims.h"
 
 namespace diptych::gateway {

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "common/channel_monitor.h"
-#include "common/image_header.h"
+#include "common/images/image_header.h"
 #include "common/mutex.h"
+#include "common/replicas/channel_monitor.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/inference.pb.h"
 #include "gateway/tiers/model_agreement.h"

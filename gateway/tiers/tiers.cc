@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
+#include "common/replicas/tier_errors.h"
 #include "common/status.h"
-#include "common/tier_defaults.h"
-#include "common/tier_errors.h"
+#include "common/tiers/tier_defaults.h"
 #include "gateway/tiers/tier_claims.h"
 
 namespace diptych::gateway {

@@ -9,8 +9,8 @@
 #include <string>
 #include <utility>
 
-#include "common/end_of_call.h"
-#include "common/known_replicas.h"
+#include "common/grpc/end_of_call.h"
+#include "common/replicas/known_replicas.h"
 
 namespace diptych::gateway {
 

@@ -1,6 +1,6 @@
 #include "language_service/engine/answer_text.h"
 
-#include "common/white_space.h"
+#include "common/text/white_space.h"
 
 namespace diptych::language {
 

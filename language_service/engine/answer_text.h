@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "blip2/generation.h"
-#include "blip2/tokenizer.h"
+#include "blip2/decoding/generation.h"
+#include "blip2/tokenizer/tokenizer.h"
 
 namespace diptych::language {
 

@@ -6,9 +6,9 @@
 #include <optional>
 #include <utility>
 
-#include "blip2/device_error.h"
-#include "blip2/transfer.h"
-#include "common/catch_exceptions.h"
+#include "blip2/device/device_error.h"
+#include "blip2/device/transfer.h"
+#include "common/process/catch_exceptions.h"
 
 namespace diptych::language {
 namespace {

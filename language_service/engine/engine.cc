@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/transfer.h"
-#include "common/catch_exceptions.h"
+#include "blip2/device/transfer.h"
 #include "common/error_details.h"
+#include "common/process/catch_exceptions.h"
 #include "common/status.h"
 #include "language_service/engine/projection.h"
 #include "language_service/engine/relevance.h"

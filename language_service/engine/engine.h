@@ -11,8 +11,8 @@
 
 #include "absl/status/statusor.h"
 #include "blip2/kv_pool.h"
-#include "common/engine_health.h"
 #include "common/mutex.h"
+#include "common/tiers/engine_health.h"
 #include "language_service/engine/decoder_pass.h"
 #include "language_service/engine/engine_inbox.h"
 #include "language_service/engine/engine_options.h"

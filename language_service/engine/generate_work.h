@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "blip2/generation.h"
+#include "blip2/decoding/generation.h"
 #include "blip2/prompt.h"
-#include "common/call_context.h"
+#include "common/grpc/call_context.h"
 #include "common/stage_clock.h"
 #include "language_service/engine/query_tokens.h"
 #include "language_service/engine/token_stream.h"

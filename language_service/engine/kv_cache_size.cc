@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "common/catch_exceptions.h"
-#include "common/free_memory.h"
+#include "common/process/catch_exceptions.h"
+#include "common/process/free_memory.h"
 #include "common/status.h"
 
 namespace diptych::language {

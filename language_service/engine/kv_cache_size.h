@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "blip2/config.h"
-#include "blip2/device_memory.h"
+#include "blip2/checkpoint/config.h"
+#include "blip2/device/device_memory.h"
 #include "blip2/kv_pool.h"
 #include "language_service/served_model.h"
 

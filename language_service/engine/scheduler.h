@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "common/question_limits.h"
+#include "common/requests/question_limits.h"
 #include "common/stage_clock.h"
 #include "language_service/engine/kv_block_key.h"
 #include "language_service/engine/kv_block_pool.h"

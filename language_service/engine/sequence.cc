@@ -6,7 +6,7 @@
 #include <iterator>
 #include <utility>
 
-#include "blip2/token_scores.h"
+#include "blip2/decoding/token_scores.h"
 #include "common/status.h"
 
 namespace diptych::language {

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "blip2/batch_choice.h"
-#include "blip2/beam_search.h"
-#include "blip2/generation.h"
+#include "blip2/decoding/batch_choice.h"
+#include "blip2/decoding/beam_search.h"
+#include "blip2/decoding/generation.h"
 #include "language_service/engine/answer_text.h"
 #include "language_service/engine/generate_work.h"
 #include "language_service/engine/scheduler.h"

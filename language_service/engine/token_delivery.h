@@ -5,7 +5,7 @@
 #include <memory>
 #include <thread>
 
-#include "common/bounded_queue.h"
+#include "common/containers/bounded_queue.h"
 #include "language_service/engine/token_stream.h"
 
 namespace diptych::language {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "blip2/generation.h"
+#include "blip2/decoding/generation.h"
 #include "common/mutex.h"
 #include "diptych/v1/inference.pb.h"
 

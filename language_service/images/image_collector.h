@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/call_context.h"
+#include "common/grpc/call_context.h"
 #include "common/mutex.h"
 #include "language_service/images/image_store.h"
 

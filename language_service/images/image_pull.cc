@@ -5,12 +5,12 @@
 #include <chrono>
 #include <utility>
 
-#include "common/end_of_call.h"
-#include "common/grpc_status.h"
-#include "common/metadata.h"
-#include "common/request_span.h"
+#include "common/grpc/end_of_call.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/metadata.h"
+#include "common/replicas/tier_errors.h"
 #include "common/status.h"
-#include "common/tier_errors.h"
+#include "common/tracing/request_span.h"
 
 namespace diptych::language {
 namespace {

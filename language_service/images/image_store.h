@@ -8,9 +8,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "common/call_context.h"
-#include "common/flights.h"
-#include "common/lru_cache.h"
+#include "common/containers/flights.h"
+#include "common/containers/lru_cache.h"
+#include "common/grpc/call_context.h"
 #include "common/mutex.h"
 #include "common/stage_clock.h"
 #include "language_service/engine/query_tokens.h"

@@ -4,7 +4,7 @@
 #include <array>
 #include <optional>
 
-#include "common/metrics.h"
+#include "common/metrics/metrics.h"
 #include "language_service/images/visual_tokens_receiver.h"
 
 namespace diptych::language {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "common/status.h"
-#include "common/visual_tokens.h"
+#include "common/tiers/visual_tokens.h"
 
 namespace diptych::language {
 namespace {

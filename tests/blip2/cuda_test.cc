@@ -7,13 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/batch_choice.h"
 #include "blip2/cuda/paged_decode_attention.h"
 #include "blip2/cuda/step_recorder.h"
+#include "blip2/decoding/batch_choice.h"
+#include "blip2/device/transfer.h"
 #include "blip2/opt.h"
 #include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
-#include "blip2/transfer.h"
 #include "blip2/vision_graphs.h"
 #include "blip2/vision_model.h"
 #include "tests/testing/random_checkpoint.h"

@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "blip2/config.h"
+#include "blip2/checkpoint/config.h"
 
 namespace diptych::testing {
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "blip2/safetensors.h"
+#include "blip2/checkpoint/safetensors.h"
 #include "tests/testing/paths.h"
 #include "tests/testing/whole_model.h"
 

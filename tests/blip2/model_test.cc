@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "blip2/checkpoint/tensor_names.h"
 #include "blip2/opt.h"
 #include "blip2/qformer.h"
-#include "blip2/tensor_names.h"
 #include "blip2/vision_model.h"
 #include "tests/blip2/formulas.h"
 #include "tests/testing/random_checkpoint.h"

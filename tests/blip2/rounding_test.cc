@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "blip2/memory_plan.h"
+#include "blip2/checkpoint/memory_plan.h"
 #include "blip2/opt.h"
 #include "blip2/vision_model.h"
 #include "tests/testing/paths.h"

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "blip2/checkpoint.h"
-#include "blip2/safetensors.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/checkpoint/safetensors.h"
 #include "blip2/vision_model.h"
 #include "tests/testing/paths.h"
 #include "tests/testing/random_checkpoint.h"

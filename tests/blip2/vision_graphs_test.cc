@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/transfer.h"
+#include "blip2/device/transfer.h"
 #include "tests/testing/device_observer.h"
 #include "tests/testing/fake_card.h"
 #include "tests/testing/random_checkpoint.h"

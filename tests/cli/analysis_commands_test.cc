@@ -8,10 +8,10 @@
 #include <thread>
 
 #include "cli/charts/filter_program.h"
-#include "common/grpc_status.h"
-#include "common/question_limits.h"
+#include "common/grpc/grpc_status.h"
+#include "common/replicas/tier_errors.h"
+#include "common/requests/question_limits.h"
 #include "common/status.h"
-#include "common/tier_errors.h"
 #include "tests/cli/cli_fixture.h"
 
 namespace diptych::cli {

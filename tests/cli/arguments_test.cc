@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "cli/commands/commands.h"
-#include "common/nearest_word.h"
+#include "common/text/nearest_word.h"
 
 namespace diptych::cli {
 namespace {

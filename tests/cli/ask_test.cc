@@ -2,9 +2,9 @@
 
 #include <mutex>
 
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
+#include "common/replicas/tier_errors.h"
 #include "common/status.h"
-#include "common/tier_errors.h"
 #include "tests/cli/cli_fixture.h"
 
 namespace diptych::cli {

@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "cli/connection/client.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "common/status.h"
 #include "tests/cli/cli_fixture.h"
 

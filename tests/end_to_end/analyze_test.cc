@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "tests/end_to_end/stack.h"
 
 namespace diptych {

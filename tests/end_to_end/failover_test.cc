@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "tests/end_to_end/stack.h"
 #include "tests/testing/metrics_page.h"
 

@@ -6,7 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "common/files.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "tests/testing/paths.h"
 
 namespace diptych::testing {

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "common/grpc/wire.h"
 #include "common/status.h"
-#include "common/wire.h"
 #include "gateway/http/openai_reply.h"
 #include "gateway/http/openai_request.h"
 #include "gateway/http/responses_request.h"

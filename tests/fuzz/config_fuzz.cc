@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "blip2/config.h"
-#include "blip2/tensor_names.h"
+#include "blip2/checkpoint/config.h"
+#include "blip2/checkpoint/tensor_names.h"
 #include "tests/fuzz/checkpoint_files.h"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "common/image_header.h"
+#include "common/images/image_header.h"
 #include "diptych/v1/inference.pb.h"
 #include "gateway/http/image_source.h"
 #include "tests/fuzz/checks.h"

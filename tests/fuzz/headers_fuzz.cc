@@ -7,10 +7,10 @@
 #include <string_view>
 
 #include "absl/strings/match.h"
-#include "common/http_host.h"
-#include "common/listen_address.h"
-#include "common/metadata.h"
-#include "common/trace_context.h"
+#include "common/grpc/metadata.h"
+#include "common/network/http_host.h"
+#include "common/network/listen_address.h"
+#include "common/tracing/trace_context.h"
 #include "tests/fuzz/checks.h"
 
 namespace {

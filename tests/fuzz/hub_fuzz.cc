@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "cli/pull/hub_listing.h"
-#include "common/hub_name.h"
+#include "common/models/hub_name.h"
 #include "tests/fuzz/checks.h"
 
 namespace {

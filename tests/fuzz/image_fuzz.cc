@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "blip2/image.h"
-#include "blip2/resample.h"
-#include "common/image_header.h"
+#include "blip2/images/image.h"
+#include "blip2/images/resample.h"
+#include "common/images/image_header.h"
 #include "tests/fuzz/checks.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "blip2/safetensors.h"
+#include "blip2/checkpoint/safetensors.h"
 #include "tests/fuzz/checks.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

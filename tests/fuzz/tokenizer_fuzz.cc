@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "blip2/tokenizer.h"
-#include "common/utf8.h"
+#include "blip2/tokenizer/tokenizer.h"
+#include "common/text/utf8.h"
 #include "tests/fuzz/checkpoint_files.h"
 
 namespace {

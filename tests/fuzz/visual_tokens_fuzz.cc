@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "common/status.h"
-#include "common/visual_tokens.h"
+#include "common/tiers/visual_tokens.h"
 #include "language_service/images/visual_tokens_receiver.h"
 #include "tests/fuzz/checks.h"
 

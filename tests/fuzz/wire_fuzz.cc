@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/grpc/wire.h"
 #include "common/status.h"
-#include "common/wire.h"
 #include "diptych/v1/gateway.pb.h"
 #include "diptych/v1/language.pb.h"
 #include "diptych/v1/vision.pb.h"

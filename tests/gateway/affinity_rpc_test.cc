@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/replica_affinity.h"
+#include "common/replicas/replica_affinity.h"
 #include "tests/gateway/gateway_fixture.h"
 #include "tests/testing/metrics_page.h"
 #include "tests/testing/sample_images.h"

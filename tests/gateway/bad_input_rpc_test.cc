@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "common/error_details.h"
-#include "common/wire.h"
+#include "common/grpc/wire.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tests/gateway/gateway_fixture.h"

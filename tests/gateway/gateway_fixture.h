@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "common/status.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "gateway/server.h"

@@ -1,7 +1,7 @@
 // Language replicas that fail whatever they are asked, next to ones that do not.
 #include <gtest/gtest.h>
 
-#include "common/outlier_detection.h"
+#include "common/replicas/outlier_detection.h"
 #include "tests/gateway/gateway_fixture.h"
 #include "tests/testing/metrics_page.h"
 

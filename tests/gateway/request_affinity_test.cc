@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "common/image_preparation.h"
+#include "common/requests/image_preparation.h"
 
 namespace diptych::gateway {
 namespace {

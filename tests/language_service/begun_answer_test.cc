@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/status.h"
-#include "common/utf8.h"
+#include "common/text/utf8.h"
 #include "tests/language_service/language_fixture.h"
 
 namespace diptych::language {

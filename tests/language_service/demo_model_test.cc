@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "blip2/safetensors.h"
+#include "blip2/checkpoint/safetensors.h"
 #include "common/status.h"
 #include "language_service/server.h"
 #include "tests/language_service/language_client.h"

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "blip2/prompt.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "common/stage_clock.h"
 #include "common/status.h"
 #include "tests/language_service/language_fixture.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include "common/tier_errors.h"
+#include "common/replicas/tier_errors.h"
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/metrics_page.h"
 

@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <thread>
 
-#include "common/engine_health.h"
 #include "common/status.h"
+#include "common/tiers/engine_health.h"
 #include "tests/language_service/language_fixture.h"
 
 namespace diptych::language {

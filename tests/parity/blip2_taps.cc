@@ -28,8 +28,8 @@
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
-#include "blip2/image.h"
-#include "blip2/pixels.h"
+#include "blip2/images/image.h"
+#include "blip2/images/pixels.h"
 #include "common/status.h"
 #include "tests/testing/whole_model.h"
 

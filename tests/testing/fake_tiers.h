@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "common/server.h"
+#include "common/grpc/server.h"
 #include "diptych/v1/language.grpc.pb.h"
 #include "diptych/v1/vision.grpc.pb.h"
 

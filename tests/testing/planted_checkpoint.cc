@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "blip2/config.h"
-#include "blip2/safetensors.h"
+#include "blip2/checkpoint/config.h"
+#include "blip2/checkpoint/safetensors.h"
 #include "tests/testing/tiny_checkpoint.h"
 
 namespace diptych::testing {

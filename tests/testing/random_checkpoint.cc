@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "blip2/tensor_names.h"
+#include "blip2/checkpoint/tensor_names.h"
 
 namespace diptych::testing {
 namespace {

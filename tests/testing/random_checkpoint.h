@@ -9,8 +9,8 @@
 #include <memory>
 #include <string>
 
-#include "blip2/checkpoint.h"
-#include "blip2/config.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/checkpoint/config.h"
 
 namespace diptych::testing {
 

@@ -11,8 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
-#include "common/image_preparation.h"
-#include "common/visual_tokens.h"
+#include "common/requests/image_preparation.h"
+#include "common/tiers/visual_tokens.h"
 
 namespace diptych::testing {
 

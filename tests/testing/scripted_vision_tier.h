@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/server.h"
+#include "common/grpc/server.h"
 #include "diptych/v1/vision.grpc.pb.h"
 
 namespace diptych::testing {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "blip2/tensor_names.h"
+#include "blip2/checkpoint/tensor_names.h"
 #include "tests/testing/tiny_tokenizer.h"
 
 namespace diptych::testing {

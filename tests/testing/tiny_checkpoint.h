@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "blip2/config.h"
+#include "blip2/checkpoint/config.h"
 
 namespace diptych::testing {
 

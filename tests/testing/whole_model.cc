@@ -7,9 +7,9 @@
 #include <numeric>
 #include <utility>
 
-#include "blip2/beam_search.h"
-#include "blip2/image.h"
-#include "blip2/pixels.h"
+#include "blip2/decoding/beam_search.h"
+#include "blip2/images/image.h"
+#include "blip2/images/pixels.h"
 #include "blip2/prompt.h"
 #include "common/status.h"
 

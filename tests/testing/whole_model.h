@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "blip2/checkpoint.h"
-#include "blip2/generation.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/decoding/generation.h"
 #include "blip2/opt.h"
 #include "blip2/prompt.h"
 #include "blip2/qformer.h"
-#include "blip2/tokenizer.h"
+#include "blip2/tokenizer/tokenizer.h"
 #include "blip2/vision_model.h"
 
 namespace diptych::testing {

@@ -9,10 +9,10 @@
 #include <numeric>
 #include <thread>
 
-#include "blip2/checkpoint.h"
-#include "blip2/image.h"
-#include "blip2/pixels.h"
-#include "blip2/resample.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/images/image.h"
+#include "blip2/images/pixels.h"
+#include "blip2/images/resample.h"
 #include "blip2/vision_model.h"
 #include "common/status.h"
 #include "tests/testing/gate.h"

@@ -5,11 +5,11 @@
 
 #include <cstring>
 
-#include "blip2/checkpoint.h"
-#include "blip2/image.h"
-#include "blip2/pixels.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/images/image.h"
+#include "blip2/images/pixels.h"
 #include "blip2/vision_model.h"
-#include "common/image_preparation.h"
+#include "common/requests/image_preparation.h"
 #include "common/status.h"
 #include "tests/testing/sample_images.h"
 #include "tests/testing/tiny_checkpoint.h"

@@ -6,7 +6,7 @@
 #include <set>
 #include <stdexcept>
 
-#include "common/tier_defaults.h"
+#include "common/tiers/tier_defaults.h"
 #include "tests/vision_service/encoder_fixture.h"
 
 namespace diptych::vision {

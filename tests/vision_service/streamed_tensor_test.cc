@@ -6,11 +6,11 @@
 #include <limits>
 #include <string>
 
-#include "blip2/checkpoint.h"
-#include "blip2/image.h"
+#include "blip2/checkpoint/checkpoint.h"
+#include "blip2/images/image.h"
 #include "blip2/qformer.h"
 #include "blip2/vision_model.h"
-#include "common/visual_tokens.h"
+#include "common/tiers/visual_tokens.h"
 #include "tests/testing/paths.h"
 #include "tests/testing/planted_checkpoint.h"
 #include "tests/testing/sample_images.h"

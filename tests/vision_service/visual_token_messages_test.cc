@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "common/grpc/wire.h"
 #include "common/hash.h"
-#include "common/visual_tokens.h"
-#include "common/wire.h"
+#include "common/tiers/visual_tokens.h"
 
 namespace diptych::vision {
 namespace {

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "common/hash.h"
-#include "common/visual_tokens.h"
+#include "common/tiers/visual_tokens.h"
 
 namespace diptych::vision {
 namespace {

@@ -39,7 +39,7 @@ class Scenario:
 
 
 IMAGES_AT_ONCE = 8  # of the Q-Former, between two steps: language_service/engine/engine.cc
-VISION_CALLS_AT_EASE, LANGUAGE_CALLS_AT_EASE = 1, 4  # common/tier_defaults.h
+VISION_CALLS_AT_EASE, LANGUAGE_CALLS_AT_EASE = 1, 4  # common/tiers/tier_defaults.h
 
 
 class Question:
@@ -54,7 +54,7 @@ class Question:
 
 
 class Caller:
-    """Of a tier. What is about an image goes by common/replica_affinity.h; each image is new, so its order of the replicas
+    """Of a tier. What is about an image goes by common/replicas/replica_affinity.h; each image is new, so its order of the replicas
     is any. The rest goes by gRPC's round_robin: one replica after the other, from a random one again whenever a connection
     is renewed.
     """

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "common/raw_service.h"
+#include "common/grpc/raw_service.h"
 
 namespace diptych::gateway {
 namespace {

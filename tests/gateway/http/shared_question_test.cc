@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "common/wire.h"
+#include "common/grpc/wire.h"
 
 namespace diptych::gateway {
 namespace {

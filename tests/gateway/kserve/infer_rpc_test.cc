@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "absl/strings/escaping.h"
-#include "common/grpc_status.h"
+#include "common/grpc/grpc_status.h"
 #include "common/status.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "tests/gateway/gateway_fixture.h"

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "common/bounded_queue.h"
+#include "common/containers/bounded_queue.h"
 
 namespace diptych::language {
 namespace {

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/grpc_status.h"
-#include "common/outlier_detection.h"
+#include "common/grpc/grpc_status.h"
+#include "common/replicas/outlier_detection.h"
 #include "common/status.h"
 #include "tests/language_service/language_fixture.h"
 #include "tests/testing/metrics_page.h"

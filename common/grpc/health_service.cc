@@ -1,0 +1,167 @@
+#include "common/grpc/health_service.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/grpc/grpc_status.h"
+#include "common/grpc/unary_reply.h"
+#include "common/grpc/wire.h"
+#include "common/mutex.h"
+#include "common/status.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace diptych {
+namespace {
+
+using Response = grpc::health::v1::HealthCheckResponse;
+using ServingStatus = Response::ServingStatus;
+
+// Some ten KiB each, for as long as their connections live.
+constexpr size_t kMaxWatches = 4096;
+
+absl::StatusOr<std::string> ServiceIn(const grpc::ByteBuffer& bytes) {
+  grpc::health::v1::HealthCheckRequest request;
+  DIPTYCH_RETURN_IF_ERROR(ParseShortRequest(bytes, request));
+  return std::move(*request.mutable_service());
+}
+
+grpc::ByteBuffer MessageOf(ServingStatus status) {
+  Response response;
+  response.set_status(status);
+  return SerializeMessage(response);
+}
+
+}  // namespace
+
+// Tells the latest status as soon as the one before has left.
+class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  Watch(HealthService& health, std::string service) : health_(health), service_(std::move(service)) {}
+
+  const std::string& service() const { return service_; }
+
+  void Tell(ServingStatus status) {
+    MutexLock lock(mutex_);
+    latest_ = status;
+    WriteOrEnd();
+  }
+  void End(const absl::Status& status) {
+    MutexLock lock(mutex_);
+    if (end_) return;
+    end_ = ToGrpcStatus(status);
+    WriteOrEnd();
+  }
+
+ private:
+  void OnWriteDone(bool ok) override {
+    MutexLock lock(mutex_);
+    writing_ = false;
+    if (ok) WriteOrEnd();  // else OnCancel comes
+  }
+  void OnCancel() override { End(absl::CancelledError("the caller left")); }
+  void OnDone() override {
+    {
+      MutexLock lock(health_.mutex_);
+      health_.watches_.erase(this);
+    }
+    delete this;
+  }
+
+  void WriteOrEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (finished_) return;
+    if (end_) {
+      finished_ = true;
+      return Finish(*end_);
+    }
+    if (writing_ || latest_ == told_) return;
+    told_ = latest_;
+    message_ = MessageOf(*told_);
+    writing_ = true;
+    StartWrite(&message_);
+  }
+
+  HealthService& health_;
+  const std::string service_;
+  Mutex mutex_;
+  grpc::ByteBuffer message_ ABSL_GUARDED_BY(mutex_);
+  std::optional<ServingStatus> latest_ ABSL_GUARDED_BY(mutex_), told_ ABSL_GUARDED_BY(mutex_);
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+HealthService::HealthService() : RawService(grpc::health::v1::Health::service_full_name()) {
+  AddUnary(
+      "Check", [this](auto* context, auto* request, auto* response) { return Check(context, request, response); },
+      kShortPatience);
+  AddServerStream(
+      "Watch", [this](auto*, auto* request) { return StartWatch(request); }, kShortPatience);
+}
+
+ServingStatus HealthService::StatusOf(const std::string& service) const {
+  const auto found = health_.find(service);
+  if (found == health_.end()) return Response::SERVICE_UNKNOWN;
+  return found->second.serving ? Response::SERVING : Response::NOT_SERVING;
+}
+
+absl::Status HealthService::Look(const std::string& service) const {
+  MutexLock lock(mutex_);
+  const auto found = health_.find(service);
+  if (found == health_.end()) return absl::NotFoundError("there is no such service");
+  if (found->second.serving || !found->second.words.ok()) return found->second.words;
+  return absl::UnavailableError("not ready");
+}
+
+void HealthService::Set(const std::string& service, bool serving) {
+  Set(service, Health{.serving = serving, .words = {}});
+}
+
+void HealthService::SetOrExplain(const std::string& service, absl::Status status) {
+  Set(service, Health{.serving = status.ok(), .words = std::move(status)});
+}
+
+void HealthService::Set(const std::string& service, Health health) {
+  MutexLock lock(mutex_);
+  health_[service] = std::move(health);
+  for (Watch* watch : watches_) {
+    if (watch->service() == service) watch->Tell(StatusOf(service));
+  }
+}
+
+void HealthService::Close() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+  for (Watch* watch : watches_) watch->End(absl::UnavailableError("the server is shutting down"));
+}
+
+grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                               grpc::ByteBuffer* response) const {
+  const absl::StatusOr<std::string> service = ServiceIn(*request);
+  if (!service.ok()) return ReplyNow(*context, service.status());
+  MutexLock lock(mutex_);
+  const auto found = health_.find(*service);
+  if (found == health_.end()) return ReplyNow(*context, absl::NotFoundError("there is no such service"));
+  *response = MessageOf(StatusOf(*service));
+  return ReplyNow(*context, found->second.words);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::StartWatch(const grpc::ByteBuffer* request) {
+  absl::StatusOr<std::string> service = ServiceIn(*request);
+  auto* watch = new Watch(*this, service.ok() ? *service : "");
+  MutexLock lock(mutex_);
+  if (!service.ok()) {
+    watch->End(service.status());
+  } else if (closed_ || watches_.size() >= kMaxWatches) {
+    watch->End(RetryLater(absl::StatusCode::kUnavailable, reason::kQueueFull, "this server takes no more watches",
+                          absl::Seconds(1)));
+  } else {
+    watches_.insert(watch);
+    watch->Tell(StatusOf(watch->service()));
+  }
+  return watch;
+}
+
+}  // namespace diptych

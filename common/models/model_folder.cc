@@ -1,0 +1,113 @@
+#include "common/models/model_folder.h"
+
+#include <filesystem>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/models/hub_cache.h"
+#include "common/models/hub_name.h"
+#include "common/status.h"
+#include "common/text/nearest_word.h"
+
+namespace diptych {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string LastPart(const std::string& name) {
+  return name.substr(name.rfind('/') + 1);
+}
+
+std::string Whole(const fs::path& path) {
+  std::error_code error;
+  fs::path whole = fs::absolute(path, error).lexically_normal();
+  return (whole.has_filename() ? whole : whole.parent_path()).string();
+}
+
+// Says early what loading could only say in the words of a file, and what to do.
+absl::Status CheckFolder(const std::string& model) {
+  const absl::Status complete = CheckComplete(model);
+  const fs::path folder = Whole(model);
+  const std::string repository = RepositoryOfSnapshot(folder);
+  if (!complete.ok() && !repository.empty()) {
+    return absl::NotFoundError(absl::StrCat(model, ": ", complete.message(), "; get it with: diptych pull ", repository,
+                                            "@", folder.filename().string()));
+  }
+  if (absl::IsFailedPrecondition(complete)) return Annotate(complete, model);
+  std::error_code error;
+  if (fs::exists(folder / "config.json", error)) return absl::OkStatus();
+  return absl::NotFoundError(
+      absl::StrCat(model,
+                   " holds no config.json; give the folder of a BLIP-2 checkpoint as Hugging Face lays it out: "
+                   "config.json, *.safetensors, the tokenizer's files"));
+}
+
+std::string NoFolder(const std::string& model) {
+  return absl::StrCat("there is no folder ", Whole(model));
+}
+
+std::string DidYouMean(const std::string& nearest) {
+  return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
+}
+
+std::string NearestFolder(const std::string& model) {
+  fs::path path = model;
+  if (!path.has_filename()) path = path.parent_path();  // behind a slash
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(path.has_parent_path() ? path.parent_path() : ".", error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (fs::exists(entry->path() / "config.json", error)) names.push_back(entry->path().filename());
+  }
+  const std::string nearest = NearestWord(path.filename().string(), names);
+  return nearest.empty() ? "" : path.replace_filename(nearest).string();
+}
+
+// Of folders and the cache.
+std::string NearestModel(const std::string& model) {
+  const std::string folder = NearestFolder(model);
+  return folder.empty() ? NearestCachedModel(model) : DidYouMean(folder);
+}
+
+}  // namespace
+
+std::string MissingFolder(const std::string& model) {
+  return absl::StrCat(NoFolder(model), DidYouMean(NearestFolder(model)));
+}
+
+std::string NearestCachedModel(const std::string& model) {
+  std::vector<std::string> names = CachedModels(HubCache()), last_parts;
+  for (const std::string& name : names) last_parts.push_back(LastPart(name));
+  const std::string typed = model.substr(0, model.find('@'));
+  std::string nearest = NearestWord(typed, names);
+  if (nearest.empty()) {
+    const std::string last = NearestWord(LastPart(typed), last_parts);
+    for (size_t i = 0; i < names.size() && !last.empty() && nearest.empty(); ++i) {
+      if (last_parts[i] == last) nearest = names[i];
+    }
+  }
+  return nearest == typed ? "" : DidYouMean(nearest);
+}
+
+absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
+  std::error_code error;
+  if (fs::is_directory(model, error)) {
+    DIPTYCH_RETURN_IF_ERROR(CheckFolder(model));
+    return model;
+  }
+  const std::optional<HubName> name = ParseHubName(model);
+  if (!name) {
+    return absl::NotFoundError(absl::StrCat(
+        model, ": ", NoFolder(model), ", and a model's name is ORG/NAME or ORG/NAME@REVISION", NearestModel(model)));
+  }
+  const absl::StatusOr<fs::path> snapshot = FindSnapshot(HubCache(), *name);
+  if (snapshot.ok()) return snapshot->string();
+  return absl::NotFoundError(absl::StrCat(model, ": ", NoFolder(model), ", and of Hugging Face's cache ",
+                                          HubCache().string(), ": ", snapshot.status().message(),
+                                          "; get it with: diptych pull ", name->Text(), NearestModel(model)));
+}
+
+}  // namespace diptych
