@@ -26,9 +26,9 @@ using google::protobuf::io::CodedInputStream;
 constexpr int kMaxDepth = 16;
 // Memory of a field beyond its bytes: the largest message that can be repeated has 192, and its list up to twice a
 // pointer.
-constexpr int64_t kFieldBytes = 208;
+constexpr int64_t kBytesPerField = 208;
 // Memory of one of many numbers: 8 bytes, twice while their field grows.
-constexpr int64_t kNumberBytes = 16;
+constexpr int64_t kBytesPerNumber = 16;
 
 absl::Status TooMany(int most, const char* what) {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
@@ -61,7 +61,7 @@ class WireScan {
   }
 
   // Memory that the fields may take beyond their bytes.
-  int64_t memory() const { return fields_ * kFieldBytes + numbers_ * kNumberBytes; }
+  int64_t memory() const { return fields_ * kBytesPerField + numbers_ * kBytesPerNumber; }
 
  private:
   absl::Status CountField() {

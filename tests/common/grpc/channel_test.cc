@@ -11,7 +11,7 @@
 namespace diptych {
 namespace {
 
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;  // NOLINT
 
 std::shared_ptr<grpc::Channel> ChannelTo(const std::string& target, const std::string& service) {
   const auto maker = ChannelMaker::Open({.target = target, .service_name = service});
