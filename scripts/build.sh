@@ -7,8 +7,9 @@ script=build
 preset=${1:-release}
 shift || true
 
-# ccache must be told that precompiled headers may be cached.
+# ccache must be told that precompiled headers may be cached, and that the compiler lists what it read, so that nothing is preprocessed twice.
 export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
+export CCACHE_DEPEND=1
 
 build=build/$preset
 mkdir -p "$build"

@@ -11,7 +11,6 @@
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. Only those
 // with VNNI are ever asked.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/byte_linear.cc"
 #include <hwy/cache_control.h>

@@ -5,9 +5,7 @@
 #include "blip2/kernels/share_out.h"
 #include "blip2/kernels/uninitialized.h"
 
-// Compiled once for each kind of processor; the best that the machine has is chosen when the program runs. The
-// kernel keeps arrays of vectors, which types of unknown size cannot form.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+// Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/float_linear.cc"
 #include <hwy/cache_control.h>

@@ -11,7 +11,6 @@
 #include "blip2/kernels/uninitialized.h"
 
 // Compiled once for each kind of processor; the best that the machine has is chosen when the program runs.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip2/kernels/pair_attention.cc"
 #include <hwy/foreach_target.h>

@@ -35,8 +35,8 @@ std::string NameOfProgram(const std::string& path) {
 
 // The file as the project knows it, "gateway/main.cc", wherever it was compiled.
 std::string FileOfProject(absl::string_view path) {
-  const size_t folder = path.rfind('/', path.rfind('/') - 1);
-  return std::string(folder == path.npos ? path : path.substr(folder + 1));
+  constexpr absl::string_view kThisFile = __FILE__;
+  return std::string(absl::StripPrefix(path, absl::StripSuffix(kThisFile, "common/process/flags.cc")));
 }
 
 bool IsOwn(const absl::CommandLineFlag& flag) {
