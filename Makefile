@@ -26,10 +26,10 @@ build: setup    ## install and build the four binaries and the Python client
 setup:          ## install system packages and libtorch
 	@scripts/setup.sh
 
-bench: build    ## measure for some minutes; writes a report into build/bench/; RIVALS=1: also beside transformers
+bench: build    ## measure for some minutes; writes a report into build/bench/; RIVALS=1: also beside other engines, at full size without MODEL
 	@scripts/build.sh release decode_throughput vision_times mixed_load gateway_latency token_delivery wire_times two_tiers
 	@scripts/bench.sh
-	@[ -z "$(RIVALS)" ] || scripts/rivals.sh "$(or $(MODEL),models/demo)"
+	@[ -z "$(RIVALS)" ] || scripts/rivals.sh $(if $(MODEL),"$(MODEL)")
 
 parity: setup   ## compare live with a pinned transformers
 	@scripts/parity.sh

@@ -4,7 +4,8 @@
 //
 // Each sequence has --context tokens of keys and values (noise: what they say costs nothing) and decodes one token
 // a step. The batch sizes take turns, so that changes of the machine's speed meet all of them. Prints medians over all
-// steps, on the clock and in processor time: on a shared machine the second is the one to compare. Then the times of
+// steps, on the clock and in processor time: on a shared machine the second is the one to compare; on the CPU also the
+// rate at which a step reads its weights, as a share of plain reads in the same rounds. Then the times of
 // reading a text of --prompts tokens in one pass, and of choosing the tokens: for all sequences at once where the
 // logits are, and for one after the other on the host.
 #include <ATen/ATen.h>
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <numeric>
 #include <string>
@@ -22,7 +24,9 @@
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
+#include "absl/strings/str_format.h"
 #include "bench/median.h"
+#include "bench/plain_reads.h"
 #include "blip2/checkpoint/checkpoint.h"
 #include "blip2/checkpoint/memory_plan.h"
 #include "blip2/cuda/step_recorder.h"
@@ -46,10 +50,12 @@ ABSL_FLAG(int, rounds, 5, "Rounds over all batch sizes");
 
 namespace {
 
+using diptych::blip2::Config;
 using diptych::blip2::DecoderRow;
 using diptych::blip2::GenerationOptions;
 using diptych::blip2::KvPool;
 using diptych::blip2::OptDecoder;
+using diptych::blip2::Placement;
 using diptych::blip2::RowChoice;
 using diptych::blip2::TokenSelector;
 
@@ -151,11 +157,55 @@ class Sequences {
   std::vector<std::vector<int32_t>> tables_;
 };
 
-void Measure(Sequences& sequences) {
+// Bytes of weights that every step reads: the layers' and the head's.
+double BytesOfAStep(const Config& config, const Placement& placement) {
+  using diptych::blip2::ModelPart;
+  using diptych::blip2::WeightBytes;
+  Config one = config, two = config;
+  one.text.num_hidden_layers = 1;
+  two.text.num_hidden_layers = 2;
+  const int64_t layer =
+      WeightBytes(two, ModelPart::kLanguage, placement) - WeightBytes(one, ModelPart::kLanguage, placement);
+  const auto element = placement.integers ? 1 : static_cast<int64_t>(c10::elementSize(placement.dtype));
+  const int64_t head = config.text.vocab_size * config.text.word_embed_proj_dim * element;
+  return static_cast<double>(config.text.num_hidden_layers * layer + head);
+}
+
+double SecondsOf(const std::function<void()>& run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Plain reads of memory that no cache holds, between the steps of a round; none on a card.
+class PlainReads {
+ public:
+  explicit PlainReads(const c10::Device& device) {
+    if (device.is_cpu()) memory_ = at::ones({int64_t{64} << 20}, at::kLong);
+  }
+  void Measure() {
+    if (memory_.defined()) rates_.push_back(ReadRate(memory_, SecondsOf));
+  }
+  // Bytes in these seconds next to the reads.
+  std::string Share(double bytes, double seconds) const {
+    return rates_.empty() ? "-" : absl::StrFormat("%.2f", bytes / seconds / Median(rates_));
+  }
+  void Print() const {
+    if (!rates_.empty()) std::printf("\nPlain reads: %.1f GB/s\n", Median(rates_) / 1e9);
+  }
+
+ private:
+  at::Tensor memory_;
+  std::vector<double> rates_;
+};
+
+void Measure(Sequences& sequences, const OptDecoder& decoder, double bytes) {
+  PlainReads reads(decoder.placement().device);
   std::vector<std::vector<double>> clock(std::size(kBatches));
   std::vector<std::vector<double>> processor(std::size(kBatches));
   for (const int batch : kBatches) sequences.Step(batch);  // weights are read from disk, and steps recorded
   for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
+    reads.Measure();
     for (size_t i = 0; i < std::size(kBatches); ++i) {
       for (int step = 0; step < absl::GetFlag(FLAGS_steps); ++step) {
         const Seconds seconds = sequences.Step(kBatches[i]);
@@ -165,14 +215,15 @@ void Measure(Sequences& sequences) {
     }
   }
   std::printf(
-      "| batch | ms a step | tokens/s | × batch 1 | processor ms a token | batch 1 / this "
-      "|\n|---|---|---|---|---|---|\n");
+      "| batch | ms a step | tokens/s | × batch 1 | processor ms a token | batch 1 / this | of plain reads "
+      "|\n|---|---|---|---|---|---|---|\n");
   for (size_t i = 0; i < std::size(kBatches); ++i) {
     const double per_token = Median(processor[i]) / kBatches[i];
-    std::printf("| %d | %.1f | %.2f | %.2f | %.1f | %.2f |\n", kBatches[i], Median(clock[i]) * 1e3,
+    std::printf("| %d | %.1f | %.2f | %.2f | %.1f | %.2f | %s |\n", kBatches[i], Median(clock[i]) * 1e3,
                 kBatches[i] / Median(clock[i]), kBatches[i] * Median(clock[0]) / Median(clock[i]), per_token * 1e3,
-                Median(processor[0]) / per_token);
+                Median(processor[0]) / per_token, reads.Share(bytes, Median(clock[i])).c_str());
   }
+  reads.Print();
 }
 
 void CompareTokens(Sequences& recorded, Sequences& plain) {
@@ -186,17 +237,17 @@ void CompareTokens(Sequences& recorded, Sequences& plain) {
   }
 }
 
-absl::Status MeasureSteps(const OptDecoder& decoder) {
+absl::Status MeasureSteps(const OptDecoder& decoder, double bytes) {
   const int most = kBatches[std::size(kBatches) - 1];
   Sequences plain(decoder, most, absl::GetFlag(FLAGS_context));
-  Measure(plain);
+  Measure(plain, decoder, bytes);
   if (!absl::GetFlag(FLAGS_cuda_graphs)) return absl::OkStatus();
   std::printf("\nRecorded steps (CUDA graphs)\n\n");
   Sequences recorded(decoder, most, absl::GetFlag(FLAGS_context));
   DIPTYCH_ASSIGN_OR_RETURN(diptych::blip2::RecordStep recorder,
                            diptych::blip2::MakeCudaRecorder(decoder.placement().device));
   DIPTYCH_RETURN_IF_ERROR(recorded.RecordSteps(std::move(recorder)));
-  Measure(recorded);
+  Measure(recorded, decoder, bytes);
   CompareTokens(recorded, plain);
   return absl::OkStatus();
 }
@@ -262,13 +313,13 @@ absl::Status Run() {
   DIPTYCH_ASSIGN_OR_RETURN(
       const diptych::blip2::ChosenPlacement chosen,
       diptych::blip2::ChoosePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype), checkpoint->config()));
-  diptych::blip2::Placement placement = chosen.placement;
+  Placement placement = chosen.placement;
   placement.rounded_kv = absl::GetFlag(FLAGS_kv_dtype) == "int8";
   const OptDecoder decoder(*checkpoint, placement);
   std::printf("%s, %s on %s, %d threads, %d tokens of context\n\n", checkpoint->name().c_str(),
               diptych::blip2::DTypeName(chosen.placement).c_str(), absl::GetFlag(FLAGS_device).c_str(),
               at::get_num_threads(), absl::GetFlag(FLAGS_context));
-  DIPTYCH_RETURN_IF_ERROR(MeasureSteps(decoder));
+  DIPTYCH_RETURN_IF_ERROR(MeasureSteps(decoder, BytesOfAStep(checkpoint->config(), placement)));
   MeasurePrompts(decoder);
   MeasureChoices(chosen.placement.device, checkpoint->config().text.vocab_size);
   return absl::OkStatus();

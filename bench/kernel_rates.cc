@@ -11,7 +11,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <ctime>
 #include <functional>
@@ -23,6 +22,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "bench/median.h"
+#include "bench/plain_reads.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/layers.h"
 #include "blip2/matrices/integer_matrix.h"
@@ -59,23 +59,6 @@ double Seconds(const std::function<void()>& run) {
   const double start = now();
   run();
   return (now() - start) / (clock ? 1 : at::get_num_threads());
-}
-
-// Bytes a second of plain reads by all threads.
-double ReadRate(const at::Tensor& memory) {
-  const auto* words = static_cast<const uint64_t*>(memory.const_data_ptr());
-  const auto count = static_cast<int64_t>(memory.nbytes() / sizeof(uint64_t));
-  std::atomic<uint64_t> sink = 0;
-  const double seconds = Seconds([&] {
-    at::parallel_for(0, count, count / at::get_num_threads(), [&](int64_t begin, int64_t end) {
-      uint64_t sums[16] = {};
-      for (int64_t i = begin; i + 16 <= end; i += 16) {
-        for (int k = 0; k < 16; ++k) sums[k] += words[i + k];
-      }
-      for (const uint64_t sum : sums) sink += sum;
-    });
-  });
-  return static_cast<double>(memory.nbytes()) / seconds;
 }
 
 // One way to multiply.
@@ -137,7 +120,7 @@ void FewRows(const Kernel& kernel, at::ScalarType dtype, const at::Tensor& memor
       const at::Tensor x = at::randn({rows, kOfDecoder.in}).to(dtype);
       std::vector<double> seconds, shares;
       for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
-        const double reads = ReadRate(memory);
+        const double reads = ReadRate(memory, Seconds);
         seconds.push_back(Multiply(kernel, x));
         shares.push_back(static_cast<double>(kernel.bytes) / seconds.back() / reads);
       }

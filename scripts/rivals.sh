@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures a model here and in transformers, in turn on this machine: scripts/rivals.sh MODEL [--rounds N] [--engines …]
+# Measures a model here and in transformers, in turn on this machine: scripts/rivals.sh [MODEL] [--rounds N] [--engines …]
+# Without MODEL: one of BLIP2-OPT-2.7b's size with random weights, made in build/bench/full (7.5 GB) the first time.
 # Installs transformers into .deps/python if it is missing. Writes build/bench/DATE-rivals.md.
 # scripts/rivals.sh --install-vllm: vLLM for CPUs into .deps/vllm (10 GB: its wheel needs its own torch); it then takes part.
 # scripts/rivals.sh --install-ctranslate2: CTranslate2 beside transformers; the first time it writes the language half in its own form (3 GB).
@@ -30,7 +31,19 @@ if [ "${1:-}" = --install-ctranslate2 ]; then
   say "installing CTranslate2 into .deps/python"
   exec "$python" -m pip install --quiet --disable-pip-version-check ctranslate2==4.8.5
 fi
-[ $# -gt 0 ] || fail "which model? scripts/rivals.sh DIR; tools/make_full_size_checkpoint.py writes one of BLIP2-OPT-2.7b's size"
 python_environment
+case ${1:-} in
+  '' | --engines* | --rounds* | --repeats* | --cases* | --out*)
+    model=build/bench/full
+    if [ ! -e "$model/config.json" ]; then
+      say "writing a checkpoint of BLIP2-OPT-2.7b's size into $model (7.5 GB, some minutes)"
+      mkdir -p build/bench
+      rm -rf "$model.partial"
+      "$python" tools/make_full_size_checkpoint.py "$model.partial"
+      mv "$model.partial" "$model"
+    fi
+    set -- "$model" "$@"
+    ;;
+esac
 scripts/build.sh release vision_service language_service gateway
 PYTHONPATH=tools exec "$python" -W ignore -m rivals "$@"
