@@ -181,7 +181,7 @@ double SecondsOf(const std::function<void()>& run) {
 class PlainReads {
  public:
   explicit PlainReads(const c10::Device& device) {
-    if (device.is_cpu()) memory_ = at::ones({int64_t{64} << 20}, at::kLong);
+    if (device.is_cpu()) memory_ = MemoryToRead(int64_t{512} << 20);
   }
   void Measure() {
     if (memory_.defined()) rates_.push_back(ReadRate(memory_, SecondsOf));

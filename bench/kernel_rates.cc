@@ -152,7 +152,7 @@ void ManyRows(const Kernel& kernel, const Shape& shape, at::ScalarType dtype) {
 void Run() {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const int64_t bytes = int64_t{absl::GetFlag(FLAGS_mebibytes)} << 20;
-  const at::Tensor memory = at::ones({bytes / 8}, at::kLong);
+  const at::Tensor memory = MemoryToRead(bytes);
   std::printf(
       "%d threads\n\n| weights | instructions | rows | ms | GB/s | of plain reads |\n|---|---|---|---|---|---|\n",
       at::get_num_threads());
