@@ -54,7 +54,10 @@ class BrokenTier:
             try:
                 while True:
                     connection.sendall(server.data_to_send())
-                    for event in server.receive_data(connection.recv(1 << 16)):
+                    data = connection.recv(1 << 16)
+                    if not data:
+                        return
+                    for event in server.receive_data(data):
                         if isinstance(event, h2.events.RequestReceived):
                             self._answer(server, event)
                         if isinstance(event, h2.events.ConnectionTerminated):
