@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/images/gif_frame.h"
 #include "common/images/jpeg_segments.h"
+#include "common/images/other_format.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -15,6 +16,11 @@ constexpr std::string_view kPngMagic = "\x89PNG\r\n\x1a\n";
 
 absl::Status FormatError(std::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kImageFormat, message);
+}
+
+absl::Status NotServed(std::string_view other) {
+  constexpr char kServed[] = "the image is neither JPEG, PNG, WebP nor GIF";
+  return FormatError(other.empty() ? kServed : absl::StrCat(kServed, " but ", std::string(other)));
 }
 
 absl::Status CorruptError(std::string_view message) {
@@ -163,7 +169,7 @@ absl::StatusOr<ImageHeader> ReadAnyHeader(std::string_view bytes) {
   if (bytes.substr(0, kPngMagic.size()) == kPngMagic) return ReadPngHeader(bytes);
   if (bytes.substr(0, 4) == "RIFF" && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") return ReadWebpHeader(bytes);
   if (bytes.starts_with("GIF87a") || bytes.starts_with("GIF89a")) return ReadGifHeader(bytes);
-  return FormatError("the image is neither JPEG, PNG, WebP nor GIF");
+  return NotServed(OtherFormat(bytes));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/status.h"
 
@@ -124,6 +126,24 @@ TEST(ReadImageHeaderTest, KnowsFormatsByMagicBytesOnly) {
   EXPECT_EQ(ReadReason("II*" + std::string(100, '\0')), "IMAGE_FORMAT");
   EXPECT_EQ(ReadReason("RIFF1234WAVEfmt " + std::string(100, '\0')), "IMAGE_FORMAT");
   EXPECT_EQ(ReadReason("<svg xmlns='http://www.w3.org/2000/svg'/>"), "IMAGE_FORMAT");
+}
+
+TEST(ReadImageHeaderTest, SaysWhatAFileIsThatIsNoImageHere) {
+  const auto said = [](const std::string& bytes) { return std::string(ReadImageHeader(bytes).status().message()); };
+  const std::string box = Bytes({0, 0, 0, 24});
+  for (const auto& [bytes, what] :
+       std::vector<std::pair<std::string, std::string>>{{box + "ftypheic", "but HEIC: convert it"},
+                                                        {box + "ftypmif1", "but HEIC: convert it"},
+                                                        {box + "ftypavif", "but AVIF: convert it"},
+                                                        {Bytes({'I', 'I', '*', 0, 8}), "but TIFF: convert it"},
+                                                        {"<!DOCTYPE html><html>", "but an HTML page"},
+                                                        {"version https://git-lfs.github.com/spec/v1", "git lfs pull"},
+                                                        {"data:image/png;base64,iVBORw0KGgo", "send the bytes"},
+                                                        {"/9j/4AAQSkZJRg", "but base64 text: send the bytes"}}) {
+    EXPECT_NE(said(bytes).find(what), std::string::npos) << said(bytes);
+  }
+  EXPECT_EQ(said("hello"), "the image is neither JPEG, PNG, WebP nor GIF");
+  EXPECT_EQ(said(box), "the image is neither JPEG, PNG, WebP nor GIF");
 }
 
 TEST(ReadImageHeaderTest, RefusesKindsThatAreNotServed) {
