@@ -39,13 +39,19 @@ absl::StatusOr<Pulled> FindOffline(const HubName& name) {
                     "Unset HF_HUB_OFFLINE to pull it.");
 }
 
+std::string Meant(const std::string& model) {
+  const std::string name = NameInAddress(model);
+  return name.empty() ? "" : absl::StrCat("; did you mean ", name, "?");
+}
+
 int RunPull(const PullCommand& options) {
   const bool json = options.pull.json;
   const std::optional<HubName> name = ParseHubName(options.model);
   if (!name) {
     return ReportError(
         WithRemedy(MakeError(absl::StatusCode::kInvalidArgument, "MODEL_NAME",
-                             absl::StrCat("\"", options.model, "\" is not the name of a model on the hub")),
+                             absl::StrCat("\"", options.model, "\" is not the name of a model on the hub",
+                                          Meant(options.model))),
                    "A name is ORG/NAME or ORG/NAME@REVISION, for example Salesforce/blip2-opt-2.7b."),
         json);
   }

@@ -1,10 +1,12 @@
 #include "common/models/hub_name.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace diptych {
 namespace {
@@ -52,6 +54,18 @@ std::optional<HubName> ParseHubName(std::string_view text) {
   name.repository = text.substr(0, at);
   if (!IsRepository(name.repository) || !IsRevision(name.revision)) return std::nullopt;
   return name;
+}
+
+std::string NameInAddress(std::string_view address) {
+  const std::string path(address.substr(0, address.find_first_of("?#")));
+  std::vector<std::string> parts = absl::StrSplit(path, absl::ByAnyChar("/:"), absl::SkipEmpty());
+  if (!parts.empty() && absl::StartsWith(parts.front(), "http")) parts.erase(parts.begin());
+  parts.resize(5);  // host, organization, name, "tree" or the like, revision
+  if (parts[0] != "huggingface.co" && parts[0] != "hf.co") return "";
+  if (parts[1] == "datasets" || parts[1] == "spaces") return "";
+  const HubName name{.repository = absl::StrCat(parts[1], "/", parts[2]),
+                     .revision = parts[4].empty() ? HubName().revision : parts[4]};
+  return ParseHubName(name.Text()) ? name.Text() : "";
 }
 
 bool IsCommit(std::string_view text) {

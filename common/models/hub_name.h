@@ -20,6 +20,10 @@ struct HubName {
 // part of the result leaves a folder when it is used as a path.
 std::optional<HubName> ParseHubName(std::string_view text);
 
+// "ORG/NAME" or "ORG/NAME@REVISION" of the address of a model's page on the hub, with or without https:// before and
+// /tree/REVISION or the like behind it; empty for anything else.
+std::string NameInAddress(std::string_view address);
+
 // True for 40 lower-case hexadecimal digits.
 bool IsCommit(std::string_view text);
 

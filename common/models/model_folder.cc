@@ -66,8 +66,9 @@ std::string NearestFolder(const std::string& model) {
   return nearest.empty() ? "" : path.replace_filename(nearest).string();
 }
 
-// Of folders and the cache.
+// Of the hub's page of it, folders and the cache.
 std::string NearestModel(const std::string& model) {
+  if (const std::string name = NameInAddress(model); !name.empty()) return DidYouMean(name);
   const std::string folder = NearestFolder(model);
   return folder.empty() ? NearestCachedModel(model) : DidYouMean(folder);
 }

@@ -52,6 +52,21 @@ TEST(HubNameTest, RefusesWhatTheHubRefuses) {
   EXPECT_FALSE(ParseHubName("org/name@" + std::string(300, 'a')));
 }
 
+TEST(HubNameTest, IsFoundInTheAddressOfItsPage) {
+  for (const char* address : {"https://huggingface.co/org/name", "http://huggingface.co/org/name/",
+                              "huggingface.co/org/name", "hf.co/org/name", "https://huggingface.co/org/name/tree/main",
+                              "https://huggingface.co/org/name?library=transformers"}) {
+    EXPECT_EQ(NameInAddress(address), "org/name") << address;
+  }
+  EXPECT_EQ(NameInAddress("https://huggingface.co/org/name/tree/v2"), "org/name@v2");
+  EXPECT_EQ(NameInAddress("https://huggingface.co/org/name/resolve/v2/config.json"), "org/name@v2");
+  for (const char* other :
+       {"", "org/name", "https://", "https://huggingface.co", "https://huggingface.co/org",
+        "https://other.host/org/name", "https://huggingface.co/org/..", "https://huggingface.co/datasets/org/name"}) {
+    EXPECT_EQ(NameInAddress(other), "") << other;
+  }
+}
+
 TEST(HubNameTest, IsReadBackFromASnapshot) {
   const std::string commit(40, 'a');
   EXPECT_EQ(RepositoryOfSnapshot("/c/models--org--my-name/snapshots/" + commit), "org/my-name");

@@ -131,6 +131,10 @@ TEST_F(ModelFolderTest, TheNearestNameOfTheCacheIsOffered) {
   EXPECT_THAT(Error("other/thing"), ::testing::Not(HasSubstr("did you mean")));
 }
 
+TEST_F(ModelFolderTest, TheNameIsOfferedForTheAddressOfItsPage) {
+  EXPECT_THAT(Error("https://huggingface.co/org/name"), HasSubstr("did you mean org/name?"));
+}
+
 TEST_F(ModelFolderTest, TheNearestFolderIsOffered) {
   for (const char* name : {"blip2-opt-2.7b", "blip2-opt-6.7b"}) Write(root_ / "models" / name / "config.json");
   fs::create_directories(root_ / "models" / "blip2-opt-2.7");
