@@ -120,6 +120,20 @@ absl::Status LinkSnapshot(const fs::path& repository, const std::string& commit,
   return status;
 }
 
+absl::Status CheckRef(const fs::path& repository, const std::string& revision) {
+  const fs::path refs = repository / "refs";
+  std::error_code error;
+  fs::path other = fs::is_directory(refs / revision, error) ? revision : "";
+  for (fs::path above = fs::path(revision).parent_path(); !above.empty(); above = above.parent_path()) {
+    if (fs::is_regular_file(refs / above, error)) other = above;
+  }
+  if (other.empty()) return absl::OkStatus();
+  return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "CACHE_NOT_WRITABLE",
+                              absl::StrCat("the cache cannot hold the revision ", revision, " beside what ",
+                                           (refs / other).string(), " stands for")),
+                    "Remove that if it is an old branch, or name the commit in place of the revision.");
+}
+
 absl::Status WriteRef(const fs::path& repository, const std::string& revision, const std::string& commit) {
   if (revision == commit) return absl::OkStatus();
   const fs::path ref = repository / "refs" / revision;

@@ -49,6 +49,10 @@ void RemoveOtherPartialFiles(const std::filesystem::path& blobs, const std::set<
 absl::Status LinkSnapshot(const std::filesystem::path& repository, const std::string& commit,
                           const std::map<std::string, std::string>& blob_of_file);
 
+// FAILED_PRECONDITION if the cache has a revision whose name is the beginning of this one up to a slash, or the other
+// way round: a file and a folder of one name.
+absl::Status CheckRef(const std::filesystem::path& repository, const std::string& revision);
+
 // Writes down which commit the revision is at; nothing for a commit itself.
 absl::Status WriteRef(const std::filesystem::path& repository, const std::string& revision, const std::string& commit);
 

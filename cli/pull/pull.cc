@@ -89,10 +89,12 @@ class PullRun {
     const absl::Time begin = absl::Now();
     DIPTYCH_RETURN_IF_ERROR(List());
     if (IsThere()) {
-      const absl::Status written = WriteRef(repository_, name_.revision, listing_.commit);
+      absl::Status written = CheckRef(repository_, name_.revision);
+      if (written.ok()) written = WriteRef(repository_, name_.revision, listing_.commit);
       if (FindSnapshot(cache_, name_).ok()) return Result(begin);
       DIPTYCH_RETURN_IF_ERROR(written);
     }
+    DIPTYCH_RETURN_IF_ERROR(CheckRef(repository_, name_.revision));
     DIPTYCH_RETURN_IF_ERROR(Choose());
     const auto waiting = [this] { options_.say("another pull of it is under way; waiting for that"); };
     DIPTYCH_ASSIGN_OR_RETURN(const auto lock,

@@ -39,6 +39,7 @@ class PullRefusalsTest(unittest.TestCase):
                     ("org/nmae", ["MODEL_UNKNOWN", "org/nmae", "Check the name"], {}),
                     ("name", ["MODEL_NAME: ", "not the name of a model", "ORG/NAME"], {}),
                     ("../name", ["not the name of a model"], {}),
+                    ("https://huggingface.co/org/name", ["did you mean org/name?"], {}),
                     (NAME + "\n", ["not the name of a model"], {}),
                     (NAME + "@v9", ["no revision v9 of org/name", "/org/name/tree/main"], {}),
                     ("org/t5", ["text_config.model_type is \"t5\"", "BLIP-2 with an OPT decoder"], {}),
@@ -97,6 +98,17 @@ class PullRefusalsTest(unittest.TestCase):
                 self.assertEqual(pulled.returncode, 1)
                 self.assertIn("Permission denied", pulled.stderr)
                 self.assertEqual(list(cache.path.iterdir()), [])
+
+    def test_revisions_that_are_the_beginning_of_others(self):
+        for there, wanted in (("v", "v/2"), ("v", "v/2/3"), ("v/2", "v")):
+            with self.subTest(there=there, wanted=wanted), Cache() as cache:
+                commit = cache.repo.branches[there] = cache.repo.branches[wanted] = cache.repo.branches["main"]
+                self.assertEqual(cache.pull(name=f"{NAME}@{there}").returncode, 0)
+                pulled = cache.pull(name=f"{NAME}@{wanted}")
+                self.assertEqual((pulled.returncode, len(pulled.stderr.splitlines())), (1, 1), pulled.stderr)
+                self.assertIn(f"cannot hold the revision {wanted} beside what {cache.stored}/refs/v", pulled.stderr)
+                self.assertIn("name the commit", pulled.stderr)
+                self.assertEqual(cache.pull(name=f"{NAME}@{commit}").returncode, 0)
 
     def test_planted_links_are_not_followed(self):
         with Cache() as cache, tempfile.TemporaryDirectory() as other:
