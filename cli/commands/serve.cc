@@ -199,7 +199,8 @@ void AddServe(CLI::App& app, Run& run) {
   command.add_option("--http_port", options->http_port, "Port of HTTP [8080, or another if that is taken]")
       ->check(CLI::Range(1, 65535));
   command.add_option("--log_folder", options->log_folder,
-                     "Folder of the tiers' logs, with a number added while another stack uses it [a temporary one]");
+                     "Folder of the tiers' logs, with a number added while another stack uses it [a temporary one, "
+                     "removed at the end]");
   command.callback([options, &command, &run] {
     std::vector<std::string> words = command.remaining();
     std::erase(words, "--");

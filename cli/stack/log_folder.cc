@@ -27,7 +27,8 @@ absl::Status CannotMake(const std::string& folder, const std::string& why) {
 // With an unpredictable name, readable only by its owner.
 absl::StatusOr<std::string> TemporaryFolder() {
   std::error_code error;
-  std::string folder = (fs::temp_directory_path(error) / "diptych-XXXXXX").string();
+  const fs::path wanted = fs::temp_directory_path(error);
+  std::string folder = ((error ? fs::path("/tmp") : wanted) / "diptych-XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) return CannotMake(folder, std::strerror(errno));
   return folder;
 }
@@ -46,7 +47,9 @@ absl::StatusOr<std::unique_ptr<LogFolder>> LogFolder::Claim(const std::string& w
     if (error) return CannotMake(folder, error.message());
     const int lock = open((folder + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock < 0) return CannotMake(folder, std::strerror(errno));
-    if (flock(lock, LOCK_EX | LOCK_NB) == 0) return std::unique_ptr<LogFolder>(new LogFolder(folder, lock));
+    if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
+      return std::unique_ptr<LogFolder>(new LogFolder(folder, /*temporary=*/wanted.empty(), lock));
+    }
     close(lock);
   }
   return absl::FailedPreconditionError(
@@ -54,6 +57,8 @@ absl::StatusOr<std::unique_ptr<LogFolder>> LogFolder::Claim(const std::string& w
 }
 
 LogFolder::~LogFolder() {
+  std::error_code error;
+  if (temporary_) fs::remove_all(path_, error);
   close(lock_);
 }
 

@@ -11,8 +11,8 @@ namespace diptych::cli {
 // A folder that no other stack writes its logs into while this lives.
 class LogFolder {
  public:
-  // `wanted`, or, while another stack has that, `wanted`-2, `wanted`-3 and so on; a temporary folder if it is empty.
-  // FAILED_PRECONDITION if it cannot be made.
+  // `wanted`, or, while another stack has that, `wanted`-2, `wanted`-3 and so on. If it is empty a temporary folder,
+  // which ends with this object. FAILED_PRECONDITION if it cannot be made.
   static absl::StatusOr<std::unique_ptr<LogFolder>> Claim(const std::string& wanted);
   ~LogFolder();
   LogFolder(const LogFolder&) = delete;
@@ -21,9 +21,10 @@ class LogFolder {
   const std::string& path() const { return path_; }
 
  private:
-  LogFolder(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  LogFolder(std::string path, bool temporary, int lock) : path_(std::move(path)), temporary_(temporary), lock_(lock) {}
 
   const std::string path_;
+  const bool temporary_;
   const int lock_;
 };
 

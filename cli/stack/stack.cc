@@ -16,7 +16,7 @@ constexpr absl::Duration kLook = absl::Milliseconds(100);  // between two looks 
 constexpr absl::Duration kFirstBackoff = absl::Seconds(1);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(30);
 constexpr absl::Duration kLongestDrain = absl::Minutes(2);
-constexpr absl::Duration kStillLoading = absl::Seconds(10);
+constexpr absl::Duration kStillBusy = absl::Seconds(10);  // loading, or ending: worth a word
 // Ports of further replicas, and of metrics, lie so far apart.
 constexpr int kNextReplica = 10;
 constexpr int kMetricsOffset = 2000;
@@ -127,7 +127,7 @@ absl::Status Stack::Run(const std::string& binary, int number, const Listens& li
 }
 
 absl::Status Stack::WaitUntilReady(Part& part) {
-  absl::Time next_word = part.started + kStillLoading;
+  absl::Time next_word = part.started + kStillBusy;
   while (true) {
     if (stopped_()) return absl::CancelledError("stopped while starting");
     switch (part.process->Wait(kLook)) {
@@ -140,7 +140,7 @@ absl::Status Stack::WaitUntilReady(Part& part) {
     }
     if (absl::Now() < next_word) continue;
     say_(absl::StrCat(part.name, " is still loading (", absl::ToInt64Seconds(absl::Now() - part.started), " s)"));
-    next_word += kStillLoading;
+    next_word += kStillBusy;
   }
 }
 
@@ -192,12 +192,22 @@ void Stack::Look(Part& part) {
 void Stack::Drain() {
   for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) {
     if (part->process == nullptr) continue;
-    part->process->Stop();
-    const absl::Time until = absl::Now() + kLongestDrain;
-    while (!part->process->WaitForEnd(kLook)) {
-      if (stopped_() || absl::Now() > until) part->process->Kill();
-    }
+    Drain(*part);
     part->process = nullptr;
+  }
+}
+
+void Stack::Drain(Part& part) {
+  part.process->Stop();
+  const absl::Time begin = absl::Now();
+  absl::Time next_word = begin + kStillBusy;
+  while (!part.process->WaitForEnd(kLook)) {
+    const absl::Time now = absl::Now();
+    if (stopped_() || now > begin + kLongestDrain) part.process->Kill();
+    if (now < next_word) continue;
+    say_(absl::StrCat(part.name, " has not ended yet (", absl::ToInt64Seconds(now - begin), " s); it is killed after ",
+                      absl::ToInt64Seconds(kLongestDrain), " s"));
+    next_word += kStillBusy;
   }
 }
 

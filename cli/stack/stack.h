@@ -88,6 +88,7 @@ class Stack {
                         std::string& target);
   absl::Status WaitUntilReady(Part& part);
   static std::string WhyItCannotStart(const Part& part);
+  void Drain(Part& part);
   // Restarts the server if it has ended and its pause is over.
   void Look(Part& part);
 

@@ -221,7 +221,21 @@ TEST_F(ServeTest, ItsTemporaryLogsAreForItsOwnerAlone) {
   EXPECT_EQ(fs::status(logs).permissions(), fs::perms::owner_all) << logs;
   serve.Signal(SIGTERM);
   EXPECT_EQ(serve.Wait(), 0) << serve.err();
-  fs::remove_all(logs);
+  EXPECT_FALSE(fs::exists(logs)) << "they end with it";
+}
+
+TEST_F(ServeTest, ATierThatDoesNotEndIsNamedWhileItIsWaitedFor) {
+  testing::ChildProcess serve(Command({testing::kDemoModel}));
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  int stopped = 0;
+  for (const auto& [name, pid] : ChildrenOf(serve.pid())) {
+    if (name == "(language_servic)") kill(stopped = pid, SIGSTOP);
+  }
+  serve.Signal(SIGTERM);
+  EXPECT_TRUE(Eventually([&] { return serve.err().find("language_service 0 has not ended yet") != std::string::npos; }))
+      << serve.err();
+  kill(stopped, SIGCONT);
+  EXPECT_EQ(serve.Wait(), 0) << serve.err();
 }
 
 TEST_F(ServeTest, WhatIsAskedWhenItIsToldToStopIsStillAnswered) {
