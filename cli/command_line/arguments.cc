@@ -149,6 +149,7 @@ class Arrangement {
       }
       flag.value = typed_[next_++];
     }
+    took_bare_ |= option == BareArgumentsOf(*app_);
     to.insert(to.end(), {flag.name, flag.value});
     if (IsList(*option)) TakeFurtherValues(*option, flag.name);
     return absl::OkStatus();

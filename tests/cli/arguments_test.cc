@@ -57,6 +57,7 @@ TEST_F(ArgumentsTest, BareArgumentsAreImages) {
   EXPECT_EQ(ArrangeWords("ask -"), "ask|--image|-");
   EXPECT_EQ(ArrangeWords("status now"), "status takes no argument \"now\"");
   EXPECT_EQ(ArrangeWords("sweep a.png b.png"), "sweep takes one image; \"b.png\" is another");
+  EXPECT_EQ(ArrangeWords("sweep -i a.png b.png"), "sweep takes one image; \"b.png\" is another");
   EXPECT_EQ(ArrangeWords("bench cost a.png b.png"), "bench cost takes one image; \"b.png\" is another");
 }
 
