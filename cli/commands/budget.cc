@@ -73,8 +73,9 @@ absl::StatusOr<std::string> ServedLine(Client& client, const BudgetOptions& opti
                       model.patch_size(), " px is ", plan.patch_tokens(0), " patches and ", plan.query_tokens(),
                       " query tokens; of the window's ", FormatCount(window.budget().window()), " tokens it leaves ",
                       FormatCount(window.budget().remaining()), "; ", window.images_that_fit(), " images fit with ",
-                      window.budget().text_tokens(), " tokens of text and ", window.budget().reserved_output(),
-                      " for the answer, without the Q-Former ", window.images_that_fit_dense());
+                      window.budget().text_tokens(), window.budget().text_tokens() == 1 ? " token" : " tokens",
+                      " of text and ", window.budget().reserved_output(), " for the answer, without the Q-Former ",
+                      window.images_that_fit_dense());
 }
 
 int Budget(const BudgetOptions& options) {
