@@ -129,6 +129,13 @@ std::optional<HttpReply> CheckBodyForm(const HttpRequest& head) {
   return std::nullopt;
 }
 
+HttpReply NothingAt(std::string_view path) {
+  const std::string meant(MeantPath(path));
+  return PlainErrorReply(404, absl::StrCat("there is nothing at this path",
+                                           meant.empty() ? "" : absl::StrCat("; did you mean ", meant, "?"),
+                                           meant.empty() ? ": " : " ", "/openapi.json lists the paths"));
+}
+
 ordered_json ModelObject(const std::string& name) {
   return {{"id", name}, {"object", "model"}, {"created", 0}, {"owned_by", "diptych"}};
 }
@@ -140,6 +147,17 @@ HttpReply ProtoReply(const google::protobuf::Message& message) {
   HttpReply reply;
   const auto written = google::protobuf::util::MessageToJsonString(message, &reply.body, options);
   return written.ok() ? reply : ErrorReply(absl::InternalError("no JSON"));
+}
+
+// The first member that a message cannot be read from.
+template <typename Message>
+std::string MisfitOf(const nlohmann::json& object) {
+  for (const auto& [name, value] : object.items()) {
+    Message message;
+    const std::string alone = nlohmann::json{{name, value}}.dump();
+    if (!google::protobuf::util::JsonStringToMessage(alone, &message).ok()) return name.substr(0, 64);
+  }
+  return "";
 }
 
 // The RPC's answer or error as JSON.
@@ -176,13 +194,12 @@ HandedOn HttpApi::HandedOnOf(const HttpRequest& request) const {
 
 void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
   // Protobuf's own reader knows no bound on depth and number of values, and takes a key that comes twice.
-  if (const auto bounded = ParseJsonObject(request.body); !bounded.ok()) {
-    return exchange->Reply(ErrorReply(bounded.status()));
-  }
+  const auto bounded = ParseJsonObject(request.body);
+  if (!bounded.ok()) return exchange->Reply(ErrorReply(bounded.status()));
   v1::PlanContextRequest plan;
   if (!google::protobuf::util::JsonStringToMessage(request.body, &plan).ok()) {
-    return exchange->Reply(ErrorReply(MakeError(absl::StatusCode::kInvalidArgument, kInvalidValue,
-                                                "the body is not what this path takes: /openapi.json describes it")));
+    return exchange->Reply(ErrorReply(Invalid(MisfitOf<v1::PlanContextRequest>(*bounded),
+                                              "is not what this path takes: /openapi.json describes it")));
   }
   if (!Fits(plan)) return exchange->Reply(PlainErrorReply(413, kTooLarge));
   const auto send = [this](auto... call) { environment_.gateway->async()->PlanContext(std::move(call)...); };
@@ -299,8 +316,7 @@ std::span<const HttpApi::Route> HttpApi::Routes() {
 HttpVerdict HttpApi::Check(const HttpRequest& head) const {
   const std::string path = CanonicalPath(head.path);
   const char* method = MethodOf(path);
-  if (method == nullptr)
-    return {.refusal = PlainErrorReply(404, "there is nothing at this path: /openapi.json lists the paths")};
+  if (method == nullptr) return {.refusal = NothingAt(path)};
   if (head.method == kOptions) return {.refusal = WithAllow({.status = 204, .body = {}}, method)};
   const bool asks_for_header = head.method == kHead && method == kGet;
   if (head.method != method && !asks_for_header) {

@@ -17,8 +17,7 @@ absl::Status Invalid(std::string_view field, std::string_view message) {
 
 absl::Status Unsupported(std::string_view field) {
   const absl::string_view name(field.data(), field.size());
-  return InvalidField(kUnsupportedParameter, field,
-                      absl::StrCat("\"", name, "\" is not something this model can do: leave it out"));
+  return InvalidField(kUnsupportedParameter, field, absl::StrCat("\"", name, "\" is not supported here: leave it out"));
 }
 
 std::string Excerpt(const json& value) {
@@ -43,6 +42,11 @@ bool AsksForNothing(const json& value) {
 
 Members::Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
   if (!object.is_object()) Fail(Invalid(path_, absl::StrCat("takes an object, not ", Excerpt(object))));
+}
+
+bool Members::Is(const char* name, const json& value) const {
+  const auto found = object_.find(name);  // its end, where that is no object
+  return found != object_.end() && *found == value;
 }
 
 const json* Members::Take(const char* name) {

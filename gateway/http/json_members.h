@@ -50,6 +50,9 @@ class Members {
   // Whether a member of this name was asked for, there or not, or was there to be ignored.
   bool Took(std::string_view name) const { return taken_.contains(name); }
 
+  // Whether the member is there and has this value. It is not taken.
+  bool Is(const char* name, const nlohmann::json& value) const;
+
   // nullptr if the member is absent.
   const nlohmann::json* Take(const char* name);
 

@@ -52,6 +52,8 @@ constexpr const char* kOfWhatIsOff[] = {"mirostat_tau",
                                         "guided_decoding_backend",
                                         "guided_whitespace_pattern"};
 
+constexpr const char* kTools[] = {"tools", "functions"};
+
 struct KnownField {
   const char* name;
   const char* neutral;  // a JSON list of the values that ask for nothing, besides null; see IsNeutral
@@ -59,8 +61,6 @@ struct KnownField {
 };
 
 constexpr char kNoTools[] = "this model calls no tools";
-constexpr char kNoReasoning[] = "this model does not reason before it answers";
-constexpr char kTextOnly[] = "answers are free text: no format or grammar can be enforced";
 constexpr char kNoTemplate[] = "the prompt's form is BLIP-2's own";
 constexpr char kSampling[] = "sampling knows temperature, top_k, top_p, min_p and penalties";
 constexpr char kOneModel[] = "one model answers, with its own weights";
@@ -294,11 +294,18 @@ bool HoldsNeutralOptions(std::string_view name, const json& value) {
                      [](const auto& member) { return IsNeutralOption(member.key(), member.value()); });
 }
 
+// Whether tools may be described and are not to be called, which is the same as none.
+bool CallsNoTools(const Members& members) {
+  return members.Is("tool_choice", "none") || members.Is("tool_choice", json{{"type", "none"}}) ||
+         members.Is("function_call", "none");
+}
+
 }  // namespace
 
 void TakeKnownFields(Members& members) {
   members.Ignore(kWithoutMeaning);
   members.Ignore(kOfWhatIsOff);
+  if (CallsNoTools(members)) members.Ignore(kTools);
   for (const KnownField& field : kKnownFields) {
     if (members.Took(field.name)) continue;
     const json* value = members.Take(field.name);

@@ -176,6 +176,10 @@ absl::StatusOr<Message> ReadMessage(const json& object, const std::string& path)
   } else {
     members.Neutral("refusal");
   }
+  if (const json* images = members.Take("images"); images != nullptr && !AsksForNothing(*images)) {
+    return InvalidField(kUnsupportedParameter, members.Path("images"),
+                        "an image is a part of content here: {\"type\": \"image_url\", \"image_url\": {\"url\": ...}}");
+  }
   IgnoreBookkeeping(members);
   members.Ignore({"reasoning", "reasoning_content", "reasoning_details", "reasoning_signature", "thinking"});
   members.Neutral("type", "message");

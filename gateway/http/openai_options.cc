@@ -180,8 +180,7 @@ void ReadStream(Members& members, OpenAiRequest& request) {
   if (const json* options = members.Take("stream_options"); options != nullptr) {
     Members inner(*options, "stream_options");
     request.include_usage = inner.Flag("include_usage");
-    inner.Ignore({"include_obfuscation"});
-    inner.Neutral("continuous_usage_stats");
+    inner.Ignore({"include_obfuscation", "continuous_usage_stats"});  // how it is told, not what
     members.Fail(inner.Finish());
     if (!request.stream && request.include_usage) members.Fail(Invalid("stream_options", "needs \"stream\": true"));
   }

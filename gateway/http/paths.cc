@@ -1,6 +1,7 @@
 #include "gateway/http/paths.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "gateway/http/percent.h"
@@ -12,6 +13,20 @@ namespace {
 constexpr std::string_view kVersionedPaths[] = {"/chat/completions", "/completions", "/models",
                                                 "/responses",        "/tokenize",    "/detokenize"};
 constexpr std::string_view kModelFolder = "/models/";
+
+// The ends of other paths, and what clients want there.
+constexpr std::pair<std::string_view, std::string_view> kMeant[] = {
+    {"/chat/completions", "/v1/chat/completions"},
+    {"/completions", "/v1/completions"},
+    {"/responses", "/v1/responses"},
+    {"/models", "/v1/models"},
+    {"/chat", "/v1/chat/completions"},        // Ollama
+    {"/generate", "/v1/completions"},         // Ollama, TGI
+    {"/generate_stream", "/v1/completions"},  // TGI
+    {"/completion", "/v1/completions"},       // llama.cpp
+    {"/messages", "/v1/chat/completions"},    // Anthropic
+    {"/tags", "/v1/models"},                  // Ollama
+};
 
 bool IsVersionedPath(std::string_view path) {
   for (const std::string_view known : kVersionedPaths) {
@@ -43,6 +58,13 @@ std::string CanonicalPath(std::string_view path) {
   }
   if (canonical.size() > 1 && canonical.ends_with('/')) canonical.pop_back();
   return IsVersionedPath(canonical) ? "/v1" + canonical : canonical;
+}
+
+std::string_view MeantPath(std::string_view path) {
+  for (const auto& [end, route] : kMeant) {
+    if (path.ends_with(end)) return route;
+  }
+  return "";
 }
 
 std::string NameInPath(std::string_view part) {

@@ -19,6 +19,10 @@ RequestTarget ReadTarget(std::string_view target);
 // OpenAI's and vLLM's names.
 std::string CanonicalPath(std::string_view path);
 
+// The route that was probably meant by a path where there is nothing: its own name behind something else, or another
+// server's name of it; empty if none is.
+std::string_view MeantPath(std::string_view path);
+
 // A name in a path: %2F becomes a slash.
 std::string NameInPath(std::string_view part);
 

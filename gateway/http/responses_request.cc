@@ -77,12 +77,12 @@ absl::Status ReadConversation(Members& members, SystemPrompt system_prompt, Resp
 }
 
 // A member that is an object in which nothing but `known` asks for anything.
-void NeutralObject(Members& members, const char* name, const char* known, const json& neutral) {
+void NeutralObject(Members& members, const char* name, const char* known, const json& neutral, std::string_view why) {
   const json* object = members.Take(name);
   if (object == nullptr) return;
   Members inner(*object, name);
   if (const json* value = inner.Take(known); value != nullptr && *value != neutral) {
-    inner.Fail(Unsupported(inner.Path(known)));
+    inner.Fail(InvalidField(kUnsupportedParameter, inner.Path(known), why));
   }
   inner.Ignore({"summary", "generate_summary"});  // nothing is thought that could be summed up
   inner.Neutral("verbosity", "medium");
@@ -118,8 +118,8 @@ void ReadOwnOptions(Members& members, ResponsesRequest& request) {
   });
   ReadMetadata(members, request);
   ReadInclude(members);
-  NeutralObject(members, "text", "format", json::object({{"type", "text"}}));
-  NeutralObject(members, "reasoning", "effort", "none");
+  NeutralObject(members, "text", "format", json::object({{"type", "text"}}), kTextOnly);
+  NeutralObject(members, "reasoning", "effort", "none", kNoReasoning);
   members.Neutral("top_logprobs");
   if (request.question.choices != 1) members.Fail(Invalid("n", "takes 1: a response is one answer"));
 }

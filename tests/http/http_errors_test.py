@@ -49,7 +49,8 @@ class ErrorsTest(Errors, asking.StackTest):
     def test_members_that_nobody_knows(self):
         for path, body in POSTS.items():
             code = "invalid_value" if path == PLAN else "unsupported_parameter"
-            self.fails(400, code, "POST", path, body | {"no_such_member": 1})
+            self.assertEqual(self.fails(400, code, "POST", path, body | {"no_such_member": 1})["param"], "no_such_member")
+        self.assertEqual(self.fails(400, "invalid_value", "POST", PLAN, {"prompt": "a", "windows": ["x"]})["param"], "windows")
 
     def test_models_that_are_not_served(self):
         for path, body in POSTS.items():
@@ -72,6 +73,8 @@ class ErrorsTest(Errors, asking.StackTest):
     def test_paths_where_there_is_nothing(self):
         for method, path in (("GET", "/v1"), ("POST", "/v1/embeddings"), ("POST", "/api/chat"), ("OPTIONS", "/nope"), ("GET", "/docs")):
             self.fails(404, "unknown_path", method, path, b"{}" if method == "POST" else None)
+        for path in ("/api/chat", "/v1/v1/chat/completions", "/v1/chat/completions/chat/completions"):
+            self.assertIn("did you mean /v1/chat/completions?", self.fails(404, "unknown_path", "POST", path, b"{}")["message"])
 
     def test_what_comes_before_a_path_is_known(self):
         for request, code in ((b"nonsense\r\n\r\n", b"invalid_request"), (b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", b"header_too_large"),

@@ -49,6 +49,8 @@ NEUTRAL = {
                              "mirostat_tau": 8, "mirostat_eta": 0.2, "dry_base": 2, "dry_allowed_length": 3, "dry_penalty_last_n": 1024,
                              "dry_sequence_breakers": ["\n"], "xtc_threshold": 0.2, "dynatemp_exponent": 2, "smoothing_curve": 2,
                              "guided_decoding_backend": "xgrammar", "guided_whitespace_pattern": "[ ]?", "truncation_side": "left"},
+    "tools that are not to be called": {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}], "tool_choice": "none"},
+    "functions that are not to be called": {"functions": [{"name": "f"}], "function_call": "none"},
     "other spellings of nothing": {"truncate": False, "truncate_prompt_tokens": "", "guided_json": False, "guided_choice": "", "tools": {},
                                    "grammar": False, "stop_regex": {}, "bad_words": [""], "reasoning": "off", "format": []},
     "a kind by its name alone": {"modalities": "text", "response_format": "text", "thinking": "disabled"},
@@ -105,6 +107,10 @@ class OptionsTest(asking.StackTest):
             for name, value in fields.items():
                 with self.subTest(name):
                     self.ask("POST", COMPLETIONS, completion(max_tokens=1) | {name: value})
+
+    def test_a_stream_may_be_told_how_usage_comes(self):
+        chunks = self.chunks(CHAT, about("x", max_tokens=3, stream_options={"include_usage": True, "continuous_usage_stats": True}))
+        self.assertGreater(chunks[-1]["usage"]["completion_tokens"], 0)
 
     def test_a_kind_of_another_type_is_refused_by_name(self):
         for name, value in {"modalities": "image", "response_format": "json_object", "tool_choice": 5, "thinking": "enabled"}.items():

@@ -41,6 +41,9 @@ class RefusalsTest(asking.StackTest):
         self.refused(with_url("data:"), "messages[0].content[0].image_url.url")
         self.refused(with_url("data:image/png;base64," + base64.b64encode(b"BM bitmap").decode()), code="image_format")
         self.refused(with_url("https://127.0.0.1/x.png"), code="image_url_refused")
+        ollama = self.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x", "images": ["aGVsbG8="]}]})[2]
+        self.assertEqual(ollama["error"]["param"], "messages[0].images")
+        self.assertIn("a part of content", ollama["error"]["message"])
         part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
         self.refused({"messages": [{"role": "user", "content": [part] * 1000}]}, code="too_many_images")
 

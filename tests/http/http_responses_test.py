@@ -110,6 +110,8 @@ class ResponsesTest(asking.StackTest):
                             ({"input": [message("tool", "x")]}, "input[0].role"),
                             ({"input": [message("user", [{"type": "input_file", "file_id": "f"}])]}, "input[0].content[0].type")):
             self.refused(body, param, "unsupported_parameter", PATH)
+        json_only = self.ask("POST", PATH, {"input": "x", "text": {"format": {"type": "json_object"}}})[2]
+        self.assertIn("free text", json_only["error"]["message"])
         self.refused({"input": [message("user", [{"type": "input_image", "file_id": "f"}])]}, "input[0].content[0].file_id",
                      "unsupported_parameter", PATH)
 

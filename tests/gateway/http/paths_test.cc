@@ -42,6 +42,16 @@ TEST(PathsTest, PutsV1BeforeTheNamesOfOtherServersAlone) {
   }
 }
 
+TEST(PathsTest, KnowsWhatWasMeant) {
+  for (const char* path : {"/v1/v1/chat/completions", "/v1/chat/completions/chat/completions", "/api/chat",
+                           "/openai/deployments/demo/chat/completions", "/v1/messages"}) {
+    EXPECT_EQ(MeantPath(path), "/v1/chat/completions") << path;
+  }
+  EXPECT_EQ(MeantPath("/api/v1/models"), "/v1/models");
+  EXPECT_EQ(MeantPath("/generate"), "/v1/completions");
+  for (const char* path : {"/v1/embeddings", "/", "", "/docs"}) EXPECT_EQ(MeantPath(path), "") << path;
+}
+
 TEST(PathsTest, DecodesNames) {
   EXPECT_EQ(NameInPath("org%2Fname"), "org/name");
   EXPECT_EQ(NameInPath("plain"), "plain");
