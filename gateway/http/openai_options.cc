@@ -215,7 +215,9 @@ void ReadImageOptions(Members& members, v1::ImageOptions& options) {
 
 void ReadOptions(Members& members, OpenAiRequest& request) {
   v1::GenerationOptions& generation = *request.question.mutable_generation();
-  request.question.set_model(members.Text("model"));
+  // Hugging Face's InferenceClient says "dummy" for a server that it knows by its address alone.
+  const std::string model = members.Text("model");
+  request.question.set_model(model == "dummy" ? "" : model);
   ReadSampling(members, generation);
   ReadPenalties(members, request);
   ReadLength(members, request);
