@@ -311,7 +311,7 @@ absl::StatusOr<std::string> FindOrPull(const std::string& model, const PullOptio
   auto folder = FindModelFolder(model);
   const std::optional<HubName> name = ParseHubName(model);
   std::error_code error;
-  if (folder.ok() || !name || fs::is_directory(model, error)) return folder;
+  if (folder.ok() || !name || fs::exists(model, error)) return folder;
   if (HubIsOffline()) {
     return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
                                 absl::StrCat("HF_HUB_OFFLINE does not allow pulling ", folder.status().message())),

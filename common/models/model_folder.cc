@@ -99,6 +99,10 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
     DIPTYCH_RETURN_IF_ERROR(CheckFolder(model));
     return model;
   }
+  if (fs::exists(model, error)) {
+    return absl::NotFoundError(absl::StrCat(
+        model, " is a file; give the checkpoint's folder: ", Whole(fs::absolute(model, error).parent_path())));
+  }
   const std::optional<HubName> name = ParseHubName(model);
   if (!name) {
     return absl::NotFoundError(absl::StrCat(

@@ -131,6 +131,16 @@ TEST_F(ModelFolderTest, TheNearestNameOfTheCacheIsOffered) {
   EXPECT_THAT(Error("other/thing"), ::testing::Not(HasSubstr("did you mean")));
 }
 
+TEST_F(ModelFolderTest, AFileIsToldFromItsFolder) {
+  Write(root_ / "org" / "model.safetensors");
+  const fs::path before = fs::current_path();
+  fs::current_path(root_);
+  for (const char* file : {"org/model.safetensors", "./org/model.safetensors"}) {
+    EXPECT_EQ(Error(file), std::string(file) + " is a file; give the checkpoint's folder: " + (root_ / "org").string());
+  }
+  fs::current_path(before);
+}
+
 TEST_F(ModelFolderTest, TheNameIsOfferedForTheAddressOfItsPage) {
   EXPECT_THAT(Error("https://huggingface.co/org/name"), HasSubstr("did you mean org/name?"));
 }
