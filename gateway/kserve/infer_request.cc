@@ -200,7 +200,8 @@ class Reader {
   absl::Status TakeImages(InferTensor tensor) {
     for (InferValue& value : tensor.values) {
       auto* bytes = std::get_if<std::string>(&value);
-      if (bytes == nullptr) return InputFault(tensor.name, "takes BYTES: encoded image files, or those as base64");
+      if (bytes == nullptr)
+        return InputFault(tensor.name, "takes BYTES: encoded image files, or those as base64; one file may be UINT8");
       std::string decoded;
       const bool is_file = ReadImageHeader(*bytes).ok();
       if (!is_file && absl::Base64Unescape(*bytes, &decoded)) *bytes = std::move(decoded);

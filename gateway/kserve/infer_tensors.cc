@@ -1,5 +1,6 @@
 #include "gateway/kserve/infer_tensors.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -63,6 +64,14 @@ int64_t ElementCount(const inference::ModelInferRequest::InferInputTensor& input
   return count;
 }
 
+// Whether it is the bytes of one file, as pipelines that read files into arrays send them.
+bool IsFile(const inference::ModelInferRequest::InferInputTensor& input, const std::string& raw) {
+  if (input.datatype() != "UINT8" || raw.size() <= kMaxInferElements) return false;
+  const auto bytes = static_cast<int64_t>(raw.size());
+  const auto sides = [&](int64_t size) { return std::count(input.shape().begin(), input.shape().end(), size); };
+  return sides(bytes) == 1 && sides(1) == input.shape_size() - 1;
+}
+
 absl::StatusOr<std::vector<InferValue>> RawBytes(std::string& raw, int64_t count, std::string_view name) {
   std::vector<InferValue> values;
   size_t at = 0;
@@ -110,8 +119,16 @@ std::vector<InferValue> TypedValues(inference::InferTensorContents& contents) {
 
 absl::StatusOr<std::vector<InferValue>> TakeValues(inference::ModelInferRequest::InferInputTensor& input,
                                                    std::string* raw) {
+  std::vector<InferValue> values;
+  if (raw != nullptr && IsFile(input, *raw)) {
+    values.emplace_back(std::move(*raw));
+    return values;
+  }
   const int64_t count = ElementCount(input);
-  if (count < 0) return InputFault(input.name(), absl::StrCat("takes at most ", kMaxInferElements, " elements"));
+  if (count < 0) {
+    return InputFault(input.name(), absl::StrCat("takes at most ", kMaxInferElements,
+                                                 " elements; images are given as encoded files, not as pixels"));
+  }
   const auto type = NumberTypes().find(input.datatype());
   if (input.datatype() != "BYTES" && type == NumberTypes().end()) {
     return InputFault(input.name(),
@@ -121,7 +138,7 @@ absl::StatusOr<std::vector<InferValue>> TakeValues(inference::ModelInferRequest:
     return input.datatype() == "BYTES" ? RawBytes(*raw, count, input.name())
                                        : RawNumbers(*raw, type->second, count, input.name());
   }
-  std::vector<InferValue> values = TypedValues(*input.mutable_contents());
+  values = TypedValues(*input.mutable_contents());
   if (static_cast<int64_t>(values.size()) != count) {
     return InputFault(input.name(), "has another number of elements than its shape says");
   }

@@ -109,6 +109,24 @@ TEST_F(InferRpcTest, TritonsNamesMeanTheSame) {
   EXPECT_EQ(Output(*response, "text_output"), "whya red circle");
 }
 
+TEST_F(InferRpcTest, AFileMayBeAnArrayOfItsBytes) {
+  const std::string png = testing::GoodPng();
+  const auto size = static_cast<int64_t>(png.size());
+  for (const auto& shape : {std::initializer_list<int64_t>{size}, std::initializer_list<int64_t>{1, size}}) {
+    inference::ModelInferRequest request;
+    AddRaw(request, "image", "UINT8", shape, png);
+    const auto response = Infer(request);
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(question_.images(0).data(), png);
+  }
+  for (const auto& [type, bytes] : {std::pair("FP32", 4), std::pair("UINT8", 1)}) {
+    inference::ModelInferRequest request;
+    AddRaw(request, "image", type, {1, 3, 224, 224}, std::string(3 * 224 * 224 * bytes, '\0'));
+    const absl::Status status = Infer(request).status();
+    EXPECT_NE(status.message().find("not as pixels"), std::string::npos) << status;
+  }
+}
+
 TEST_F(InferRpcTest, OptionsMayBeParametersAndOutputsChosen) {
   inference::ModelInferRequest request;
   AddBytes(request, "question", "what is it?");
