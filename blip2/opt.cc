@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "blip2/checkpoint/tensor_names.h"
 #include "blip2/decode_graphs.h"
@@ -131,19 +132,57 @@ at::Tensor SelfAttention(const Layer& layer, int64_t heads, const at::Tensor& x,
   return ProjectOut(layer, attention(qkv.query, qkv.key, qkv.value, keys, values), residual);
 }
 
+// [tokens, length]: what a text's tokens from `begin` on see, themselves and those before them.
+at::Tensor SeenFrom(int64_t begin, int64_t tokens, int64_t length, at::Device device) {
+  return at::ones({tokens, length}, at::TensorOptions(device).dtype(at::kBool)).tril_(begin);
+}
+
 // Adds to sum [T - first, prefix] how much each query from `first` on reads the first keys, averaged over the heads.
-// query (scaled) and key [H, T, Dh] of one text
+// query (scaled) [H, N, Dh] of a text's last N tokens, key [H, L, Dh] of all
 void AddPrefixAttention(const at::Tensor& query, const at::Tensor& key, int64_t first, const at::Tensor& sum) {
-  const int64_t length = key.size(1);
+  const int64_t length = key.size(1), begin = length - query.size(1);
   const int64_t rows_at_once = std::max<int64_t>(1, kMaxScores / (query.size(0) * length));
-  for (int64_t row = first; row < length; row += rows_at_once) {
+  for (int64_t row = std::max(first, begin); row < length; row += rows_at_once) {
     const int64_t rows = std::min(rows_at_once, length - row);
-    const at::Tensor visible = at::ones({rows, length}, key.options().dtype(at::kBool)).tril_(row);
+    const at::Tensor visible = SeenFrom(row, rows, length, key.device());
     const at::Tensor shares =
-        MeanAttention(query.narrow(1, row, rows).unsqueeze(0), key.unsqueeze(0), /*scale=*/1.0, visible);
-    sum.narrow(0, row - first, rows).add_(shares[0].narrow(1, 0, sum.size(1)));
+        MeanAttention(query.narrow(1, row - begin, rows).unsqueeze(0), key.unsqueeze(0), /*scale=*/1.0, visible);
+    const int64_t prefix = std::min(sum.size(1), length);  // later tokens are not seen
+    sum.narrow(0, row - first, rows).narrow(1, 0, prefix).add_(shares[0].narrow(1, 0, prefix));
   }
 }
+
+// A text's attention in one layer, piece by piece in the text's order; holds keys and values of what was read.
+class TextAttention {
+ public:
+  TextAttention(int64_t tokens, int64_t heads, const at::Tensor& x)
+      : heads_(heads),
+        keys_(at::empty({heads, tokens, x.size(1) / heads}, x.options())),
+        values_(at::empty_like(keys_)) {}
+
+  // x and residual [N, Dl] of the next N tokens -> [N, Dl]; adds to `sum` as AddPrefixAttention.
+  at::Tensor operator()(const Layer& layer, const at::Tensor& x, const at::Tensor& residual, int64_t first,
+                        const at::Tensor& sum) {
+    const QueryKeyValue qkv = Project(layer, heads_, x);
+    const int64_t tokens = x.size(0);
+    keys_.narrow(1, read_, tokens).copy_(qkv.key.transpose(0, 1));
+    values_.narrow(1, read_, tokens).copy_(qkv.value.transpose(0, 1));
+    Visibility visibility{.causal = read_ == 0, .mask = {}};
+    if (!visibility.causal) visibility.mask = SeenFrom(read_, tokens, read_ + tokens, x.device());
+    read_ += tokens;
+    const at::Tensor query = qkv.query.transpose(0, 1), key = keys_.narrow(1, 0, read_);
+    AddPrefixAttention(query, key, first, sum);
+    const at::Tensor attended = Attention(query.unsqueeze(0), key.unsqueeze(0),
+                                          values_.narrow(1, 0, read_).unsqueeze(0), /*scale=*/1.0, visibility);
+    return ProjectOut(layer, attended[0], residual);
+  }
+
+ private:
+  const int64_t heads_;
+  const at::Tensor keys_;  // [H, T, Dh], of which read_ tokens are there
+  const at::Tensor values_;
+  int64_t read_ = 0;
+};
 
 at::Tensor FeedForward(const Layer& layer, const at::Tensor& x, const at::Tensor& residual) {
   return layer.fc2(layer.fc1(x, {.activation = Activation::kRelu}), {.residual = residual});
@@ -315,7 +354,7 @@ at::Tensor OptDecoder::Enter(at::Tensor x, const at::Tensor& positions) const {
 }
 
 at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix,
-                                         const std::function<bool()>& go_on) const {
+                                         const Pieces& pieces) const {
   TORCH_CHECK(embeddings.dim() == 2 && embeddings.size(1) == config_.word_embed_proj_dim, "expected embeddings [T, ",
               config_.word_embed_proj_dim, "], got ", embeddings.sizes());
   const int64_t length = embeddings.size(0);
@@ -323,20 +362,20 @@ at::Tensor OptDecoder::AttentionToPrefix(const at::Tensor& embeddings, int64_t f
               config_.max_position_embeddings);
   TORCH_CHECK(0 <= first && first < length && 1 <= prefix && prefix <= length, "no attention from ", first, " to ",
               prefix, " of ", length, " tokens");
+  TORCH_CHECK(pieces.tokens >= 1, "pieces of ", pieces.tokens, " tokens");
   const c10::InferenceMode inference;
   at::Tensor x = Enter(embeddings, at::arange(length, at::TensorOptions(placement_.device).dtype(at::kLong)));
   at::Tensor sum = at::zeros({length - first, prefix}, at::TensorOptions(placement_.device).dtype(at::kFloat));
+  bool begun = false;
   for (const Layer& layer : weights_->layers) {
-    x = RunLayer(layer, config_.do_layer_norm_before, x, [&](const at::Tensor& in, const at::Tensor& residual) {
-      const QueryKeyValue qkv = Project(layer, config_.num_attention_heads, in);
-      const at::Tensor query = qkv.query.transpose(0, 1), key = qkv.key.transpose(0, 1);
-      AddPrefixAttention(query, key, first, sum);
-      const at::Tensor attended =
-          Attention(query.unsqueeze(0), key.unsqueeze(0), qkv.value.transpose(0, 1).unsqueeze(0), /*scale=*/1.0,
-                    {.causal = true, .mask = {}});
-      return ProjectOut(layer, attended[0], residual);
-    });
-    if (go_on && &layer != &weights_->layers.back() && !go_on()) return {};
+    TextAttention attention(length, config_.num_attention_heads, x);
+    const auto attend = [&](const at::Tensor& in, const at::Tensor& residual) {
+      return attention(layer, in, residual, first, sum);
+    };
+    for (at::Tensor piece : x.split(std::min(pieces.tokens, length))) {
+      if (std::exchange(begun, true) && pieces.go_on && !pieces.go_on()) return {};
+      piece.copy_(RunLayer(layer, config_.do_layer_norm_before, piece, attend));
+    }
   }
   return sum.div_(static_cast<double>(weights_->layers.size()));
 }

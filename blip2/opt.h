@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,12 @@ struct DecoderRow {
   std::span<const int32_t> blocks;  // of the pool, in the sequence's order; past + T tokens fit
   bool wants_logits = false;        // of the last of the T tokens
   bool wants_all_logits = false;    // of all T tokens; goes before wants_logits
+};
+
+// How a long pass leaves room for other work.
+struct Pieces {
+  int64_t tokens = std::numeric_limits<int64_t>::max();  // at most, of one layer at a time; >= 1
+  std::function<bool()> go_on = nullptr;                 // called between two pieces; false ends the pass
 };
 
 // Keys and values of one token in all layers.
@@ -67,10 +74,10 @@ class OptDecoder {
   // The attention of one text's tokens: embeddings [T, De] -> float32 [T - first, prefix], the attention of each token
   // from `first` on to each of the first `prefix` ones, averaged over layers and heads (transformers'
   // output_attentions). One pass over the whole text, without a KvPool; keeps no more than a few MiB of scores at a
-  // time. Calls `go_on` after each layer but the last, where it is given: other work may be done there, and false ends
-  // the pass with an undefined tensor. Requires: 0 <= first < T <= max_position_embeddings, 1 <= prefix <= T.
+  // time. An undefined tensor if `pieces` ended it. Requires: 0 <= first < T <= max_position_embeddings, 1 <= prefix
+  // <= T.
   at::Tensor AttentionToPrefix(const at::Tensor& embeddings, int64_t first, int64_t prefix,
-                               const std::function<bool()>& go_on = nullptr) const;
+                               const Pieces& pieces = {}) const;
 
   // Copies each block `from[i]` onto block `to[i]`, one after the other in effect, in all layers at once. Requires: as
   // many of the one as of the other.

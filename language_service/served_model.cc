@@ -119,8 +119,8 @@ void BindFunctions(const std::shared_ptr<const Parts>& parts, ServedLanguageMode
     return parts->decoder.Forward(rows, pool);
   };
   served.attention_to_prefix = [parts](const at::Tensor& embeddings, int64_t first, int64_t prefix,
-                                       const std::function<bool()>& go_on) {
-    return parts->decoder.AttentionToPrefix(embeddings, first, prefix, go_on);
+                                       const blip2::Pieces& pieces) {
+    return parts->decoder.AttentionToPrefix(embeddings, first, prefix, pieces);
   };
 }
 

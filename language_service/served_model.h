@@ -45,8 +45,7 @@ struct ServedLanguageModel {
   std::function<absl::Status(blip2::RecordStep record, blip2::Recording::OnFailure on_failure, blip2::KvPool& pool)>
       record_steps;
   std::function<at::Tensor(std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool)> forward;
-  std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix,
-                           const std::function<bool()>& go_on)>
+  std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix, const blip2::Pieces& pieces)>
       attention_to_prefix;
   // As blip2::ChooseTokens, on the device where the logits lie. Empty on the CPU: each sequence chooses by itself.
   std::function<std::vector<absl::StatusOr<blip2::ChosenToken>>(std::span<const blip2::RowChoice> rows)> choose_tokens;

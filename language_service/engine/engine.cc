@@ -274,13 +274,14 @@ bool LanguageEngine::ExplainOne() {
   if (unexplained_.empty()) return false;
   const auto [id, cached_tokens] = *unexplained_.begin();
   sequences_.at(id).BeginPass(SteadyClock::now());
-  health_.Begin();  // of one layer
-  auto relevance = ComputeRelevance(model_, sequences_.at(id), [this, id = id] {
+  health_.Begin();  // of one piece
+  const auto go_on = [this, id = id] {
     Take(SteadyDuration::zero());
     RunPlan(scheduler_.Plan(SteadyClock::now()));
     health_.Begin();
     return sequences_.contains(id);
-  });
+  };
+  auto relevance = ComputeRelevance(model_, sequences_.at(id), {.tokens = options_.max_batched_tokens, .go_on = go_on});
   const auto place = sequences_.find(id);
   Judge(place == sequences_.end() && !IsDeviceLost(relevance.status()) ? absl::OkStatus() : relevance.status());
   if (place == sequences_.end()) return true;  // its caller left, or its deadline passed

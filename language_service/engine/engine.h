@@ -28,8 +28,8 @@
 namespace diptych::language {
 
 // Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
-// its prompt. Between two steps as many images go through the Q-Former as one step can read, 8 at most, and one answer
-// through one layer of the decoder for its relevance. Thread-safe.
+// its prompt. Between two steps as many images go through the Q-Former as one step can read, 8 at most, and of one
+// answer as many tokens through one layer of the decoder, for its relevance. Thread-safe.
 class LanguageEngine {
  public:
   using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const QueryTokens>>)>;
@@ -73,8 +73,8 @@ class LanguageEngine {
   void Advance(const PassResult& result, SteadyTime now);
   // The answer is whole: retires it, or lets it wait for its relevance.
   void Finish(uint64_t id);
-  // Explains one answer that waits for it: a pass of the decoder, with a step of the others after each of its
-  // layers. False if none waits.
+  // Explains one answer that waits for it: a pass of the decoder in pieces, with a step of the others between two.
+  // False if none waits.
   bool ExplainOne();
   void Retire(uint64_t id, absl::StatusOr<GenerateResult> result);
   void PublishStats();

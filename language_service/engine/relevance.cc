@@ -43,7 +43,7 @@ AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at
 }
 
 absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence,
-                                                 const std::function<bool()>& go_on) {
+                                                 const blip2::Pieces& pieces) {
   AnswerRelevance relevance;
   DIPTYCH_RETURN_IF_ERROR(CatchExceptions(
       NameOf(Stage::kRelevance),
@@ -56,7 +56,7 @@ absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& mode
         }
         // A token was chosen at the place before it.
         const at::Tensor attention =
-            model.attention_to_prefix(EmbedAll(model, sequence), sequence.prompt_tokens() - 1, query_tokens, go_on);
+            model.attention_to_prefix(EmbedAll(model, sequence), sequence.prompt_tokens() - 1, query_tokens, pieces);
         if (!attention.defined()) return absl::CancelledError("nobody waits for the relevance");
         relevance = CombineRelevance(blip2::Download(attention), maps);
         if (IsFinite(relevance)) return absl::OkStatus();

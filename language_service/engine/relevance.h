@@ -3,10 +3,10 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <functional>
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "blip2/opt.h"
 #include "language_service/engine/sequence.h"
 #include "language_service/engine/token_stream.h"
 #include "language_service/served_model.h"
@@ -18,10 +18,10 @@ namespace diptych::language {
 // the image had.
 AnswerRelevance CombineRelevance(const at::Tensor& attention, std::span<const at::Tensor> query_attention);
 
-// One pass of the decoder over prompt and answer, then the above. Between its layers calls `go_on`, in which the
-// sequence may end; CANCELLED if that gives false. Throws nothing: INTERNAL if the model fails or makes numbers that
-// are not finite. Requires: sequence.finished(), images with query_attention, no beams. Confined to the engine thread.
+// One pass of the decoder over prompt and answer in `pieces`, then the above. The sequence may end between two of them;
+// CANCELLED if they ended the pass. Throws nothing: INTERNAL if the model fails or makes numbers that are not finite.
+// Requires: sequence.finished(), images with query_attention, no beams. Confined to the engine thread.
 absl::StatusOr<AnswerRelevance> ComputeRelevance(const ServedLanguageModel& model, const Sequence& sequence,
-                                                 const std::function<bool()>& go_on);
+                                                 const blip2::Pieces& pieces);
 
 }  // namespace diptych::language

@@ -264,6 +264,34 @@ TEST(OptDecoderTest, AttentionSumsToOneAndLooksBackOnly) {
   EXPECT_LT(LargestDifference(alone[0], all[899].slice(0, 0, 7)), kOptTolerance);
 }
 
+TEST(OptDecoderTest, AttentionInPiecesIsThatOfTheWholeText) {
+  for (const bool norm_before : {true, false}) {
+    Config config = TinyConfig();
+    config.text.do_layer_norm_before = norm_before;
+    const RandomCheckpoint checkpoint(config, /*seed=*/21);
+    const OptDecoder decoder(*checkpoint.Open(), Placement{});
+    const at::Tensor text = Tokens(23, config.text.word_embed_proj_dim);
+    const at::Tensor whole = decoder.AttentionToPrefix(text, /*first=*/9, /*prefix=*/7);
+    for (const int64_t tokens : {1, 4, 5, 22, 23, 100}) {
+      int64_t pauses = 0;
+      const Pieces pieces{.tokens = tokens, .go_on = [&] { return ++pauses > 0; }};
+      const at::Tensor attention = decoder.AttentionToPrefix(text, /*first=*/9, /*prefix=*/7, pieces);
+      EXPECT_LT(LargestDifference(attention, whole), kOptTolerance) << tokens << " tokens at a time";
+      EXPECT_EQ(pauses, config.text.num_hidden_layers * ((22 + tokens) / tokens) - 1);
+    }
+  }
+}
+
+TEST(OptDecoderTest, AttentionEndsBetweenTwoPieces) {
+  const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/21);
+  const OptDecoder decoder(*checkpoint.Open(), Placement{});
+  const at::Tensor text = Tokens(23, TinyConfig().text.word_embed_proj_dim);
+  int pauses = 0;
+  const Pieces pieces{.tokens = 5, .go_on = [&] { return ++pauses < 3; }};
+  EXPECT_FALSE(decoder.AttentionToPrefix(text, /*first=*/9, /*prefix=*/7, pieces).defined());
+  EXPECT_EQ(pauses, 3);
+}
+
 TEST(OptDecoderTest, AttentionOutsideTheTextIsRefused) {
   const RandomCheckpoint checkpoint(TinyConfig(), /*seed=*/21);
   const OptDecoder decoder(*checkpoint.Open(), Placement{});
@@ -271,6 +299,7 @@ TEST(OptDecoderTest, AttentionOutsideTheTextIsRefused) {
   EXPECT_THROW(decoder.AttentionToPrefix(text, /*first=*/5, /*prefix=*/1), c10::Error);
   EXPECT_THROW(decoder.AttentionToPrefix(text, /*first=*/0, /*prefix=*/6), c10::Error);
   EXPECT_THROW(decoder.AttentionToPrefix(text.unsqueeze(0), /*first=*/0, /*prefix=*/1), c10::Error);
+  EXPECT_THROW(decoder.AttentionToPrefix(text, /*first=*/0, /*prefix=*/1, {.tokens = 0}), c10::Error);
 }
 
 }  // namespace

@@ -57,6 +57,40 @@ TEST_F(EngineRelevanceTest, BetweenTwoPassesAtMostOneAnswerIsExplained) {
   ExpectNothingHeld();
 }
 
+// 'r' stands for a piece and 'd' for a pass of the others.
+TEST_F(EngineRelevanceTest, BetweenTwoPassesOneLayerReadsNoMoreTokensThanAPass) {
+  constexpr int64_t kMostTokens = 8, kAnswer = 30;
+  testing::Order order;
+  Gate gate;
+  HoldPasses(gate, order);
+  int64_t length = 0, most = 0;
+  model_.attention_to_prefix = [&, attend = model_.attention_to_prefix](const at::Tensor& embeddings, int64_t first,
+                                                                        int64_t prefix, blip2::Pieces pieces) {
+    length = embeddings.size(0);
+    most = pieces.tokens;
+    order.Note('r');
+    pieces.go_on = [&, go_on = pieces.go_on] {
+      const bool on = go_on();
+      order.Note('r');
+      return on;
+    };
+    return attend(embeddings, first, prefix, pieces);
+  };
+  Start({.max_batch = 2, .max_batched_tokens = kMostTokens});
+  const auto stream = Ask(OfLength(100));
+  gate.AwaitArrivals(1);
+  const auto explained = Ask(WithRelevance(OfLength(kAnswer), Image("a")));
+  gate.Open();
+  ASSERT_TRUE(explained->Await().ok());
+  ASSERT_TRUE(stream->Await().ok());
+  EXPECT_EQ(most, kMostTokens);
+  const std::string letters = order.letters();
+  EXPECT_EQ(letters.find("rr"), std::string::npos) << letters;
+  EXPECT_EQ(std::count(letters.begin(), letters.end(), 'r'),
+            model_.config.text.num_hidden_layers * ((length + kMostTokens - 1) / kMostTokens));
+  ExpectNothingHeld();
+}
+
 TEST_F(EngineRelevanceTest, AnAnswerThatWaitsForItsRelevanceHoldsNoBlocks) {
   Gate gate;
   testing::BeforeRelevance(model_, [&] { gate.Pass(); });
