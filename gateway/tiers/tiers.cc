@@ -32,16 +32,36 @@ absl::StatusOr<std::unique_ptr<ReplicaStubs<Service>>> OpenTier(const std::strin
   return std::make_unique<ReplicaStubs<Service>>(*std::move(channels));
 }
 
+template <typename Request, typename Response>
+struct DescriptionCall {
+  std::unique_ptr<grpc::ClientContext> context;  // of the last attempt
+  int attempts = 0;
+  Request request;
+  Response response;
+};
+
 // Both calls with their answers; deletes itself after the second.
 struct Description {
-  grpc::ClientContext language_context, vision_context;
-  v1::GetLanguageModelRequest language_request;
-  v1::GetLanguageModelResponse language;
-  v1::GetVisionModelRequest vision_request;
-  v1::GetVisionModelResponse vision;
+  const std::chrono::system_clock::time_point deadline = std::chrono::system_clock::now() + kPatience;
+  DescriptionCall<v1::GetLanguageModelRequest, v1::GetLanguageModelResponse> language;
+  DescriptionCall<v1::GetVisionModelRequest, v1::GetVisionModelResponse> vision;
   TierReports reports;
   std::function<void(TierReports)> done;
   std::atomic<int> pending = 2;
+
+  // Asks by `send`, and again while no replica that was asked has answered: its connection may have come to its end.
+  // Not from the budget of repeats, which is for questions: nothing is computed for these.
+  template <typename Call, typename Send>
+  void Ask(Call& call, Send send, absl::StatusOr<TierReport>& report) {
+    ++call.attempts;
+    call.context = std::make_unique<grpc::ClientContext>();
+    call.context->set_deadline(deadline);
+    call.response.Clear();
+    send(call.context.get(), &call.request, &call.response, [this, &call, send, &report](const grpc::Status& status) {
+      if (RetryOf(status) == Retry::kAnotherReplica && call.attempts < kMaxTierAttempts) return Ask(call, send, report);
+      Arrived(status, call.response, report);
+    });
+  }
 
   template <typename Response>
   void Arrived(const grpc::Status& status, Response& response, absl::StatusOr<TierReport>& report) {
@@ -87,15 +107,14 @@ absl::StatusOr<Tiers> OpenTiers(const Options& options) {
 void DescribeTiers(Tiers& tiers, std::function<void(TierReports)> done) {
   auto* call = new Description;
   call->done = std::move(done);
-  const auto deadline = std::chrono::system_clock::now() + kPatience;
-  call->language_context.set_deadline(deadline);
-  call->vision_context.set_deadline(deadline);
-  tiers.language->Pick()->async()->GetLanguageModel(
-      &call->language_context, &call->language_request, &call->language,
-      [call](const grpc::Status& status) { call->Arrived(status, call->language, call->reports.language); });
-  tiers.vision->Pick()->async()->GetVisionModel(
-      &call->vision_context, &call->vision_request, &call->vision,
-      [call](const grpc::Status& status) { call->Arrived(status, call->vision, call->reports.vision); });
+  const auto language = [&tiers](auto... arguments) {
+    tiers.language->Pick()->async()->GetLanguageModel(std::move(arguments)...);
+  };
+  const auto vision = [&tiers](auto... arguments) {
+    tiers.vision->Pick()->async()->GetVisionModel(std::move(arguments)...);
+  };
+  call->Ask(call->language, language, call->reports.language);
+  call->Ask(call->vision, vision, call->reports.vision);
 }
 
 absl::StatusOr<v1::GetModelResponse> MergeReports(const TierReports& reports) {

@@ -92,6 +92,17 @@ TEST_F(ModelRpcTest, WithoutTheVisionTierItDescribesTheLanguageTierAlone) {
   EXPECT_FALSE(response->tiers(1).error().empty());
 }
 
+TEST_F(ModelRpcTest, ItsDescriptionOutlivesAReplicaOfEachTier) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  language.lost_descriptions = 2;
+  vision_.lost_descriptions = 2;
+  const auto response = GetModel();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_TRUE(response->tiers(0).serving());
+  EXPECT_TRUE(response->tiers(1).serving());
+}
+
 TEST_F(ModelRpcTest, WithoutTheLanguageTierItIsUnavailable) {
   StartGateway(testing::DeadTarget(), {}, /*wait=*/false);
   const auto response = GetModel();

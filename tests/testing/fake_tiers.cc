@@ -184,6 +184,7 @@ grpc::Status FakeLanguageTier::DecodeTokens(grpc::ServerContext*, const v1::Deco
 
 grpc::Status FakeLanguageTier::GetLanguageModel(grpc::ServerContext*, const v1::GetLanguageModelRequest*,
                                                 v1::GetLanguageModelResponse* response) {
+  if (lost_descriptions-- > 0) return {grpc::StatusCode::UNAVAILABLE, "lost"};
   *response->mutable_model() = model;
   *response->mutable_load() = load;
   return grpc::Status::OK;
@@ -209,6 +210,7 @@ void FakeVisionTier::AwaitCancel(grpc::ServerContext& context) {
 
 grpc::Status FakeVisionTier::GetVisionModel(grpc::ServerContext*, const v1::GetVisionModelRequest*,
                                             v1::GetVisionModelResponse* response) {
+  if (lost_descriptions-- > 0) return {grpc::StatusCode::UNAVAILABLE, "lost"};
   *response->mutable_model() = model;
   return grpc::Status::OK;
 }

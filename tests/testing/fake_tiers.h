@@ -49,9 +49,10 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
   v1::CountTokensResponse token_count;
   v1::EncodePromptResponse encoded;
   v1::DecodeTokensResponse decoded;
-  std::atomic<int> lost_texts = 0;        // calls about texts that are still to end as UNAVAILABLE
-  std::function<void()> before_decoding;  // called by DecodeTokens; may be null
-  Analysis analysis;                      // of AnalyzeQueries; null: FakeQueryAnalysis
+  std::atomic<int> lost_texts = 0;         // calls about texts that are still to end as UNAVAILABLE
+  std::atomic<int> lost_descriptions = 0;  // likewise, of GetLanguageModel
+  std::function<void()> before_decoding;   // called by DecodeTokens; may be null
+  Analysis analysis;                       // of AnalyzeQueries; null: FakeQueryAnalysis
 
  private:
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request, Writer* writer) override;
@@ -83,9 +84,10 @@ class FakeVisionTier final
   void Kill() { server_.reset(); }
 
   v1::ModelDescription model = FakeVisionModel();
-  Analysis analysis;          // of AnalyzeVision; null: FakeVisionAnalysis
-  bool never_ends = false;    // after its analysis: nothing, until the caller cancels
-  std::atomic<int> left = 0;  // calls that their callers cancelled then
+  Analysis analysis;                       // of AnalyzeVision; null: FakeVisionAnalysis
+  std::atomic<int> lost_descriptions = 0;  // calls of GetVisionModel that are still to end as UNAVAILABLE
+  bool never_ends = false;                 // after its analysis: nothing, until the caller cancels
+  std::atomic<int> left = 0;               // calls that their callers cancelled then
 
  private:
   using Analyses = grpc::ServerUnaryStreamer<v1::AnalyzeVisionRequest, v1::AnalyzeVisionResponse>;
