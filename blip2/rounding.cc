@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <set>
@@ -22,6 +21,7 @@
 #include "blip2/json_reader.h"
 #include "blip2/opt.h"
 #include "blip2/vision_model.h"
+#include "common/files.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -104,16 +104,19 @@ std::string Header(const NamedTensors& tensors) {
   return bytes + text;
 }
 
+constexpr char kConfig[] = "config.json";
+constexpr char kWeights[] = "model.safetensors";
+
 // The error of errno.
-absl::Status WriteFault() {
-  return absl::UnavailableError(absl::StrCat("model.safetensors: ", std::strerror(errno)));
+absl::Status WriteFault(const char* name) {
+  return absl::UnavailableError(absl::StrCat(name, ": ", std::strerror(errno)));
 }
 
 absl::Status WriteAll(int descriptor, const char* data, size_t size) {
   while (size > 0) {
     const ssize_t written = write(descriptor, data, size);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return WriteFault();
+    if (written <= 0) return WriteFault(kWeights);
     data += written;
     size -= static_cast<size_t>(written);
   }
@@ -122,7 +125,7 @@ absl::Status WriteAll(int descriptor, const char* data, size_t size) {
 
 absl::Status WriteTensors(const fs::path& file, const NamedTensors& tensors) {
   const int descriptor = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (descriptor < 0) return WriteFault();
+  if (descriptor < 0) return WriteFault(kWeights);
   const absl::Cleanup close_descriptor = [descriptor] { close(descriptor); };
   const std::string header = Header(tensors);
   DIPTYCH_RETURN_IF_ERROR(WriteAll(descriptor, header.data(), header.size()));
@@ -130,44 +133,35 @@ absl::Status WriteTensors(const fs::path& file, const NamedTensors& tensors) {
     const at::Tensor whole = tensor.contiguous();
     DIPTYCH_RETURN_IF_ERROR(WriteAll(descriptor, static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()));
   }
-  return fsync(descriptor) == 0 ? absl::OkStatus() : WriteFault();
+  return fsync(descriptor) == 0 ? absl::OkStatus() : WriteFault(kWeights);
 }
 
-absl::Status WriteText(const fs::path& file, const std::string& text) {
-  std::ofstream out(file, std::ios::binary);
-  out << text;
-  out.close();
-  if (out.fail()) return absl::UnavailableError(absl::StrCat(file.filename().string(), ": cannot be written"));
-  return absl::OkStatus();
-}
-
-// Configuration and tokenizer: all JSON and text files but the index of shards.
+// Configuration and tokenizer: all JSON and text files but the index of shards, config.json changed.
 absl::Status CopyFacts(const fs::path& from, const fs::path& to, const Checkpoint& checkpoint, IntegerType type) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(from, error)) {
     const fs::path name = entry.path().filename();
     const bool fact = name.extension() == ".json" || name.extension() == ".txt" || name.extension() == ".md";
-    if (!fact || !entry.is_regular_file() || name.string().ends_with(".index.json")) continue;
+    if (!fact || name == kConfig || !entry.is_regular_file() || name.string().ends_with(".index.json")) continue;
     fs::copy_file(entry.path(), to / name, error);
     if (error) return absl::UnavailableError(absl::StrCat(name.string(), ": ", error.message()));
   }
-  DIPTYCH_ASSIGN_OR_RETURN(json config, ReadJsonObject(from / "config.json"));
+  DIPTYCH_ASSIGN_OR_RETURN(json config, ReadJsonObject(from / kConfig));
   config["quantization_config"] = {{"quant_method", kRoundedMethod},
                                    {"layout", 1},
                                    {"bits", type == IntegerType::kInt8 ? 8 : 4},
                                    {"vision_fingerprint", checkpoint.VisionFingerprint()}};
-  return WriteText(to / "config.json", config.dump(2) + "\n");
+  return WriteBytes(to / kConfig, config.dump(2) + "\n") ? absl::OkStatus() : WriteFault(kConfig);
 }
 
 absl::Status WriteFolder(const fs::path& from, const fs::path& to, const Checkpoint& checkpoint, IntegerType type) {
   std::error_code error;
   if (!fs::create_directory(to, error)) {
-    return absl::UnavailableError(
-        absl::StrCat("the folder ", to.string(), " cannot be made: ", error ? error.message() : "it exists"));
+    return absl::UnavailableError(absl::StrCat("the folder ", to.string(), " cannot be made: ", error.message()));
   }
   DIPTYCH_RETURN_IF_ERROR(CopyFacts(from, to, checkpoint, type));
   const Matrices matrices = Round(checkpoint, type);
-  return WriteTensors(to / "model.safetensors", TensorsOf(checkpoint, matrices));
+  return WriteTensors(to / kWeights, TensorsOf(checkpoint, matrices));
 }
 
 }  // namespace
@@ -179,15 +173,10 @@ absl::Status WriteRounded(const fs::path& from, const fs::path& to, IntegerType 
     return absl::AlreadyExistsError("the folder to write exists already");
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(from));
   if (checkpoint->config().rounded) return absl::FailedPreconditionError("the checkpoint is rounded already");
-  fs::path unfinished = whole;
-  unfinished += ".unfinished";
-  absl::Status status = WriteFolder(from, unfinished, *checkpoint, type);
-  if (status.ok()) {
-    fs::rename(unfinished, whole, error);
-    if (error) status = absl::UnavailableError(absl::StrCat("the folder cannot be named: ", error.message()));
-  }
-  if (!status.ok()) fs::remove_all(unfinished, error);
-  return status;
+  Unfinished folder(whole);
+  DIPTYCH_RETURN_IF_ERROR(WriteFolder(from, folder.path(), *checkpoint, type));
+  if (folder.Finish()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("the folder cannot be named: ", std::strerror(errno)));
 }
 
 }  // namespace diptych::blip2

@@ -1,13 +1,15 @@
 #include "common/files.h"
 
-#include <filesystem>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
 #include <fstream>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 
 namespace diptych {
-
 absl::StatusOr<std::string> ReadFile(const std::string& file, int64_t max_bytes) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(file, error)) return absl::NotFoundError("there is no such file");
@@ -20,6 +22,35 @@ absl::StatusOr<std::string> ReadFile(const std::string& file, int64_t max_bytes)
   std::ifstream stream(file, std::ios::binary);
   if (!stream.read(bytes.data(), size)) return absl::UnavailableError("the file cannot be read");
   return bytes;
+}
+
+Unfinished::Unfinished(const std::filesystem::path& wanted) : Unfinished(wanted, wanted.parent_path()) {}
+
+Unfinished::Unfinished(const std::filesystem::path& wanted, const std::filesystem::path& folder)
+    : wanted_(wanted), path_(folder / absl::StrCat(wanted.filename().string(), ".unfinished-", getpid())) {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);  // of a process that had the same id and was killed
+}
+
+Unfinished::~Unfinished() {
+  const int before = errno;
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+  errno = before;
+}
+
+bool Unfinished::Finish() {
+  return std::rename(path_.c_str(), wanted_.c_str()) == 0;
+}
+
+bool WriteBytes(const std::filesystem::path& file, std::string_view bytes) {
+  std::FILE* stream = std::fopen(file.c_str(), "wb");
+  if (stream == nullptr) return false;
+  const bool taken = std::fwrite(bytes.data(), 1, bytes.size(), stream) == bytes.size() && std::fflush(stream) == 0;
+  const int why = errno;
+  const bool closed = std::fclose(stream) == 0;
+  if (!taken) errno = why;
+  return taken && closed;
 }
 
 }  // namespace diptych

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -27,20 +26,9 @@ namespace fs = std::filesystem;
 constexpr int64_t kSpareBytes = 64 << 20;  // left to others
 constexpr absl::Duration kLockLook = absl::Milliseconds(100);
 
-// Next to the final file, with a name of this process alone.
-fs::path Temporary(const fs::path& path) {
-  return path.parent_path() / absl::StrCat(".diptych-", getpid(), "-", path.filename().string());
-}
-
 absl::Status LinkTo(const fs::path& link, const fs::path& to) {
-  const fs::path temporary = Temporary(link);
-  unlink(temporary.c_str());
-  if (symlink(to.c_str(), temporary.c_str()) != 0 || rename(temporary.c_str(), link.c_str()) != 0) {
-    const absl::Status status = CannotWrite(link);
-    unlink(temporary.c_str());
-    return status;
-  }
-  return absl::OkStatus();
+  Unfinished made(link);
+  return symlink(to.c_str(), made.path().c_str()) == 0 && made.Finish() ? absl::OkStatus() : CannotWrite(link);
 }
 
 absl::Status LinkAll(const fs::path& folder, const std::map<std::string, std::string>& blob_of_file) {
@@ -105,19 +93,17 @@ void RemoveOtherPartialFiles(const fs::path& blobs, const std::set<fs::path>& wa
 
 absl::Status LinkSnapshot(const fs::path& repository, const std::string& commit,
                           const std::map<std::string, std::string>& blob_of_file) {
-  const fs::path snapshot = repository / "snapshots" / commit, temporary = Temporary(repository / commit);
+  const fs::path snapshot = repository / "snapshots" / commit;
   DIPTYCH_RETURN_IF_ERROR(MakeFolder(snapshot.parent_path()));
   std::error_code error;
   if (fs::exists(snapshot, error)) {
     DIPTYCH_RETURN_IF_ERROR(MakeFolder(snapshot));
     return LinkAll(snapshot, blob_of_file);
   }
-  fs::remove_all(temporary, error);
-  DIPTYCH_RETURN_IF_ERROR(MakeFolder(temporary));
-  absl::Status status = LinkAll(temporary, blob_of_file);
-  if (status.ok() && rename(temporary.c_str(), snapshot.c_str()) != 0) status = CannotWrite(snapshot);
-  fs::remove_all(temporary, error);
-  return status;
+  Unfinished made(snapshot, repository);  // whatever lies in snapshots/ is taken for one
+  DIPTYCH_RETURN_IF_ERROR(MakeFolder(made.path()));
+  DIPTYCH_RETURN_IF_ERROR(LinkAll(made.path(), blob_of_file));
+  return made.Finish() ? absl::OkStatus() : CannotWrite(snapshot);
 }
 
 absl::Status CheckRef(const fs::path& repository, const std::string& revision) {
@@ -139,14 +125,8 @@ absl::Status WriteRef(const fs::path& repository, const std::string& revision, c
   const fs::path ref = repository / "refs" / revision;
   if (const auto written = ReadFile(ref.string(), 256); written.ok() && *written == commit) return absl::OkStatus();
   DIPTYCH_RETURN_IF_ERROR(MakeFolder(ref.parent_path()));
-  const fs::path temporary = Temporary(ref);
-  std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
-  stream << commit;
-  stream.close();
-  if (stream && rename(temporary.c_str(), ref.c_str()) == 0) return absl::OkStatus();
-  const absl::Status status = CannotWrite(ref);
-  unlink(temporary.c_str());
-  return status;
+  Unfinished made(ref);
+  return WriteBytes(made.path(), commit) && made.Finish() ? absl::OkStatus() : CannotWrite(ref);
 }
 
 }  // namespace diptych::cli

@@ -100,6 +100,16 @@ TEST_P(RoundingTest, WritesNothingOverWhatExists) {
   EXPECT_FALSE(fs::exists(temporary_ / "new"));
 }
 
+TEST_P(RoundingTest, LeavesWhatLiesBesideIt) {
+  const testing::RandomCheckpoint original(testing::TinyConfig(), /*seed=*/5);
+  const fs::path other = Rounded().string() + ".unfinished";
+  fs::create_directory(other);
+  std::ofstream(other / "notes.txt") << "of somebody else";
+  EXPECT_TRUE(WriteRounded(original.folder(), Rounded(), Type()).ok());
+  EXPECT_TRUE(fs::exists(other / "notes.txt"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(temporary_), {}), 2) << "and nothing of its own";
+}
+
 TEST_P(RoundingTest, IsNotRoundedTwice) {
   const testing::RandomCheckpoint original(testing::TinyConfig(), /*seed=*/5);
   ASSERT_TRUE(WriteRounded(original.folder(), Rounded(), Type()).ok());

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 namespace diptych {
 namespace {
@@ -29,6 +31,56 @@ TEST_F(ReadFileTest, RefusesWhatIsLargerThanTheBound) {
 TEST_F(ReadFileTest, SaysThatThereIsNone) {
   EXPECT_EQ(ReadFile(file_ + ".none", 3).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReadFile(::testing::TempDir(), 3).status().code(), absl::StatusCode::kNotFound) << "a folder is no file";
+}
+
+class UnfinishedTest : public ::testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  auto Entries() const { return std::distance(std::filesystem::directory_iterator(folder_), {}); }
+
+  const std::filesystem::path folder_ = ::testing::TempDir() + "/diptych_unfinished_test", file_ = folder_ / "file";
+};
+
+TEST_F(UnfinishedTest, AppearsWhenItIsFinished) {
+  ASSERT_TRUE(WriteBytes(file_, "before"));
+  {
+    Unfinished file(file_);
+    ASSERT_TRUE(WriteBytes(file.path(), "after"));
+    EXPECT_EQ(*ReadFile(file_, 100), "before");
+    EXPECT_TRUE(file.Finish());
+  }
+  EXPECT_EQ(*ReadFile(file_, 100), "after");
+  EXPECT_EQ(Entries(), 1);
+}
+
+TEST_F(UnfinishedTest, IsRemovedWithAllThatIsInItUnlessItIsFinished) {
+  {
+    Unfinished folder(folder_ / "wanted");
+    std::filesystem::create_directory(folder.path());
+    ASSERT_TRUE(WriteBytes(folder.path() / "file", "a"));
+  }
+  EXPECT_EQ(Entries(), 0);
+}
+
+TEST_F(UnfinishedTest, SaysWhyItCannotBeFinished) {
+  std::filesystem::create_directories(file_ / "inner");
+  const auto finish = [this] {
+    Unfinished file(file_);
+    return WriteBytes(file.path(), "a") && file.Finish();
+  };
+  errno = 0;
+  EXPECT_FALSE(finish());
+  EXPECT_EQ(errno, EISDIR) << "what the destructor does changes nothing";
+  EXPECT_EQ(Entries(), 1);
+}
+
+TEST_F(UnfinishedTest, TakesThePlaceOfWhatAKilledProcessLeft) {
+  const std::filesystem::path left = Unfinished(file_).path();
+  ASSERT_TRUE(WriteBytes(left, "a half"));
+  Unfinished link(file_);
+  EXPECT_FALSE(std::filesystem::exists(left));
 }
 
 }  // namespace
