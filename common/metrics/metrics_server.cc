@@ -49,15 +49,8 @@ struct Pages {
   bool local = false;  // only this machine reaches them
 };
 
-std::string_view HostOf(const http::request<http::empty_body>& request) {
-  const auto host = request[http::field::host];
-  return {host.data(), host.size()};
-}
-
-// Only a web page whose own name was made to point here calls a loopback port by another name.
-bool IsStranger(const http::request<http::empty_body>& request, const Pages& pages) {
-  const std::string_view host = HostOf(request);
-  return pages.local && !host.empty() && !IsAllowedHost(host, {});
+std::string_view ViewOf(beast::string_view text) {
+  return {text.data(), text.size()};
 }
 
 void Fill(std::string_view path, std::string_view accept, const Pages& pages,
@@ -80,17 +73,21 @@ void Fill(std::string_view path, std::string_view accept, const Pages& pages,
 http::response<http::string_body> Answer(const http::request<http::empty_body>& request, const Pages& pages) {
   http::response<http::string_body> response;
   response.set(http::field::content_type, "text/plain; charset=utf-8");
-  if (!IsHostHeader(request.version(), request.count(http::field::host), HostOf(request))) {
+  const std::string_view target = ViewOf(request.target());
+  const auto host = HostOf({.version = request.version(),
+                            .target = target,
+                            .headers = request.count(http::field::host),
+                            .header = ViewOf(request[http::field::host])});
+  if (!host) {
     response.result(http::status::bad_request);
-  } else if (IsStranger(request, pages)) {
+  } else if (pages.local && !host->empty() && !IsAllowedHost(*host, {})) {
+    // Only a web page whose own name was made to point here calls a loopback port by another name.
     response.result(http::status::forbidden);
   } else if (request.method() != http::verb::get) {
     response.result(http::status::method_not_allowed);
     response.set(http::field::allow, "GET");
   } else {
-    const std::string_view target(request.target().data(), request.target().size());
-    const auto accept = request[http::field::accept];
-    Fill(target.substr(0, target.find('?')), std::string_view(accept.data(), accept.size()), pages, response);
+    Fill(ReadTarget(target).path, ViewOf(request[http::field::accept]), pages, response);
   }
   response.keep_alive(false);
   response.prepare_payload();

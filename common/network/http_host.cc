@@ -40,6 +40,13 @@ bool IsIpAddress(const std::string& name) {
   return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
 }
 
+// Whether these are the characters of a host and perhaps a port (RFC 3986, 3.2.2): no white space, path or user.
+bool IsHost(std::string_view host) {
+  const std::string name = NameOf(host);
+  if (host.starts_with('[')) return IsIpAddress(name);
+  return !name.empty() && std::all_of(name.begin(), name.end(), IsInName);
+}
+
 bool IsHostName(std::string_view text) {
   const bool labels = !text.empty() && text.front() != '.' && text.find("..") == text.npos;
   return labels && std::all_of(text.begin(), text.end(), [](unsigned char c) {
@@ -61,14 +68,27 @@ absl::Status CheckAllowedHosts(std::span<const std::string> allowed) {
   return absl::OkStatus();
 }
 
-bool IsHostHeader(unsigned version, size_t count, std::string_view host) {
-  return count == 0 ? version < 11 : count == 1 && IsHost(host);
+RequestTarget ReadTarget(std::string_view target) {
+  std::string_view host;
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!absl::StartsWithIgnoreCase(absl::string_view(target.data(), target.size()), scheme.data())) continue;
+    const size_t end = std::min(target.find_first_of("/?", scheme.size()), target.size());
+    if (end == scheme.size()) break;  // no host: it is no path either
+    host = target.substr(scheme.size(), end - scheme.size());
+    target.remove_prefix(end);
+    break;
+  }
+  const std::string_view path = target.substr(0, target.find('?'));
+  return {.host = host, .path = path.empty() && !host.empty() ? "/" : path};
 }
 
-bool IsHost(std::string_view host) {
-  const std::string name = NameOf(host);
-  if (host.starts_with('[')) return IsIpAddress(name);
-  return !name.empty() && std::all_of(name.begin(), name.end(), IsInName);
+std::optional<std::string_view> HostOf(const HostNames& names) {
+  const std::string_view host = ReadTarget(names.target).host;
+  if (!host.empty() && !IsHost(host)) return std::nullopt;
+  const bool one = names.headers == 1 && IsHost(names.header);
+  const bool none = names.headers == 0 && names.version < 11;
+  if (!one && !none) return std::nullopt;
+  return host.empty() ? names.header : host;
 }
 
 bool IsAllowedHost(std::string_view host, std::span<const std::string> allowed) {

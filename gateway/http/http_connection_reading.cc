@@ -4,6 +4,9 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 #include <chrono>
+#include <optional>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -44,27 +47,17 @@ TraceContext TraceOf(const http::request_header<>& request) {
   return ParseTraceContext(HeaderOf(request, "traceparent"), state);
 }
 
-RequestTarget TargetOf(const http::request_header<>& message) {
-  const auto target = message.target();
-  return ReadTarget({target.data(), target.size()});
+std::string_view ViewOf(boost::beast::string_view text) {
+  return {text.data(), text.size()};
 }
 
-// The host that it is for: the target's goes before the header's.
-std::string HostOf(const http::request_header<>& message) {
-  const std::string_view host = TargetOf(message).host;
-  return host.empty() ? HeaderOf(message, http::field::host) : std::string(host);
-}
-
-// As RFC 9112 wants it, whatever the target says.
-bool SaysItsHost(const http::request_header<>& message) {
-  const std::string_view target_host = TargetOf(message).host;
-  return (target_host.empty() || IsHost(target_host)) &&
-         IsHostHeader(message.version(), message.count(http::field::host), HeaderOf(message, http::field::host));
+std::string_view PathOf(const http::request_header<>& message) {
+  return ReadTarget(ViewOf(message.target())).path;
 }
 
 HttpRequest RequestOf(const http::request_header<>& message) {
   return {.method = std::string(message.method_string().data(), message.method_string().size()),
-          .path = std::string(TargetOf(message).path),
+          .path = std::string(PathOf(message)),
           .content_type = HeaderOf(message, http::field::content_type),
           .content_encoding = HeaderOf(message, http::field::content_encoding),
           .request_id = HeaderOf(message, "x-request-id"),
@@ -78,6 +71,44 @@ HttpRequest RequestOf(const http::request_header<>& message) {
 bool IsMalformed(const boost::system::error_code& error) {
   return error.category() == http::make_error_code(http::error::bad_version).category() &&
          error != http::error::end_of_stream && error != http::error::partial_message;
+}
+
+struct Fault {
+  int status;
+  const char* message;
+};
+
+// Why no header could be read; nullopt where the connection has ended.
+std::optional<Fault> FaultOfRead(const boost::system::error_code& error, bool timed_out) {
+  if (timed_out) return Fault{408, "the header took too long"};
+  if (error == http::error::header_limit) return Fault{431, "the header is too large"};
+  if (error == http::error::body_limit) return Fault{413, "the body is too large"};
+  if (IsMalformed(error)) return Fault{400, "this is not HTTP/1.1"};
+  return std::nullopt;
+}
+
+// A transfer that is neither of known length nor in chunks: what follows would be taken for another request.
+bool HasUnknownEncoding(const http::request_header<>& message) {
+  const size_t encodings = message.count(http::field::transfer_encoding);
+  if (encodings == 0) return false;
+  return encodings > 1 || message.version() < 11 ||
+         !absl::EqualsIgnoreCase(HeaderOf(message, http::field::transfer_encoding), "chunked");
+}
+
+// What a header says that is refused whatever is asked for; nullopt if nothing is.
+std::optional<Fault> FaultOf(const http::request_header<>& message, std::span<const std::string> hosts) {
+  if (HasUnknownEncoding(message)) {
+    return Fault{400, "the only transfer-encoding here is chunked, and that of HTTP/1.1"};
+  }
+  const auto host = HostOf({.version = message.version(),
+                            .target = ViewOf(message.target()),
+                            .headers = message.count(http::field::host),
+                            .header = ViewOf(message[http::field::host])});
+  if (!host) return Fault{400, "an HTTP/1.1 request has one Host header, such as name:port"};
+  if (!host->empty() && !IsAllowedHost(*host, hosts)) {
+    return Fault{403, "this server does not go by that host name; its operator can add it to --http_hosts"};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -117,30 +148,20 @@ void HttpConnection::OnHeader(ErrorCode error) {
   if (phase_ == Phase::kShut) return Shut();
   phase_ = Phase::kReadingBody;
   cors_.clear();
-  if (error && timed_out_) return Refuse(408, "the header took too long");
-  if (error == http::error::header_limit) return Refuse(431, "the header is too large");
-  if (error == http::error::body_limit) return Refuse(413, "the body is too large");
-  if (IsMalformed(error)) return Refuse(400, "this is not HTTP/1.1");
-  if (error) return Shut();
-  // A transfer that is neither of known length nor in chunks: what follows would be taken for another request.
-  const bool has_encoding = parser_->get().count(http::field::transfer_encoding) > 0;
-  const bool in_chunks = parser_->chunked() && parser_->get().version() >= 11;
-  if (has_encoding && (!in_chunks || parser_->get().count(http::field::transfer_encoding) > 1 ||
-                       !absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::transfer_encoding), "chunked"))) {
-    return Refuse(400, "the only transfer-encoding here is chunked, and that of HTTP/1.1");
+  head_only_ = false;
+  if (error) {
+    const auto fault = FaultOfRead(error, timed_out_);
+    return fault ? Refuse(fault->status, fault->message) : Shut();
   }
+  const http::request_header<>& message = parser_->get();
   keep_alive_ = parser_->get().keep_alive();
-  head_only_ = parser_->get().method() == http::verb::head;
-  if (!SaysItsHost(parser_->get())) return Refuse(400, "an HTTP/1.1 request has one Host header, such as name:port");
-  const std::string host = HostOf(parser_->get());
-  if (!host.empty() && !IsAllowedHost(host, shared_->options.hosts)) {
-    return Refuse(403, "this server does not go by that host name; its operator can add it to --http_hosts");
-  }
+  head_only_ = message.method() == http::verb::head;
+  if (const auto fault = FaultOf(message, shared_->options.hosts)) return Refuse(fault->status, fault->message);
   if (!IsCertified()) return Refuse(403, "this server takes requests with a client certificate only");
-  cors_ = CorsHeaders({.origin = HeaderOf(parser_->get(), http::field::origin),
-                       .asks_first = parser_->get().method() == http::verb::options,
-                       .method = HeaderOf(parser_->get(), http::field::access_control_request_method),
-                       .headers = HeaderOf(parser_->get(), http::field::access_control_request_headers)},
+  cors_ = CorsHeaders({.origin = HeaderOf(message, http::field::origin),
+                       .asks_first = message.method() == http::verb::options,
+                       .method = HeaderOf(message, http::field::access_control_request_method),
+                       .headers = HeaderOf(message, http::field::access_control_request_headers)},
                       shared_->options.cors_origins);
   parser_->chunked() ? BeginBody(std::nullopt) : BeginBody(parser_->content_length().value_or(0));
 }
@@ -148,7 +169,7 @@ void HttpConnection::OnHeader(ErrorCode error) {
 // Probes of health have no certificate to show.
 bool HttpConnection::IsCertified() {
   if (shared_->options.tls.client_ca_file.empty() || !stream_.has_tls() || stream_.caller_is_certified()) return true;
-  return TargetOf(parser_->get()).path.starts_with("/healthz/");
+  return PathOf(parser_->get()).starts_with("/healthz/");
 }
 
 void HttpConnection::BeginBody(std::optional<uint64_t> length) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "gateway/http/percent.h"
 
 namespace diptych::gateway {
@@ -36,20 +35,6 @@ bool IsVersionedPath(std::string_view path) {
 }
 
 }  // namespace
-
-RequestTarget ReadTarget(std::string_view target) {
-  std::string_view host;
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!absl::StartsWithIgnoreCase(absl::string_view(target.data(), target.size()), scheme.data())) continue;
-    const size_t end = std::min(target.find_first_of("/?", scheme.size()), target.size());
-    if (end == scheme.size()) break;  // no host: it is no path either
-    host = target.substr(scheme.size(), end - scheme.size());
-    target.remove_prefix(end);
-    break;
-  }
-  const std::string_view path = target.substr(0, target.find('?'));
-  return {.host = host, .path = path.empty() && !host.empty() ? "/" : path};
-}
 
 std::string CanonicalPath(std::string_view path) {
   std::string canonical;

@@ -6,15 +6,6 @@
 
 namespace diptych::gateway {
 
-struct RequestTarget {
-  std::string_view host;  // empty where the target names none
-  std::string_view path;  // without the query
-};
-
-// The target between method and version: "/path?query", or "http://host/path?query", as proxies are asked. Points into
-// `target`.
-RequestTarget ReadTarget(std::string_view target);
-
 // The path as routes have it: without doubled or trailing slashes, and with the /v1 that some clients leave out before
 // OpenAI's and vLLM's names.
 std::string CanonicalPath(std::string_view path);

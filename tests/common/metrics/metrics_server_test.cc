@@ -82,6 +82,14 @@ TEST_F(MetricsServerTest, ARequestSaysOnceForWhichHostItIs) {
   EXPECT_THAT(answer("0\r\n"), HasSubstr(" 200 "));
 }
 
+TEST_F(MetricsServerTest, ATargetMayNameTheHost) {
+  const auto answer = [this](const std::string& target) {
+    return testing::Exchange(server_->port(), "GET " + target + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  };
+  EXPECT_THAT(answer("http://localhost:9001/metrics"), HasSubstr(" 200 "));
+  EXPECT_THAT(answer("http://stranger.example/metrics"), HasSubstr(" 403 "));
+}
+
 TEST_F(MetricsServerTest, SurvivesHostileRequests) {
   const std::string much(1 << 20, 'a');
   for (const std::string& request :

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace diptych {
@@ -46,6 +49,48 @@ TEST(HttpHostTest, AWildcardTakesEveryNameBelow) {
   for (const char* host : {"diptych.example", "evildiptych.example", "a.diptych.example.evil", "*", ""}) {
     EXPECT_FALSE(IsAllowedHost(host, allowed)) << host;
   }
+}
+
+TEST(HttpHostTest, ReadsTargetsOfBothForms) {
+  const auto read = [](std::string_view text) {
+    const RequestTarget target = ReadTarget(text);
+    return std::pair(std::string(target.host), std::string(target.path));
+  };
+  using Read = std::pair<std::string, std::string>;
+  EXPECT_EQ(read("/v1/models?a=/b?c"), Read("", "/v1/models"));
+  EXPECT_EQ(read("http://localhost:8080/v1/models?a"), Read("localhost:8080", "/v1/models"));
+  EXPECT_EQ(read("HTTPS://[::1]"), Read("[::1]", "/"));
+  EXPECT_EQ(read("http://a?b"), Read("a", "/"));
+  EXPECT_EQ(read("http:///v1/models"), Read("", "http:///v1/models"));
+  EXPECT_EQ(read("gopher://a/b"), Read("", "gopher://a/b"));
+  EXPECT_EQ(read("*"), Read("", "*"));
+  EXPECT_EQ(read(""), Read("", ""));
+}
+
+std::optional<std::string_view> HostOfGet(const char* target, std::vector<std::string_view> headers,
+                                          unsigned version = 11) {
+  return HostOf({.version = version,
+                 .target = target,
+                 .headers = headers.size(),
+                 .header = headers.empty() ? "" : headers.front()});
+}
+
+TEST(HttpHostTest, ARequestIsForTheHostOfItsTargetOrElseOfItsHeader) {
+  EXPECT_EQ(HostOfGet("/a", {"gateway:80"}), "gateway:80");
+  EXPECT_EQ(HostOfGet("http://evil.example/a", {"gateway"}), "evil.example");
+  EXPECT_EQ(HostOfGet("/a", {}, 10), "");
+  EXPECT_EQ(HostOfGet("http://gateway/a", {}, 10), "gateway");
+}
+
+TEST(HttpHostTest, ARequestThatDoesNotSayOnceForWhichHostItIsHasNone) {
+  EXPECT_EQ(HostOfGet("/a", {}), std::nullopt);
+  EXPECT_EQ(HostOfGet("http://gateway/a", {}), std::nullopt);
+  EXPECT_EQ(HostOfGet("/a", {"gateway", "gateway"}), std::nullopt);
+  for (const char* host : {"", "gate way", "user@", "gateway/a", "gateway:http", "[::1", "[gateway]"}) {
+    EXPECT_EQ(HostOfGet("/a", {host}), std::nullopt) << host;
+    EXPECT_EQ(HostOfGet("/a", {host}, 10), std::nullopt) << host;
+  }
+  EXPECT_EQ(HostOfGet("http://user name/a", {"gateway"}), std::nullopt);
 }
 
 }  // namespace

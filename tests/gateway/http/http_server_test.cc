@@ -263,6 +263,16 @@ TEST_F(HttpServerTest, BodiesOfAllSizesComeWhole) {
   }
 }
 
+TEST_F(HttpServerTest, ARefusalAfterAHeadHasItsBody) {
+  Start({});
+  for (const char* refused :
+       {"nonsense\r\n\r\n", "GET /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n"}) {
+    const std::string answer = Ask(std::string("HEAD /a HTTP/1.1\r\nhost: localhost\r\n\r\n") + refused);
+    EXPECT_NE(answer.find("HTTP/1.1 400 "), answer.npos) << answer;
+    EXPECT_TRUE(answer.ends_with("}}")) << answer;
+  }
+}
+
 TEST_F(HttpServerTest, OtherHostsAreForbidden) {
   Start({.hosts = {"diptych.example"}});
   const auto get = [this](const std::string& host) {

@@ -3,26 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <string>
-#include <utility>
 
 namespace diptych::gateway {
 namespace {
-
-TEST(PathsTest, ReadsTargetsOfBothForms) {
-  const auto read = [](std::string_view text) {
-    const RequestTarget target = ReadTarget(text);
-    return std::pair(std::string(target.host), std::string(target.path));
-  };
-  using Read = std::pair<std::string, std::string>;
-  EXPECT_EQ(read("/v1/models?a=/b?c"), Read("", "/v1/models"));
-  EXPECT_EQ(read("http://localhost:8080/v1/models?a"), Read("localhost:8080", "/v1/models"));
-  EXPECT_EQ(read("HTTPS://[::1]"), Read("[::1]", "/"));
-  EXPECT_EQ(read("http://a?b"), Read("a", "/"));
-  EXPECT_EQ(read("http:///v1/models"), Read("", "http:///v1/models"));
-  EXPECT_EQ(read("gopher://a/b"), Read("", "gopher://a/b"));
-  EXPECT_EQ(read("*"), Read("", "*"));
-  EXPECT_EQ(read(""), Read("", ""));
-}
 
 TEST(PathsTest, LeavesOutDoubledAndTrailingSlashes) {
   EXPECT_EQ(CanonicalPath("//v1//models//"), "/v1/models");
