@@ -27,7 +27,7 @@ ROOMS = {
     "common": {
         "": set(),
         "containers": {""},
-        "grpc": {"", "logging", "network", "process", "text"},
+        "grpc": {"", "containers", "logging", "network", "process", "text"},
         "images": {""},
         "logging": {""},
         "metrics": {"", "network", "process"},

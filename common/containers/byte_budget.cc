@@ -55,4 +55,16 @@ void ByteBudget::GiveBack(int64_t bytes) {
   taken_ -= bytes;
 }
 
+std::shared_ptr<ByteBudget> ByteBudgets::Of(const std::string& name) {
+  MutexLock lock(mutex_);
+  std::weak_ptr<ByteBudget>& kept = held_[name];
+  auto budget = kept.lock();
+  if (budget == nullptr) {
+    std::erase_if(held_, [&](const auto& entry) { return entry.second.expired() && entry.first != name; });
+    budget = std::make_shared<ByteBudget>(each_);
+    kept = budget;
+  }
+  return budget;
+}
+
 }  // namespace diptych

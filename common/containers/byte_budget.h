@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -65,6 +68,21 @@ class ByteBudget {
   const int64_t limit_;
   mutable Mutex mutex_;
   int64_t taken_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// Budgets of one size, one for each name. Thread-safe.
+class ByteBudgets {
+ public:
+  explicit ByteBudgets(int64_t each) : each_(each) {}
+
+  // The same one for a name as long as anybody holds it: hold it longer than its leases.
+  std::shared_ptr<ByteBudget> Of(const std::string& name);
+
+ private:
+  const int64_t each_;
+  Mutex mutex_;
+  std::map<std::string, std::weak_ptr<ByteBudget>> held_
+      ABSL_GUARDED_BY(mutex_);  // and some that nobody holds any more
 };
 
 }  // namespace diptych

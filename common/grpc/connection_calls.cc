@@ -10,20 +10,12 @@ constexpr size_t kTooMuchMetadata = 4 * kMaxMetadataBytes;
 
 }  // namespace
 
-ConnectionCalls::ConnectionCalls(Reset reset) : state_(std::make_shared<State>()), reset_(std::move(reset)) {}
+ConnectionCalls::ConnectionCalls(Reset reset) : reset_(std::move(reset)) {}
 
 std::shared_ptr<void> ConnectionCalls::Begin(const std::string& peer, size_t metadata_bytes) {
-  int calls = 0;
-  {
-    MutexLock lock(state_->mutex);
-    calls = ++state_->calls[peer];
-  }
-  if (calls == kTooManyCalls || metadata_bytes > kTooMuchMetadata) reset_(peer);
-  const auto end = [state = state_, peer](void*) {
-    MutexLock lock(state->mutex);
-    if (const auto own = state->calls.find(peer); --own->second == 0) state->calls.erase(own);
-  };
-  return {nullptr, end};
+  NamedCounts::Counted call = calls_.Add(peer);
+  if (call.count == kTooManyCalls || metadata_bytes > kTooMuchMetadata) reset_(peer);
+  return std::move(call.one);
 }
 
 }  // namespace diptych

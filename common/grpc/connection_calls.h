@@ -3,11 +3,10 @@
 
 #include <cstddef>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 
-#include "common/mutex.h"
+#include "common/containers/named_counts.h"
 
 namespace diptych {
 
@@ -28,12 +27,7 @@ class ConnectionCalls {
   std::shared_ptr<void> Begin(const std::string& peer, size_t metadata_bytes);
 
  private:
-  struct State {
-    Mutex mutex;
-    std::map<std::string, int> calls ABSL_GUARDED_BY(mutex);  // by peer; more than 0
-  };
-
-  const std::shared_ptr<State> state_;
+  NamedCounts calls_;  // by peer
   const Reset reset_;
 };
 

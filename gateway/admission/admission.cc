@@ -48,13 +48,14 @@ Admission::Admission(const AdmissionOptions& options, const Callers& callers, Im
       gate_(FairGate::Make(options.max_inflight, options.max_waiting)),
       memory_(options.max_inflight_bytes),
       texts_(std::max(options.max_inflight_bytes / 4, BytesFor(kFieldCopies * kMaxTextRequestBytes))),
+      callers_memory_(std::max(options.max_inflight_bytes / 2, LeastBytes(options.limits))),
       pending_messages_(MostPatient(options)) {}
 
 absl::StatusOr<Admission::Memory> Admission::Reserve(const Caller& caller, int64_t message_bytes) {
   Memory memory;
   const int64_t bytes = BytesFor(message_bytes);
   if (caller != nullptr) {
-    memory.callers_ = BudgetOf(caller);
+    memory.callers_ = callers_memory_.Of(caller->name);
     DIPTYCH_ASSIGN_OR_RETURN(memory.of_caller_, memory.callers_->Take(bytes));
   }
   DIPTYCH_ASSIGN_OR_RETURN(memory.of_all_, memory_.Take(bytes));
@@ -79,18 +80,6 @@ void Admission::Memory::KeepOnly(int64_t answer_bytes) {
   const int64_t bytes = std::max<int64_t>(answer_bytes - kCallBytes, 0);
   of_caller_.ShrinkTo(bytes);
   of_all_.ShrinkTo(bytes);
-}
-
-std::shared_ptr<ByteBudget> Admission::BudgetOf(const Caller& caller) {
-  MutexLock lock(mutex_);
-  std::weak_ptr<ByteBudget>& kept = budgets_[caller->name];
-  auto budget = kept.lock();
-  if (budget == nullptr) {
-    std::erase_if(budgets_, [&](const auto& entry) { return entry.second.expired() && entry.first != caller->name; });
-    budget = std::make_shared<ByteBudget>(std::max(memory_.limit() / 2, LeastBytes(limits_)));
-    kept = budget;
-  }
-  return budget;
 }
 
 int64_t Admission::LeastBytes(const QuestionLimits& limits) {

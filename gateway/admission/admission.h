@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,7 +15,6 @@
 
 #include "absl/status/statusor.h"
 #include "common/containers/byte_budget.h"
-#include "common/mutex.h"
 #include "common/requests/question_limits.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.pb.h"
@@ -97,8 +95,6 @@ class Admission {
   v1::Limits ToProto() const;
 
  private:
-  std::shared_ptr<ByteBudget> BudgetOf(const Caller& caller);
-
   const QuestionLimits limits_;
   const std::vector<std::string> model_aliases_;
   const int max_inflight_;
@@ -109,11 +105,10 @@ class Admission {
   const std::function<void(ImageLimits&)> narrow_;
   const std::shared_ptr<FairGate> gate_;
   ByteBudget memory_;
-  ByteBudget texts_;  // part of memory_
+  ByteBudget texts_;            // part of memory_
+  ByteBudgets callers_memory_;  // likewise; of each that has a key
   SharedPlaces shared_places_;
   PendingMessages pending_messages_;
-  Mutex mutex_;
-  std::map<std::string, std::weak_ptr<ByteBudget>> budgets_ ABSL_GUARDED_BY(mutex_);  // of callers with a key, by name
 };
 
 // The memory and place of one call, held until it is destroyed. Thread-compatible, except Abandon.

@@ -1,11 +1,9 @@
 // How many messages of each key are on their way, and how long each may take.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <string>
 
-#include "common/mutex.h"
+#include "common/containers/named_counts.h"
 #include "common/stage_clock.h"
 #include "gateway/admission/api_keys.h"
 
@@ -17,7 +15,7 @@ namespace diptych::gateway {
 class PendingMessages {
  public:
   // `most_patient`: 1 and up.
-  explicit PendingMessages(int most_patient) : state_(std::make_shared<State>()), most_patient_(most_patient) {}
+  explicit PendingMessages(int most_patient) : most_patient_(most_patient) {}
 
   struct Message {
     SteadyDuration patience;
@@ -27,12 +25,7 @@ class PendingMessages {
   Message Begin(const Caller& caller);
 
  private:
-  struct State {
-    Mutex mutex;
-    std::map<std::string, int> pending ABSL_GUARDED_BY(mutex);  // by the key's name; more than 0
-  };
-
-  const std::shared_ptr<State> state_;
+  NamedCounts pending_;  // by the key's name
   const int most_patient_;
 };
 

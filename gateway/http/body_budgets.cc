@@ -33,24 +33,12 @@ void BodyBudgets::Lease::ShrinkTo(int64_t bytes) {
 
 BodyBudgets::Lease BodyBudgets::Open(const boost::asio::ip::address& address, const std::string& caller) {
   Lease lease;
-  lease.address_ = ShareOf(absl::StrCat("address ", CallerHost(address)));
-  if (!caller.empty()) lease.caller_ = ShareOf(absl::StrCat("caller ", caller));
+  lease.address_ = shares_.Of(absl::StrCat("address ", CallerHost(address)));
+  if (!caller.empty()) lease.caller_ = shares_.Of(absl::StrCat("caller ", caller));
   lease.of_all_ = LeaseOf(&all_);
   lease.of_address_ = LeaseOf(lease.address_.get());
   lease.of_caller_ = LeaseOf(lease.caller_.get());
   return lease;
-}
-
-std::shared_ptr<ByteBudget> BodyBudgets::ShareOf(const std::string& name) {
-  MutexLock lock(mutex_);
-  std::weak_ptr<ByteBudget>& kept = shares_[name];
-  auto budget = kept.lock();
-  if (budget == nullptr) {
-    std::erase_if(shares_, [&](const auto& entry) { return entry.second.expired() && entry.first != name; });
-    budget = std::make_shared<ByteBudget>(share_);
-    kept = budget;
-  }
-  return budget;
 }
 
 }  // namespace diptych::gateway

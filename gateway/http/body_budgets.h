@@ -3,14 +3,12 @@
 
 #include <boost/asio/ip/address.hpp>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "common/containers/byte_budget.h"
-#include "common/mutex.h"
 
 namespace diptych::gateway {
 
@@ -24,7 +22,7 @@ class BodyBudgets {
     Lease() = default;
     Lease(Lease&&) = default;
     Lease& operator=(Lease&& other) noexcept {
-      Release();  // before the budgets go that it is of
+      Release();  // before the budgets that it holds a share of
       address_ = std::move(other.address_);
       caller_ = std::move(other.caller_);
       of_all_ = std::move(other.of_all_);
@@ -49,20 +47,15 @@ class BodyBudgets {
   };
 
   // `limit` of all, `share` of one address and of one caller.
-  BodyBudgets(int64_t limit, int64_t share) : share_(share), all_(limit) {}
+  BodyBudgets(int64_t limit, int64_t share) : all_(limit), shares_(share) {}
 
   // A lease of nothing yet. `caller`: the name of its key, empty where there is none. Addresses count by their host
   // (caller_host.h).
   Lease Open(const boost::asio::ip::address& address, const std::string& caller);
 
  private:
-  std::shared_ptr<ByteBudget> ShareOf(const std::string& name);
-
-  const int64_t share_;
   ByteBudget all_;
-  Mutex mutex_;
-  std::map<std::string, std::weak_ptr<ByteBudget>> shares_
-      ABSL_GUARDED_BY(mutex_);  // of addresses and callers that have one
+  ByteBudgets shares_;  // of addresses and callers
 };
 
 }  // namespace diptych::gateway

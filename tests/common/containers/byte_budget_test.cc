@@ -95,5 +95,14 @@ TEST(ByteBudgetTest, ManyThreadsNeverTakeMoreThanTheLimit) {
   EXPECT_EQ(budget.taken(), 0);
 }
 
+TEST(ByteBudgetsTest, ANameHasOneBudgetAsLongAsAnybodyHoldsIt) {
+  ByteBudgets budgets(10);
+  auto of_alice = budgets.Of("alice");
+  const auto lease = of_alice->Take(8);
+  EXPECT_FALSE(budgets.Of("alice")->Take(3).ok());
+  EXPECT_TRUE(budgets.Of("bob")->Take(10).ok());
+  EXPECT_EQ(budgets.Of("alice"), of_alice);
+}
+
 }  // namespace
 }  // namespace diptych
