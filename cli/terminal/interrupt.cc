@@ -32,14 +32,9 @@ Listeners& TheListeners() {
   return listeners;
 }
 
-void End(int) {
-  _exit(kInterrupted);
-}
-std::atomic<void (*)(int)> second_end{&End};
-
 void OnSignal(int) {
   const int saved = errno;
-  if (interrupted.exchange(true)) second_end.load()(SIGINT);
+  if (interrupted.exchange(true)) _exit(kInterrupted);
   const char byte = 0;
   (void)!write(wake_pipe[1], &byte, 1);
   errno = saved;
@@ -84,10 +79,6 @@ void CatchInterrupts() {
   action.sa_handler = OnSignal;  // without SA_RESTART: a read from a terminal or pipe ends, too
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
-}
-
-void OnSecondInterrupt(void (*end)(int signal)) {
-  second_end = end;
 }
 
 bool Interrupted() {

@@ -16,9 +16,6 @@ inline constexpr int kInterrupted = 130;  // exit code, as shells have it
 // May be called again.
 void CatchInterrupts();
 
-// Runs for the second SIGINT instead of ending the program; async-signal-safe, does not return.
-void OnSecondInterrupt(void (*end)(int signal));
-
 // Whether SIGINT has come. Thread-safe.
 bool Interrupted();
 

@@ -40,13 +40,6 @@ class BoundedQueue {
     return item;
   }
 
-  // Takes out the items for which `condition` is true, wherever they stand; returns how many there were.
-  template <typename Condition>
-  size_t RemoveIf(Condition condition) {
-    MutexLock lock(mutex_);
-    return std::erase_if(items_, condition);
-  }
-
   // Refuses further items; those inside are still popped. Idempotent.
   void Close() {
     {
@@ -56,16 +49,9 @@ class BoundedQueue {
     ready_.NotifyAll();
   }
 
-  size_t size() const {
-    MutexLock lock(mutex_);
-    return items_.size();
-  }
-
-  size_t capacity() const { return capacity_; }
-
  private:
   const size_t capacity_;
-  mutable Mutex mutex_;
+  Mutex mutex_;
   CondVar ready_;
   std::deque<T> items_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

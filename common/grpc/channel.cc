@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/grpc/callback_threads.h"
+#include "common/grpc/connection_calls.h"
 #include "common/network/listen_address.h"
 #include "common/network/pem.h"
 #include "common/status.h"
@@ -50,7 +51,7 @@ grpc::ChannelArguments ArgumentsFor(const ChannelOptions& options) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 2'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 4'000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // no limit: a call may wait for long
-  arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, int{kMaxMetadataBytes});
   // gRPC looks a name up again when a connection ends, as each does at its greatest age, but by itself not within 30 s.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);
   RefuseCompressedMessages(arguments);

@@ -173,10 +173,4 @@ bool ShutdownSignal::WaitFor(absl::Duration time) {
   return sigtimedwait(&signals_, nullptr, &limit) > 0;
 }
 
-int ShutdownSignal::Wait() {
-  int signal = 0;
-  sigwait(&signals_, &signal);
-  return signal;
-}
-
 }  // namespace diptych

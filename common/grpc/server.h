@@ -90,9 +90,7 @@ class GrpcServer {
 class ShutdownSignal {
  public:
   ShutdownSignal();
-  // Waits for one of the two and returns its number.
-  int Wait();
-  // The same for so long; false if neither came.
+  // Waits for one of the two, but no longer than `time`; false if neither came.
   bool WaitFor(absl::Duration time);
 
  private:

@@ -45,8 +45,4 @@ std::string_view StripRight(std::string_view text) {
   return text;
 }
 
-std::string_view StripWhitespace(std::string_view text) {
-  return StripRight(StripLeft(text));
-}
-
 }  // namespace diptych

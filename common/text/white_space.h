@@ -7,8 +7,7 @@ namespace diptych {
 
 // UTF-8 `text` without the white space at its start.
 std::string_view StripLeft(std::string_view text);
-// The same at its end, and at both.
+// The same at its end.
 std::string_view StripRight(std::string_view text);
-std::string_view StripWhitespace(std::string_view text);
 
 }  // namespace diptych

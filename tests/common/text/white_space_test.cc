@@ -6,8 +6,8 @@ namespace diptych {
 namespace {
 
 TEST(StripWhitespaceTest, IsPythonsStrip) {
-  EXPECT_EQ(StripWhitespace("\xE2\x80\x83 a \xC2\x85"), "a");
-  EXPECT_EQ(StripWhitespace(" \t "), "");
+  EXPECT_EQ(StripRight(StripLeft("\xE2\x80\x83 a \xC2\x85")), "a");
+  EXPECT_EQ(StripLeft(" \t "), "");
 }
 
 TEST(StripWhitespaceTest, OneEndIsLeftAlone) {
