@@ -21,80 +21,72 @@
 
 using Defaults = diptych::gateway::Options;
 
-ABSL_FLAG(std::string, listen, Defaults().listen,
-          "Address that callers connect to, host:port. Port 0 picks a free one.");
+ABSL_FLAG(std::string, listen, Defaults().listen, "host:port that callers connect to; port 0 picks a free one");
 ABSL_FLAG(std::string, metrics_listen, diptych::gateway::kDefaultMetricsListen,
-          "Address on which Prometheus reads /metrics, host:port. Port 0 picks a free one; empty: none.");
+          "host:port where Prometheus reads /metrics; empty: none");
 ABSL_FLAG(std::string, http_listen, diptych::gateway::kDefaultHttpListen,
-          "Address for HTTP, IP:port. Port 0 picks a free one; empty turns HTTP off.");
-ABSL_FLAG(
-    std::vector<std::string>, http_hosts, {},
-    "Host names, separated by commas, that HTTP callers may use in addition to IP addresses and localhost; "
-    "*.example.com matches every name with that ending, * any. Others get 403, so that no foreign web page uses the "
-    "server through DNS rebinding.");
+          "IP:port to serve HTTP on; port 0 picks a free one; empty: no HTTP");
+ABSL_FLAG(std::vector<std::string>, http_hosts, {},
+          "host names, separated by commas, that HTTP callers may use besides IP addresses and localhost; "
+          "*.example.com: every name with that ending; *: any; others get 403, so that no foreign web page uses the "
+          "server through DNS rebinding");
 ABSL_FLAG(std::vector<std::string>, cors_origins, {},
-          "Origins, separated by commas, whose web pages may use the HTTP API from a browser, for example "
-          "https://example.org; * for any. Empty: its own page only.");
-ABSL_FLAG(std::string, language_target, Defaults().language_target,
-          "The language tier: any gRPC target, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002.");
+          "origins, separated by commas, whose web pages may use the HTTP API from a browser, for example "
+          "https://example.org; *: any; empty: its own page only");
+ABSL_FLAG(
+    std::string, language_target, Defaults().language_target,
+    "the language tier: any gRPC target name, for example dns:///language:7002 or ipv4:10.0.0.1:7002,10.0.0.2:7002");
 ABSL_FLAG(std::string, vision_target, Defaults().vision_target,
-          "The vision tier; asked for its description and for analyses.");
-ABSL_FLAG(
-    diptych::Affinity, affinity, Defaults().affinity,
-    "How the replica of a tier is chosen. image: questions about one image and the turns of one conversation go to "
-    "the replica that has them in its caches; none: round robin.");
-ABSL_FLAG(
-    std::vector<std::string>, served_model_name, {},
-    "More names for the served model, separated by commas, for clients with a fixed model name: requests for any of "
-    "them are answered.");
+          "the vision tier, likewise; asked for its description and for analyses");
+ABSL_FLAG(diptych::Affinity, affinity, Defaults().affinity,
+          "how the replica of a tier is chosen; image: questions about one image and the turns of one conversation go "
+          "to the replica that has them in its caches; none: round robin");
+ABSL_FLAG(std::vector<std::string>, served_model_name, {},
+          "more names for the served model, separated by commas, for clients with a fixed model name");
 ABSL_FLAG(std::string, system_prompt, "prepend",
-          "What to do with system messages over HTTP, which BLIP-2 does not know: prepend puts them before the first "
-          "question as text, refuse refuses those that are not empty.");
-ABSL_FLAG(
-    std::string, api_keys_file, "",
-    "JSON file with the SHA-256 hashes of the keys that callers must send, and their limits (SECURITY.md); read again "
-    "when it changes. Empty: no key is needed.");
+          "system messages over HTTP, which BLIP-2 does not know; prepend: put before the first question as text; "
+          "refuse: refused unless empty");
+ABSL_FLAG(std::string, api_keys_file, "",
+          "JSON file with the SHA-256 hashes of the keys that callers must send, and their limits (SECURITY.md); read "
+          "again when it changes; empty: no key is needed");
 ABSL_FLAG(bool, shared_cache, false,
-          "Let callers with keys share the tiers' caches. Faster, but a caller can find out what another asked.");
+          "callers with keys share the tiers' caches, which is faster and lets a caller find out what another asked");
 ABSL_FLAG(diptych::ByteSize, max_image_bytes, {Defaults().limits.image.max_bytes},
-          "Most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own limits apply, too.");
+          "most bytes of one encoded image, 1 KiB to 256 MiB; the tiers' own limits apply, too");
 ABSL_FLAG(int64_t, max_image_pixels, Defaults().limits.image.max_pixels,
-          "Most pixels of one image; the tiers' own limits apply, too.");
+          "most pixels of one image; the tiers' own limits apply, too");
 ABSL_FLAG(bool, allow_image_urls, Defaults().allow_image_urls,
-          "Download images that are given by https URL, from the public internet only (SECURITY.md).");
+          "images given by https URL are downloaded, from the public internet only (SECURITY.md)");
 ABSL_FLAG(int, max_inflight, Defaults().max_inflight,
-          "Questions answered at a time; more are refused with QUEUE_FULL.");
+          "most questions that are answered at a time; more are refused with QUEUE_FULL");
 ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {Defaults().max_inflight_bytes},
-          "Memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL.");
+          "memory for the questions being answered, two copies of each; more are refused with QUEUE_FULL");
 ABSL_FLAG(absl::Duration, request_timeout, Defaults().request_timeout,
-          "Longest time for a question, even if its caller sets a later deadline or none.");
-ABSL_FLAG(std::string, log_level, "info", "Lowest level that is logged: trace, debug, info, warn, error, off.");
-ABSL_FLAG(std::string, log_format, "text", "text, or json: one object per line.");
-ABSL_FLAG(
-    std::string, otlp_endpoint, Defaults().tracing.otlp_endpoint,
-    "host:port of an OpenTelemetry collector that receives the spans of requests by OTLP over gRPC. Empty: no spans "
-    "are recorded.");
-ABSL_FLAG(
-    double, trace_sample_ratio, Defaults().tracing.sample_ratio,
-    "Share of the requests without a traceparent that are recorded, 0 to 1. Others are recorded as their traceparent "
-    "says.");
+          "longest time for a question, even if its caller sets a later deadline or none");
+ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or off");
+ABSL_FLAG(std::string, log_format, "text", "text, or json: one object per line");
+ABSL_FLAG(std::string, otlp_endpoint, Defaults().tracing.otlp_endpoint,
+          "host:port of an OpenTelemetry collector that receives the spans of requests by OTLP over gRPC; empty: none");
+ABSL_FLAG(double, trace_sample_ratio, Defaults().tracing.sample_ratio,
+          "share of the requests without a traceparent that are recorded, 0 to 1; others are recorded as their "
+          "traceparent says");
 ABSL_FLAG(std::string, tls_cert, "",
-          "PEM file of the certificate shown to callers, over gRPC and HTTP, and to tiers. Empty: no TLS.");
-ABSL_FLAG(std::string, tls_key, "", "PEM file of its private key.");
+          "PEM file with the certificate shown to callers, over gRPC and HTTP, and to the tiers; empty: no TLS");
+ABSL_FLAG(std::string, tls_key, "", "PEM file with its key");
 ABSL_FLAG(std::string, tls_client_ca, "",
-          "PEM file of the authority that signs callers' certificates. Empty: callers need no certificate.");
+          "PEM file of the authority that signs callers' certificates; empty: callers need none");
 ABSL_FLAG(std::string, tls_tier_ca, "",
-          "PEM file of the authority that signs the tiers' certificates. Empty: tiers are reached without TLS.");
+          "PEM file of the authority that signs the tiers' certificates; empty: tiers are reached without TLS");
 ABSL_FLAG(absl::Duration, drain_delay, Defaults().drain_delay,
-          "On SIGTERM: time between becoming unready and refusing new calls.");
-ABSL_FLAG(absl::Duration, drain_timeout, Defaults().drain_timeout, "On SIGTERM: time that calls in flight get to end.");
+          "on SIGTERM: time between becoming unready and refusing calls");
+ABSL_FLAG(absl::Duration, drain_timeout, Defaults().drain_timeout, "on SIGTERM: time that calls in flight get to end");
 
 namespace {
 
 constexpr absl::Duration kTidyInterval = absl::Seconds(10);
 
 constexpr char kUsage[] =
-    "Public entry point of Diptych: checks questions, calls the language tier, relays answers with timings and budget.";
+    "Public entry point: checks questions, calls the language tier, relays answers with timings and budget.";
 
 // INVALID_ARGUMENT, naming the flag whose value cannot be used.
 absl::Status CheckOptions(const diptych::gateway::Options& options) {
