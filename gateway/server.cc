@@ -39,6 +39,17 @@ ServerOptions ServerOptionsOf(const Options& options) {
           .drain_timeout = options.drain_timeout};
 }
 
+HttpOptions HttpOptionsOf(const Options& options) {
+  // Base64 makes four bytes of three.
+  const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
+  return {.listen = options.http_listen,
+          .hosts = options.http_hosts,
+          .tls = options.tls,
+          .cors_origins = options.cors_origins,
+          .max_body_bytes = body_bytes,
+          .max_bodies_bytes = std::max(2 * body_bytes, options.max_inflight_bytes)};
+}
+
 }  // namespace
 
 GatewayServer::GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys)
@@ -143,45 +154,40 @@ absl::Status GatewayServer::Readiness() const {
   return server_->readiness();
 }
 
-absl::Status GatewayServer::StartHttp(const Options& options) {
+HttpApi::Environment GatewayServer::EnvironmentOfHttp(const Options& options) {
   const auto channel = server_->InProcessChannel();
-  const auto api = std::make_shared<const HttpApi>(
-      HttpApi::Environment{.channel = channel,
-                           .gateway = v1::GatewayService::NewStub(channel),
-                           .identify = [this](std::string_view authorization) -> absl::StatusOr<std::string> {
-                             DIPTYCH_ASSIGN_OR_RETURN(const Caller caller, callers_.Identify(authorization));
-                             return caller == nullptr ? "" : caller->name;
-                           },
-                           .needs_keys = callers_.need_keys(),
-                           .system_prompt = options.system_prompt,
-                           .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
-                           .max_images_bytes = static_cast<size_t>(options.limits.MaxTotalImageBytes()),
-                           .model_names = [this] { return admission_.model_names(); },
-                           .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
-                           .open_place =
-                               [this](int questions) {
-                                 const auto place = admission_.shared_places().Open(questions);
-                                 return std::shared_ptr<const std::string>(place, &place->name());
-                               },
-                           .ready = [this] { return Readiness(); },
-                           .metrics = [this] { return registry_.Exposition(); }});
-  // Base64 makes four bytes of three.
-  const int64_t body_bytes = options.limits.MaxMessageBytes() / 3 * 4 + (1 << 20);
+  return {.channel = channel,
+          .gateway = v1::GatewayService::NewStub(channel),
+          .identify = [this](std::string_view authorization) -> absl::StatusOr<std::string> {
+            DIPTYCH_ASSIGN_OR_RETURN(const Caller caller, callers_.Identify(authorization));
+            return caller == nullptr ? "" : caller->name;
+          },
+          .needs_keys = callers_.need_keys(),
+          .system_prompt = options.system_prompt,
+          .max_message_bytes = static_cast<size_t>(options.limits.MaxMessageBytes()),
+          .max_images_bytes = static_cast<size_t>(options.limits.MaxTotalImageBytes()),
+          .model_names = [this] { return admission_.model_names(); },
+          .check_model = [this](const std::string& name) { return admission_.CheckModel(name); },
+          .open_place =
+              [this](int questions) {
+                const auto place = admission_.shared_places().Open(questions);
+                return std::shared_ptr<const std::string>(place, &place->name());
+              },
+          .ready = [this] { return Readiness(); },
+          .metrics = [this] { return registry_.Exposition(); }};
+}
+
+absl::Status GatewayServer::StartHttp(const Options& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOrigins(options.cors_origins));
   DIPTYCH_RETURN_IF_ERROR(CheckAllowedHosts(options.http_hosts));
-  const HttpOptions http{.listen = options.http_listen,
-                         .hosts = options.http_hosts,
-                         .tls = options.tls,
-                         .cors_origins = options.cors_origins,
-                         .on_refused = [this](int status) { OnHttpRefused(status); },
-                         .max_body_bytes = body_bytes,
-                         .max_bodies_bytes = std::max(2 * body_bytes, options.max_inflight_bytes)};
-  DIPTYCH_ASSIGN_OR_RETURN(http_, HttpServer::Start(
-                                      http,
-                                      [api](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
-                                        api->Handle(std::move(request), std::move(exchange));
-                                      },
-                                      PlainErrorReply, [api](const HttpRequest& head) { return api->Check(head); }));
+  HttpOptions http = HttpOptionsOf(options);
+  http.on_refused = [this](int status) { OnHttpRefused(status); };
+  const auto api = std::make_shared<const HttpApi>(EnvironmentOfHttp(options));
+  const auto handle = [api](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+    api->Handle(std::move(request), std::move(exchange));
+  };
+  const auto check = [api](const HttpRequest& head) { return api->Check(head); };
+  DIPTYCH_ASSIGN_OR_RETURN(http_, HttpServer::Start(http, handle, PlainErrorReply, check));
   spdlog::info("serving HTTP on port {}{}", http_->port(), options.tls.cert_file.empty() ? "" : ", in TLS");
   return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include "gateway/admission/admission.h"
 #include "gateway/admission/api_key_file.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/http/http_api.h"
 #include "gateway/http/http_server.h"
 #include "gateway/image_urls/image_fetcher.h"
 #include "gateway/kserve/infer_service.h"
@@ -50,8 +51,9 @@ class GatewayServer {
 
  private:
   GatewayServer(const Options& options, Tiers tiers, std::unique_ptr<ApiKeyFile> keys);
-  // Its functions must not be called after the gateway is gone.
+  // The functions of both must not be called after the gateway is gone.
   InferEnvironment EnvironmentOfInfer();
+  HttpApi::Environment EnvironmentOfHttp(const Options& options);
   absl::Status StartHttp(const Options& options);
   // OK, or why the gateway is not ready for health checks; the first, as far as that is the tiers' doing.
   absl::Status TierReadiness() const;

@@ -29,6 +29,16 @@ int64_t BytesForAnswer(const GenerateInput& input, const blip2::Config& config) 
                                    generated * input.dense_patch_tokens, config);
 }
 
+AnswerHead HeadOf(const GenerateInput& input, const ServedLanguageModel& model) {
+  return {.request_id = input.request_id,
+          .model = model.description.name(),
+          .prompt = input.prompt,
+          .dense_patch_tokens = input.dense_patch_tokens,
+          .begun = static_cast<int64_t>(input.begun.size()),
+          .logprobs = input.options.logprobs > 0,
+          .tokenizer = model.tokenizer.get()};
+}
+
 }  // namespace
 
 GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackServerContext& context,
@@ -42,14 +52,13 @@ GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackSe
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
-absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
-  StageClock clock(arrival_);
-  DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+absl::StatusOr<GenerateInput> GenerateCall::Read(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(memory_, shared_.memory->Take(BytesForMessage(static_cast<int64_t>(bytes.Length()))));
   v1::GenerateRequest request;
   DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
-  const int turns_dropped = std::max(request.turns_dropped(), 0);
+  const int turns_dropped = std::clamp(request.turns_dropped(), 0, kMaxTurns);
   DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input, ReadQuestion(std::move(request), *shared_.model, shared_.limits));
+  input.prompt.budget.turns_dropped += turns_dropped;
   // An image's bytes go with its flight, which may outlive this call.
   for (ImageRequest& image : input.images) {
     image.memory = memory_.Split(BytesForImage(image));
@@ -58,21 +67,18 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
     image.message.set_dtype(shared_.wire_dtype);
   }
   DIPTYCH_RETURN_IF_ERROR(memory_.Grow(BytesForAnswer(input, shared_.model->config)));
-  input.prompt.budget.turns_dropped += std::min(turns_dropped, kMaxTurns);
-  head_ = {.request_id = std::move(input.request_id),
-           .model = shared_.model->description.name(),
-           .prompt = input.prompt,
-           .dense_patch_tokens = input.dense_patch_tokens,
-           .begun = static_cast<int64_t>(input.begun.size()),
-           .logprobs = input.options.logprobs > 0,
-           .tokenizer = shared_.model->tokenizer.get()};
-  stream_ = std::make_shared<TokenStream>(
-      TokenStream::Reader{.on_delta = [this](const TokenDelta& delta) { OnDelta(delta); },
-                          .on_end = [this](absl::StatusOr<GenerateResult> result) { OnEnd(std::move(result)); },
-                          // Ends the write that waits for the caller.
-                          .on_stuck = [this] { context_.TryCancel(); }});
+  return input;
+}
+
+absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
+  StageClock clock(arrival_);
+  DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
+  DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input, Read(bytes));
+  head_ = HeadOf(input, *shared_.model);
+  stream_ = MakeStream();
   Write(StartedMessage(head_));
   clock.Lap(Stage::kTokenize, SteadyClock::now());
+  best_of_ = input.best_of;
   work_.reset(new GenerateWork{.prompt = std::move(input.prompt),
                                .options = std::move(input.options),
                                .images = {},
@@ -82,7 +88,6 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
                                .clock = clock,
                                .call = call_,
                                .stream = stream_});
-  best_of_ = input.best_of;
   if (input.images.empty()) {
     Submit();
     return absl::OkStatus();
@@ -90,6 +95,14 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   images_ = ImageCollector::Start(shared_.images, std::move(input.images), call_,
                                   [this](absl::StatusOr<CollectedImages> images) { OnImages(std::move(images)); });
   return absl::OkStatus();
+}
+
+std::shared_ptr<TokenStream> GenerateCall::MakeStream() {
+  return std::make_shared<TokenStream>(
+      TokenStream::Reader{.on_delta = [this](const TokenDelta& delta) { OnDelta(delta); },
+                          .on_end = [this](absl::StatusOr<GenerateResult> result) { OnEnd(std::move(result)); },
+                          // Ends the write that waits for the caller.
+                          .on_stuck = [this] { context_.TryCancel(); }});
 }
 
 void GenerateCall::OnImages(absl::StatusOr<CollectedImages> collected) {

@@ -54,6 +54,10 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
  private:
   absl::Status Begin(const grpc::ByteBuffer& request);
+  // The question, checked, once there is memory for it and for its answer.
+  absl::StatusOr<GenerateInput> Read(const grpc::ByteBuffer& request);
+  // Calls the functions below.
+  std::shared_ptr<TokenStream> MakeStream();
   // Hands the work to the engine.
   void Submit();
   void OnImages(absl::StatusOr<CollectedImages> collected);

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/wire.h"
+#include "common/metrics/metrics.h"
 #include "common/process/build_info.h"
 #include "common/status.h"
 #include "common/text/json_input.h"
@@ -304,7 +305,7 @@ HttpReply HttpApi::Read(const std::string& path) const {
             .body = ready.ok() ? "ready\n" : absl::StrCat(ready.message(), "\n")};
   }
   if (path == kMetrics) {
-    return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = environment_.metrics()};
+    return {.content_type = MetricRegistry::ContentType(MetricRegistry::Format::kText), .body = environment_.metrics()};
   }
   return Models(path == kModels ? "" : NameInPath(path.substr(sizeof kModels)));
 }
