@@ -90,7 +90,7 @@ struct Config {
 // from the checkpoint folder. Accepts both generations of the hub repository and what transformers 5
 // saves; a field that is absent takes the class default.
 // NOT_FOUND if a needed file is absent; INVALID_ARGUMENT, naming file and field, if one is malformed,
-// out of the bounds that docs/reliability.md lists, contradicts another, or asks for what is not
+// out of the bounds in config.cc, contradicts another, or asks for what is not
 // served (another decoder than OPT, another activation, another resampling filter).
 absl::StatusOr<Config> LoadConfig(const std::filesystem::path& folder);
 

@@ -43,7 +43,7 @@ inline bool IsPassingOnceReached(CURLcode code) {
   return IsPassing(code) || code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
 }
 
-// How long to wait before try number `next` (the first is 1), or nullopt if there is none.
+// How long to wait before try number `next`, or nullopt if there is none. Requires: next >= 2; the first try is 1.
 inline std::optional<absl::Duration> BreakBefore(int next, absl::Duration asked_for) {
   if (next > kTries || asked_for > kLongestBreak) return std::nullopt;
   return std::max(asked_for, absl::Milliseconds(250) * (1 << (next - 2)));

@@ -12,7 +12,7 @@ class Span;
 
 namespace diptych {
 
-// Of the process that the spans are of.
+// The process whose spans they are.
 struct SpanSource {
   std::string service;   // service.name, as "diptych-gateway"
   std::string version;   // service.version

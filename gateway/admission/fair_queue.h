@@ -51,7 +51,7 @@ class FairQueue {
   // The question that takes a free place, if one waits; its deadline is not past. Call until nullopt.
   std::optional<Id> Next(SteadyTime now);
 
-  // Takes those out whose deadline is past.
+  // Removes the waiting questions whose deadline has passed; returns their ids.
   std::vector<Id> Expired(SteadyTime now);
 
   // False if it does not wait.
@@ -71,7 +71,7 @@ class FairQueue {
   };
 
   void Forget(const std::string& caller);
-  // Takes out who fulfils `condition`, and tells it.
+  // Removes the waiting questions for which `condition` is true; returns their ids.
   template <typename Condition>
   std::vector<Id> TakeOut(Condition&& condition);
 

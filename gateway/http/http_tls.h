@@ -24,7 +24,7 @@ class HttpTls {
 
  private:
   explicit HttpTls(const TlsOptions& files) : files_(files) {}
-  // Makes the context of what the files hold, unless it is of that already.
+  // Makes a context from the files, unless context_ was made from what they hold now.
   absl::Status Read();
 
   const TlsOptions files_;
