@@ -125,6 +125,7 @@ class Conversation {
 
   void ChangeImages(const std::string& text) {
     if (text.empty()) return Refuse("/image takes the name of a file");
+    ForgetUnreadableImages();
     const absl::Status status = TakeImages(ImagesIn(text));
     if (!status.ok()) return Refuse(std::string(status.message()));
     if (interactive_) std::printf("Talking about %s.\n", Printable(text).c_str());

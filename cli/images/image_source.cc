@@ -115,6 +115,16 @@ absl::StatusOr<std::string> ReadNow(const std::string& source) {
   return bytes;
 }
 
+// What cannot be read twice.
+struct Kept {
+  Mutex mutex;
+  std::map<std::string, absl::StatusOr<std::string>> by_source ABSL_GUARDED_BY(mutex);
+};
+Kept& TheKept() {
+  static Kept& kept = *new Kept;
+  return kept;
+}
+
 }  // namespace
 
 absl::Status CheckImageSource(const std::string& source) {
@@ -132,15 +142,17 @@ absl::Status CheckImageSource(const std::string& source) {
 absl::StatusOr<std::string> ReadImage(const std::string& source) {
   if (source != kStandardInput) DIPTYCH_RETURN_IF_ERROR(CheckImageSource(source));
   if (source != kStandardInput && CanBeReadAgain(source)) return ReadPath(source);
-  struct Kept {
-    Mutex mutex;
-    std::map<std::string, absl::StatusOr<std::string>> by_source ABSL_GUARDED_BY(mutex);
-  };
-  static Kept& kept = *new Kept;
+  Kept& kept = TheKept();
   MutexLock lock(kept.mutex);
   const auto found = kept.by_source.find(source);
   if (found != kept.by_source.end()) return found->second;
   return kept.by_source.emplace(source, ReadNow(source)).first->second;
+}
+
+void ForgetUnreadableImages() {
+  Kept& kept = TheKept();
+  MutexLock lock(kept.mutex);
+  std::erase_if(kept.by_source, [](const auto& entry) { return !entry.second.ok(); });
 }
 
 std::string NameOfImage(const std::string& source) {

@@ -60,7 +60,7 @@ void PartialFile::ReadCounts() {
   const auto bytes = static_cast<ssize_t>(done_.size()) * kCountBytes;
   bool valid = pread(file_, done_.data(), static_cast<size_t>(bytes), size_) == bytes;
   for (int range = 0; range < ranges(); ++range) {
-    valid = valid && done_[range] >= 0 && Next(range) <= End(range);
+    valid = valid && done_[range] >= 0 && done_[range] <= End(range) - range * range_bytes_;
   }
   if (!valid) std::fill(done_.begin(), done_.end(), 0);
 }

@@ -1,12 +1,19 @@
 // Where images come from, and what is said when they do not.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "tests/cli/cli_fixture.h"
 #include "tests/testing/sample_images.h"
 #include "tests/testing/web_server.h"
@@ -28,8 +35,10 @@ class ImagesTest : public CliFixture {
     }
   }
 
+  std::function<void()> on_question_;
   // Answers how many bytes the images have.
-  FakeLanguageTier language_{[](int, auto*, const v1::GenerateRequest& request, auto* writer) {
+  FakeLanguageTier language_{[this](int, auto*, const v1::GenerateRequest& request, auto* writer) {
+    if (on_question_) on_question_();
     std::string sizes;
     for (const v1::Image& image : request.question().images()) sizes += std::to_string(image.data().size()) + " ";
     writer->Write(StartedMessage());
@@ -70,6 +79,30 @@ TEST_F(ImagesTest, MayStandWithoutAFlag) {
   EXPECT_EQ(Diptych({"ask", "-q", "What?", file, "--stream"}).out, bytes_ + "\n");
   EXPECT_EQ(Diptych({"chat", file}, "Hello\n").out, bytes_ + "\n");
   EXPECT_EQ(Lines(Diptych({"ask", file, file}).out).size(), 3u);
+}
+
+TEST_F(ImagesTest, ChatReadsAgainWhatCouldNotBeRead) {
+  const std::string name = ::testing::TempDir() + "/diptych_images_test_again";
+  std::filesystem::create_symlink("/dev/null", name);
+  files_.push_back(name);
+  absl::Notification is_pipe;
+  on_question_ = [&] {
+    if (is_pipe.HasBeenNotified()) return;
+    std::filesystem::remove(name);
+    EXPECT_EQ(mkfifo(name.c_str(), 0600), 0);
+    is_pipe.Notify();
+  };
+  std::thread writer([&] {
+    is_pipe.WaitForNotification();
+    std::ofstream(name, std::ios::binary) << png_;
+  });
+  const Finished chat = Diptych({"chat"}, absl::StrCat("/image ", name, "\nHello\n/image ", name, "\nHello\n"));
+  if (!is_pipe.HasBeenNotified()) is_pipe.Notify();
+  const int end = open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // for a writer that chat did not read
+  writer.join();
+  close(end);
+  EXPECT_NE(chat.err.find("this is empty"), std::string::npos) << chat.err;
+  EXPECT_EQ(chat.out, "bytes\n" + bytes_ + "\n");
 }
 
 TEST_F(ImagesTest, ComesFromAnHttpsAddress) {
