@@ -15,8 +15,8 @@ namespace {
 #if defined(__x86_64__)
 // The polynomial is the processor's own: some thirty times as fast as a table, which takes longer for an image's tokens
 // than their way through the network.
-__attribute__((target("sse4.2"))) uint32_t Crc32cByInstruction(std::string_view bytes) {
-  uint64_t sum = 0xFFFFFFFF, word = 0;
+__attribute__((target("sse4.2"))) uint32_t Crc32cByInstruction(std::string_view bytes, uint32_t before) {
+  uint64_t sum = ~before, word = 0;
   for (; bytes.size() >= sizeof(word); bytes.remove_prefix(sizeof(word))) {
     std::memcpy(&word, bytes.data(), sizeof(word));
     sum = _mm_crc32_u64(sum, word);
@@ -26,6 +26,15 @@ __attribute__((target("sse4.2"))) uint32_t Crc32cByInstruction(std::string_view 
   return ~last;
 }
 #endif
+
+// Boost wants the highest bit first where it begins.
+uint32_t Crc32cByTable(std::string_view bytes, uint32_t before) {
+  uint32_t begin = 0;
+  for (int bit = 0; bit < 32; ++bit) begin |= ((~before >> bit) & 1) << (31 - bit);
+  boost::crc_optimal<32, 0x1EDC6F41, 0, 0xFFFFFFFF, true, true> crc(begin);
+  crc.process_bytes(bytes.data(), bytes.size());
+  return crc.checksum();
+}
 
 }  // namespace
 
@@ -68,13 +77,11 @@ std::string ToHex(std::span<const uint8_t> bytes) {
   return hex;
 }
 
-uint32_t Crc32c(std::string_view bytes) {
+uint32_t Crc32c(std::string_view bytes, uint32_t before) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("sse4.2")) return Crc32cByInstruction(bytes);
+  if (__builtin_cpu_supports("sse4.2")) return Crc32cByInstruction(bytes, before);
 #endif
-  boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;
-  crc.process_bytes(bytes.data(), bytes.size());
-  return crc.checksum();
+  return Crc32cByTable(bytes, before);
 }
 
 }  // namespace diptych

@@ -34,6 +34,7 @@ class Sha256 {
 std::string ToHex(std::span<const uint8_t> bytes);
 
 // CRC-32C (Castagnoli), as iSCSI and gRPC's peers compute it: Crc32c("123456789") == 0xE3069283.
-uint32_t Crc32c(std::string_view bytes);
+// `before`: the sum of what came before these bytes, which it then covers, too.
+uint32_t Crc32c(std::string_view bytes, uint32_t before = 0);
 
 }  // namespace diptych

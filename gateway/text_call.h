@@ -9,6 +9,7 @@
 
 #include "common/grpc/call_context.h"
 #include "common/grpc/grpc_status.h"
+#include "common/grpc/message_checksum.h"
 #include "common/grpc/unary_reply.h"
 #include "common/grpc/wire.h"
 #include "common/replicas/tier_errors.h"
@@ -33,6 +34,7 @@ struct TextCall {
     ++attempts;
     context = grpc::ClientContext::FromCallbackServerContext(caller);
     context->set_deadline(ToSystemTime(call->deadline()));
+    SendChecksum(*context, request);
     response.Clear();
   }
 

@@ -14,6 +14,7 @@
 #include "common/grpc/call_timer.h"
 #include "common/grpc/connection_acceptor.h"
 #include "common/grpc/grpc_status.h"
+#include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
 #include "common/mutex.h"
 #include "common/process/catch_exceptions.h"
@@ -54,9 +55,13 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   void OnSendInitialMetadataDone(bool ok) override { method() == nullptr ? Enter() : OnMetadataSent(ok); }
   void OnReadDone(bool ok) override {
     timer_.reset();
-    if (ok) return Enter();
-    Finish(ToGrpcStatus(
-        MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest, "the call ended before its message")));
+    if (!ok) {
+      return Finish(ToGrpcStatus(MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
+                                           "the call ended before its message")));
+    }
+    if (IsAsSent(context_, request_)) return Enter();
+    // Without a reason: as for a call that reached no replica, the message may be sent again.
+    Finish({grpc::StatusCode::UNAVAILABLE, "the message is not what was sent"});
   }
 
   // A moment later: a small message that follows its headers is there by then, so that the stream ends and is not

@@ -23,7 +23,8 @@ inline constexpr SteadyDuration kLongPatience = std::chrono::minutes(1);
 inline constexpr SteadyDuration kShortPatience = std::chrono::seconds(5);
 
 // Methods take the bytes of their request, which are freed when the method has returned its reactor, and give those of
-// their answers. A call whose message does not come is cancelled; one that sends none gets INVALID_ARGUMENT.
+// their answers. A call whose message does not come is cancelled; one that sends none gets INVALID_ARGUMENT,
+// and one whose message is not as sent (message_checksum.h) UNAVAILABLE.
 // Thread-safe once its methods are added.
 class RawService : public grpc::Service {
  public:

@@ -7,6 +7,7 @@
 #include "common/grpc/call_context.h"
 #include "common/grpc/end_of_call.h"
 #include "common/grpc/grpc_status.h"
+#include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
 #include "common/grpc/wire.h"
 #include "common/replicas/tier_errors.h"
@@ -74,6 +75,7 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
         span_(call->asker_.span->Child("diptych.v1.LanguageService/Generate", SpanKind::kClient, call->asked_at_)) {
     context_->set_deadline(ToSystemTime(call->deadline_));
     SendKeyName(*context_, call->asker_.key_name);
+    SendChecksum(*context_, call->request_);
     SendTraceContext(*context_, span_.context());
     stub_->async()->Generate(context_.get(), &call->request_, this);
   }

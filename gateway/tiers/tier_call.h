@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "common/grpc/call_context.h"
 #include "common/grpc/grpc_status.h"
+#include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
 #include "common/mutex.h"
 #include "common/replicas/replica_affinity.h"
@@ -80,6 +81,7 @@ class TierCall {
       context_ = context;
       context->set_deadline(ToSystemTime(deadline_));
       SendKeyName(*context, name_.key_name);
+      SendChecksum(*context, request);
       span_ = name_.span->Child(name_.method, SpanKind::kClient, SteadyClock::now());
       SendTraceContext(*context, span_.context());
       if (cancelled_) context->TryCancel();

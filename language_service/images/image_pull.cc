@@ -7,6 +7,7 @@
 
 #include "common/grpc/end_of_call.h"
 #include "common/grpc/grpc_status.h"
+#include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
 #include "common/replicas/tier_errors.h"
 #include "common/status.h"
@@ -40,6 +41,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
         receiver_(pull_->request_->expected, pull_->request_->message.dtype()) {
     context_->set_deadline(ToSystemTime(pull_->call_->deadline()));
     SendKeyName(*context_, pull_->request_->key_name);
+    SendChecksum(*context_, pull_->request_->message);
     SendTraceContext(*context_, span_.context());
   }
 

@@ -41,5 +41,14 @@ TEST(HashTest, Crc32cIsThatOfATableForEachLengthAndPlace) {
   }
 }
 
+TEST(HashTest, Crc32cGoesOnFromWhatCameBefore) {
+  std::string bytes;
+  for (int i = 0; i < 50; ++i) bytes.push_back(static_cast<char>(i * i + 7 * i));
+  for (size_t first = 0; first <= bytes.size(); ++first) {
+    const std::string_view all = bytes;
+    EXPECT_EQ(Crc32c(all.substr(first), Crc32c(all.substr(0, first))), Crc32c(all)) << first;
+  }
+}
+
 }  // namespace
 }  // namespace diptych

@@ -216,6 +216,7 @@ class FaultsTest(FaultCase):
         told = [outcome for outcome in outcomes if outcome[0] != 200]
         for status, reply, _ in told:
             self.assertTrue(status >= 400 and reply["error"]["code"], reply)
+            self.assertFalse(reply["error"]["code"].startswith("IMAGE_"), f"a good image is called bad: {reply}")
         stack.await_ready(seconds=15)
         self.assertTrue(all(process.alive() for process in stack.processes))
         stack.await_idle()

@@ -9,6 +9,7 @@
 #include "blip2/images/image.h"
 #include "blip2/images/pixels.h"
 #include "blip2/vision_model.h"
+#include "common/grpc/message_checksum.h"
 #include "common/requests/image_preparation.h"
 #include "common/status.h"
 #include "tests/testing/sample_images.h"
@@ -153,6 +154,21 @@ TEST_F(EncodeImageTest, RefusesImagesByTheirHeader) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(ReasonOf(status), image.reason);
     EXPECT_EQ(FieldOf(status), "image");
+  }
+}
+
+// Its sender, not the caller whose image it is, sends it again.
+TEST_F(EncodeImageTest, AMessageThatIsNotWhatWasSentIsNotLookedAt) {
+  for (const std::string& image : {testing::GoodPng(), std::string(300'000, 'x')}) {
+    v1::EncodeImageRequest request = Request(image);
+    grpc::ClientContext as_sent, spoilt;
+    for (grpc::ClientContext* context : {&as_sent, &spoilt}) SendChecksum(*context, request);
+    const bool good = image == testing::GoodPng();
+    EXPECT_EQ(ReasonOf(EncodeImage(*stub_, request, as_sent).status), good ? "" : reason::kImageFormat);
+    (*request.mutable_image())[image.size() / 2] ^= 4;
+    const absl::Status status = EncodeImage(*stub_, request, spoilt).status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    EXPECT_EQ(ReasonOf(status), "") << "so that it is repeated";
   }
 }
 
