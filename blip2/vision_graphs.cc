@@ -21,7 +21,7 @@ VisionGraphs::VisionGraphs(RecordStep record, Recording::OnFailure on_failure, c
 at::Tensor VisionGraphs::Forward(const at::Tensor& pixel_values, int merging) {
   if (!IsRecorded(pixel_values, merging)) return model_.Forward(pixel_values, merging);
   const c10::InferenceMode inference;
-  const at::Tensor pixels = Upload(pixel_values, model_.placement().device);
+  const at::Tensor pixels = pixel_values.is_cpu() ? Upload(pixel_values, model_.placement().device) : pixel_values;
   at::Tensor tokens;
   const bool ran = recording_.Try([&] {
     Pass& pass = PassOf(pixels);

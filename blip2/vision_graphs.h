@@ -20,7 +20,7 @@ class VisionGraphs {
   // `model` must outlive this.
   VisionGraphs(RecordStep record, Recording::OnFailure on_failure, const VisionModel& model);
 
-  // As VisionModel::Forward, of pixels on the CPU.
+  // As VisionModel::Forward.
   at::Tensor Forward(const at::Tensor& pixel_values, int merging = 0);
 
  private:

@@ -54,16 +54,24 @@ Batcher::Plan Batcher::Next(SteadyTime now, bool may_delay) {
     plan.ask_again = latest;
     return plan;
   }
-  for (auto image = waiting_.begin(); image != waiting_.end() && plan.run.size() < limit;) {
-    if (image->shape == shape) {
-      plan.run.push_back(image->id);
-      turn_ = std::max(turn_, image->turn);
-      image = waiting_.erase(image);
-    } else {
-      ++image;
-    }
-  }
+  plan.run = Upcoming();
+  waiting_.remove_if([&](const Image& image) {
+    const bool runs = std::find(plan.run.begin(), plan.run.end(), image.id) != plan.run.end();
+    if (runs) turn_ = std::max(turn_, image.turn);
+    return runs;
+  });
   return plan;
+}
+
+std::vector<uint64_t> Batcher::Upcoming() const {
+  std::vector<uint64_t> ids;
+  if (waiting_.empty()) return ids;
+  const BatchShape shape = waiting_.front().shape;
+  const size_t limit = Limit(shape);
+  for (const Image& image : waiting_) {
+    if (ids.size() < limit && image.shape == shape) ids.push_back(image.id);
+  }
+  return ids;
 }
 
 void Batcher::Learn(BatchShape shape, SteadyDuration duration) {

@@ -58,6 +58,8 @@ class Batcher {
   // Moves the deadline of an image that waits.
   void SetDeadline(uint64_t id, SteadyTime deadline);
 
+  // What Next would run now if it need not wait for more.
+  std::vector<uint64_t> Upcoming() const;
   // The next action. The images named in the plan no longer wait. Without `may_delay`, whatever waits runs.
   Plan Next(SteadyTime now, bool may_delay = true);
 

@@ -5,9 +5,11 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "blip2/device/transfer.h"
 #include "common/containers/byte_budget.h"
 #include "common/grpc/call_context.h"
 #include "common/requests/image_preparation.h"
@@ -37,6 +39,7 @@ struct EncodeJob {
   ByteBudget::Lease memory;                            // for file, pixel values and visual tokens
   EncodeTimeline timeline;
   at::Tensor pixel_values;                          // [1, 3, S, S] float32 once decoded; none if the tokens were found
+  std::optional<blip2::SideUpload> upload;          // of these, once it has begun
   std::shared_ptr<const std::string> prepared_png;  // once decoded, if it is wanted
 
   std::atomic<bool> wanted = true;                       // false once the last caller has left

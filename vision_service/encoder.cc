@@ -55,7 +55,8 @@ Encoder::Encoder(const VisionOptions& options, const ServedVisionModel& model)
                 .queue_limit = options.queue_limit,
                 .limits = options.image_limits,
                 .scaled_decode = options.image_decode == "scaled",
-                .image_processor = model.image_processor},
+                .image_processor = model.image_processor,
+                .pin = model.pin},
                engine_, [this](std::shared_ptr<EncodeJob> job, auto image) { Finish(job, std::move(image)); }) {}
 
 Encoder::~Encoder() = default;

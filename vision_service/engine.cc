@@ -15,14 +15,6 @@
 namespace diptych::vision {
 namespace {
 
-// All pixels of a batch, [B, 3, S, S].
-at::Tensor Stack(const std::vector<std::shared_ptr<EncodeJob>>& batch) {
-  if (batch.size() == 1) return batch[0]->pixel_values;
-  std::vector<at::Tensor> pixels;
-  for (const auto& job : batch) pixels.push_back(job->pixel_values);
-  return at::cat(pixels);
-}
-
 std::vector<float> ToVector(const at::Tensor& row) {
   const at::Tensor numbers = row.contiguous();
   return {numbers.const_data_ptr<float>(), numbers.const_data_ptr<float>() + numbers.numel()};
@@ -39,6 +31,7 @@ VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Option
                            Done done)
     : encode_(model.encode),
       analyze_(model.analyze),
+      upload_(model.upload),
       done_(std::move(done)),
       image_size_(model.description.image_size()),
       on_card_(!model.description.device().empty() && model.description.device() != "cpu"),
@@ -106,6 +99,7 @@ void VisionEngine::Run() {
       if (!batch.empty()) next = Launch(std::move(batch));
       if (computed) Deliver(*std::exchange(computed, std::nullopt));
       if (!next) return;
+      if (upload_) SendUpcoming();
       Await(*next);
       if (on_card_ && next->seen.ok()) {
         computed = std::move(next);
@@ -188,6 +182,7 @@ void VisionEngine::Deliver(Pass pass) {
   for (size_t i = 0; i < pass.jobs.size(); ++i) {
     auto image = Collect(pass, i);
     pass.jobs[i]->pixel_values.reset();
+    pass.jobs[i]->upload.reset();
     if (image.ok()) {
       visual_tokens_ += (*image)->tokens();
     } else {
@@ -225,10 +220,10 @@ absl::StatusOr<VisionEngine::Seen> VisionEngine::Encode(const Jobs& batch) {
       [&] {
         blip2::VisionAnalysis seen;
         if (analyses) {
-          seen = analyze_(Stack(batch));
+          seen = analyze_(PixelsOf(batch));
           seen.class_attention = blip2::Download(seen.class_attention);
         } else {
-          seen.tokens = encode_(Stack(batch), batch[0]->preparation.merging);
+          seen.tokens = encode_(PixelsOf(batch), batch[0]->preparation.merging);
         }
         if (seen.tokens.dim() != 3 || seen.tokens.size(0) != static_cast<int64_t>(batch.size())) {
           return absl::InternalError("the vision transformer gave visual tokens of a wrong shape");
@@ -238,6 +233,37 @@ absl::StatusOr<VisionEngine::Seen> VisionEngine::Encode(const Jobs& batch) {
       },
       blip2::StatusOfDeviceError));
   return *std::move(result);
+}
+
+at::Tensor VisionEngine::PixelsOf(const Jobs& batch) const {
+  if (batch.size() == 1) return PixelsOf(*batch[0]);
+  std::vector<at::Tensor> pixels;
+  for (const auto& job : batch) pixels.push_back(PixelsOf(*job));
+  return at::cat(pixels);
+}
+
+at::Tensor VisionEngine::PixelsOf(EncodeJob& job) const {
+  if (!upload_) return job.pixel_values;
+  if (!job.upload) job.upload = upload_(job.pixel_values);
+  return job.upload->Take();
+}
+
+void VisionEngine::SendUpcoming() {
+  Jobs upcoming;
+  {
+    MutexLock lock(mutex_);
+    const std::vector<uint64_t> ids = batcher_.Upcoming();
+    for (const auto& [id, job] : waiting_) {
+      if (std::find(ids.begin(), ids.end(), id) == ids.end()) {
+        job->upload.reset();
+      } else if (!job->upload) {
+        upcoming.push_back(job);
+      }
+    }
+  }
+  CatchInThread(NameOf(Stage::kVit), [&] {
+    for (const auto& job : upcoming) job->upload = upload_(job->pixel_values);
+  });
 }
 
 void VisionEngine::Count(const Jobs& batch, SteadyDuration duration, bool succeeded) {

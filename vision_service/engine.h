@@ -68,6 +68,12 @@ class VisionEngine {
   // Gives the model a batch. A card may still compute when this returns.
   Pass Launch(Jobs batch);
   absl::StatusOr<Seen> Encode(const Jobs& batch);
+  // [B, 3, S, S], where the model takes them.
+  at::Tensor PixelsOf(const Jobs& batch) const;
+  at::Tensor PixelsOf(EncodeJob& job) const;
+  // Sends the pixels of the next pass to the card, and gives up what was sent for a pass that is not the next any more.
+  // What fails is tried again in the pass, which tells of it.
+  void SendUpcoming();
   // Returns when it has been computed, what is left to be done alone included. Its jobs then know how long that took.
   void Await(Pass& pass);
   // Encodes a black image; false if that fails.
@@ -78,6 +84,7 @@ class VisionEngine {
 
   const ServedVisionModel::Encode encode_;
   const ServedVisionModel::Analyze analyze_;
+  const decltype(ServedVisionModel::upload) upload_;
   const Done done_;
   const int image_size_;  // of the model, pixels
   // A pass runs while the host goes on: its tokens are delivered while the next one is computed.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "blip2/device/device_error.h"
 #include "blip2/images/image.h"
 #include "blip2/images/pixels.h"
 #include "blip2/images/png.h"
@@ -86,7 +87,8 @@ void ImageWorkers::Work(std::shared_ptr<EncodeJob> job) {
 }
 
 absl::Status ImageWorkers::Prepare(EncodeJob& job) {
-  const absl::Status status = CatchExceptions(NameOf(Stage::kImageDecode), [&] { return DecodeAndResize(job); });
+  const absl::Status status = CatchExceptions(
+      NameOf(Stage::kImageDecode), [&] { return DecodeAndResize(job); }, blip2::StatusOfDeviceError);
   if (!status.ok()) return status;
   int64_t bytes = job.token_bytes;
   if (job.pixel_values.defined()) bytes += static_cast<int64_t>(job.pixel_values.nbytes());
@@ -101,7 +103,10 @@ absl::Status ImageWorkers::DecodeAndResize(EncodeJob& job) {
   if (job.timeline.decode_begin >= job.judged_deadline) return DeadlinePassed(Stage::kVisionQueue);
   if (!job.wanted) return Unwanted();
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::RgbImage square, DecodeToSquare(job));
-  if (job.found == nullptr) job.pixel_values = blip2::NormalizePixels(square, options_.image_processor);
+  if (job.found == nullptr) {
+    job.pixel_values = blip2::NormalizePixels(square, options_.image_processor);
+    if (options_.pin) job.pixel_values = options_.pin(job.pixel_values);
+  }
   if (job.extras.prepared_image) {
     DIPTYCH_ASSIGN_OR_RETURN(std::string png, blip2::EncodePng(square));
     job.prepared_png = std::make_shared<const std::string>(std::move(png));

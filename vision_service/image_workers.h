@@ -25,6 +25,7 @@ class ImageWorkers {
     ImageLimits limits;
     bool scaled_decode = false;  // as VisionOptions::image_decode says
     blip2::ImageProcessorConfig image_processor;
+    std::function<at::Tensor(const at::Tensor& pixel_values)> pin = nullptr;  // as ServedVisionModel::pin
   };
   // `engine`, which must outlive this, takes each job whose pixel_values are set. `done` receives those that end here:
   // they have failed, or their tokens were found before.

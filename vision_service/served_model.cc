@@ -60,6 +60,11 @@ ServedVisionModel::Encode Recorded(const std::shared_ptr<const blip2::VisionMode
   return [model, graphs](const at::Tensor& pixels, int merging) { return graphs->Forward(pixels, merging); };
 }
 
+void BindUploads(c10::Device card, ServedVisionModel& served) {
+  served.pin = [card](const at::Tensor& pixels) { return blip2::Pin(pixels, card); };
+  served.upload = [uploads = blip2::SideUploads(card)](const at::Tensor& pixels) { return uploads.Send(pixels); };
+}
+
 }  // namespace
 
 absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) {
@@ -82,6 +87,7 @@ absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) 
     };
     if (options.cuda_graphs) served.encode = Recorded(model, std::move(served.encode));
     served.analyze = [model](const at::Tensor& pixel_values) { return model->Analyze(pixel_values); };
+    if (!placement.device.is_cpu()) BindUploads(placement.device, served);
     blip2::GiveBackPinnedMemory(placement.device);
     return absl::OkStatus();
   }));

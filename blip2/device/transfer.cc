@@ -13,11 +13,6 @@ namespace {
 
 thread_local TransferCounts counts;
 
-// Pinned memory that libtorch keeps and gives out again once the copy from it has been made.
-at::Tensor Pinned(const at::Tensor& host) {
-  return at::empty(host.sizes(), host.options().pinned_memory(true)).copy_(host);
-}
-
 // From where the card reads by itself.
 at::Tensor SendPinned(const at::Tensor& host, c10::Device device) {
   if (device.is_cpu()) return host;
@@ -43,9 +38,15 @@ TransferCounts Transfers() {
   return counts;
 }
 
-at::Tensor Upload(const at::Tensor& host, c10::Device device) {
+// libtorch keeps pinned memory, and gives it out again once the copy from it has been made.
+at::Tensor Pin(const at::Tensor& host, c10::Device device) {
   TORCH_CHECK(host.is_cpu(), "expected a tensor on the host, got one on ", host.device());
-  return SendPinned(device.is_cuda() ? Pinned(host) : host, device);
+  if (!device.is_cuda() || host.is_pinned()) return host;
+  return at::empty(host.sizes(), host.options().pinned_memory(true)).copy_(host);
+}
+
+at::Tensor Upload(const at::Tensor& host, c10::Device device) {
+  return SendPinned(Pin(host, device), device);
 }
 
 at::Tensor Upload(const std::vector<int64_t>& values, c10::Device device) {
@@ -54,6 +55,33 @@ at::Tensor Upload(const std::vector<int64_t>& values, c10::Device device) {
   batch.Add(values, sent);
   batch.Send(device);
   return sent;
+}
+
+SideUploads::SideUploads(c10::Device device) : device_(device) {
+  if (device.is_cuda()) aside_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+}
+
+SideUpload SideUploads::Send(const at::Tensor& host) const {
+  SideUpload upload;
+  if (!aside_) {
+    upload.sent_ = Upload(host, device_);
+    return upload;
+  }
+  const c10::StreamGuard guard(*aside_);  // memory of this stream, too: what had it before is over
+  upload.sent_ = Upload(host, device_);
+  const auto copied = std::make_shared<c10::Event>(device_.type());
+  copied->record(*aside_);
+  upload.copied_ = copied;
+  return upload;
+}
+
+at::Tensor SideUpload::Take() const {
+  if (copied_ == nullptr) return sent_;
+  const c10::impl::VirtualGuardImpl card(sent_.device().type());
+  const c10::Stream own = card.getStream(sent_.device());
+  copied_->block(own);
+  card.recordDataPtrOnStream(sent_.storage().data_ptr(), own);  // no one else's before it has been read there
+  return sent_;
 }
 
 void UploadBatch::Add(std::span<const int64_t> values, at::Tensor& tensor, std::vector<int64_t> shape) {

@@ -2,11 +2,17 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Stream.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
+
+namespace c10 {
+struct Event;
+}
 
 namespace diptych::blip2 {
 
@@ -25,6 +31,33 @@ at::Tensor Upload(const at::Tensor& host, c10::Device device);
 
 // int64 [N].
 at::Tensor Upload(const std::vector<int64_t>& values, c10::Device device);
+
+// A copy of `host` where a card reads by itself; elsewhere `host` itself. Thread-safe.
+at::Tensor Pin(const at::Tensor& host, c10::Device device);
+
+// A tensor on its way to a device. May be copied; thread-compatible.
+class SideUpload {
+ public:
+  // It, on the device. Does not wait: what the device is given from now on does, there.
+  at::Tensor Take() const;
+
+ private:
+  friend class SideUploads;
+  at::Tensor sent_;
+  std::shared_ptr<const c10::Event> copied_;  // null if there is nothing to wait for
+};
+
+// Uploads beside what the device computes. Confined to the thread that runs the model.
+class SideUploads {
+ public:
+  explicit SideUploads(c10::Device device);
+  // As Upload, but on a stream of its own; what Pin gave is not copied again.
+  SideUpload Send(const at::Tensor& host) const;
+
+ private:
+  c10::Device device_;
+  std::optional<c10::Stream> aside_;  // of a card
+};
 
 // Numbers of several tensors that go to a device in one copy. Thread-compatible.
 class UploadBatch {

@@ -198,6 +198,20 @@ TEST_F(CudaTest, RowsComeWhileTheCardComputesOn) {
   }
 }
 
+// Each is used while others are on their way, and some are given up before they arrive.
+TEST_F(CudaTest, NumbersArriveBesideWhatTheCardComputes) {
+  const SideUploads uploads(card_.device);
+  const at::Tensor numbers = Wave({300, 1000}).mul_(8).round_();  // sums are exact
+  at::Tensor busy = Upload(at::rand({2000, 2000}), card_.device), sum = busy.new_zeros(numbers.sizes());
+  for (int round = 0; round < 20; ++round) {
+    const SideUpload upload = uploads.Send(Pin(numbers * round, card_.device));
+    (void)uploads.Send(numbers * 1000);
+    busy = at::mm(busy, busy).mul_(1e-3);
+    sum += upload.Take() * 2;
+  }
+  EXPECT_TRUE(Download(sum).equal(numbers * 380));
+}
+
 // Every type and width of head, on rows longer than what a block of threads takes at once.
 TEST_F(CudaTest, TheKernelAttendsAsTheCpu) {
   const std::vector<int32_t> first = {3, 0, 5, 2}, second = {1}, third = {6, 4, 7};

@@ -119,5 +119,15 @@ TEST_F(VisionGraphsTest, PixelsAreUploadedBeforehand) {
   EXPECT_EQ(recorded, 1);
 }
 
+TEST_F(VisionGraphsTest, PixelsOnTheCardAreNotUploadedAgain) {
+  const VisionModel model(*open_, {.device = c10::Device(c10::DeviceType::Meta), .dtype = c10::ScalarType::Half});
+  VisionGraphs graphs(card_.Recorder(), card_.OnFailure(), model);
+  const at::Tensor there = Upload(Pixels(3), model.placement().device);
+  const TransferCounts before = Transfers();
+  EXPECT_TRUE(graphs.Forward(there).is_meta());
+  EXPECT_EQ(Transfers().uploads, before.uploads);
+  EXPECT_EQ(card_.recorded, 1);
+}
+
 }  // namespace
 }  // namespace diptych::blip2

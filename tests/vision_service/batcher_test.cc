@@ -54,6 +54,17 @@ TEST_F(BatcherTest, TakesWhatWaitsInOrderOfArrivalUpToItsBound) {
   EXPECT_THAT(batcher_.Next(now_).run, ElementsAre(5, 6));
 }
 
+TEST_F(BatcherTest, WhatIsUpcomingRunsNext) {
+  EXPECT_THAT(batcher_.Upcoming(), IsEmpty());
+  Add(1, kLarge);
+  for (uint64_t id = 2; id <= 7; ++id) AddOf("ada", id);
+  AddOf("bob", 8);
+  while (batcher_.size() > 0) {
+    const std::vector<uint64_t> upcoming = batcher_.Upcoming();
+    EXPECT_EQ(batcher_.Next(now_).run, upcoming);
+  }
+}
+
 TEST_F(BatcherTest, CallersTakeTurns) {
   for (uint64_t id = 1; id <= 6; ++id) AddOf("ada", id);
   AddOf("bob", 11);

@@ -43,6 +43,7 @@ class EncoderTest : public ::testing::Test {
     model.description.set_visual_width(1000);
     model.description.set_visual_tokens(visual_tokens);
     model.encode = std::move(encode);
+    model.pin = pin_;
     encoder_ = std::make_unique<Encoder>(options, model);
   }
   // The model waits at the gate in each pass.
@@ -104,6 +105,7 @@ class EncoderTest : public ::testing::Test {
 
   const std::string png_ = GoodPng();
   Gate gate_;
+  decltype(ServedVisionModel::pin) pin_;  // of models that start from now on
   std::unique_ptr<Encoder> encoder_;
 };
 

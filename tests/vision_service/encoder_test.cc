@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <new>
 #include <random>
 #include <thread>
 
@@ -43,6 +44,27 @@ TEST_F(EncoderTest, ASecondCallerGetsTheImageFromTheCache) {
   EXPECT_EQ(stats.visual_tokens, 2);
   EXPECT_EQ(stats.cached_images, 1);
   EXPECT_EQ(stats.cache_bytes, 2 * 3 * 4);
+}
+
+TEST_F(EncoderTest, ForACardTheImageWorkersPinThePixels) {
+  pin_ = [](const at::Tensor& pixels) { return at::full_like(pixels, 0.5); };
+  Start([](const at::Tensor& pixels, int) {
+    EXPECT_TRUE(pixels.eq(0.5).all().item<bool>());
+    return TokensOf(pixels);
+  });
+  EXPECT_TRUE(Ask(8).outcome.get().ok());
+}
+
+TEST_F(EncoderTest, AnImageForWhichNothingCanBePinnedIsTheOnlyOneThatFails) {
+  pin_ = [](const at::Tensor& pixels) -> at::Tensor {
+    if (pixels.numel() > 0) throw std::bad_alloc();
+    return pixels;
+  };
+  Start(TokensOf);
+  const Outcome outcome = Ask(8).outcome.get();
+  EXPECT_EQ(outcome.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(outcome.status()), reason::kOutOfMemory);
+  ExpectIdle();
 }
 
 TEST_F(EncoderTest, TheCacheForgetsWhatWasNotAskedForLongest) {

@@ -122,6 +122,18 @@ TEST_F(VisionDisciplineTest, ABatchOfImagesIsUploadedAtOnce) {
   }
 }
 
+TEST_F(VisionDisciplineTest, PixelsThatWereSentBeforeAreNotSentInThePass) {
+  const SideUploads uploads(kDevice.device);
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  std::vector<at::Tensor> pixels;
+  for (int image = 0; image < 3; ++image) pixels.push_back(uploads.Send(at::zeros({1, 3, size_, size_})).Take());
+  ExpectOnly(seen, before, 3);
+  EXPECT_TRUE(model_.Forward(at::cat(pixels)).is_meta());
+  EXPECT_TRUE(model_.Analyze(pixels[0]).tokens.is_meta());
+  ExpectOnly(seen, before, 3);
+}
+
 TEST_F(VisionDisciplineTest, OtherSizesMergedTokensAndAttentionMapsNeedNoMore) {
   for (const int merging : {0, 1}) {
     const TransferCounts before = Transfers();
