@@ -76,7 +76,7 @@ NullModel MakeNullModel(int callers) {
   model.tokenizer = std::make_shared<const blip2::Tokenizer>(*blip2::Tokenizer::Load(kModel));
   const int64_t word = model.tokenizer->Encode(" red").back();
   auto decoder = std::make_shared<NullDecoder>(model.config.text.vocab_size, word, callers);
-  model.embed = [](std::span<const int64_t> ids) { return at::zeros({1, static_cast<int64_t>(ids.size()), 1}); };
+  model.embed = [](std::span<const int64_t> ids, const at::Tensor&) { return at::zeros({1, static_cast<int64_t>(ids.size()), 1}); };
   model.kv_block_bytes = [](int64_t) { return 1; };
   model.make_kv_pool = [](int64_t blocks, int64_t tokens) {
     return blip2::KvPool{.keys = {}, .values = {}, .blocks = blocks, .block_tokens = tokens};

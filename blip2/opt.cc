@@ -248,10 +248,15 @@ void OptDecoder::MakeKernel() {
 OptDecoder::~OptDecoder() = default;
 OptDecoder::OptDecoder(OptDecoder&&) noexcept = default;
 
-at::Tensor OptDecoder::Embed(std::span<const int64_t> ids) const {
+at::Tensor OptDecoder::Embed(std::span<const int64_t> ids, const at::Tensor& chosen) const {
   const c10::InferenceMode inference;
-  for (const int64_t id : ids) TORCH_CHECK(id >= 0 && id < config_.vocab_size, "no token id ", id);
-  const at::Tensor indices = Upload(std::vector<int64_t>(ids.begin(), ids.end()), placement_.device);
+  const int64_t least = chosen.defined() ? -chosen.size(0) : 0;
+  for (const int64_t id : ids) TORCH_CHECK(id >= least && id < config_.vocab_size, "no token id ", id);
+  at::Tensor indices = Upload(std::vector<int64_t>(ids.begin(), ids.end()), placement_.device);
+  if (chosen.defined()) {
+    const at::Tensor places = (-1 - indices).clamp_min(0);
+    indices = at::where(indices < 0, chosen.index_select(0, places), indices);
+  }
   return at::embedding(weights_->embed_tokens, indices).to(placement_.dtype).unsqueeze(0);
 }
 

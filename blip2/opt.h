@@ -50,9 +50,10 @@ class OptDecoder {
   ~OptDecoder();
   OptDecoder(OptDecoder&&) noexcept;
 
-  // ids -> embeddings [1, T, De] in the model's dtype, before positions are added. An id outside [0, V) throws
-  // c10::Error before anything reaches the device, where it would be the end of the process.
-  at::Tensor Embed(std::span<const int64_t> ids) const;
+  // ids -> embeddings [1, T, De] in the model's dtype, before positions are added. −1 − i stands for chosen[i], an id
+  // that only the device knows: [R] int64 there. Any other id outside [0, V) throws c10::Error before anything reaches
+  // the device, where it would be the end of the process.
+  at::Tensor Embed(std::span<const int64_t> ids, const at::Tensor& chosen = {}) const;
 
   // Room for blocks · block_tokens tokens; what it holds at first is undefined. Requires: both >= 1.
   KvPool MakeKvPool(int64_t blocks, int64_t block_tokens) const;

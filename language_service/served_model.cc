@@ -104,7 +104,9 @@ void BindFunctions(const std::shared_ptr<const Parts>& parts, ServedLanguageMode
     return ProjectionAnalysis{.query_tokens = parts->qformer.Project(read.queries),
                               .cross_attention = std::move(read.cross_attention)};
   };
-  served.embed = [parts](std::span<const int64_t> ids) { return parts->decoder.Embed(ids); };
+  served.embed = [parts](std::span<const int64_t> ids, const at::Tensor& chosen) {
+    return parts->decoder.Embed(ids, chosen);
+  };
   served.kv_block_bytes = [parts](int64_t block_tokens) { return parts->decoder.KvBlockBytes(block_tokens); };
   served.make_kv_pool = [parts](int64_t blocks, int64_t block_tokens) {
     return parts->decoder.MakeKvPool(blocks, block_tokens);
@@ -148,7 +150,7 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
     if (!in_place.ok()) LogGatheredAttention(std::string(in_place.message()));
     served.description = Describe(*checkpoint, *parts);
     BindFunctions(parts, served);
-    if (!placement.device.is_cpu()) served.choose_tokens = blip2::ChooseTokens;
+    if (!placement.device.is_cpu()) served.begin_choice = blip2::BeginChoice;
     blip2::GiveBackPinnedMemory(placement.device);
     return absl::OkStatus();
   }));

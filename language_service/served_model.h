@@ -38,7 +38,7 @@ struct ServedLanguageModel {
   // The same, bit for bit, with blip2::QFormer::Analyze.
   std::function<ProjectionAnalysis(const at::Tensor& visual_tokens)> analyze_projection;
   // As the members of blip2::OptDecoder.
-  std::function<at::Tensor(std::span<const int64_t> ids)> embed;
+  std::function<at::Tensor(std::span<const int64_t> ids, const at::Tensor& chosen)> embed;
   std::function<int64_t(int64_t block_tokens)> kv_block_bytes;
   std::function<blip2::KvPool(int64_t blocks, int64_t block_tokens)> make_kv_pool;
   std::function<void(blip2::KvPool& pool, std::span<const int32_t> from, std::span<const int32_t> to)> copy_kv_blocks;
@@ -47,8 +47,8 @@ struct ServedLanguageModel {
   std::function<at::Tensor(std::span<const blip2::DecoderRow> rows, blip2::KvPool& pool)> forward;
   std::function<at::Tensor(const at::Tensor& embeddings, int64_t first, int64_t prefix, const blip2::Pieces& pieces)>
       attention_to_prefix;
-  // As blip2::ChooseTokens, on the device where the logits lie. Empty on the CPU: each sequence chooses by itself.
-  std::function<std::vector<absl::StatusOr<blip2::ChosenToken>>(std::span<const blip2::RowChoice> rows)> choose_tokens;
+  // As blip2::BeginChoice, on the device where the logits lie. Empty on the CPU: each sequence chooses by itself.
+  std::function<blip2::PendingChoice(std::span<const blip2::RowChoice> rows)> begin_choice;
 };
 
 // Loads tokenizer, Q-Former, projection and decoder from the checkpoint in options.model. The error is one line that

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 
 #include "blip2/device/transfer.h"
 
@@ -120,16 +121,16 @@ absl::StatusOr<ChosenToken> Read(const double* told, const double* logprobs, int
   return token;
 }
 
-std::vector<absl::StatusOr<ChosenToken>> ReadAll(const at::Tensor& told, std::span<const RowChoice> rows,
+// `logprobs`: how many each row wants.
+std::vector<absl::StatusOr<ChosenToken>> ReadAll(const at::Tensor& told, std::span<const int64_t> logprobs,
                                                  int64_t most) {
   std::vector<absl::StatusOr<ChosenToken>> tokens;
   const double* next = told.const_data_ptr<double>();
-  const double* next_logprobs = next + 3 * static_cast<int64_t>(rows.size());
-  for (const RowChoice& row : rows) {
-    const bool wants = row.options->logprobs > 0;
-    tokens.push_back(Read(next, wants ? next_logprobs : nullptr, most, std::min(most, row.options->logprobs)));
+  const double* next_logprobs = next + 3 * static_cast<int64_t>(logprobs.size());
+  for (const int64_t wanted : logprobs) {
+    tokens.push_back(Read(next, wanted > 0 ? next_logprobs : nullptr, most, std::min(most, wanted)));
     next += 3;
-    if (wants) next_logprobs += 1 + 2 * most;
+    if (wanted > 0) next_logprobs += 1 + 2 * most;
   }
   return tokens;
 }
@@ -138,6 +139,10 @@ std::vector<absl::StatusOr<ChosenToken>> ReadAll(const at::Tensor& told, std::sp
 
 std::vector<absl::StatusOr<ChosenToken>> ChooseTokens(std::span<const RowChoice> rows) {
   if (rows.empty()) return {};
+  return BeginChoice(rows).read();
+}
+
+PendingChoice BeginChoice(std::span<const RowChoice> rows) {
   const c10::InferenceMode inference;
   const at::Tensor logits = Stacked(rows);
   const int64_t vocab_size = logits.size(1);
@@ -162,7 +167,11 @@ std::vector<absl::StatusOr<ChosenToken>> ChooseTokens(std::span<const RowChoice>
     told.push_back(
         Logprobs(logits.index_select(0, wanted.rows), ids.index_select(0, wanted.rows), wanted.most).flatten());
   }
-  return ReadAll(Download(at::cat(told)), rows, wanted.most);
+  std::vector<int64_t> logprobs;
+  for (const RowChoice& row : rows) logprobs.push_back(row.options->logprobs);
+  const auto download = std::make_shared<const RowDownload>(at::cat(told).unsqueeze(0));
+  return {.ids = ids,
+          .read = [download, logprobs, most = wanted.most] { return ReadAll(download->Take(0), logprobs, most); }};
 }
 
 void BatchEdits::Add(int64_t row, int64_t vocab_size, std::span<const ScoreEdit> edits) {

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -23,9 +24,20 @@ struct RowChoice {
   double draw = 0;                    // TokenSelector::NextDraw
 };
 
-// What TokenSelector::Choose chooses for each row, with its errors, in the rows' order. One copy to the device, one of
-// a few numbers a row back. Sums are made in double precision in the device's order: a draw that lies on the border of
-// two tokens by the last bit may take the other one. Requires: all logits on one device and of one width.
+// A choice that the device may still make.
+struct PendingChoice {
+  at::Tensor ids;  // [R] int64, on the device: each in [0, V), also where there is an error
+  // Waits for the choice, and not for what the device was given after it: what TokenSelector::Choose chooses for each
+  // row, with its errors, in the rows' order. An error of the device is thrown.
+  std::function<std::vector<absl::StatusOr<ChosenToken>>()> read;
+};
+
+// One copy to the device, one of a few numbers a row back; does not wait. Sums are made in double precision in the
+// device's order: a draw that lies on the border of two tokens by the last bit may take the other one.
+// Requires: at least one row; all logits on one device and of one width.
+PendingChoice BeginChoice(std::span<const RowChoice> rows);
+
+// BeginChoice, read. Of no rows nothing.
 std::vector<absl::StatusOr<ChosenToken>> ChooseTokens(std::span<const RowChoice> rows);
 
 // ScoreEdits of each row of a batch, on a device.

@@ -162,8 +162,9 @@ absl::StatusOr<ChosenToken> TokenSelector::Choose(const at::Tensor& logits, std:
   return token;
 }
 
-double TokenSelector::NextDraw() const {
+double TokenSelector::NextDraw(int64_t tokens) const {
   std::mt19937_64 random = random_;
+  random.discard(static_cast<unsigned long long>(tokens));  // NOLINT(google-runtime-int): the library's type
   return UnitNumber(random());
 }
 

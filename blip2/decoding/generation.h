@@ -70,8 +70,8 @@ class TokenSelector {
   // logits [V], any float dtype and device; `context` is prompt and generated ids, `generated` how many of
   // them are new. INTERNAL if a logit is NaN or infinite, or if the steps leave no token.
   absl::StatusOr<ChosenToken> Choose(const at::Tensor& logits, std::span<const int64_t> context, int64_t generated);
-  // The number in [0, 1) that the next Choose will draw by, if there is a temperature.
-  double NextDraw() const;
+  // The number in [0, 1) by which Choose will draw `tokens` tokens from now, if there is a temperature.
+  double NextDraw(int64_t tokens = 0) const;
   // Leaves out the draws of so many tokens, which were chosen elsewhere with the same seed.
   void Skip(int64_t tokens);
 

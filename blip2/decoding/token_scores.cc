@@ -71,6 +71,10 @@ std::vector<ScoreEdit> ScoreEdits(const GenerationOptions& options, std::span<co
   return result;
 }
 
+bool DependsOnTokens(const GenerationOptions& options) {
+  return options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
+}
+
 float Edited(float score, const ScoreEdit& edit) {
   if (edit.forbidden) return -std::numeric_limits<float>::infinity();
   constexpr double kMax = std::numeric_limits<float>::max();

@@ -31,6 +31,9 @@ struct ScoreEdit {
 std::vector<ScoreEdit> ScoreEdits(const GenerationOptions& options, std::span<const int64_t> ending_token_ids,
                                   std::span<const int64_t> context, int64_t generated, int64_t vocab_size);
 
+// Whether ScoreEdits depend on which tokens were generated, and not only on how many.
+bool DependsOnTokens(const GenerationOptions& options);
+
 // The score after the edit: rounded to float32 after each of its three sums and products, -inf if it is forbidden.
 float Edited(float score, const ScoreEdit& edit);
 

@@ -27,15 +27,18 @@ std::vector<Rows> ByRequest(Rows rows) {
 
 // [T, De] of each row. All ids are looked up at once.
 std::vector<at::Tensor> Embed(Rows rows, const std::map<uint64_t, Sequence>& sequences,
-                              const ServedLanguageModel& model) {
+                              const ServedLanguageModel& model, const UnknownTokens& unknown) {
   std::vector<int64_t> ids;
   std::vector<size_t> counts;
   for (const PlannedRow& row : rows) {
     const auto own = sequences.at(row.id).Ids(row.beam, row.past, row.tokens);
+    const size_t before = ids.size();
     ids.insert(ids.end(), own.begin(), own.end());
-    counts.push_back(own.size());
+    if (const auto place = unknown.places.find(row.id); place != unknown.places.end())
+      ids.push_back(-1 - place->second);
+    counts.push_back(ids.size() - before);
   }
-  const at::Tensor text = ids.empty() ? at::Tensor() : model.embed(ids)[0];
+  const at::Tensor text = ids.empty() ? at::Tensor() : model.embed(ids, unknown.ids)[0];
   std::vector<at::Tensor> embeddings;
   int64_t begin = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -53,8 +56,8 @@ std::vector<at::Tensor> Embed(Rows rows, const std::map<uint64_t, Sequence>& seq
 }
 
 at::Tensor Forward(Rows rows, const std::map<uint64_t, Sequence>& sequences, const ServedLanguageModel& model,
-                   blip2::KvPool& pool) {
-  const std::vector<at::Tensor> embeddings = Embed(rows, sequences, model);
+                   blip2::KvPool& pool, const UnknownTokens& unknown) {
+  const std::vector<at::Tensor> embeddings = Embed(rows, sequences, model, unknown);
   std::vector<blip2::DecoderRow> decoder_rows;
   for (size_t i = 0; i < rows.size(); ++i) {
     decoder_rows.push_back({.embeddings = embeddings[i],
@@ -67,7 +70,8 @@ at::Tensor Forward(Rows rows, const std::map<uint64_t, Sequence>& sequences, con
 }
 
 // Deals the logits out again.
-void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector<PassResult>& results) {
+std::vector<PassResult> Split(const at::Tensor& logits, std::span<const Rows> requests) {
+  std::vector<PassResult> results;
   int64_t begin = 0;
   for (const Rows& rows : requests) {
     if (rows[0].scores) {  // a prompt, which is one row
@@ -83,22 +87,21 @@ void Split(const at::Tensor& logits, std::span<const Rows> requests, std::vector
     results.push_back({.id = rows[0].id, .logits = count > 0 ? logits.narrow(0, begin, count) : at::Tensor()});
     begin += count;
   }
+  return results;
 }
 
 // Lets the model choose what follows, for all that it can choose for at once.
-void Choose(std::span<PassResult> results, const std::map<uint64_t, Sequence>& sequences,
-            const ServedLanguageModel& model) {
+void Choose(RunningRequests& running, const std::map<uint64_t, Sequence>& sequences, const ServedLanguageModel& model) {
   std::vector<blip2::RowChoice> choices;
-  std::vector<PassResult*> chosen;
-  for (PassResult& result : results) {
+  for (size_t i = 0; i < running.results.size(); ++i) {
+    const PassResult& result = running.results[i];
     if (!result.logits->defined()) continue;
     std::optional<blip2::RowChoice> choice = sequences.at(result.id).ToChoice(*result.logits);
     if (!choice) continue;
     choices.push_back(*std::move(choice));
-    chosen.push_back(&result);
+    running.chosen_for.push_back(i);
   }
-  std::vector<absl::StatusOr<blip2::ChosenToken>> tokens = model.choose_tokens(choices);
-  for (size_t i = 0; i < chosen.size(); ++i) chosen[i]->chosen = std::move(tokens[i]);
+  if (!choices.empty()) running.choice = model.begin_choice(choices);
 }
 
 void CopyBlocks(std::span<const BlockCopy> copies, const ServedLanguageModel& model, blip2::KvPool& pool) {
@@ -114,22 +117,29 @@ Stage StageOf(Rows rows, const std::map<uint64_t, Sequence>& sequences) {
   return sequences.at(rows[0].id).decoding() ? Stage::kDecode : Stage::kPrefill;
 }
 
+RunningRequests Failed(uint64_t id, const absl::Status& status) {
+  return {.results = {{.id = id, .logits = status}}, .chosen_for = {}, .device = {}};
+}
+
+bool MayRunAhead(const PassResult& result, const std::map<uint64_t, Sequence>& sequences) {
+  return result.logits.ok() && (!result.logits->defined() || sequences.at(result.id).may_run_ahead());
+}
+
 }  // namespace
 
-std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, Sequence>& sequences,
-                                const ServedLanguageModel& model, blip2::KvPool& pool) {
+RunningPass StartPass(const StepPlan& plan, const std::map<uint64_t, Sequence>& sequences,
+                      const ServedLanguageModel& model, blip2::KvPool& pool, const UnknownTokens& unknown) {
   const std::vector<Rows> requests = ByRequest(plan.rows);
-  std::vector<PassResult> results;
-  const auto run = [&](std::span<const Rows> some) {
+  RunningPass pass;
+  const auto start = [&](std::span<const Rows> some) {
     const Rows rows(some.front().data(), some.back().data() + some.back().size());
     return CatchExceptions(
         NameOf(StageOf(rows, sequences)),
         [&] {
-          const at::Tensor logits = Forward(rows, sequences, model, pool);
-          const size_t before = results.size();
-          Split(logits, some, results);
-          if (model.choose_tokens) Choose(std::span(results).subspan(before), sequences, model);
-          blip2::Synchronize(logits.device());
+          const at::Tensor logits = Forward(rows, sequences, model, pool, unknown);
+          RunningRequests running{.results = Split(logits, some), .chosen_for = {}, .device = logits.device()};
+          if (model.begin_choice) Choose(running, sequences, model);
+          pass.push_back(std::move(running));
           return absl::OkStatus();
         },
         blip2::StatusOfDeviceError);
@@ -141,14 +151,48 @@ std::vector<PassResult> RunPass(const StepPlan& plan, const std::map<uint64_t, S
         return absl::OkStatus();
       },
       blip2::StatusOfDeviceError);
-  absl::Status status = copied.ok() ? run(requests) : copied;
-  if (status.ok()) return results;
-  results.clear();
+  absl::Status status = copied.ok() ? start(requests) : copied;
+  if (status.ok()) return pass;
   for (size_t i = 0; i < requests.size(); ++i) {
-    if (copied.ok() && requests.size() > 1 && !IsDeviceLost(status)) status = run(std::span(requests).subspan(i, 1));
-    if (status.ok()) continue;
-    results.erase(results.begin() + static_cast<std::ptrdiff_t>(i), results.end());  // what may be there of it
-    results.push_back({.id = requests[i][0].id, .logits = status});
+    if (copied.ok() && requests.size() > 1 && !IsDeviceLost(status)) status = start(std::span(requests).subspan(i, 1));
+    if (!status.ok()) pass.push_back(Failed(requests[i][0].id, status));
+  }
+  return pass;
+}
+
+std::optional<UnknownTokens> TokensToCome(const RunningPass& pass, const std::map<uint64_t, Sequence>& sequences) {
+  if (pass.size() != 1 || pass[0].chosen_for.empty()) return std::nullopt;
+  const RunningRequests& running = pass[0];
+  const auto may = [&](const PassResult& result) { return MayRunAhead(result, sequences); };
+  if (!std::all_of(running.results.begin(), running.results.end(), may)) return std::nullopt;
+  UnknownTokens unknown{.ids = running.choice.ids};
+  for (const size_t result : running.chosen_for) {
+    unknown.places.emplace(running.results[result].id, static_cast<int64_t>(unknown.places.size()));
+  }
+  return unknown;
+}
+
+std::vector<PassResult> AwaitPass(RunningPass pass) {
+  std::vector<PassResult> results;
+  for (RunningRequests& running : pass) {
+    const absl::Status status = CatchExceptions(
+        NameOf(Stage::kDecode),
+        [&] {
+          if (running.choice.read) {
+            std::vector<absl::StatusOr<blip2::ChosenToken>> tokens = running.choice.read();
+            for (size_t i = 0; i < tokens.size(); ++i) {
+              running.results[running.chosen_for[i]].chosen = std::move(tokens[i]);
+            }
+          } else if (running.device) {
+            blip2::Synchronize(*running.device);
+          }
+          return absl::OkStatus();
+        },
+        blip2::StatusOfDeviceError);
+    for (PassResult& result : running.results) {
+      if (!status.ok()) result.logits = status;
+      results.push_back(std::move(result));
+    }
   }
   return results;
 }

@@ -56,6 +56,21 @@ size_t ImagesOfAPass(const ServedLanguageModel& model, const EngineOptions& opti
   return static_cast<size_t>(std::clamp<int64_t>(readable, 1, kMostImagesAtOnce));
 }
 
+// Each once.
+std::vector<uint64_t> RequestsOf(const StepPlan& plan) {
+  std::vector<uint64_t> ids;
+  for (const PlannedRow& row : plan.rows) {
+    if (row.beam == 0) ids.push_back(row.id);
+  }
+  return ids;
+}
+
+int64_t TokensOf(const StepPlan& plan) {
+  int64_t tokens = 0;
+  for (const PlannedRow& row : plan.rows) tokens += row.tokens;
+  return tokens;
+}
+
 EngineStats StatsOfUnused(const blip2::KvPool& pool) {
   EngineStats stats;
   stats.kv_block_tokens = pool.block_tokens;
@@ -113,8 +128,8 @@ void LanguageEngine::Run() {
   while (true) {
     const bool projected = Take(patience);
     const bool explained = ExplainOne();
-    const bool ran = RunPlan(scheduler_.Plan(SteadyClock::now()));
-    if (closing_ && sequences_.empty() && !projected) return;
+    const bool ran = RunStep();
+    if (closing_ && sequences_.empty() && !projected) break;
     if (ran || projected || explained) {
       patience = SteadyDuration::zero();
     } else if (sequences_.empty()) {
@@ -123,12 +138,14 @@ void LanguageEngine::Run() {
       patience = kPausedPoll;
     }
   }
+  EndRunning();
 }
 
 bool LanguageEngine::Take(std::optional<SteadyDuration> patience) {
   EngineInbox::Content content = inbox_.Take(patience, images_at_once_);
   const bool projected = !content.projections.empty();
   for (GenerateWork& work : content.work) Admit(std::move(work));
+  if (projected) EndRunning();  // its tokens do not wait for images
   for (Projection& projection : content.projections) RunProjection(std::move(projection));
   if (projected) {  // the questions about these images, which so share a pass
     content = inbox_.Take(SteadyDuration::zero(), /*images=*/0);
@@ -189,33 +206,69 @@ absl::Status LanguageEngine::CheckReader(uint64_t id, const Sequence& sequence, 
   return absl::OkStatus();
 }
 
-bool LanguageEngine::RunPlan(const StepPlan& plan) {
+bool LanguageEngine::RunStep() {
+  const StepPlan plan = scheduler_.Plan(SteadyClock::now());
   for (const uint64_t id : plan.too_late) Retire(id, NoTimeLeft());
-  if (plan.rows.empty()) return !plan.too_late.empty();
-  const SteadyTime begin = SteadyClock::now();
-  int64_t tokens = 0;
+  if (plan.rows.empty()) return EndRunning() || !plan.too_late.empty();
+  Step step{.pass = {}, .ids = RequestsOf(plan), .tokens = TokensOf(plan)};
+  if (!running_) Begin(step);
+  Start(plan, step);
+  if (EndRunning()) Begin(step);
+  if (step.unknown) {
+    running_ = std::move(step);
+  } else {
+    End(std::move(step));
+  }
+  return true;
+}
+
+void LanguageEngine::Begin(Step& step) {
+  step.begin = SteadyClock::now();
+  health_.Begin();
+  for (const uint64_t id : step.ids) {
+    if (const auto sequence = sequences_.find(id); sequence != sequences_.end()) sequence->second.BeginPass(step.begin);
+  }
+}
+
+void LanguageEngine::Start(const StepPlan& plan, Step& step) {
+  Count(plan);
+  step.pass = StartPass(plan, sequences_, model_, pool_, running_ ? *running_->unknown : UnknownTokens());
+  for (const uint64_t id : step.ids) scheduler_.Computed(id);
+  step.unknown = TokensToCome(step.pass, sequences_);
+  if (!step.unknown) return;
+  for (const auto& [id, place] : step.unknown->places) {
+    sequences_.at(id).Expect();
+    scheduler_.Expect(id);
+  }
+}
+
+void LanguageEngine::Count(const StepPlan& plan) {
   for (const PlannedRow& row : plan.rows) {
-    Sequence& sequence = sequences_.at(row.id);
-    if (row.beam == 0) sequence.BeginPass(begin);
-    (sequence.decoding() ? stats_.decode_tokens : stats_.prefill_tokens) += row.tokens;
-    tokens += row.tokens;
+    (sequences_.at(row.id).decoding() ? stats_.decode_tokens : stats_.prefill_tokens) += row.tokens;
   }
   stats_.last_batch = static_cast<int64_t>(plan.rows.size());
   stats_.rows += stats_.last_batch;
   ++stats_.passes;
   const auto& bounds = EngineStats::kBatchSizeBounds;
   ++stats_.passes_by_batch_size[std::lower_bound(bounds.begin(), bounds.end(), stats_.last_batch) - bounds.begin()];
-  health_.Begin();
-  const std::vector<PassResult> results = RunPass(plan, sequences_, model_, pool_);
+}
+
+bool LanguageEngine::EndRunning() {
+  if (!running_) return false;
+  End(*std::exchange(running_, std::nullopt));
+  return true;
+}
+
+void LanguageEngine::End(Step step) {
+  const std::vector<PassResult> results = AwaitPass(std::move(step.pass));
   const SteadyTime end = SteadyClock::now();
   const auto failed =
       std::find_if(results.begin(), results.end(), [](const PassResult& result) { return !result.logits.ok(); });
   const bool sound = failed == results.end();
   Judge(sound ? absl::OkStatus() : failed->logits.status());
-  if (sound) scheduler_.ObservePass(tokens, end - begin);
+  if (sound) scheduler_.ObservePass(step.tokens, end - step.begin);
   for (const PassResult& result : results) Advance(result, end);
   PublishStats();
-  return true;
 }
 
 void LanguageEngine::Judge(const absl::Status& pass) {
@@ -228,7 +281,7 @@ bool LanguageEngine::TryItself() {
                            blip2::KvPool own = model_.make_kv_pool(/*blocks=*/1, pool_.block_tokens);
                            const int64_t token = 0;
                            const int32_t block = 0;
-                           const blip2::DecoderRow row{.embeddings = model_.embed(std::span(&token, 1))[0],
+                           const blip2::DecoderRow row{.embeddings = model_.embed(std::span(&token, 1), {})[0],
                                                        .past = 0,
                                                        .blocks = std::span(&block, 1),
                                                        .wants_logits = true};
@@ -240,10 +293,11 @@ bool LanguageEngine::TryItself() {
 
 void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
   const uint64_t id = result.id;
+  const auto place = sequences_.find(id);
+  if (place == sequences_.end() || unexplained_.contains(id)) return;  // it has ended since the step began
   const absl::StatusOr<at::Tensor>& logits = result.logits;
   if (!logits.ok()) return Retire(id, logits.status());
-  Sequence& sequence = sequences_.at(id);
-  scheduler_.Computed(id);
+  Sequence& sequence = place->second;
   if (result.scored.defined()) {
     const absl::Status status =
         CatchExceptions(NameOf(Stage::kPrefill), [&] { return sequence.ScorePrompt(result.past, result.scored); });
@@ -272,12 +326,14 @@ void LanguageEngine::Finish(uint64_t id) {
 
 bool LanguageEngine::ExplainOne() {
   if (unexplained_.empty()) return false;
+  EndRunning();
   const auto [id, cached_tokens] = *unexplained_.begin();
   sequences_.at(id).BeginPass(SteadyClock::now());
   health_.Begin();  // of one piece
   const auto go_on = [this, id = id] {
     Take(SteadyDuration::zero());
-    RunPlan(scheduler_.Plan(SteadyClock::now()));
+    RunStep();
+    EndRunning();
     health_.Begin();
     return sequences_.contains(id);
   };

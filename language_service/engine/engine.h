@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "blip2/kv_pool.h"
@@ -28,8 +29,10 @@
 namespace diptych::language {
 
 // Plan, run, choose, retire: each step of its thread gives every running request its next token or the next piece of
-// its prompt. Between two steps as many images go through the Q-Former as one step can read, 8 at most, and of one
-// answer as many tokens through one layer of the decoder, for its relevance. Thread-safe.
+// its prompt. Where the model chooses tokens, on a card, the next step is planned and begun while the last one is
+// computed, and then the last one's tokens are handed over. Between two steps as many images go through the Q-Former as
+// one step can read, 8 at most, and of one answer as many tokens through one layer of the decoder, for its relevance.
+// Thread-safe.
 class LanguageEngine {
  public:
   using Projected = std::function<void(absl::StatusOr<std::shared_ptr<const QueryTokens>>)>;
@@ -64,8 +67,24 @@ class LanguageEngine {
   void Sweep(SteadyTime now);
   // Looks at the sequence's reader. SLOW_READER if it is to be given up.
   absl::Status CheckReader(uint64_t id, const Sequence& sequence, SteadyTime now);
-  // One pass over what is planned. False if that is nothing.
-  bool RunPlan(const StepPlan& plan);
+  // A pass that the device may still compute.
+  struct Step {
+    RunningPass pass;
+    std::vector<uint64_t> ids;  // of its requests
+    int64_t tokens = 0;
+    SteadyTime begin{};                         // when no other step was before it any more
+    std::optional<UnknownTokens> unknown = {};  // set if the next step may start before these are known
+  };
+
+  // Plans and starts a step, then ends the one before it. False if there was neither.
+  bool RunStep();
+  void Begin(Step& step);
+  void Start(const StepPlan& plan, Step& step);
+  void Count(const StepPlan& plan);
+  // Ends the step that runs. False if none does.
+  bool EndRunning();
+  // Waits for it and hands on what it gave.
+  void End(Step step);
   // Updates the engine's health after a pass that ended so.
   void Judge(const absl::Status& pass);
   // Decodes a token in a cache of its own; false if that fails.
@@ -98,6 +117,7 @@ class LanguageEngine {
   uint64_t last_id_ = 0;
   bool closing_ = false;
   EngineStats stats_;
+  std::optional<Step> running_;  // while the next one is planned and started; it has `unknown`
 
   TokenDelivery delivery_;  // of all streams inside
   std::thread thread_;

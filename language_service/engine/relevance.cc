@@ -23,7 +23,7 @@ bool IsFinite(const AnswerRelevance& relevance) {
 // [T, De] of all tokens but the last, from which nothing was chosen.
 at::Tensor EmbedAll(const ServedLanguageModel& model, const Sequence& sequence) {
   const int64_t length = sequence.prompt_tokens() + sequence.answer_tokens() - 1;
-  const at::Tensor text = model.embed(sequence.Ids(/*beam=*/0, /*past=*/0, length))[0];
+  const at::Tensor text = model.embed(sequence.Ids(/*beam=*/0, /*past=*/0, length), {})[0];
   return at::cat({sequence.QueryTokensAt(/*past=*/0, length), text});
 }
 

@@ -41,7 +41,7 @@ StepPlan Scheduler::Plan(SteadyTime now) {
 
 void Scheduler::PlanDecodes(StepPlan& plan, Budget& budget) {
   for (auto& [id, entry] : entries_) {
-    if (entry.state != State::kRunning || entry.length - entry.computed != 1) continue;
+    if (entry.state != State::kRunning || entry.length - entry.computed != 1 || IsWhole(entry)) continue;
     if (PrepareDecode(entry, plan)) AddRows(entry, 1, plan, budget);
   }
 }
@@ -56,7 +56,7 @@ void Scheduler::PlanPrefills(StepPlan& plan, Budget& budget) {
 // Strictly in the order of arrival, but for requests that wait for another's prefix.
 void Scheduler::Admit(SteadyTime now, StepPlan& plan, Budget& budget) {
   for (auto& [id, entry] : entries_) {
-    if (entry.state != State::kWaiting) continue;
+    if (entry.state != State::kWaiting || entry.expected > 0) continue;
     const bool full = running_sequences_ > 0 && running_sequences_ + entry.request.beams > options_.max_batch;
     if (NextChunk(entry, budget) <= 0 || full) return;
     Prefix prefix = FindPrefix(entry);
@@ -73,6 +73,11 @@ void Scheduler::Admit(SteadyTime now, StepPlan& plan, Budget& budget) {
 
 bool Scheduler::Scores(const Entry& entry) {
   return entry.request.scores_prompt && entry.length == static_cast<int64_t>(entry.request.prompt.size());
+}
+
+bool Scheduler::IsWhole(const Entry& entry) {
+  const auto most = static_cast<int64_t>(entry.request.prompt.size()) + entry.request.max_new_tokens;
+  return entry.expected > 0 && entry.length >= most;
 }
 
 int64_t Scheduler::NextChunk(const Entry& entry, const Budget& budget) {
@@ -227,11 +232,22 @@ void Scheduler::Publish(Entry& entry) {
   }
 }
 
+void Scheduler::Expect(uint64_t id) {
+  Entry& entry = entries_.at(id);
+  ++entry.expected;
+  ++entry.length;
+}
+
+// Only blocks of known tokens have keys, so what is published has been computed, whatever has begun since.
 void Scheduler::Append(uint64_t id, int64_t token) {
   Entry& entry = entries_.at(id);
   Publish(entry);
   entry.chain.Append(std::span(&token, 1));
-  ++entry.length;
+  if (entry.expected > 0) {
+    --entry.expected;
+  } else {
+    ++entry.length;
+  }
 }
 
 void Scheduler::Fork(uint64_t id, std::span<const int> parents) {

@@ -86,8 +86,11 @@ class Scheduler {
 
   StepPlan Plan(SteadyTime now);
 
-  // The request's rows of the last plan were run.
+  // The request's rows of the last plan were run, or what runs them has begun and will be through before what runs the
+  // next plan's.
   void Computed(uint64_t id);
+  // A token follows that will be known later, by Append: it can be planned from now on, unless it is the last one.
+  void Expect(uint64_t id);
   // Its logits were sound, and this token follows. Its full blocks may be found by others from now on.
   void Append(uint64_t id, int64_t token);
   // As Append for beams: beam i continues what beam parents[i] was. At most `beams` parents.
@@ -113,6 +116,7 @@ class Scheduler {
     KvBlockChain chain;  // of prompt and, without beams, generated tokens
     State state = State::kWaiting;
     int64_t length = 0;     // tokens of one sequence
+    int64_t expected = 0;   // of these, not known yet
     int64_t computed = 0;   // of these, with keys and values in blocks
     int64_t planned = 0;    // tokens of the last plan
     int64_t published = 0;  // blocks
@@ -140,6 +144,8 @@ class Scheduler {
   static int64_t NextChunk(const Entry& entry, const Budget& budget);
   // Its prompt was not scored to its end yet.
   static bool Scores(const Entry& entry);
+  // It expects the last token that it may have.
+  static bool IsWhole(const Entry& entry);
 
   Prefix FindPrefix(const Entry& entry) const;
   bool TooLate(const Entry& entry, const Prefix& prefix, SteadyTime now) const;

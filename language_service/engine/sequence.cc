@@ -65,7 +65,8 @@ at::Tensor Sequence::QueryTokensAt(int64_t past, int64_t tokens) const {
 std::span<const int64_t> Sequence::Ids(int beam, int64_t past, int64_t tokens) const {
   if (!beam_step_.tokens.empty()) return std::span(beam_step_.tokens).subspan(beam, 1);
   const int64_t from = std::max(past, work_.prompt.budget.image_tokens);
-  return std::span(context_).subspan(from, std::max(past + tokens - from, int64_t{0}));
+  const int64_t end = std::min(past + tokens, static_cast<int64_t>(context_.size()));
+  return std::span(context_).subspan(from, std::max(end - from, int64_t{0}));
 }
 
 void Sequence::BeginPass(SteadyTime now) {
@@ -116,11 +117,16 @@ std::optional<blip2::RowChoice> Sequence::ToChoice(const at::Tensor& logits) con
   return blip2::RowChoice{
       .logits = logits,
       .options = &work_.options,
-      .edits = blip2::ScoreEdits(work_.options, ending_tokens_, context_, answer_tokens(), logits.size(1)),
-      .draw = selector_.NextDraw()};
+      .edits = blip2::ScoreEdits(work_.options, ending_tokens_, context_, answer_tokens() + expected_, logits.size(1)),
+      .draw = selector_.NextDraw(expected_)};
+}
+
+bool Sequence::may_run_ahead() const {
+  return !beams_ && !blip2::DependsOnTokens(work_.options);
 }
 
 absl::Status Sequence::AcceptChosen(absl::StatusOr<blip2::ChosenToken> token, SteadyTime pass_end) {
+  if (expected_ > 0) --expected_;
   EndPass(pass_end);
   selector_.Skip(1);
   return AcceptToken(std::move(token));

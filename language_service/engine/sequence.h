@@ -34,6 +34,7 @@ class Sequence {
   // The input at places [past, past + tokens) of a beam, in two parts: the query tokens of images, [t, De]
   // (undefined if there is none), then ids.
   at::Tensor QueryTokensAt(int64_t past, int64_t tokens) const;
+  // As far as they are known.
   std::span<const int64_t> Ids(int beam, int64_t past, int64_t tokens) const;
 
   // A pass that holds rows of this sequence begins.
@@ -50,12 +51,17 @@ class Sequence {
   std::optional<blip2::RowChoice> ToChoice(const at::Tensor& logits) const;
   // As Accept, after that was chosen; its error ends the sequence.
   absl::Status AcceptChosen(absl::StatusOr<blip2::ChosenToken> token, SteadyTime pass_end);
+  // Whether a token can be chosen while the one before is not known.
+  bool may_run_ahead() const;
+  // A token has been chosen that AcceptChosen will tell: the next choice is that of the token after it.
+  void Expect() { ++expected_; }
+
   // The pass for its relevance ended. Requires: finished().
   void EndRelevance(SteadyTime now);
 
   bool finished() const { return finish_reason_ != v1::FINISH_REASON_UNSPECIFIED; }
-  // Whether a pass has chosen a token of the answer.
-  bool decoding() const { return passes_ > 0; }
+  // Whether a pass has chosen a token of the answer, be it known or not.
+  bool decoding() const { return passes_ + expected_ > 0; }
   int64_t answer_tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t prompt_tokens() const { return static_cast<int64_t>(work_.prompt.ids.size()); }
   bool has_beams() const { return beams_.has_value(); }
@@ -101,7 +107,8 @@ class Sequence {
   std::vector<int64_t> context_;            // prompt and generated ids
   std::vector<blip2::ChosenToken> tokens_;  // of the answer; with beams only at the end
   std::vector<blip2::ChosenToken> prompt_scores_;
-  int64_t passes_ = 0;  // that chose tokens
+  int64_t passes_ = 0;    // that chose tokens
+  int64_t expected_ = 0;  // tokens that are chosen and not known
   bool started_ = false;
   bool shown_ = false;  // something of the answer
   v1::FinishReason finish_reason_ = v1::FINISH_REASON_UNSPECIFIED;

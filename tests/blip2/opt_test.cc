@@ -176,6 +176,13 @@ TEST_F(TinyDecoderTest, EmbedsIdsByRow) {
   for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(embedded[0][static_cast<int64_t>(i)].equal(table[ids[i]]));
 }
 
+TEST_F(TinyDecoderTest, EmbedsIdsThatOnlyTheDeviceKnows) {
+  const at::Tensor chosen = at::tensor({9, 51, 0}, at::kLong);
+  EXPECT_TRUE(decoder_.Embed(std::vector<int64_t>{7, -2, 0, -1, -3}, chosen)
+                  .equal(decoder_.Embed(std::vector<int64_t>{7, 51, 0, 9, 0})));
+  EXPECT_THROW(decoder_.Embed(std::vector<int64_t>{-4}, chosen), c10::Error);
+}
+
 // Greedy answers of ten sequences, alone and in random mixes in which they start, pause and read their prompts
 // piece by piece.
 TEST_F(TinyDecoderTest, ASequenceGetsTheSameTokensInEveryMix) {

@@ -39,7 +39,7 @@ class GenerateTest : public testing::LanguageFixture {
       parts.push_back(model->project(at::from_blob(bytes.data(), {1, 5, 32}, at::kFloat).clone()));
     }
     const std::vector<int64_t> text(built->ids.begin() + built->budget.image_tokens, built->ids.end());
-    parts.push_back(model->embed(text));
+    parts.push_back(model->embed(text, {}));
     blip2::KvPool pool = model->make_kv_pool(/*blocks=*/1, /*block_tokens=*/128);
     const std::vector<int32_t> blocks = {0};
     std::vector<int> tokens;
@@ -50,7 +50,7 @@ class GenerateTest : public testing::LanguageFixture {
       if (tokens.back() == 2 || static_cast<int>(tokens.size()) == count) return tokens;
       past += next.size(0);
       const std::vector<int64_t> chosen = {tokens.back()};
-      next = model->embed(chosen)[0];
+      next = model->embed(chosen, {})[0];
     }
   }
 

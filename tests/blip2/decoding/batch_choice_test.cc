@@ -75,7 +75,7 @@ TokenSelector SelectorOf(const Row& row) {
   return {row.options, kEndings};
 }
 
-std::vector<absl::StatusOr<ChosenToken>> ChooseTogether(const std::vector<Row>& rows) {
+std::vector<RowChoice> ChoicesOf(const std::vector<Row>& rows) {
   std::vector<RowChoice> choices;
   for (const Row& row : rows) {
     choices.push_back({.logits = row.logits,
@@ -83,7 +83,11 @@ std::vector<absl::StatusOr<ChosenToken>> ChooseTogether(const std::vector<Row>& 
                        .edits = ScoreEdits(row.options, kEndings, row.context, row.generated, row.logits.size(1)),
                        .draw = SelectorOf(row).NextDraw()});
   }
-  return ChooseTokens(choices);
+  return choices;
+}
+
+std::vector<absl::StatusOr<ChosenToken>> ChooseTogether(const std::vector<Row>& rows) {
+  return ChooseTokens(ChoicesOf(rows));
 }
 
 absl::StatusOr<ChosenToken> ChooseAlone(const Row& row) {
@@ -150,6 +154,12 @@ TEST(BatchChoiceTest, ARowWithoutATokenEndsAlone) {
   for (size_t i = 0; i < rows.size(); ++i) ExpectSame(together[i], ChooseAlone(rows[i]));
   EXPECT_EQ(together[1].status().code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(together[0].ok() && together[3].ok());
+  const at::Tensor ids = BeginChoice(ChoicesOf(rows)).ids;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto id = ids[static_cast<int64_t>(i)].item<int64_t>();
+    EXPECT_TRUE(id >= 0 && id < rows[i].logits.size(1)) << "the next step looks it up before the error is known";
+    if (together[i].ok()) EXPECT_EQ(id, together[i]->id);
+  }
 
   const GenerationOptions forbidding = {.min_new_tokens = 3, .temperature = 1};
   const std::vector<int64_t> all = {0, 1, 2};

@@ -254,6 +254,15 @@ TEST_F(DecoderDisciplineTest, IdsAreLookedUpWithOneUpload) {
   EXPECT_EQ(Transfers().bytes - before.bytes, 3 * 8);
 }
 
+TEST_F(DecoderDisciplineTest, IdsThatOnlyTheDeviceKnowsStayThere) {
+  const std::vector<int64_t> ids = {1, -1, -3};
+  const at::Tensor chosen = at::empty({3}, at::TensorOptions(kDevice.device).dtype(at::kLong));
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  EXPECT_TRUE(decoder_.Embed(ids, chosen).is_meta());
+  ExpectOnly(seen, before, 1);
+}
+
 TEST_F(DecoderDisciplineTest, BlocksAreCopiedTogether) {
   const std::vector<int32_t> from = {0, 1, 2}, to = {5, 6, 7};
   const TransferCounts before = Transfers();

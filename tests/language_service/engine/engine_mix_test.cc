@@ -121,9 +121,9 @@ TEST_F(EngineMixTest, AModelThatChoosesTheTokensSaysTheSame) {
   const auto expected = Alone(questions);
   engine_.reset();
   std::atomic<int64_t> chosen = 0;
-  model_.choose_tokens = [&](std::span<const blip2::RowChoice> rows) {
+  model_.begin_choice = [&](std::span<const blip2::RowChoice> rows) {
     chosen += std::ssize(rows);
-    return blip2::ChooseTokens(rows);
+    return blip2::BeginChoice(rows);
   };
   for (uint64_t seed = 0; seed < 60 && !HasFatalFailure(); ++seed) {
     RunMix(questions, expected, seed, /*least_blocks=*/24);
@@ -165,9 +165,9 @@ TEST_F(EngineMixTest, AChoiceThatFailsIsMadeAgainWithTheSameDraw) {
   const auto expected = Alone(questions);
   engine_.reset();
   std::atomic<int> failures = 0;
-  model_.choose_tokens = [&](std::span<const blip2::RowChoice> rows) {
+  model_.begin_choice = [&](std::span<const blip2::RowChoice> rows) {
     if (rows.size() > 1 && ++failures % 2 == 0) throw std::runtime_error("no room for so many");
-    return blip2::ChooseTokens(rows);
+    return blip2::BeginChoice(rows);
   };
   Start();
   std::vector<std::unique_ptr<Asked>> asked;

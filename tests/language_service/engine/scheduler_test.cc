@@ -139,10 +139,10 @@ TEST(SchedulerTest, WorkThatItsDeadlineCannotCoverIsNotStarted) {
 }
 
 // Requests of every kind come, go on, pause and are cancelled at random.
-TEST(SchedulerTest, AllBlocksAreBackAfterTenThousandRandomRequests) {
+void RunTenThousandRandomRequests(bool ahead) {
   SchedulerOptions options = SmallOptions();
   options.blocks = 48;
-  PuppetEngine puppet(options);
+  PuppetEngine puppet(options, ahead);
   std::mt19937 random(7);
   const auto upto = [&](int64_t most) { return static_cast<int64_t>(random() % most) + 1; };
   puppet.parent = [&](int beam) { return static_cast<int>(random() % (beam + 1)); };
@@ -182,6 +182,47 @@ TEST(SchedulerTest, AllBlocksAreBackAfterTenThousandRandomRequests) {
   const uint64_t whole_cache = puppet.Add(Prompt(48 * 4 - 1, 1), 1);
   puppet.RunToEnd();
   EXPECT_EQ(puppet.finished.back(), whole_cache);
+}
+
+TEST(SchedulerTest, AllBlocksAreBackAfterTenThousandRandomRequests) {
+  RunTenThousandRandomRequests(/*ahead=*/false);
+}
+
+TEST(SchedulerTest, AllBlocksAreBackWhereStepsArePlannedAhead) {
+  RunTenThousandRandomRequests(/*ahead=*/true);
+}
+
+TEST(SchedulerTest, AnExpectedTokenIsPlannedUnlessItIsTheLast) {
+  Scheduler scheduler(SmallOptions());
+  ASSERT_TRUE(scheduler.Add({.id = 1, .prompt = Prompt(6, 1), .max_new_tokens = 2}).ok());
+  ASSERT_EQ(scheduler.Plan(kStart).rows.size(), 1u);
+  scheduler.Computed(1);
+  scheduler.Expect(1);
+  const StepPlan ahead = scheduler.Plan(kStart);
+  ASSERT_EQ(ahead.rows.size(), 1u);
+  EXPECT_EQ(ahead.rows[0].past, 6);
+  EXPECT_EQ(ahead.rows[0].tokens, 1);
+  scheduler.Computed(1);
+  scheduler.Expect(1);
+  EXPECT_TRUE(scheduler.Plan(kStart).rows.empty());
+  scheduler.Append(1, 8);
+  scheduler.Append(1, 9);
+}
+
+// Else it would be computed again without its last token.
+TEST(SchedulerTest, APausedRequestDoesNotStartAgainBeforeItsTokenIsKnown) {
+  Scheduler scheduler(SmallOptions());
+  ASSERT_TRUE(scheduler.Add({.id = 1, .prompt = Prompt(6, 1), .max_new_tokens = 5}).ok());
+  (void)scheduler.Plan(kStart);
+  scheduler.Computed(1);
+  scheduler.Expect(1);
+  scheduler.Pause(1);
+  scheduler.Resume(1);
+  EXPECT_TRUE(scheduler.Plan(kStart).rows.empty());
+  scheduler.Append(1, 8);
+  const StepPlan again = scheduler.Plan(kStart);
+  ASSERT_EQ(again.rows.size(), 1u);
+  EXPECT_EQ(again.rows[0].tokens, 7);
 }
 
 }  // namespace
