@@ -27,7 +27,7 @@ setup:          ## install system packages and libtorch
 	@scripts/setup.sh
 
 bench: build    ## measure for some minutes; writes a report into build/bench/; RIVALS=1: also beside other engines, at full size without MODEL
-	@scripts/build.sh release decode_throughput vision_times mixed_load gateway_latency token_delivery wire_times two_tiers
+	@scripts/build.sh release decode_throughput vision_times mixed_load gateway_latency token_delivery step_gap wire_times two_tiers
 	@scripts/bench.sh
 	@[ -z "$(RIVALS)" ] || scripts/rivals.sh $(if $(MODEL),"$(MODEL)")
 

@@ -60,28 +60,35 @@ class NullDecoder {
   std::atomic<int64_t> nanoseconds_ = 0, counted_ = 0;
 };
 
-struct NullModel {
-  language::ServedLanguageModel model;
-  std::shared_ptr<NullDecoder> decoder;
-};
-
-namespace {
-
-NullModel MakeNullModel(int callers) {
+language::ServedLanguageModel NullModel() {
   language::ServedLanguageModel model;
   model.description = testing::FakeLanguageModel();
   model.description.set_window_tokens(kWindow);
   model.config = (*blip2::Checkpoint::Open(kModel))->config();
   model.config.text.max_position_embeddings = kWindow;
   model.tokenizer = std::make_shared<const blip2::Tokenizer>(*blip2::Tokenizer::Load(kModel));
-  const int64_t word = model.tokenizer->Encode(" red").back();
-  auto decoder = std::make_shared<NullDecoder>(model.config.text.vocab_size, word, callers);
-  model.embed = [](std::span<const int64_t> ids, const at::Tensor&) { return at::zeros({1, static_cast<int64_t>(ids.size()), 1}); };
+  model.embed = [](std::span<const int64_t> ids, const at::Tensor&) {
+    return at::zeros({1, static_cast<int64_t>(ids.size()), 1});
+  };
   model.kv_block_bytes = [](int64_t) { return 1; };
   model.make_kv_pool = [](int64_t blocks, int64_t tokens) {
     return blip2::KvPool{.keys = {}, .values = {}, .blocks = blocks, .block_tokens = tokens};
   };
   model.copy_kv_blocks = [](blip2::KvPool&, std::span<const int32_t>, std::span<const int32_t>) {};
+  return model;
+}
+
+namespace {
+
+struct CountedModel {
+  language::ServedLanguageModel model;
+  std::shared_ptr<NullDecoder> decoder;
+};
+
+CountedModel MakeCountedModel(int callers) {
+  language::ServedLanguageModel model = NullModel();
+  const int64_t word = model.tokenizer->Encode(" red").back();
+  auto decoder = std::make_shared<NullDecoder>(model.config.text.vocab_size, word, callers);
   model.forward = [decoder](std::span<const blip2::DecoderRow> rows, blip2::KvPool&) { return decoder->Forward(rows); };
   return {std::move(model), std::move(decoder)};
 }
@@ -112,14 +119,14 @@ blip2::KvPool Pool(const language::ServedLanguageModel& model) {
 
 struct NullLanguageTier::Parts {
   explicit Parts(int callers)
-      : alone(MakeNullModel(callers)),
+      : alone(MakeCountedModel(callers)),
         engine(alone.model, Pool(alone.model), AloneOptions(callers)),
-        served(MakeNullModel(callers)),
+        served(MakeCountedModel(callers)),
         server(StartTier(callers, served.model)) {}
 
-  NullModel alone;
+  CountedModel alone;
   language::LanguageEngine engine;
-  const NullModel served;
+  const CountedModel served;
   const std::unique_ptr<language::LanguageServer> server;
 };
 
@@ -130,8 +137,8 @@ int NullLanguageTier::port() const {
   return parts_->server->port();
 }
 
-void NullLanguageTier::AskAlone(int max_new_tokens, std::function<void(int64_t tokens)> on_tokens,
-                                std::function<void(bool ok)> on_end) {
+void Ask(language::LanguageEngine& engine, const language::ServedLanguageModel& model, int max_new_tokens,
+         std::function<void(int64_t tokens)> on_tokens, std::function<void(bool ok)> on_end) {
   auto self = std::make_shared<std::weak_ptr<language::TokenStream>>();
   const auto stream = std::make_shared<language::TokenStream>(language::TokenStream::Reader{
       .on_delta =
@@ -142,14 +149,18 @@ void NullLanguageTier::AskAlone(int max_new_tokens, std::function<void(int64_t t
       .on_end = [on_end = std::move(on_end)](const auto& result) { on_end(result.ok()); }});
   *self = stream;
   stream->Next();
-  const language::ServedLanguageModel& model = parts_->alone.model;
   const blip2::PromptInput prompt{.images = 0, .text = kPrompt, .turns = {}, .max_new_tokens = max_new_tokens};
-  parts_->engine.Submit({.prompt = *blip2::BuildPrompt(prompt, model.config, *model.tokenizer),
-                         .options = {.max_new_tokens = max_new_tokens},
-                         .images = {},
-                         .clock = StageClock(SteadyClock::now()),
-                         .call = std::make_shared<CallContext>(SteadyTime::max()),
-                         .stream = stream});
+  engine.Submit({.prompt = *blip2::BuildPrompt(prompt, model.config, *model.tokenizer),
+                 .options = {.max_new_tokens = max_new_tokens},
+                 .images = {},
+                 .clock = StageClock(SteadyClock::now()),
+                 .call = std::make_shared<CallContext>(SteadyTime::max()),
+                 .stream = stream});
+}
+
+void NullLanguageTier::AskAlone(int max_new_tokens, std::function<void(int64_t tokens)> on_tokens,
+                                std::function<void(bool ok)> on_end) {
+  Ask(parts_->engine, parts_->alone.model, max_new_tokens, std::move(on_tokens), std::move(on_end));
 }
 
 double NullLanguageTier::TakeMicroseconds() {

@@ -59,4 +59,5 @@ section "What the gateway adds" build/release/bin/gateway_latency
 section "The wire between the tiers" build/release/bin/wire_times
 section "Two tiers, and the same in one process" build/release/bin/two_tiers
 section "Token delivery, with a decoder that computes nothing" build/release/bin/token_delivery
+section "What a card would wait between two steps" build/release/bin/step_gap
 stack_say "the report is $report"
