@@ -104,7 +104,7 @@ double WaitOf(int sequences, int tokens, std::chrono::microseconds step, bool ah
         engine, model, tokens, [](int64_t) {}, [&missing](bool) { missing.count_down(); });
   }
   missing.wait();
-  return bench::Median(card.TakeWaits());
+  return Median(card.TakeWaits());
 }
 
 }  // namespace
