@@ -101,7 +101,7 @@ absl::StatusOr<std::vector<std::string>> DrawImages(const std::vector<Arrival>& 
 }
 
 absl::StatusOr<LoadQuestions> Questions(const LoadOptions& options, const std::vector<Arrival>& arrivals, int side) {
-  LoadQuestions questions{.common = QuestionWithoutImage(options)};
+  LoadQuestions questions{.common = QuestionWithoutImage(options), .images = {}};
   if (options.text_alone) return questions;
   DIPTYCH_ASSIGN_OR_RETURN(questions.images, options.images.empty() ? DrawImages(arrivals, side, options.common.json)
                                                                     : ReadImages(options.images));

@@ -72,8 +72,12 @@ class Model(unittest.TestCase):
 
 
 def table_rows(page, head):
-    """The cells of the rows of each table of docs/ that begins with `head`."""
-    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    """The cells of the rows of each table of docs/ that begins with `head`; of `page#heading` those after it."""
+    page, _, heading = page.partition("#")
+    text = (DOCS / page).read_text(encoding="utf-8")
+    if heading:
+        text = text[re.search(f"^#+ {heading.replace('-', ' ')}$", text, re.M | re.I).end():]
+    lines = text.splitlines()
     for begin in (i for i, line in enumerate(lines) if line.startswith(head)):
         columns = [cell.strip() for cell in lines[begin].strip("|").split("|")]
         rows = itertools.takewhile(lambda line: line.startswith("|"), lines[begin + 2:])

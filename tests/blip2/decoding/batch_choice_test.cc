@@ -158,7 +158,9 @@ TEST(BatchChoiceTest, ARowWithoutATokenEndsAlone) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto id = ids[static_cast<int64_t>(i)].item<int64_t>();
     EXPECT_TRUE(id >= 0 && id < rows[i].logits.size(1)) << "the next step looks it up before the error is known";
-    if (together[i].ok()) EXPECT_EQ(id, together[i]->id);
+    if (together[i].ok()) {
+      EXPECT_EQ(id, together[i]->id);
+    }
   }
 
   const GenerationOptions forbidding = {.min_new_tokens = 3, .temperature = 1};

@@ -321,7 +321,9 @@ TEST_F(HttpServerTest, ARequestSaysOnceForWhichHostItIs) {
                                     "host: a\\b\r\n",
                                     "xhost: a\r\n"}) {
     EXPECT_EQ(status(get + headers), "HTTP/1.1 400 ") << headers;
-    if (!headers.empty() && headers[0] == 'h') EXPECT_EQ(status(of_old + headers), "HTTP/1.1 400 ") << headers;
+    if (!headers.empty() && headers[0] == 'h') {
+      EXPECT_EQ(status(of_old + headers), "HTTP/1.1 400 ") << headers;
+    }
   }
   EXPECT_EQ(status("GET http://a/b HTTP/1.1\r\n"), "HTTP/1.1 400 ") << "a target that has one does not stand for it";
   EXPECT_EQ(status("GET http://user@a/b HTTP/1.1\r\nhost: a\r\n"), "HTTP/1.1 400 ");
