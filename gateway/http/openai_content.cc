@@ -43,8 +43,8 @@ constexpr const char* kBookkeeping[] = {
 // Members that they keep with images, whose format the bytes alone decide.
 constexpr const char* kImageBookkeeping[] = {
     // how it is stored
-    "format", "type", "mime_type", "mimeType", "media_type", "mediaType", "filename", "file_name", "image_id",
-    "expires_at", "size",
+    "format", "type", "source_type", "mime_type", "mimeType", "media_type", "mediaType", "filename", "file_name",
+    "image_id", "expires_at", "size",
     // what is said about it
     "alt", "alt_text", "title", "width", "height"};
 
@@ -64,7 +64,7 @@ absl::Status CheckDetail(std::string_view detail, const std::string& field) {
   return Invalid(field, "takes auto, low, high or original; all mean the model's own resolution");
 }
 
-// {"url": ..., "detail": ...} or the URL alone.
+// {"url": ..., "detail": ...}, or, as Anthropic has it, {"data": ...}, or the URL or base64 alone.
 absl::Status ReadImageUrl(const json& value, const std::string& field, Message& message) {
   v1::Image image;
   if (value.is_string()) {
@@ -72,13 +72,14 @@ absl::Status ReadImageUrl(const json& value, const std::string& field, Message& 
     message.image_fields.push_back(field);
   } else {
     Members members(value, field);
-    std::string url = members.Text("url");
+    const char* name = value.contains("data") ? "data" : "url";
+    std::string url = members.Text(name);
     members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
     IgnoreBookkeeping(members);
     members.Ignore(kImageBookkeeping);
     DIPTYCH_RETURN_IF_ERROR(members.Finish());
-    DIPTYCH_RETURN_IF_ERROR(ReadImageSource(std::move(url), members.Path("url"), image));
-    message.image_fields.push_back(members.Path("url"));
+    DIPTYCH_RETURN_IF_ERROR(ReadImageSource(std::move(url), members.Path(name), image));
+    message.image_fields.push_back(members.Path(name));
   }
   message.images.push_back(std::move(image));
   return absl::OkStatus();
@@ -101,6 +102,15 @@ absl::Status ReadTextPart(Members& members, const char* name, Message& message) 
   if (!message.text.empty()) message.text += '\n';
   message.text += text;
   return members.Finish();
+}
+
+// The member of an image part that holds it.
+const char* PlaceOfImage(const json& part, std::string_view type) {
+  if (type != "image") return "image_url";
+  for (const char* name : {"image_url", "url", "source", "base64", "data"}) {
+    if (part.contains(name)) return name;
+  }
+  return "image";
 }
 
 // A part without a type is what its member says.
@@ -133,10 +143,7 @@ absl::Status ReadPart(const json& part, const std::string& path, Message& messag
       return InvalidField(kUnsupportedParameter, members.Path("type"),
                           "only the user's messages hold anything but text");
     }
-    const char* place = part.contains("image_url") || type != "image" ? "image_url"
-                        : part.contains("url")                        ? "url"
-                                                                      : "image";
-    return ReadImagePart(members, place, message);
+    return ReadImagePart(members, PlaceOfImage(part, type), message);
   }
   DIPTYCH_RETURN_IF_ERROR(members.fault());
   return InvalidField(kUnsupportedParameter, members.Path("type"),

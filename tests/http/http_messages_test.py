@@ -139,7 +139,9 @@ class MessagesTest(asking.StackTest):
         self.refused(chat(("user", [image(detail="medium")])), "messages[0].content[0].image_url.detail")
         for part in ({"image_url": {"url": IMAGE}}, {"image_url": IMAGE}, {"type": None, "image_url": IMAGE}, {"image": IMAGE},
                      {"type": "input_image", "image_url": IMAGE, "detail": "low"}, {"type": "image", "image": BASE64},
-                     {"type": "image", "url": IMAGE}, {"type": "image_url", "image_url": {"url": IMAGE}, "detail": "original", "uuid": "x"}):
+                     {"type": "image", "url": IMAGE}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": BASE64}},
+                     {"type": "image", "data": BASE64, "mimeType": "image/png"}, {"type": "image", "source_type": "base64", "data": BASE64, "mime_type": "image/png"},
+                     {"type": "image", "base64": BASE64, "mime_type": "image/png"}, {"type": "image_url", "image_url": {"url": IMAGE}, "detail": "original", "uuid": "x"}):
             with self.subTest(part=str(part)[:60]):
                 self.assertEqual(self.outcome(chat(("user", [part, text(QUESTION)]))), expected)
         for part in (QUESTION, {"text": QUESTION}, {"type": "input_text", "text": QUESTION},
@@ -147,7 +149,7 @@ class MessagesTest(asking.StackTest):
             with self.subTest(part=part):
                 self.assertEqual(self.outcome(chat(("user", [image(), part]))), expected)
         for part, field in (({}, "type"), ({"type": "file", "file": {"file_id": "x"}}, "type"), ({"type": "image"}, "image"),
-                            ({"type": "image", "source": {"data": BASE64}}, "image"), ({"video": "x"}, "type"), (5, "")):
+                            ({"type": "image", "source": {"data": "!!!"}}, "source.data"), ({"type": "image", "source": 5}, "source"), ({"video": "x"}, "type"), (5, "")):
             with self.subTest(part=part):
                 self.refused(chat(("user", [part])), f"messages[0].content[0].{field}".rstrip("."))
 
