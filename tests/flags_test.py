@@ -92,6 +92,13 @@ class FlagsTest(unittest.TestCase):
             told = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout
             self.assertEqual(set(re.findall(r"^    --(\w+)", told, re.M)), set(table), binary.name)
 
+    def test_secrets_come_from_files(self):
+        """Others on the machine see flags and variables."""
+        for binary, table in TABLE.items():
+            secrets = {flag for flag in table if re.search("key|secret|password|credential|salt|auth", flag)}
+            self.assertEqual(secrets, {"tls_key", "api_keys_file"} & set(table), binary.name)
+            self.assertTrue(all(table[flag] is FILES for flag in secrets), binary.name)
+
     def test_help_names_the_environment_and_files_of_the_project(self):
         for binary in TABLE:
             shown = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=60).stdout

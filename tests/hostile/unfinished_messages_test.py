@@ -14,17 +14,12 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 from h2_caller import Caller, field
 from http_stack import KeyedStack
+from surface import KEYED, KEYLESS, OF_EACH, WATCH
 
 OK, INVALID_ARGUMENT, UNAUTHENTICATED = 0, 3, 16
 KEY = [("authorization", "Bearer alice")]
 PATIENT = 7  # messages of 65 MiB in half of 1 GiB
 GATEWAY, LANGUAGE, VISION = 2, 1, 0  # places in Stack.processes
-HEALTH = ["grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"]
-REFLECTION = [f"grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")]
-KEYLESS = [f"inference.GRPCInferenceService/{name}" for name in ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady")]
-KEYED = [f"diptych.v1.GatewayService/{name}" for name in
-         ("Ask", "AskStream", "AnalyzeImage", "PlanContext", "Tokenize", "Detokenize", "GetModel")]
-KEYED += [f"inference.GRPCInferenceService/{name}" for name in ("ModelMetadata", "ModelInfer", "ModelStreamInfer")]
 ENDED = 15  # seconds
 ALLOWED = 64 << 20
 
@@ -86,7 +81,7 @@ class UnfinishedMessagesTest(unittest.TestCase):
         asked = []
         for place, port in self.ports().items():  # all at once, since each takes its time
             before, caller = self.resident(place), Caller(port, window=65535)
-            calls = {caller.begin(method, 0x7fffffff) for method in HEALTH + REFLECTION + (KEYLESS if place == GATEWAY else [])}
+            calls = {caller.begin(method, 0x7fffffff) for method in OF_EACH + (KEYLESS if place == GATEWAY else [])}
             for call in calls:
                 caller.push(call, 4 << 20)
             asked.append((place, before, caller, calls))
@@ -100,7 +95,7 @@ class UnfinishedMessagesTest(unittest.TestCase):
         long = field(1, "x" * (1 << 20))
         for place, port in self.ports().items():
             before = self.resident(place)
-            for method in HEALTH + REFLECTION + (KEYLESS if place == GATEWAY else []):
+            for method in OF_EACH + (KEYLESS if place == GATEWAY else []):
                 caller = Caller(port, window=65535)
                 calls = [caller.begin(method, len(long)) for _ in range(20)]
                 for call in calls:
@@ -115,7 +110,7 @@ class UnfinishedMessagesTest(unittest.TestCase):
         for place, port in self.ports().items():
             before = self.resident(place)
             caller = Caller(port, window=65535)
-            calls = [caller.begin("grpc.health.v1.Health/Watch", len(request)) for _ in range(900)]
+            calls = [caller.begin(WATCH, len(request)) for _ in range(900)]
             for call in calls:
                 caller.push(call, len(request), request)
             caller.listen(ENDED, until=lambda: len(caller.data) == len(calls))
