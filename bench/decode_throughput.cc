@@ -10,12 +10,9 @@
 // logits are, and for one after the other on the host.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <functional>
 #include <iostream>
 #include <numeric>
 #include <string>
@@ -27,6 +24,7 @@
 #include "absl/strings/str_format.h"
 #include "bench/median.h"
 #include "bench/plain_reads.h"
+#include "bench/seconds.h"
 #include "blip2/checkpoint/checkpoint.h"
 #include "blip2/checkpoint/memory_plan.h"
 #include "blip2/cuda/step_recorder.h"
@@ -63,18 +61,6 @@ constexpr int kBatches[] = {1, 2, 4, 8, 16};
 constexpr int64_t kChoiceBatches[] = {1, 16, 64};
 constexpr int64_t kBlockTokens = 16;
 constexpr int64_t kGreedyTokens = 16;
-
-struct Seconds {
-  double clock = 0;
-  double processor = 0;
-};
-
-double ProcessorSeconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 // Sequences that have read `context` tokens each.
 class Sequences {
@@ -144,11 +130,7 @@ class Sequences {
   }
 
   Seconds Pass(const std::vector<DecoderRow>& rows) {
-    const double processor = ProcessorSeconds();
-    const auto start = std::chrono::steady_clock::now();
-    decoder_.Forward(rows, pool_).argmax(1).to(at::kCPU);
-    return {.clock = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-            .processor = ProcessorSeconds() - processor};
+    return TimeOf([&] { decoder_.Forward(rows, pool_).argmax(1).to(at::kCPU); });
   }
 
   const OptDecoder& decoder_;
@@ -171,12 +153,6 @@ double BytesOfAStep(const Config& config, const Placement& placement) {
   return static_cast<double>(config.text.num_hidden_layers * layer + head);
 }
 
-double SecondsOf(const std::function<void()>& run) {
-  const auto start = std::chrono::steady_clock::now();
-  run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 // Plain reads of memory that no cache holds, between the steps of a round; none on a card.
 class PlainReads {
  public:
@@ -184,7 +160,7 @@ class PlainReads {
     if (device.is_cpu()) memory_ = MemoryToRead(int64_t{512} << 20);
   }
   void Measure() {
-    if (memory_.defined()) rates_.push_back(ReadRate(memory_, SecondsOf));
+    if (memory_.defined()) rates_.push_back(ReadRate(memory_, [](const auto& read) { return TimeOf(read).clock; }));
   }
   // Bytes in these seconds next to the reads.
   std::string Share(double bytes, double seconds) const {
@@ -278,14 +254,15 @@ double Choose(const at::Tensor& logits, const GenerationOptions& options, bool t
   }
   std::vector<TokenSelector> selectors(rows.size(), TokenSelector(options, {}));
   diptych::blip2::Synchronize(logits.device());
-  const auto start = std::chrono::steady_clock::now();
-  if (together) {
-    diptych::blip2::ChooseTokens(rows);
-  } else {
+  const auto choose = [&] {
+    if (together) {
+      diptych::blip2::ChooseTokens(rows);
+      return;
+    }
     const at::Tensor host = diptych::blip2::Download(logits);
     for (size_t row = 0; row < rows.size(); ++row) (void)selectors[row].Choose(host[static_cast<int64_t>(row)], {}, 0);
-  }
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  };
+  return 1e3 * TimeOf(choose).clock;
 }
 
 void MeasureChoices(c10::Device device, int64_t vocab_size) {

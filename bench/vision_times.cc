@@ -6,10 +6,8 @@
 //   3]
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -20,6 +18,7 @@
 #include "absl/flags/parse.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
+#include "bench/seconds.h"
 #include "blip2/checkpoint/memory_plan.h"
 #include "blip2/cuda/step_recorder.h"
 #include "blip2/device/device.h"
@@ -42,32 +41,19 @@ ABSL_FLAG(int, rounds, 3, "times that each row is measured");
 namespace diptych {
 namespace {
 
-struct Seconds {
-  double clock = 1e9;
-  double processor = 1e9;
-};
+constexpr Seconds kForever = {.clock = 1e9, .processor = 1e9};
 
 struct Row {
   int image_size, merging, batch;
   int64_t tokens = 0;
-  Seconds best = {};  // of the whole pass
+  Seconds best = kForever;  // of the whole pass
 };
-
-double ProcessorSeconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 // Lowers `best` to what `work` takes.
 template <typename Work>
 void Measure(Seconds& best, Work work) {
-  const auto begin = std::chrono::steady_clock::now();
-  const double processor = ProcessorSeconds();
-  work();
-  best.processor = std::min(best.processor, ProcessorSeconds() - processor);
-  best.clock = std::min(best.clock, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  const Seconds taken = TimeOf(work);
+  best = {.clock = std::min(best.clock, taken.clock), .processor = std::min(best.processor, taken.processor)};
 }
 
 std::vector<int> Integers(const std::vector<std::string>& texts) {
@@ -134,7 +120,7 @@ void MeasurePreparation(const blip2::ImageProcessorConfig& config, int image_siz
   for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 2654435761u >> 13);
   std::printf("\n| max_side | seconds to prepare 4000 x 3000 | of processor time |\n|---|---|---|\n");
   for (const int max_side : Integers(absl::GetFlag(FLAGS_max_sides))) {
-    Seconds best;
+    Seconds best = kForever;
     for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
       blip2::RgbImage copy = image;
       Measure(best,

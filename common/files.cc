@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 
 namespace diptych {
+
 absl::StatusOr<std::string> ReadFile(const std::string& file, int64_t max_bytes) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(file, error)) return absl::NotFoundError("there is no such file");
