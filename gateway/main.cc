@@ -164,9 +164,9 @@ absl::Status Serve() {
   diptych::ShutdownSignal shutdown;
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto options, ReadFlags());
-  const auto announce = [begin](const diptych::gateway::GatewayServer& server,
-                                const diptych::v1::ModelDescription& model) {
-    diptych::AnnounceReady("gateway", server.port(), server.metrics_port(), model, absl::Now() - begin);
+  const auto announce = [begin, drain = options.drain_delay + options.drain_timeout](
+                            const diptych::gateway::GatewayServer& server, const diptych::v1::ModelDescription& model) {
+    diptych::AnnounceReady("gateway", server.port(), server.metrics_port(), model, absl::Now() - begin, drain);
   };
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::gateway::GatewayServer::Start(options, announce));
   spdlog::info("listening on port {}", server->port());

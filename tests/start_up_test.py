@@ -54,7 +54,7 @@ class StartUpTest(unittest.TestCase):
                 process = start(binary, f"--model={DEMO}")
                 tier = binary.name.removesuffix("_service")
                 ready = process.stdout.readline()
-                self.assertRegex(ready, rf"^READY tier={tier} port=[1-9]\d* model=demo device=cpu dtype=float32 metrics_port=[1-9]\d*\n$")
+                self.assertRegex(ready, rf"^READY tier={tier} port=[1-9]\d* model=demo device=cpu dtype=float32 metrics_port=[1-9]\d* drain=30s\n$")
                 process.send_signal(signal.SIGTERM)
                 _, err = process.communicate(timeout=60)
                 self.assertEqual(process.returncode, 0)

@@ -41,7 +41,7 @@ class ServerProcess {
   // Waits at most `patience`; true if it has ended.
   bool WaitForEnd(absl::Duration patience);
 
-  // The content of its READY line: tier, port, model, device, dtype, metrics_port. Empty before.
+  // The content of its READY line: tier, port, model, device, dtype, metrics_port, drain. Empty before.
   std::string Ready(const std::string& name) const;
   // The last line that it has logged, and how it ended ("signal 9", "exit status 1"); empty while it runs.
   std::string LastWords() const;

@@ -15,8 +15,8 @@ namespace {
 constexpr absl::Duration kLook = absl::Milliseconds(100);  // between two looks at the servers
 constexpr absl::Duration kFirstBackoff = absl::Seconds(1);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(30);
-constexpr absl::Duration kLongestDrain = absl::Minutes(2);
-constexpr absl::Duration kStillBusy = absl::Seconds(10);  // loading, or ending: worth a word
+constexpr absl::Duration kLongestEnd = absl::Seconds(10);  // of a server whose calls have ended, or which has none
+constexpr absl::Duration kStillBusy = absl::Seconds(10);   // loading, or ending: worth a word
 // Ports of further replicas, and of metrics, lie so far apart.
 constexpr int kNextReplica = 10;
 constexpr int kMetricsOffset = 2000;
@@ -28,6 +28,12 @@ constexpr int kMostTries = 5;              // to have a port before others do
 std::vector<std::string> Joined(std::vector<std::string> flags, const std::vector<std::string>& more) {
   flags.insert(flags.end(), more.begin(), more.end());
   return flags;
+}
+
+// How long the server lets calls end; one that has not said that it is ready has none.
+absl::Duration DrainOf(const ServerProcess& process) {
+  absl::Duration drain;
+  return absl::ParseDuration(process.Ready("drain"), &drain) ? drain : absl::ZeroDuration();
 }
 
 std::string Local(int port) {
@@ -199,14 +205,15 @@ void Stack::Drain() {
 
 void Stack::Drain(Part& part) {
   part.process->Stop();
+  const absl::Duration longest = DrainOf(*part.process) + kLongestEnd;
   const absl::Time begin = absl::Now();
   absl::Time next_word = begin + kStillBusy;
   while (!part.process->WaitForEnd(kLook)) {
     const absl::Time now = absl::Now();
-    if (stopped_() || now > begin + kLongestDrain) part.process->Kill();
+    if (stopped_() || now > begin + longest) part.process->Kill();
     if (now < next_word) continue;
     say_(absl::StrCat(part.name, " has not ended yet (", absl::ToInt64Seconds(now - begin), " s); it is killed after ",
-                      absl::ToInt64Seconds(kLongestDrain), " s"));
+                      absl::ToInt64Seconds(longest), " s"));
     next_word += kStillBusy;
   }
 }

@@ -62,12 +62,13 @@ int FailStart(std::string_view process, const absl::Status& status) {
 }
 
 void AnnounceReady(std::string_view tier, int port, int metrics_port, const v1::ModelDescription& model,
-                   absl::Duration load_time) {
+                   absl::Duration load_time, absl::Duration drain) {
   spdlog::info("serving {} in {} on {}, {} MiB resident, ready after {:.1f} s", model.name(), model.dtype(),
                model.device(), ResidentBytes() >> 20, absl::ToDoubleSeconds(load_time));
   const std::string line = absl::StrCat("READY tier=", std::string(tier), " port=", port, " model=", model.name(),
                                         " device=", model.device(), " dtype=", model.dtype(),
-                                        metrics_port > 0 ? absl::StrCat(" metrics_port=", metrics_port) : "", "\n");
+                                        metrics_port > 0 ? absl::StrCat(" metrics_port=", metrics_port) : "",
+                                        " drain=", absl::FormatDuration(drain), "\n");
   std::fputs(line.c_str(), stdout);
   std::fflush(stdout);
 }

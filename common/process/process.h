@@ -20,9 +20,10 @@ absl::Status StartLog(std::string_view process, std::string_view level, std::str
 int FailStart(std::string_view process, const absl::Status& status);
 
 // Logs what is served, the memory it takes and how long loading took, and prints the line that scripts wait for:
-// "READY tier=vision port=7001 model=demo device=cpu dtype=float32 metrics_port=9001"; without the last for 0.
+// "READY tier=vision port=7001 model=demo device=cpu dtype=float32 metrics_port=9001 drain=30s"; without metrics_port
+// for 0. `drain`: the longest time that calls get after SIGTERM.
 void AnnounceReady(std::string_view tier, int port, int metrics_port, const v1::ModelDescription& model,
-                   absl::Duration load_time);
+                   absl::Duration load_time, absl::Duration drain);
 
 void LogDraining();
 

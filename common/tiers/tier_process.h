@@ -95,7 +95,8 @@ absl::Status ServeTier(std::string_view tier, const Options& options) {
   ShutdownSignal shutdown;
   const absl::Time begin = absl::Now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, Server::Start(options));
-  AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), absl::Now() - begin);
+  AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), absl::Now() - begin,
+                options.drain_delay + options.drain_timeout);
   while (!shutdown.WaitFor(kLookInterval)) {
     if (const absl::Status health = server->health(); !health.ok())
       EndUnhealthy(health, [&] { server->SetUnready(health); });

@@ -238,6 +238,20 @@ TEST_F(ServeTest, ATierThatDoesNotEndIsNamedWhileItIsWaitedFor) {
   EXPECT_EQ(serve.Wait(), 0) << serve.err();
 }
 
+TEST_F(ServeTest, ATierThatStandsStillIsWaitedForAsLongAsItLetsCallsEnd) {
+  testing::ChildProcess serve(Command({testing::kDemoModel, "--", "--language.drain_timeout=1s"}));
+  ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
+  int stopped = 0;
+  for (const auto& [name, pid] : ChildrenOf(serve.pid())) {
+    if (name == "(language_servic)") kill(stopped = pid, SIGSTOP);
+  }
+  serve.Signal(SIGTERM);
+  EXPECT_EQ(serve.Wait(), 0) << serve.err();
+  EXPECT_NE(serve.err().find("language_service 0 has not ended yet (10 s); it is killed after 11 s"), std::string::npos)
+      << serve.err();
+  EXPECT_NE(kill(stopped, 0), 0) << "it still runs";
+}
+
 TEST_F(ServeTest, WhatIsAskedWhenItIsToldToStopIsStillAnswered) {
   testing::ChildProcess serve(Command({testing::kDemoModel}));
   ASSERT_TRUE(serve.WaitForOutput("Stop: Ctrl-C")) << serve.err();
