@@ -174,7 +174,8 @@ HttpApi::Environment GatewayServer::EnvironmentOfHttp(const Options& options) {
                 return std::shared_ptr<const std::string>(place, &place->name());
               },
           .ready = [this] { return Readiness(); },
-          .metrics = [this] { return registry_.Exposition(); }};
+          .metrics = admission_.separates_callers() ? std::function<std::string()>()
+                                                    : [this] { return registry_.Exposition(); }};
 }
 
 absl::Status GatewayServer::StartHttp(const Options& options) {

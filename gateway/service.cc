@@ -21,6 +21,18 @@ int64_t TokensOf(const v1::CountTokensResponse& counts) {
   return std::accumulate(pairs.begin(), pairs.end(), int64_t{counts.text_tokens()});
 }
 
+// Leaves of the tiers' load what callers feel anyway. Of the others' questions the rest would tell how long they are,
+// to the token and byte, and whether they were asked before.
+void LeaveOutWhatTells(v1::GetModelResponse& response) {
+  for (v1::TierStatus& tier : *response.mutable_tiers()) {
+    if (!tier.has_load()) continue;
+    v1::TierLoad coarse;
+    coarse.set_running(tier.load().running());
+    coarse.set_waiting(tier.load().waiting());
+    *tier.mutable_load() = std::move(coarse);
+  }
+}
+
 absl::Status NoReplica() {
   return TierUnavailable("no language replica answers");
 }
@@ -188,6 +200,7 @@ grpc::ServerUnaryReactor* GatewayService::GetModel(const absl::StatusOr<Caller>&
     if (!merged.ok()) return reactor->Finish(ToGrpcStatus(merged.status()));
     *merged->mutable_limits() = admission_.ToProto();
     merged->set_version(std::string(Version()));
+    if (admission_.separates_callers()) LeaveOutWhatTells(*merged);
     *response = SerializeMessage(*merged);
     reactor->Finish(grpc::Status::OK);
   });

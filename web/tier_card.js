@@ -39,8 +39,9 @@ export function factsOf(tier) {
   const facts = [
     fact('running', count(load.running ?? 0)),
     fact('queue', count(load.waiting ?? 0)),
-    fact('mean batch', (load.mean_batch_size ?? 0).toFixed(1)),
   ];
+  if (!load.caches?.length) return facts; // where callers have keys, no more is told
+  facts.push(fact('mean batch', (load.mean_batch_size ?? 0).toFixed(1)));
   if (tier.name === 'language')
     facts.push(fact('KV cache', percent(load.kv_cache_usage ?? 0), kvMeter(load.kv_cache_usage ?? 0)));
   for (const cache of load.caches ?? []) {

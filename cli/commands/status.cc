@@ -51,7 +51,9 @@ std::string CacheCell(const v1::TierLoad& load) {
 std::vector<std::string> LoadCells(const Line& line) {
   if (!line.load) return {"", "", "", "", ""};
   const v1::TierLoad& load = *line.load;
-  return {absl::StrCat(load.running()), absl::StrCat(load.waiting()), absl::StrFormat("%.1f", load.mean_batch_size()),
+  const std::string running = absl::StrCat(load.running()), waiting = absl::StrCat(load.waiting());
+  if (load.caches().empty()) return {running, waiting, "", "", ""};  // where callers have keys, no more is told
+  return {running, waiting, absl::StrFormat("%.1f", load.mean_batch_size()),
           line.part == "language" ? Percent(load.kv_cache_usage()) : "", CacheCell(load)};
 }
 

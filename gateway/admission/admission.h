@@ -80,8 +80,9 @@ class Admission {
   bool IsAlias(const std::string& name) const;
   // All names of the served model, its own first; empty while it is unknown.
   std::vector<std::string> model_names() const;
-  // Separates the caches of callers with keys, so that none can tell from times and counts what another asked.
-  // Empty without keys, or where the operator lets all share.
+  // Whether none can tell what another asked: callers have keys, and the operator does not let them share the caches.
+  bool separates_callers() const { return callers_.need_keys() && !shared_cache_; }
+  // Separates the caches of callers, so that times and counts of one tell nothing of another. Empty where nothing does.
   std::string CacheSaltOf(const Caller& caller) const;
 
   // The gateway's own limits or the tiers', whichever are less.
