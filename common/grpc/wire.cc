@@ -37,7 +37,7 @@ absl::Status TooMany(int most, const char* what) {
 
 absl::Status Malformed() {
   return MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
-                   "the request is not a well-formed message");
+                   "the request is not a well-formed message; is it compressed?");
 }
 
 // Walks over a message's wire form.

@@ -45,7 +45,7 @@ class Caller:
         self.status = {}    # gRPC's, by stream
         self.farewell = None  # what the server said when it wanted the connection to end
 
-    def call(self, method, message=b"", metadata=(), end=True):
+    def call(self, method, message=b"", metadata=(), end=True, compressed=False):
         """Starts a call of "package.Service/Method" without a deadline; the id of its stream. Without `end` more may come.
         With None for a message nothing of one is sent."""
         stream = self._h2.get_next_available_stream_id()
@@ -53,7 +53,7 @@ class Caller:
                                        (":authority", "localhost"), ("content-type", "application/grpc"),
                                        ("te", "trailers"), *metadata])
         if message is not None:
-            self._h2.send_data(stream, b"\0" + struct.pack(">I", len(message)) + message, end_stream=end)
+            self._h2.send_data(stream, struct.pack(">?I", compressed, len(message)) + message, end_stream=end)
         self._flush()
         self._calls.add(stream)
         return stream
