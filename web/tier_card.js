@@ -36,10 +36,7 @@ function kvMeter(share) {
 // What a TierStatus tells of a serving tier.
 export function factsOf(tier) {
   const load = tier.load ?? {};
-  const facts = [
-    fact('running', count(load.running ?? 0)),
-    fact('queue', count(load.waiting ?? 0)),
-  ];
+  const facts = [fact('running', count(load.running ?? 0)), fact('queue', count(load.waiting ?? 0))];
   if (!load.caches?.length) return facts; // where callers have keys, no more is told
   facts.push(fact('mean batch', (load.mean_batch_size ?? 0).toFixed(1)));
   if (tier.name === 'language')
