@@ -37,7 +37,7 @@
 
 ABSL_FLAG(std::string, model, "models/demo", "Checkpoint folder");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
-ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16, float16, int8 or int4");
+ABSL_FLAG(std::string, dtype, "bfloat16", "float32, bfloat16, float16, int8, int4 or fp8");
 ABSL_FLAG(std::string, kv_dtype, "auto", "auto or int8, as language_service's");
 ABSL_FLAG(bool, cuda_graphs, false, "Also with recorded steps, on a card: the same tokens, and times");
 ABSL_FLAG(int, threads, 0, "Threads of one operator; 0: one for each core");

@@ -29,7 +29,7 @@
 
 ABSL_FLAG(std::string, model, "models/demo", "checkpoint folder in Hugging Face layout");
 ABSL_FLAG(std::string, device, "cpu", "cpu, cuda or cuda:N");
-ABSL_FLAG(std::string, dtype, "float32", "auto, float32, bfloat16, float16, int8 or int4");
+ABSL_FLAG(std::string, dtype, "float32", "auto, float32, bfloat16, float16, int8, int4 or fp8");
 ABSL_FLAG(int, threads, 0, "threads of one operator; 0: one for each core");
 ABSL_FLAG(std::vector<std::string>, image_sizes, {}, "sides in pixels; default: the model's own");
 ABSL_FLAG(std::vector<std::string>, mergings, {"0"}, "thousandths of the patch tokens that a layer merges");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "blip2/checkpoint/tensor_names.h"
+#include "blip2/cuda/float8_rows.h"
 #include "blip2/kernels/float_linear.h"
 #include "blip2/kernels/pair_attention.h"
 #include "blip2/kernels/processor.h"
@@ -48,7 +49,7 @@ at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, co
 }
 
 bool TakesPairs(const Placement& placement, bool of_floats) {
-  if (!placement.device.is_cpu()) return false;
+  if (!placement.device.is_cpu() || placement.float8) return false;
   return placement.dtype == at::kBFloat16 || (of_floats && placement.dtype == at::kFloat && MultipliesPairs());
 }
 
@@ -88,11 +89,19 @@ at::Tensor Apply(const TensorEpilogue& epilogue, at::Tensor y) {
   return epilogue.residual.defined() ? y.add_(epilogue.residual) : y;
 }
 
+RoundToFloat8 RoundingOn(const Placement& placement) {
+  if (!placement.float8 || !placement.device.is_cuda()) return RoundToFloat8ByOperators;
+  auto kernel = MakeFloat8Rows(placement.device);
+  TORCH_CHECK(kernel.ok(), std::string(kernel.status().message()), "; take --dtype bfloat16");
+  return *std::move(kernel);
+}
+
 }  // namespace
 
 at::Tensor Linear::operator()(const at::Tensor& x, const TensorEpilogue& epilogue) const {
   if (integers) return (*integers)(x, epilogue);
   if (pairs) return (*pairs)(x, epilogue);
+  if (float8) return Apply(epilogue, (*float8)(x));
   return Apply(epilogue,
                IsForOurKernel(x, weight) ? MultiplyByOurKernel(x, weight, bias) : at::linear(x, weight, bias));
 }
@@ -130,6 +139,14 @@ at::Tensor Magnitudes(const Linear& linear, int64_t begin, int64_t count) {
   return linear.integers->output_magnitudes().narrow(0, begin, count);
 }
 
+WeightReader::WeightReader(const Checkpoint& checkpoint, const Placement& placement, ActivationBits activations,
+                           OnRounded on_rounded)
+    : checkpoint_(checkpoint),
+      placement_(placement),
+      activations_(activations),
+      on_rounded_(std::move(on_rounded)),
+      round_(RoundingOn(placement)) {}
+
 at::Tensor WeightReader::ReadTensor(const std::string& name) {
   return ReadTensorAs(name, placement_.dtype);
 }
@@ -155,8 +172,16 @@ Linear WeightReader::ReadStacked(const std::string& stack, std::initializer_list
   if (TakesPairs(placement_, in_pairs_)) return Pack(weights, biases);
   Linear linear{.weight = Stack(names, ".weight"), .bias = biases, .integers = {}};
   size_.parameters += linear.weight.numel() + (bias ? biases->numel() : 0);
+  if (placement_.float8 && Float8Matrix::Takes(linear.weight.size(0), linear.weight.size(1))) return InFloat8(linear);
   size_.bytes += static_cast<int64_t>(linear.weight.nbytes() + (bias ? biases->nbytes() : 0));
   return linear;
+}
+
+Linear WeightReader::InFloat8(const Linear& linear) {
+  Linear linear8;
+  linear8.float8 = std::make_shared<const Float8Matrix>(linear.weight, linear.bias, round_);
+  size_.bytes += linear8.float8->bytes();
+  return linear8;
 }
 
 at::Tensor WeightReader::Stack(std::initializer_list<std::string> names, const char* suffix) const {

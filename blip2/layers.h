@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "blip2/checkpoint/checkpoint.h"
+#include "blip2/matrices/float8_matrix.h"
 #include "blip2/matrices/integer_matrix.h"
 #include "blip2/matrices/pair_matrix.h"
 #include "blip2/matrices/tensor_epilogue.h"
@@ -19,10 +20,11 @@
 namespace diptych::blip2 {
 
 struct Linear {
-  at::Tensor weight;                              // [out, in]
-  std::optional<at::Tensor> bias;                 // [out]
-  std::shared_ptr<const IntegerMatrix> integers;  // holds both in their place, where the model's weights are such
-  std::shared_ptr<const PairMatrix> pairs = {};   // likewise, in bfloat16 where that is the fastest form
+  at::Tensor weight;                                // [out, in]
+  std::optional<at::Tensor> bias;                   // [out]
+  std::shared_ptr<const IntegerMatrix> integers;    // holds both in their place, where the model's weights are such
+  std::shared_ptr<const PairMatrix> pairs = {};     // likewise, in bfloat16 where that is the fastest form
+  std::shared_ptr<const Float8Matrix> float8 = {};  // likewise, in 8-bit floats on a card
 
   // x [..., in] -> x·weightᵀ + bias and what `epilogue` makes of it, [..., out] of x's dtype. Weights row by row are
   // multiplied on the CPU by kernels/float_linear.h up to 16 rows, and any number in bfloat16 and float16 where the
@@ -71,9 +73,9 @@ at::Tensor Magnitudes(const Linear& linear, int64_t begin, int64_t count);
 class WeightReader {
  public:
   // `activations`: how finely the inputs of linear maps with weights of 8 or 4 bits are rounded.
+  // Throws c10::Error if the placement has 8-bit floats and its card takes no kernel that rounds to these.
   WeightReader(const Checkpoint& checkpoint, const Placement& placement,
-               ActivationBits activations = ActivationBits::k14, OnRounded on_rounded = nullptr)
-      : checkpoint_(checkpoint), placement_(placement), activations_(activations), on_rounded_(std::move(on_rounded)) {}
+               ActivationBits activations = ActivationBits::k14, OnRounded on_rounded = nullptr);
 
   // From now on linear maps of float32 are held in bfloat16 where the processor multiplies pairs of these; what they
   // read and give stays float32.
@@ -104,12 +106,15 @@ class WeightReader {
   // whole.
   Linear Round(const std::string& stack, IntegerType type, const std::vector<std::string>& names,
                const std::optional<at::Tensor>& bias, const at::Tensor& magnitudes);
+  // In 8-bit floats.
+  Linear InFloat8(const Linear& linear);
   Linear Stored(const std::string& stack, IntegerType type, const std::optional<at::Tensor>& bias);
 
   const Checkpoint& checkpoint_;
   const Placement placement_;
   const ActivationBits activations_;
   const OnRounded on_rounded_;
+  const RoundToFloat8 round_;  // to 8-bit floats
   bool in_pairs_ = false;
   PartSize size_;
 };

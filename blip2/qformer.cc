@@ -94,6 +94,7 @@ QFormer::QFormer(const Checkpoint& checkpoint, const Placement& placement)
   weights->qformer_placement = placement;
   if (placement.dtype == at::kHalf) weights->qformer_placement.dtype = at::kFloat;
   weights->qformer_placement.integers.reset();
+  weights->qformer_placement.float8 = false;
   WeightReader reader(checkpoint, weights->qformer_placement);
   if (placement.integers) reader.HoldInPairs();
   weights->query_tokens = reader.ReadTensor("query_tokens");

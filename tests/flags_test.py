@@ -25,7 +25,7 @@ FILES = ("/nonexistent/file", "/")
 WORDS = ("loud", "")
 
 TIER = {
-    "model": FILES, "device": ("tpu", "cuda:x", ""), "dtype": ("float8", ""), "cuda_graphs": (*BOOLS, "true"), "memory_limit": BYTES, "tls_cert": FILES,
+    "model": FILES, "device": ("tpu", "cuda:x", ""), "dtype": ("float8", "fp8", ""), "cuda_graphs": (*BOOLS, "true"), "memory_limit": BYTES, "tls_cert": FILES,
     "tls_key": FILES, "tls_client_ca": FILES, "threads": COUNTS, "queue_limit": (*COUNTS, "0"), "max_inflight_bytes": (*BYTES, "0"),
     "max_image_bytes": (*BYTES, "0", "1TiB"), "max_image_pixels": (*COUNTS, "0"), "max_connection_age": (*TIMES, "0"),
     "drain_delay": TIMES, "drain_timeout": TIMES, "otlp_endpoint": ("http://collector:4317", "collector", "collector:0"),

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "blip2/checkpoint/tensor_names.h"
 #include "blip2/kernels/processor.h"
+#include "blip2/matrices/float8_matrix.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -39,6 +40,9 @@ int64_t RoundedBytes(IntegerType type, int64_t out, int64_t in) {
 int64_t TensorBytes(const TensorSpec& spec, const Placement& placement) {
   constexpr int64_t kHalfBytes = 2;
   if (placement.integers && IsRounded(spec)) return RoundedBytes(*placement.integers, spec.shape[0], spec.shape[1]);
+  if (placement.float8 && IsRounded(spec) && Float8Matrix::Takes(spec.shape[0], spec.shape[1])) {
+    return Elements(spec) + spec.shape[0] * static_cast<int64_t>(sizeof(float));
+  }
   const bool in_pairs = IsOfQFormer(spec.name) && spec.shape.size() == 2 && MultipliesPairs();
   if (placement.integers && (spec.name == kEmbedTokens || in_pairs)) return Elements(spec) * kHalfBytes;
   const bool widened = placement.dtype == c10::ScalarType::Half && IsOfQFormer(spec.name);

@@ -29,6 +29,7 @@ std::optional<Placement> ParseDType(std::string_view word, const c10::Device& de
   if (is({"float16", "half", "fp16"})) return Placement{.device = device, .dtype = c10::ScalarType::Half};
   if (word == "int8") return Placement{.device = device, .integers = IntegerType::kInt8};
   if (word == "int4") return Placement{.device = device, .integers = IntegerType::kInt4};
+  if (word == "fp8") return Placement{.device = device, .dtype = c10::ScalarType::BFloat16, .float8 = true};
   return std::nullopt;
 }
 
@@ -79,7 +80,17 @@ absl::Status CheckCuda(c10::DeviceIndex index) {
   return absl::OkStatus();
 }
 
+// The first that multiplies 8-bit floats.
+constexpr ComputeCapability kFloat8Capability = {.major = 8, .minor = 9};
+
 }  // namespace
+
+absl::Status CheckFloat8(c10::Device device, const ComputeCapability& capability) {
+  if (capability >= kFloat8Capability) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("dtype fp8 takes a GPU of compute capability 8.9 or newer, and ",
+                                                    device.str(), " has ", capability.major, ".", capability.minor,
+                                                    ": take bfloat16"));
+}
 
 absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_view dtype) {
   const std::optional<c10::Device> parsed_device = ParseDevice(device);
@@ -90,13 +101,18 @@ absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_vi
   if (!placement) {
     return absl::InvalidArgumentError(absl::StrCat("dtype \"", Printable(dtype),
                                                    "\" is none of float32 (float, fp32), bfloat16 (bf16), float16 "
-                                                   "(half, fp16), int8, int4, auto"));
+                                                   "(half, fp16), int8, int4, fp8, auto"));
   }
   if (placement->integers && parsed_device->is_cuda()) {
     return absl::InvalidArgumentError(
         absl::StrCat("dtype ", Printable(dtype), " is for the cpu: take bfloat16 or float16 on a GPU"));
   }
+  if (placement->float8 && parsed_device->is_cpu()) {
+    return absl::InvalidArgumentError(
+        "dtype fp8 is for a GPU of compute capability 8.9 or newer: take int8 on the cpu");
+  }
   if (parsed_device->is_cuda()) DIPTYCH_RETURN_IF_ERROR(CheckCuda(parsed_device->index()));
+  if (placement->float8) DIPTYCH_RETURN_IF_ERROR(CheckFloat8(*parsed_device, CapabilityOf(*parsed_device)));
   return *placement;
 }
 
@@ -112,6 +128,7 @@ std::string DTypeName(c10::ScalarType dtype) {
 }
 
 std::string DTypeName(const Placement& placement) {
+  if (placement.float8) return "fp8";
   if (!placement.integers) return DTypeName(placement.dtype);
   return *placement.integers == IntegerType::kInt8 ? "int8" : "int4";
 }

@@ -8,7 +8,9 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "blip2/device/device_memory.h"
 #include "blip2/kernels/integer_weights.h"
 
 namespace diptych::blip2 {
@@ -21,6 +23,10 @@ struct Placement {
   // layer norms and the Q-Former keep numbers of floating point. On the CPU alone.
   std::optional<IntegerType> integers = std::nullopt;
 
+  // The same maps, their weights and inputs, are rounded to 8-bit floats for their products, beside a dtype of
+  // bfloat16. For cards; elsewhere by libtorch's slow product, for tests.
+  bool float8 = false;
+
   // Keys and values are cached as 8 bits and a scale for each head (kernels/rounded_kv.h). On the CPU alone.
   bool rounded_kv = false;
 
@@ -32,10 +38,13 @@ struct Placement {
 };
 
 // `device` is "cpu", "cuda" or "cuda:N"; `dtype` is "float32" ("float", "fp32"), "bfloat16" ("bf16"), "float16"
-// ("half", "fp16") "int8", "int4" (on the CPU alone) or "auto": bfloat16 on CUDA, else float32. For CUDA the CUDA half
-// of libtorch is opened at run time. INVALID_ARGUMENT for any other word; FAILED_PRECONDITION, naming the remedy, if
-// CUDA is asked for and there is no library or no device N.
+// ("half", "fp16") "int8", "int4" (on the CPU alone), "fp8" (on CUDA alone) or "auto": bfloat16 on CUDA, else float32.
+// For CUDA the CUDA half of libtorch is opened at run time. INVALID_ARGUMENT for any other word; FAILED_PRECONDITION,
+// naming the remedy, if CUDA is asked for and there is no library or no device N, or fp8 and N is too old.
 absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_view dtype);
+
+// OK if a card of that capability multiplies 8-bit floats; else FAILED_PRECONDITION, naming the remedy.
+absl::Status CheckFloat8(c10::Device device, const ComputeCapability& capability);
 
 // "float32", "bfloat16" or "float16".
 std::string DTypeName(c10::ScalarType dtype);

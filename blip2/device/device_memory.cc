@@ -64,10 +64,14 @@ std::optional<DeviceMemory> MemoryOf(c10::Device device) {
   return DeviceMemory{.free_bytes = static_cast<int64_t>(free), .total_bytes = static_cast<int64_t>(total)};
 }
 
+ComputeCapability CapabilityOf(c10::Device device) {
+  return {.major = Attribute(kMajor, device.index()), .minor = Attribute(kMinor, device.index())};
+}
+
 std::string DescribeDevice(c10::Device device) {
-  const int index = device.index();
-  const std::string line = absl::StrCat(device.str(), ": ", NameOf(index), ", compute capability ",
-                                        Attribute(kMajor, index), ".", Attribute(kMinor, index));
+  const auto [major, minor] = CapabilityOf(device);
+  const std::string line =
+      absl::StrCat(device.str(), ": ", NameOf(device.index()), ", compute capability ", major, ".", minor);
   const auto memory = MemoryOf(device);
   if (!memory) return line;
   constexpr double kGibibyte = 1 << 30;

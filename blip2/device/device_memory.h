@@ -3,6 +3,7 @@
 
 #include <c10/core/Device.h>
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -26,6 +27,15 @@ void LimitDeviceMemory(double fraction);
 // Gives the host's pinned memory, of which libtorch keeps what uploads took, back to the system. Call when the weights
 // are on the card; waits until they are.
 void GiveBackPinnedMemory(c10::Device device);
+
+struct ComputeCapability {
+  int major = 0;
+  int minor = 0;
+  auto operator<=>(const ComputeCapability&) const = default;
+};
+
+// Of a CUDA device; 0.0 where CUDA does not say.
+ComputeCapability CapabilityOf(c10::Device device);
 
 // One line: name, compute capability, memory. Requires: a CUDA device that ParsePlacement gave.
 std::string DescribeDevice(c10::Device device);

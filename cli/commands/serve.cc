@@ -183,7 +183,7 @@ void AddServe(CLI::App& app, Run& run) {
       "MODEL is a checkpoint folder, or ORG/NAME or ORG/NAME@REVISION on Hugging Face's hub, which is pulled if it "
       "is not in the cache; without it the bundled demo model is served.\n\nFlags of one process: "
       "--vision.NAME=VALUE, --language.NAME=VALUE, --gateway.NAME=VALUE");
-  command.add_option("--dtype", options->dtype, "auto, float32, bfloat16, float16, int8 or int4 [auto]");
+  command.add_option("--dtype", options->dtype, "auto, float32, bfloat16, float16, int8, int4 or fp8 [auto]");
   command.add_option("--device", options->device, "cpu, cuda or cuda:N");
   command.add_option("--vision_replicas", options->vision_replicas, "Vision services")->check(CLI::Range(1, 64));
   command.add_option("--language_replicas", options->language_replicas, "Language services")->check(CLI::Range(1, 64));

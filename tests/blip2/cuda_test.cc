@@ -3,14 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "blip2/cuda/float8_rows.h"
 #include "blip2/cuda/paged_decode_attention.h"
 #include "blip2/cuda/step_recorder.h"
 #include "blip2/decoding/batch_choice.h"
 #include "blip2/device/transfer.h"
+#include "blip2/matrices/float8_matrix.h"
 #include "blip2/opt.h"
 #include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
@@ -73,6 +76,8 @@ TEST_F(CudaTest, ImagesAreProjectedAsOnTheCpu) {
   const QFormer card(*open_, card_), host(*open_, Placement{});
   const at::Tensor tokens = Wave({1, 17, checkpoint_.config().vision.hidden_size});
   ExpectClose(card.Project(card.Forward(tokens)), host.Project(host.Forward(tokens)));
+  const at::Tensor more = Wave({7, 17, checkpoint_.config().vision.hidden_size});
+  ExpectClose(card.Project(card.Forward(more)), host.Project(host.Forward(more)));
 }
 
 // Prompts, the rest of one, and decode steps of several lengths in one pass.
@@ -232,6 +237,46 @@ TEST_F(CudaTest, TheKernelAttendsAsTheCpu) {
       EXPECT_LT(off, type == at::kFloat ? kTolerance : 1e-2) << type << " of width " << width;
     }
   }
+}
+
+// Rows that were rounded on the card and on the host have the same bits; sums are in another order.
+TEST_F(CudaTest, FloatsOf8BitsMultiplyAsOnTheCpu) {
+  const auto placement = ParsePlacement("cuda", "fp8");
+  if (!placement.ok()) GTEST_SKIP() << placement.status().message();
+  const auto kernel = MakeFloat8Rows(card_.device);
+  ASSERT_TRUE(kernel.ok()) << kernel.status();
+  for (const int64_t rows : {1, 3, 16, 300}) {
+    const at::Tensor x = (Wave({rows, 1408}) * at::logspace(-8, 8, rows).unsqueeze(1)).to(at::kBFloat16);
+    const auto there = [&](const at::Tensor& host) { return Upload(host, card_.device).clone(); };
+    const at::Tensor values = there(at::zeros(x.sizes(), at::kByte)), scales = there(at::zeros({rows, 1}));
+    (*kernel)(there(x), values.view(at::kFloat8_e4m3fn), scales);
+    const at::Tensor own_values = at::zeros(x.sizes(), at::kByte), own_scales = at::zeros({rows, 1});
+    RoundToFloat8ByOperators(x, own_values.view(at::kFloat8_e4m3fn), own_scales);
+    EXPECT_TRUE(Download(values).equal(own_values)) << rows;
+    EXPECT_TRUE(Download(scales).equal(own_scales)) << rows;
+    const at::Tensor weight = Wave({512, 1408}).to(at::kBFloat16), bias = Wave({512}).to(at::kBFloat16);
+    for (const auto& added : {std::optional(bias), std::optional<at::Tensor>()}) {
+      const auto on_card = added ? std::optional(there(*added)) : std::nullopt;
+      const at::Tensor y = Download(Float8Matrix(there(weight), on_card, *kernel)(there(x))).to(at::kDouble);
+      const at::Tensor expected = Float8Matrix(weight, added)(x).to(at::kDouble);
+      EXPECT_TRUE(((y - expected).norm(2, 1) <= 8e-3 * expected.norm(2, 1)).all().item<bool>()) << rows;
+    }
+  }
+}
+
+// The whole model in them: far from bfloat16 by what was rounded, and no more.
+TEST_F(CudaTest, ImagesAreEncodedInFloatsOf8BitsAsOnTheCpu) {
+  const auto placement = ParsePlacement("cuda", "fp8");
+  if (!placement.ok()) GTEST_SKIP() << placement.status().message();
+  Config config = TinyConfig();
+  config.vision.hidden_size = 48;
+  config.vision.intermediate_size = 64;
+  const RandomCheckpoint checkpoint(config, /*seed=*/12);
+  const auto open = checkpoint.Open();
+  const VisionModel card(*open, *placement), host(*open, Placement{.dtype = at::kBFloat16, .float8 = true});
+  const at::Tensor pixels = Wave({3, 3, 20, 20}), expected = host.Forward(pixels).to(at::kDouble);
+  EXPECT_LT((Download(card.Forward(pixels)).to(at::kDouble) - expected).norm().item<double>(),
+            0.03 * expected.norm().item<double>());
 }
 
 TEST_F(CudaTest, TokensAreChosenAsOnTheCpu) {

@@ -1,5 +1,5 @@
-// Weights of 8 and 4 bits on the demo model, with and without outlier channels: its answers and logits against
-// float32's.
+// Weights of 8 and 4 bits, and products of 8-bit floats, on the demo model, with and without outlier channels: its
+// answers and logits against float32's.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -107,6 +107,15 @@ TEST_P(PlantedOutliersTest, Int4LosesNoMoreThanWithoutOutliers) {
   EXPECT_LT(LogitsOffBy(answers), 0.12);
   RecordProperty("logits_off_by", std::to_string(LogitsOffBy(answers)));
   for (const std::string& text : answers.texts) EXPECT_FALSE(text.empty());
+}
+
+// By libtorch's product for the CPU; a card adds in another order.
+TEST_P(PlantedOutliersTest, FloatsOf8BitsAnswerAsFloat32) {
+  const Answers answers = AnswersOf(planted_.folder(), {.dtype = at::kBFloat16, .float8 = true});
+  RecordProperty("differing", Differing(answers));
+  RecordProperty("logits_off_by", std::to_string(LogitsOffBy(answers)));
+  EXPECT_LE(Differing(answers), 1);
+  EXPECT_LT(LogitsOffBy(answers), 0.08);
 }
 
 INSTANTIATE_TEST_SUITE_P(Gains, PlantedOutliersTest, ::testing::Values(1, 60, 300, 1000),

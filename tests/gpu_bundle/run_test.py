@@ -85,5 +85,22 @@ class RunTest(unittest.TestCase):
         self.assertIn("--device cuda:1", steps["Checkpoint"]["command"])
 
 
+    def test_only_a_card_that_multiplies_floats_of_8_bits_is_asked_to(self):
+        for capability, status in (("9.0", "passed"), ("8.9", "passed"), ("8.0", "skipped"), ("[N/A]", "skipped")):
+            with self.subTest(capability=capability):
+                (self.folder / "nvidia").mkdir(exist_ok=True)
+                smi = self.folder / "nvidia/nvidia-smi"
+                smi.write_text(f"#!/bin/sh\ncase \"$*\" in *--id=1*compute_cap*) echo '{capability}' ;; *) echo card ;; esac\n")
+                smi.chmod(0o755)
+                self.environment["PATH"] = f"{smi.parent}:/usr/bin:/bin"
+                (self.folder / "packages/numpy-2.0.dist-info").mkdir(parents=True, exist_ok=True)
+                (self.folder / "packages/numpy-2.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.0\n")
+                self.environment["PYTHONPATH"] = str(self.folder / "packages")
+                shutil.rmtree(self.folder / "out", ignore_errors=True)
+                _, _, steps = self.run_bundle("--device", "cuda:1", "--only", "Checkpoint", "Decoder in fp8", "Vision transformer in fp8")
+                self.assertEqual([step["status"] for step in steps.values()], ["passed", status, status])
+                self.assertIn("--dtype=fp8", steps["Decoder in fp8"]["command"])
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -36,6 +36,15 @@ def card():
         return None
 
 
+def takes_fp8(device):
+    """Whether the card multiplies 8-bit floats, by its compute capability."""
+    query = ["nvidia-smi", f"--id={device.partition(':')[2] or 0}", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        return tuple(map(int, subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout.strip().split("."))) >= (8, 9)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return False
+
+
 def figures(text):
     """The Markdown tables of a text, each as a list of rows by column."""
     tables, header = [], None
@@ -104,12 +113,15 @@ def run_all(steps, layers):
     steps.run("Engine tests", [TESTS / "language_engine_test", "--gtest_brief=1"])
     steps.run("Parity", [python, "tools/compare.py", "parity", DEMO, device], needs=lacks)
     dtype = "bfloat16" if on_card else "auto"
-    decoder = [BIN / "decode_throughput", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}"]
-    steps.run("Decoder", decoder, needs=made)
-    steps.run("CUDA graphs", [*decoder, "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
-    vision = [BIN / "vision_times", f"--model={FULL}", f"--dtype={dtype}", f"--device={device}", "--batches=1,8,16" if on_card else "--batches=1"]
-    steps.run("Vision transformer", vision, needs=made)
-    steps.run("Vision CUDA graphs", [*vision, "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
+    lacks_fp8 = None if on_card and takes_fp8(device) else "there is no card that multiplies 8-bit floats"
+    decoder = [BIN / "decode_throughput", f"--model={FULL}", f"--device={device}"]
+    steps.run("Decoder", [*decoder, f"--dtype={dtype}"], needs=made)
+    steps.run("Decoder in fp8", [*decoder, "--dtype=fp8"], needs=made or lacks_fp8)
+    steps.run("CUDA graphs", [*decoder, f"--dtype={dtype}", "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
+    vision = [BIN / "vision_times", f"--model={FULL}", f"--device={device}", "--batches=1,8,16" if on_card else "--batches=1"]
+    steps.run("Vision transformer", [*vision, f"--dtype={dtype}"], needs=made)
+    steps.run("Vision transformer in fp8", [*vision, "--dtype=fp8"], needs=made or lacks_fp8)
+    steps.run("Vision CUDA graphs", [*vision, f"--dtype={dtype}", "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
     steps.run("Services", [python, "tools/compare.py", "services", FULL, device], needs=made)
     steps.run("Transformers", [python, "tools/compare.py", "transformers", FULL, device], needs=made or lacks)
 

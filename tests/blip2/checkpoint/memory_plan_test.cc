@@ -42,7 +42,9 @@ MemoryDemand Language(const std::string& dtype) {
 class MemoryPlanTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(MemoryPlanTest, SaysWhatTheModelTakesBeforeItIsRead) {
-  const Placement placement = *ParsePlacement("cpu", GetParam());
+  const bool float8 = std::string(GetParam()) == "fp8";  // which ParsePlacement gives to cards alone
+  const Placement placement =
+      float8 ? Placement{.dtype = c10::ScalarType::BFloat16, .float8 = true} : *ParsePlacement("cpu", GetParam());
   const testing::RandomCheckpoint random(testing::TinyConfig(), /*seed=*/3);
   const auto tiny = random.Open();
   const auto demo = Checkpoint::Open(testing::RepositoryPath("models/demo"));
@@ -57,7 +59,8 @@ TEST_P(MemoryPlanTest, SaysWhatTheModelTakesBeforeItIsRead) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(DTypes, MemoryPlanTest, ::testing::Values("float32", "bfloat16", "float16", "int8", "int4"),
+INSTANTIATE_TEST_SUITE_P(DTypes, MemoryPlanTest,
+                         ::testing::Values("float32", "bfloat16", "float16", "int8", "int4", "fp8"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(ChoosePlacementTest, LeavesASmallModelInFloat32) {

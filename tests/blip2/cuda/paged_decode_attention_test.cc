@@ -14,7 +14,7 @@
 
 #include "blip2/paged_attention.h"
 #include "tests/blip2/cuda/emulated_cuda.h"
-#include "tests/testing/paths.h"
+#include "tests/blip2/cuda/nvrtc.h"
 // After the emulation.
 #include "blip2/cuda/paged_decode_attention.cu"
 
@@ -195,14 +195,10 @@ TEST(KernelNumbersTest, BFloat16IsRoundedAsElsewhere) {
   EXPECT_TRUE(std::isnan(diptych_cuda::Widened(rounded)));
 }
 
-// The compiler that comes with torch's CUDA libraries, or scripts/setup.sh's, needs no card.
 class KernelCompilerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string fetched = diptych::testing::RepositoryPath(".deps/nvrtc/nvidia/cu13/lib/libnvrtc.so.13");
-    if (dlopen(fetched.c_str(), RTLD_NOW) == nullptr && dlopen("libnvrtc.so.13", RTLD_NOW) == nullptr) {
-      GTEST_SKIP() << "no NVRTC here; scripts/setup.sh fetches it";
-    }
+    if (!OpenNvrtcForTests()) GTEST_SKIP() << "no NVRTC here; scripts/setup.sh fetches it";
   }
 };
 

@@ -62,9 +62,9 @@ void RunForShape(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 }
 
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
-  for (const char* name :
-       {"_index_put_impl_", "flip", "index_select", "isfinite", "logical_and", "logical_not", "logical_not.out",
-        "logical_or", "masked_fill.Scalar", "native_batch_norm", "roll", "where.self", "where.self_out"}) {
+  for (const char* name : {"_index_put_impl_", "_scaled_mm", "abs.out", "flip", "index_select", "isfinite",
+                           "logical_and", "logical_not", "logical_not.out", "logical_or", "masked_fill.Scalar",
+                           "native_batch_norm", "roll", "where.self", "where.self_out"}) {
     library.impl(name, torch::CppFunction::makeFromBoxedFunction<&RunForShape>());
   }
 }
@@ -199,6 +199,27 @@ TEST_F(DecoderDisciplineTest, ADecodeStepLaunchesNoMoreForMoreSequences) {
   std::vector<DecoderRow> many(15, Row(1, 5));
   many.push_back(Row(1, 11));
   EXPECT_EQ(ExpectOneUpload(many), two);
+}
+
+// Inputs are rounded there, row by row.
+TEST(Float8DisciplineTest, PassesUploadNoMoreThanOthers) {
+  const Placement float8 = {.device = kDevice.device, .dtype = at::kBFloat16, .float8 = true};
+  Config config = TinyConfig();
+  config.vision.hidden_size = 48;
+  const RandomCheckpoint checkpoint(config, /*seed=*/11);
+  const VisionModel vision(*checkpoint.Open(), float8);
+  const OptDecoder decoder(*checkpoint.Open(), float8);
+  const std::vector<int32_t> blocks = {0, 1};
+  KvPool pool = decoder.MakeKvPool(2, kBlockTokens);
+  const at::Tensor embeddings = OnDevice({5, config.text.word_embed_proj_dim}).to(at::kBFloat16);
+  const TransferCounts before = Transfers();
+  const DeviceObserver seen;
+  EXPECT_TRUE(vision.Forward(at::zeros({2, 3, config.vision.image_size, config.vision.image_size})).is_meta());
+  EXPECT_EQ(seen.CountOf("aten::_scaled_mm"), 2 * config.vision.num_hidden_layers);
+  ExpectOnly(seen, before, 1);
+  const std::vector<DecoderRow> rows = {{.embeddings = embeddings, .past = 0, .blocks = blocks, .wants_logits = true}};
+  EXPECT_TRUE(decoder.Forward(rows, pool).is_meta());
+  ExpectOnly(seen, before, 2);
 }
 
 // What a card records must copy nothing between the host and itself.

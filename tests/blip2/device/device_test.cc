@@ -12,8 +12,10 @@
 namespace diptych::blip2 {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(DeviceTest, ParsesEveryTypeOnTheCpu) {
   for (const auto& [word, dtype] : {std::pair{"float32", c10::ScalarType::Float},
@@ -42,6 +44,24 @@ TEST(DeviceTest, ParsesWholeNumbersForTheCpuAlone) {
   }
 }
 
+TEST(DeviceTest, FloatsOf8BitsAreForACardAlone) {
+  const absl::Status on_cpu = ParsePlacement("cpu", "fp8").status();
+  EXPECT_EQ(on_cpu.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(on_cpu.message()), AllOf(HasSubstr("8.9"), HasSubstr("int8"), Not(HasSubstr("\n"))));
+  EXPECT_EQ(DTypeName(Placement{.dtype = c10::ScalarType::BFloat16, .float8 = true}), "fp8");
+  EXPECT_EQ((Placement{.dtype = c10::ScalarType::BFloat16, .float8 = true}).kv_dtype(), c10::ScalarType::BFloat16);
+}
+
+TEST(DeviceTest, OlderCardsMultiplyNoFloatsOf8Bits) {
+  const c10::Device card(c10::kCUDA, 1);
+  EXPECT_TRUE(CheckFloat8(card, {.major = 8, .minor = 9}).ok());
+  EXPECT_TRUE(CheckFloat8(card, {.major = 9, .minor = 0}).ok());
+  const absl::Status refused = CheckFloat8(card, {.major = 8, .minor = 6});
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("cuda:1 has 8.6"), HasSubstr("take bfloat16"), Not(HasSubstr("\n"))));
+}
+
 TEST(DeviceTest, DTypesHaveTheNamesThatOtherProgramsUse) {
   for (const auto& [word, dtype] : {std::pair{"float", c10::ScalarType::Float},
                                     {"fp32", c10::ScalarType::Float},
@@ -62,7 +82,7 @@ TEST(DeviceTest, RefusesOtherWords) {
     EXPECT_EQ(placement.status().code(), absl::StatusCode::kInvalidArgument) << device;
     EXPECT_EQ(placement.status().message().find('\n'), absl::string_view::npos);
   }
-  for (const char* dtype : {"", "fp8", "float64", "Float32", "int2", "INT8", "autocast"}) {
+  for (const char* dtype : {"", "float8", "float64", "Float32", "int2", "INT8", "autocast"}) {
     EXPECT_EQ(ParsePlacement("cpu", dtype).status().code(), absl::StatusCode::kInvalidArgument) << dtype;
   }
 }
