@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -87,7 +88,9 @@ class NullVision {
     language::ServedLanguageModel next;
     // As many rows as query tokens, whose numbers are checked, too.
     next.project = [](const at::Tensor& tokens) { return tokens.to(at::kFloat).narrow(1, 0, 32); };
-    Must(language::ProjectImage(next, Must(receiver.Finish()), "key", /*with_attention=*/false));
+    language::Projection image = {
+        .tokens = Must(receiver.Finish()), .image_key = "key", .with_attention = false, .done = nullptr};
+    Must(language::ProjectImages(next, std::span(&image, 1))[0]);
     return MillisecondsSince(begin);
   }
 

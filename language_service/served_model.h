@@ -33,9 +33,9 @@ struct ServedLanguageModel {
   blip2::Config config;
   std::shared_ptr<const blip2::Tokenizer> tokenizer;
 
-  // Q-Former and projection: visual tokens [1, P, Dv] on the CPU -> [1, Q, De]
+  // Q-Former and projection: visual tokens [B, P, Dv] on the CPU -> [B, Q, De]
   std::function<at::Tensor(const at::Tensor& visual_tokens)> project;
-  // The same, bit for bit, with blip2::QFormer::Analyze.
+  // The same of one image, bit for bit, with blip2::QFormer::Analyze.
   std::function<ProjectionAnalysis(const at::Tensor& visual_tokens)> analyze_projection;
   // As the members of blip2::OptDecoder.
   std::function<at::Tensor(std::span<const int64_t> ids, const at::Tensor& chosen)> embed;

@@ -20,7 +20,8 @@
 namespace diptych::language {
 namespace {
 
-constexpr int64_t kMostImagesAtOnce = 8;  // for the Q-Former, between two passes
+constexpr int64_t kMostImagesAtOnce = 8;         // for the Q-Former, between two passes
+constexpr int64_t kMostImagesAtOnceOnCard = 32;  // in one pass of it
 
 // Interval in which an idle thread checks whether a reader that is behind has caught up.
 constexpr std::chrono::milliseconds kPausedPoll(10);
@@ -50,10 +51,15 @@ SchedulerOptions ToSchedulerOptions(const ServedLanguageModel& model, const blip
           .max_batched_tokens = options.max_batched_tokens};
 }
 
+bool OnCard(const ServedLanguageModel& model) {
+  return !model.description.device().empty() && model.description.device() != "cpu";
+}
+
 // Images whose query tokens one pass of the decoder can read, but no more than those that decode can wait for.
 size_t ImagesOfAPass(const ServedLanguageModel& model, const EngineOptions& options) {
   const int64_t readable = options.max_batched_tokens / std::max<int64_t>(model.config.num_query_tokens, 1);
-  return static_cast<size_t>(std::clamp<int64_t>(readable, 1, kMostImagesAtOnce));
+  return static_cast<size_t>(
+      std::clamp<int64_t>(readable, 1, OnCard(model) ? kMostImagesAtOnceOnCard : kMostImagesAtOnce));
 }
 
 // Each once.
@@ -146,7 +152,7 @@ bool LanguageEngine::Take(std::optional<SteadyDuration> patience) {
   const bool projected = !content.projections.empty();
   for (GenerateWork& work : content.work) Admit(std::move(work));
   if (projected) EndRunning();  // its tokens do not wait for images
-  for (Projection& projection : content.projections) RunProjection(std::move(projection));
+  RunProjections(content.projections);
   if (projected) {  // the questions about these images, which so share a pass
     content = inbox_.Take(SteadyDuration::zero(), /*images=*/0);
     for (GenerateWork& work : content.work) Admit(std::move(work));
@@ -168,14 +174,25 @@ void LanguageEngine::Admit(GenerateWork work) {
   stream->End(status);
 }
 
-void LanguageEngine::RunProjection(Projection projection) {
+void LanguageEngine::RunProjections(std::span<Projection> images) {
+  while (!images.empty()) {
+    const size_t count = OnCard(model_) ? AlikeAtTheFront(images) : 1;
+    RunProjection(images.first(count));
+    images = images.subspan(count);
+  }
+}
+
+void LanguageEngine::RunProjection(std::span<Projection> images) {
   health_.Begin();
-  auto image =
-      ProjectImage(model_, std::move(projection.tokens), std::move(projection.image_key), projection.with_attention);
-  Judge(image.status());
-  ++stats_.projections;
+  std::vector<ProjectedImage> projected = ProjectImages(model_, images);
+  const auto failed = std::find_if(projected.begin(), projected.end(), [](const auto& image) { return !image.ok(); });
+  Judge(failed == projected.end() ? absl::OkStatus() : failed->status());
+  stats_.projections += static_cast<int64_t>(images.size());
   PublishStats();
-  projection.done(std::move(image));
+  for (size_t i = 0; i < images.size(); ++i) {
+    const Projection image = std::move(images[i]);  // which so ends here with all that it holds
+    image.done(std::move(projected[i]));
+  }
 }
 
 void LanguageEngine::Sweep(SteadyTime now) {

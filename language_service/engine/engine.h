@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -48,7 +49,8 @@ class LanguageEngine {
   // model fails on this request.
   void Submit(GenerateWork work);
 
-  // Runs the Q-Former over one image's visual tokens; `with_attention` as in ProjectImage. Calls `done` exactly once:
+  // Runs the Q-Former over one image's visual tokens; `with_attention` also keeps where the
+  // queries looked. Calls `done` exactly once:
   // on the engine thread, or, with RESOURCE_EXHAUSTED, before it returns if the queue is full. INTERNAL if the model
   // fails on these tokens or makes numbers of them that are not finite. `done` must not wait.
   void Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done);
@@ -62,7 +64,9 @@ class LanguageEngine {
   // Projects and admits what came, waiting for it for so long, and sweeps. True if there was an image.
   bool Take(std::optional<SteadyDuration> patience);
   void Admit(GenerateWork work);
-  void RunProjection(Projection projection);
+  // On a card images that are alike share a pass; on the CPU, where it would not be faster, each has its own.
+  void RunProjections(std::span<Projection> images);
+  void RunProjection(std::span<Projection> alike);
   // Ends cancelled and late requests, and pauses, resumes or drops those whose readers are behind.
   void Sweep(SteadyTime now);
   // Looks at the sequence's reader. SLOW_READER if it is to be given up.

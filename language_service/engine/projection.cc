@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "blip2/device/device_error.h"
@@ -37,32 +38,81 @@ at::Tensor ToTensor(VisualTokens& tokens) {
   return at::from_blob(tokens.bytes.data(), {1, tokens.tokens, tokens.width}, ScalarTypeOf(tokens.dtype));
 }
 
-bool AllFinite(const at::Tensor& tensor) {
-  return blip2::Download(tensor.isfinite().all()).item<bool>();
+// [B, P, Dv]. As ToTensor.
+at::Tensor Together(std::span<Projection> images) {
+  if (images.size() == 1) return ToTensor(images[0].tokens);
+  std::vector<at::Tensor> tensors;
+  for (Projection& image : images) tensors.push_back(ToTensor(image.tokens));
+  return at::cat(tensors);
+}
+
+bool AllFinite(const at::Tensor& on_host) {
+  return on_host.isfinite().all().item<bool>();
+}
+
+absl::Status NotFinite() {
+  return absl::InternalError("the model's query tokens for an image are not finite");
+}
+
+absl::StatusOr<QueryTokens> Explained(const ServedLanguageModel& model, Projection& image) {
+  ProjectionAnalysis analysis = model.analyze_projection(ToTensor(image.tokens));
+  QueryTokens read{.key = image.image_key,
+                   .query_tokens = std::move(analysis.query_tokens),
+                   .query_attention = blip2::Download(analysis.cross_attention[0].contiguous())};
+  if (AllFinite(blip2::Download(read.query_tokens.isfinite().all())) && AllFinite(read.query_attention)) return read;
+  return NotFinite();
+}
+
+std::vector<absl::StatusOr<QueryTokens>> Read(const ServedLanguageModel& model, std::span<Projection> images) {
+  if (images.size() == 1 && images[0].with_attention) return {Explained(model, images[0])};
+  const at::Tensor all = model.project(Together(images));  // [B, Q, De]
+  const at::Tensor finite = blip2::Download(all.isfinite().flatten(1).all(1));
+  std::vector<absl::StatusOr<QueryTokens>> read;
+  for (size_t i = 0; i < images.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    if (!finite[row].item<bool>()) {
+      read.emplace_back(NotFinite());
+      continue;
+    }
+    // A part of the whole would keep all of it for as long as one image is in the cache.
+    const at::Tensor own = images.size() == 1 ? all : all.narrow(0, row, 1).clone();
+    read.emplace_back(QueryTokens{.key = images[i].image_key, .query_tokens = own});
+  }
+  return read;
 }
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const QueryTokens>> ProjectImage(const ServedLanguageModel& model, VisualTokens tokens,
-                                                                std::string image_key, bool with_attention) {
-  QueryTokens image{.key = std::move(image_key), .query_tokens = {}};
-  DIPTYCH_RETURN_IF_ERROR(CatchExceptions(
-      NameOf(Stage::kQFormer),
-      [&] {
-        if (with_attention) {
-          ProjectionAnalysis analysis = model.analyze_projection(ToTensor(tokens));
-          image.query_tokens = std::move(analysis.query_tokens);
-          image.query_attention = blip2::Download(analysis.cross_attention[0].contiguous());
-        } else {
-          image.query_tokens = model.project(ToTensor(tokens));
-        }
-        if (!AllFinite(image.query_tokens) || (with_attention && !AllFinite(image.query_attention))) {
-          return absl::InternalError("the model's query tokens for an image are not finite");
-        }
-        return absl::OkStatus();
-      },
-      blip2::StatusOfDeviceError));
-  return std::make_shared<const QueryTokens>(std::move(image));
+size_t AlikeAtTheFront(std::span<const Projection> images) {
+  const VisualTokens& first = images.front().tokens;
+  if (images.front().with_attention) return 1;
+  const auto other = std::find_if(images.begin(), images.end(), [&](const Projection& image) {
+    return image.with_attention || image.tokens.dtype != first.dtype || image.tokens.tokens != first.tokens ||
+           image.tokens.width != first.width;
+  });
+  return other - images.begin();
+}
+
+std::vector<ProjectedImage> ProjectImages(const ServedLanguageModel& model, std::span<Projection> images) {
+  std::vector<absl::StatusOr<QueryTokens>> read;
+  const auto read_all = [&] {
+    read = Read(model, images);
+    return absl::OkStatus();
+  };
+  const absl::Status status = CatchExceptions(NameOf(Stage::kQFormer), read_all, blip2::StatusOfDeviceError);
+  std::vector<ProjectedImage> projected;
+  for (size_t i = 0; i < images.size(); ++i) {
+    if (!status.ok() && images.size() > 1 && !IsDeviceLost(status)) {
+      projected.push_back(std::move(ProjectImages(model, images.subspan(i, 1))[0]));  // one must not fail the others
+    } else if (!status.ok()) {
+      projected.emplace_back(status);
+    } else if (!read[i].ok()) {
+      projected.emplace_back(read[i].status());
+    } else {
+      projected.emplace_back(std::make_shared<const QueryTokens>(*std::move(read[i])));
+    }
+  }
+  return projected;
 }
 
 }  // namespace diptych::language

@@ -117,6 +117,113 @@ TEST_F(EngineTest, BetweenTwoPassesAsManyImagesAreProjectedAsOnePassReads) {
   EXPECT_EQ(order.letters().find("dpppdpppd"), 0u) << order.letters();
 }
 
+// Visual tokens [1, Dv], all the same number.
+VisualTokens OneToken(float number, int width) {
+  const std::vector<float> numbers(width, number);
+  return {.bytes = std::string(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float)),
+          .dtype = v1::NUMBER_TYPE_FLOAT32,
+          .tokens = 1,
+          .width = width,
+          .timings = {}};
+}
+
+// As the engine has them all at once: the first numbers of their query tokens, or what went wrong.
+class ProjectionsOnACardTest : public EngineTest {
+ protected:
+  struct Image {
+    VisualTokens tokens;
+    bool with_attention = false;
+  };
+
+  std::vector<absl::StatusOr<float>> Project(const std::vector<Image>& images) {
+    model_.description.set_device("cuda:0");
+    Gate gate;
+    HoldPasses(gate);
+    Start();
+    const auto busy = Ask(OfLength(2));
+    gate.AwaitArrivals(1);
+    std::vector<std::promise<absl::StatusOr<float>>> promises(images.size());
+    for (size_t i = 0; i < images.size(); ++i) {
+      engine_->Project(images[i].tokens, "key", images[i].with_attention, [&, i](auto image) {
+        promises[i].set_value(image.ok()
+                                  ? absl::StatusOr<float>((*image)->query_tokens.flatten()[0].template item<float>())
+                                  : image.status());
+      });
+    }
+    gate.Open();
+    std::vector<absl::StatusOr<float>> numbers;
+    for (auto& promise : promises) numbers.push_back(promise.get_future().get());
+    EXPECT_TRUE(busy->Await().ok());
+    return numbers;
+  }
+
+  // Notes how many images each pass of the Q-Former read; `work` may throw.
+  void OnEachPass(std::function<void(const at::Tensor& tokens)> work) {
+    model_.project = [this, work = std::move(work)](const at::Tensor& tokens) {
+      passes_.push_back(tokens.size(0));
+      work(tokens);
+      return (tokens.mean({1, 2}, /*keepdim=*/true) * 2).expand({-1, 4, 32}).contiguous();
+    };
+    model_.analyze_projection = [this](const at::Tensor& tokens) {
+      passes_.push_back(-tokens.size(0));
+      return ProjectionAnalysis{.query_tokens = at::ones({1, 4, 32}), .cross_attention = at::ones({1, 4, 1})};
+    };
+  }
+
+  std::vector<int64_t> passes_;
+};
+
+TEST_F(ProjectionsOnACardTest, ImagesThatAreAlikeShareAPass) {
+  OnEachPass([](const at::Tensor&) {});
+  std::vector<Image> images;
+  for (const float number : {1, 2, 3, 4, 5}) images.push_back({.tokens = OneToken(number, 3)});
+  images.push_back({.tokens = OneToken(6, 2)});
+  images.push_back({.tokens = OneToken(7, 2), .with_attention = true});
+  images.push_back({.tokens = OneToken(8, 2)});
+  const auto numbers = Project(images);
+  EXPECT_EQ(passes_, (std::vector<int64_t>{5, 1, -1, 1}));
+  const std::vector<float> expected = {2, 4, 6, 8, 10, 12, 1, 16};
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(*numbers[i], expected[i]) << i;
+  EXPECT_EQ(engine_->stats().projections, 8);
+}
+
+TEST_F(ProjectionsOnACardTest, AnImageThatIsNotFiniteFailsNoOther) {
+  OnEachPass([](const at::Tensor&) {});
+  const auto numbers = Project({{OneToken(1, 3)}, {OneToken(kNotANumber, 3)}, {OneToken(3, 3)}});
+  EXPECT_EQ(passes_, std::vector<int64_t>{3});
+  EXPECT_EQ(*numbers[0], 2);
+  EXPECT_EQ(numbers[1].status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(*numbers[2], 6);
+}
+
+TEST_F(ProjectionsOnACardTest, APassThatFailsIsRepeatedImageByImage) {
+  OnEachPass([](const at::Tensor& tokens) {
+    if (tokens.eq(2).any().item<bool>()) throw std::runtime_error("no");
+  });
+  const auto numbers = Project({{OneToken(1, 3)}, {OneToken(2, 3)}, {OneToken(3, 3)}});
+  EXPECT_EQ(passes_, (std::vector<int64_t>{3, 1, 1, 1}));
+  EXPECT_EQ(*numbers[0], 2);
+  EXPECT_EQ(numbers[1].status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(*numbers[2], 6);
+}
+
+// On the CPU, where every row has the same bits in every batch, an image has a pass of its own.
+TEST_F(EngineTest, OnTheCpuEachImageHasItsOwnPass) {
+  std::vector<int64_t> passes;
+  model_.project = [&](const at::Tensor& tokens) {
+    passes.push_back(tokens.size(0));
+    return at::zeros({1, 4, 32});
+  };
+  Start();
+  std::vector<std::promise<bool>> projected(3);
+  for (auto& promise : projected) {
+    engine_->Project(OneToken(1, 3), "key", /*with_attention=*/false,
+                     [&promise](auto image) { promise.set_value(image.ok()); });
+  }
+  for (auto& promise : projected) EXPECT_TRUE(promise.get_future().get());
+  EXPECT_EQ(passes, (std::vector<int64_t>{1, 1, 1}));
+}
+
 TEST_F(EngineTest, AProjectionThatFailsOrIsNotFiniteIsAnError) {
   const auto status = [&](std::function<at::Tensor(const at::Tensor&)> project) {
     model_.project = std::move(project);
