@@ -25,8 +25,10 @@ class ChaosProxy:
         self._thread.start()
 
     def reset_all(self):
-        """Ends all connections with a reset."""
-        self._loop.call_soon_threadsafe(self._reset)
+        """Ends all connections with a reset; they are ended when this returns."""
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (self._reset(), done.set()))
+        done.wait()
 
     def stop(self):
         self._loop.call_soon_threadsafe(self._loop.stop)

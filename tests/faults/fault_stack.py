@@ -218,16 +218,30 @@ class Callers:
 
     def __init__(self, count, ask):
         self.outcomes, self._stopped = [], threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(ask,)) for _ in range(count)]
+        self._had = [0] * count  # outcomes of each
+        self._threads = [threading.Thread(target=self._run, args=(number, ask)) for number in range(count)]
         for thread in self._threads:
             thread.start()
 
-    def _run(self, ask):
+    def _run(self, number, ask):
         while not self._stopped.is_set():
             try:
                 self.outcomes.append(ask())
             except Exception as error:  # noqa: BLE001: any kind is an outcome
                 self.outcomes.append(error)
+            self._had[number] += 1
+
+    def had(self):
+        """How many outcomes each of them has had."""
+        return list(self._had)
+
+    def await_each(self, had, seconds=60):
+        """Waits until each has had a further outcome since `had`."""
+        end = time.monotonic() + seconds
+        while not all(now > before for now, before in zip(self._had, had)):
+            if time.monotonic() > end:
+                raise AssertionError(f"not every caller has had an outcome within {seconds} s")
+            time.sleep(0.01)
 
     def await_more(self, count, seconds=60):
         """Waits for so many further outcomes."""
