@@ -20,9 +20,9 @@ constexpr const char* kWithoutMeaning[] = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     "parallel_tool_calls", "prediction",
     // vLLM and SGLang
-    "priority", "request_id", "rid", "cache_salt", "extra_key", "session_id", "spaces_between_special_tokens",
-    "include_reasoning", "separate_reasoning", "stream_reasoning", "data_parallel_rank", "routed_dp_rank",
-    "bootstrap_host", "bootstrap_port", "bootstrap_room", "log_metrics", "stream_interval", "truncation_side",
+    "priority", "request_id", "rid", "session_id", "spaces_between_special_tokens", "include_reasoning",
+    "separate_reasoning", "stream_reasoning", "data_parallel_rank", "routed_dp_rank", "bootstrap_host",
+    "bootstrap_port", "bootstrap_room", "log_metrics", "stream_interval", "truncation_side",
     // llama.cpp and Ollama
     "cache_prompt", "n_cache_reuse", "id_slot", "slot_id", "keep_alive", "ttl", "timings_per_token", "return_progress",
     "reasoning_format", "parse_tool_calls", "n_keep", "num_keep", "num_gpu", "num_thread", "num_batch", "main_gpu",
@@ -70,6 +70,7 @@ constexpr char kWindow[] = "the window is the model's own, and the prompt is not
 constexpr char kNoSpecial[] = "special tokens are never part of an answer's text";
 constexpr char kOneInput[] = "images and text come in messages, text alone in prompt";
 constexpr char kNothingKept[] = "nothing is kept between requests: the earlier turns come with each";
+constexpr char kCachesByKey[] = "what is computed is kept apart by API key: without keys, all callers share the caches";
 constexpr char kPlainWords[] = "words and tokens are kept out by logit_bias alone";
 
 // llama.cpp's default order of samplers, as letters and as names; those at neutral values do nothing.
@@ -127,6 +128,7 @@ constexpr KnownField kKnownFields[] = {
     {"prompt_embeds", "[[]]", kOneInput},
     {"kv_transfer_params", "[{}]", kOneModel},
     {"vllm_xargs", "[{}]", kOneModel},
+    {"cache_salt", R"([""])", kCachesByKey},
     {"thinking_token_budget", "[0, -1]", kNoReasoning},
     // SGLang
     {"regex", R"([""])", kTextOnly},
@@ -135,6 +137,7 @@ constexpr KnownField kKnownFields[] = {
     {"stop_regex", R"(["", []])", "stop takes plain text"},
     {"no_stop_trim", "[false]", "what ends an answer is not part of it"},
     {"lora_path", R"(["", []])", kOneModel},
+    {"extra_key", R"(["", []])", kCachesByKey},
     {"session_params", "[{}]", "nothing is kept between requests but caches"},
     {"return_hidden_states", "[false]", kNotReturned},
     {"custom_logit_processor", R"([""])", "no code is taken from callers"},

@@ -12,7 +12,7 @@ from http_stack import SAMPLE
 class RefusalsTest(asking.StackTest):
     def test_what_the_model_cannot_do_is_refused(self):
         for key, value in {"tools": [{}], "response_format": {"type": "json_object"}, "modalities": ["audio"], "reasoning_effort": "low",
-                           "no_such_thing": 1}.items():
+                           "cache_salt": "of its own", "extra_key": "of its own", "no_such_thing": 1}.items():
             self.refused(about("x", **{key: value}), param=key, code="unsupported_parameter")
         neutral = about("What color is the circle?", tools=[], tool_choice="none", presence_penalty=0, logit_bias=None,
                         response_format={"type": "text"}, user="u")
