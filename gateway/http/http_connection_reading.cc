@@ -184,6 +184,7 @@ void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   }
   if (length && *length > static_cast<uint64_t>(most)) return Refuse(413, "the body is too large");
   parser_->body_limit(static_cast<uint64_t>(most));
+  parser_->eager(true);  // a read takes all the chunks that have come, not one
   ErrorCode gone;
   const auto peer = stream_.tcp().socket().remote_endpoint(gone);
   if (gone) return Shut();
