@@ -1,5 +1,11 @@
 # Finds everything that the project links. Each name that is missing is installed by scripts/setup.sh.
 
+include(CheckLinkerFlag)
+check_linker_flag(CXX -fuse-ld=mold LINKS_WITH_MOLD)  # in a tenth of the time
+if(LINKS_WITH_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)       # module mode: Debian ships no protobuf config
 find_package(gRPC CONFIG REQUIRED)

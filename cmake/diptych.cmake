@@ -1,9 +1,9 @@
 # diptych_library(NAME n HDRS ... SRCS ... DEPS ...), diptych_binary(...), diptych_test(...): one way to
 # declare a target. With CMAKE_UNITY_BUILD (preset release) the sources of a target are compiled in batches, because
 # gRPC's and ATen's headers take longer than our code; SKIP names sources that must stand alone. The presets debug and
-# clang compile each source by itself. ATEN: most sources of a test include ATen/ATen.h, which is
-# parsed once for all such tests; what only tests use may say it, too, and is then compiled as they are. FIRST: the test is compiled with the
-# programs, since it takes long to run; the others may be compiled while tests run (scripts/run_tests.sh), and wait for that.
+# clang compile each source by itself. ATEN: most sources include ATen/ATen.h, which is parsed once for all such targets.
+# FIRST: the test is compiled with the programs, since it takes long to run; the others may be compiled while tests run
+# (scripts/run_tests.sh), and wait for that.
 
 set(DIPTYCH_SANITIZE "" CACHE STRING "Sanitizers for our code, for example address,undefined")
 
@@ -13,7 +13,7 @@ if(DIPTYCH_SANITIZE)
 endif()
 
 add_library(diptych_compile_options INTERFACE)
-target_compile_options(diptych_compile_options INTERFACE -Wall -Wextra -Wno-unused-parameter -ffp-contract=off
+target_compile_options(diptych_compile_options INTERFACE -fPIE -pthread -Wall -Wextra -Wno-unused-parameter -ffp-contract=off
                        $<$<CXX_COMPILER_ID:Clang>:-Werror=thread-safety>
                        $<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-heapsize=1000000>)  # kB; collecting less saves a twelfth
 target_include_directories(diptych_compile_options INTERFACE ${CMAKE_SOURCE_DIR})
@@ -58,29 +58,44 @@ endif()
 # Compiles in half the time; what is tested lies in libraries, which are optimised.
 set(diptych_test_options $<$<CONFIG:Release>:-O0>)
 
-# Tests begin with ATen/ATen.h as it was parsed once for all of them (docs/decisions/0080). GCC only: Clang wants equal definitions, too.
-function(diptych_begin_with_aten test)
+# diptych_begin_with(target kind headers...): its sources begin with these headers of other projects as they were parsed once for all targets of
+# that kind (docs/decisions/0080). GCC only: Clang wants equal definitions, too.
+function(diptych_begin_with target kind)
   if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     return()
   endif()
-  set(options -pthread -fpch-preprocess)  # as gRPC's users have it; for ccache
-  if(NOT TARGET aten_for_tests)
-    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/aten.cc CONTENT "// Only what is precompiled counts.\n")
-    add_library(aten_for_tests OBJECT ${CMAKE_BINARY_DIR}/aten.cc)
-    set_target_properties(aten_for_tests PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # as a program
-    target_compile_options(aten_for_tests PRIVATE -fPIE ${diptych_test_options} ${options})
-    target_link_libraries(aten_for_tests PRIVATE diptych_compile_options diptych_torch)
-    target_precompile_headers(aten_for_tests PRIVATE <ATen/ATen.h>)
+  set(parsed parsed_for_${kind})
+  if(NOT TARGET ${parsed})
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${parsed}.cc CONTENT "// Only what is precompiled counts.\n")
+    add_library(${parsed} OBJECT ${CMAKE_BINARY_DIR}/${parsed}.cc)
+    target_link_libraries(${parsed} PRIVATE diptych_compile_options diptych_torch gRPC::grpc++)
+    diptych_choose_options(${parsed})
+    target_compile_options(${parsed} PRIVATE -fpch-preprocess)
+    target_precompile_headers(${parsed} PRIVATE ${ARGN})
   endif()
-  target_precompile_headers(${test} REUSE_FROM aten_for_tests)
-  target_compile_options(${test} PRIVATE ${options})
+  target_precompile_headers(${target} REUSE_FROM ${parsed})
+  target_compile_options(${target} PRIVATE -fpch-preprocess)  # for ccache
 endfunction()
 
-# diptych_compile_as_test(target aten): `aten` says whether it begins with ATen.
-function(diptych_compile_as_test target aten)
-  target_compile_options(${target} PRIVATE ${diptych_test_options})
-  if(aten)
-    diptych_begin_with_aten(${target})
+# Below tests/ those of a test, else those of what is shipped.
+function(diptych_choose_options target)
+  if(DIPTYCH_COMPILE_AS_TESTS)
+    target_compile_options(${target} PRIVATE ${diptych_test_options})
+    target_link_libraries(${target} PRIVATE GTest::gmock)
+  else()
+    target_link_libraries(${target} PRIVATE diptych_hardening)
+  endif()
+endfunction()
+
+# diptych_compile(target aten): `aten` says whether most of its sources include ATen/ATen.h.
+function(diptych_compile target aten)
+  diptych_choose_options(${target})
+  if(DIPTYCH_COMPILE_AS_TESTS AND aten)
+    diptych_begin_with(${target} tests_with_aten <ATen/ATen.h> <gmock/gmock.h>)
+  elseif(DIPTYCH_COMPILE_AS_TESTS)
+    diptych_begin_with(${target} tests <gmock/gmock.h> <grpcpp/grpcpp.h>)
+  elseif(aten)
+    diptych_begin_with(${target} programs_with_aten <ATen/ATen.h>)
   endif()
 endfunction()
 
@@ -89,13 +104,7 @@ function(diptych_library)
   if(arg_SRCS)
     add_library(${arg_NAME} STATIC ${arg_SRCS} ${arg_HDRS})
     target_link_libraries(${arg_NAME} PUBLIC diptych_compile_options ${arg_DEPS})
-    if(arg_ATEN)
-      set_target_properties(${arg_NAME} PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # as a program
-      target_compile_options(${arg_NAME} PRIVATE -fPIE)
-      diptych_compile_as_test(${arg_NAME} TRUE)
-    else()
-      target_link_libraries(${arg_NAME} PRIVATE diptych_hardening)
-    endif()
+    diptych_compile(${arg_NAME} ${arg_ATEN})
     set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   else()
     add_library(${arg_NAME} INTERFACE ${arg_HDRS})
@@ -107,19 +116,15 @@ function(diptych_binary)
   cmake_parse_arguments(arg "ATEN" "NAME" "SRCS;DEPS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
   target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS})
-  if(arg_ATEN)
-    diptych_compile_as_test(${arg_NAME} TRUE)
-  else()
-    target_link_libraries(${arg_NAME} PRIVATE diptych_hardening)
-  endif()
+  diptych_compile(${arg_NAME} ${arg_ATEN})
 endfunction()
 
 function(diptych_test)
   cmake_parse_arguments(arg "ATEN;FIRST" "NAME;PROCESSORS" "SRCS;DEPS;SKIP;LABELS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
-  diptych_compile_as_test(${arg_NAME} ${arg_ATEN})
+  target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gtest_main)
+  diptych_compile(${arg_NAME} ${arg_ATEN})
   set_source_files_properties(${arg_SKIP} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${arg_NAME} PROPERTIES TIMEOUT ${DIPTYCH_TEST_TIMEOUT})

@@ -19,7 +19,7 @@ script=setup
 . scripts/say.sh
 
 packages=(
-  g++ cmake make ninja-build ccache pkg-config git ca-certificates python3 python3-pip
+  g++ cmake make ninja-build ccache mold pkg-config git ca-certificates python3 python3-pip
   libgrpc++-dev libprotobuf-dev libprotoc-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   libopencv-core-dev libjpeg-dev libpng-dev libwebp-dev zlib1g-dev
   libssl-dev libcurl4-openssl-dev libpcre2-dev libhwy-dev nlohmann-json3-dev libspdlog-dev libcli11-dev libedit-dev prometheus-cpp-dev
