@@ -4,11 +4,13 @@
 #include <grpcpp/grpcpp.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/wire.h"
@@ -163,6 +165,15 @@ std::string MisfitOf(const nlohmann::json& object) {
   return "";
 }
 
+// The first member that names a field for the second time: protobuf knows each as max_new_tokens and as maxNewTokens.
+std::string SecondNameOf(const nlohmann::json& object) {
+  std::set<std::string> fields;
+  for (const auto& [name, value] : object.items()) {
+    if (!fields.insert(absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"_", ""}}))).second) return name;
+  }
+  return "";
+}
+
 // The RPC's answer or error as JSON.
 HttpReply ReplyOf(const grpc::Status& status, const google::protobuf::Message& response) {
   return status.ok() ? ProtoReply(response) : ErrorReply(FromGrpcStatus(status));
@@ -199,6 +210,9 @@ void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exc
   // Protobuf's own reader knows no bound on depth and number of values, and takes a key that comes twice.
   const auto bounded = ParseJsonObject(request.body);
   if (!bounded.ok()) return exchange->Reply(ErrorReply(bounded.status()));
+  if (const std::string again = SecondNameOf(*bounded); !again.empty()) {
+    return exchange->Reply(ErrorReply(Invalid(again, "is there twice, under two names")));
+  }
   v1::PlanContextRequest plan;
   if (!google::protobuf::util::JsonStringToMessage(request.body, &plan).ok()) {
     return exchange->Reply(ErrorReply(Invalid(MisfitOf<v1::PlanContextRequest>(*bounded),

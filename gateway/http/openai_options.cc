@@ -63,7 +63,10 @@ void ReadLogitBias(Members& members, v1::GenerationOptions& generation) {
   };
   const auto add = [&](std::optional<int32_t> id, const json& bias) {
     if (!id || !(bias.is_number() || bias == false)) return fail();
-    (*generation.mutable_logit_bias())[*id] = bias == false ? -100 : bias.get<double>();
+    const double value = bias == false ? -100 : bias.get<double>();
+    if (!generation.mutable_logit_bias()->insert({*id, value}).second) {
+      members.Fail(Invalid("logit_bias", absl::StrCat("names token ", *id, " twice")));
+    }
   };
   if (biases->is_object()) {
     for (const auto& [name, bias] : biases->items()) {

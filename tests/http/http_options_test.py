@@ -176,7 +176,8 @@ class OptionsTest(asking.StackTest):
         for wrong in ({"max_tokens": 1.5}, {"max_tokens": "3"}, {"max_tokens": True}, {"max_tokens": -2}, {"top_k": -2},
                       {"max_tokens": 10**30}, {"seed": 0.5}, {"logit_bias": {"x": 1}}, {"logit_bias": {"1": "x"}},
                       {"logit_bias": [[1]]}, {"stop_token_ids": 5}, {"stop_token_ids": ["5"]}, {"best_of": 9},
-                      {"do_sample": 1}, {"presence_penalty": 3}, {"min_p": 2}, {"logit_bias": {"1": 101}}):
+                      {"do_sample": 1}, {"presence_penalty": 3}, {"min_p": 2}, {"logit_bias": {"1": 101}},
+                      {"logit_bias": {"5": 1, "05": 2}}, {"logit_bias": [[5, 1], [5, 1]]}):
             with self.subTest(wrong):
                 self.refused(about("x", **wrong), param=list(wrong)[0])
 

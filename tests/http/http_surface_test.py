@@ -50,7 +50,8 @@ class SurfaceTest(asking.StackTest):
         self.assertEqual(self.ask("POST", "/v1/completions", "{}", {"content-type": "text/plain"})[0], 415)
         status, _, plan = self.ask("POST", "/v1/diptych/plan", {"images": [{"height": 448, "width": 448}], "prompt": "x"})
         self.assertEqual((status, plan["query_tokens"]), (200, 16))
-        self.assertEqual(self.ask("POST", "/v1/diptych/plan", {"images": 5})[0], 400)
+        for body in ({"images": 5}, {"max_new_tokens": 1, "maxNewTokens": 2}):
+            self.assertEqual(self.ask("POST", "/v1/diptych/plan", body)[0], 400)
 
     def test_paths_are_found_as_clients_write_them(self):
         question = about("What color is the circle?")
