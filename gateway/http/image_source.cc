@@ -47,13 +47,12 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
   std::string head = source.substr(0, comma);
   absl::StripTrailingAsciiWhitespace(&head);
   source.erase(0, comma + 1);
-  if (!absl::EndsWithIgnoreCase(head, "base64")) {
-    DecodePercent(source);
-    image.set_data(std::move(source));
-    return absl::OkStatus();
-  }
-  if (DecodeBase64(std::move(source), image.mutable_data())) return absl::OkStatus();
-  return Invalid(field, "the data: URL is not base64");
+  // Base64 is taken unannounced, too: no image's own bytes can be read so.
+  if (DecodeBase64(source, image.mutable_data())) return absl::OkStatus();
+  if (absl::EndsWithIgnoreCase(head, "base64")) return Invalid(field, "the data: URL is not base64");
+  DecodePercent(source);
+  image.set_data(std::move(source));
+  return absl::OkStatus();
 }
 
 }  // namespace diptych::gateway

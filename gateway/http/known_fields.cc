@@ -17,8 +17,8 @@ using nlohmann::json;
 // They name the caller, where the request goes or what is stored of it; the answer is the same with and without them.
 constexpr const char* kWithoutMeaning[] = {
     // OpenAI
-    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-    "parallel_tool_calls", "prediction",
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_options",
+    "prompt_cache_retention", "parallel_tool_calls", "prediction",
     // vLLM and SGLang
     "priority", "request_id", "rid", "session_id", "spaces_between_special_tokens", "include_reasoning",
     "separate_reasoning", "stream_reasoning", "data_parallel_rank", "routed_dp_rank", "bootstrap_host",
@@ -49,6 +49,7 @@ constexpr const char* kOfWhatIsOff[] = {"mirostat_tau",
                                         "smoothing_curve",
                                         "negative_prompt",
                                         "max_tool_calls",
+                                        "background_options",
                                         "guided_decoding_backend",
                                         "guided_whitespace_pattern"};
 
@@ -89,17 +90,23 @@ constexpr KnownField kKnownFields[] = {
     {"modalities", R"([["text"], []])", "answers are text"},
     {"audio", "[{}]", "answers are text"},
     {"reasoning_effort", R"(["none", ""])", kNoReasoning},
-    {"reasoning", R"([{}, {"effort": "none"}, {"exclude": true}, "none", "off"])", kNoReasoning},
+    {"reasoning", R"([{}, {"effort": "none", "mode": "standard", "context": "auto", "exclude": true}, "none", "off"])",
+     kNoReasoning},
     {"verbosity", R"(["medium", ""])", "the model has one manner of answering"},
     {"web_search_options", "[]", kNoSearch},
+    {"top_logprobs", "[0]",
+     "a chat returns alternatives, with logprobs, and a completion as many as its logprobs says"},
     {"suffix", R"([""])", "the model writes on, it does not fill gaps"},
     {"moderation", "[]", kNotReturned},
     {"background", "[false]", "an answer comes with its request"},
     {"previous_response_id", R"([""])", kNothingKept},
     {"conversation", R"(["", {}])", kNothingKept},
+    {"context_management", "[[]]", kWindow},
+    {"access_programs", R"([{"cyber": "standard"}])", kOneModel},
     {"prompt", R"(["", {}])", "prompts are not kept here: the text itself comes in messages, or in input"},
     // vLLM
     {"use_beam_search", "[false]", "beam search is asked for by num_beams"},
+    {"num_return_sequences", "[1]", "several answers are asked for by n"},
     {"early_stopping", "[false]", "beam search ends as transformers' early_stopping=False does"},
     {"include_stop_str_in_output", "[false]", "what ends an answer is not part of it"},
     {"skip_special_tokens", "[true]", kNoSpecial},
@@ -181,7 +188,7 @@ constexpr KnownField kKnownFields[] = {
     {"think", R"([false, "none"])", kNoReasoning},
     {"options", "[{}]", "here each option is a member of the request itself"},
     {"images", "[[]]", kOneInput},
-    {"image", R"([""])", kOneInput},
+    {"image", R"(["", {"context_compression": "auto"}, {"context_compression": "disabled"}])", kOneInput},
     {"messages", "[[]]", kOneInput},
     {"input", R"(["", []])", kOneInput},
     {"raw", "[false]", kNoTemplate},

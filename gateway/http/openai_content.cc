@@ -37,8 +37,8 @@ constexpr const char* kBookkeeping[] = {
     "model", "models", "modelName", "modelIdx", "model_name", "weight", "done", "info", "usage", "annotations",
     "logprobs", "extra_content", "thought_signature", "thoughtSignature",
     // words for providers and libraries
-    "metadata", "extra", "cache_control", "provider_specific_fields", "provider_options", "providerOptions",
-    "providerMetadata", "additional_kwargs", "response_metadata"};
+    "metadata", "extra", "extras", "cache_control", "prompt_cache_breakpoint", "provider_specific_fields",
+    "provider_options", "providerOptions", "providerMetadata", "additional_kwargs", "response_metadata"};
 
 // Members that they keep with images, whose format the bytes alone decide.
 constexpr const char* kImageBookkeeping[] = {

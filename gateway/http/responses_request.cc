@@ -84,7 +84,8 @@ void NeutralObject(Members& members, const char* name, const char* known, const 
   if (const json* value = inner.Take(known); value != nullptr && *value != neutral) {
     inner.Fail(InvalidField(kUnsupportedParameter, inner.Path(known), why));
   }
-  inner.Ignore({"summary", "generate_summary"});  // nothing is thought that could be summed up
+  inner.Ignore({"context", "summary", "generate_summary"});  // nothing is thought that could be kept or summed up
+  inner.Neutral("mode", "standard");
   inner.Neutral("verbosity", "medium");
   members.Fail(inner.Finish());
 }
@@ -105,7 +106,9 @@ void ReadInclude(Members& members) {
   if (include == nullptr) return;
   if (!include->is_array()) return members.Fail(Invalid("include", "takes a list"));
   for (const json& extra : *include) {
-    if (extra != "reasoning.encrypted_content") members.Fail(Unsupported("include"));
+    if (extra == "reasoning.encrypted_content") continue;
+    members.Fail(InvalidField(kUnsupportedParameter, "include",
+                              "\"include\" asks for what replies do not contain; leave it out"));
   }
 }
 
@@ -120,7 +123,6 @@ void ReadOwnOptions(Members& members, ResponsesRequest& request) {
   ReadInclude(members);
   NeutralObject(members, "text", "format", json::object({{"type", "text"}}), kTextOnly);
   NeutralObject(members, "reasoning", "effort", "none", kNoReasoning);
-  members.Neutral("top_logprobs");
   if (request.question.choices != 1) members.Fail(Invalid("n", "takes 1: a response is one answer"));
 }
 

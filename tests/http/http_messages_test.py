@@ -129,7 +129,7 @@ class MessagesTest(asking.StackTest):
                      f"data:image/png;base64,{urllib.parse.quote(BASE64, safe='')}", f"data:image/png;base64,{urllib.parse.quote(folded)}",
                      f"data:image/jpeg;base64,{BASE64}", f"data:text/plain;charset=utf-8;base64,{BASE64}", f"data:;base64,{BASE64}",
                      f"DATA:IMAGE/PNG;BASE64,{BASE64}", f"data:application/octet-stream;base64,{BASE64}",
-                     f"data:image/png,{urllib.parse.quote(BYTES)}", f"base64,{BASE64}", f"image/png;base64,{BASE64}"):
+                     f"data:image/png,{urllib.parse.quote(BYTES)}", f"data:image/png,{BASE64}", f"data:,{urllib.parse.quote(folded)}", f"base64,{BASE64}", f"image/png;base64,{BASE64}"):
             with self.subTest(form=form[:40]):
                 self.assertEqual(self.outcome(chat(("user", [image(form), text(QUESTION)]))), expected)
                 part = {"type": "image_url", "image_url": form}
@@ -145,7 +145,8 @@ class MessagesTest(asking.StackTest):
             with self.subTest(part=str(part)[:60]):
                 self.assertEqual(self.outcome(chat(("user", [part, text(QUESTION)]))), expected)
         for part in (QUESTION, {"text": QUESTION}, {"type": "input_text", "text": QUESTION},
-                     {"type": "text", "text": QUESTION, "annotations": [], "cache_control": {"type": "ephemeral"}}):
+                     {"type": "text", "text": QUESTION, "annotations": [], "cache_control": {"type": "ephemeral"}},
+                     {"type": "text", "text": QUESTION, "prompt_cache_breakpoint": {"mode": "explicit"}, "extras": {"x": 1}}):
             with self.subTest(part=part):
                 self.assertEqual(self.outcome(chat(("user", [image(), part]))), expected)
         for part, field in (({}, "type"), ({"type": "file", "file": {"file_id": "x"}}, "type"), ({"type": "image"}, "image"),

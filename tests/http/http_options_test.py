@@ -43,7 +43,7 @@ NEUTRAL = {
                "f16_kv": True, "penalize_newline": True, "num_gqa": 1, "vocab_only": False, "images": []},
     "Open WebUI": {"chat_id": "c", "id": "m", "session_id": "s", "features": {}, "variables": {}, "tool_ids": [], "files": []},
     "KoboldAI": {"rep_pen": 1, "repetition_penalty_range": 0},
-    "parts of what is off": {"reasoning": {"effort": "none", "exclude": False, "max_tokens": 0}, "thinking": {"type": "disabled", "budget_tokens": 0},
+    "parts of what is off": {"reasoning": {"effort": "none", "exclude": False, "max_tokens": 0, "mode": "standard", "context": "auto"}, "thinking": {"type": "disabled", "budget_tokens": 0},
                              "response_format": {"type": "text", "json_schema": None}, "chat_template_kwargs": {"enable_thinking": False, "thinking": None},
                              "structured_outputs": {"json": None, "regex": None}, "tool_choice": {"type": "none"}, "max_tool_calls": 3,
                              "mirostat_tau": 8, "mirostat_eta": 0.2, "dry_base": 2, "dry_allowed_length": 3, "dry_penalty_last_n": 1024,
@@ -54,7 +54,8 @@ NEUTRAL = {
     "other spellings of nothing": {"truncate": False, "truncate_prompt_tokens": "", "guided_json": False, "guided_choice": "", "tools": {},
                                    "grammar": False, "stop_regex": {}, "bad_words": [""], "reasoning": "off", "format": []},
     "a kind by its name alone": {"modalities": "text", "response_format": "text", "thinking": "disabled"},
-    "newer fields": {"n_cmpl": 1, "shift": True, "truncate": True, "speculative.n_max": 16, "speculative.p_min": 0.75, "bootstrap_port": 8998,
+    "newer fields": {"prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "access_programs": {"cyber": "standard"}, "context_management": [],
+                     "image": {"context_compression": "auto"}, "background_options": {"completion_window": "2h"}, "num_return_sequences": 1, "n_cmpl": 1, "shift": True, "truncate": True, "speculative.n_max": 16, "speculative.p_min": 0.75, "bootstrap_port": 8998,
                      "logprob_start_len": -1, "return_text_in_logprobs": True, "cache_control": {"type": "ephemeral"}, "stream_interval": 1,
                      "sse_ping_interval": 30, "previous_response_id": "", "background": False},
     "a server that is not known": {"one": None, "two": False, "three": 0, "four": 0.0, "five": "", "six": [], "seven": {},
@@ -78,7 +79,7 @@ REFUSED = {"tools": [{"type": "function"}], "tool_choice": "required", "response
            "extra_body": {"top_k": 3}, "eight": [0], "nine": {"x": 1},
            "reasoning": {"effort": "none", "max_tokens": 9}, "thinking": {"type": "enabled"}, "add_generation_prompt": False,
            "detokenize": False, "moderation": {}, "structured_outputs": {"regex": "a"}, "previous_response_id": "r", "adaptive_target": 0,
-           "prefix": True, "min_pixels": 3136, "max_pixels": 12845056}
+           "prefix": True, "num_return_sequences": 2, "image": {"context_compression": "enabled"}, "min_pixels": 3136, "max_pixels": 12845056}
 
 
 def completion(prompt=QUESTION, **options):

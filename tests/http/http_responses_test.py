@@ -69,7 +69,7 @@ class ResponsesTest(asking.StackTest):
     def test_what_was_asked_for_is_repeated(self):
         reply = self.respond(input=[LOOK], max_output_tokens=1, metadata={"job": "7"}, temperature=0, top_p=1, store=True,
                              tools=[], tool_choice="auto", include=[], text={"format": {"type": "text"}, "verbosity": "medium"},
-                             reasoning={"effort": None, "summary": "auto"}, truncation="disabled", max_tool_calls=3, parallel_tool_calls=True, user="u")
+                             reasoning={"effort": None, "summary": "auto", "mode": "standard", "context": "all_turns"}, truncation="disabled", max_tool_calls=3, parallel_tool_calls=True, user="u")
         self.assertEqual((reply["status"], reply["incomplete_details"]), ("incomplete", {"reason": "max_output_tokens"}))
         self.assertEqual((reply["max_output_tokens"], reply["metadata"], reply["store"]), (1, {"job": "7"}, False))
         self.assertEqual(reply["truncation"], "disabled")
@@ -103,6 +103,7 @@ class ResponsesTest(asking.StackTest):
                         {"prompt": {"id": "p"}}, {"no_such_thing": 1}):
             self.refused({"input": "x", **members}, *members, code="unsupported_parameter", path=PATH)
         for body, param in (({"input": "x", "reasoning": {"effort": "high"}}, "reasoning.effort"),
+                            ({"input": "x", "reasoning": {"mode": "pro"}}, "reasoning.mode"),
                             ({"input": "x", "text": {"verbosity": "low"}}, "text.verbosity"),
                             ({"input": [LOOK, message("assistant", "red"), LOOK], "truncation": "disabled"}, "truncation"),
                             ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format"),

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import typing
 import unittest
 
 from http_stack import ROOT, SAMPLE, Stack, key_file
@@ -20,6 +21,8 @@ from http_stack import ROOT, SAMPLE, Stack, key_file
 sys.path.insert(0, str(ROOT / ".deps" / "openai"))
 try:
     import openai
+    from openai.types.chat import completion_create_params
+    from openai.types.responses import response_create_params
 except ImportError as error:
     print(f"skipped: the openai package is not installed ({error}); scripts/setup.sh --tests installs it")
     sys.exit(77)
@@ -104,6 +107,16 @@ class OpenAiSdkTest(unittest.TestCase):
             for _ in stream:
                 pass
             self.assertEqual(stream.get_final_response().output_text, "red")
+
+    def test_every_parameter_of_the_client_is_known(self):
+        """One that is new to the client would be refused as of no known server, with other words."""
+        for path, params, body in (("/chat/completions", completion_create_params.CompletionCreateParamsBase, {"messages": MESSAGES}),
+                                   ("/responses", response_create_params.ResponseCreateParamsBase, {"input": "x"})):
+            for name in typing.get_type_hints(params):
+                try:
+                    self.client.post(path, cast_to=object, body={**body, name: [{"unknown": 1}]})
+                except openai.BadRequestError as error:
+                    self.assertNotRegex(str(error), f'"{name}" is not supported here', (path, name))
 
     def test_error_classes(self):
         with self.assertRaises(openai.BadRequestError) as raised:
