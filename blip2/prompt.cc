@@ -4,16 +4,17 @@
 #include <numeric>
 #include <span>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "common/text/utf8.h"
+#include "common/text/white_space.h"
 
 namespace diptych::blip2 {
 namespace {
 
 absl::string_view Stripped(const Turn& turn) {
-  return absl::StripAsciiWhitespace(turn.text);
+  const std::string_view text = StripLeft(StripRight(turn.text));
+  return {text.data(), text.size()};
 }
 
 bool IsCaption(const Turn& question) {
@@ -186,10 +187,6 @@ void AddTurns(const PromptInput& input, const Config& config, const Tokenizer& t
 }
 
 }  // namespace
-
-bool IsBlank(std::string_view text) {
-  return absl::StripAsciiWhitespace(absl::string_view(text.data(), text.size())).empty();
-}
 
 std::string FormatTurns(const std::vector<Turn>& turns) {
   std::string text;

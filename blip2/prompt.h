@@ -44,12 +44,9 @@ struct PromptInput {
   bool cut_max_new_tokens = false;  // to what the window leaves
 };
 
-// True for a text without anything but ASCII white space.
-bool IsBlank(std::string_view text);
-
 // "Question: q Answer: a. Question: q Answer: a. Question: q Answer:", the form of LAVIS' example of
 // BLIP-2 in conversation (examples/blip2_instructed_generation.ipynb); for one turn, that of the model card.
-// ASCII white space around each turn's text is left out: a line break would be the model's own end of text.
+// White space around each turn's text is left out: a line break would be the model's own end of text.
 // A blank question is a caption, which asks nothing: its answer stands alone, "a.", and the last one is no text.
 std::string FormatTurns(const std::vector<Turn>& turns);
 

@@ -12,6 +12,7 @@
 #include "common/requests/image_preparation.h"
 #include "common/requests/question_limits.h"
 #include "common/status.h"
+#include "common/text/white_space.h"
 #include "language_service/engine/relevance.h"
 
 namespace diptych::language {
@@ -232,7 +233,7 @@ absl::StatusOr<v1::CountTokensResponse> CountTokens(const v1::CountTokensRequest
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt last, count(request.prompt(), Tail(turns)));
   response.set_text_tokens(static_cast<int>(last.budget.text_tokens));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt alone, count("", {{true, "?"}}));
-  const bool asks_alone = !turns.empty() && blip2::IsBlank(turns.back().text);
+  const bool asks_alone = !turns.empty() && IsBlank(turns.back().text);
   for (size_t i = 0; i + 2 < turns.size() && !asks_alone; i += 2) {
     DIPTYCH_ASSIGN_OR_RETURN(const blip2::Prompt pair, count("", {turns[i], turns[i + 1], {true, "?"}}));
     response.add_history_pair_tokens(static_cast<int>(pair.budget.history_tokens));

@@ -15,7 +15,8 @@ LAYERS = {
     "common": PROTO,
     # The headers of diptych_status, which knows neither gRPC nor Protobuf.
     "blip2": {f"common/{name}.h" for name in ("files", "hash", "images/gif_frame", "images/image_header", "images/jpeg_segments",
-                                              "models/hub_name", "models/model_family", "status", "text/strict_json", "text/utf8")},
+                                              "models/hub_name", "models/model_family", "status", "text/strict_json", "text/utf8",
+                                              "text/white_space")},
     "vision_service": PROTO | {"blip2", "common"},
     "language_service": PROTO | {"blip2", "common"},
     "gateway": PROTO | {"common"},
@@ -35,7 +36,7 @@ ROOMS = {
         "network": {"", "logging", "process"},
         "process": {"", "logging", "text"},
         "replicas": {"", "grpc", "logging", "metrics", "process"},
-        "requests": {"", "grpc", "images"},
+        "requests": {"", "grpc", "images", "text"},
         "text": {""},
         "tiers": {"", "grpc", "images", "models", "process", "text", "tracing"},
         "tracing": {"", "grpc", "logging", "metrics", "network", "process"},

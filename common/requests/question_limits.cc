@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <string>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/grpc/metadata.h"
 #include "common/status.h"
+#include "common/text/white_space.h"
 
 namespace diptych {
 namespace {
@@ -112,8 +112,7 @@ absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
       return BadForm(absl::StrCat(turns, "[", i, "].role"),
                      "turns alternate between user and assistant, and the user begins");
     }
-    const bool blank = absl::StripAsciiWhitespace(turn.text()).empty();
-    if (expected == v1::ROLE_USER && blank && question.images().empty()) {
+    if (expected == v1::ROLE_USER && IsBlank(turn.text()) && question.images().empty()) {
       return BadForm(absl::StrCat(turns, "[", i, "].text"), "the user's turn is empty");
     }
     bytes += static_cast<int64_t>(turn.text().size());

@@ -10,4 +10,9 @@ std::string_view StripLeft(std::string_view text);
 // The same at its end.
 std::string_view StripRight(std::string_view text);
 
+// Whether there is nothing else in it.
+inline bool IsBlank(std::string_view text) {
+  return StripLeft(text).empty();
+}
+
 }  // namespace diptych

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "common/status.h"
+#include "common/text/white_space.h"
 #include "gateway/http/json_members.h"
 
 namespace diptych::gateway {
@@ -11,13 +11,9 @@ namespace {
 
 using Speaker = Message::Speaker;
 
-bool IsBlank(absl::string_view text) {
-  return absl::StripAsciiWhitespace(text).empty();
-}
-
 // Appends a line; a blank one adds nothing.
 void AddLine(std::string_view line, std::string& text) {
-  if (IsBlank(absl::string_view(line.data(), line.size()))) return;
+  if (IsBlank(line)) return;
   if (!text.empty()) text += '\n';
   text += line;
 }

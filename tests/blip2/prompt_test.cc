@@ -131,8 +131,8 @@ TEST_F(PromptTest, DropsTheOldestExchangesFirstAndCountsWhatItSends) {
 
 TEST_F(PromptTest, CutsAtWordBordersWhateverTheTurnsSay) {
   config_.text.max_position_embeddings = 2048;
-  const std::vector<std::string> texts = {"...",    "'s",   "a'", ":",   "1",   "\u00a0x",
-                                          "\u3000", "日本", "😀.", "x .", "</s>"};
+  const std::vector<std::string> texts = {"...",     "'s",   "a'", ":",   "1",   "\u00a0x",
+                                          "\u200bx", "日本", "😀.", "x .", "</s>"};
   for (const std::string& question : texts) {
     for (const std::string& answer : texts) {
       const std::vector<Turn> turns = {

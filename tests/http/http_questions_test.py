@@ -28,8 +28,9 @@ class QuestionsTest(asking.StackTest):
     def test_an_image_alone_asks_for_its_caption(self):
         body = about("")
         body["messages"][0]["content"].pop()
-        _, _, answer = self.ask("POST", "/v1/chat/completions", body)
-        self.assertIn("red circle", answer["choices"][0]["message"]["content"])
+        for asked in (body, about(" \n"), about("\u00a0"), about("\u3000\t")):
+            _, _, answer = self.ask("POST", "/v1/chat/completions", asked)
+            self.assertIn("red circle", answer["choices"][0]["message"]["content"])
 
     def test_the_stream_is_the_answer_in_pieces(self):
         whole = self.ask("POST", "/v1/chat/completions", about("Describe the image.", max_tokens=30))[2]

@@ -15,5 +15,10 @@ TEST(StripWhitespaceTest, OneEndIsLeftAlone) {
   EXPECT_EQ(StripRight("\u3000 a\u00A0\x1F"), "\u3000 a");
 }
 
+TEST(IsBlankTest, HoldsForWhiteSpaceOfAnyKind) {
+  for (const char* blank : {"", " \t\n", "\u00A0", "\u3000 \u2003"}) EXPECT_TRUE(IsBlank(blank)) << blank;
+  for (const char* text : {".", " a ", "\u3000?"}) EXPECT_FALSE(IsBlank(text)) << text;
+}
+
 }  // namespace
 }  // namespace diptych
