@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "cli/connection/errors.h"
 #include "cli/images/fetch.h"
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/text.h"
@@ -28,8 +29,7 @@ bool HasScheme(const std::string& source) {
 }
 
 absl::Status Error(const std::string& source, const std::string& what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "FILE_NOT_READABLE",
-                   absl::StrCat(Printable(source), ": ", what));
+  return UsageError(absl::StrCat(Printable(source), ": ", what));
 }
 
 absl::Status FromErrno(const std::string& source, int error) {

@@ -180,7 +180,14 @@ class OptionsTest(unittest.TestCase):
     def test_standard_input_that_is_closed_is_empty(self):
         for redirection in ("<&-", "<&- >&-", "</dev/null"):
             done = subprocess.run(["sh", "-c", f'exec "$0" ask - --server=127.0.0.1:1 {redirection}', DIPTYCH], capture_output=True, text=True, timeout=60)
-            self.assertEqual((done.returncode, done.stderr), (1, "diptych: FILE_NOT_READABLE: standard input: this is empty.\n"), redirection)
+            self.assertEqual((done.returncode, done.stderr), (2, "diptych: standard input: this is empty\n"), redirection)
+
+    def test_a_file_that_holds_no_image_is_refused_as_one_that_is_missing(self):
+        with tempfile.NamedTemporaryFile(suffix=".png") as empty:
+            for image in (empty.name, "/dev/null", "/proc/self/mem"):
+                for together in ([], ["--together", "--image", DEMO / "samples" / "red_circle_blue_star.png"], ["--question", "a", "b"]):
+                    done = run("ask", image, *together, "--server=127.0.0.1:1")
+                    self.assertEqual((done.returncode, done.stderr.count(f"diptych: {image}: th") > 0), (2, True), done.stderr)
 
 
 if __name__ == "__main__":
