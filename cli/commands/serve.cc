@@ -130,9 +130,9 @@ void PrintReady(const Stack& stack, const StackOptions& options) {
   std::fflush(stdout);
 }
 
-// Before anything was served.
+// Before anything was served: the exit code that shells give a command that a signal ended.
 int StoppedEarly() {
-  return last_signal == SIGINT ? ReportInterrupt(false) : kFine;
+  return last_signal == SIGINT ? ReportInterrupt(false) : 128 + last_signal;
 }
 
 int Serve(StackOptions options, const std::vector<std::string>& words) {

@@ -104,6 +104,16 @@ TEST_F(ServeTest, ATierThatIsKilledWhileItStartsIsNamed) {
       << serve.err();
 }
 
+TEST_F(ServeTest, OneThatIsStoppedBeforeItServesHasNotSucceeded) {
+  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}, {SIGHUP, 129}}) {
+    testing::ChildProcess serve(Command({testing::kDemoModel}));
+    ASSERT_TRUE(Eventually([&] { return !ChildrenOf(serve.pid()).empty(); }));
+    serve.Signal(signal);
+    EXPECT_EQ(serve.Wait(), code) << serve.err();
+    EXPECT_EQ(serve.out(), "");
+  }
+}
+
 TEST_F(ServeTest, WhatItsParentIgnoresDoesNotEndIt) {
   testing::ChildProcess serve({"/bin/bash", "-c", "trap '' HUP INT; exec \"$0\" serve \"$1\"",
                                testing::BinaryPath("diptych"), testing::kDemoModel});
