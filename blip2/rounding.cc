@@ -173,6 +173,7 @@ absl::Status WriteRounded(const fs::path& from, const fs::path& to, IntegerType 
     return absl::AlreadyExistsError("the folder to write exists already");
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(from));
   if (checkpoint->config().rounded) return absl::FailedPreconditionError("the checkpoint is rounded already");
+  RemoveAbandoned(whole);
   Unfinished folder(whole);
   DIPTYCH_RETURN_IF_ERROR(WriteFolder(from, folder.path(), *checkpoint, type));
   if (folder.Finish()) return absl::OkStatus();

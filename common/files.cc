@@ -1,5 +1,6 @@
 #include "common/files.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -7,9 +8,15 @@
 #include <fstream>
 #include <system_error>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace diptych {
+namespace {
+
+constexpr char kUnfinished[] = ".unfinished-";  // and the process that makes it
+
+}  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& file, int64_t max_bytes) {
   std::error_code error;
@@ -28,7 +35,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& file, int64_t max_bytes)
 Unfinished::Unfinished(const std::filesystem::path& wanted) : Unfinished(wanted, wanted.parent_path()) {}
 
 Unfinished::Unfinished(const std::filesystem::path& wanted, const std::filesystem::path& folder)
-    : wanted_(wanted), path_(folder / absl::StrCat(wanted.filename().string(), ".unfinished-", getpid())) {
+    : wanted_(wanted), path_(folder / absl::StrCat(wanted.filename().string(), kUnfinished, getpid())) {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);  // of a process that had the same id and was killed
 }
@@ -42,6 +49,20 @@ Unfinished::~Unfinished() {
 
 bool Unfinished::Finish() {
   return std::rename(path_.c_str(), wanted_.c_str()) == 0;
+}
+
+void RemoveAbandoned(const std::filesystem::path& wanted) {
+  const std::string prefix = wanted.filename().string() + kUnfinished;
+  const std::filesystem::path folder = wanted.has_parent_path() ? wanted.parent_path() : ".";
+  std::error_code error;
+  std::filesystem::directory_iterator entries(folder, error);
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    const std::string name = entries->path().filename().string();
+    pid_t process = 0;
+    if (!name.starts_with(prefix) || !absl::SimpleAtoi(name.substr(prefix.size()), &process) || process <= 0) continue;
+    std::error_code ignored;
+    if (kill(process, 0) != 0 && errno == ESRCH) std::filesystem::remove_all(entries->path(), ignored);
+  }
 }
 
 bool WriteBytes(const std::filesystem::path& file, std::string_view bytes) {

@@ -37,6 +37,10 @@ class Unfinished {
   const std::filesystem::path path_;
 };
 
+// Removes what processes that were killed have left of `wanted`: those of this machine (and this container, if it is
+// one) that made it beside it and run no more.
+void RemoveAbandoned(const std::filesystem::path& wanted);
+
 // Writes a file, or over the one that is there, in place. False with errno.
 bool WriteBytes(const std::filesystem::path& file, std::string_view bytes);
 

@@ -4,6 +4,7 @@ Usage: quantize_test.py BINARY_FOLDER; run by ctest as `quantize_test`.
 """
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,30 @@ class QuantizeTest(unittest.TestCase):
         taken = quantize(DEMO, self.out)
         self.assertEqual(taken.returncode, 1)
         self.assertIn("exists already", taken.stderr)
+
+    def left(self):
+        return sorted(path.name for path in pathlib.Path(self.out).parent.iterdir())
+
+    def test_one_that_is_stopped_leaves_nothing_behind(self):
+        for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+            while True:  # until it is met while it writes
+                process = subprocess.Popen([BINARIES / "diptych", "quantize", DEMO, self.out], stderr=subprocess.PIPE)
+                while process.poll() is None and not self.left():
+                    pass
+                process.send_signal(stop)
+                process.communicate(timeout=60)
+                if process.returncode != 0:
+                    break
+                shutil.rmtree(self.out)
+            self.assertEqual((process.returncode, self.left()), (code, []))
+
+    def test_what_a_killed_one_has_left_is_removed_by_the_next(self):
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        for process in (ended.pid, 1):
+            pathlib.Path(f"{self.out}.unfinished-{process}").mkdir()
+        self.assertEqual(quantize(DEMO, f"{self.out}/").returncode, 0)
+        self.assertEqual(self.left(), ["demo-rounded", "demo-rounded.unfinished-1"])
 
     def test_a_rounded_model_has_one_dtype(self):
         self.assertEqual(quantize(DEMO, self.out).returncode, 0)

@@ -1,4 +1,7 @@
 // diptych quantize: a checkpoint with weights of 8 or 4 bits, written once.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +13,9 @@
 
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
+#include "cli/connection/errors.h"
+#include "cli/terminal/interrupt.h"
+#include "common/files.h"
 
 namespace diptych::cli {
 namespace {
@@ -21,22 +27,52 @@ struct Options {
   std::string dtype = "int8";
 };
 
-// The language service holds what rounds a model. It takes this process' place, so that its exit code and Ctrl-C are
-// the command's.
+// In the child, which ends with its parent.
+[[noreturn]] void RunInstead(char* const* argv, const sigset_t& signals, pid_t parent) {
+  constexpr char kMissing[] =
+      "diptych: language_service is missing; it has to be in the folder of diptych, as after `make build`\n";
+  sigprocmask(SIG_SETMASK, &signals, nullptr);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() == parent) execv(argv[0], argv);
+  (void)!write(STDERR_FILENO, kMissing, sizeof(kMissing) - 1);
+  _exit(kFailed);
+}
+
+// Runs a program and waits: what would end this process ends that one. The exit code, as shells have it.
+int RunToItsEnd(char* const* argv) {
+  sigset_t awaited, before;
+  sigemptyset(&awaited);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&awaited, signal);
+  sigprocmask(SIG_BLOCK, &awaited, &before);
+  const pid_t parent = getpid(), child = fork();
+  if (child == 0) RunInstead(argv, before, parent);
+  int status = 0;
+  while (child > 0 && waitpid(child, &status, WNOHANG) == 0) {
+    const int signal = sigwaitinfo(&awaited, nullptr);
+    if (signal > 0 && signal != SIGCHLD) kill(child, signal);
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (child < 0) return kFailed;
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// The language service holds what rounds a model. What it leaves when it is killed is removed.
 int Quantize(const Options& options) {
   std::error_code error;
   const fs::path binary = fs::read_symlink("/proc/self/exe", error).parent_path() / "language_service";
-  std::vector<std::string> words = {binary.string(), "--model=" + options.from, "--round_to=" + options.to,
+  const fs::path named = options.to, to = named.has_filename() ? named : named.parent_path();
+  std::vector<std::string> words = {binary.string(), "--model=" + options.from, "--round_to=" + to.string(),
                                     "--dtype=" + options.dtype};
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   std::fprintf(stderr, "rounding %s to %s; then: diptych serve %s\n", options.from.c_str(), options.dtype.c_str(),
                options.to.c_str());
-  execv(argv[0], argv.data());
-  std::fprintf(stderr,
-               "diptych: language_service is missing; it has to be in the folder of diptych, as after `make build`\n");
-  return kFailed;
+  const int code = RunToItsEnd(argv.data());
+  RemoveAbandoned(to);
+  if (code == kInterrupted) return ReportInterrupt(false);
+  if (code == 128 + SIGKILL) std::fprintf(stderr, "diptych: killed, as the kernel does where memory runs out\n");
+  return code;
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "common/files.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -81,6 +83,25 @@ TEST_F(UnfinishedTest, TakesThePlaceOfWhatAKilledProcessLeft) {
   ASSERT_TRUE(WriteBytes(left, "a half"));
   Unfinished link(file_);
   EXPECT_FALSE(std::filesystem::exists(left));
+}
+
+TEST_F(UnfinishedTest, WhatKilledProcessesLeftIsRemovedOfThisFileAlone) {
+  const pid_t ended = fork();
+  if (ended == 0) _exit(0);
+  waitpid(ended, nullptr, 0);
+  const std::string of_ended = ".unfinished-" + std::to_string(ended);
+  std::filesystem::create_directories(folder_ / ("file" + of_ended) / "inner");
+  const std::string kept[] = {"file.unfinished-" + std::to_string(getppid()),
+                              "other" + of_ended,
+                              "file.unfinished-x",
+                              "file.unfinished-",
+                              "file.unfinished--1",
+                              "file"};
+  for (const std::string& name : kept) ASSERT_TRUE(WriteBytes(folder_ / name, "a"));
+  RemoveAbandoned(file_);
+  EXPECT_EQ(Entries(), std::ssize(kept));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / ("file" + of_ended)));
+  RemoveAbandoned(folder_ / "none" / "file");
 }
 
 }  // namespace
