@@ -145,6 +145,7 @@ class Reflection final : public RawService {
 std::vector<std::unique_ptr<grpc::Service>> MakeReflection(std::vector<std::string> services) {
   // Makes the linker keep the descriptors, which nothing else in a server needs.
   grpc::health::v1::HealthCheckRequest::descriptor();
+  reflection_v1alpha::ServerReflectionRequest::descriptor();
   const std::vector<std::string> names = {reflection_v1::ServerReflection::service_full_name(),
                                           reflection_v1alpha::ServerReflection::service_full_name()};
   services.insert(services.end(), names.begin(), names.end());

@@ -129,6 +129,7 @@ void GrpcServer::SetReady(const absl::Status& readiness) {
   health_.Set("", readiness.ok());
   health_.SetOrExplain("readiness", readiness);
   health_.Set(options_.service_name, readiness.ok());
+  for (const std::string& service : options_.more_services) health_.Set(service, readiness.ok());
 }
 
 void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutdown) {

@@ -25,7 +25,7 @@ namespace diptych {
 
 struct ServerOptions {
   std::string service_name;                     // full proto name, under which health is reported too
-  std::vector<std::string> more_services = {};  // full names of others that reflection lists
+  std::vector<std::string> more_services = {};  // full names of others that reflection lists, and their health
   std::string listen = "127.0.0.1:0";           // host:port; port 0 picks a free one
   TlsOptions tls = {};
   int max_receive_bytes = 4 << 20;                          // largest request message
@@ -50,8 +50,8 @@ class GrpcServer {
   // Ends calls that are still running.
   ~GrpcServer();
 
-  // Sets what health checks of "", "readiness" and service_name answer; one of "readiness" that fails says why.
-  // "liveness" always serves.
+  // Sets what health checks of "", "readiness" and service_name and of more_services answer; one of "readiness" that
+  // fails says why. "liveness" always serves.
   void SetReady(const absl::Status& readiness);
 
   // Says "readiness" no more, and that is all for drain_delay: callers that find replicas by readiness, as Kubernetes'

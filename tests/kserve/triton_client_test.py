@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".deps" / "triton"))
 sys.path.insert(0, str(ROOT / "tests" / "http"))
 try:
+    import grpc
     import numpy
     import tritonclient.grpc as triton
 except ImportError as error:
@@ -49,6 +50,23 @@ class TritonClientTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.client.close()
         cls.stack.stop()
+
+    def test_reflection_describes_and_health_knows_every_service_of_the_program(self):
+        """As `grpcurl describe` walks them; in a test that links all descriptors none can be missing."""
+        def call(method, request, kind="unary_unary"):
+            with grpc.insecure_channel(f"127.0.0.1:{self.stack.grpc_port}") as channel:
+                reply = getattr(channel, kind)(method)(iter([request]) if kind == "stream_stream" else request, timeout=60)
+                return reply if isinstance(reply, bytes) else b"".join(reply)
+        for version in ("v1", "v1alpha"):
+            reflect = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+            listed = call(reflect, b"\x3a\1*", "stream_stream")
+            services = re.findall(rb"[a-z][a-z0-9.]*\.[A-Z]\w+", listed)
+            self.assertEqual(len(services), 5, listed)
+            for service in services:
+                described = call(reflect, b"\x22" + bytes([len(service)]) + service, "stream_stream")
+                self.assertNotIn(b"not found", described, service)
+        for service in (b"", b"diptych.v1.GatewayService", b"inference.GRPCInferenceService"):
+            self.assertEqual(call("/grpc.health.v1.Health/Check", b"\n" + bytes([len(service)]) + service), b"\x08\1", service)
 
     def test_says_that_it_is_ready(self):
         self.assertTrue(self.client.is_server_live())
