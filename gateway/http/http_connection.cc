@@ -80,10 +80,18 @@ void HttpConnection::CloseWhenIdle() {
   net::post(stream_.get_executor(), [self = shared_from_this()] { self->ShutIfIdle(); });
 }
 
-void HttpConnection::ShutIfIdle() {
+void HttpConnection::TurnAway() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] { self->TurnAwayIfIdle(); });
+}
+
+bool HttpConnection::IsIdle() {
   ErrorCode ignored;
   const bool asks = stream_.tcp().socket().available(ignored) > 0;  // and is about to be read
-  if (phase_ == Phase::kIdle && !asks) Shut();
+  return phase_ == Phase::kIdle && !asks;
+}
+
+void HttpConnection::ShutIfIdle() {
+  if (IsIdle()) Shut();
 }
 
 bool HttpConnection::GiveUpIfIdle() {

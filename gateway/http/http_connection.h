@@ -91,6 +91,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Start();
   // Closes unless something is asked, or comes just now.
   void CloseWhenIdle();
+  // The same, with the word to come back later where there is no TLS.
+  void TurnAway();
   // True if nothing is asked at the moment, or no whole header of what is: it closes then, unless that comes just now.
   // False for a caller that has not been admitted.
   bool GiveUpIfIdle();
@@ -181,8 +183,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void OnWritten(ErrorCode error, size_t size);
   void Linger();
   void Discard();
-  // Unless a request has come that is not read yet.
+  // No request has come, not even one that is not read yet.
+  bool IsIdle();
   void ShutIfIdle();
+  void TurnAwayIfIdle();
   void Shut();
 
   const std::shared_ptr<HttpShared> shared_;

@@ -58,6 +58,21 @@ void HttpConnection::Refuse(const HttpReply& reply) {
   EndExchange();
 }
 
+// Nothing is waited for: a socket that has sent nothing yet takes so little at once. Whoever sends a request by now
+// finds the reply before the end of the connection.
+void HttpConnection::TurnAwayIfIdle() {
+  if (!IsIdle()) return;
+  if (!stream_.has_tls()) {
+    const HttpReply reply = shared_->refuse(503, "too many connections wait for their request; come back with it");
+    const std::string bytes = absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), BodyHeaders(reply),
+                                           "connection: close\r\n\r\n", reply.body);
+    ErrorCode ignored;
+    stream_.tcp().socket().non_blocking(true, ignored);
+    stream_.tcp().socket().write_some(net::buffer(bytes), ignored);
+  }
+  Shut();
+}
+
 void HttpConnection::WriteReply(const HttpReply& reply) {
   const bool is_last = sender_ != Sender::kOpen && buffer_.size() == 0;
   keep_alive_ = keep_alive_ && !is_last && phase_ != Phase::kRefusing && !shared_->connections->draining();

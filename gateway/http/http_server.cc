@@ -171,7 +171,7 @@ class HttpServer::Impl final : public HttpConnections {
     const int most = shared_->options.max_new_callers, many = static_cast<int>(new_callers_.size());
     if (many < most) return true;
     HttpConnection* const goes = new_callers_.ChooseToGo(std::chrono::steady_clock::now());
-    if (goes != nullptr) goes->CloseWhenIdle();
+    if (goes != nullptr) goes->TurnAway();
     return goes != nullptr && many < most + kMostInLeaving;
   }
 

@@ -43,7 +43,12 @@ TEST_F(HttpConnectionsTest, HoweverManyStaySilentWhoAsksIsAnswered) {
     for (int j = 0; j < 20; ++j) silent.emplace_back(server_->port());
     EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").starts_with("HTTP/1.1 200 "));
   }
-  EXPECT_EQ(silent.front().Read(), "") << "the oldest went";
+  EXPECT_TRUE(silent.front().Read().starts_with("HTTP/1.1 503 ")) << "the oldest went";
+  silent.pop_front();
+  silent.front().Send("GET /a HTTP/1.1\r\nhost: localhost\r\n\r\n");
+  const std::string told = silent.front().Read();
+  EXPECT_TRUE(told.starts_with("HTTP/1.1 503 ")) << "one that asks just then is told, too";
+  EXPECT_NE(told.find("\r\nretry-after: "), std::string::npos);
 }
 
 TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
