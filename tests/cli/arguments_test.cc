@@ -95,6 +95,11 @@ TEST_F(ArgumentsTest, SaysWhatWasProbablyMeant) {
   EXPECT_EQ(ArrangeWords("bench laod"), "there is no command bench laod; did you mean load?");
   EXPECT_EQ(ArrangeWords("ask --imgae a"), "ask has no flag --imgae; did you mean --image?");
   EXPECT_EQ(ArrangeWords("ask --max-tokens 3"), "ask has no flag --max-tokens; did you mean --max_new_tokens?");
+  EXPECT_EQ(ArrangeWords("ASK a"), "there is no command ASK; did you mean ask?");
+  EXPECT_EQ(ArrangeWords("benxh"), "there is no command benxh; did you mean bench?");
+  for (const char* far : {"ask --nope", "bench load --duration 5", "status --tools", "snake"}) {
+    EXPECT_NE(ArrangeWords(far).find("lists what there is"), std::string::npos) << ArrangeWords(far);
+  }
   EXPECT_EQ(ArrangeWords("--sever x ask"), "there is no flag --sever; did you mean --server?");
   EXPECT_EQ(ArrangeWords("ask --zzzzzzzz"), "ask has no flag --zzzzzzzz; `diptych ask --help` lists what there is");
   EXPECT_EQ(ArrangeWords("sing"), "there is no command sing; `diptych --help` lists what there is");
