@@ -155,6 +155,10 @@ absl::Status AddressFault(const std::string& server) {
     return Unreachable(absl::StrCat("--server \"", server, "\" names no gateway"),
                        "Give --server host:port, for example 127.0.0.1:7000 or [::1]:7000.");
   }
+  if (IsTargetPort(server)) {
+    return Unreachable(absl::StrCat("--server ", server, " is a port without a host"),
+                       absl::StrCat("Give --server 127.0.0.1:", server, "."));
+  }
   return Unreachable(absl::StrCat("no gateway answers at ", server, "; the address has no port"),
                      absl::StrCat("Give --server ", HostAndPort(address->host), ", or the port that the gateway has."));
 }

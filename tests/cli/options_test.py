@@ -38,7 +38,7 @@ KINDS = {  # all misfits of a kind, at one option of it
 }
 PORTS = {"127.0.0.1:0": '"0" is not a port', "127.0.0.1:65536": '"65536" is not a port', "127.0.0.1:-1": '"-1" is not a port',
          "127.0.0.1:": '"" is not a port', "127.0.0.1:70 00": '"70 00" is not a port', "[::1]:99999": '"99999" is not a port',
-         "ipv6:[::1]:0": '"0" is not a port', "localhost": "Give --server localhost:7000", "10.0.0.1": "Give --server 10.0.0.1:7000",
+         "ipv6:[::1]:0": '"0" is not a port', "localhost": "Give --server localhost:7000", "7001": "Give --server 127.0.0.1:7001", "10.0.0.1": "Give --server 10.0.0.1:7000",
          "dns:///gateway": "no port", "[::1]": "Give --server [::1]:7000", "::1": "Give --server [::1]:7000", "": "names no gateway",
          ":7000": "names no gateway", "[::1": "names no gateway", "a b:7000": "names no gateway", "unix:": "names no gateway",
          "tcp:127.0.0.1:7000": "names no gateway", "ipv4:localhost:7000": "names no gateway",
