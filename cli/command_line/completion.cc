@@ -46,11 +46,24 @@ bool IsFile(const CLI::Option& option) {
   return TypeOf(option) == kFileType;
 }
 
+bool IsFolder(const CLI::Option& option) {
+  return TypeOf(option) == kFolderType;
+}
+
+// The first argument without a flag; null if the command takes none.
+const CLI::Option* PositionalOf(const CLI::App& app) {
+  const auto options = app.get_options([](const CLI::Option* option) { return option->get_positional(); });
+  return options.empty() ? nullptr : options.front();
+}
+
 std::vector<std::string> PositionalChoices(const CLI::App& app) {
-  for (const CLI::Option* option : app.get_options([](const CLI::Option* o) { return o->get_positional(); })) {
-    return ChoicesOf(*option);
-  }
-  return {};
+  const CLI::Option* option = PositionalOf(app);
+  return option == nullptr ? std::vector<std::string>() : ChoicesOf(*option);
+}
+
+bool TakesFolders(const CLI::App& app) {
+  const CLI::Option* option = PositionalOf(app);
+  return option != nullptr && IsFolder(*option);
 }
 
 // Options that may come before the command: the program's own options and those that all commands have in common.
@@ -82,7 +95,7 @@ std::vector<std::string> AllCommands(const CLI::App& root) {
 // Completes the value of an option, as a shell function of the bash script.
 std::string BashValue(const CLI::Option& option) {
   if (IsFile(option)) return "_diptych_files";
-  if (TypeOf(option) == kFolderType) return "_diptych_folders";
+  if (IsFolder(option)) return "_diptych_folders";
   if (const auto choices = ChoicesOf(option); !choices.empty()) {
     return absl::StrCat("_diptych_words \"", absl::StrJoin(choices, " "), "\"");
   }
@@ -101,7 +114,8 @@ std::string BashCommand(const CommandPath& path, const CLI::App& command) {
   const std::string words =
       CommandsOf(command).empty() ? absl::StrJoin(PositionalChoices(command), " ") : CommandNames(command);
   absl::StrAppend(&text, "      esac\n      flags=\"", absl::StrJoin(flags, " "), "\"\n      words=\"", words, "\"\n");
-  if (BareArgumentsOf(command) != nullptr) absl::StrAppend(&text, "      files=yes\n");
+  if (BareArgumentsOf(command) != nullptr) absl::StrAppend(&text, "      complete=_diptych_files\n");
+  if (TakesFolders(command)) absl::StrAppend(&text, "      complete=_diptych_folders\n");
   return text + "      ;;\n";
 }
 
@@ -116,7 +130,7 @@ _diptych_folders() {
   mapfile -t COMPREPLY < <(compgen -d -- "$current")
 }
 _diptych() {
-  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command="" flags="" words="" files="" i word
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command="" flags="" words="" complete="" i word
   COMPREPLY=()
   # bash takes --flag=value apart at the equals sign.
   if [ "$current" = "=" ]; then current=""; elif [ "$previous" = "=" ]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi
@@ -128,7 +142,7 @@ _diptych() {
 constexpr char kBashTail[] = R"(  esac
   case $current in
     -*) _diptych_words "$flags" ;;
-    *) if [ -n "$files" ]; then _diptych_files; else _diptych_words "$words"; fi ;;
+    *) if [ -n "$complete" ]; then "$complete"; else _diptych_words "$words"; fi ;;
   esac
 }
 complete -F _diptych diptych
@@ -142,10 +156,10 @@ std::string ZshText(const std::string& text) {
 std::string ZshValue(const CLI::Option& option) {
   if (!TakesValue(option)) return "";
   const auto choices = ChoicesOf(option);
-  const std::string action = IsFile(option)                  ? "_files"
-                             : TypeOf(option) == kFolderType ? "_path_files -/"
-                             : !choices.empty()              ? absl::StrCat("(", absl::StrJoin(choices, " "), ")")
-                                                             : "";
+  const std::string action = IsFile(option)     ? "_files"
+                             : IsFolder(option) ? "_path_files -/"
+                             : !choices.empty() ? absl::StrCat("(", absl::StrJoin(choices, " "), ")")
+                                                : "";
   return absl::StrCat(":", ZshText(TypeOf(option)), ":", action);
 }
 
@@ -178,6 +192,7 @@ std::string ZshFunction(const std::string& name, const CLI::App& app, const std:
   if (CommandsOf(app).empty()) {
     absl::StrAppend(&text, "  _arguments", arguments);
     if (BareArgumentsOf(app) != nullptr) absl::StrAppend(&text, " \\\n        '*:image:_files'");
+    if (TakesFolders(app)) absl::StrAppend(&text, " \\\n        '*:folder:_path_files -/'");
     const auto choices = PositionalChoices(app);
     if (!choices.empty()) absl::StrAppend(&text, " \\\n        '1: :(", absl::StrJoin(choices, " "), ")'");
     return text + "\n}\n";
@@ -230,7 +245,7 @@ std::string FishOption(const std::string& begin, const CLI::Option& option) {
   const auto choices = ChoicesOf(option);
   if (IsFile(option)) {
     absl::StrAppend(&line, " -r -F");
-  } else if (TypeOf(option) == kFolderType) {
+  } else if (IsFolder(option)) {
     absl::StrAppend(&line, " -x -a '(__fish_complete_directories)'");
   } else if (TakesValue(option)) {
     absl::StrAppend(&line, " -x", choices.empty() ? "" : absl::StrCat(" -a '", absl::StrJoin(choices, " "), "'"));
@@ -248,6 +263,7 @@ std::string FishCommand(const CommandPath& path, const CLI::App& command) {
   std::string text = absl::StrCat(FishLine({path.begin(), path.end() - 1}), " -a ", command.get_name(), " -d ",
                                   FishText(command.get_description()), "\n");
   if (BareArgumentsOf(command) != nullptr) absl::StrAppend(&text, begin, " -F\n");
+  if (TakesFolders(command)) absl::StrAppend(&text, begin, " -a '(__fish_complete_directories)'\n");
   const auto choices = PositionalChoices(command);
   if (!choices.empty()) absl::StrAppend(&text, begin, " -a '", absl::StrJoin(choices, " "), "'\n");
   for (const CLI::Option* option : OptionsOf(command)) text += FishOption(begin, *option);

@@ -50,7 +50,8 @@ void RequirePlainValue(CLI::Option& option) {
   if (type == "INT") option.transform(CLI::Validator(&CheckWhole<int32_t>, ""));
   if (type == "UINT") option.transform(CLI::Validator(&CheckWhole<uint64_t>, ""));
   if (type == "FLOAT") option.transform(CLI::Validator(&CheckNumber, ""));
-  if (type == "TEXT" && !MayBeEmpty(option)) option.transform(CLI::Validator(&CheckNotEmpty, ""));
+  if ((type == "TEXT" || type == kFolderType) && !MayBeEmpty(option))
+    option.transform(CLI::Validator(&CheckNotEmpty, ""));
 }
 
 }  // namespace

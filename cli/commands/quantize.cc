@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/command_line/option_table.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
@@ -82,8 +83,9 @@ void AddQuantize(CLI::App& app, Run& run) {
       *app.add_subcommand("quantize", "Write a model with weights of 8 or 4 bits, which starts in seconds");
   const auto options = std::make_shared<Options>();
   command.add_option("IN", options->from, "Checkpoint folder, or the name of a model in Hugging Face's cache")
-      ->required();
-  command.add_option("OUT", options->to, "Folder to write; must not exist")->required();
+      ->required()
+      ->type_name(kFolderType);
+  command.add_option("OUT", options->to, "Folder to write; must not exist")->required()->type_name(kFolderType);
   command.add_option("--dtype", options->dtype, "int8 or int4 [int8]")->check(CLI::IsMember({"int8", "int4"}));
   command.callback([options, &run] { run = [options] { return Quantize(*options); }; });
 }

@@ -16,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "cli/command_line/option_table.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
@@ -85,6 +86,9 @@ absl::Status SortFlags(const std::vector<std::string>& words, StackOptions& opti
       DIPTYCH_RETURN_IF_ERROR(CheckFlag(word, flag));
       flags->push_back("--" + flag);
       taken = true;
+    }
+    if (!taken && !word.starts_with('-')) {
+      return absl::InvalidArgumentError(absl::StrCat("serve takes one model; \"", word, "\" is another"));
     }
     if (!taken) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -175,9 +179,11 @@ int Serve(StackOptions options, const std::vector<std::string>& words) {
 void AddServe(CLI::App& app, Run& run) {
   CLI::App& command = *app.add_subcommand("serve", "Serve a model: start the three tiers on this host");
   const auto options = std::make_shared<StackOptions>();
-  command.add_option(
-      "MODEL", options->model,
-      "Checkpoint folder, or ORG/NAME[@REVISION] on Hugging Face's hub, pulled if needed [the bundled demo model]");
+  command
+      .add_option(
+          "MODEL", options->model,
+          "Checkpoint folder, or ORG/NAME[@REVISION] on Hugging Face's hub, pulled if needed [the bundled demo model]")
+      ->type_name(kFolderType);
   command.allow_extras();
   command.footer(
       "MODEL is a checkpoint folder, or ORG/NAME or ORG/NAME@REVISION on Hugging Face's hub, which is pulled if it "
@@ -198,9 +204,11 @@ void AddServe(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 65535));
   command.add_option("--http_port", options->http_port, "Port of HTTP [8080, or another if that is taken]")
       ->check(CLI::Range(1, 65535));
-  command.add_option("--log_folder", options->log_folder,
-                     "Folder of the tiers' logs, with a number added while another stack uses it [a temporary one, "
-                     "removed at the end]");
+  command
+      .add_option("--log_folder", options->log_folder,
+                  "Folder of the tiers' logs, with a number added while another stack uses it [a temporary one, "
+                  "removed at the end]")
+      ->type_name(kFolderType);
   command.callback([options, &command, &run] {
     std::vector<std::string> words = command.remaining();
     std::erase(words, "--");

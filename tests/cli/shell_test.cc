@@ -94,6 +94,23 @@ TEST_P(CompletionTest, OffersValues) {
   EXPECT_THAT(Offers({"bench", "optimizations", "--model", typed}), IsEmpty()) << "no folder";
 }
 
+TEST_P(CompletionTest, OffersFoldersWhereAModelIsTaken) {
+  const std::filesystem::path folder = ::testing::TempDir();
+  std::filesystem::create_directories(folder / "model-a" / "inner");
+  WriteFile("model-b", "x");
+  const std::string typed = folder / "model-";
+  for (const std::vector<std::string>& before : {std::vector<std::string>{"serve"},
+                                                 {"quantize"},
+                                                 {"quantize", "x"},
+                                                 {"serve", "--log_folder"},
+                                                 {"bench", "optimizations", "--model"}}) {
+    std::vector<std::string> words = before;
+    words.push_back(typed);
+    EXPECT_THAT(Offers(words), ElementsAre(HasSubstr("model-a"))) << before.back();
+  }
+  std::filesystem::remove_all(folder / "model-a");
+}
+
 TEST_P(CompletionTest, OffersValuesBehindAnEqualsSign) {
   const bool apart = std::string(GetParam()) == "bash";  // which takes the word apart there
   EXPECT_THAT(Offers(apart ? std::vector<std::string>{"ask", "--color", "=", "al"}

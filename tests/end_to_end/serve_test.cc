@@ -277,6 +277,9 @@ TEST_F(ServeTest, AFlagOfNoTierIsRefused) {
   const testing::Finished serve = testing::RunProgram(Command({testing::kDemoModel, "--", "--max_batch=4"}));
   EXPECT_EQ(serve.exit_code, 2);
   EXPECT_NE(serve.err.find("--vision.NAME=VALUE"), std::string::npos) << serve.err;
+  const testing::Finished two = testing::RunProgram(Command({testing::kDemoModel, "another"}));
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_NE(two.err.find("serve takes one model; \"another\" is another"), std::string::npos) << two.err;
 }
 
 TEST_F(ServeTest, AnAddressOfATierIsRefusedWithTheFlagsThatChooseIt) {
