@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -173,6 +174,14 @@ class StartUpTest(unittest.TestCase):
                     self.assertEqual(process.returncode, 1)
                     self.assertIn(flag, process.stderr)
                     self.assertIn("80000", process.stderr)
+
+    def test_a_port_that_is_taken_is_named_with_its_flag(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            for flag in ("--listen", "--metrics_listen", "--http_listen"):
+                process = subprocess.run([GATEWAY, "--log_level=error", "--listen=127.0.0.1:0", "--metrics_listen=", "--http_listen=", f"{flag}={address}"],
+                                         text=True, capture_output=True, timeout=60)
+                self.assertEqual((process.returncode, address in process.stderr, f"choose another with {flag}" in process.stderr), (1, True, True), process.stderr)
 
     def test_a_target_that_cannot_be_is_refused(self):
         for target in ("vision:70001", "127.0.0.1", "http://vision:7001", "ipv4:127.0.0.1", "ipv4:999.1.1.1:7", "dns:///"):

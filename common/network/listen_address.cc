@@ -82,6 +82,7 @@ absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
   if (port < 0) return Fault(address, "has no port from 0 to 65535");
   const bool brackets = absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]");
   if (host.empty()) return Fault(address, "has no host (0.0.0.0 or [::] means every address of this machine)");
+  if (absl::StrContains(host, "://")) return Fault(address, "has a scheme");
   if (!brackets && absl::StrContains(host, ':')) return Fault(address, "needs brackets around its IPv6 address");
   if (absl::StrContains(host, '[') || absl::StrContains(host, ']') || absl::StrContains(host, '/') ||
       std::any_of(host.begin(), host.end(), absl::ascii_isspace)) {

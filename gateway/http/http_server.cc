@@ -63,8 +63,8 @@ class HttpServer::Impl final : public HttpConnections {
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(net::socket_base::max_listen_connections, error);
     if (error) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("cannot listen on ", shared_->options.listen, ": ", error.message()));
+      return absl::InvalidArgumentError(absl::StrCat("cannot listen on ", shared_->options.listen, ": ",
+                                                     error.message(), "; choose another with --http_listen"));
     }
     port_ = acceptor_.local_endpoint().port();
     Accept();

@@ -53,6 +53,12 @@ TEST(ParseHostPortTest, RefusesAnythingElseAndQuotesIt) {
   }
 }
 
+TEST(ParseHostPortTest, NamesASchemeAsOne) {
+  for (const char* address : {"http://127.0.0.1:7000", "grpc://[::1]:7000"}) {
+    EXPECT_THAT(std::string(ParseHostPort(address).status().message()), ::testing::HasSubstr("has a scheme"));
+  }
+}
+
 TEST(IsLoopbackTest, KnowsWhatOthersReach) {
   for (const char* host : {"127.0.0.1", "127.8.0.1", "::1", "localhost"}) EXPECT_TRUE(IsLoopback(host)) << host;
   for (const char* host : {"0.0.0.0", "::", "10.0.0.1", "gateway", "1.127.0.1"}) EXPECT_FALSE(IsLoopback(host)) << host;
