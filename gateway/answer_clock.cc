@@ -19,7 +19,8 @@ void AnswerClock::Join(v1::StageTimings& timings, SteadyTime asked, SteadyTime n
   const SteadyDuration first_shown = first_token_.value_or(now) - arrival_;
   *timings.mutable_time_to_first_token() = ToProtoDuration(first_shown);
   // The token was chosen before it was shown, whatever the clocks say.
-  const SteadyDuration first_token = asked - arrival_ + FromProtoDuration(timings.first_token());
+  const SteadyDuration first_token =
+      timings.has_first_token() ? asked - arrival_ + FromProtoDuration(timings.first_token()) : first_shown;
   *timings.mutable_first_token() = ToProtoDuration(std::min(first_token, first_shown));
 }
 

@@ -42,6 +42,15 @@ TEST(AnswerClockTest, TheFirstDeltaWithATokenMakesTheTimeToFirstToken) {
   EXPECT_EQ(FromProtoDuration(timings.time_to_first_token()), milliseconds(2));
 }
 
+// As of a prompt that is only scored: all its stages lie before the moment.
+TEST(AnswerClockTest, WithoutATokenTheFirstTokensMomentIsTheEnd) {
+  v1::StageTimings timings = TierTimings();
+  timings.clear_first_token();
+  AnswerClock(kArrival).Join(timings, kArrival, kArrival + FromProtoDuration(timings.total()) + milliseconds(7));
+  EXPECT_EQ(FromProtoDuration(timings.first_token()), FromProtoDuration(timings.total()));
+  EXPECT_EQ(FromProtoDuration(timings.time_to_first_token()), FromProtoDuration(timings.total()));
+}
+
 TEST(AnswerClockTest, EveryTokenButTheFirstHasAGapBeforeIt) {
   AnswerClock clock(kArrival);
   v1::Delta three;
