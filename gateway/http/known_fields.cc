@@ -32,7 +32,7 @@ constexpr const char* kWithoutMeaning[] = {
     "provider", "route", "trace", "debug", "session", "num_retries", "timeout", "caching", "stream_timeout",
     "max_retries", "drop_params", "cache_control",
     // Open WebUI
-    "chat_id", "id", "user_id", "background_tasks",
+    "chat_id", "id", "user_id", "parent_id", "parent_message", "model_item", "background_tasks",
     // TGI
     "tool_prompt"};
 
@@ -89,7 +89,7 @@ constexpr KnownField kKnownFields[] = {
     {"response_format", R"([{"type": "text"}, {}, ""])", kTextOnly},
     {"modalities", R"([["text"], []])", "answers are text"},
     {"audio", "[{}]", "answers are text"},
-    {"reasoning_effort", R"(["none", ""])", kNoReasoning},
+    {"reasoning_effort", R"(["none", "auto", ""])", kNoReasoning},
     {"reasoning", R"([{}, {"effort": "none", "mode": "standard", "context": "auto", "exclude": true}, "none", "off"])",
      kNoReasoning},
     {"verbosity", R"(["medium", ""])", "the model has one manner of answering"},
