@@ -22,6 +22,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/strings/str_format.h"
+#include "bench/card_rates.h"
 #include "bench/median.h"
 #include "bench/plain_reads.h"
 #include "bench/seconds.h"
@@ -153,22 +154,22 @@ double BytesOfAStep(const Config& config, const Placement& placement) {
   return static_cast<double>(config.text.num_hidden_layers * layer + head);
 }
 
-// Plain reads of memory that no cache holds, between the steps of a round; none on a card.
+// Plain reads of memory that no cache holds, between the steps of a round.
 class PlainReads {
  public:
-  explicit PlainReads(const c10::Device& device) {
-    if (device.is_cpu()) memory_ = MemoryToRead(int64_t{512} << 20);
+  explicit PlainReads(const c10::Device& device)
+      : memory_(device.is_cpu() ? MemoryToRead(int64_t{512} << 20) : CardMemoryToRead(device)) {
+    if (!memory_.is_cpu()) CardReadRate(memory_);  // the first one loads its kernel
   }
   void Measure() {
-    if (memory_.defined()) rates_.push_back(ReadRate(memory_, [](const auto& read) { return TimeOf(read).clock; }));
+    const auto seconds = [](const auto& read) { return TimeOf(read).clock; };
+    rates_.push_back(memory_.is_cpu() ? ReadRate(memory_, seconds) : CardReadRate(memory_));
   }
   // Bytes in these seconds next to the reads.
   std::string Share(double bytes, double seconds) const {
-    return rates_.empty() ? "-" : absl::StrFormat("%.2f", bytes / seconds / Median(rates_));
+    return absl::StrFormat("%.2f", bytes / seconds / Median(rates_));
   }
-  void Print() const {
-    if (!rates_.empty()) std::printf("\nPlain reads: %.1f GB/s\n", Median(rates_) / 1e9);
-  }
+  void Print() const { std::printf("\nPlain reads: %.1f GB/s\n", Median(rates_) / 1e9); }
 
  private:
   at::Tensor memory_;
@@ -195,7 +196,7 @@ void Measure(Sequences& sequences, const OptDecoder& decoder, double bytes) {
       "|\n|---|---|---|---|---|---|---|\n");
   for (size_t i = 0; i < std::size(kBatches); ++i) {
     const double per_token = Median(processor[i]) / kBatches[i];
-    std::printf("| %d | %.1f | %.2f | %.2f | %.1f | %.2f | %s |\n", kBatches[i], Median(clock[i]) * 1e3,
+    std::printf("| %d | %.2f | %.2f | %.2f | %.2f | %.2f | %s |\n", kBatches[i], Median(clock[i]) * 1e3,
                 kBatches[i] / Median(clock[i]), kBatches[i] * Median(clock[0]) / Median(clock[i]), per_token * 1e3,
                 Median(processor[0]) / per_token, reads.Share(bytes, Median(clock[i])).c_str());
   }
@@ -241,7 +242,7 @@ void MeasurePrompts(const OptDecoder& decoder) {
       clock.push_back(seconds.clock);
       processor.push_back(seconds.processor);
     }
-    std::printf("| %d | %.1f | %.1f | %.2f |\n", tokens, Median(clock) * 1e3, tokens / Median(clock),
+    std::printf("| %d | %.2f | %.1f | %.2f |\n", tokens, Median(clock) * 1e3, tokens / Median(clock),
                 Median(processor) * 1e3 / tokens);
   }
 }

@@ -18,6 +18,7 @@
 #include "absl/flags/parse.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
+#include "bench/card_rates.h"
 #include "bench/seconds.h"
 #include "blip2/checkpoint/memory_plan.h"
 #include "blip2/cuda/step_recorder.h"
@@ -77,9 +78,33 @@ std::vector<Row> Rows(const blip2::VisionModel& model) {
   return rows;
 }
 
+// Operations of a pass over one image, two for each product of two numbers: of the linear maps and of attention.
+double OperationsOfAnImage(const blip2::VisionConfig& config, int64_t tokens) {
+  const auto p = static_cast<double>(tokens), width = static_cast<double>(config.hidden_size);
+  const double patch = 3.0 * static_cast<double>(config.patch_size * config.patch_size);
+  const double linear = 2 * p * width * (4 * width + 2 * static_cast<double>(config.intermediate_size));
+  return static_cast<double>(config.num_hidden_layers) * (linear + 4 * p * p * width) + 2 * (p - 1) * width * patch;
+}
+
+// How much of a card's rate of products the passes reach, copies included. Products are of the dtype beside which the
+// model computes: bfloat16 for fp8.
+void CompareWithProducts(const std::vector<Row>& rows, const blip2::VisionModel& model) {
+  const blip2::Placement& placement = model.placement();
+  const double rate = ProductRate(placement.device, placement.dtype);
+  std::printf("\n| image_size | batch | 10^12 operations/s | of plain products |\n|---|---|---|---|\n");
+  for (const Row& row : rows) {
+    if (row.merging != 0) continue;
+    const double own = OperationsOfAnImage(model.config(), row.tokens) * row.batch / row.best.clock;
+    std::printf("| %d | %d | %.1f | %.2f |\n", row.image_size, row.batch, own / 1e12, own / rate);
+  }
+  std::printf("\nPlain products in %s: %.1f * 10^12 operations/s\n", blip2::DTypeName(placement.dtype).c_str(),
+              rate / 1e12);
+}
+
 using Forward = std::function<at::Tensor(const at::Tensor& pixels, int merging)>;
 
-void MeasurePasses(std::vector<Row> rows, const Forward& forward) {
+// The rows with their times.
+std::vector<Row> MeasurePasses(std::vector<Row> rows, const Forward& forward) {
   for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {
     for (Row& row : rows) {
       const at::Tensor pixels = at::randn({row.batch, 3, row.image_size, row.image_size});
@@ -93,6 +118,7 @@ void MeasurePasses(std::vector<Row> rows, const Forward& forward) {
     std::printf("| %d | %d | %.1f %% | %ld | %.3g | %.3g |\n", row.image_size, row.batch, row.merging / 10.0,
                 static_cast<long>(row.tokens), row.best.clock / row.batch, row.best.processor / row.batch);
   }
+  return rows;
 }
 
 // The same passes recorded, and how far their tokens are from the others'.
@@ -103,8 +129,9 @@ absl::Status MeasureRecorded(const blip2::VisionModel& model) {
   const auto failed = [&status](const std::string& why) { status = absl::InternalError(why); };
   blip2::VisionGraphs graphs(*std::move(recorder), failed, model);
   std::printf("\nrecorded:\n");
-  MeasurePasses(Rows(model),
-                [&graphs](const at::Tensor& pixels, int merging) { return graphs.Forward(pixels, merging); });
+  CompareWithProducts(MeasurePasses(Rows(model), [&graphs](const at::Tensor& pixels,
+                                                           int merging) { return graphs.Forward(pixels, merging); }),
+                      model);
   double off = 0;
   for (const Row& row : Rows(model)) {
     const at::Tensor pixels = at::randn({row.batch, 3, row.image_size, row.image_size});
@@ -144,8 +171,9 @@ int Run() {
       blip2::ChoosePlacement(absl::GetFlag(FLAGS_device), absl::GetFlag(FLAGS_dtype), (*checkpoint)->config());
   if (!chosen.ok()) return Fail(chosen.status());
   const blip2::VisionModel model(**checkpoint, chosen->placement);
-  MeasurePasses(Rows(model),
-                [&model](const at::Tensor& pixels, int merging) { return model.Forward(pixels, merging); });
+  const auto forward = [&model](const at::Tensor& pixels, int merging) { return model.Forward(pixels, merging); };
+  const std::vector<Row> rows = MeasurePasses(Rows(model), forward);
+  if (!chosen->placement.device.is_cpu()) CompareWithProducts(rows, model);
   if (absl::GetFlag(FLAGS_cuda_graphs)) {
     if (const absl::Status status = MeasureRecorded(model); !status.ok()) return Fail(status);
   }
