@@ -239,33 +239,43 @@ TEST_F(CudaTest, TheKernelAttendsAsTheCpu) {
   }
 }
 
-// Rows that were rounded on the card and on the host have the same bits; sums are in another order.
-TEST_F(CudaTest, FloatsOf8BitsMultiplyAsOnTheCpu) {
+// rows [N, in] as 8-bit floats, by the host's operators.
+struct Float8Rows {
+  explicit Float8Rows(const at::Tensor& rows) {
+    RoundToFloat8ByOperators(rows, bytes.resize_(rows.sizes()).view(at::kFloat8_e4m3fn),
+                             scales.resize_({rows.size(0), 1}));
+  }
+  at::Tensor AsDoubles() const { return bytes.view(at::kFloat8_e4m3fn).to(at::kDouble) * scales.to(at::kDouble); }
+
+  at::Tensor bytes = at::empty({0}, at::kByte), scales = at::empty({0});
+};
+
+// Rows that were rounded on the card have the bits of the host's; products are near double precision on these.
+TEST_F(CudaTest, FloatsOf8BitsAreRoundedAsOnTheCpuAndMultipliedAsTheFormulaSays) {
   const auto placement = ParsePlacement("cuda", "fp8");
   if (!placement.ok()) GTEST_SKIP() << placement.status().message();
   const auto kernel = MakeFloat8Rows(card_.device);
   ASSERT_TRUE(kernel.ok()) << kernel.status();
+  const auto there = [&](const at::Tensor& host) { return Upload(host, card_.device).clone(); };
+  const at::Tensor weight = Wave({512, 1408}).to(at::kBFloat16), bias = Wave({512}).to(at::kBFloat16);
   for (const int64_t rows : {1, 3, 16, 300}) {
     const at::Tensor x = (Wave({rows, 1408}) * at::logspace(-8, 8, rows).unsqueeze(1)).to(at::kBFloat16);
-    const auto there = [&](const at::Tensor& host) { return Upload(host, card_.device).clone(); };
-    const at::Tensor values = there(at::zeros(x.sizes(), at::kByte)), scales = there(at::zeros({rows, 1}));
-    (*kernel)(there(x), values.view(at::kFloat8_e4m3fn), scales);
-    const at::Tensor own_values = at::zeros(x.sizes(), at::kByte), own_scales = at::zeros({rows, 1});
-    RoundToFloat8ByOperators(x, own_values.view(at::kFloat8_e4m3fn), own_scales);
-    EXPECT_TRUE(Download(values).equal(own_values)) << rows;
-    EXPECT_TRUE(Download(scales).equal(own_scales)) << rows;
-    const at::Tensor weight = Wave({512, 1408}).to(at::kBFloat16), bias = Wave({512}).to(at::kBFloat16);
-    for (const auto& added : {std::optional(bias), std::optional<at::Tensor>()}) {
-      const auto on_card = added ? std::optional(there(*added)) : std::nullopt;
-      const at::Tensor y = Download(Float8Matrix(there(weight), on_card, *kernel)(there(x))).to(at::kDouble);
-      const at::Tensor expected = Float8Matrix(weight, added)(x).to(at::kDouble);
+    const Float8Rows rounded(x);
+    const at::Tensor bytes = there(at::zeros(x.sizes(), at::kByte)), scales = there(at::zeros({rows, 1}));
+    (*kernel)(there(x), bytes.view(at::kFloat8_e4m3fn), scales);
+    EXPECT_TRUE(Download(bytes).equal(rounded.bytes)) << rows;
+    EXPECT_TRUE(Download(scales).equal(rounded.scales)) << rows;
+    const at::Tensor product = at::matmul(rounded.AsDoubles(), Float8Rows(weight).AsDoubles().t());
+    for (const bool with_bias : {true, false}) {
+      const auto added = with_bias ? std::optional(there(bias)) : std::nullopt;
+      const at::Tensor expected = with_bias ? product + bias.to(at::kDouble) : product;
+      const at::Tensor y = Download(Float8Matrix(there(weight), added, *kernel)(there(x))).to(at::kDouble);
       EXPECT_TRUE(((y - expected).norm(2, 1) <= 8e-3 * expected.norm(2, 1)).all().item<bool>()) << rows;
     }
   }
 }
 
-// The whole model in them: far from bfloat16 by what was rounded, and no more.
-TEST_F(CudaTest, ImagesAreEncodedInFloatsOf8BitsAsOnTheCpu) {
+TEST_F(CudaTest, ImagesInFloatsOf8BitsAreNearThoseInBFloat16) {
   const auto placement = ParsePlacement("cuda", "fp8");
   if (!placement.ok()) GTEST_SKIP() << placement.status().message();
   Config config = TinyConfig();
@@ -273,10 +283,10 @@ TEST_F(CudaTest, ImagesAreEncodedInFloatsOf8BitsAsOnTheCpu) {
   config.vision.intermediate_size = 64;
   const RandomCheckpoint checkpoint(config, /*seed=*/12);
   const auto open = checkpoint.Open();
-  const VisionModel card(*open, *placement), host(*open, Placement{.dtype = at::kBFloat16, .float8 = true});
+  const VisionModel card(*open, *placement), host(*open, Placement{.dtype = at::kBFloat16});
   const at::Tensor pixels = Wave({3, 3, 20, 20}), expected = host.Forward(pixels).to(at::kDouble);
   EXPECT_LT((Download(card.Forward(pixels)).to(at::kDouble) - expected).norm().item<double>(),
-            0.03 * expected.norm().item<double>());
+            0.1 * expected.norm().item<double>());
 }
 
 TEST_F(CudaTest, TokensAreChosenAsOnTheCpu) {

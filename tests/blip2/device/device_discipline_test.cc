@@ -61,10 +61,19 @@ void RunForShape(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   }
 }
 
+// By hand: libtorch 2.11's product on the host knows no scales of rows.
+at::Tensor ScaledProduct(const at::Tensor& a, const at::Tensor& b, const at::Tensor& /*scale_a*/,
+                         const at::Tensor& /*scale_b*/, const std::optional<at::Tensor>& /*bias*/,
+                         const std::optional<at::Tensor>& /*scale_result*/, std::optional<at::ScalarType> dtype,
+                         bool /*use_fast_accum*/) {
+  return at::empty({a.size(0), b.size(1)}, a.options().dtype(dtype));
+}
+
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
-  for (const char* name : {"_index_put_impl_", "_scaled_mm", "abs.out", "flip", "index_select", "isfinite",
-                           "logical_and", "logical_not", "logical_not.out", "logical_or", "masked_fill.Scalar",
-                           "native_batch_norm", "roll", "where.self", "where.self_out"}) {
+  library.impl("_scaled_mm", &ScaledProduct);
+  for (const char* name : {"_index_put_impl_", "abs.out", "flip", "index_select", "isfinite", "logical_and",
+                           "logical_not", "logical_not.out", "logical_or", "masked_fill.Scalar", "native_batch_norm",
+                           "roll", "where.self", "where.self_out"}) {
     library.impl(name, torch::CppFunction::makeFromBoxedFunction<&RunForShape>());
   }
 }
