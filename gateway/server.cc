@@ -174,8 +174,7 @@ HttpApi::Environment GatewayServer::EnvironmentOfHttp(const Options& options) {
                 return std::shared_ptr<const std::string>(place, &place->name());
               },
           .ready = [this] { return Readiness(); },
-          .metrics = admission_.separates_callers() ? std::function<std::string()>()
-                                                    : [this] { return registry_.Exposition(); }};
+          .metrics = [this] { return registry_.Exposition(); }};
 }
 
 absl::Status GatewayServer::StartHttp(const Options& options) {

@@ -28,7 +28,7 @@ def start(binary, *flags):
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     ready = process.stdout.readline()
     port = re.search(r" port=(\d+)", ready).group(1)
-    metrics_port = re.search(r" metrics_port=(\d+)$", ready.strip()).group(1)
+    metrics_port = re.search(r" metrics_port=(\d+)", ready).group(1)
     return process, port, metrics_port
 
 

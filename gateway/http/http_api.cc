@@ -56,8 +56,6 @@ constexpr char kPing[] = "/ping";
 constexpr char kVersion[] = "/version";
 constexpr char kMetrics[] = "/metrics";
 constexpr char kTooLarge[] = "the body is too large: shorten the text, or send fewer or smaller images";
-constexpr char kNoMetrics[] =
-    "where callers have keys, metrics are at --metrics_listen alone: they tell what others ask";
 constexpr char kDescription[] = "/openapi.json";
 
 constexpr HttpApi::Route kRoutes[] = {
@@ -334,7 +332,6 @@ HttpVerdict HttpApi::Check(const HttpRequest& head) const {
   const std::string path = CanonicalPath(head.path);
   const char* method = MethodOf(path);
   if (method == nullptr) return {.refusal = NothingAt(path)};
-  if (path == kMetrics && !environment_.metrics) return {.refusal = PlainErrorReply(404, kNoMetrics)};
   if (head.method == kOptions) return {.refusal = WithAllow({.status = 204, .body = {}}, method)};
   const bool asks_for_header = head.method == kHead && method == kGet;
   if (head.method != method && !asks_for_header) {

@@ -40,7 +40,7 @@ class HttpApi {
     // The name of a place in the gate for so many questions, which they share as long as it is held.
     std::function<std::shared_ptr<const std::string>(int questions)> open_place;
     std::function<absl::Status()> ready;
-    std::function<std::string()> metrics;  // in MetricRegistry::Format::kText; null: callers are not shown any
+    std::function<std::string()> metrics;  // in MetricRegistry::Format::kText
   };
 
   // The routes. A path may end with a name in braces.

@@ -62,8 +62,8 @@ class KeysTest(asking.Asking, unittest.TestCase):
         for key in ("\u00e9", UMLAUT):
             self.assert_unauthorised(*self.with_key("POST", "/v1/chat/completions", key, question))
 
-    def test_health_stays_open(self):
-        for path in ("/healthz/live", "/healthz/ready", "/"):
+    def test_health_and_metrics_stay_open(self):
+        for path in ("/healthz/live", "/healthz/ready", "/metrics", "/"):
             status, _, text = self.ask("GET", path)
             self.assertEqual(status, 200)
             self.assertNotIn("alice", text)
@@ -74,7 +74,7 @@ class KeysTest(asking.Asking, unittest.TestCase):
         self.assertTrue(self.raw(head).startswith(b"HTTP/1.1 401 "))
 
     def test_what_needs_no_key_takes_no_body_to_speak_of(self):
-        for path in (b"/healthz/live", b"/", b"/openapi.json"):
+        for path in (b"/healthz/live", b"/metrics", b"/", b"/openapi.json"):
             for length in (b"content-length: 60000000", b"transfer-encoding: chunked"):
                 head = b"GET " + path + b" HTTP/1.1\r\nhost: localhost\r\n" + length + b"\r\n\r\n"
                 self.assertTrue(self.raw(head + b"8000\r\n" + b" " * 0x8000 + b"\r\n").startswith(b"HTTP/1.1 413 "), head)
@@ -136,7 +136,7 @@ class CachesTest(KeyedStackTest):
     def told(self, key):
         """What the server says of itself."""
         status = self.ask("GET", "/v1/diptych/status", None, {"authorization": "Bearer " + key})[2]
-        return self.ask("GET", "/metrics")[0], [tier["load"] for tier in status["tiers"]]
+        return [tier["load"] for tier in status["tiers"]]
 
     def test_what_a_server_says_of_itself_tells_no_key_what_another_asked(self):
         self.start(ada={}, bob={})
@@ -144,7 +144,6 @@ class CachesTest(KeyedStackTest):
         for _ in range(2):
             self.cached("bob")
         self.assertEqual(self.told("ada"), before)
-        self.assertEqual(before[0], 404)
 
     def test_keys_share_them_where_the_operator_says_so(self):
         self.start("--shared_cache", ada={}, bob={})
