@@ -17,13 +17,20 @@ namespace {
 // Texts, not names.
 constexpr const char* kMayBeEmpty[] = {"--question", "--prompt", "--description"};
 
+// Of any size.
+bool IsWhole(const std::string& text) {
+  const size_t sign = text.starts_with('-') ? 1 : 0;
+  return text.size() > sign && text.find_first_not_of("0123456789", sign) == std::string::npos;
+}
+
 // Leaves what the next check reads: CLI11 reads "010" as 8.
 template <typename Integer>
 std::string CheckWhole(std::string& text) {
   Integer number = 0;
   if (!absl::SimpleAtoi(text, &number)) {
-    return absl::StrCat("takes a whole number from ", std::numeric_limits<Integer>::min(), " to ",
-                        std::numeric_limits<Integer>::max(), ", not \"", text, "\"");
+    const std::string range =
+        absl::StrCat(" from ", std::numeric_limits<Integer>::min(), " to ", std::numeric_limits<Integer>::max());
+    return absl::StrCat("takes a whole number", IsWhole(text) ? range : "", ", not \"", text, "\"");
   }
   text = absl::StrCat(number);
   return "";

@@ -177,6 +177,11 @@ class OptionsTest(unittest.TestCase):
             self.assertEqual(done.returncode, 1, arguments)
             self.assertRegex(done.stderr, r"^diptych: OUTPUT_NOT_WRITABLE: cannot write standard output.*make room", arguments)
 
+    def test_the_range_of_whole_numbers_is_told_to_whole_numbers_alone(self):
+        for value, message in (("many", "takes a whole number, not"), ("16.0", "takes a whole number, not"), ("-", "takes a whole number, not"),
+                               ("9999999999", "takes a whole number from -2147483648 to 2147483647, not")):
+            self.assertIn(f'--max_new_tokens: {message} "{value}"', run("ask", "x", "-n", value).stderr)
+
     def test_standard_input_that_is_closed_is_empty(self):
         for redirection in ("<&-", "<&- >&-", "</dev/null"):
             done = subprocess.run(["sh", "-c", f'exec "$0" ask - --server=127.0.0.1:1 {redirection}', DIPTYCH], capture_output=True, text=True, timeout=60)
