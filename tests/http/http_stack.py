@@ -73,11 +73,11 @@ class Stack:
 class KeyedStack(Stack):
     """One whose gateway asks for a key, which is "alice"."""
 
-    def __init__(self, folder, gateway_flags=()):
+    def __init__(self, folder):
         self._keys = tempfile.TemporaryDirectory()
         file = pathlib.Path(self._keys.name) / "keys.json"
         key_file(file, alice={})
-        super().__init__(folder, [f"--api_keys_file={file}", *gateway_flags])
+        super().__init__(folder, [f"--api_keys_file={file}"])
 
     def stop(self):
         statuses = super().stop()

@@ -42,7 +42,7 @@ def inputs(**options):
 class TritonClientTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = KeyedStack(BINARIES, ["--shared_cache"])  # then it shows its metrics
+        cls.stack = KeyedStack(BINARIES)
         cls.client = triton.InferenceServerClient(f"127.0.0.1:{cls.stack.grpc_port}")
         cls.headers = {"authorization": "Bearer alice"}
 
