@@ -129,6 +129,7 @@ Kept& TheKept() {
 
 absl::Status CheckImageSource(const std::string& source) {
   if (source == kStandardInput || absl::StartsWith(source, "https://")) return absl::OkStatus();
+  if (absl::StartsWith(source, "file://")) return Error(source, "give the file's path, without file://");
   if (HasScheme(source))
     return Error(source, "images are fetched from https addresses only; download it and give the file");
   if (source.empty()) return Error("--image", "the name of a file is missing");

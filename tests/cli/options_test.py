@@ -165,6 +165,7 @@ class OptionsTest(unittest.TestCase):
             self.assertEqual((done.returncode, f"--log_folder: cannot make {junk}: " in done.stderr), (1, True), done.stderr)
             for key in ("a\nb", "é", " "):
                 self.assertIn("--api_key takes printable ASCII", run("models", f"--api_key={key}").stderr)
+            self.assertIn("give the file's path, without file://", run("ask", f"file://{junk}").stderr)
             for image in ("/nonexistent.jpg", folder, ""):
                 for command in ("ask", "analyze", "attention", "sweep", "bench load", *["bench cost"] * bool(image)):
                     done = run(*command.split(), "--server=127.0.0.1:1", f"--image={image}")
