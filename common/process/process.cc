@@ -16,6 +16,7 @@
 #include "absl/flags/reflection.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/logging/log.h"
 #include "common/process/flags.h"
@@ -50,6 +51,8 @@ void LogFlags() {
 
 absl::Status StartLog(std::string_view process, std::string_view level, std::string_view format) {
   std::signal(SIGPIPE, SIG_IGN);  // the reader of the log may be gone
+  // Debian's Abseil looks for cycles at each lock, as a debug build, and one in gRPC's order of locks would end us.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   DIPTYCH_RETURN_IF_ERROR(ConfigureLog(process, level, format));
   LogFlags();
   return absl::OkStatus();
