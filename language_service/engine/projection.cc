@@ -46,8 +46,8 @@ at::Tensor Together(std::span<Projection> images) {
   return at::cat(tensors);
 }
 
-bool AllFinite(const at::Tensor& on_host) {
-  return on_host.isfinite().all().item<bool>();
+bool AllFinite(const at::Tensor& tensor) {
+  return blip2::Download(tensor.isfinite().all()).item<bool>();
 }
 
 absl::Status NotFinite() {
@@ -59,7 +59,7 @@ absl::StatusOr<QueryTokens> Explained(const ServedLanguageModel& model, Projecti
   QueryTokens read{.key = image.image_key,
                    .query_tokens = std::move(analysis.query_tokens),
                    .query_attention = blip2::Download(analysis.cross_attention[0].contiguous())};
-  if (AllFinite(blip2::Download(read.query_tokens.isfinite().all())) && AllFinite(read.query_attention)) return read;
+  if (AllFinite(read.query_tokens) && AllFinite(read.query_attention)) return read;
   return NotFinite();
 }
 

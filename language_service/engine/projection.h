@@ -20,8 +20,7 @@ size_t AlikeAtTheFront(std::span<const Projection> images);
 
 // Q-Former and projection of images that are alike, in one pass, or of a single one, which may also keep where the
 // queries looked. Throws nothing; a result for each image, in their order: INTERNAL if the model fails on its tokens or
-// makes numbers of them that are not finite, which fails no other image. Confined to the engine
-// thread.
+// makes numbers of them that are not finite, which fails no other image. Confined to the engine thread.
 std::vector<ProjectedImage> ProjectImages(const ServedLanguageModel& model, std::span<Projection> images);
 
 }  // namespace diptych::language

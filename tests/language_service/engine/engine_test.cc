@@ -225,21 +225,24 @@ TEST_F(EngineTest, OnTheCpuEachImageHasItsOwnPass) {
 }
 
 TEST_F(EngineTest, AProjectionThatFailsOrIsNotFiniteIsAnError) {
-  const auto status = [&](std::function<at::Tensor(const at::Tensor&)> project) {
-    model_.project = std::move(project);
+  const auto status = [&](std::function<at::Tensor(const at::Tensor&)> project, bool with_attention) {
+    model_.project = project;
+    model_.analyze_projection = [project](const at::Tensor& tokens) {
+      return ProjectionAnalysis{.query_tokens = project(tokens), .cross_attention = at::ones({1, 4, 1})};
+    };
     Start();
     std::promise<absl::Status> promise;
     engine_->Project(
         {.bytes = std::string(4, '\0'), .dtype = v1::NUMBER_TYPE_FLOAT32, .tokens = 1, .width = 1, .timings = {}},
-        "key", /*with_attention=*/false, [&promise](auto image) { promise.set_value(image.status()); });
+        "key", with_attention, [&promise](auto image) { promise.set_value(image.status()); });
     return promise.get_future().get();
   };
-  EXPECT_EQ(status([](const at::Tensor&) -> at::Tensor { throw std::runtime_error("no"); }).code(),
-            absl::StatusCode::kInternal);
-  EXPECT_EQ(status([](const at::Tensor&) {
-              return at::full({1, 4, 32}, kNotANumber);
-            }).code(),
-            absl::StatusCode::kInternal);
+  const auto throws = [](const at::Tensor&) -> at::Tensor { throw std::runtime_error("no"); };
+  const auto not_finite = [](const at::Tensor&) { return at::full({1, 4, 32}, kNotANumber); };
+  for (const bool with_attention : {false, true}) {
+    EXPECT_EQ(status(throws, with_attention).code(), absl::StatusCode::kInternal) << with_attention;
+    EXPECT_EQ(status(not_finite, with_attention).code(), absl::StatusCode::kInternal) << with_attention;
+  }
 }
 
 TEST_F(EngineTest, RefusesAtOnceWhatCanNeverFit) {
