@@ -11,6 +11,7 @@
 #include "blip2/device/device_error.h"
 #include "common/process/catch_exceptions.h"
 #include "common/status.h"
+#include "common/tiers/on_card.h"
 
 namespace diptych::vision {
 namespace {
@@ -34,7 +35,7 @@ VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Option
       upload_(model.upload),
       done_(std::move(done)),
       image_size_(model.description.image_size()),
-      on_card_(!model.description.device().empty() && model.description.device() != "cpu"),
+      on_card_(IsOnCard(model.description)),
       health_(longest_pass),
       batcher_(options),
       thread_([this] { Run(); }) {}

@@ -14,6 +14,7 @@
 #include "common/error_details.h"
 #include "common/process/catch_exceptions.h"
 #include "common/status.h"
+#include "common/tiers/on_card.h"
 #include "language_service/engine/projection.h"
 #include "language_service/engine/relevance.h"
 
@@ -51,15 +52,11 @@ SchedulerOptions ToSchedulerOptions(const ServedLanguageModel& model, const blip
           .max_batched_tokens = options.max_batched_tokens};
 }
 
-bool OnCard(const ServedLanguageModel& model) {
-  return !model.description.device().empty() && model.description.device() != "cpu";
-}
-
 // Images whose query tokens one pass of the decoder can read, but no more than those that decode can wait for.
 size_t ImagesOfAPass(const ServedLanguageModel& model, const EngineOptions& options) {
   const int64_t readable = options.max_batched_tokens / std::max<int64_t>(model.config.num_query_tokens, 1);
   return static_cast<size_t>(
-      std::clamp<int64_t>(readable, 1, OnCard(model) ? kMostImagesAtOnceOnCard : kMostImagesAtOnce));
+      std::clamp<int64_t>(readable, 1, IsOnCard(model.description) ? kMostImagesAtOnceOnCard : kMostImagesAtOnce));
 }
 
 // Each once.
@@ -176,7 +173,7 @@ void LanguageEngine::Admit(GenerateWork work) {
 
 void LanguageEngine::RunProjections(std::span<Projection> images) {
   while (!images.empty()) {
-    const size_t count = OnCard(model_) ? AlikeAtTheFront(images) : 1;
+    const size_t count = IsOnCard(model_.description) ? AlikeAtTheFront(images) : 1;
     RunProjection(images.first(count));
     images = images.subspan(count);
   }

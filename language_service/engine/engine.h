@@ -50,8 +50,8 @@ class LanguageEngine {
   void Submit(GenerateWork work);
 
   // Runs the Q-Former over one image's visual tokens; `with_attention` also keeps where the queries looked. Calls
-  // `done` exactly once: on the engine thread, or, with RESOURCE_EXHAUSTED, before it returns if the queue is full. INTERNAL if the model
-  // fails on these tokens or makes numbers of them that are not finite. `done` must not wait.
+  // `done` exactly once: on the engine thread, or, with RESOURCE_EXHAUSTED, before it returns if the queue is full.
+  // INTERNAL if the model fails on these tokens or makes numbers of them that are not finite. `done` must not wait.
   void Project(VisualTokens tokens, std::string image_key, bool with_attention, Projected done);
 
   EngineStats stats() const;

@@ -7,6 +7,7 @@
 #include "common/process/catch_exceptions.h"
 #include "common/process/free_memory.h"
 #include "common/status.h"
+#include "common/tiers/on_card.h"
 
 namespace diptych::language {
 namespace {
@@ -63,8 +64,7 @@ int64_t KvRoomOnCard(const blip2::DeviceMemory& memory, double fraction, int64_t
 absl::StatusOr<blip2::KvPool> AllocateKvCache(const ServedLanguageModel& model, int64_t bytes, int64_t memory_limit,
                                               double memory_fraction) {
   if (bytes < 0) return absl::InvalidArgumentError("--kv_cache_bytes takes 0 or more");
-  const bool on_host = model.description.device().empty() || model.description.device() == "cpu";
-  if (bytes == 0 && !on_host) bytes = DefaultOnCard(model, memory_fraction);
+  if (bytes == 0 && IsOnCard(model.description)) bytes = DefaultOnCard(model, memory_fraction);
   if (bytes == 0) bytes = DefaultKvCacheBytes(model, memory_limit == 0 ? FreeMemory() : 0);
   const int64_t block_tokens = KvBlockTokens(model.config.num_query_tokens);
   const int64_t block_bytes = model.kv_block_bytes(block_tokens);
