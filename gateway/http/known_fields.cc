@@ -34,7 +34,10 @@ constexpr const char* kWithoutMeaning[] = {
     // Open WebUI
     "chat_id", "id", "user_id", "parent_id", "parent_message", "model_item", "background_tasks",
     // TGI
-    "tool_prompt"};
+    "tool_prompt",
+    // The room that another server is to make when it loads a model (Ollama, LM Studio, text-generation-webui,
+    // KoboldAI). Here it is the model's window, of which a prompt that fits is never cut.
+    "num_ctx", "n_ctx", "context_length", "max_context_length", "truncation_length"};
 
 // They say how something is done that has a switch of its own, which is refused where it is on.
 constexpr const char* kOfWhatIsOff[] = {"mirostat_tau",
@@ -195,7 +198,6 @@ constexpr KnownField kKnownFields[] = {
     {"template", R"([""])", kNoTemplate},
     {"system", R"([""])", "a system message is one of messages"},
     {"context", "[[]]", "nothing is kept between requests but caches"},
-    {"num_ctx", "[0]", kWindow},
     {"shift", "[true, false]", kWindow},
     // TGI
     {"adapter_id", R"([""])", kOneModel},
