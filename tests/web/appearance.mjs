@@ -84,9 +84,13 @@ test('on a phone the question comes right after the image, the tiers are folded,
   assert.ok(image < words && words < looks);
   const question = await page.locator('#question').boundingBox();
   assert.ok(question.y < 844, `the question begins at ${question.y}`);
-  await page.getByLabel('Keep the conversation').check();
-  await ask(page, 'What color is the circle?');
-  await answered(page);
+  for (const kept of [false, true]) {
+    await page.getByLabel('Keep the conversation').setChecked(kept);
+    await ask(page, 'What color is the circle?');
+    await answered(page);
+    const { y, height } = await page.locator('.said').boundingBox();
+    assert.ok(y >= 0 && y + height <= 844, `the answer is from ${y} to ${y + height} in a window of 844`);
+  }
   await audit(page, 'phone');
   await page.evaluate(() => window.scrollTo(0, 0));
   await shoot(page, 'playground-phone');

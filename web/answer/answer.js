@@ -69,8 +69,10 @@ export function createAnswer({ stage, on }) {
   }
 
   function showWaiting(record) {
+    const asked = turn?.record !== record; // and not tried again, when the person may have scrolled on
     place(record);
     turn.showWaiting();
+    if (asked) turn.node.scrollIntoView({ block: 'nearest' });
     const began = performance.now(),
       shown = turn;
     ticking = setInterval(() => shown.showElapsed((performance.now() - began) / 1000), 100);
