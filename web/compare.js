@@ -1,7 +1,7 @@
 // The same question about the image on the stage at several resolutions: each size asked twice about a copy that no cache knows, one
 // request after the other, so that none slows another.
 import * as api from './api.js';
-import { announce, byId, el } from './dom.js';
+import { announce, byId, el, setOff } from './dom.js';
 import { count, cssPercent, milliseconds } from './format.js';
 import { sizesOf } from './image/preparation.js';
 import { dataUrl } from './image/reading.js';
@@ -93,7 +93,8 @@ export function createCompare({ panel, request }) {
   const chosen = () => [...byId('compare-sizes').querySelectorAll('input:checked')].map((input) => Number(input.value));
 
   function ready() {
-    byId('compare-run').disabled = running !== null || !image() || !model || chosen().length === 0;
+    byId('compare-run').disabled = !image() || !model || chosen().length === 0;
+    setOff(byId('compare-run'), running !== null);
     const rest = 'asks the question above, or for the caption, twice a size and past all caches';
     byId('compare-hint').textContent = !image()
       ? 'needs an image'
@@ -176,6 +177,7 @@ export function createCompare({ panel, request }) {
   }
 
   async function run() {
+    if (running !== null) return;
     const cards = chosen().map((size) => new Card(size, model.image_size)),
       own = new AbortController();
     running = own;

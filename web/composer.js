@@ -2,7 +2,7 @@
 import { budgetBar, leftOf } from './answer/budget_bar.js';
 import { turnsOf } from './answer/record.js';
 import * as api from './api.js';
-import { announce, byId, debounced, el, keepHeight } from './dom.js';
+import { announce, byId, debounced, el, isOff, keepHeight, setOff } from './dom.js';
 import { count, plural } from './format.js';
 import { generalQuestions, samples } from './image/samples.js';
 
@@ -40,7 +40,8 @@ export function createComposer({ images, earlier, onAsk, onStop }) {
   const question = byId('question');
   let planning = null,
     state = '',
-    known = false;
+    known = false,
+    suggested = '';
 
   function summarise() {
     const chosen = chosenOptions();
@@ -109,13 +110,14 @@ export function createComposer({ images, earlier, onAsk, onStop }) {
       submit();
     };
     const button = (text) => el('button', { type: 'button', class: 'suggestion', onclick: () => put(text) }, text);
+    if (suggested === (suggested = questions.join('\n'))) return; // the focus may be on one of them
     byId('suggestions').replaceChildren(...questions.map(button));
   }
 
   function submit() {
     const text = question.value.trim(),
       follows = earlier().length > 0;
-    if (byId('send').disabled) return;
+    if (isOff(byId('send'))) return;
     const shown = turnsOf({ question: text, images: images.all, earlier: earlier() }).at(-1).images;
     if (text !== '' || shown.length > 0) {
       onAsk(text);
@@ -162,7 +164,8 @@ export function createComposer({ images, earlier, onAsk, onStop }) {
       planSoon();
     },
     setBusy(busy) {
-      byId('send').disabled = busy;
+      setOff(byId('send'), busy);
+      if (!busy && document.activeElement === byId('stop')) byId('send').focus();
       byId('stop').disabled = !busy;
     },
   };

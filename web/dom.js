@@ -45,6 +45,10 @@ export function keepingFocus(boxes, change) {
   return result;
 }
 
+// Whether `button` works now. Unlike a disabled one it keeps the focus, so its listener has to ask isOff.
+export const setOff = (button, off) => button.setAttribute('aria-disabled', String(off));
+export const isOff = (button) => button.getAttribute('aria-disabled') === 'true';
+
 // Arrow keys go through the buttons of `box`; Tab leaves it. Call again after its children changed.
 export function roving(box) {
   const items = () => [...box.querySelectorAll('[data-item]')];

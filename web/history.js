@@ -8,6 +8,7 @@ const KEPT = 200; // answers
 // onShow(record): show it again.
 export function createHistory({ onShow }) {
   let records = [],
+    shown = [],
     chosen = null;
 
   function face(images) {
@@ -74,6 +75,9 @@ export function createHistory({ onShow }) {
     }
     const slowest = Math.max(...records.map((record) => record.diptych.timings.total), 1e-9);
     const heads = ['Image', 'Question', 'Answer', 'Tokens', 'First token', 'Total'];
+    const links = () => [...byId('history-body').querySelectorAll('.link')];
+    const focused = shown[links().indexOf(document.activeElement)];
+    shown = records;
     byId('history-body').replaceChildren(
       el(
         'table',
@@ -94,6 +98,7 @@ export function createHistory({ onShow }) {
         ),
       ),
     );
+    links()[records.indexOf(focused)]?.focus({ preventScroll: true });
   }
 
   function choose(record) {

@@ -1,7 +1,7 @@
 // One question and its answer.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { announced, answered, ask, audit, clipOf, open, said, shoot, tabTo, takeSample } from './browser.mjs';
+import { announced, answered, ask, audit, clipOf, hasFocus, open, said, shoot, tabTo, takeSample } from './browser.mjs';
 
 test('an image is asked about by keyboard alone, and the answer streams', async (t) => {
   const page = await open(t);
@@ -51,6 +51,22 @@ test('an image is asked about by keyboard alone, and the answer streams', async 
   await Promise.all([page.waitForRequest('**/v1/chat/completions'), page.keyboard.press('Enter')]);
   await answered(page);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'answer'); // and Tab goes on from there
+});
+
+test('what was pressed keeps the focus while it is asked and answered', async (t) => {
+  const page = await open(t);
+  await takeSample(page);
+  const press = async (selector) => {
+    await page.locator(selector).first().focus();
+    await page.keyboard.press('Enter');
+    await answered(page);
+    await page.waitForSelector('#send[aria-disabled=false]');
+    await hasFocus(page, selector);
+  };
+  await press('#send');
+  await press('#history .link');
+  await page.getByLabel('Keep the conversation').check();
+  await press('.suggestion');
 });
 
 test('a question that does not fit is warned of before it is sent, and its refusal is told', async (t) => {

@@ -61,6 +61,15 @@ export async function tabTo(page, selector) {
   assert.fail(`Tab never reaches ${selector}`);
 }
 
+// Whoever works by keyboard goes on from there.
+export async function hasFocus(page, selector) {
+  const [is, wanted] = await page.evaluate(
+    (matched) => [document.activeElement.outerHTML, document.activeElement.matches(matched)],
+    selector,
+  );
+  assert.ok(wanted, `not ${selector} has the focus, but ${is.slice(0, 100)}`);
+}
+
 export async function takeSample(page) {
   await tabTo(page, '.sample');
   await page.keyboard.press('Enter');

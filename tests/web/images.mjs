@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { ORIGIN, SAMPLE, analysed, announced, answered, ask, audit, drop, open, said } from './browser.mjs';
+import { ORIGIN, SAMPLE, analysed, announced, answered, ask, audit, drop, hasFocus, open, said } from './browser.mjs';
 
 const notice = (page) => page.locator('#image-notice').textContent();
 const planned = (page, words) =>
@@ -105,6 +105,7 @@ test('a large photograph is turned as its EXIF says and shrunk, and the original
   await page.getByRole('button', { name: 'Send the original' }).click();
   await page.waitForFunction(() => document.querySelector('.step strong')?.textContent === '3024 × 4032');
   await page.waitForSelector('#image-notice .notice', { state: 'detached' });
+  await hasFocus(page, '#choose');
   await analysed(page);
 });
 

@@ -1,7 +1,7 @@
 // One question at several sizes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { announced, audit, clipOf, open, shoot, takeSample } from './browser.mjs';
+import { announced, audit, clipOf, hasFocus, open, shoot, takeSample } from './browser.mjs';
 
 test('resolutions are compared side by side', async (t) => {
   const page = await open(t);
@@ -9,6 +9,7 @@ test('resolutions are compared side by side', async (t) => {
   await page.locator('#question').fill('What color is the circle?');
   await page.getByRole('button', { name: 'Compare' }).click();
   await announced(page, 'Compared 5 sizes');
+  await hasFocus(page, '#compare-run');
   assert.equal(await page.locator('.compare-card').count(), 5);
   assert.equal(await page.locator('.compare-card', { hasText: 'own' }).locator('.compare-answer').textContent(), 'red');
   assert.equal(await page.locator('.compare-card .verdict').count(), 4);

@@ -42,6 +42,7 @@ export function createSources({ images, limits, tell }) {
   async function sendOriginal(image) {
     const { original, name } = image;
     images.replace(image, await readImage(original.blob, name, { limits: limits(), asIs: true }));
+    byId('choose').focus({ preventScroll: true }); // the notice had it
     tell(null);
   }
 
