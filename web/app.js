@@ -18,6 +18,8 @@ import { startTheme } from './theme.js';
 startLayout();
 startTheme();
 
+const DROPPED = 'dropped'; // why a question was stopped, if not by its button
+
 let model = null; // ModelDescription, once known
 let asking = null; // AbortController of the question that is under way
 
@@ -42,7 +44,9 @@ function imagesChanged() {
   composer.refresh();
 }
 
+// A question that is under way belongs to what was before: it is stopped, and its answer not shown.
 function beginAnew() {
+  asking?.abort(DROPPED);
   conversation.begin();
   answer.setThread(conversation.kept() ? [] : null);
 }
@@ -101,9 +105,10 @@ async function answerTo(record, signal) {
   const chat = conversation.kept();
   if (chat) composer.put('');
   await askServer(record, { answer, signal });
-  if (record.error) answer.showError(record, record.error);
-  else answer.showWhole(record);
-  const whole = record.diptych !== null && !record.error;
+  const dropped = signal.reason === DROPPED;
+  if (record.error && !dropped) answer.showError(record, record.error);
+  else if (!dropped) answer.showWhole(record);
+  const whole = record.diptych !== null && !record.error && !dropped;
   if (whole) history.add(record);
   if (whole && chat && record.images.every(images.has)) conversation.add(record);
   else if (chat && composer.text() === '') composer.put(record.question);

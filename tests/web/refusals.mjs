@@ -97,6 +97,48 @@ test('a question that was tried often enough waits for the tiers, and is asked w
   await answered(page);
 });
 
+test('while a question waits, another answer can be shown, and what begins anew drops it', async (t) => {
+  const page = await open(t);
+  await takeSample(page);
+  await analysed(page);
+  await ask(page, 'Where is the star?');
+  await answered(page);
+  const unavailable = { status: 503, headers: { 'retry-after': '1' }, json: { error: { message: 'not now' } } };
+  let release,
+    down = false;
+  const held = new Promise((resolve) => {
+    release = resolve;
+  });
+  await page.route('**/v1/chat/completions', async (route) => {
+    if (down) return route.fulfill(unavailable);
+    await held;
+    return route.continue();
+  });
+  await ask(page, 'What color is the circle?');
+  await page.waitForSelector('.turn .waiting');
+  await page.locator('#history .link').click();
+  assert.match(await page.locator('.asked').textContent(), /Where is the star/);
+  release();
+  await page.waitForFunction(() => document.querySelectorAll('table.history tbody tr').length === 2);
+  assert.equal(await said(page), 'red');
+  down = true;
+  for (const begin of [
+    () => page.getByLabel('Keep the conversation').check(),
+    () => page.getByRole('button', { name: 'New conversation' }).click(),
+  ]) {
+    await ask(page, 'What color is the circle?');
+    await page.waitForSelector('.refused .countdown');
+    await begin();
+    await page.waitForSelector('#send[aria-disabled=false]');
+    assert.equal(await page.locator('.turn').count(), 0);
+    down = false;
+    await ask(page, 'What color is the circle?');
+    await page.waitForSelector('.thread .turn:not([aria-busy])');
+    assert.equal(await said(page), 'red');
+    down = true;
+  }
+});
+
 // What a gateway sends when a tier fails within a stream.
 const brokenStream = (text, error) =>
   [{ choices: [{ index: 0, delta: { content: text } }] }, { error }]

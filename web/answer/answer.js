@@ -83,6 +83,7 @@ export function createAnswer({ stage, on }) {
   }
 
   function showPiece(record) {
+    if (turn?.record !== record) return; // another answer is looked at meanwhile
     turn.showPiece();
     if (chat) newestInSight();
     if (performance.now() - saidAt < ANNOUNCE_EVERY) return;
@@ -115,6 +116,7 @@ export function createAnswer({ stage, on }) {
   function postpone(record, error, how) {
     quiet();
     const show = held((node) => {
+      if (turn?.record !== record) place(record);
       turn.showPostponed(node);
       if (chat) newestInSight();
     });
