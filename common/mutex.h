@@ -2,11 +2,11 @@
 // function with ABSL_EXCLUSIVE_LOCKS_REQUIRED is called, only under the lock. GCC ignores the annotations.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "common/steady_clock.h"
 
 namespace diptych {
 
@@ -43,8 +43,7 @@ class CondVar {
   void Wait(MutexLock& lock) { changed_.wait(lock.lock_); }
 
   // False once `time` is reached.
-  template <typename TimePoint>
-  bool WaitUntil(MutexLock& lock, TimePoint time) {
+  bool WaitUntil(MutexLock& lock, SteadyTime time) {
     return changed_.wait_until(lock.lock_, time) == std::cv_status::no_timeout;
   }
 

@@ -2,18 +2,14 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <span>
 #include <utility>
 
 #include "common/stage.h"
+#include "common/steady_clock.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych {
-
-using SteadyClock = std::chrono::steady_clock;
-using SteadyTime = SteadyClock::time_point;
-using SteadyDuration = SteadyClock::duration;
 
 // Every segment ends where the next begins, so the stages are disjoint. Times that go backwards count
 // as zero. Thread-compatible; moves with the request from thread to thread.

@@ -6,7 +6,7 @@
 #include <functional>
 #include <utility>
 
-#include "common/grpc/call_context.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/stage_clock.h"
 
 namespace diptych::gateway {
@@ -16,7 +16,7 @@ namespace diptych::gateway {
 class DeadlineTimer {
  public:
   DeadlineTimer(SteadyTime deadline, std::function<void()> passed) {
-    alarm_.Set(ToSystemTime(deadline), [passed = std::move(passed)](bool in_time) {
+    alarm_.Set(deadline, [passed = std::move(passed)](bool in_time) {
       if (in_time) passed();
     });
   }

@@ -6,7 +6,6 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/logging/log.h"
 #include "common/network/listen_address.h"
@@ -14,6 +13,7 @@
 #include "common/process/process.h"
 #include "common/process/standard_streams.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 #include "common/text/byte_size.h"
 #include "gateway/admission/admission.h"
 #include "gateway/options.h"
@@ -162,11 +162,11 @@ absl::Status Serve() {
   DIPTYCH_RETURN_IF_ERROR(
       diptych::StartLog("gateway", absl::GetFlag(FLAGS_log_level), absl::GetFlag(FLAGS_log_format)));
   diptych::ShutdownSignal shutdown;
-  const absl::Time begin = absl::Now();
+  const auto begin = diptych::SteadyClock::now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto options, ReadFlags());
   const auto announce = [begin, drain = options.drain_delay + options.drain_timeout](
                             const diptych::gateway::GatewayServer& server, const diptych::v1::ModelDescription& model) {
-    diptych::AnnounceReady("gateway", server.port(), server.metrics_port(), model, absl::Now() - begin, drain);
+    diptych::AnnounceReady("gateway", server.port(), server.metrics_port(), model, diptych::TimeSince(begin), drain);
   };
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, diptych::gateway::GatewayServer::Start(options, announce));
   spdlog::info("listening on port {}", server->port());

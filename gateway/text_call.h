@@ -10,6 +10,7 @@
 #include "common/grpc/call_context.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/grpc/unary_reply.h"
 #include "common/grpc/wire.h"
 #include "common/replicas/tier_errors.h"
@@ -33,7 +34,7 @@ struct TextCall {
   void BeginAttempt() {
     ++attempts;
     context = grpc::ClientContext::FromCallbackServerContext(caller);
-    context->set_deadline(ToSystemTime(call->deadline()));
+    context->set_deadline(call->deadline());
     SendChecksum(*context, request);
     response.Clear();
   }

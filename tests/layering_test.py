@@ -94,6 +94,15 @@ LINKS = {
     "cli": {"diptych_common", "diptych_message_json", "diptych_model_folder"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+# The wall clock may be set at any moment: it is for dates, and nothing may last by it (common/steady_clock.h).
+WALL_CLOCK = re.compile(r"system_clock|absl::Now\b|absl::GetCurrentTime|(Await|Wait\w*|Lock\w*)With(Timeout|Deadline)|CLOCK_REALTIME|"
+                        r"gettimeofday|\btime\((nullptr|NULL|0)\)|\bcontext\w*(\.|->)deadline\(\)")
+DATES = {
+    "common/metrics/metrics.cc": "of an exemplar",
+    "common/metrics/process_metrics.cc": "of the start of the process",
+    "common/tracing/span.cc": "of a span",
+    "gateway/http/http_api.cc": "`created` of an answer",
+}
 HEAVY = {"torch/torch.h": "21 s to parse", "torch/nn.h": "21 s to parse"}
 
 
@@ -115,6 +124,15 @@ def include_errors(folder, allowed):
             ours = (top in LAYERS or top == "diptych" or header.startswith(("google/rpc/", "inference/"))) and "/" in header
             if ours and top != folder and top not in allowed and header not in allowed:
                 yield f"{where} includes {header}: {folder}/ may not use it"
+
+
+def clock_errors(folder):
+    for path in sorted((ROOT / folder).rglob("*")):
+        where = path.relative_to(ROOT)
+        if path.suffix not in {".h", ".cc"} or str(where) in DATES:
+            continue
+        if found := WALL_CLOCK.search(path.read_text(encoding="utf-8")):
+            yield f"{where} uses {found[0]}: what lasts is measured by SteadyClock; add a file that shows dates to DATES"
 
 
 def room_of(parts):
@@ -156,6 +174,7 @@ def main():
             errors.append(f"{folder}/ holds no source: is the folder gone?")
         files += len(sources)
         errors += include_errors(folder, allowed)
+        errors += clock_errors(folder)
         errors += room_errors(folder, ROOMS.get(folder, {"": set()}))
     for folder, allowed in LINKS.items():
         errors += link_errors(folder, allowed)

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "cli/charts/gnuplot.h"
 #include "cli/charts/terminal_chart.h"
 #include "cli/commands/bench.h"
@@ -27,6 +26,7 @@
 #include "cli/terminal/interrupt.h"
 #include "cli/terminal/progress.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 namespace {
@@ -109,8 +109,8 @@ absl::StatusOr<LoadQuestions> Questions(const LoadOptions& options, const std::v
 }
 
 // Times count from `due`.
-LoadResult AskTimed(Client& client, const v1::Question& question, absl::Time due) {
-  const auto since_due = [due] { return absl::ToDoubleSeconds(absl::Now() - due); };
+LoadResult AskTimed(Client& client, const v1::Question& question, SteadyTime due) {
+  const auto since_due = [due] { return absl::ToDoubleSeconds(TimeSince(due)); };
   LoadResult result{.late_seconds = since_due()};
   double last = 0;
   const auto on_delta = [&](const std::string& text) {
@@ -138,12 +138,12 @@ LoadReport RunLoad(Client& client, const LoadOptions& options, const std::vector
                    const LoadQuestions& questions) {
   std::vector<LoadResult> results;
   Progress progress("ended", arrivals.size(), options.common.json);
-  const absl::Time begin = absl::Now();
-  const auto due = [&](size_t i) { return begin + absl::Seconds(arrivals[i].seconds); };
-  const auto await = [&](size_t i) { SleepUnlessInterrupted(due(i) - absl::Now()); };
+  const SteadyTime begin = SteadyClock::now();
+  const auto due = [&](size_t i) { return Later(begin, absl::Seconds(arrivals[i].seconds)); };
+  const auto await = [&](size_t i) { SleepUnlessInterrupted(TimeUntil(due(i))); };
   const auto ask = [&](size_t i) {
     const v1::Question question = questions.At(i, arrivals[i]);
-    LoadResult result = AskTimed(client, question, options.rate > 0 ? due(i) : absl::Now());
+    LoadResult result = AskTimed(client, question, options.rate > 0 ? due(i) : SteadyClock::now());
     result.text_only = arrivals[i].text_only;
     if (!Interrupted()) progress.Step();
     return result;
@@ -156,7 +156,7 @@ LoadReport RunLoad(Client& client, const LoadOptions& options, const std::vector
   if (Interrupted()) {
     ReportInterrupt(options.common.json, progress.Text());
   }
-  return Tally(results, absl::ToDoubleSeconds(absl::Now() - begin), PlanOf(options));
+  return Tally(results, absl::ToDoubleSeconds(TimeSince(begin)), PlanOf(options));
 }
 
 int BenchLoad(const LoadOptions& options) {

@@ -10,7 +10,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "cli/charts/gnuplot.h"
 #include "cli/charts/terminal_chart.h"
 #include "cli/command_line/option_table.h"
@@ -26,6 +25,7 @@
 #include "cli/terminal/text.h"
 #include "common/models/model_folder.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 namespace {
@@ -94,9 +94,9 @@ absl::Status MeasureRound(const OptimizationsOptions& options, Technique& techni
   DIPTYCH_RETURN_IF_ERROR(AskMany(client, technique, warm_up));
   DIPTYCH_ASSIGN_OR_RETURN(const auto questions, MakeQuestions(technique, options.requests, side, options.new_tokens));
   const double processor_before = stack.ProcessorSeconds();
-  const absl::Time begin = absl::Now();
+  const SteadyTime begin = SteadyClock::now();
   DIPTYCH_RETURN_IF_ERROR(AskMany(client, technique, questions));
-  technique.seconds_per_answer.push_back(absl::ToDoubleSeconds(absl::Now() - begin) / options.requests);
+  technique.seconds_per_answer.push_back(absl::ToDoubleSeconds(TimeSince(begin)) / options.requests);
   technique.processor_per_answer.push_back((stack.ProcessorSeconds() - processor_before) / options.requests);
   return absl::OkStatus();
 }

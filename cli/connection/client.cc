@@ -19,6 +19,7 @@
 #include "common/grpc/channel.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/metadata.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/network/pem.h"
 #include "common/status.h"
 
@@ -153,12 +154,12 @@ Client::Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& opti
       tls_(!options.tls_ca.empty()),
       json_(options.json) {}
 
-absl::Time Client::Deadline() const {
-  return absl::Now() + deadline_;
+SteadyTime Client::Deadline() const {
+  return FromNow(deadline_);
 }
 
-Client::Call::Call(const Client& client, absl::Time deadline) {
-  context.set_deadline(absl::ToChronoTime(deadline));
+Client::Call::Call(const Client& client, SteadyTime deadline) {
+  context.set_deadline(deadline);
   if (!client.authorization_.empty()) AddMetadata(context, "authorization", client.authorization_);
 }
 
@@ -179,17 +180,17 @@ absl::Status Client::ToStatus(const grpc::Status& status) const {
 }
 
 absl::StatusOr<v1::Answer> Client::Ask(const v1::Question& question) {
-  return AskPatiently([&](absl::Time deadline) { return AskOnce(question, deadline); });
+  return AskPatiently([&](SteadyTime deadline) { return AskOnce(question, deadline); });
 }
 
 bool Client::MayAskAgain(const absl::Status& status, Patience& patience) const {
-  const auto wait = patience.WaitAfter(status, absl::Now());
+  const auto wait = patience.WaitAfter(status, SteadyClock::now());
   if (!wait) return false;
   ReportWait(*wait, json_);
   return SleepUnlessInterrupted(*wait);
 }
 
-absl::StatusOr<v1::Answer> Client::AskOnce(const v1::Question& question, absl::Time deadline) {
+absl::StatusOr<v1::Answer> Client::AskOnce(const v1::Question& question, SteadyTime deadline) {
   Call call(*this, deadline);
   v1::AskRequest request;
   *request.mutable_question() = question;

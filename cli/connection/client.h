@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "cli/connection/patience.h"
 #include "cli/terminal/interrupt.h"
+#include "common/steady_clock.h"
 #include "diptych/v1/gateway.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -77,19 +78,19 @@ class Client {
 
  private:
   Client(std::shared_ptr<grpc::Channel> channel, const CommonOptions& options);
-  absl::Time Deadline() const;
+  SteadyTime Deadline() const;
   // One call: cancelled by Ctrl-C.
   struct Call {
-    Call(const Client& client, absl::Time deadline);
+    Call(const Client& client, SteadyTime deadline);
     grpc::ClientContext context;
     OnInterrupt cancel{[this] { context.TryCancel(); }};
   };
   // `once`, a function of the deadline, as often as it is worth it.
   template <typename Once>
   absl::StatusOr<v1::Answer> AskPatiently(Once&& once);
-  absl::StatusOr<v1::Answer> AskOnce(const v1::Question& question, absl::Time deadline);
+  absl::StatusOr<v1::Answer> AskOnce(const v1::Question& question, SteadyTime deadline);
   template <typename OnDelta>
-  absl::StatusOr<v1::Answer> AskStreamOnce(const v1::Question& question, absl::Time deadline, OnDelta&& on_delta);
+  absl::StatusOr<v1::Answer> AskStreamOnce(const v1::Question& question, SteadyTime deadline, OnDelta&& on_delta);
   // True, after a wait, if the question is worth asking again.
   bool MayAskAgain(const absl::Status& status, Patience& patience) const;
   // Says why no gateway answers, in place of the transport's message; "interrupted" after Ctrl-C.
@@ -105,12 +106,12 @@ class Client {
 
 template <typename OnDelta>
 absl::StatusOr<v1::Answer> Client::AskStream(const v1::Question& question, OnDelta&& on_delta) {
-  return AskPatiently([&](absl::Time deadline) { return AskStreamOnce(question, deadline, on_delta); });
+  return AskPatiently([&](SteadyTime deadline) { return AskStreamOnce(question, deadline, on_delta); });
 }
 
 template <typename Once>
 absl::StatusOr<v1::Answer> Client::AskPatiently(Once&& once) {
-  const absl::Time deadline = Deadline();
+  const SteadyTime deadline = Deadline();
   Patience patience(deadline);
   for (;;) {
     absl::StatusOr<v1::Answer> answer = once(deadline);
@@ -119,7 +120,7 @@ absl::StatusOr<v1::Answer> Client::AskPatiently(Once&& once) {
 }
 
 template <typename OnDelta>
-absl::StatusOr<v1::Answer> Client::AskStreamOnce(const v1::Question& question, absl::Time deadline,
+absl::StatusOr<v1::Answer> Client::AskStreamOnce(const v1::Question& question, SteadyTime deadline,
                                                  OnDelta&& on_delta) {
   Call call(*this, deadline);
   v1::AskStreamRequest request;

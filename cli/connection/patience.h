@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 
@@ -14,15 +15,15 @@ class Patience {
   static constexpr int kMaxTries = 6;
 
   // No wait reaches `deadline`.
-  explicit Patience(absl::Time deadline) : deadline_(deadline) {}
+  explicit Patience(SteadyTime deadline) : deadline_(deadline) {}
 
   // How long to wait before the next try, after a try at `now` ended with `status`: the time that the server asked for
   // and up to a quarter more, so that those who were refused together do not come back together. Nullopt if another try
   // would not help: any other error, too many tries, or the deadline comes first.
-  std::optional<absl::Duration> WaitAfter(const absl::Status& status, absl::Time now);
+  std::optional<absl::Duration> WaitAfter(const absl::Status& status, SteadyTime now);
 
  private:
-  const absl::Time deadline_;
+  const SteadyTime deadline_;
   int tries_ = 0;
 };
 

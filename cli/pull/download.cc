@@ -9,11 +9,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "cli/connection/errors.h"
 #include "cli/pull/range_request.h"
 #include "cli/pull/retry.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 namespace {
@@ -27,7 +27,7 @@ struct Waiting {
   WantedFile* file;
   int range;
   int tries = 1;
-  absl::Time not_before = absl::InfinitePast();
+  SteadyTime not_before = {};
 };
 
 class Downloader {
@@ -79,7 +79,7 @@ class Downloader {
     for (size_t looked = waiting_.size(); looked > 0 && running_.size() < size_t(options_.connections); --looked) {
       const Waiting next = waiting_.front();
       waiting_.pop_front();
-      if (next.not_before > absl::Now()) {
+      if (next.not_before > SteadyClock::now()) {
         waiting_.push_back(next);
         continue;
       }
@@ -123,7 +123,7 @@ class Downloader {
         options_.say(absl::StrCat("the hub asks for a break of ", absl::FormatDuration(*pause)));
       }
       waiting_.push_back(
-          {.file = &request.file(), .range = request.range(), .tries = next, .not_before = absl::Now() + *pause});
+          {.file = &request.file(), .range = request.range(), .tries = next, .not_before = FromNow(*pause)});
     }
     Remove(place);
     return absl::OkStatus();

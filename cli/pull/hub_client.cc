@@ -14,6 +14,7 @@
 #include "cli/pull/hub_errors.h"
 #include "cli/pull/retry.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 namespace {
@@ -139,7 +140,7 @@ absl::StatusOr<Reply> HubClient::Insist(const std::string& url, size_t max_bytes
     if (!again) return reply;
     const auto pause = BreakBefore(next, reply.ok() ? reply->retry_after : absl::ZeroDuration());
     if (!pause) return reply;
-    for (const absl::Time end = absl::Now() + *pause; absl::Now() < end; absl::SleepFor(absl::Milliseconds(20))) {
+    for (const SteadyTime end = FromNow(*pause); SteadyClock::now() < end; absl::SleepFor(absl::Milliseconds(20))) {
       if (stopped_()) return absl::CancelledError("stopped");
     }
   }

@@ -15,7 +15,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "cli/connection/errors.h"
 #include "cli/pull/cache_writer.h"
 #include "cli/pull/download.h"
@@ -28,6 +27,7 @@
 #include "common/models/hub_cache.h"
 #include "common/models/model_folder.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 namespace {
@@ -86,7 +86,7 @@ class PullRun {
         client_(hub, options.stopped) {}
 
   absl::StatusOr<Pulled> Run() {
-    const absl::Time begin = absl::Now();
+    const SteadyTime begin = SteadyClock::now();
     DIPTYCH_RETURN_IF_ERROR(List());
     if (IsThere()) {
       absl::Status written = CheckRef(repository_, name_.revision);
@@ -107,11 +107,9 @@ class PullRun {
  private:
   fs::path snapshot() const { return repository_ / "snapshots" / listing_.commit; }
 
-  Pulled Result(absl::Time begin) const {
-    return {.folder = snapshot().string(),
-            .commit = listing_.commit,
-            .fetched_bytes = fetched_,
-            .time = absl::Now() - begin};
+  Pulled Result(SteadyTime begin) const {
+    return {
+        .folder = snapshot().string(), .commit = listing_.commit, .fetched_bytes = fetched_, .time = TimeSince(begin)};
   }
 
   absl::Status List() {

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "cli/terminal/terminal.h"
 #include "cli/terminal/text.h"
 
@@ -26,15 +25,16 @@ std::string TimeLeft(double seconds) {
 
 }  // namespace
 
-void Rate::Add(absl::Time now, int64_t bytes) {
+void Rate::Add(SteadyTime now, int64_t bytes) {
   samples_.push_back({now, bytes});
-  while (samples_.size() > 2 && now - samples_.front().when > kRateWindow) samples_.pop_front();
+  while (samples_.size() > 2 && TimeSince(samples_.front().when, now) > kRateWindow) samples_.pop_front();
 }
 
 double Rate::BytesPerSecond() const {
-  if (samples_.empty() || samples_.back().when - samples_.front().when < kShortestRate) return 0;
-  return static_cast<double>(samples_.back().bytes - samples_.front().bytes) /
-         absl::ToDoubleSeconds(samples_.back().when - samples_.front().when);
+  if (samples_.empty()) return 0;
+  const absl::Duration time = TimeSince(samples_.front().when, samples_.back().when);
+  if (time < kShortestRate) return 0;
+  return static_cast<double>(samples_.back().bytes - samples_.front().bytes) / absl::ToDoubleSeconds(time);
 }
 
 std::string ProgressText(int64_t done, int64_t total, double bytes_per_second) {
@@ -57,9 +57,9 @@ PullProgress::~PullProgress() {
 }
 
 void PullProgress::Show(int64_t done) {
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyClock::now();
   if (now < next_) return;
-  next_ = now + (terminal_ ? kRedraw : kLineEvery);
+  next_ = Later(now, terminal_ ? kRedraw : kLineEvery);
   rate_.Add(now, done);
   const double rate = rate_.BytesPerSecond();
   if (json_) {

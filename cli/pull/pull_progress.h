@@ -6,20 +6,20 @@
 #include <functional>
 #include <string>
 
-#include "absl/time/time.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 
 // The bytes of a second, from what came in the last seconds. Thread-compatible.
 class Rate {
  public:
-  void Add(absl::Time now, int64_t bytes);
+  void Add(SteadyTime now, int64_t bytes);
   // 0 if that is not known yet.
   double BytesPerSecond() const;
 
  private:
   struct Sample {
-    absl::Time when;
+    SteadyTime when;
     int64_t bytes;
   };
   std::deque<Sample> samples_;
@@ -45,7 +45,7 @@ class PullProgress {
   const bool json_, terminal_;
   const std::function<void(const std::string&)> say_;
   Rate rate_;
-  absl::Time next_ = absl::InfinitePast();
+  SteadyTime next_ = {};
   bool shown_ = false;
 };
 

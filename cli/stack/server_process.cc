@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 
 extern char** environ;
 
@@ -141,9 +142,9 @@ bool ServerProcess::HasEnded() {
 }
 
 bool ServerProcess::WaitForEnd(absl::Duration patience) {
-  const absl::Time until = absl::Now() + patience;
+  const SteadyTime until = FromNow(patience);
   while (!HasEnded()) {
-    if (absl::Now() >= until) return false;
+    if (SteadyClock::now() >= until) return false;
     absl::SleepFor(absl::Milliseconds(10));
   }
   return true;

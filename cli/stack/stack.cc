@@ -128,12 +128,12 @@ absl::Status Stack::Run(const std::string& binary, int number, const Listens& li
                                                     .inherit_flags = options_.inherit_flags},
                                         .address = listens.front().second});
   DIPTYCH_ASSIGN_OR_RETURN(part.process, ServerProcess::Start(part.command));
-  part.started = absl::Now();
+  part.started = SteadyClock::now();
   return WaitUntilReady(part);
 }
 
 absl::Status Stack::WaitUntilReady(Part& part) {
-  absl::Time next_word = part.started + kStillBusy;
+  SteadyTime next_word = Later(part.started, kStillBusy);
   while (true) {
     if (stopped_()) return absl::CancelledError("stopped while starting");
     switch (part.process->Wait(kLook)) {
@@ -144,9 +144,9 @@ absl::Status Stack::WaitUntilReady(Part& part) {
       case ServerProcess::State::kLoading:
         break;
     }
-    if (absl::Now() < next_word) continue;
-    say_(absl::StrCat(part.name, " is still loading (", absl::ToInt64Seconds(absl::Now() - part.started), " s)"));
-    next_word += kStillBusy;
+    if (SteadyClock::now() < next_word) continue;
+    say_(absl::StrCat(part.name, " is still loading (", absl::ToInt64Seconds(TimeSince(part.started)), " s)"));
+    next_word = Later(next_word, kStillBusy);
   }
 }
 
@@ -166,12 +166,12 @@ void Stack::KeepRunning() {
 }
 
 void Stack::Look(Part& part) {
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyClock::now();
   if (part.process == nullptr) {
     if (now < part.next_start) return;
     auto process = ServerProcess::Start(part.command);
     if (!process.ok()) {
-      part.next_start = now + kLongestBackoff;
+      part.next_start = Later(now, kLongestBackoff);
       return say_(std::string(process.status().message()));
     }
     part.process = *std::move(process);
@@ -185,10 +185,10 @@ void Stack::Look(Part& part) {
   }
   if (state != ServerProcess::State::kEnded) return;
   // One that had run for long starts again soon.
-  const bool had_run = now - part.started > 2 * kLongestBackoff;
+  const bool had_run = TimeSince(part.started, now) > 2 * kLongestBackoff;
   part.backoff =
       part.backoff == absl::ZeroDuration() || had_run ? kFirstBackoff : std::min(2 * part.backoff, kLongestBackoff);
-  part.next_start = now + part.backoff;
+  part.next_start = Later(now, part.backoff);
   const std::string words = part.process->LastWords();
   say_(absl::StrCat(part.name, " ended (", part.process->HowItEnded(), ")", words.empty() ? "" : ": ", words,
                     "; it starts again in ", absl::ToInt64Seconds(part.backoff), " s"));
@@ -206,15 +206,15 @@ void Stack::Drain() {
 void Stack::Drain(Part& part) {
   part.process->Stop();
   const absl::Duration longest = DrainOf(*part.process) + kLongestEnd;
-  const absl::Time begin = absl::Now();
-  absl::Time next_word = begin + kStillBusy;
+  const SteadyTime begin = SteadyClock::now();
+  SteadyTime next_word = Later(begin, kStillBusy);
   while (!part.process->WaitForEnd(kLook)) {
-    const absl::Time now = absl::Now();
-    if (stopped_() || now > begin + longest) part.process->Kill();
+    const SteadyTime now = SteadyClock::now();
+    if (stopped_() || TimeSince(begin, now) > longest) part.process->Kill();
     if (now < next_word) continue;
-    say_(absl::StrCat(part.name, " has not ended yet (", absl::ToInt64Seconds(now - begin), " s); it is killed after ",
-                      absl::ToInt64Seconds(longest), " s"));
-    next_word += kStillBusy;
+    say_(absl::StrCat(part.name, " has not ended yet (", absl::ToInt64Seconds(TimeSince(begin, now)),
+                      " s); it is killed after ", absl::ToInt64Seconds(longest), " s"));
+    next_word = Later(next_word, kStillBusy);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "cli/stack/server_process.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 
@@ -64,8 +65,8 @@ class Stack {
     ServerCommand command;
     std::string address;
     std::unique_ptr<ServerProcess> process = nullptr;
-    absl::Time started = {};
-    absl::Time next_start = absl::InfiniteFuture();
+    SteadyTime started = {};
+    SteadyTime next_start = SteadyTime::max();
     absl::Duration backoff = absl::ZeroDuration();
     bool announced = true;
   };

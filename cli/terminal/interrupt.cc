@@ -15,6 +15,7 @@
 
 #include "absl/time/clock.h"
 #include "common/mutex.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 namespace {
@@ -91,8 +92,8 @@ void ForgetInterrupt() {
 
 bool SleepUnlessInterrupted(absl::Duration duration) {
   constexpr absl::Duration kStep = absl::Milliseconds(50);
-  for (const absl::Time end = absl::Now() + duration; !Interrupted() && absl::Now() < end;) {
-    absl::SleepFor(std::min(kStep, end - absl::Now()));
+  for (const SteadyTime end = FromNow(duration); !Interrupted() && SteadyClock::now() < end;) {
+    absl::SleepFor(std::min(kStep, TimeUntil(end)));
   }
   return !Interrupted();
 }

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "cli/terminal/terminal.h"
 #include "cli/terminal/text.h"
 
@@ -23,7 +22,7 @@ Progress::Progress(std::string what, size_t total, bool json)
       total_(total),
       json_(json),
       terminal_(IsTerminal(stderr) && !json),
-      begin_(absl::Now()),
+      begin_(SteadyClock::now()),
       thread_([this] { Run(); }) {}
 
 Progress::~Progress() {
@@ -59,14 +58,14 @@ void Progress::Run() {
 }
 
 bool Progress::Rest(MutexLock& lock, absl::Duration duration) {
-  const auto until = std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(duration);
+  const auto until = FromNow(duration);
   while (!end_ && ended_.WaitUntil(lock, until)) {
   }
   return !end_;
 }
 
 void Progress::Show() {
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - begin_);
+  const double seconds = absl::ToDoubleSeconds(TimeSince(begin_));
   if (json_) {
     std::fprintf(stderr, "{\"progress\":{\"done\":%zu,\"of\":%zu,\"seconds\":%.1f}}\n", done_, total_, seconds);
     return;

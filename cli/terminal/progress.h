@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "common/mutex.h"
+#include "common/steady_clock.h"
 
 namespace diptych::cli {
 
@@ -44,7 +45,7 @@ class Progress {
   const std::string what_;
   const size_t total_;
   const bool json_, terminal_;
-  const absl::Time begin_;
+  const SteadyTime begin_;
   Mutex mutex_;
   CondVar ended_;
   size_t done_ ABSL_GUARDED_BY(mutex_) = 0;

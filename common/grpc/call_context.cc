@@ -29,18 +29,10 @@ absl::Status DeadlinePassed(Stage stage) {
 std::shared_ptr<CallContext> MakeCallContext(const grpc::ServerContextBase& context, SteadyDuration longest) {
   using std::chrono::milliseconds;
   const SteadyTime now = SteadyClock::now();
-  const auto deadline = context.deadline();
-  const auto system_now = std::chrono::system_clock::now();
-  if (deadline >= system_now + longest) {
-    return std::make_shared<CallContext>(now + longest, CallContext::Limit::kServer);
-  }
-  const SteadyDuration left = deadline - system_now;
-  const SteadyDuration margin = std::clamp<SteadyDuration>(left / 50, milliseconds(1), milliseconds(50));
-  return std::make_shared<CallContext>(now + left - margin);
-}
-
-std::chrono::system_clock::time_point ToSystemTime(SteadyTime deadline) {
-  return std::chrono::system_clock::now() + (deadline - SteadyClock::now());
+  const SteadyTime deadline = FromGrpcTime(context.raw_deadline());
+  if (deadline >= now + longest) return std::make_shared<CallContext>(now + longest, CallContext::Limit::kServer);
+  const SteadyDuration margin = std::clamp<SteadyDuration>((deadline - now) / 50, milliseconds(1), milliseconds(50));
+  return std::make_shared<CallContext>(deadline - margin);
 }
 
 }  // namespace diptych

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/stage.h"
 #include "common/stage_clock.h"
 
@@ -45,8 +46,5 @@ absl::Status DeadlinePassed(Stage stage);
 // For a call that has just arrived. The deadline is at most `longest` from now, and earlier than the caller's own by
 // 2 % of the time that is left (1 to 50 ms), so that the error that names the stage still arrives.
 std::shared_ptr<CallContext> MakeCallContext(const grpc::ServerContextBase& context, SteadyDuration longest);
-
-// Converts to the clock that gRPC's deadlines and alarms use.
-std::chrono::system_clock::time_point ToSystemTime(SteadyTime deadline);
 
 }  // namespace diptych

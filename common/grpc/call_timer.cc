@@ -1,6 +1,6 @@
 #include "common/grpc/call_timer.h"
 
-#include "common/grpc/call_context.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/mutex.h"
 
 namespace diptych {
@@ -25,7 +25,7 @@ class CallTimer::Target {
 
 CallTimer::CallTimer(const grpc::ServerContextBase& context, SteadyTime at)
     : target_(std::make_shared<Target>(context)) {
-  alarm_.Set(ToSystemTime(at), [target = target_](bool in_time) {
+  alarm_.Set(at, [target = target_](bool in_time) {
     if (in_time) target->Cancel();
   });
 }

@@ -8,8 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "common/grpc/callback_threads.h"
 #include "common/grpc/connection_calls.h"
 #include "common/network/listen_address.h"
@@ -112,9 +110,9 @@ std::shared_ptr<grpc::Channel> ChannelMaker::MakeTo(const std::vector<std::strin
 }
 
 void ChannelWaker::Wake() {
-  const int64_t now = absl::GetCurrentTimeNanos();
-  int64_t last = last_ns_;
-  if (now - last < absl::ToInt64Nanoseconds(absl::Seconds(1)) || !last_ns_.compare_exchange_strong(last, now)) return;
+  const SteadyTime now = SteadyClock::now();
+  SteadyTime last = last_;
+  if (now - last < std::chrono::seconds(1) || !last_.compare_exchange_strong(last, now)) return;
   grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
 }
 

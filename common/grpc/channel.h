@@ -6,7 +6,6 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include <atomic>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/grpc/server.h"
+#include "common/steady_clock.h"
 
 namespace diptych {
 
@@ -57,7 +57,7 @@ class ChannelWaker {
 
  private:
   const std::shared_ptr<grpc::Channel> channel_;
-  std::atomic<int64_t> last_ns_ = 0;  // of absl::GetCurrentTimeNanos
+  std::atomic<SteadyTime> last_ = SteadyTime();
 };
 
 // Leaves out gRPC's own repeats of calls, whose code (1.51) ends the process when a peer's trailers have no status.

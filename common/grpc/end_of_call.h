@@ -7,7 +7,7 @@
 #include <chrono>
 #include <memory>
 
-#include "common/grpc/call_context.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/stage_clock.h"
 
 namespace diptych {
@@ -20,7 +20,7 @@ class EndOfCall {
 
   // The last message has come: the call is cancelled if it does not end soon. Once.
   void Expect(std::shared_ptr<grpc::ClientContext> call) {
-    alarm_.Set(ToSystemTime(SteadyClock::now() + kPatience), [call = std::move(call)](bool in_time) {
+    alarm_.Set(SteadyClock::now() + kPatience, [call = std::move(call)](bool in_time) {
       if (in_time) call->TryCancel();
     });
   }

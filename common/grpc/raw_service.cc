@@ -16,6 +16,7 @@
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/mutex.h"
 #include "common/process/catch_exceptions.h"
 #include "common/status.h"
@@ -69,7 +70,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
   // callback of the stream's, as elsewhere: while one runs OnDone does not come, which would delete what the method's
   // end still needs.
   void EnterSoon() {
-    pause_.Set(ToSystemTime(SteadyClock::now() + kForAMessage), [this](bool) { StartSendInitialMetadata(); });
+    pause_.Set(SteadyClock::now() + kForAMessage, [this](bool) { StartSendInitialMetadata(); });
   }
 
   void Enter() {

@@ -13,6 +13,7 @@
 #include "common/grpc/connection_calls.h"
 #include "common/grpc/grpc_log.h"
 #include "common/grpc/reflection.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/network/listen_address.h"
 #include "common/network/pem.h"
 #include "common/status.h"
@@ -122,7 +123,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
 
 GrpcServer::~GrpcServer() {
   if (acceptor_ != nullptr) acceptor_->Stop();
-  if (server_ != nullptr) Shutdown(std::chrono::system_clock::now());
+  if (server_ != nullptr) Shutdown(SteadyClock::now());
 }
 
 void GrpcServer::SetReady(const absl::Status& readiness) {
@@ -138,7 +139,7 @@ void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutd
   health_.SetOrExplain("readiness", draining);
   std::this_thread::sleep_for(absl::ToChronoMilliseconds(options_.drain_delay));
   SetReady(draining);
-  const auto deadline = std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options_.drain_timeout);
+  const auto deadline = FromNow(options_.drain_timeout);
   if (gate != nullptr) {
     gate->Close();
     gate->WaitUntilEmpty(options_.drain_timeout);
@@ -149,7 +150,7 @@ void GrpcServer::Drain(CallGate* gate, const std::function<void()>& before_shutd
   // Calls that come during the shutdown would end with CANCELLED, which callers do not repeat; so UNAVAILABLE.
   if (gate != nullptr) acceptor_->EndConnections();
   health_.Close();
-  Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastStatuses));
+  Shutdown(std::max(deadline, SteadyClock::now() + kLastStatuses));
   server_->Wait();
 }
 
@@ -157,7 +158,7 @@ std::shared_ptr<grpc::ChannelInterface> GrpcServer::InProcessChannel() {
   return own_channel_;
 }
 
-void GrpcServer::Shutdown(std::chrono::system_clock::time_point deadline) {
+void GrpcServer::Shutdown(SteadyTime deadline) {
   own_channel_->Close();
   server_->Shutdown(deadline);
 }

@@ -20,6 +20,7 @@
 #include "common/grpc/own_channel.h"
 #include "common/grpc/unknown_methods.h"
 #include "common/network/pem.h"
+#include "common/steady_clock.h"
 
 namespace diptych {
 
@@ -71,7 +72,7 @@ class GrpcServer {
   int port() const { return acceptor_->port(); }
 
  private:
-  void Shutdown(std::chrono::system_clock::time_point deadline);
+  void Shutdown(SteadyTime deadline);
   explicit GrpcServer(const ServerOptions& options) : options_(options) {}
 
   const ServerOptions options_;

@@ -1,6 +1,5 @@
 #include "common/logging/load_progress.h"
 
-#include "absl/time/clock.h"
 #include "common/logging/log.h"
 
 namespace diptych {
@@ -10,13 +9,13 @@ constexpr absl::Duration kBetweenReports = absl::Seconds(2);
 
 }  // namespace
 
-LoadProgress::LoadProgress(int64_t total) : total_(total), next_line_(absl::Now() + kBetweenReports) {}
+LoadProgress::LoadProgress(int64_t total) : total_(total), next_line_(FromNow(kBetweenReports)) {}
 
 void LoadProgress::Add(int64_t bytes) {
   read_ += bytes;
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyClock::now();
   if (now < next_line_) return;
-  next_line_ = now + kBetweenReports;
+  next_line_ = Later(now, kBetweenReports);
   spdlog::info("loading: {} of {} MiB of the checkpoint read", read_ >> 20, total_ >> 20);
 }
 

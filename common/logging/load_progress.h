@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "absl/time/time.h"
+#include "common/steady_clock.h"
 
 namespace diptych {
 
@@ -19,7 +19,7 @@ class LoadProgress {
  private:
   const int64_t total_;
   int64_t read_ = 0;
-  absl::Time next_line_;
+  SteadyTime next_line_;
 };
 
 // Says which dtype --dtype=auto is, and why.

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/grpc/steady_deadline.h"
 #include "common/logging/log.h"
 #include "common/process/catch_exceptions.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -52,7 +53,7 @@ void ChannelMonitor::Round(Reachability& reachability, bool& reachable) {
   if (reachable_now != reachable && observer_.on_change) observer_.on_change(reachable_now);
   reachable = reachable_now;
   Log(reachability.Observe(seen, SteadyClock::now()));  // may take a moment
-  tier_.replicas->all()->WaitForStateChange(state, std::chrono::system_clock::now() + kGlance);
+  tier_.replicas->all()->WaitForStateChange(state, SteadyClock::now() + kGlance);
 }
 
 Reachability::State ChannelMonitor::Look(grpc_connectivity_state state) const {
@@ -85,7 +86,7 @@ void ChannelMonitor::Log(Reachability::Say say) const {
 
 std::string ChannelMonitor::WhyUnreachable() const {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kProbePatience);
+  context.set_deadline(SteadyClock::now() + kProbePatience);
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = grpc::health::v1::Health::NewStub(tier_.replicas->all())->Check(&context, {}, &response);
   if (status.ok()) return "it answers, but does not serve yet";

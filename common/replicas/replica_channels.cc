@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "common/grpc/grpc_status.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/logging/log.h"
 #include "common/replicas/tier_errors.h"
 #include "common/status.h"
@@ -131,7 +132,7 @@ int ReplicaChannels::BeginRound(SteadyTime now) {
 void ReplicaChannels::Visit() {
   const auto check = std::make_shared<HealthCheck>();
   check->request.set_service(service_name_);
-  check->context.set_deadline(std::chrono::system_clock::now() + kRound);
+  check->context.set_deadline(SteadyClock::now() + kRound);
   const auto on_end = [self = shared_from_this(), check](const grpc::Status& status) {
     if (!status.ok() || !IsAddress(check->context.peer())) return;
     MutexLock lock(self->mutex_);

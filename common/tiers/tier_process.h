@@ -8,12 +8,12 @@
 #include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
 #include "common/grpc/server.h"
 #include "common/images/image_header.h"
 #include "common/models/model_folder.h"
 #include "common/process/process.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 #include "common/text/byte_size.h"
 
 ABSL_DECLARE_FLAG(std::string, model);
@@ -93,9 +93,9 @@ absl::Status ServeTier(std::string_view tier, const Options& options) {
   DIPTYCH_RETURN_IF_ERROR(
       StartLog(std::string(tier) + "_service", absl::GetFlag(FLAGS_log_level), absl::GetFlag(FLAGS_log_format)));
   ShutdownSignal shutdown;
-  const absl::Time begin = absl::Now();
+  const SteadyTime begin = SteadyClock::now();
   DIPTYCH_ASSIGN_OR_RETURN(const auto server, Server::Start(options));
-  AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), absl::Now() - begin,
+  AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), TimeSince(begin),
                 options.drain_delay + options.drain_timeout);
   while (!shutdown.WaitFor(kLookInterval)) {
     if (const absl::Status health = server->health(); !health.ok())

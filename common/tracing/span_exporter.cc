@@ -11,6 +11,7 @@
 
 #include "common/grpc/callback_threads.h"
 #include "common/grpc/channel.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/logging/log.h"
 #include "common/mutex.h"
 #include "opentelemetry/proto/collector/trace/v1/trace_service.grpc.pb.h"
@@ -108,7 +109,7 @@ class SpanExporter::Sender final : public std::enable_shared_from_this<Sender> {
   void Wait(std::chrono::milliseconds pause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     state_ = State::kPausing;
     alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(std::chrono::system_clock::now() + pause, [self = shared_from_this()](bool) mutable {
+    alarm_->Set(SteadyClock::now() + pause, [self = shared_from_this()](bool) mutable {
       // The alarm keeps this function as long as it lives, so the reference is taken out of it.
       const std::shared_ptr<Sender> sender = std::move(self);
       sender->Send();
@@ -120,7 +121,7 @@ class SpanExporter::Sender final : public std::enable_shared_from_this<Sender> {
     state_ = State::kSending;
     if (spans().empty()) FillBatch();
     context_ = std::make_unique<grpc::ClientContext>();
-    context_->set_deadline(std::chrono::system_clock::now() + kPatience);
+    context_->set_deadline(SteadyClock::now() + kPatience);
     if (gives_up_) context_->TryCancel();
     ++attempts_;
     grpc::ClientContext* const context = context_.get();

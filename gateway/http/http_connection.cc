@@ -10,7 +10,6 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "gateway/http/http_exchange.h"
 
 namespace diptych::gateway {
@@ -108,7 +107,7 @@ void HttpConnection::Close() {
 void HttpConnection::BeIdle() {
   if (phase_ == Phase::kShut) return;
   phase_ = Phase::kIdle;
-  idle_until_ = absl::Now() + shared_->options.idle_timeout;
+  idle_until_ = FromNow(shared_->options.idle_timeout);
   if (!listening_) return Listen();
   if (buffer_.size() > 0) return stream_.tcp().cancel();
   idle_ = true;
@@ -122,7 +121,7 @@ void HttpConnection::Listen() {
     DropEmptyLines(buffer_);
     if (buffer_.size() > 0) return ReadHeader();
     if (sender_ == Sender::kAllRead) return Shut();  // Asio would wait forever for what follows an end
-    stream_.tcp().expires_after(absl::ToChronoNanoseconds(idle_until_ - absl::Now()));  // empty lines do not put it off
+    stream_.tcp().expires_at(idle_until_);           // empty lines do not put it off
     idle_ = true;
   } else if (sender_ != Sender::kOpen || buffer_.size() >= kReadAhead) {
     return LookForLeaving();

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "common/mutex.h"
+#include "common/steady_clock.h"
 #include "gateway/http/body_budgets.h"
 #include "gateway/http/http_server.h"
 #include "gateway/http/http_stream.h"
@@ -198,7 +199,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   BodyBudgets::Lease lease_;  // of body_, while it is read; then its exchange's
   std::string body_;          // as far as it has come
   std::optional<uint64_t> body_length_;
-  absl::Time body_deadline_;
+  SteadyTime body_deadline_;
   std::vector<char> piece_;  // of the body, being read
   std::shared_ptr<Exchange> exchange_;
   std::deque<Piece> pieces_;
@@ -209,7 +210,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool listening_ = false;              // a read for bytes between requests, or for the caller's leaving, is on its way
   bool looking_ = false;                // leaving_ runs
   absl::Duration look_interval_;        // until leaving_ ends
-  absl::Time idle_until_;               // when a connection in kIdle is closed
+  SteadyTime idle_until_;               // when a connection in kIdle is closed
   bool writing_ = false;                // a write is on its way
   bool reading_ = false;                // a read that uses parser_ is on its way
   int reads_ = 0;                       // limited ones, begun and ended

@@ -11,7 +11,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "common/network/http_host.h"
 #include "common/process/catch_exceptions.h"
 #include "gateway/http/cors.h"
@@ -190,7 +189,7 @@ void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   if (gone) return Shut();
   lease_ = shared_->bodies.Open(peer.address(), caller);
   body_length_ = length;
-  body_deadline_ = absl::Now() + shared_->options.body_timeout;
+  body_deadline_ = FromNow(shared_->options.body_timeout);
   piece_.resize(std::min<uint64_t>(length.value_or(kPieceBytes), kPieceBytes));
   if (!absl::EqualsIgnoreCase(HeaderOf(parser_->get(), http::field::expect), "100-continue")) return ReadBody();
   stream_.tcp().expires_after(absl::ToChronoNanoseconds(shared_->options.write_timeout));
@@ -206,7 +205,7 @@ void HttpConnection::ReadBody() {
   body.data = piece_.data();
   body.size = piece_.size();
   body.more = true;
-  LimitRead(std::min(body_deadline_ - absl::Now(), shared_->options.byte_timeout));
+  LimitRead(std::min(TimeUntil(body_deadline_), shared_->options.byte_timeout));
   http::async_read_some(stream_, buffer_, *parser_,
                         [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });
 }
@@ -222,7 +221,7 @@ void HttpConnection::OnBody(ErrorCode error) {
   const size_t size = piece_.size() - parser_->get().body().size;
   if (!KeepBody(size).ok()) return Refuse(429, "too many requests are being read");
   body_.append(piece_.data(), size);
-  body_deadline_ += absl::Seconds(static_cast<double>(size) / kBodyBytesASecond);
+  body_deadline_ = Later(body_deadline_, absl::Seconds(static_cast<double>(size) / kBodyBytesASecond));
   parser_->is_done() ? Serve() : ReadBody();
 }
 

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "common/logging/log.h"
 #include "common/status.h"
 
@@ -69,8 +68,8 @@ absl::StatusOr<std::unique_ptr<HttpTls>> HttpTls::Open(const TlsOptions& files) 
 }
 
 std::shared_ptr<ssl::context> HttpTls::Current() {
-  const absl::Time now = absl::Now();
-  if (now - looked_ < kFilesLookInterval) return context_;
+  const SteadyTime now = SteadyClock::now();
+  if (TimeSince(looked_, now) < kFilesLookInterval) return context_;
   looked_ = now;
   if (const absl::Status status = Read(); !status.ok()) {
     spdlog::warn("the certificate of the HTTP port stays as it was: {}", std::string(status.message()));

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/network/pem.h"
+#include "common/steady_clock.h"
 
 namespace diptych::gateway {
 
@@ -30,7 +31,7 @@ class HttpTls {
   const TlsOptions files_;
   PemTexts texts_;  // of context_
   std::shared_ptr<boost::asio::ssl::context> context_;
-  absl::Time looked_ = absl::InfinitePast();
+  SteadyTime looked_ = {};
 };
 
 }  // namespace diptych::gateway

@@ -9,7 +9,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
+#include "common/steady_clock.h"
 
 namespace diptych::gateway {
 namespace {
@@ -86,10 +86,10 @@ absl::StatusOr<std::vector<IpAddress>> LookUpName(const NameLookup& lookup) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = ARES_AI_NUMERICSERV;
   ares_getaddrinfo(channel, lookup.host.c_str(), std::to_string(lookup.port).c_str(), &hints, &OnFound, &found);
-  const absl::Time until = absl::Now() + lookup.timeout;
+  const SteadyTime until = FromNow(lookup.timeout);
   while (!found.ended) {
     if (!lookup.wanted()) return absl::CancelledError("nobody wants it any more");
-    const absl::Duration left = until - absl::Now();
+    const absl::Duration left = TimeUntil(until);
     if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the name servers take too long");
     Round(channel, std::min(left, kGlance));
   }

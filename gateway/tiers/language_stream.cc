@@ -9,6 +9,7 @@
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/grpc/wire.h"
 #include "common/replicas/tier_errors.h"
 #include "common/status.h"
@@ -73,7 +74,7 @@ class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::Generat
         stub_(call->replicas_->Pick(call->affinity_)),
         context_(grpc::ClientContext::FromCallbackServerContext(*call->caller_)),
         span_(call->asker_.span->Child("diptych.v1.LanguageService/Generate", SpanKind::kClient, call->asked_at_)) {
-    context_->set_deadline(ToSystemTime(call->deadline_));
+    context_->set_deadline(call->deadline_);
     SendKeyName(*context_, call->asker_.key_name);
     SendChecksum(*context_, call->request_);
     SendTraceContext(*context_, span_.context());
@@ -314,7 +315,7 @@ void LanguageStream::Report(const grpc::Status& status) {
 }
 
 void LanguageStream::Wait(SteadyDuration pause) {
-  pause_.Set(ToSystemTime(SteadyClock::now() + pause),
+  pause_.Set(SteadyClock::now() + pause,
              [this](bool) { caller_->IsCancelled() ? OnEnd(CallerLeft()) : StartAttempt(); });
 }
 

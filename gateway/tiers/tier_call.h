@@ -15,6 +15,7 @@
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/mutex.h"
 #include "common/replicas/replica_affinity.h"
 #include "common/replicas/replica_channels.h"
@@ -79,7 +80,7 @@ class TierCall {
       MutexLock lock(mutex_);
       ++attempts_;
       context_ = context;
-      context->set_deadline(ToSystemTime(deadline_));
+      context->set_deadline(deadline_);
       SendKeyName(*context, name_.key_name);
       SendChecksum(*context, request);
       span_ = name_.span->Child(name_.method, SpanKind::kClient, SteadyClock::now());

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "common/grpc/steady_deadline.h"
 #include "common/logging/log.h"
 #include "gateway/tiers/tier_claims.h"
 
@@ -102,7 +103,7 @@ void TierMonitor::Compare() {
 
 void TierMonitor::AskVision() {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
+  context.set_deadline(SteadyClock::now() + kWatchPatience);
   v1::GetVisionModelResponse response;
   if (!tiers_.vision->Pick()->GetVisionModel(&context, {}, &response).ok()) return;
   if (!IsPossible(response.model(), "vision")) return;
@@ -112,7 +113,7 @@ void TierMonitor::AskVision() {
 
 void TierMonitor::AskLanguage() {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kWatchPatience);
+  context.set_deadline(SteadyClock::now() + kWatchPatience);
   v1::GetLanguageModelResponse response;
   if (!tiers_.language->Pick()->GetLanguageModel(&context, {}, &response).ok()) return;
   if (!IsPossible(response.model(), "language")) return;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc/grpc_status.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/replicas/tier_errors.h"
 #include "common/status.h"
 #include "common/tiers/tier_defaults.h"
@@ -42,7 +43,7 @@ struct DescriptionCall {
 
 // Both calls with their answers; deletes itself after the second.
 struct Description {
-  const std::chrono::system_clock::time_point deadline = std::chrono::system_clock::now() + kPatience;
+  const SteadyTime deadline = SteadyClock::now() + kPatience;
   DescriptionCall<v1::GetLanguageModelRequest, v1::GetLanguageModelResponse> language;
   DescriptionCall<v1::GetVisionModelRequest, v1::GetVisionModelResponse> vision;
   TierReports reports;

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "common/grpc/steady_deadline.h"
 #include "common/status.h"
 
 namespace diptych::language {
@@ -19,7 +20,7 @@ absl::Status WithCallersField(const absl::Status& error, std::string_view field)
 std::shared_ptr<ImageCollector> ImageCollector::Start(ImageStore* store, std::vector<ImageRequest> requests,
                                                       std::shared_ptr<const CallContext> call, Done done) {
   const auto self = std::shared_ptr<ImageCollector>(new ImageCollector(store, requests.size(), std::move(done)));
-  self->deadline_.Set(ToSystemTime(call->deadline()), [weak = self->weak_from_this()](bool passed) {
+  self->deadline_.Set(call->deadline(), [weak = self->weak_from_this()](bool passed) {
     const auto collector = passed ? weak.lock() : nullptr;
     if (collector != nullptr) collector->Fail(DeadlinePassed(Stage::kTokenTransfer));
   });

@@ -9,6 +9,7 @@
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
+#include "common/grpc/steady_deadline.h"
 #include "common/replicas/tier_errors.h"
 #include "common/status.h"
 #include "common/tracing/request_span.h"
@@ -39,7 +40,7 @@ class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageR
         attempt_(attempt),
         span_(pull_->tier_->tracer->BeginClientCall(pull_->request_->trace, "diptych.v1.VisionService/EncodeImage")),
         receiver_(pull_->request_->expected, pull_->request_->message.dtype()) {
-    context_->set_deadline(ToSystemTime(pull_->call_->deadline()));
+    context_->set_deadline(pull_->call_->deadline());
     SendKeyName(*context_, pull_->request_->key_name);
     SendChecksum(*context_, pull_->request_->message);
     SendTraceContext(*context_, span_.context());
@@ -148,7 +149,7 @@ bool ImagePull::RetryLater(bool wait) {
   const bool tried_enough = attempts_ >= kMaxTierAttempts && !wait;
   if (cancelled_ || tried_enough || !call_->Check(Stage::kTokenTransfer).ok()) return false;
   const auto backoff = std::min(kFirstBackoff * (1 << std::min(attempts_ - 1, 10)), kLongestBackoff);
-  backoff_.Set(std::chrono::system_clock::now() + backoff, [self = shared_from_this()](bool) mutable {
+  backoff_.Set(SteadyClock::now() + backoff, [self = shared_from_this()](bool) mutable {
     // The alarm keeps this function as long as it lives, so the reference is taken out of it.
     const std::shared_ptr<ImagePull> pull = std::move(self);
     pull->StartAttempt();

@@ -7,14 +7,14 @@
 namespace diptych::cli {
 namespace {
 
-const absl::Time kNow = absl::FromUnixSeconds(1000);
+constexpr SteadyTime kNow{std::chrono::seconds(1000)};
 
 absl::Status Full(absl::Duration after) {
   return RetryLater(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "full", after);
 }
 
 TEST(PatienceTest, WaitsAsLongAsTheServerAsksAndALittleMore) {
-  Patience patience(kNow + absl::Seconds(100));
+  Patience patience(kNow + std::chrono::seconds(100));
   const auto wait = patience.WaitAfter(Full(absl::Seconds(4)), kNow);
   ASSERT_TRUE(wait.has_value());
   EXPECT_GE(*wait, absl::Seconds(4));
@@ -22,19 +22,19 @@ TEST(PatienceTest, WaitsAsLongAsTheServerAsksAndALittleMore) {
 }
 
 TEST(PatienceTest, GivesUpAfterSomeTries) {
-  Patience patience(kNow + absl::Hours(1));
+  Patience patience(kNow + std::chrono::hours(1));
   int waits = 0;
   while (patience.WaitAfter(Full(absl::Seconds(1)), kNow)) ++waits;
   EXPECT_EQ(waits, Patience::kMaxTries - 1);
 }
 
 TEST(PatienceTest, NeverWaitsIntoItsDeadline) {
-  Patience patience(kNow + absl::Seconds(2));
+  Patience patience(kNow + std::chrono::seconds(2));
   EXPECT_FALSE(patience.WaitAfter(Full(absl::Seconds(2)), kNow).has_value());
 }
 
 TEST(PatienceTest, AsksAgainOnlyWhenTheServerIsFullAndSaysUntilWhen) {
-  Patience patience(kNow + absl::Seconds(100));
+  Patience patience(kNow + std::chrono::seconds(100));
   EXPECT_FALSE(patience.WaitAfter(absl::OkStatus(), kNow));
   EXPECT_FALSE(patience.WaitAfter(absl::ResourceExhaustedError("message too large"), kNow));
   EXPECT_FALSE(patience.WaitAfter(MakeError(absl::StatusCode::kResourceExhausted, reason::kQueueFull, "full"), kNow));

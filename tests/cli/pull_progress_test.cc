@@ -17,13 +17,13 @@ TEST(PullProgressTest, ShowsShareRateAndTimeLeft) {
 TEST(RateTest, IsThatOfTheLastSeconds) {
   Rate rate;
   EXPECT_EQ(rate.BytesPerSecond(), 0);
-  absl::Time now = absl::UnixEpoch();
+  SteadyTime now;
   int64_t bytes = 0;
   rate.Add(now, bytes);
   EXPECT_EQ(rate.BytesPerSecond(), 0) << "one moment has no rate";
-  for (int second = 0; second < 20; ++second) rate.Add(now += absl::Seconds(1), bytes += 100);
+  for (int second = 0; second < 20; ++second) rate.Add(now += std::chrono::seconds(1), bytes += 100);
   EXPECT_NEAR(rate.BytesPerSecond(), 100, 1e-9);
-  for (int second = 0; second < 20; ++second) rate.Add(now += absl::Seconds(1), bytes);
+  for (int second = 0; second < 20; ++second) rate.Add(now += std::chrono::seconds(1), bytes);
   EXPECT_EQ(rate.BytesPerSecond(), 0) << "a line that stands still";
 }
 
