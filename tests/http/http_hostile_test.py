@@ -149,6 +149,14 @@ class HostileTest(asking.StackTest):
             status, _, answer = self.ask("POST", "/v1/completions", body)
             self.assertEqual(status, 400, (body, answer))
 
+    def test_no_body_names_a_key_twice(self):
+        for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/diptych/plan", "/v1/diptych/analyze", "/v1/tokenize",
+                     "/v1/detokenize"):
+            for body in (b'{"user": "a", "user": "b"}', b'{"user": [{"a": null, "a": null}]}'):
+                status, _, answer = self.ask("POST", path, body)
+                self.assertEqual(status, 400, path)
+                self.assertIn("names one key twice", answer["error"]["message"], path)
+
 
 if __name__ == "__main__":
     asking.main()

@@ -130,8 +130,17 @@ class CachesTest(KeyedStackTest):
         return tokens > 0, hits["vision_tokens"] > 0 or hits["projected_tokens"] > 0
 
     def test_a_key_finds_its_own(self):
-        self.start(ada={}, bob={})
+        self.start(ada={}, bob={}, carl={}, dora={}, eve={})
         self.assertEqual([self.cached(key) for key in ("ada", "ada", "bob", "bob")], [(False, False), (True, True)] * 2)
+        self.find_what_an_analysis_brought()
+
+    def find_what_an_analysis_brought(self):
+        for key, queries, expected in (("carl", False, ("vision_tokens",)), ("dora", True, ("projected_tokens",)), ("eve", None, ())):
+            if expected:
+                body = {"image": asking.IMAGE, "qformer_attention": queries}
+                self.assertEqual(self.ask_as(key, "/v1/diptych/analyze", body)[0], 200)
+            hits = self.ask_as(key, "/v1/chat/completions", self.QUESTION)[2]["diptych"]["timings"]["cache_hits"]
+            self.assertEqual(tuple(name for name, count in hits.items() if count), expected, key)
 
     def told(self, key):
         """What the server says of itself."""

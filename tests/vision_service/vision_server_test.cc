@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "common/status.h"
+#include "common/tiers/engine_health.h"
 #include "tests/testing/gate.h"
 #include "tests/testing/sample_images.h"
 #include "tests/testing/succeeds_once.h"
@@ -26,7 +27,7 @@ at::Tensor LargeTokens() {
 
 class VisionServerTest : public ::testing::Test {
  protected:
-  void Start(ServedVisionModel::Encode encode, int queue_limit = 64) {
+  void Start(ServedVisionModel::Encode encode, int queue_limit = 64, absl::Duration longest_pass = absl::Minutes(5)) {
     ServedVisionModel model;
     model.description.set_name("double");
     model.description.set_fingerprint("f00d");
@@ -37,6 +38,7 @@ class VisionServerTest : public ::testing::Test {
     options.listen = "127.0.0.1:0";
     options.image_workers = 1;
     options.queue_limit = queue_limit;
+    options.longest_pass = longest_pass;
     server_.reset();
     auto server = VisionServer::Start(options, std::move(model));
     ASSERT_TRUE(server.ok()) << server.status();
@@ -129,6 +131,41 @@ TEST_F(VisionServerTest, ALostDeviceIsSicknessAtOnceAndTheImageMayGoElsewhere) {
   });
   EXPECT_EQ(ReasonOf(Encode().status), reason::kDeviceLost);
   EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(VisionServerTest, AModelThatAlwaysFailsIsSick) {
+  Start([](const at::Tensor&, int) -> at::Tensor { throw std::runtime_error("the device is gone"); });
+  EXPECT_TRUE(server_->health().ok());
+  for (int i = 0; i < 2 * EngineHealth::kFailuresBeforeTrial; ++i) {
+    EXPECT_EQ(Encode().status.code(), absl::StatusCode::kInternal);
+  }
+  EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(VisionServerTest, ImagesThatMakeItFailAreNoSickness) {
+  Start([](const at::Tensor& pixels, int) -> at::Tensor {
+    if (pixels.any().item<bool>()) throw std::runtime_error("an image that cannot be encoded");
+    return LargeTokens();
+  });
+  for (int i = 0; i < 2 * EngineHealth::kFailuresBeforeTrial; ++i) {
+    EXPECT_EQ(Encode().status.code(), absl::StatusCode::kInternal);
+  }
+  EXPECT_TRUE(server_->health().ok()) << server_->health();
+}
+
+TEST_F(VisionServerTest, APassThatDoesNotEndIsSickness) {
+  testing::Gate gate;
+  Start(
+      [&gate](const at::Tensor&, int) {
+        gate.Pass();
+        return LargeTokens();
+      },
+      64, absl::Milliseconds(50));
+  auto call = EncodeInBackground();
+  while (server_->health().ok()) std::this_thread::yield();
+  EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+  gate.Open();
+  EXPECT_TRUE(call.get().status.ok());
 }
 
 TEST_F(VisionServerTest, NoRoomOnTheDeviceEndsTheCallThatAskedForIt) {

@@ -193,6 +193,7 @@ TEST_F(InferRpcTest, FaultyTensorsAreRefusedByName) {
   EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "max_tokens", "many"); }), refused);
   EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "sampling_parameters", "[1]"); }), refused);
   EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "sampling_parameters", "{\"top_k\": 1"); }), refused) << "cut off";
+  EXPECT_EQ(reason_of([](auto& r) { AddBytes(r, "sampling_parameters", R"({"top_k": 1, "top_k": 1})"); }), refused);
   EXPECT_EQ(reason_of([](auto& r) { r.add_outputs()->set_name("logits"); }), refused);
   EXPECT_EQ(reason_of([](auto& r) { (*r.mutable_parameters())["top_k"].set_double_param(1.5); }), refused);
   EXPECT_EQ(reason_of([](auto& r) { r.set_model_name("other"); }).first, absl::StatusCode::kNotFound);
