@@ -294,7 +294,8 @@ std::string WhyItHadToBePulled(const std::string& model, const HubName& name) {
   if (fs::exists(RepositoryFolder(HubCache(), name.repository), error)) {
     return std::string(FindSnapshot(HubCache(), name).status().message());
   }
-  return fs::is_directory(fs::path(model).parent_path(), error) ? MissingFolder(model) : "";
+  const std::string missing = MissingFolder(model);
+  return missing.ends_with('?') || fs::is_directory(fs::path(model).parent_path(), error) ? missing : "";
 }
 
 absl::Status WithWhatIsMissing(const absl::Status& status, const std::string& missing, const std::string& model) {

@@ -27,6 +27,31 @@ std::string Whole(const fs::path& path) {
   return (whole.has_filename() ? whole : whole.parent_path()).string();
 }
 
+bool IsCheckpoint(const fs::path& folder) {
+  std::error_code error;
+  return fs::exists(folder / "config.json", error);
+}
+
+// Names of the folders in `folder`.
+std::vector<std::string> FoldersIn(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error, not_there;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->is_directory(not_there)) names.push_back(entry->path().filename());
+  }
+  return names;
+}
+
+std::vector<std::string> CheckpointsIn(const fs::path& folder) {
+  std::vector<std::string> names = FoldersIn(folder);
+  std::erase_if(names, [&](const std::string& name) { return !IsCheckpoint(folder / name); });
+  return names;
+}
+
+std::string DidYouMean(const std::string& nearest) {
+  return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
+}
+
 // Says early what loading could only say in the words of a file, and what to do.
 absl::Status CheckFolder(const std::string& model) {
   const absl::Status complete = CheckComplete(model);
@@ -37,33 +62,41 @@ absl::Status CheckFolder(const std::string& model) {
                                             "@", folder.filename().string()));
   }
   if (absl::IsFailedPrecondition(complete)) return Annotate(complete, model);
-  std::error_code error;
-  if (fs::exists(folder / "config.json", error)) return absl::OkStatus();
+  if (IsCheckpoint(folder)) return absl::OkStatus();
+  const std::vector<std::string> inside = CheckpointsIn(folder);
   return absl::NotFoundError(
       absl::StrCat(model,
                    " holds no config.json; give the folder of a BLIP-2 checkpoint as Hugging Face lays it out: "
-                   "config.json, *.safetensors, the tokenizer's files"));
+                   "config.json, *.safetensors, the tokenizer's files",
+                   DidYouMean(inside.size() == 1 ? (fs::path(model) / inside.front()).string() : "")));
 }
 
 std::string NoFolder(const std::string& model) {
   return absl::StrCat("there is no folder ", Whole(model));
 }
 
-std::string DidYouMean(const std::string& nearest) {
-  return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
+// What lists the folder that `path` is in.
+fs::path ParentOf(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
+// A checkpoint of that very name: of a bare name in any folder here, else in the one whose name is nearest.
+std::string NearFolder(const fs::path& path) {
+  const fs::path parent = path.parent_path();
+  std::vector<std::string> folders = FoldersIn(ParentOf(parent));
+  if (!parent.empty()) folders = {NearestWord(parent.filename().string(), folders)};
+  for (const std::string& folder : folders) {
+    const fs::path meant = parent.parent_path() / folder / path.filename();
+    if (!folder.empty() && IsCheckpoint(meant)) return meant.string();
+  }
+  return "";
 }
 
 std::string NearestFolder(const std::string& model) {
   fs::path path = model;
   if (!path.has_filename()) path = path.parent_path();  // behind a slash
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator entry(path.has_parent_path() ? path.parent_path() : ".", error), end;
-       !error && entry != end; entry.increment(error)) {
-    if (fs::exists(entry->path() / "config.json", error)) names.push_back(entry->path().filename());
-  }
-  const std::string nearest = NearestWord(path.filename().string(), names);
-  return nearest.empty() ? "" : path.replace_filename(nearest).string();
+  const std::string nearest = NearestWord(path.filename().string(), CheckpointsIn(ParentOf(path)));
+  return nearest.empty() ? NearFolder(path) : path.replace_filename(nearest).string();
 }
 
 // Of the hub's page of it, folders and the cache.

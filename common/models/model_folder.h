@@ -15,7 +15,8 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& model);
 // "; did you mean ORG/OTHER?" with the nearest name that the cache holds; empty if none is near.
 std::string NearestCachedModel(const std::string& model);
 
-// "there is no folder /WHOLE/MODEL", and "; did you mean FOLDER?" with the nearest checkpoint beside it.
+// "there is no folder /WHOLE/MODEL", and "; did you mean FOLDER?" with the nearest checkpoint beside it, or of its name
+// in another folder.
 std::string MissingFolder(const std::string& model);
 
 }  // namespace diptych

@@ -154,6 +154,15 @@ TEST_F(ModelFolderTest, TheNearestFolderIsOffered) {
   fs::current_path(root_);
   EXPECT_THAT(Error("models/blip2-opt-67b"), HasSubstr("; did you mean models/blip2-opt-6.7b?"));
   EXPECT_THAT(Error("models/llava"), Not(HasSubstr("did you mean")));
+  EXPECT_THAT(Error("model/blip2-opt-6.7b"), HasSubstr("; did you mean models/blip2-opt-6.7b?"));
+  EXPECT_THAT(Error("./model/blip2-opt-6.7b/"), HasSubstr("; did you mean ./models/blip2-opt-6.7b?"));
+  EXPECT_THAT(Error((root_ / "modles/blip2-opt-6.7b").string()),
+              HasSubstr("; did you mean " + (root_ / "models/blip2-opt-6.7b").string() + "?"));
+  EXPECT_THAT(Error("blip2-opt-6.7b"), HasSubstr("; did you mean models/blip2-opt-6.7b?"));
+  EXPECT_THAT(Error("models"), Not(HasSubstr("did you mean")));
+  Write(root_ / "served" / "demo" / "config.json");
+  EXPECT_THAT(Error("served"), HasSubstr("holds no config.json"));
+  EXPECT_THAT(Error("served"), HasSubstr("; did you mean served/demo?"));
   fs::current_path(root_ / "models");
   EXPECT_THAT(Error("blip2-opt-67b/"), HasSubstr("; did you mean blip2-opt-6.7b?"));
   fs::current_path(before);
