@@ -12,9 +12,9 @@ TokenGaps AnswerClock::OnDelta(const v1::Delta& delta, SteadyTime now) {
 
 void AnswerClock::Join(v1::StageTimings& timings, SteadyTime asked, SteadyTime now) const {
   const SteadyDuration tier = FromProtoDuration(timings.total());
-  const SteadyDuration gateway = std::max(now - arrival_ - tier, SteadyDuration::zero());
-  *timings.mutable_gateway() = ToProtoDuration(gateway);
-  *timings.mutable_total() = ToProtoDuration(tier + gateway);
+  const SteadyDuration beyond = std::max(now - arrival_ - tier, SteadyDuration::zero());
+  *timings.mutable_gateway() = ToProtoDuration(FromProtoDuration(timings.gateway()) + beyond);
+  *timings.mutable_total() = ToProtoDuration(tier + beyond);
   timings.mutable_cache_hits();  // present also when nothing was found in a cache
   const SteadyDuration first_shown = first_token_.value_or(now) - arrival_;
   *timings.mutable_time_to_first_token() = ToProtoDuration(first_shown);

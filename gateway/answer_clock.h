@@ -24,8 +24,8 @@ class AnswerClock {
     return *first_token_ - arrival_;
   }
 
-  // Completes the timings of the language tier, which was asked at `asked`: `gateway` is what this process saw beyond
-  // the tier's total; `total`, `first_token` and `time_to_first_token` run from the arrival here, the
+  // Completes the timings of the language tier, which was asked at `asked`: what this process saw beyond the tier's
+  // total is added to `gateway`; `total`, `first_token` and `time_to_first_token` run from the arrival here, the
   // last two to the end if there is no token. The sum of the stages stays the total.
   void Join(v1::StageTimings& timings, SteadyTime asked, SteadyTime now) const;
 

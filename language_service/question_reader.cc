@@ -176,7 +176,9 @@ absl::StatusOr<GenerateInput> ReadQuestion(v1::GenerateRequest request, const Se
   input.options = ReadOptions(question.generation(), model.config);
   DIPTYCH_RETURN_IF_ERROR(CheckOptions(input.options, model.config));
   input.best_of = ReadBestOf(question.generation());
+  const SteadyTime read = SteadyClock::now();
   DIPTYCH_ASSIGN_OR_RETURN(input.prompt, ReadPrompt(question, model, input.options));
+  input.tokenizing = SteadyClock::now() - read;
   DIPTYCH_ASSIGN_OR_RETURN(input.begun, ReadBegun(request, input, model.config));
   input.request_id = question.request_id().empty() ? absl::StrFormat("%016x", RandomBits()) : question.request_id();
   for (int i = static_cast<int>(input.prompt.images_dropped); i < question.images_size(); ++i) {

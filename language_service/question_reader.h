@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "blip2/decoding/generation.h"
 #include "blip2/prompt.h"
+#include "common/stage_clock.h"
 #include "diptych/v1/language.pb.h"
 #include "language_service/images/image_pull.h"
 #include "language_service/served_model.h"
@@ -24,6 +25,7 @@ struct GenerateInput {
   int best_of = 1;
   int dense_patch_tokens = 0;
   bool relevance = false;  // is wanted
+  SteadyDuration tokenizing{};
 };
 
 // Takes the images out of the question; those of dropped turns are freed. INVALID_ARGUMENT with reason and

@@ -58,6 +58,7 @@ void AddStages(const Span& span, const v1::StageTimings& timings, SteadyTime arr
     arrival += took;
   };
   const auto time_of = [&](Stage stage) { return FromProtoDuration(TimeOf(timings, stage)); };
+  arrival += time_of(Stage::kGateway);
   add(NameOf(Stage::kTokenize), time_of(Stage::kTokenize));
   SteadyDuration images{};
   for (const Stage stage : kOfImages) images += time_of(stage);

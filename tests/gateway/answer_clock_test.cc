@@ -25,6 +25,15 @@ TEST(AnswerClockTest, TheGatewayStageIsWhatTheTierDidNotSee) {
   EXPECT_EQ(testing::StageSum(timings), FromProtoDuration(timings.total()));
 }
 
+TEST(AnswerClockTest, WhatTheTierTookToReadTheMessageIsTheGatewayStageToo) {
+  v1::StageTimings timings;
+  *timings.mutable_gateway() = ToProtoDuration(milliseconds(2));
+  *timings.mutable_total() = ToProtoDuration(milliseconds(2));
+  AnswerClock(kArrival).Join(timings, kArrival, kArrival + milliseconds(9));
+  EXPECT_EQ(FromProtoDuration(timings.gateway()), milliseconds(9));
+  EXPECT_EQ(testing::StageSum(timings), FromProtoDuration(timings.total()));
+}
+
 TEST(AnswerClockTest, ClocksThatDisagreeNeverMakeAStageNegative) {
   v1::StageTimings timings = TierTimings();
   AnswerClock(kArrival).Join(timings, kArrival, kArrival + milliseconds(1));  // less than the tier says it took

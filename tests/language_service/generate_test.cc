@@ -142,7 +142,7 @@ TEST_F(GenerateTest, StagesAddUpToTheTotal) {
       sum += FromProtoDuration(TimeOf(t, static_cast<Stage>(i)));
     sum += FromProtoDuration(t.unattributed());
     EXPECT_EQ(sum, FromProtoDuration(t.total()));
-    EXPECT_EQ(FromProtoDuration(t.gateway()), SteadyDuration::zero());
+    EXPECT_GT(FromProtoDuration(t.gateway()), SteadyDuration::zero());  // the message was read
     EXPECT_GT(FromProtoDuration(t.tokenize()), SteadyDuration::zero());
     EXPECT_GT(FromProtoDuration(t.prefill()), SteadyDuration::zero());
     EXPECT_GT(FromProtoDuration(t.decode()), SteadyDuration::zero());
