@@ -161,6 +161,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Handle(HttpRequest request);
   // Answers what is no request, and closes.
   void Refuse(int status, const std::string& message);
+  void RefuseBody();  // which is too large
   void Refuse(const HttpReply& reply);
 
   // Of the exchange that is running.
@@ -196,8 +197,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::steady_timer silence_;
   boost::asio::steady_timer leaving_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::buffer_body>> parser_;
-  BodyBudgets::Lease lease_;  // of body_, while it is read; then its exchange's
-  std::string body_;          // as far as it has come
+  BodyBudgets::Lease lease_;     // of body_, while it is read; then its exchange's
+  std::string body_;             // as far as it has come
+  int64_t most_body_bytes_ = 0;  // that this request may have
   std::optional<uint64_t> body_length_;
   SteadyTime body_deadline_;
   std::vector<char> piece_;  // of the body, being read

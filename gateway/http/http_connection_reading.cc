@@ -81,7 +81,6 @@ struct Fault {
 std::optional<Fault> FaultOfRead(const boost::system::error_code& error, bool timed_out) {
   if (timed_out) return Fault{408, "the header took too long"};
   if (error == http::error::header_limit) return Fault{431, "the header is too large"};
-  if (error == http::error::body_limit) return Fault{413, "the body is too large"};
   if (IsMalformed(error)) return Fault{400, "this is not HTTP/1.1"};
   return std::nullopt;
 }
@@ -116,7 +115,8 @@ void HttpConnection::ReadHeader() {
   phase_ = Phase::kReadingHeader;
   parser_.emplace();
   parser_->header_limit(shared_->options.max_header_bytes);
-  parser_->body_limit(static_cast<uint64_t>(shared_->options.max_body_bytes));
+  most_body_bytes_ = shared_->options.max_body_bytes;
+  parser_->body_limit(static_cast<uint64_t>(most_body_bytes_));
   LimitRead(shared_->options.header_timeout);
   idle_ = true;
   http::async_read_header(stream_, buffer_, *parser_,
@@ -149,6 +149,7 @@ void HttpConnection::OnHeader(ErrorCode error) {
   cors_.clear();
   head_only_ = false;
   if (error) {
+    if (error == http::error::body_limit && !timed_out_) return RefuseBody();
     const auto fault = FaultOfRead(error, timed_out_);
     return fault ? Refuse(fault->status, fault->message) : Shut();
   }
@@ -173,16 +174,16 @@ bool HttpConnection::IsCertified() {
 
 void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   if (length == 0) return Serve();
-  int64_t most = shared_->options.max_body_bytes;
   std::string caller;
   if (shared_->check) {
     HttpVerdict verdict = shared_->check(RequestOf(parser_->get()));
     if (verdict.refusal) return Refuse(*verdict.refusal);
-    most = std::min(most, verdict.max_body_bytes);
+    most_body_bytes_ = std::min(most_body_bytes_, verdict.max_body_bytes);
     caller = std::move(verdict.caller);
   }
-  if (length && *length > static_cast<uint64_t>(most)) return Refuse(413, "the body is too large");
-  parser_->body_limit(static_cast<uint64_t>(most));
+  const auto most = static_cast<uint64_t>(most_body_bytes_);
+  if (length && *length > most) return RefuseBody();
+  parser_->body_limit(most);
   parser_->eager(true);  // a read takes all the chunks that have come, not one
   ErrorCode gone;
   const auto peer = stream_.tcp().socket().remote_endpoint(gone);
@@ -215,7 +216,7 @@ void HttpConnection::OnBody(ErrorCode error) {
   if (phase_ == Phase::kShut) return Shut();
   if (error == http::error::need_buffer) error = {};  // the piece is full
   if (error && timed_out_) return Refuse(408, "the body took too long");
-  if (error == http::error::body_limit) return Refuse(413, "the body is too large");
+  if (error == http::error::body_limit) return RefuseBody();
   if (IsMalformed(error)) return Refuse(400, "the body is not what its header says");
   if (error) return Shut();
   const size_t size = piece_.size() - parser_->get().body().size;

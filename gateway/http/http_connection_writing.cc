@@ -46,6 +46,10 @@ void HttpConnection::Refuse(int status, const std::string& message) {
   Refuse(shared_->refuse(status, message));
 }
 
+void HttpConnection::RefuseBody() {
+  Refuse(413, absl::StrCat("the body is too large: a request to this path takes ", most_body_bytes_, " bytes at most"));
+}
+
 void HttpConnection::Refuse(const HttpReply& reply) {
   if (reply.status >= 400 && shared_->options.on_refused) shared_->options.on_refused(reply.status);
   parser_.reset();

@@ -113,10 +113,11 @@ TEST_F(HttpServerTest, OversizedPartsHaveTheirStatus) {
                   .starts_with("HTTP/1.1 431 "));
   EXPECT_TRUE(Ask("GET /" + std::string(5000, 'y')).starts_with("HTTP/1.1 431 "));
   EXPECT_TRUE(Ask(Post("content-length: 10001", "")).starts_with("HTTP/1.1 413 "));
+  EXPECT_NE(Ask(Post("content-length: 10001", "")).find("10000 bytes at most"), std::string::npos);
   EXPECT_TRUE(Ask(Post("content-length: 18446744073709551616", "")).starts_with("HTTP/1.1 400 "));
   std::string chunks;
   for (int i = 0; i < 3; ++i) chunks += "fa0\r\n" + std::string(4000, 'x') + "\r\n";
-  EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", chunks)).starts_with("HTTP/1.1 413 "));
+  EXPECT_NE(Ask(Post("transfer-encoding: chunked", chunks)).find("10000 bytes at most"), std::string::npos);
   EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", "ffffffffffffffff\r\n")).starts_with("HTTP/1.1 4"));
   std::string answer;
   const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
