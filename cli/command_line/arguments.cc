@@ -33,6 +33,19 @@ bool NamesAnImage(const std::string& argument) {
          type == std::filesystem::file_type::fifo;
 }
 
+// Whether the one who typed it thought of an image, though there may be none: the path or the address of a file.
+bool IsMeantAsAnImage(const std::string& argument) {
+  constexpr const char* kPaths[] = {"/", "./", "../", "~/", "http://", "file://"};
+  constexpr const char* kImages[] = {".jpg", ".jpeg", ".png",  ".webp", ".gif",
+                                     ".bmp", ".tif",  ".tiff", ".heic", ".avif"};
+  if (std::any_of(argument.begin(), argument.end(), absl::ascii_isspace)) return false;
+  const std::string lower = absl::AsciiStrToLower(argument);
+  const auto is_path = [&](const char* start) { return absl::StartsWith(lower, start); };
+  const auto is_file = [&](const char* end) { return absl::EndsWith(lower, end); };
+  return std::any_of(std::begin(kPaths), std::end(kPaths), is_path) ||
+         std::any_of(std::begin(kImages), std::end(kImages), is_file);
+}
+
 // CLI11 also takes numbers, for flags that count.
 bool IsYesOrNo(const std::string& value) {
   constexpr const char* kWords[] = {"true", "false", "1", "0", "yes", "no", "on", "off"};
@@ -158,7 +171,8 @@ class Arrangement {
   void TakeFurtherValues(const CLI::Option& option, const std::string& name) {
     const CLI::Option* images = BareArgumentsOf(*app_);
     for (; next_ < typed_.size() && !LooksLikeFlag(typed_[next_]); ++next_) {
-      const bool is_image = images != nullptr && &option != images && NamesAnImage(typed_[next_]);
+      const bool is_image =
+          images != nullptr && &option != images && (NamesAnImage(typed_[next_]) || IsMeantAsAnImage(typed_[next_]));
       Append(is_image ? LongNameOf(*images) : name, typed_[next_]);
     }
   }

@@ -70,6 +70,15 @@ TEST_F(ArgumentsTest, AQuestionIsFollowedByQuestionsOrImages) {
   std::remove(file.c_str());
 }
 
+TEST_F(ArgumentsTest, AnImageThatIsNotThereIsNoQuestion) {
+  for (const char* image : {"no.jpg", "no/such/NO.JPEG", "./here", "/tmp", "~/x", "http://a/b", "file:///a"}) {
+    EXPECT_EQ(ArrangeWords(absl::StrCat("ask -q Why? ", image)), absl::StrCat("ask|-q|Why?|--image|", image));
+  }
+  for (const char* question : {"either/or?", "Why", "a.b", "Is it a.png or not?", "And .png? Yes"}) {
+    EXPECT_EQ(Arrange({"ask", "-q", "Why?", question}), absl::StrCat("ask|-q|Why?|-q|", question));
+  }
+}
+
 TEST_F(ArgumentsTest, AFileWhoseNameLooksLikeAFlagIsToldFromOne) {
   const std::filesystem::path before = std::filesystem::current_path();
   std::filesystem::current_path(::testing::TempDir());
