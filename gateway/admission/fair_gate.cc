@@ -110,7 +110,12 @@ FairGate::Id FairGate::Enter(const Caller& caller, int callers, SteadyTime deadl
     }
     verdict = enters.status();
   }
-  verdict.ok() ? entered(Place(shared_from_this(), caller, *std::move(ticket))) : entered(verdict);
+  if (verdict.ok()) {
+    entered(Place(shared_from_this(), caller, *std::move(ticket)));
+  } else {
+    if (ticket.ok()) ticket->Release();  // whoever is told may ask again at once
+    entered(verdict);
+  }
   return id;
 }
 
@@ -137,11 +142,13 @@ FairGate::Waiting FairGate::TakeWaiting(Id id) {
 }
 
 void FairGate::Abandon(Id id, const absl::Status& why) {
+  const auto self = shared_from_this();  // who waits for an empty door may end the gate
   Waiting gone;
   {
     MutexLock lock(mutex_);
     if (!queue_.Remove(id)) return;
     gone = TakeWaiting(id);
+    gone.ticket.Release();
   }
   gone.entered(why);
 }
@@ -150,6 +157,7 @@ FairGate::Calls FairGate::Fill(SteadyTime now) {
   Calls calls;
   for (const Id id : queue_.Expired(now)) {
     auto late = std::make_shared<Waiting>(TakeWaiting(id));
+    late->ticket.Release();
     calls.push_back([late] { late->entered(DeadlinePassed(kWaitStage)); });
   }
   while (const auto id = queue_.Next(now)) {
