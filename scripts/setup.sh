@@ -17,6 +17,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 script=setup
 . scripts/say.sh
+. scripts/python_packages.sh
 
 packages=(
   g++ cmake make ninja-build ccache mold pkg-config git ca-certificates python3 python3-pip
@@ -104,9 +105,7 @@ install_torch() {
   [ "${DIPTYCH_CUDA:-0}" = 0 ] || options=()
   say "fetching libtorch (1.2 GB unpacked; about half a minute on a good line)"
   mkdir -p .deps
-  rm -rf .deps/torch.partial
-  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --disable-pip-version-check --root-user-action=ignore --no-compile \
-    "${options[@]}" --target .deps/torch.partial "${torch_packages[@]}" ||
+  install_python_packages .deps/torch.partial "${options[@]}" "${torch_packages[@]}" ||
     fail "pip could not fetch ${torch_packages[0]}: check the network and the free disk (3 GB), then run this again; or give an own libtorch with TORCH_ROOT=<folder>"
   rm -rf .deps/torch
   mv .deps/torch.partial .deps/torch
@@ -115,17 +114,16 @@ install_torch() {
 
 # fetch_for_tests FOLDER WHAT LOSS pip|npm PACKAGE…: into .deps/FOLDER, once. Where it cannot be had, LOSS says what follows.
 fetch_for_tests() {
-  local folder=.deps/$1 what=$2 loss=$3 tool=$4 install
+  local folder=.deps/$1 what=$2 loss=$3 tool=$4 install=()
   shift 4
   [ "$(cat "$folder/.installed" 2>/dev/null)" = "$*" ] && return
   case $tool in
-    pip) install=(env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check
-      --root-user-action=ignore --no-compile --target) ;;  # most of it is never imported
+    pip) install=(install_python_packages) ;;
     npm) install=(npm install --silent --no-audit --no-fund --prefix) ;;
   esac
   say "fetching $what for the tests"
   rm -rf "$folder"
-  "${install[@]}" "$folder" "$@" >/dev/null 2>&1 || { say "it could not be fetched: $loss"; return; }
+  QUIET=--quiet "${install[@]}" "$folder" "$@" >/dev/null 2>&1 || { say "it could not be fetched: $loss"; return; }
   echo "$*" >"$folder/.installed"
 }
 

@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 script=cluster
 . scripts/say.sh
+. scripts/python_packages.sh
 
 # Helm's own library, Kubernetes' schemas, gRPC and YAML.
 python_packages=(helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 grpcio==1.85.3 protobuf==7.36.2 PyYAML==6.0.4)
@@ -14,9 +15,7 @@ packages=(iproute2 util-linux protobuf-compiler gnuplot-nox)
 
 if [ "$(cat .deps/cluster/python/.installed 2>/dev/null)" != "${python_packages[*]}" ]; then
   say "fetching ${python_packages[*]}"
-  rm -rf .deps/cluster/python
-  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-    --target .deps/cluster/python "${python_packages[@]}"
+  QUIET=--quiet install_python_packages .deps/cluster/python "${python_packages[@]}"
   echo "${python_packages[*]}" >.deps/cluster/python/.installed
 fi
 [ "${1:-}" != --packages ] || exit 0

@@ -62,7 +62,8 @@ class KeysRpcTest : public GatewayFixture {
   // Until the gateway shows so many questions waiting for a place.
   void AwaitWaiting(const std::string& count) {
     const std::string wanted = "\ndiptych_requests_waiting " + count + "\n";
-    while (gateway_->Metrics().find(wanted) == std::string::npos) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    while (gateway_->Metrics().find(wanted) == std::string::npos)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   const std::string file_ = ::testing::TempDir() + "/keys_rpc_test_" + std::to_string(::getpid()) + ".json";
