@@ -1,18 +1,35 @@
 #include "gateway/http/image_source.h"
 
 #include <algorithm>
-#include <string_view>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "common/status.h"
 #include "gateway/http/json_members.h"
 #include "gateway/http/percent.h"
 
 namespace diptych::gateway {
 namespace {
+
+constexpr char kIsPath[] =
+    "is the path of a file, and this server reads none: send the file itself, as data:image/jpeg;base64,...";
+
+// Whether what is no base64 was meant as a file of the caller's: /a/b.png, C:\b.png, file:///a/b.png, b.png.
+bool IsPath(absl::string_view source) {
+  constexpr absl::string_view kBegins[] = {"file:", "/", "./", "../", "~/", "\\\\"};
+  constexpr absl::string_view kEnds[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic"};
+  const auto begins = [&](absl::string_view start) { return absl::StartsWithIgnoreCase(source, start); };
+  const auto ends = [&](absl::string_view end) { return absl::EndsWithIgnoreCase(source, end); };
+  const bool has_drive = source.size() > 1 && absl::ascii_isalpha(source[0]) && source[1] == ':';
+  const bool has_scheme = absl::StrContains(source, ':');
+  return has_drive || std::any_of(std::begin(kBegins), std::end(kBegins), begins) ||
+         (!has_scheme && std::any_of(std::begin(kEnds), std::end(kEnds), ends));
+}
 
 // False if `text` is not base64 of any kind.
 bool DecodeBase64(std::string text, std::string* bytes) {
@@ -35,10 +52,12 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
         comma != source.npos && absl::EndsWith(source.substr(0, comma), "base64")) {
       source.erase(0, comma + 1);
     }
+    const bool is_path = IsPath(source);
     if (DecodeBase64(std::move(source), image.mutable_data())) return absl::OkStatus();
-    return Invalid(field, "is neither base64 nor a URL");
+    return Invalid(field, is_path ? kIsPath : "is neither base64 nor a URL");
   }
   if (!absl::StartsWithIgnoreCase(source, "data:")) {
+    if (IsPath(source)) return InvalidField(reason::kImageUrlRefused, field, kIsPath);
     image.set_url(std::move(source));
     return absl::OkStatus();
   }
@@ -49,7 +68,9 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
   source.erase(0, comma + 1);
   // Base64 is taken unannounced, too: no image's own bytes can be read so.
   if (DecodeBase64(source, image.mutable_data())) return absl::OkStatus();
-  if (absl::EndsWithIgnoreCase(head, "base64")) return Invalid(field, "the data: URL is not base64");
+  if (absl::EndsWithIgnoreCase(head, "base64")) {
+    return Invalid(field, IsPath(source) ? kIsPath : "the data: URL is not base64");
+  }
   DecodePercent(source);
   image.set_data(std::move(source));
   return absl::OkStatus();

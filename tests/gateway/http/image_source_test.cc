@@ -50,5 +50,16 @@ TEST(ImageSourceTest, RefusesTheRestNamingItsPlaceAndQuotingNothing) {
   }
 }
 
+TEST(ImageSourceTest, TellsThePathOfAFile) {
+  for (const char* path : {"/tmp/cat.jpg", "cat.PNG", "./cat", "~/cat.webp", "../a b/cat", "C:\\cat.jpg", "c:/cat",
+                           "file:///tmp/cat.jpg", "FILE:cat", "\\\\host\\cat", "data:image/png;base64,/tmp/cat.png"}) {
+    v1::Image image;
+    const absl::Status status = ReadImageSource(path, "image", image);
+    EXPECT_EQ(FieldOf(status), "image") << path;
+    EXPECT_NE(status.message().find("path of a file"), absl::string_view::npos) << path << ": " << status;
+  }
+  EXPECT_EQ(Read("https://example.org/cat.png").url(), "https://example.org/cat.png");
+}
+
 }  // namespace
 }  // namespace diptych::gateway
