@@ -75,7 +75,7 @@ class Unavailable(DiptychError):
 
 
 class Unreachable(Unavailable, ConnectionError):
-    """Nothing that speaks gRPC answered at the address."""
+    """No gateway answered at the address."""
 
 
 class ServerError(DiptychError):
@@ -121,12 +121,17 @@ def to_error(call: FailedCall, target: str) -> DiptychError:
         kind, message = InvalidRequest, f"the request, or its answer, is larger than a message may be ({message})"
     if kind is Unavailable and code == "UNAVAILABLE" and not details.reason:
         kind, message = Unreachable, _unreachable(target, message)
+    if details.reason == "UNIMPLEMENTED":  # a method that it does not have
+        kind, message = Unreachable, f"what answers at {target} is not a gateway, or is one of another version; {_PORT}"
     return kind(message, code=code, **dataclasses.asdict(details))
+
+
+_PORT = "give the gateway's gRPC port, 7000 by default"
 
 
 def _unreachable(target: str, message: str) -> str:
     if "http1.x server" in message:  # gRPC's own words
-        return f"{target} speaks HTTP, not gRPC; give the gateway's gRPC port, 7000 by default"
+        return f"{target} speaks HTTP, not gRPC; {_PORT}"
     return f"nothing answers at {target} ({message}); is `diptych serve` running there?"
 
 

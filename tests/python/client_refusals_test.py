@@ -108,6 +108,11 @@ class RefusalsTest(ClientTest):
         with diptych.Client(address) as client, self.assertRaisesRegex(diptych.Unreachable, f"{address} speaks HTTP, not gRPC"):
             client.ask(SAMPLE, QUESTION)
 
+    def test_a_tier_is_told_from_the_gateway(self):
+        for port in (self.stack.vision_port, self.stack.language_port):
+            with diptych.Client(f"127.0.0.1:{port}") as client, self.assertRaisesRegex(diptych.Unreachable, f"{port} is not a gateway"):
+                client.ask(SAMPLE, QUESTION)
+
     def test_errors_and_answers_go_to_other_processes(self):
         with self.assertRaises(diptych.InvalidRequest) as raised:
             self.client.ask(b"no image")
