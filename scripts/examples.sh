@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 script=examples
 . scripts/say.sh
+. scripts/fast_go.sh
 root=$PWD
 out=$root/.deps/examples
 longest=360  # seconds for all, besides compilers: a slow registry must not hold up the tests
@@ -39,7 +40,7 @@ build_cpp() { cmake -S "$root/examples/cpp" -B . && cmake --build . --parallel 2
 
 build_go() {
   cp "$root"/examples/go/* .
-  export GOBIN=$PWD/bin PATH=$PWD/bin:$PATH GOFLAGS=-p=2
+  export GOBIN=$PWD/bin PATH=$PWD/bin:$PATH
   go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.8
   go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1
   local package=example.com/ask/v1
@@ -57,6 +58,7 @@ build_rust() {
 }
 
 export root
+export GOFLAGS=$fast_go
 example node node npm
 example cpp cmake c++ protoc
 example go go protoc

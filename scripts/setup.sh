@@ -18,6 +18,7 @@ cd "$(dirname "$0")/.."
 script=setup
 . scripts/say.sh
 . scripts/python_packages.sh
+. scripts/fast_go.sh
 
 packages=(
   g++ cmake make ninja-build ccache mold pkg-config git ca-certificates python3 python3-pip
@@ -157,7 +158,7 @@ build_h2spec() {
   [ "$tool" -nt tests/hostile/h2spec/go.sum ] && return
   command -v go >/dev/null || { say "Go is missing: h2spec_test will be skipped"; return; }
   say "building h2spec for the tests"
-  (cd tests/hostile/h2spec && GOTOOLCHAIN=local go build -p 2 -o "$tool" github.com/summerwind/h2spec/cmd/h2spec) >/dev/null 2>&1 ||
+  (cd tests/hostile/h2spec && GOTOOLCHAIN=local GOFLAGS=$fast_go go build -o "$tool" github.com/summerwind/h2spec/cmd/h2spec) >/dev/null 2>&1 ||
     say "it could not be built: h2spec_test will be skipped"
 }
 
