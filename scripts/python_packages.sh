@@ -1,31 +1,41 @@
 # shellcheck shell=bash
 # Sourced: install_python_packages FOLDER PACKAGE…, pip's options among them, makes FOLDER with these packages. With uv, which takes a sixth of
-# pip's processor time; with pip where uv cannot be had or fails, or where pip is told to use another index. QUIET=--quiet for no progress.
-uv=.deps/uv/bin/uv
+# pip's processor time; with pip where uv cannot be had or fails, or where pip is told which index to use, of which uv knows nothing.
 uv_package='uv==0.13.9'
+uv_usable=  # yes or no, once that is known
 
 pip_into() {
   local folder=$1
   shift
-  # shellcheck disable=SC2086  # QUIET is an option or nothing
-  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install ${QUIET:-} --disable-pip-version-check --root-user-action=ignore --no-compile --target "$folder" "$@"
+  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --disable-pip-version-check --root-user-action=ignore --no-compile --target "$folder" "$@"
 }
 
-# True if there is an uv to use; fetches it the first time.
+# Into .deps/uv, once, also where several want it at the same time.
+fetch_uv() {
+  mkdir -p .deps || return
+  (
+    flock 9
+    [ "$(cat .deps/uv/.installed)" = "$uv_package" ] && exit
+    rm -rf .deps/uv .deps/uv.partial
+    pip_into .deps/uv.partial --no-deps --only-binary=:all: "$uv_package" && echo "$uv_package" >.deps/uv.partial/.installed &&
+      mv .deps/uv.partial .deps/uv
+  ) >/dev/null 2>&1 9>.deps/uv.lock
+}
+
 have_uv() {
-  [ "$(cat .deps/uv/.installed 2>/dev/null)" = "$uv_package" ] && return
-  if python3 -m pip config list 2>/dev/null | grep -q 'index-url'; then return 1; fi
-  rm -rf .deps/uv .deps/uv.partial
-  QUIET=--quiet pip_into .deps/uv.partial --no-deps "$uv_package" >/dev/null 2>&1 || return 1
-  mv .deps/uv.partial .deps/uv
-  echo "$uv_package" >.deps/uv/.installed
+  if [ -z "$uv_usable" ]; then
+    uv_usable=no
+    [[ $(python3 -m pip config list 2>/dev/null) == *index* ]] || ! fetch_uv || uv_usable=yes
+  fi
+  [ "$uv_usable" = yes ]
 }
 
 install_python_packages() {
   local folder=$1
   rm -rf "$folder"
-  # shellcheck disable=SC2086
-  if have_uv && "$uv" pip install ${QUIET:-} --system-certs --cache-dir .deps/uv/cache --python python3 --target "$@"; then return; fi
+  # By its path: "python3" is any Python 3 for uv, first of all that of a .venv here.
+  if have_uv &&
+    .deps/uv/bin/uv pip install --system-certs --cache-dir .deps/uv/cache --python "$(command -v python3)" --target "$@"; then return; fi
   rm -rf "$folder"
   pip_into "$@"
 }

@@ -124,7 +124,7 @@ fetch_for_tests() {
   esac
   say "fetching $what for the tests"
   rm -rf "$folder"
-  QUIET=--quiet "${install[@]}" "$folder" "$@" >/dev/null 2>&1 || { say "it could not be fetched: $loss"; return; }
+  "${install[@]}" "$folder" "$@" >/dev/null 2>&1 || { say "it could not be fetched: $loss"; return; }
   echo "$*" >"$folder/.installed"
 }
 

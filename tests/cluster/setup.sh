@@ -15,7 +15,7 @@ packages=(iproute2 util-linux protobuf-compiler gnuplot-nox)
 
 if [ "$(cat .deps/cluster/python/.installed 2>/dev/null)" != "${python_packages[*]}" ]; then
   say "fetching ${python_packages[*]}"
-  QUIET=--quiet install_python_packages .deps/cluster/python "${python_packages[@]}"
+  install_python_packages .deps/cluster/python --quiet "${python_packages[@]}"
   echo "${python_packages[*]}" >.deps/cluster/python/.installed
 fi
 [ "${1:-}" != --packages ] || exit 0
