@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by scripts that need transformers: python_environment installs it into .deps/python if it is missing (7 GB with what
+# Sourced, after python_packages.sh, by scripts that need transformers: python_environment installs it into .deps/python if it is missing (7 GB with what
 # it needs) and sets `python`.
 python=.deps/python/bin/python
 python_requirements=tools/parity/requirements.txt
@@ -25,6 +25,6 @@ python_environment() {
   say "installing transformers and what it needs into .deps/python (some minutes)"
   python3 -m venv .deps/python ||
     fail "python3 -m venv failed; as root run:  apt-get install -y python3-venv"
-  "$python" -m pip install --quiet --disable-pip-version-check -r "$python_requirements" ||
+  install_into_environment .deps/python -r "$python_requirements" ||
     fail "pip failed: check the network and the free disk (10 GB), then run this again"
 }

@@ -30,12 +30,21 @@ have_uv() {
   [ "$uv_usable" = yes ]
 }
 
+uv_install() { .deps/uv/bin/uv pip install --system-certs --cache-dir .deps/uv/cache --python "$@"; }
+
 install_python_packages() {
   local folder=$1
   rm -rf "$folder"
-  # By its path: "python3" is any Python 3 for uv, first of all that of a .venv here.
-  if have_uv &&
-    .deps/uv/bin/uv pip install --system-certs --cache-dir .deps/uv/cache --python "$(command -v python3)" --target "$@"; then return; fi
+# By its path: "python3" is any Python 3 for uv, first of all that of a .venv here.
+  if have_uv && uv_install "$(command -v python3)" --target "$@"; then return; fi
   rm -rf "$folder"
   pip_into "$@"
+}
+
+# install_into_environment FOLDER PACKAGE…: the same for a virtual environment that exists.
+install_into_environment() {
+  local python=$1/bin/python
+  shift
+  if have_uv && uv_install "$python" --quiet "$@"; then return; fi
+  "$python" -m pip install --quiet --disable-pip-version-check "$@"
 }

