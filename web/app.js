@@ -18,7 +18,8 @@ import { startTheme } from './theme.js';
 startLayout();
 startTheme();
 
-const DROPPED = 'dropped'; // why a question was stopped, if not by its button
+// Why a question was stopped, if not by its button. An AbortError, as api.js expects of all that stops a request.
+const DROPPED = new DOMException('the conversation began anew', 'AbortError');
 
 let model = null; // ModelDescription, once known
 let asking = null; // AbortController of the question that is under way

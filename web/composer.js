@@ -41,7 +41,7 @@ export function createComposer({ images, earlier, onAsk, onStop }) {
   let planning = null,
     state = '',
     known = false,
-    suggested = '';
+    suggested = ''; // the questions on the buttons, one a line
 
   function summarise() {
     const chosen = chosenOptions();
@@ -104,13 +104,15 @@ export function createComposer({ images, earlier, onAsk, onStop }) {
   function suggest() {
     const sample = samples.find(({ file }) => file === images.selected?.sample);
     const questions = images.all.length > 0 ? (sample?.questions ?? generalQuestions) : [];
+    const shown = questions.join('\n');
+    if (shown === suggested) return; // the focus may be on one of them
+    suggested = shown;
     const put = (text) => {
       question.value = text;
       planSoon();
       submit();
     };
     const button = (text) => el('button', { type: 'button', class: 'suggestion', onclick: () => put(text) }, text);
-    if (suggested === (suggested = questions.join('\n'))) return; // the focus may be on one of them
     byId('suggestions').replaceChildren(...questions.map(button));
   }
 

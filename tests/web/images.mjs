@@ -107,6 +107,15 @@ test('a large photograph is turned as its EXIF says and shrunk, and the original
   await page.waitForSelector('#image-notice .notice', { state: 'detached' });
   await hasFocus(page, '#choose');
   await analysed(page);
+  await dropJpeg(page, { width: 4032, height: 3024, orientation: 1 });
+  await analysed(page);
+  await page.getByRole('button', { name: 'Send the original' }).evaluate((button) => {
+    button.focus();
+    button.click();
+    document.getElementById('question').focus(); // while the original is read
+  });
+  await page.waitForSelector('#image-notice .notice', { state: 'detached' });
+  await hasFocus(page, '#question');
 });
 
 test('a photograph is shrunk until a server with low limits takes it, or it is said that none fits', async (t) => {

@@ -42,7 +42,8 @@ export function createSources({ images, limits, tell }) {
   async function sendOriginal(image) {
     const { original, name } = image;
     images.replace(image, await readImage(original.blob, name, { limits: limits(), asIs: true }));
-    byId('choose').focus({ preventScroll: true }); // the notice had it
+    // Reading takes a while, in which the person may have gone elsewhere.
+    if (byId('image-notice').contains(document.activeElement)) byId('choose').focus({ preventScroll: true });
     tell(null);
   }
 
