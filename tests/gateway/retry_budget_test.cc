@@ -7,7 +7,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr SteadyTime kNoon(std::chrono::hours(12));
+constexpr SteadyTime kMidday(std::chrono::hours(12));
 
 int Repeats(RetryBudget& budget, SteadyTime now) {
   int repeats = 0;
@@ -17,16 +17,16 @@ int Repeats(RetryBudget& budget, SteadyTime now) {
 
 TEST(RetryBudgetTest, ALostReplicaCostsNobodyButAFailingTierIsNotAskedForLong) {
   RetryBudget budget(100);
-  EXPECT_EQ(Repeats(budget, kNoon), 100);
-  for (int i = 0; i < 50; ++i) budget.OnRequest(kNoon);
-  EXPECT_NEAR(Repeats(budget, kNoon), 10, 1) << "a fifth of the traffic";
+  EXPECT_EQ(Repeats(budget, kMidday), 100);
+  for (int i = 0; i < 50; ++i) budget.OnRequest(kMidday);
+  EXPECT_NEAR(Repeats(budget, kMidday), 10, 1) << "a fifth of the traffic";
 }
 
 TEST(RetryBudgetTest, ComesBackWithTimeUpToItsReserve) {
   RetryBudget budget(10);
-  Repeats(budget, kNoon);
-  EXPECT_EQ(Repeats(budget, kNoon + seconds(4)), 4);
-  EXPECT_EQ(Repeats(budget, kNoon + seconds(1000)), 10);
+  Repeats(budget, kMidday);
+  EXPECT_EQ(Repeats(budget, kMidday + seconds(4)), 4);
+  EXPECT_EQ(Repeats(budget, kMidday + seconds(1000)), 10);
 }
 
 }  // namespace
