@@ -121,7 +121,7 @@ def to_error(call: FailedCall, target: str) -> DiptychError:
         kind, message = InvalidRequest, f"the request, or its answer, is larger than a message may be ({message})"
     if kind is Unavailable and code == "UNAVAILABLE" and not details.reason:
         kind, message = Unreachable, _unreachable(target, message)
-    if details.reason == "UNIMPLEMENTED":  # a method that it does not have
+    if code == "UNIMPLEMENTED":  # it has no such method
         kind, message = Unreachable, f"what answers at {target} is not a gateway, or is one of another version; {_PORT}"
     return kind(message, code=code, **dataclasses.asdict(details))
 

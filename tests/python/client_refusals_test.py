@@ -4,6 +4,7 @@ Usage: client_refusals_test.py FOLDER_OF_BINARIES FOLDER_OF_THE_PACKAGE LIBRARIE
 of the libraries that the package allows, as `python_refusals_oldest_test` and `python_refusals_newest_test`.
 """
 import asyncio
+import concurrent.futures
 import copy
 import pickle
 import threading
@@ -12,6 +13,7 @@ import client_stack
 from client_stack import LONG, QUESTION, ClientTest
 
 import diptych
+import grpc
 import numpy
 from http_stack import SAMPLE
 
@@ -108,8 +110,12 @@ class RefusalsTest(ClientTest):
         with diptych.Client(address) as client, self.assertRaisesRegex(diptych.Unreachable, f"{address} speaks HTTP, not gRPC"):
             client.ask(SAMPLE, QUESTION)
 
-    def test_a_tier_is_told_from_the_gateway(self):
-        for port in (self.stack.vision_port, self.stack.language_port):
+    def test_other_grpc_servers_are_told_from_the_gateway(self):
+        foreign = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+        self.addCleanup(foreign.stop, None)
+        foreign_port = foreign.add_insecure_port("127.0.0.1:0")
+        foreign.start()
+        for port in (self.stack.vision_port, self.stack.language_port, foreign_port):
             with diptych.Client(f"127.0.0.1:{port}") as client, self.assertRaisesRegex(diptych.Unreachable, f"{port} is not a gateway"):
                 client.ask(SAMPLE, QUESTION)
 
