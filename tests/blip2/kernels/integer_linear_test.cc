@@ -53,11 +53,10 @@ TEST_P(IntegerLinearTest, IsTheProductOfTheRoundedNumbers) {
   for (const auto& [in, out] :
        {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 16}, {131, 67}, {520, 259}, {4200, 40}}) {
     const Matrix matrix(Type(), in, out);
-    const std::vector<std::vector<int>> w = matrix.Numbers();
+    const std::vector<float> x = Noise(40 * in, 3);
+    const std::vector<double> expected = Reference(matrix, matrix.Numbers(), Round(x.data(), 40, in));
     for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 20, 24, 25, 33, 40}) {
-      const IntegerRows x = Round(Noise(rows * in, 3).data(), rows, in);
-      const std::vector<float> y = Product(matrix, x);
-      const std::vector<double> expected = Reference(matrix, w, x);
+      const std::vector<float> y = Product(matrix, Round(x.data(), rows, in));
       for (size_t i = 0; i < y.size(); ++i) {
         ASSERT_NEAR(y[i], expected[i], 1e-6 * std::abs(expected[i]) + 2e-6 * std::sqrt(in))
             << rows << " rows, " << in << " to " << out << ", number " << i;

@@ -63,6 +63,20 @@ TEST(PackPairsTest, PutsEachNumberInItsPlaceAndZerosBesideThem) {
   }
 }
 
+// [rows, out] of x [rows, in] and weight [out, in].
+std::vector<double> SumsInDoublePrecision(const Numbers& x, const Numbers& weight, int64_t in) {
+  std::vector<double> sums;
+  for (size_t row = 0; row < x.size(); row += in) {
+    for (size_t output = 0; output < weight.size(); output += in) {
+      double sum = 0;
+      for (int64_t k = 0; k < in; ++k)
+        sum += static_cast<double>(static_cast<float>(x[row + k])) * static_cast<float>(weight[output + k]);
+      sums.push_back(sum);
+    }
+  }
+  return sums;
+}
+
 class PairLinearTest : public ::testing::TestWithParam<InstructionSet> {
  protected:
   const LimitedInstructionSet limited_{GetParam()};
@@ -81,20 +95,16 @@ TEST_P(PairLinearTest, IsTheProductInDoublePrecisionRoundedOnce) {
   for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 16}, {131, 67}, {260, 131}}) {
     const auto weight = NoiseAs<c10::BFloat16>(in * out, 1);
     const Numbers values = Packed(MatrixOf(weight, in));
+    const auto x = NoiseAs<c10::BFloat16>(40 * in, 3);
+    const std::vector<double> sums = SumsInDoublePrecision(x, weight, in);
     for (int64_t rows = 1; rows <= 40; ++rows) {
       std::vector<float> bias;
       if (rows % 2 != 0) bias = Noise(Panels(out) * kPanel, 2);
-      const auto x = NoiseAs<c10::BFloat16>(rows * in, 3);
       const Numbers y = Product(values, bias, in, out, x.data(), rows);
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t o = 0; o < out; ++o) {
-          double sum = bias.empty() ? 0 : bias[o];
-          for (int64_t k = 0; k < in; ++k) {
-            sum += static_cast<double>(static_cast<float>(x[r * in + k])) * static_cast<float>(weight[o * in + k]);
-          }
-          ASSERT_NEAR(static_cast<float>(y[r * out + o]), sum, std::abs(sum) / 256 + 1e-6 * static_cast<double>(in))
-              << rows << " rows, " << in << " to " << out << ": " << r << " " << o;
-        }
+      for (int64_t i = 0; i < rows * out; ++i) {
+        const double sum = sums[i] + (bias.empty() ? 0 : bias[i % out]);
+        ASSERT_NEAR(static_cast<float>(y[i]), sum, std::abs(sum) / 256 + 1e-6 * static_cast<double>(in))
+            << rows << " rows, " << in << " to " << out << ": " << i / out << " " << i % out;
       }
     }
   }
