@@ -199,7 +199,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::optional<boost::beast::http::request_parser<boost::beast::http::buffer_body>> parser_;
   BodyBudgets::Lease lease_;     // of body_, while it is read; then its exchange's
   std::string body_;             // as far as it has come
-  int64_t most_body_bytes_ = 0;  // that this request may have
+  int64_t most_body_bytes_ = 0;  // that its path takes
   std::optional<uint64_t> body_length_;
   SteadyTime body_deadline_;
   std::vector<char> piece_;  // of the body, being read

@@ -115,8 +115,7 @@ void HttpConnection::ReadHeader() {
   phase_ = Phase::kReadingHeader;
   parser_.emplace();
   parser_->header_limit(shared_->options.max_header_bytes);
-  most_body_bytes_ = shared_->options.max_body_bytes;
-  parser_->body_limit(static_cast<uint64_t>(most_body_bytes_));
+  parser_->body_limit(boost::none);  // BeginBody limits it: by then the path is known
   LimitRead(shared_->options.header_timeout);
   idle_ = true;
   http::async_read_header(stream_, buffer_, *parser_,
@@ -149,7 +148,6 @@ void HttpConnection::OnHeader(ErrorCode error) {
   cors_.clear();
   head_only_ = false;
   if (error) {
-    if (error == http::error::body_limit && !timed_out_) return RefuseBody();
     const auto fault = FaultOfRead(error, timed_out_);
     return fault ? Refuse(fault->status, fault->message) : Shut();
   }
@@ -174,6 +172,7 @@ bool HttpConnection::IsCertified() {
 
 void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   if (length == 0) return Serve();
+  most_body_bytes_ = shared_->options.max_body_bytes;
   std::string caller;
   if (shared_->check) {
     HttpVerdict verdict = shared_->check(RequestOf(parser_->get()));
@@ -230,7 +229,7 @@ absl::Status HttpConnection::KeepBody(size_t bytes) {
   if (body_.size() + bytes <= body_.capacity() && body_.size() + bytes <= static_cast<size_t>(lease_.bytes())) {
     return absl::OkStatus();
   }
-  const uint64_t most = body_length_.value_or(static_cast<uint64_t>(shared_->options.max_body_bytes));
+  const uint64_t most = body_length_.value_or(static_cast<uint64_t>(most_body_bytes_));
   const uint64_t wanted = std::min<uint64_t>(most, std::max<uint64_t>(2 * body_.size(), body_.size() + bytes));
   if (const absl::Status status = lease_.Grow(static_cast<int64_t>(wanted) - lease_.bytes()); !status.ok()) {
     return status;

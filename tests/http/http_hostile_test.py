@@ -25,6 +25,11 @@ class BytesTest(asking.StackTest):
         self.assertTrue(self.raw(large + b"transfer-encoding: chunked\r\n\r\n" + chunk * 8).startswith(b"HTTP/1.1 413 "))
         self.assertTrue(self.raw(large + b"transfer-encoding: chunked\r\n\r\nzz\r\n").startswith(b"HTTP/1.1 400 "))
 
+    def test_the_limit_that_is_told_is_that_of_the_path(self):
+        plan = b"POST /v1/diptych/plan HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: "
+        told = [re.search(rb"(\d+) bytes at most", self.raw(plan + length + b"\r\n\r\n"))[1] for length in (b"5000000", b"99999999999")]
+        self.assertEqual(told[0], told[1])
+
     def test_connections_are_kept_and_shared(self):
         get = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
         answer = self.raw(get * 3 + get.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
