@@ -30,12 +30,13 @@ have_uv() {
   [ "$uv_usable" = yes ]
 }
 
+# uv_install PYTHON ARGUMENT…
 uv_install() { .deps/uv/bin/uv pip install --system-certs --cache-dir .deps/uv/cache --python "$@"; }
 
 install_python_packages() {
   local folder=$1
   rm -rf "$folder"
-# By its path: "python3" is any Python 3 for uv, first of all that of a .venv here.
+  # By its path: "python3" is any Python 3 for uv, first of all that of a .venv here.
   if have_uv && uv_install "$(command -v python3)" --target "$@"; then return; fi
   rm -rf "$folder"
   pip_into "$@"
