@@ -77,7 +77,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   head_ = HeadOf(input, *shared_.model);
   stream_ = MakeStream();
   Write(StartedMessage(head_));
-  // What else there was to do, to parse the message and to digest its images, the gateway's relay took.
+  // Parsing the message and digesting its images counts as the gateway's relay.
   clock.LapSplit(std::array{std::pair{Stage::kTokenize, input.tokenizing}}, Stage::kGateway, SteadyClock::now());
   best_of_ = input.best_of;
   work_.reset(new GenerateWork{.prompt = std::move(input.prompt),

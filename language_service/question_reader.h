@@ -24,8 +24,8 @@ struct GenerateInput {
   std::vector<ImageRequest> images;
   int best_of = 1;
   int dense_patch_tokens = 0;
-  bool relevance = false;  // is wanted
-  SteadyDuration tokenizing{};
+  bool relevance = false;       // is wanted
+  SteadyDuration tokenizing{};  // took so long
 };
 
 // Takes the images out of the question; those of dropped turns are freed. INVALID_ARGUMENT with reason and

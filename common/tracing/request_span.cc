@@ -58,7 +58,7 @@ void AddStages(const Span& span, const v1::StageTimings& timings, SteadyTime arr
     arrival += took;
   };
   const auto time_of = [&](Stage stage) { return FromProtoDuration(TimeOf(timings, stage)); };
-  arrival += time_of(Stage::kGateway);
+  arrival += time_of(Stage::kGateway);  // also that of digesting the images, which comes after tokenizing
   add(NameOf(Stage::kTokenize), time_of(Stage::kTokenize));
   SteadyDuration images{};
   for (const Stage stage : kOfImages) images += time_of(stage);
