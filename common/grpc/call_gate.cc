@@ -1,16 +1,13 @@
 #include "common/grpc/call_gate.h"
 
-#include <algorithm>
-#include <chrono>
-
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 
 namespace diptych {
 namespace {
 
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
-constexpr absl::Duration kForEver = absl::Hours(24 * 365);  // more is beyond the end of a clock
 
 }  // namespace
 
@@ -44,7 +41,7 @@ void CallGate::Close() {
 }
 
 bool CallGate::WaitUntilEmpty(absl::Duration timeout) {
-  const auto until = std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(std::min(timeout, kForEver));
+  const SteadyTime until = FromNow(timeout);
   MutexLock lock(mutex_);
   while (inside_ > 0 && left_.WaitUntil(lock, until)) {
   }

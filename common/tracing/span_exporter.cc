@@ -90,7 +90,7 @@ class SpanExporter::Sender final : public std::enable_shared_from_this<Sender> {
     MutexLock lock(mutex_);
     closing_ = true;
     if (state_ == State::kPausing) alarm_->Cancel();
-    const auto end = std::chrono::steady_clock::now() + kLastPatience;
+    const auto end = SteadyClock::now() + kLastPatience;
     while (state_ != State::kIdle && idle_.WaitUntil(lock, end)) {
     }
     if (state_ == State::kIdle) return;

@@ -85,7 +85,7 @@ void ApiKeyFile::Refresh() {
 void ApiKeyFile::Run() {
   MutexLock lock(mutex_);
   while (!stopped_) {
-    if (stop_.WaitUntil(lock, std::chrono::steady_clock::now() + kGlanceAtFile)) continue;
+    if (stop_.WaitUntil(lock, SteadyClock::now() + kGlanceAtFile)) continue;
     lock.Unlock();
     CatchInThread("the API keys' reader", [this] { Refresh(); });
     lock.Lock();

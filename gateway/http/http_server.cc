@@ -15,6 +15,7 @@
 #include "common/network/listen_address.h"
 #include "common/process/catch_exceptions.h"
 #include "common/status.h"
+#include "common/steady_clock.h"
 #include "gateway/http/caller_host.h"
 #include "gateway/http/http_connection.h"
 #include "gateway/http/http_tls.h"
@@ -170,7 +171,7 @@ class HttpServer::Impl final : public HttpConnections {
   bool HasRoomForNewCaller() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const int most = shared_->options.max_new_callers, many = static_cast<int>(new_callers_.size());
     if (many < most) return true;
-    HttpConnection* const goes = new_callers_.ChooseToGo(std::chrono::steady_clock::now());
+    HttpConnection* const goes = new_callers_.ChooseToGo(SteadyClock::now());
     if (goes != nullptr) goes->TurnAway();
     return goes != nullptr && many < most + kMostInLeaving;
   }
@@ -185,13 +186,13 @@ class HttpServer::Impl final : public HttpConnections {
       MutexLock lock(mutex_);
       if (draining_) return;
       open_.emplace_back(connection);
-      new_callers_.Add(connection.get(), CallerHost(peer.address()), std::chrono::steady_clock::now());
+      new_callers_.Add(connection.get(), CallerHost(peer.address()), SteadyClock::now());
     }
     connection->Start();
   }
 
   void WaitUntilEmpty(MutexLock& lock, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+    const SteadyTime until = FromNow(timeout);
     while (!open_.empty() && ended_.WaitUntil(lock, until)) {
     }
   }

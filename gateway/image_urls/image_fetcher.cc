@@ -146,8 +146,7 @@ void ImageFetcher::Work() {
 
 absl::StatusOr<std::vector<std::string>> ImageFetcher::FetchAll(Job& job) const {
   // The deadline has a timer, which is to come first and say so.
-  const SteadyTime until =
-      std::min(job.deadline() + kAfterDeadline, SteadyClock::now() + absl::ToChronoNanoseconds(rules_.total_timeout));
+  const SteadyTime until = std::min(job.deadline() + kAfterDeadline, FromNow(rules_.total_timeout));
   std::vector<std::string> bodies;
   for (size_t i = 0; i < job.urls().size(); ++i) {
     absl::StatusOr<std::string> body = Fetch(job, job.urls()[i], until);

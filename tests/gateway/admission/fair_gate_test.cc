@@ -16,8 +16,8 @@ class AskingAgainTest : public ::testing::Test {
     again_ = gate_->Enter(nullptr, 1, SteadyTime::max(), [this](const auto& place) { verdict_ = place.status(); });
     return verdict_;
   }
-  FairGate::Id Hold() {
-    return gate_->Enter(nullptr, 1, SteadyTime::max(), [this](auto place) { held_ = *std::move(place); });
+  void Hold() {
+    gate_->Enter(nullptr, 1, SteadyTime::max(), [this](auto place) { held_ = *std::move(place); });
   }
 
   const std::shared_ptr<FairGate> gate_ = FairGate::Make(/*places=*/1, /*waiting_room=*/1);
