@@ -129,7 +129,7 @@ TEST(FaultsTest, TiersWithDifferentModelsRefuseImages) {
   EXPECT_TRUE(stack.Ask(QuestionAbout("", "What color is the circle?")).ok()) << "text needs no vision";
 }
 
-// Waits until no process holds anything for a caller. How many passes the decoder has made.
+// The passes that the decoder has made, once no process holds anything for a caller.
 double PassesWhenIdle(Stack& stack) {
   for (const int port :
        {stack.gateway().metrics_port(), stack.language().metrics_port(), stack.vision().metrics_port()}) {
@@ -143,8 +143,8 @@ double PassesWhenIdle(Stack& stack) {
   return testing::Scrape(stack.language().metrics_port()).Value("diptych_batch_size_count", {{"tier", "language"}});
 }
 
-// What the caller of a long answer saw is no proof: of some calls that `give_up` one at least, in whose answer the
-// decoder had begun, must have cost fewer passes than the answer has tokens. `give_up` gets the number of the try.
+// What the caller saw does not prove that work stops. So: calls `give_up`, which asks for a long answer and leaves,
+// until the decoder has begun an answer and made fewer passes than it has tokens. `give_up` gets the number of the try.
 void ExpectWorkStops(Stack& stack, const std::function<void(int)>& give_up) {
   constexpr int kTries = 20;
   for (int number = 1; number <= kTries; ++number) {
