@@ -35,9 +35,7 @@ constexpr const char* kWithoutMeaning[] = {
     "chat_id", "id", "user_id", "parent_id", "parent_message", "model_item", "background_tasks",
     // TGI
     "tool_prompt",
-    // The window that another server is to allocate (Ollama, LM Studio, text-generation-webui, KoboldAI). Here it is
-    // the
-    // model's.
+    // The window that Ollama, LM Studio, text-generation-webui or KoboldAI is to allocate; here it is the model's
     "num_ctx", "n_ctx", "context_length", "max_context_length", "truncation_length"};
 
 // They say how something is done that has a switch of its own, which is refused where it is on.
