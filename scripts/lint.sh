@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks form: formatting, layering, protos, shell scripts, the API reference and clang-tidy. Installs what it needs.
+# Checks form: formatting, layering, protos, shell scripts, Python's names, the API reference and clang-tidy. Installs what it needs.
 #
 #   scripts/lint.sh           everything (clang-tidy takes some minutes)
 #   scripts/lint.sh --quick   all but clang-tidy: seconds
@@ -34,6 +34,9 @@ python3 tests/layering_test.py
 
 say "shellcheck: ${#shells[@]} files"
 shellcheck -x "${shells[@]}"
+
+say "ruff: names that do not exist, or that nothing uses"
+.deps/ruff/bin/ruff check --quiet --no-cache --isolated --select F,E9,PLE .
 
 say "buf lint"
 (cd proto && ../.deps/node/node_modules/.bin/buf lint)

@@ -226,6 +226,7 @@ install_lint_tools() {
   install_system_packages
   fetch_for_tests node "buf, which checks protos" "scripts/lint.sh stops there" npm @bufbuild/buf@1.75.0
   fetch_for_tests prettier "prettier, which formats the page" "scripts/lint.sh stops there" npm prettier@3.10.1
+  fetch_for_tests ruff "ruff, which checks Python" "scripts/lint.sh stops there" pip ruff==0.17.6
   fetch_for_tests protobuf "protobuf for Python" "docs/api.md cannot be checked" pip protobuf==6.33.1
 }
 

@@ -2,7 +2,6 @@
 
 Usage: plan_capacity_test.py BIN_FOLDER; run by ctest as `plan_capacity_test`.
 """
-import dataclasses
 import itertools
 import json
 import pathlib

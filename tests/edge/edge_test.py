@@ -2,7 +2,6 @@
 
 Usage: edge_test.py FOLDER_OF_BINARIES; run by ctest as `edge_test`. A proxy that is not installed is skipped.
 """
-import base64
 import http.client
 import json
 import os

@@ -227,7 +227,7 @@ class Callers:
         while not self._stopped.is_set():
             try:
                 self.outcomes.append(ask())
-            except Exception as error:  # noqa: BLE001: any kind is an outcome
+            except Exception as error:  # noqa: BLE001 (any kind is an outcome)
                 self.outcomes.append(error)
             self._had[number] += 1
 

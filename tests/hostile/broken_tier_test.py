@@ -9,7 +9,7 @@ import sys
 import threading
 import unittest
 
-import h2_caller  # noqa: F401: finds h2, or skips
+import h2_caller  # noqa: F401 (finds h2, or skips)
 import h2.config
 import h2.connection
 import h2.events

@@ -13,7 +13,7 @@ import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
-from h2_caller import Caller, field
+from h2_caller import Caller
 from http_stack import Stack
 
 BODY = {"prompt": "a", "stream": True, "max_tokens": 100, "ignore_eos": True}

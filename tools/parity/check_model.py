@@ -32,12 +32,12 @@ class Model:
     got: ours.Run
 
 
-def _cases(shape: Shape, count: int, pictures: dict, rng: random.Random) -> list[Case]:
-    forms = rng.sample(list(pictures), len(pictures))
+def _cases(shape: Shape, count: int, images: dict, rng: random.Random) -> list[Case]:
+    forms = rng.sample(list(images), len(images))
     patch = shape.vision["patch_size"]
     cases = []
     for number in range(count):
-        case = Case(rng.choice(pictures[forms[number % len(forms)]]), rng.choice(_TEXTS), max_new_tokens=rng.randint(1, 16))
+        case = Case(rng.choice(images[forms[number % len(forms)]]), rng.choice(_TEXTS), max_new_tokens=rng.randint(1, 16))
         if number % 5 == 1:
             case = replace(case, image_size=patch * rng.randint(1, 9))
         if number % 5 == 2:
@@ -52,7 +52,7 @@ def _cases(shape: Shape, count: int, pictures: dict, rng: random.Random) -> list
 
 def run_tiny_models(folder: Path, seed: int) -> list[Model]:
     """Every shape with fresh weights and fresh images; CASES cases in all."""
-    pictures = fresh_images.make(folder / "images", seed)
+    images = fresh_images.make(folder / "images", seed)
     models = []
     for number, shape in enumerate(SHAPES):
         rng = random.Random(f"{seed} {shape.name}")
@@ -110,8 +110,8 @@ def check_pixels(models: list[Model], folder: Path, seed: int, report: Report) -
                 total += 1
                 same += _same_pixels(our_taps["pixels"], taps["pixels"], case.image, report)
     model = models[0]
-    pictures = fresh_images.make(folder / "more_images", seed + 1, of_each=3)
-    wanted = [(image, size) for images in pictures.values() for image in images for size in (224, 364)]
+    images = fresh_images.make(folder / "more_images", seed + 1, of_each=3)
+    wanted = [(image, size) for form in images.values() for image in form for size in (224, 364)]
     jobs = [dict(kind="pixels", image=str(image), image_size=size, taps=str(folder / f"pixels_{i}.safetensors"))
             for i, (image, size) in enumerate(wanted)]
     for (image, size), taps in zip(wanted, ours.run(jobs, model=model.folder).taps):
