@@ -149,7 +149,8 @@ double BytesOfAStep(const Config& config, const Placement& placement) {
   two.text.num_hidden_layers = 2;
   const int64_t layer =
       WeightBytes(two, ModelPart::kLanguage, placement) - WeightBytes(one, ModelPart::kLanguage, placement);
-  const auto element = placement.integers ? 1 : static_cast<int64_t>(c10::elementSize(placement.dtype));
+  const bool of_floats = !placement.integers || (placement.weight_only() && config.text.tie_word_embeddings);
+  const auto element = !of_floats ? 1 : static_cast<int64_t>(c10::elementSize(placement.dtype));
   const int64_t head = config.text.vocab_size * config.text.word_embed_proj_dim * element;
   return static_cast<double>(config.text.num_hidden_layers * layer + head);
 }

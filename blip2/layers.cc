@@ -49,7 +49,7 @@ at::Tensor MultiplyByOurKernel(const at::Tensor& x, const at::Tensor& weight, co
 }
 
 bool TakesPairs(const Placement& placement, bool of_floats) {
-  if (!placement.device.is_cpu() || placement.float8) return false;
+  if (!placement.device.is_cpu() || placement.float8 || placement.weight_only()) return false;
   return placement.dtype == at::kBFloat16 || (of_floats && placement.dtype == at::kFloat && MultipliesPairs());
 }
 
@@ -89,6 +89,14 @@ at::Tensor Apply(const TensorEpilogue& epilogue, at::Tensor y) {
   return epilogue.residual.defined() ? y.add_(epilogue.residual) : y;
 }
 
+std::optional<at::Tensor> OnCpu(const std::optional<at::Tensor>& bias) {
+  return bias ? std::optional(bias->cpu()) : std::nullopt;
+}
+
+at::Tensor OnCpu(const at::Tensor& magnitudes) {
+  return magnitudes.defined() ? magnitudes.cpu() : magnitudes;
+}
+
 RoundToFloat8 RoundingOn(const Placement& placement) {
   if (!placement.float8 || !placement.device.is_cuda()) return RoundToFloat8ByOperators;
   auto kernel = MakeFloat8Rows(placement.device);
@@ -102,6 +110,7 @@ at::Tensor Linear::operator()(const at::Tensor& x, const TensorEpilogue& epilogu
   if (integers) return (*integers)(x, epilogue);
   if (pairs) return (*pairs)(x, epilogue);
   if (float8) return Apply(epilogue, (*float8)(x));
+  if (weight_only) return Apply(epilogue, (*weight_only)(x));
   return Apply(epilogue,
                IsForOurKernel(x, weight) ? MultiplyByOurKernel(x, weight, bias) : at::linear(x, weight, bias));
 }
@@ -135,8 +144,10 @@ at::Tensor Magnitudes(const LayerNorm& norm) {
 }
 
 at::Tensor Magnitudes(const Linear& linear, int64_t begin, int64_t count) {
-  if (!linear.integers || !linear.integers->output_magnitudes().defined()) return {};
-  return linear.integers->output_magnitudes().narrow(0, begin, count);
+  at::Tensor magnitudes;
+  if (linear.integers) magnitudes = linear.integers->output_magnitudes();
+  if (linear.weight_only) magnitudes = linear.weight_only->output_magnitudes();
+  return magnitudes.defined() ? magnitudes.narrow(0, begin, count) : magnitudes;
 }
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, const Placement& placement, ActivationBits activations,
@@ -168,7 +179,9 @@ Linear WeightReader::ReadStacked(const std::string& stack, std::initializer_list
   if (bias) biases = Stack(names, ".bias");
   std::vector<std::string> weights;
   for (const std::string& name : names) weights.push_back(name + ".weight");
-  if (placement_.integers) return Round(stack, *placement_.integers, weights, biases, magnitudes);
+  if (placement_.integers && !(in_floats_ && !checkpoint_.config().rounded)) {
+    return Round(stack, *placement_.integers, weights, biases, magnitudes);
+  }
   if (TakesPairs(placement_, in_pairs_)) return Pack(weights, biases);
   Linear linear{.weight = Stack(names, ".weight"), .bias = biases, .integers = {}};
   size_.parameters += linear.weight.numel() + (bias ? biases->numel() : 0);
@@ -229,27 +242,40 @@ Linear WeightReader::Round(const std::string& stack, IntegerType type, const std
     weights.push_back(checkpoint_.View(name));
     size_.parameters += weights.back().numel();
   }
-  Linear linear;
-  linear.integers = std::make_shared<IntegerMatrix>(type, weights, bias, magnitudes, activations_);
+  const auto matrix = std::make_shared<IntegerMatrix>(type, weights, OnCpu(bias), OnCpu(magnitudes), activations_);
   for (const std::string& name : names) checkpoint_.Release(name);
   size_.parameters += bias ? bias->numel() : 0;
-  size_.bytes += linear.integers->bytes();
-  if (on_rounded_) on_rounded_(stack, linear.integers);
-  return linear;
+  if (on_rounded_) on_rounded_(stack, matrix);
+  return Held(matrix, bias);
 }
 
 Linear WeightReader::Stored(const std::string& stack, IntegerType type, const std::optional<at::Tensor>& bias) {
   const RoundedNames names(stack);
-  const Placement floats = {.device = placement_.device};
+  const Placement floats;
   const RoundedParts parts = {
       .values = checkpoint_.Map(names.values),
       .multipliers = type == IntegerType::kInt4 ? checkpoint_.Map(names.multipliers) : at::Tensor(),
       .scales = checkpoint_.Load(names.scales, floats),
       .factors = checkpoint_.Load(names.factors, floats)};
   size_.parameters += parts.scales.size(0) * parts.factors.size(0) + (bias ? bias->numel() : 0);
+  return Held(std::make_shared<IntegerMatrix>(type, parts, OnCpu(bias), activations_), bias);
+}
+
+Linear WeightReader::Held(std::shared_ptr<const IntegerMatrix> matrix, const std::optional<at::Tensor>& bias) {
   Linear linear;
-  linear.integers = std::make_shared<IntegerMatrix>(type, parts, bias, activations_);
-  size_.bytes += linear.integers->bytes();
+  const int64_t in = matrix->parts().factors.size(0);
+  if (!placement_.weight_only()) {
+    linear.integers = std::move(matrix);
+    size_.bytes += linear.integers->bytes();
+  } else if (!in_floats_ && WeightOnlyMatrix::Takes(matrix->type(), matrix->out(), in)) {
+    linear.weight_only = std::make_shared<const WeightOnlyMatrix>(*matrix, bias, placement_.device);
+    size_.bytes += linear.weight_only->bytes();
+  } else {
+    const at::Tensor weight = Dequantized(matrix->type(), matrix->parts(), matrix->out());
+    linear.weight = weight.to(at::TensorOptions(placement_.device).dtype(placement_.dtype));
+    linear.bias = bias;
+    size_.bytes += static_cast<int64_t>(linear.weight.nbytes() + (bias ? bias->nbytes() : 0));
+  }
   return linear;
 }
 

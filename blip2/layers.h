@@ -16,6 +16,7 @@
 #include "blip2/matrices/integer_matrix.h"
 #include "blip2/matrices/pair_matrix.h"
 #include "blip2/matrices/tensor_epilogue.h"
+#include "blip2/matrices/weight_only_matrix.h"
 
 namespace diptych::blip2 {
 
@@ -25,6 +26,7 @@ struct Linear {
   std::shared_ptr<const IntegerMatrix> integers;    // holds both in their place, where the model's weights are such
   std::shared_ptr<const PairMatrix> pairs = {};     // likewise, in bfloat16 where that is the fastest form
   std::shared_ptr<const Float8Matrix> float8 = {};  // likewise, in 8-bit floats on a card
+  std::shared_ptr<const WeightOnlyMatrix> weight_only = {};  // likewise, in 8 or 4 bits on a card
 
   // x [..., in] -> x·weightᵀ + bias and what `epilogue` makes of it, [..., out] of x's dtype. Weights row by row are
   // multiplied on the CPU by kernels/float_linear.h up to 16 rows, and any number in bfloat16 and float16 where the
@@ -80,6 +82,9 @@ class WeightReader {
   // From now on linear maps of float32 are held in bfloat16 where the processor multiplies pairs of these; what they
   // read and give stays float32.
   void HoldInPairs() { in_pairs_ = true; }
+  // From now on linear maps are held in the placement's dtype though it has integers; those that a checkpoint holds
+  // rounded are widened.
+  void HoldInFloats() { in_floats_ = true; }
 
   at::Tensor ReadTensor(const std::string& name);
   at::Tensor ReadTensorAs(const std::string& name, c10::ScalarType dtype);
@@ -109,6 +114,8 @@ class WeightReader {
   // In 8-bit floats.
   Linear InFloat8(const Linear& linear);
   Linear Stored(const std::string& stack, IntegerType type, const std::optional<at::Tensor>& bias);
+  // As the placement has whole numbers. `bias` is there, too.
+  Linear Held(std::shared_ptr<const IntegerMatrix> matrix, const std::optional<at::Tensor>& bias);
 
   const Checkpoint& checkpoint_;
   const Placement placement_;
@@ -116,6 +123,7 @@ class WeightReader {
   const OnRounded on_rounded_;
   const RoundToFloat8 round_;  // to 8-bit floats
   bool in_pairs_ = false;
+  bool in_floats_ = false;
   PartSize size_;
 };
 

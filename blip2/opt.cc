@@ -79,7 +79,7 @@ void SetKvFactors(const TextConfig& config, const Placement& placement, Layer& l
 // [V, De]. Beside linear maps of whole numbers it stays in the file's type, or float32 in half the space: a row that is
 // looked up is not worth more.
 at::Tensor ReadEmbedding(WeightReader& reader, const Checkpoint& checkpoint, const Placement& placement) {
-  if (!placement.integers) return reader.ReadTensor(std::string(kEmbedTokens));
+  if (!placement.integers || placement.weight_only()) return reader.ReadTensor(std::string(kEmbedTokens));
   const c10::ScalarType stored = checkpoint.StoredType(kEmbedTokens);
   const at::Tensor half = reader.ReadTensorAs(std::string(kEmbedTokens), stored == at::kFloat ? at::kHalf : stored);
   TORCH_CHECK(half.isfinite().all().item<bool>(), kEmbedTokens, ": exceeds float16; take --dtype float32 or bfloat16");
@@ -90,7 +90,8 @@ at::Tensor ReadEmbedding(WeightReader& reader, const Checkpoint& checkpoint, con
 Linear ReadHead(WeightReader& reader, const TextConfig& config, const Placement& placement, const at::Tensor& embedding,
                 const std::optional<LayerNorm>& norm) {
   const std::string name = config.tie_word_embeddings ? std::string(kEmbedTokens) : std::string(kLmHead);
-  if (placement.integers) {
+  // A tied head of bfloat16 takes no memory of its own; only the CPU gives some for a faster one.
+  if (placement.integers && !(placement.weight_only() && config.tie_word_embeddings)) {
     const bool direct = norm && config.word_embed_proj_dim == config.hidden_size;
     return reader.ReadHead(name, direct ? Magnitudes(*norm) : at::Tensor());
   }

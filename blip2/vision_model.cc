@@ -111,6 +111,10 @@ VisionModel::VisionModel(const Checkpoint& checkpoint, const Placement& placemen
     : config_(checkpoint.config().vision), placement_(placement) {
   const c10::InferenceMode inference;
   WeightReader reader(checkpoint, placement, ActivationBits::k7, on_rounded);
+  if (placement.weight_only()) {
+    reader.HoldInFloats();
+    placement_.integers.reset();
+  }
   auto weights = std::make_unique<Weights>();
   weights->class_embedding = reader.ReadTensor("vision_model.embeddings.class_embedding");
   weights->patch_embedding.weight = reader.ReadTensor("vision_model.embeddings.patch_embedding.weight").flatten(1);

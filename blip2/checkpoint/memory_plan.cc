@@ -8,6 +8,7 @@
 #include "blip2/checkpoint/tensor_names.h"
 #include "blip2/kernels/processor.h"
 #include "blip2/matrices/float8_matrix.h"
+#include "blip2/matrices/weight_only_matrix.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {
@@ -30,6 +31,13 @@ bool IsOfQFormer(std::string_view name) {
   return name.starts_with("qformer.") || name == "query_tokens";
 }
 
+// On a card, the decoder's maps whose sides fit.
+int64_t WeightOnlyBytes(IntegerType type, const TensorSpec& spec) {
+  const bool held = !IsOf(ModelPart::kVision, spec.name) && WeightOnlyMatrix::Takes(type, spec.shape[0], spec.shape[1]);
+  constexpr int64_t kHalfBytes = 2;
+  return held ? WeightOnlyMatrix::Bytes(type, spec.shape[0], spec.shape[1]) : Elements(spec) * kHalfBytes;
+}
+
 // As IntegerMatrix holds [out, in], its bias apart.
 int64_t RoundedBytes(IntegerType type, int64_t out, int64_t in) {
   const int64_t multipliers = type == IntegerType::kInt4 ? PanelMultipliers(in) : 0;
@@ -39,6 +47,7 @@ int64_t RoundedBytes(IntegerType type, int64_t out, int64_t in) {
 
 int64_t TensorBytes(const TensorSpec& spec, const Placement& placement) {
   constexpr int64_t kHalfBytes = 2;
+  if (placement.weight_only() && IsRounded(spec)) return WeightOnlyBytes(*placement.integers, spec);
   if (placement.integers && IsRounded(spec)) return RoundedBytes(*placement.integers, spec.shape[0], spec.shape[1]);
   if (placement.float8 && IsRounded(spec) && Float8Matrix::Takes(spec.shape[0], spec.shape[1])) {
     return Elements(spec) + spec.shape[0] * static_cast<int64_t>(sizeof(float));
@@ -53,7 +62,10 @@ int64_t TensorBytes(const TensorSpec& spec, const Placement& placement) {
 // Besides the embedding.
 int64_t HeadBytes(const Config& config, const Placement& placement) {
   const int64_t out = config.text.vocab_size, in = config.text.word_embed_proj_dim;
-  if (placement.integers) return RoundedBytes(IntegerType::kInt8, out, in);
+  if (placement.weight_only() && !config.text.tie_word_embeddings) {
+    return WeightOnlyMatrix::Bytes(IntegerType::kInt8, out, in);
+  }
+  if (placement.integers && !placement.weight_only()) return RoundedBytes(IntegerType::kInt8, out, in);
   return config.text.tie_word_embeddings ? 0 : out * in * static_cast<int64_t>(c10::elementSize(placement.dtype));
 }
 
@@ -94,15 +106,17 @@ std::string Remedy(const Config& config, const MemoryDemand& demand, int64_t fre
 }
 
 // Weights that were rounded before can be served as they are alone.
-absl::StatusOr<ChosenPlacement> PlaceRounded(const Placement& placement, const std::string& dtype,
-                                             const RoundedConfig& rounded) {
+absl::StatusOr<ChosenPlacement> PlaceRounded(const Placement& placement, const std::string& device,
+                                             const std::string& dtype, const RoundedConfig& rounded) {
   const IntegerType type = rounded.bits == 8 ? IntegerType::kInt8 : IntegerType::kInt4;
-  const Placement stored = {.device = placement.device, .integers = type};
-  if (placement.device.is_cpu() && (dtype == "auto" || placement.integers == type)) {
-    return ChosenPlacement{.placement = stored, .reason = dtype == "auto" ? "the checkpoint holds it" : ""};
+  const std::string stored = type == IntegerType::kInt8 ? "int8" : "int4";
+  if (dtype == "auto") {
+    DIPTYCH_ASSIGN_OR_RETURN(const Placement own, ParsePlacement(device, stored));
+    return ChosenPlacement{.placement = own, .reason = "the checkpoint holds it"};
   }
+  if (placement.integers == type) return ChosenPlacement{.placement = placement, .reason = ""};
   return absl::InvalidArgumentError(absl::StrCat("the checkpoint holds weights of ", rounded.bits,
-                                                 " bits: take --device cpu and --dtype ", DTypeName(stored),
+                                                 " bits: take --dtype ", stored,
                                                  " or auto, or the checkpoint that it was made of"));
 }
 
@@ -119,7 +133,7 @@ int64_t WeightBytes(const Config& config, ModelPart part, const Placement& place
 absl::StatusOr<ChosenPlacement> ChoosePlacement(const std::string& device, const std::string& dtype,
                                                 const Config& config) {
   DIPTYCH_ASSIGN_OR_RETURN(const Placement placement, ParsePlacement(device, dtype));
-  if (config.rounded) return PlaceRounded(placement, dtype, *config.rounded);
+  if (config.rounded) return PlaceRounded(placement, device, dtype, *config.rounded);
   if (dtype != "auto") return ChosenPlacement{.placement = placement, .reason = ""};
   if (!placement.device.is_cpu()) return ChosenPlacement{.placement = placement, .reason = "the fastest on a GPU"};
   const int64_t floats =

@@ -24,7 +24,7 @@ struct ChosenPlacement {
 
 // ParsePlacement, and what it says for a dtype other than "auto". "auto" is bfloat16 on a GPU; on the CPU float32 for a
 // model of less than 1 GiB in float32, and int8 for a larger one. Both tiers of a model get the same. A checkpoint of
-// rounded weights takes the CPU and its own type alone; INVALID_ARGUMENT else.
+// rounded weights takes its own type alone; INVALID_ARGUMENT else.
 absl::StatusOr<ChosenPlacement> ChoosePlacement(const std::string& device, const std::string& dtype,
                                                 const Config& config);
 

@@ -27,8 +27,9 @@ std::optional<Placement> ParseDType(std::string_view word, const c10::Device& de
   if (is({"float32", "float", "fp32"})) return Placement{.device = device, .dtype = c10::ScalarType::Float};
   if (is({"bfloat16", "bf16"})) return Placement{.device = device, .dtype = c10::ScalarType::BFloat16};
   if (is({"float16", "half", "fp16"})) return Placement{.device = device, .dtype = c10::ScalarType::Half};
-  if (word == "int8") return Placement{.device = device, .integers = IntegerType::kInt8};
-  if (word == "int4") return Placement{.device = device, .integers = IntegerType::kInt4};
+  const auto beside_integers = device.is_cuda() ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+  if (word == "int8") return Placement{.device = device, .dtype = beside_integers, .integers = IntegerType::kInt8};
+  if (word == "int4") return Placement{.device = device, .dtype = beside_integers, .integers = IntegerType::kInt4};
   if (word == "fp8") return Placement{.device = device, .dtype = c10::ScalarType::BFloat16, .float8 = true};
   return std::nullopt;
 }
@@ -80,16 +81,22 @@ absl::Status CheckCuda(c10::DeviceIndex index) {
   return absl::OkStatus();
 }
 
-// The first that multiplies 8-bit floats.
-constexpr ComputeCapability kFloat8Capability = {.major = 8, .minor = 9};
+absl::Status CheckCapability(const char* dtype, c10::Device device, const ComputeCapability& has,
+                             const ComputeCapability& least) {
+  if (has >= least) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("dtype ", dtype, " takes a GPU of compute capability ", least.major,
+                                                    ".", least.minor, " or newer, and ", device.str(), " has ",
+                                                    has.major, ".", has.minor, ": take bfloat16"));
+}
 
 }  // namespace
 
 absl::Status CheckFloat8(c10::Device device, const ComputeCapability& capability) {
-  if (capability >= kFloat8Capability) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("dtype fp8 takes a GPU of compute capability 8.9 or newer, and ",
-                                                    device.str(), " has ", capability.major, ".", capability.minor,
-                                                    ": take bfloat16"));
+  return CheckCapability("fp8", device, capability, {.major = 8, .minor = 9});
+}
+
+absl::Status CheckInt4(c10::Device device, const ComputeCapability& capability) {
+  return CheckCapability("int4", device, capability, {.major = 8, .minor = 0});
 }
 
 absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_view dtype) {
@@ -103,16 +110,15 @@ absl::StatusOr<Placement> ParsePlacement(std::string_view device, std::string_vi
                                                    "\" is none of float32 (float, fp32), bfloat16 (bf16), float16 "
                                                    "(half, fp16), int8, int4, fp8, auto"));
   }
-  if (placement->integers && parsed_device->is_cuda()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("dtype ", Printable(dtype), " is for the cpu: take bfloat16 or float16 on a GPU"));
-  }
   if (placement->float8 && parsed_device->is_cpu()) {
     return absl::InvalidArgumentError(
         "dtype fp8 is for a GPU of compute capability 8.9 or newer: take int8 on the cpu");
   }
   if (parsed_device->is_cuda()) DIPTYCH_RETURN_IF_ERROR(CheckCuda(parsed_device->index()));
   if (placement->float8) DIPTYCH_RETURN_IF_ERROR(CheckFloat8(*parsed_device, CapabilityOf(*parsed_device)));
+  if (parsed_device->is_cuda() && placement->integers == IntegerType::kInt4) {
+    DIPTYCH_RETURN_IF_ERROR(CheckInt4(*parsed_device, CapabilityOf(*parsed_device)));
+  }
   return *placement;
 }
 

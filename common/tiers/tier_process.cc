@@ -16,9 +16,10 @@ ABSL_FLAG(std::string, model, "models/demo",
 ABSL_FLAG(std::string, device, defaults::kDevice, "cpu, cuda or cuda:N");
 ABSL_FLAG(
     std::string, dtype, defaults::kDtype,
-    "float32 (float, fp32), bfloat16 (bf16), float16 (half, fp16); on the cpu also int8, a quarter of float32's memory "
-    "with nearly the same answers, or int4, an eighth and less exact; on CUDA also fp8, products of 8-bit floats, not "
-    "yet tried on a card; auto: bfloat16 on CUDA, float32 for a small model, else int8");
+    "float32 (float, fp32), bfloat16 (bf16), float16 (half, fp16); int8, a quarter of float32's memory with nearly the "
+    "same answers, or int4, an eighth and less exact: on CUDA for the decoder's weights alone; on CUDA also fp8, "
+    "products of 8-bit floats; none of these three was tried on a card yet; auto: bfloat16 on CUDA, float32 for a "
+    "small model, else int8");
 ABSL_FLAG(diptych::ByteSize, memory_limit, {0},
           "memory for weights, KV cache and work; a model that needs more does not start; 0: what the machine and its "
           "control group have free");

@@ -14,6 +14,8 @@
 #include "blip2/decoding/batch_choice.h"
 #include "blip2/device/transfer.h"
 #include "blip2/matrices/float8_matrix.h"
+#include "blip2/matrices/integer_matrix.h"
+#include "blip2/matrices/weight_only_matrix.h"
 #include "blip2/opt.h"
 #include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
@@ -287,6 +289,51 @@ TEST_F(CudaTest, ImagesInFloatsOf8BitsAreNearThoseInBFloat16) {
   const at::Tensor pixels = Wave({3, 3, 20, 20}), expected = host.Forward(pixels).to(at::kDouble);
   EXPECT_LT((Download(card.Forward(pixels)).to(at::kDouble) - expected).norm().item<double>(),
             0.1 * expected.norm().item<double>());
+}
+
+// By the card's operators; int4's has a layout of its own.
+TEST_F(CudaTest, WeightsOf8And4BitsAreMultipliedAsTheFormulaSays) {
+  for (const auto& [word, type] : {std::pair{"int8", IntegerType::kInt8}, {"int4", IntegerType::kInt4}}) {
+    const auto placement = ParsePlacement("cuda", word);
+    if (!placement.ok()) GTEST_SKIP() << placement.status().message();
+    for (const auto& [out, in] : {std::pair<int64_t, int64_t>{512, 1408}, {48, 64}, {272, 2560}}) {
+      const IntegerMatrix rounded(type, Wave({out, in}), std::nullopt, Wave({in}).abs().add_(0.1));
+      const at::Tensor weight = Dequantized(type, rounded.parts(), out).to(at::kDouble);
+      const at::Tensor bias = Wave({out}).to(at::kBFloat16);
+      const WeightOnlyMatrix matrix(rounded, Upload(bias, card_.device).clone(), card_.device);
+      for (const int64_t rows : {1, 3, 16, 17, 300}) {
+        const at::Tensor x = (Wave({rows, in}) * at::logspace(-2, 2, rows).unsqueeze(1)).to(at::kBFloat16);
+        const at::Tensor expected = at::matmul(x.to(at::kDouble), weight.t()) + bias.to(at::kDouble);
+        const at::Tensor y = Download(matrix(Upload(x, card_.device).clone())).to(at::kDouble);
+        EXPECT_TRUE(((y - expected).norm(2, 1) <= 1.2e-2 * expected.norm(2, 1)).all().item<bool>())
+            << word << ", " << rows << " rows, " << in << " to " << out;
+      }
+    }
+  }
+}
+
+TEST_F(CudaTest, TheDecoderInWeightsOf8And4BitsIsNearItsTwinOnTheCpu) {
+  Config config = TinyConfig();
+  config.text.hidden_size = config.text.word_embed_proj_dim = 64;
+  config.text.ffn_dim = 128;
+  const RandomCheckpoint checkpoint(config, /*seed=*/12);
+  for (const char* word : {"int8", "int4"}) {
+    const auto placement = ParsePlacement("cuda", word);
+    if (!placement.ok()) GTEST_SKIP() << placement.status().message();
+    const auto logits = [&](const Placement& placed) {
+      const OptDecoder decoder(*checkpoint.Open(), placed);
+      const std::vector<int32_t> blocks = {0, 1};
+      KvPool pool = decoder.MakeKvPool(2, 8);
+      const at::Tensor embeddings = decoder.Embed(std::vector<int64_t>{2, 9, 4})[0];
+      const std::vector<DecoderRow> rows = {
+          {.embeddings = embeddings, .past = 0, .blocks = blocks, .wants_logits = true}};
+      return Download(decoder.Forward(rows, pool)).to(at::kDouble);
+    };
+    Placement twin = *placement;
+    twin.device = c10::Device(c10::kCPU);
+    const at::Tensor expected = logits(twin);
+    EXPECT_LT((logits(*placement) - expected).norm().item<double>(), 0.05 * expected.norm().item<double>()) << word;
+  }
 }
 
 TEST_F(CudaTest, TokensAreChosenAsOnTheCpu) {

@@ -118,6 +118,22 @@ TEST_P(PlantedOutliersTest, FloatsOf8BitsAnswerAsFloat32) {
   EXPECT_LT(LogitsOffBy(answers), 0.05);
 }
 
+// As a card holds them, by the twins of its operators for the CPU.
+TEST_P(PlantedOutliersTest, WeightsOf8BitsAloneAnswerAsFloat32) {
+  const Answers answers = AnswersOf(planted_.folder(), {.dtype = at::kBFloat16, .integers = IntegerType::kInt8});
+  RecordProperty("logits_off_by", std::to_string(LogitsOffBy(answers)));
+  EXPECT_EQ(Differing(answers), 0);
+  EXPECT_LT(LogitsOffBy(answers), 0.015);
+}
+
+TEST_P(PlantedOutliersTest, WeightsOf4BitsAloneLoseNoMoreThanWithoutOutliers) {
+  const Answers answers = AnswersOf(planted_.folder(), {.dtype = at::kBFloat16, .integers = IntegerType::kInt4});
+  RecordProperty("differing", Differing(answers));
+  RecordProperty("logits_off_by", std::to_string(LogitsOffBy(answers)));
+  EXPECT_LE(Differing(answers), 2);
+  EXPECT_LT(LogitsOffBy(answers), 0.12);
+}
+
 INSTANTIATE_TEST_SUITE_P(Gains, PlantedOutliersTest, ::testing::Values(1, 60, 300, 1000),
                          [](const auto& info) { return "Times" + std::to_string(static_cast<int>(info.param)); });
 

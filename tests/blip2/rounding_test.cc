@@ -81,7 +81,34 @@ TEST_P(RoundingTest, GivesTheBitsOfRoundingAtTheStart) {
   }
 }
 
-TEST_P(RoundingTest, IsServedInItsOwnTypeOnTheCpuAlone) {
+double DistanceOf(const at::Tensor& a, const at::Tensor& b) {
+  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
+}
+
+// What a card makes of the folder: the decoder's numbers as they are, the vision transformer's widened.
+TEST_P(RoundingTest, ACardComputesWithItsNumbers) {
+  for (const bool tied : {true, false}) {
+    Config config = testing::TinyConfig();
+    config.text.hidden_size = config.text.word_embed_proj_dim = 64;
+    config.text.tie_word_embeddings = tied;
+    const testing::RandomCheckpoint original(config, /*seed=*/5);
+    const fs::path folder = temporary_ / (tied ? "tied on a card" : "untied on a card");
+    ASSERT_TRUE(WriteRounded(original.folder(), folder, Type()).ok());
+    const auto stored = Checkpoint::Open(folder);
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    const Placement card = {.dtype = at::kBFloat16, .integers = Type()};
+    const Placement cpu = {.integers = Type()};
+    const OptDecoder decoder(**stored, card), from_original(*original.Open(), card);
+    EXPECT_EQ(decoder.size().bytes, from_original.size().bytes);
+    EXPECT_EQ(decoder.size().parameters, from_original.size().parameters);
+    EXPECT_LT(DistanceOf(Logits(decoder), Logits(OptDecoder(**stored, cpu))), 0.03);
+    const VisionModel vision(**stored, card), vision_on_cpu(**stored, cpu);
+    EXPECT_EQ(vision.size().parameters, vision_on_cpu.size().parameters);
+    EXPECT_LT(DistanceOf(vision.Forward(Pixels(config)), vision_on_cpu.Forward(Pixels(config))), 0.03);
+  }
+}
+
+TEST_P(RoundingTest, IsServedInItsOwnTypeAlone) {
   const testing::RandomCheckpoint original(testing::TinyConfig(), /*seed=*/5);
   ASSERT_TRUE(WriteRounded(original.folder(), Rounded(), Type()).ok());
   const Config config = (*Checkpoint::Open(Rounded()))->config();

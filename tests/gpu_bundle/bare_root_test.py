@@ -17,7 +17,7 @@ from package_test import ROOTS, BareRoot, in_a_namespace  # noqa: E402
 
 BUNDLE = ROOT / "build" / "gpu_bundle"
 LIMIT = 60 << 20  # what travels
-NEED_A_CARD = {"CUDA tests", "Decoder in fp8", "CUDA graphs", "Vision transformer in fp8", "Vision CUDA graphs"}
+NEED_A_CARD = {"CUDA tests", "Decoder in fp8", "Decoder in int8", "Decoder in int4", "CUDA graphs", "Vision transformer in fp8", "Vision CUDA graphs"}
 NEED_TRANSFORMERS = {"Parity", "Transformers"}
 
 

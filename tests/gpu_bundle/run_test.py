@@ -84,6 +84,13 @@ class RunTest(unittest.TestCase):
         self.assertEqual((report["device"], report["layers"]), ("cuda:1", 0))
         self.assertIn("--device cuda:1", steps["Checkpoint"]["command"])
 
+    def test_weights_of_8_and_4_bits_alone_are_for_a_card(self):
+        names = ["Decoder in int8", "Decoder in int4"]
+        _, _, steps = self.run_bundle("--only", "Checkpoint", *names)
+        self.assertEqual([steps[name]["status"] for name in names], ["skipped", "skipped"])
+        _, _, steps = self.run_bundle("--device", "cuda:1", "--only", "Checkpoint", *names)
+        for name, word in zip(names, ("int8", "int4")):
+            self.assertIn(f"--dtype={word}", steps[name]["command"])
 
     def test_only_a_card_that_multiplies_floats_of_8_bits_is_asked_to(self):
         for capability, status in (("9.0", "passed"), ("8.9", "passed"), ("8.0", "skipped"), ("[N/A]", "skipped")):

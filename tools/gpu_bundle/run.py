@@ -117,6 +117,8 @@ def run_all(steps, layers):
     decoder = [BIN / "decode_throughput", f"--model={FULL}", f"--device={device}"]
     steps.run("Decoder", [*decoder, f"--dtype={dtype}"], needs=made)
     steps.run("Decoder in fp8", [*decoder, "--dtype=fp8"], needs=made or lacks_fp8)
+    for word in ("int8", "int4"):  # the weights alone; a CPU has its own form of these
+        steps.run(f"Decoder in {word}", [*decoder, f"--dtype={word}"], needs=made or (None if on_card else "there is no card"))
     steps.run("CUDA graphs", [*decoder, f"--dtype={dtype}", "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
     vision = [BIN / "vision_times", f"--model={FULL}", f"--device={device}", "--batches=1,8,16" if on_card else "--batches=1"]
     steps.run("Vision transformer", [*vision, f"--dtype={dtype}"], needs=made)

@@ -39,12 +39,19 @@ MemoryDemand Language(const std::string& dtype) {
           .least_kv_cache = cache};
 }
 
+// As ParsePlacement gives it; also what that gives to cards alone.
+Placement PlacementOf(const std::string& word) {
+  constexpr auto kBFloat16 = c10::ScalarType::BFloat16;
+  if (word == "fp8") return {.dtype = kBFloat16, .float8 = true};
+  if (word == "int8OnACard") return {.dtype = kBFloat16, .integers = IntegerType::kInt8};
+  if (word == "int4OnACard") return {.dtype = kBFloat16, .integers = IntegerType::kInt4};
+  return *ParsePlacement("cpu", word);
+}
+
 class MemoryPlanTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(MemoryPlanTest, SaysWhatTheModelTakesBeforeItIsRead) {
-  const bool float8 = std::string(GetParam()) == "fp8";  // which ParsePlacement gives to cards alone
-  const Placement placement =
-      float8 ? Placement{.dtype = c10::ScalarType::BFloat16, .float8 = true} : *ParsePlacement("cpu", GetParam());
+  const Placement placement = PlacementOf(GetParam());
   const testing::RandomCheckpoint random(testing::TinyConfig(), /*seed=*/3);
   const auto tiny = random.Open();
   const auto demo = Checkpoint::Open(testing::RepositoryPath("models/demo"));
@@ -60,7 +67,8 @@ TEST_P(MemoryPlanTest, SaysWhatTheModelTakesBeforeItIsRead) {
 }
 
 INSTANTIATE_TEST_SUITE_P(DTypes, MemoryPlanTest,
-                         ::testing::Values("float32", "bfloat16", "float16", "int8", "int4", "fp8"),
+                         ::testing::Values("float32", "bfloat16", "float16", "int8", "int4", "fp8", "int8OnACard",
+                                           "int4OnACard"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(ChoosePlacementTest, LeavesASmallModelInFloat32) {

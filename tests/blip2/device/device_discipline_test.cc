@@ -11,6 +11,8 @@
 #include "blip2/decoding/batch_choice.h"
 #include "blip2/decoding/beam_search.h"
 #include "blip2/device/transfer.h"
+#include "blip2/matrices/integer_matrix.h"
+#include "blip2/matrices/weight_only_matrix.h"
 #include "blip2/opt.h"
 #include "blip2/paged_attention.h"
 #include "blip2/qformer.h"
@@ -71,9 +73,9 @@ at::Tensor ScaledProduct(const at::Tensor& a, const at::Tensor& b, const at::Ten
 
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("_scaled_mm", &ScaledProduct);
-  for (const char* name : {"_index_put_impl_", "abs.out", "flip", "index_select", "isfinite", "logical_and",
-                           "logical_not", "logical_not.out", "logical_or", "masked_fill.Scalar", "native_batch_norm",
-                           "roll", "where.self", "where.self_out"}) {
+  for (const char* name : {"_index_put_impl_", "abs.out", "_weight_int4pack_mm_for_cpu", "_weight_int8pack_mm", "flip",
+                           "index_select", "isfinite", "logical_and", "logical_not", "logical_not.out", "logical_or",
+                           "masked_fill.Scalar", "native_batch_norm", "roll", "where.self", "where.self_out"}) {
     library.impl(name, torch::CppFunction::makeFromBoxedFunction<&RunForShape>());
   }
 }
@@ -229,6 +231,24 @@ TEST(Float8DisciplineTest, PassesUploadNoMoreThanOthers) {
   const std::vector<DecoderRow> rows = {{.embeddings = embeddings, .past = 0, .blocks = blocks, .wants_logits = true}};
   EXPECT_TRUE(decoder.Forward(rows, pool).is_meta());
   ExpectOnly(seen, before, 2);
+}
+
+// Their inputs are multiplied there by libtorch's operators. On the matrix alone: rounding reads the norms, of which
+// meta tensors have no numbers.
+TEST(WeightOnlyDisciplineTest, ProductsCopyAndMixNothing) {
+  for (const IntegerType type : {IntegerType::kInt8, IntegerType::kInt4}) {
+    const IntegerMatrix rounded(type, at::ones({32, 128}), std::nullopt, /*magnitudes=*/{});
+    const at::Tensor bias = OnDevice({32}).to(at::kBFloat16), x = OnDevice({40, 128}).to(at::kBFloat16);
+    const WeightOnlyMatrix matrix(rounded, bias, kDevice.device);
+    const TransferCounts before = Transfers();
+    const DeviceObserver seen;
+    for (const int64_t rows : {1, 40}) {
+      const at::Tensor y = matrix(x.narrow(0, 0, rows));
+      EXPECT_TRUE(y.is_meta());
+      EXPECT_EQ(y.sizes(), (std::vector<int64_t>{rows, 32}));
+    }
+    ExpectOnly(seen, before, 0);
+  }
 }
 
 // What a card records must copy nothing between the host and itself.

@@ -31,16 +31,20 @@ TEST(DeviceTest, ParsesEveryTypeOnTheCpu) {
   }
 }
 
-TEST(DeviceTest, ParsesWholeNumbersForTheCpuAlone) {
+TEST(DeviceTest, ParsesWholeNumbersForTheCpuAndForACard) {
   for (const auto& [word, type] : {std::pair{"int8", IntegerType::kInt8}, {"int4", IntegerType::kInt4}}) {
     const auto placement = ParsePlacement("cpu", word);
     ASSERT_TRUE(placement.ok()) << placement.status();
     EXPECT_EQ(placement->integers, type);
     EXPECT_EQ(placement->dtype, c10::ScalarType::Float);
     EXPECT_EQ(DTypeName(*placement), word);
-    const absl::Status on_gpu = ParsePlacement("cuda", word).status();
-    EXPECT_EQ(on_gpu.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(on_gpu.message()), HasSubstr("bfloat16"));
+    EXPECT_FALSE(placement->weight_only());
+    // No machine has that one; the refusal is not for the type.
+    EXPECT_EQ(ParsePlacement("cuda:127", word).status().code(), absl::StatusCode::kFailedPrecondition);
+    const Placement card = {.dtype = c10::ScalarType::BFloat16, .integers = type};
+    EXPECT_TRUE(card.weight_only());
+    EXPECT_EQ(DTypeName(card), word);
+    EXPECT_EQ(card.kv_dtype(), c10::ScalarType::BFloat16);
   }
 }
 
@@ -60,6 +64,15 @@ TEST(DeviceTest, OlderCardsMultiplyNoFloatsOf8Bits) {
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(refused.message()),
               AllOf(HasSubstr("cuda:1 has 8.6"), HasSubstr("take bfloat16"), Not(HasSubstr("\n"))));
+}
+
+TEST(DeviceTest, CardsBeforeAmpereMultiplyNoWeightsOf4Bits) {
+  const c10::Device card(c10::kCUDA, 1);
+  EXPECT_TRUE(CheckInt4(card, {.major = 8, .minor = 0}).ok());
+  const absl::Status refused = CheckInt4(card, {.major = 7, .minor = 5});
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("int4 takes"), HasSubstr("8.0"), HasSubstr("7.5"),
+                                                    HasSubstr("take bfloat16"), Not(HasSubstr("\n"))));
 }
 
 TEST(DeviceTest, DTypesHaveTheNamesThatOtherProgramsUse) {
