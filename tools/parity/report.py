@@ -27,7 +27,7 @@ class Report:
                          torch=torch.__version__, machine=_processor())
 
     def add(self, what: str, figure: str, wanted: str, ok: bool, note: str = "") -> None:
-        self.rows.append(Row(what, figure, wanted, ok, note))
+        self.rows.append(Row(what, figure, wanted, bool(ok), note))  # numpy has bools of its own
         print(f"{'ok  ' if ok else 'FAIL'} {what}: {figure} (wanted: {wanted}){'; ' + note if note else ''}", flush=True)
 
     def say(self, line: str) -> None:
