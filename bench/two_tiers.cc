@@ -1,10 +1,13 @@
-// two_tiers [ROUNDS]: what it costs that the model is cut into two services. One question about one new image, answered
-// by both engines in this process, by function calls, and by the two real services over gRPC on the loopback interface,
-// in turn. The demo model; each way has caches of its own, and no round finds anything in them.
+// two_tiers [--model=models/demo] [--device=cpu] [--dtype=auto] [--rounds=300]: what it costs that the model is cut
+// into two services. One question about one new image, answered by both engines in this process, by function calls, and
+// by the two real services over gRPC on the loopback interface, in turn. Each way has caches of its own, and no round
+// finds anything in them.
 #include <c10/core/InferenceMode.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <future>
@@ -13,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
 #include "bench/median.h"
 #include "common/grpc/call_context.h"
 #include "common/requests/image_preparation.h"
@@ -25,6 +30,8 @@
 #include "tests/end_to_end/stack.h"
 #include "vision_service/encoder.h"
 
+ABSL_FLAG(int, rounds, 300, "Rounds of each length of answer");
+
 namespace {
 
 using namespace diptych;  // NOLINT
@@ -33,6 +40,26 @@ namespace stack = diptych::testing;
 
 constexpr int kTokens[] = {1, 16};  // of an answer
 constexpr int kWarmUps = 20;
+constexpr int64_t kKvBytesOnCard = int64_t{1} << 30;  // three processes share the card
+
+// 0: the default.
+int64_t KvBytes() {
+  return absl::GetFlag(FLAGS_device) == "cpu" ? 0 : kKvBytesOnCard;
+}
+
+// For a tier of either kind.
+std::vector<std::string> Flags(std::vector<std::string> more = {}) {
+  std::vector<std::string> flags = {"--model=" + absl::GetFlag(FLAGS_model), "--device=" + absl::GetFlag(FLAGS_device),
+                                    "--dtype=" + absl::GetFlag(FLAGS_dtype)};
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
+template <typename Options>
+Options ModelOptions() {
+  return {
+      .model = absl::GetFlag(FLAGS_model), .device = absl::GetFlag(FLAGS_device), .dtype = absl::GetFlag(FLAGS_dtype)};
+}
 
 template <typename T>
 T Must(absl::StatusOr<T> result) {
@@ -53,10 +80,10 @@ T Await(const Start& start) {
 class OneProcess {
  public:
   OneProcess()
-      : vision_model_(Must(vision::LoadVisionModel({.model = stack::kDemoModel}))),
-        language_model_(Must(language::LoadLanguageModel({.model = stack::kDemoModel}))),
-        encoder_({}, vision_model_),
-        engine_(language_model_, Must(language::AllocateKvCache(language_model_, /*bytes=*/0)), {}) {}
+      : vision_model_(Must(vision::LoadVisionModel(ModelOptions<vision::VisionOptions>()))),
+        language_model_(Must(language::LoadLanguageModel(ModelOptions<language::LanguageOptions>()))),
+        encoder_(ModelOptions<vision::VisionOptions>(), vision_model_),
+        engine_(language_model_, Must(language::AllocateKvCache(language_model_, KvBytes())), {}) {}
 
   void Ask(const v1::GenerateRequest& request) {
     const auto call = std::make_shared<CallContext>(SteadyTime::max());
@@ -117,9 +144,9 @@ class OneProcess {
 class TwoTiers {
  public:
   TwoTiers()
-      : vision_(stack::BinaryPath("vision_service"), {"--model=" + stack::kDemoModel}),
-        language_(stack::BinaryPath("language_service"),
-                  {"--model=" + stack::kDemoModel, "--vision_target=ipv4:" + vision_.address()}),
+      : vision_(stack::BinaryPath("vision_service"), Flags()),
+        language_(stack::BinaryPath("language_service"), Flags({"--vision_target=ipv4:" + vision_.address(),
+                                                                "--kv_cache_bytes=" + std::to_string(KvBytes())})),
         stub_(v1::LanguageService::NewStub(
             grpc::CreateChannel("ipv4:" + language_.address(), grpc::InsecureChannelCredentials()))) {}
 
@@ -160,7 +187,7 @@ double Milliseconds(Way& way, const v1::GenerateRequest& request) {
 
 void Compare(OneProcess& one, TwoTiers& two, int tokens, int rounds) {
   std::vector<double> times_of_one, times_of_two;
-  for (int round = -kWarmUps; round < rounds; ++round) {
+  for (int round = -std::min(kWarmUps, rounds); round < rounds; ++round) {
     const double of_one = Milliseconds(one, Request(tokens)), of_two = Milliseconds(two, Request(tokens));
     if (round < 0) continue;
     times_of_one.push_back(of_one);
@@ -175,7 +202,8 @@ void Compare(OneProcess& one, TwoTiers& two, int tokens, int rounds) {
 int main(int argc, char** argv) {
   WaitForWorkBriefly(argv);
   KeepFreedMemory();
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 300;
+  absl::ParseCommandLine(argc, argv);
+  const int rounds = absl::GetFlag(FLAGS_rounds);
   OneProcess one;
   TwoTiers two;
   std::printf("| tokens of the answer | one process, p50 (ms) | two tiers, p50 (ms) | more |\n|---|---|---|---|\n");

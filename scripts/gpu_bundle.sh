@@ -17,7 +17,7 @@ torch=.deps/${folder//./_}
 build=${BUILD:-build/gpu_release}
 bundle=build/gpu_bundle
 limit=$((60 << 20))
-programs=(gateway vision_service language_service diptych decode_throughput vision_times kernel_rates blip2_taps)
+programs=(gateway vision_service language_service diptych decode_throughput vision_times kernel_rates two_tiers blip2_taps)
 tests=(gpu_test cuda_kernels_test blip2_test language_engine_test)
 
 # The wheel's headers and libraries; nothing links its CUDA half, which need not be complete.

@@ -10,7 +10,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TABLE = "| batch | ms a step |\n|---|---|\n| 1 | 2.5 |\n| 8 | 4.0 |\n"
-PROGRAMS = ("bin/vision_service", "bin/decode_throughput", "bin/vision_times", "tests/gpu_test", "tests/cuda_kernels_test", "tests/blip2_test",
+PROGRAMS = ("bin/vision_service", "bin/decode_throughput", "bin/vision_times", "bin/two_tiers", "tests/gpu_test", "tests/cuda_kernels_test", "tests/blip2_test",
             "tests/language_engine_test")
 
 

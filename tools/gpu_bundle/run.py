@@ -124,6 +124,8 @@ def run_all(steps, layers):
     steps.run("Vision transformer", [*vision, f"--dtype={dtype}"], needs=made)
     steps.run("Vision transformer in fp8", [*vision, "--dtype=fp8"], needs=made or lacks_fp8)
     steps.run("Vision CUDA graphs", [*vision, f"--dtype={dtype}", "--cuda_graphs"], needs=made or (None if on_card else "there is no card"))
+    tiers = [f"--model={FULL}", "--rounds=100"] if on_card else [f"--model={DEMO}", "--rounds=20"]
+    steps.run("Two tiers", [BIN / "two_tiers", f"--device={device}", f"--dtype={dtype}", *tiers], needs=made if on_card else None)
     steps.run("Services", [python, "tools/compare.py", "services", FULL, device], needs=made)
     steps.run("Transformers", [python, "tools/compare.py", "transformers", FULL, device], needs=made or lacks)
 
