@@ -220,7 +220,7 @@ class FaultsTest(FaultCase):
         for status, reply, _ in told:
             self.assertTrue(status >= 400 and reply["error"]["code"], reply)
             self.assertFalse(reply["error"]["code"].startswith("IMAGE_"), f"a good image is called bad: {reply}")
-        stack.await_ready(seconds=15)
+        stack.await_ready(seconds=30)
         self.assertTrue(all(process.alive() for process in stack.processes))
         stack.await_idle()
         self.measure(f"{sum(proxy.corrupted for proxy in proxies)} bits: {len(true)} of {len(outcomes)} answered, and rightly; "
