@@ -10,6 +10,7 @@ shift || true
 # ccache must be told that precompiled headers may be cached, and that the compiler lists what it read, so that nothing is preprocessed twice.
 export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
 export CCACHE_DEPEND=1
+export CCACHE_INODECACHE=1  # parsed headers of 300 MB are hashed once, not by each source that begins with them
 
 build=build/$preset
 mkdir -p "$build"
