@@ -10,16 +10,10 @@
 
 #include "blip2/kernels/processor.h"
 #include "blip2/layers.h"
+#include "tests/blip2/tensors.h"
 
 namespace diptych::blip2 {
 namespace {
-
-// [shape] of the dtype, in (−1, 1); another one for each `seed`.
-at::Tensor Noise(std::vector<int64_t> shape, at::ScalarType dtype, int64_t seed) {
-  int64_t count = 1;
-  for (const int64_t side : shape) count *= side;
-  return at::sin(at::arange(count, at::kDouble).add_(977 * seed).square().mul_(0.3)).view(shape).to(dtype);
-}
 
 Linear NoisyLinear(int64_t in, int64_t out, at::ScalarType dtype, bool bias = true) {
   Linear linear{.weight = Noise({out, in}, dtype, 1), .bias = {}, .integers = {}};

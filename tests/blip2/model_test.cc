@@ -11,6 +11,7 @@
 #include "blip2/qformer.h"
 #include "blip2/vision_model.h"
 #include "tests/blip2/formulas.h"
+#include "tests/blip2/tensors.h"
 #include "tests/testing/random_checkpoint.h"
 
 namespace diptych::blip2 {
@@ -26,10 +27,6 @@ constexpr double kFormulaTolerance = 2e-5;  // float32 against float64, on value
 double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
   EXPECT_EQ(a.sizes(), b.sizes());
   return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
-
-double RelativeDifference(const at::Tensor& a, const at::Tensor& b) {
-  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
 }
 
 // Values in (−1, 1) that look random and need no generator.

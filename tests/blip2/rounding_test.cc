@@ -13,6 +13,7 @@
 #include "blip2/checkpoint/memory_plan.h"
 #include "blip2/opt.h"
 #include "blip2/vision_model.h"
+#include "tests/blip2/tensors.h"
 #include "tests/testing/paths.h"
 #include "tests/testing/planted_checkpoint.h"
 #include "tests/testing/random_checkpoint.h"
@@ -81,10 +82,6 @@ TEST_P(RoundingTest, GivesTheBitsOfRoundingAtTheStart) {
   }
 }
 
-double DistanceOf(const at::Tensor& a, const at::Tensor& b) {
-  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
-}
-
 // What a card makes of the folder: the decoder's numbers as they are, the vision transformer's widened.
 TEST_P(RoundingTest, ACardComputesWithItsNumbers) {
   for (const bool tied : {true, false}) {
@@ -101,10 +98,10 @@ TEST_P(RoundingTest, ACardComputesWithItsNumbers) {
     const OptDecoder decoder(**stored, card), from_original(*original.Open(), card);
     EXPECT_EQ(decoder.size().bytes, from_original.size().bytes);
     EXPECT_EQ(decoder.size().parameters, from_original.size().parameters);
-    EXPECT_LT(DistanceOf(Logits(decoder), Logits(OptDecoder(**stored, cpu))), 0.03);
+    EXPECT_LT(RelativeDifference(Logits(decoder), Logits(OptDecoder(**stored, cpu))), 0.03);
     const VisionModel vision(**stored, card), vision_on_cpu(**stored, cpu);
     EXPECT_EQ(vision.size().parameters, vision_on_cpu.size().parameters);
-    EXPECT_LT(DistanceOf(vision.Forward(Pixels(config)), vision_on_cpu.Forward(Pixels(config))), 0.03);
+    EXPECT_LT(RelativeDifference(vision.Forward(Pixels(config)), vision_on_cpu.Forward(Pixels(config))), 0.03);
   }
 }
 

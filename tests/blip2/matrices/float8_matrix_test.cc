@@ -11,19 +11,13 @@
 
 #include "blip2/opt.h"
 #include "blip2/vision_model.h"
+#include "tests/blip2/tensors.h"
 #include "tests/testing/random_checkpoint.h"
 
 namespace diptych::blip2 {
 namespace {
 
 constexpr double kOfBFloat16 = 8e-3;  // how far its rounding may be off
-
-// [shape] bfloat16 in (−1, 1); another one for each `seed`.
-at::Tensor Noise16(std::vector<int64_t> shape, int64_t seed) {
-  int64_t count = 1;
-  for (const int64_t side : shape) count *= side;
-  return at::sin(at::arange(count, at::kDouble).add_(977 * seed).square().mul_(0.3)).view(shape).to(at::kBFloat16);
-}
 
 // All finite numbers of the type, as doubles.
 at::Tensor AllFloat8() {
@@ -44,12 +38,8 @@ at::Tensor Nearest(const at::Tensor& rows) {
   return all.index_select(0, which.flatten()).view(wide.sizes()) * scale;
 }
 
-double OffBy(const at::Tensor& a, const at::Tensor& b) {
-  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
-}
-
 TEST(Float8RoundingTest, EachNumberBecomesTheNearestAndTheLargestOfItsRowStays) {
-  const at::Tensor rows = Noise16({9, 160}, 3) * at::logspace(-6, 6, 9).unsqueeze(1).to(at::kBFloat16);
+  const at::Tensor rows = Noise({9, 160}, at::kBFloat16, 3) * at::logspace(-6, 6, 9).unsqueeze(1).to(at::kBFloat16);
   const at::Tensor values = at::empty(rows.sizes(), at::kFloat8_e4m3fn), scales = at::empty({9, 1});
   RoundToFloat8ByOperators(rows, values, scales);
   const at::Tensor rounded = values.to(at::kDouble) * scales.to(at::kDouble);
@@ -63,13 +53,13 @@ TEST(Float8MatrixTest, IsTheProductOfTheRoundedNumbers) {
   for (const auto& [in, out] : {std::pair<int64_t, int64_t>{16, 16}, {64, 48}, {528, 272}}) {
     for (const int64_t rows : {1, 2, 17, 40}) {
       for (const bool with_bias : {true, false}) {
-        const at::Tensor weight = Noise16({out, in}, 1), x = Noise16({rows, in}, 3);
-        const auto bias = with_bias ? std::optional(Noise16({out}, 2)) : std::nullopt;
+        const at::Tensor weight = Noise({out, in}, at::kBFloat16, 1), x = Noise({rows, in}, at::kBFloat16, 3);
+        const auto bias = with_bias ? std::optional(Noise({out}, at::kBFloat16, 2)) : std::nullopt;
         at::Tensor expected = at::matmul(Nearest(x), Nearest(weight).t());
         if (bias) expected += bias->to(at::kDouble);
         const at::Tensor y = Float8Matrix(weight, bias)(x);
         ASSERT_EQ(y.scalar_type(), at::kBFloat16);
-        EXPECT_LT(OffBy(y, expected), kOfBFloat16) << rows << " rows, " << in << " to " << out;
+        EXPECT_LT(RelativeDifference(y, expected), kOfBFloat16) << rows << " rows, " << in << " to " << out;
       }
     }
   }
@@ -77,42 +67,42 @@ TEST(Float8MatrixTest, IsTheProductOfTheRoundedNumbers) {
 
 TEST(Float8MatrixTest, IsNearTheProductAlsoBesideOutliers) {
   for (const double gain : {1, 60, 1000}) {
-    at::Tensor weight = Noise16({96, 320}, 1), x = Noise16({40, 320}, 3);
+    at::Tensor weight = Noise({96, 320}, at::kBFloat16, 1), x = Noise({40, 320}, at::kBFloat16, 3);
     const at::Tensor expected = at::matmul(x.to(at::kDouble), weight.to(at::kDouble).t());
     for (const int64_t channel : {0, 77, 319}) {
       weight.select(1, channel).div_(gain);
       x.select(1, channel).mul_(gain);
     }
-    EXPECT_LT(OffBy(Float8Matrix(weight, std::nullopt)(x), expected), 0.045) << "channels times " << gain;
+    EXPECT_LT(RelativeDifference(Float8Matrix(weight, std::nullopt)(x), expected), 0.045) << "channels times " << gain;
   }
 }
 
 TEST(Float8MatrixTest, TakesAnyShapeAndStridesAndNothing) {
-  const Float8Matrix matrix(Noise16({32, 16}, 1), Noise16({32}, 2));
-  const at::Tensor x = Noise16({2, 16, 3}, 6);
+  const Float8Matrix matrix(Noise({32, 16}, at::kBFloat16, 1), Noise({32}, at::kBFloat16, 2));
+  const at::Tensor x = Noise({2, 16, 3}, at::kBFloat16, 6);
   const at::Tensor y = matrix(x.transpose(1, 2));
   EXPECT_EQ(y.sizes(), (std::vector<int64_t>{2, 3, 32}));
   EXPECT_TRUE(y[1][2].equal(matrix(x[1].select(1, 2).contiguous())));
-  EXPECT_EQ(matrix(Noise16({0, 16}, 7)).sizes(), (std::vector<int64_t>{0, 32}));
+  EXPECT_EQ(matrix(Noise({0, 16}, at::kBFloat16, 7)).sizes(), (std::vector<int64_t>{0, 32}));
 }
 
 TEST(Float8MatrixTest, ARowOfZerosGivesTheBiasAndWhatIsNotANumberStaysInItsRow) {
-  const at::Tensor bias = Noise16({32}, 2);
-  at::Tensor x = Noise16({4, 16}, 3);
+  const at::Tensor bias = Noise({32}, at::kBFloat16, 2);
+  at::Tensor x = Noise({4, 16}, at::kBFloat16, 3);
   x[1].zero_();
   x[2][5] = std::numeric_limits<double>::quiet_NaN();
   x[3][5] = std::numeric_limits<double>::infinity();
-  const at::Tensor y = Float8Matrix(Noise16({32, 16}, 1), bias)(x);
+  const at::Tensor y = Float8Matrix(Noise({32, 16}, at::kBFloat16, 1), bias)(x);
   EXPECT_TRUE(y[0].isfinite().all().item<bool>());
   EXPECT_TRUE(y[1].equal(bias));
   for (const int64_t row : {2, 3}) EXPECT_TRUE(y[row].isnan().all().item<bool>()) << row;
 }
 
 TEST(Float8MatrixTest, RefusesAnotherWidthOrType) {
-  const Float8Matrix matrix(Noise16({32, 16}, 1), std::nullopt);
-  EXPECT_THROW(matrix(Noise16({3, 32}, 8)), c10::Error);
-  EXPECT_THROW(matrix(Noise16({3, 16}, 8).to(at::kFloat)), c10::Error);
-  EXPECT_THROW(Float8Matrix(Noise16({32, 24}, 1), std::nullopt), c10::Error);
+  const Float8Matrix matrix(Noise({32, 16}, at::kBFloat16, 1), std::nullopt);
+  EXPECT_THROW(matrix(Noise({3, 32}, at::kBFloat16, 8)), c10::Error);
+  EXPECT_THROW(matrix(Noise({3, 16}, at::kBFloat16, 8).to(at::kFloat)), c10::Error);
+  EXPECT_THROW(Float8Matrix(Noise({32, 24}, at::kBFloat16, 1), std::nullopt), c10::Error);
   EXPECT_FALSE(Float8Matrix::Takes(24, 16));
   EXPECT_TRUE(Float8Matrix::Takes(4224, 1408));
 }
@@ -131,8 +121,8 @@ TEST(Float8ModelTest, IsNearBFloat16AndHoldsHalfTheBytes) {
   const testing::RandomCheckpoint random(WideConfig(), /*seed=*/5);
   const auto checkpoint = random.Open();
   const VisionModel vision(*checkpoint, bfloat16), vision8(*checkpoint, float8);
-  const at::Tensor pixels = Noise16({2, 3, 20, 20}, 1).to(at::kFloat);
-  EXPECT_LT(OffBy(vision8.Forward(pixels), vision.Forward(pixels)), 0.1);
+  const at::Tensor pixels = Noise({2, 3, 20, 20}, at::kBFloat16, 1).to(at::kFloat);
+  EXPECT_LT(RelativeDifference(vision8.Forward(pixels), vision.Forward(pixels)), 0.1);
   EXPECT_FALSE(vision8.Forward(pixels).equal(vision.Forward(pixels)));
   EXPECT_EQ(vision8.size().parameters, vision.size().parameters);
 
@@ -140,10 +130,10 @@ TEST(Float8ModelTest, IsNearBFloat16AndHoldsHalfTheBytes) {
   const std::vector<int32_t> blocks = {0, 1};
   const auto logits = [&](const OptDecoder& model) {
     KvPool pool = model.MakeKvPool(2, 8);
-    return model.Forward({{{.embeddings = Noise16({6, 32}, 2), .past = 0, .blocks = blocks, .wants_logits = true}}},
-                         pool);
+    return model.Forward(
+        {{{.embeddings = Noise({6, 32}, at::kBFloat16, 2), .past = 0, .blocks = blocks, .wants_logits = true}}}, pool);
   };
-  EXPECT_LT(OffBy(logits(decoder8), logits(decoder)), 0.1);
+  EXPECT_LT(RelativeDifference(logits(decoder8), logits(decoder)), 0.1);
   EXPECT_LT(decoder8.size().bytes, decoder.size().bytes);
   EXPECT_EQ(decoder8.size().parameters, decoder.size().parameters);
 }

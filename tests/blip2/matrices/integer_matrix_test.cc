@@ -11,21 +11,11 @@
 #include "blip2/opt.h"
 #include "blip2/qformer.h"
 #include "blip2/vision_model.h"
+#include "tests/blip2/tensors.h"
 #include "tests/testing/random_checkpoint.h"
 
 namespace diptych::blip2 {
 namespace {
-
-// [shape] in (−1, 1); another one for each `seed`.
-at::Tensor Noise(std::vector<int64_t> shape, int64_t seed) {
-  int64_t count = 1;
-  for (const int64_t side : shape) count *= side;
-  return at::sin(at::arange(count, at::kDouble).add_(977 * seed).square().mul_(0.3)).view(shape).to(at::kFloat);
-}
-
-double RelativeDifference(const at::Tensor& a, const at::Tensor& b) {
-  return ((a.to(at::kDouble) - b.to(at::kDouble)).norm() / b.to(at::kDouble).norm()).item<double>();
-}
 
 struct Tolerance {
   IntegerType type;
@@ -40,19 +30,21 @@ class IntegerMatrixTest : public ::testing::TestWithParam<Tolerance> {
 };
 
 TEST_P(IntegerMatrixTest, IsNearTheProduct) {
-  const at::Tensor weight = Noise({96, 300}, 1), bias = Noise({96}, 2), x = Noise({2, 9, 300}, 3);
+  const at::Tensor weight = Noise({96, 300}, at::kFloat, 1), bias = Noise({96}, at::kFloat, 2),
+                   x = Noise({2, 9, 300}, at::kFloat, 3);
   const at::Tensor y = IntegerMatrix(Type(), weight, bias, {})(x);
   EXPECT_LT(RelativeDifference(y, at::linear(x, weight, bias)), GetParam().of_product);
 }
 
 TEST_P(IntegerMatrixTest, FewerBitsOfActivationsCostLittle) {
-  const at::Tensor weight = Noise({96, 300}, 1), bias = Noise({96}, 2), x = Noise({2, 9, 300}, 3);
+  const at::Tensor weight = Noise({96, 300}, at::kFloat, 1), bias = Noise({96}, at::kFloat, 2),
+                   x = Noise({2, 9, 300}, at::kFloat, 3);
   const at::Tensor y = IntegerMatrix(Type(), weight, bias, {}, ActivationBits::k7)(x);
   EXPECT_LT(RelativeDifference(y, at::linear(x, weight, bias)), GetParam().with_few_activation_bits);
 }
 
 TEST_P(IntegerMatrixTest, AnOutlierChannelCostsTheOthersNothing) {
-  const at::Tensor weight = Noise({96, 300}, 1), x = Noise({40, 300}, 3);
+  const at::Tensor weight = Noise({96, 300}, at::kFloat, 1), x = Noise({40, 300}, at::kFloat, 3);
   at::Tensor magnitudes = at::ones({300}), small = weight.clone(), large = x.clone();
   // A factor that rounds nothing, on channels of the input.
   for (const int64_t channel : {0, 77, 299}) {
@@ -65,32 +57,33 @@ TEST_P(IntegerMatrixTest, AnOutlierChannelCostsTheOthersNothing) {
 }
 
 TEST_P(IntegerMatrixTest, SaysHowLargeItsOutputsAre) {
-  const at::Tensor weight = Noise({5, 64}, 1), bias = Noise({5}, 2), magnitudes = Noise({64}, 4).abs();
+  const at::Tensor weight = Noise({5, 64}, at::kFloat, 1), bias = Noise({5}, at::kFloat, 2),
+                   magnitudes = Noise({64}, at::kFloat, 4).abs();
   const at::Tensor expected = at::hypot((weight * magnitudes).norm(2, 1), bias);
   EXPECT_TRUE(at::allclose(IntegerMatrix(Type(), weight, bias, magnitudes).output_magnitudes(), expected));
 }
 
 TEST_P(IntegerMatrixTest, TakesAnyShapeTypeAndStrides) {
-  const IntegerMatrix matrix(Type(), Noise({10, 24}, 1), {}, {});
-  const at::Tensor x = Noise({2, 24, 3}, 6);
+  const IntegerMatrix matrix(Type(), Noise({10, 24}, at::kFloat, 1), {}, {});
+  const at::Tensor x = Noise({2, 24, 3}, at::kFloat, 6);
   const at::Tensor y = matrix(x.transpose(1, 2));
   EXPECT_EQ(y.sizes(), (std::vector<int64_t>{2, 3, 10}));
   EXPECT_TRUE(y[1][2].equal(matrix(x[1].select(1, 2).contiguous())));
-  EXPECT_EQ(matrix(Noise({0, 24}, 7)).sizes(), (std::vector<int64_t>{0, 10}));
+  EXPECT_EQ(matrix(Noise({0, 24}, at::kFloat, 7)).sizes(), (std::vector<int64_t>{0, 10}));
   EXPECT_EQ(matrix(x.transpose(1, 2).to(at::kBFloat16)).scalar_type(), at::kBFloat16);
 }
 
 TEST_P(IntegerMatrixTest, RefusesAnotherWidthOrType) {
-  const IntegerMatrix matrix(Type(), Noise({10, 24}, 1), {}, {});
-  EXPECT_THROW(matrix(Noise({3, 25}, 8)), c10::Error);
-  EXPECT_THROW(matrix(Noise({}, 8)), c10::Error);
+  const IntegerMatrix matrix(Type(), Noise({10, 24}, at::kFloat, 1), {}, {});
+  EXPECT_THROW(matrix(Noise({3, 25}, at::kFloat, 8)), c10::Error);
+  EXPECT_THROW(matrix(Noise({}, at::kFloat, 8)), c10::Error);
   EXPECT_THROW(matrix(at::ones({3, 24}, at::kLong)), c10::Error);
 }
 
 TEST_P(IntegerMatrixTest, AWholeModelStaysNearFloat32) {
   const testing::RandomCheckpoint checkpoint(testing::TinyConfig(), /*seed=*/10);
   const auto opened = checkpoint.Open();
-  const at::Tensor pixels = Noise({1, 3, 20, 20}, 1);
+  const at::Tensor pixels = Noise({1, 3, 20, 20}, at::kFloat, 1);
   const auto logits = [&](const Placement& placement) {
     const QFormer qformer(*opened, placement);
     const OptDecoder decoder(*opened, placement);
@@ -129,7 +122,7 @@ TEST_P(IntegerMatrixTest, TheModelIsAsSmallAsItsWeights) {
   const VisionModel floats(*opened, {}), integers(*opened, {.integers = Type()});
   EXPECT_EQ(integers.size().parameters, floats.size().parameters);
   EXPECT_EQ(OptDecoder(*opened, {.integers = Type()}).size().parameters, OptDecoder(*opened, {}).size().parameters);
-  const at::Tensor weight = Noise({2560, 2560}, 1);
+  const at::Tensor weight = Noise({2560, 2560}, at::kFloat, 1);
   const double bytes = static_cast<double>(IntegerMatrix(Type(), weight, {}, {}).bytes()) / weight.numel();
   EXPECT_LT(bytes, Type() == IntegerType::kInt8 ? 1.01 : 0.53);
 }
