@@ -179,7 +179,7 @@ Linear WeightReader::ReadStacked(const std::string& stack, std::initializer_list
   if (bias) biases = Stack(names, ".bias");
   std::vector<std::string> weights;
   for (const std::string& name : names) weights.push_back(name + ".weight");
-  if (placement_.integers && !(in_floats_ && !checkpoint_.config().rounded)) {
+  if (placement_.integers && (!in_floats_ || checkpoint_.config().rounded)) {
     return Round(stack, *placement_.integers, weights, biases, magnitudes);
   }
   if (TakesPairs(placement_, in_pairs_)) return Pack(weights, biases);

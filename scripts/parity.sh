@@ -5,7 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 script=parity
 . scripts/say.sh
-. scripts/python_packages.sh
 . scripts/python_environment.sh
 
 python_environment

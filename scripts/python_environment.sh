@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Sourced, after python_packages.sh, by scripts that need transformers: python_environment installs it into .deps/python if it is missing (7 GB with what
+# Sourced by scripts that need transformers: python_environment installs it into .deps/python if it is missing (7 GB with what
 # it needs) and sets `python`.
+. scripts/python_packages.sh
 python=.deps/python/bin/python
 python_requirements=tools/parity/requirements.txt
 

@@ -8,7 +8,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 script=rivals
 . scripts/say.sh
-. scripts/python_packages.sh
 . scripts/python_environment.sh
 
 if [ "${1:-}" = --install-vllm ]; then

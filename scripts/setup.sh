@@ -115,7 +115,7 @@ install_torch() {
 
 # fetch_for_tests FOLDER WHAT LOSS pip|npm PACKAGE…: into .deps/FOLDER, once. Where it cannot be had, LOSS says what follows.
 fetch_for_tests() {
-  local folder=.deps/$1 what=$2 loss=$3 tool=$4 install=()
+  local folder=.deps/$1 what=$2 loss=$3 tool=$4 install
   shift 4
   [ "$(cat "$folder/.installed" 2>/dev/null)" = "$*" ] && return
   case $tool in

@@ -14,6 +14,7 @@
 namespace diptych::blip2 {
 namespace {
 
+constexpr int64_t kHalfBytes = 2;
 constexpr int64_t kWorkingBytes = int64_t{256} << 20;  // the program, its threads, what requests need besides the cache
 constexpr int64_t kSmallModel = int64_t{1} << 30;      // bytes in float32
 
@@ -34,7 +35,6 @@ bool IsOfQFormer(std::string_view name) {
 // On a card, the decoder's maps whose sides fit.
 int64_t WeightOnlyBytes(IntegerType type, const TensorSpec& spec) {
   const bool held = !IsOf(ModelPart::kVision, spec.name) && WeightOnlyMatrix::Takes(type, spec.shape[0], spec.shape[1]);
-  constexpr int64_t kHalfBytes = 2;
   return held ? WeightOnlyMatrix::Bytes(type, spec.shape[0], spec.shape[1]) : Elements(spec) * kHalfBytes;
 }
 
@@ -46,7 +46,6 @@ int64_t RoundedBytes(IntegerType type, int64_t out, int64_t in) {
 }
 
 int64_t TensorBytes(const TensorSpec& spec, const Placement& placement) {
-  constexpr int64_t kHalfBytes = 2;
   if (placement.weight_only() && IsRounded(spec)) return WeightOnlyBytes(*placement.integers, spec);
   if (placement.integers && IsRounded(spec)) return RoundedBytes(*placement.integers, spec.shape[0], spec.shape[1]);
   if (placement.float8 && IsRounded(spec) && Float8Matrix::Takes(spec.shape[0], spec.shape[1])) {
@@ -62,11 +61,10 @@ int64_t TensorBytes(const TensorSpec& spec, const Placement& placement) {
 // Besides the embedding.
 int64_t HeadBytes(const Config& config, const Placement& placement) {
   const int64_t out = config.text.vocab_size, in = config.text.word_embed_proj_dim;
-  if (placement.weight_only() && !config.text.tie_word_embeddings) {
-    return WeightOnlyMatrix::Bytes(IntegerType::kInt8, out, in);
-  }
-  if (placement.integers && !placement.weight_only()) return RoundedBytes(IntegerType::kInt8, out, in);
-  return config.text.tie_word_embeddings ? 0 : out * in * static_cast<int64_t>(c10::elementSize(placement.dtype));
+  const bool tied = config.text.tie_word_embeddings;
+  if (placement.weight_only()) return tied ? 0 : WeightOnlyMatrix::Bytes(IntegerType::kInt8, out, in);
+  if (placement.integers) return RoundedBytes(IntegerType::kInt8, out, in);
+  return tied ? 0 : out * in * static_cast<int64_t>(c10::elementSize(placement.dtype));
 }
 
 int64_t Need(const Config& config, const MemoryDemand& demand, const Placement& placement) {
@@ -109,7 +107,7 @@ std::string Remedy(const Config& config, const MemoryDemand& demand, int64_t fre
 absl::StatusOr<ChosenPlacement> PlaceRounded(const Placement& placement, const std::string& device,
                                              const std::string& dtype, const RoundedConfig& rounded) {
   const IntegerType type = rounded.bits == 8 ? IntegerType::kInt8 : IntegerType::kInt4;
-  const std::string stored = type == IntegerType::kInt8 ? "int8" : "int4";
+  const std::string stored = DTypeName({.integers = type});
   if (dtype == "auto") {
     DIPTYCH_ASSIGN_OR_RETURN(const Placement own, ParsePlacement(device, stored));
     return ChosenPlacement{.placement = own, .reason = "the checkpoint holds it"};
