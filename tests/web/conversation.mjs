@@ -54,6 +54,30 @@ test('a conversation keeps its turns, the newest in sight, and what it costs is 
   await turns(page, 1);
 });
 
+test('who has scrolled up in a conversation goes on reading while a question is tried again and answered', async (t) => {
+  const page = await open(t);
+  await begin(page, 'What color is the circle?', 'Where is the star?');
+  const thread = page.locator('#thread');
+  await thread.evaluate((node) => (node.style.maxHeight = '90px'));
+  let tries = 0;
+  await page.route('**/v1/chat/completions', (route) => {
+    if (++tries > 2) return route.continue();
+    return route.fulfill({ status: 503, headers: { 'retry-after': '0' }, json: { error: { message: 'not now' } } });
+  });
+  const place = () =>
+    thread.evaluate((node) => [node.scrollTop, node.scrollHeight - node.clientHeight - node.scrollTop]);
+  await ask(page, 'What color is the star?');
+  await page.waitForSelector('.refused .countdown');
+  assert.ok((await place())[1] <= 1, 'the newest is in sight');
+  await thread.evaluate((node) => node.scrollTo(0, 0));
+  await turns(page, 3);
+  assert.equal(tries, 3);
+  assert.equal((await place())[0], 0);
+  await ask(page, 'What is in the center?');
+  await turns(page, 4);
+  assert.ok((await place())[1] <= 1, 'what is asked is in sight');
+});
+
 test('a conversation survives a reload and goes on, with its image', async (t) => {
   const page = await open(t);
   await begin(page, 'What color is the circle?', 'Where is the star?');

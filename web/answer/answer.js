@@ -7,6 +7,7 @@ import { turnsOf } from './record.js';
 import { Turn } from './turn.js';
 
 const ANNOUNCE_EVERY = 1500; // milliseconds between two pieces of a stream that are read out
+const IN_SIGHT = 40; // pixels from the thread's end, within which a reader counts as following it
 
 // stage: as in tokens.js. on: as in turn.js, without details.
 export function createAnswer({ stage, on }) {
@@ -46,6 +47,13 @@ export function createAnswer({ stage, on }) {
     thread.scrollTop = thread.scrollHeight;
   };
 
+  // Changes what is shown of the newest turn. It stays in sight for whoever has it in sight; who reads an earlier turn goes on reading.
+  function following(change) {
+    const behind = thread.scrollHeight - thread.clientHeight - thread.scrollTop;
+    change();
+    if (chat && behind <= IN_SIGHT) newestInSight();
+  }
+
   // Puts a new turn for `record` on the page: after those of `record.earlier`, or alone.
   function place(record) {
     quiet();
@@ -70,22 +78,21 @@ export function createAnswer({ stage, on }) {
 
   function showWaiting(record) {
     const asked = turn?.record !== record; // and not tried again, when the person may have scrolled on
-    place(record);
-    turn.showWaiting();
+    if (asked) place(record);
+    else quiet();
+    following(() => turn.showWaiting());
     if (asked) turn.node.scrollIntoView({ block: 'nearest' });
     const began = performance.now(),
       shown = turn;
     ticking = setInterval(() => shown.showElapsed((performance.now() - began) / 1000), 100);
     saidUntil = 0;
     saidAt = performance.now();
-    if (chat) newestInSight();
     announce('Asked');
   }
 
   function showPiece(record) {
     if (turn?.record !== record) return; // another answer is looked at meanwhile
-    turn.showPiece();
-    if (chat) newestInSight();
+    following(() => turn.showPiece());
     if (performance.now() - saidAt < ANNOUNCE_EVERY) return;
     announce(record.text.slice(saidUntil));
     saidUntil = record.text.length;
@@ -95,9 +102,10 @@ export function createAnswer({ stage, on }) {
   function showWhole(record, { silent = false } = {}) {
     if (turn?.record !== record) place(record);
     quiet();
-    turn.showWhole();
-    showMeasures(record);
-    if (chat) newestInSight();
+    following(() => {
+      turn.showWhole();
+      showMeasures(record);
+    });
     if (silent) return;
     const time = record.diptych ? `. Answered in ${milliseconds(record.diptych.timings.total)}` : '';
     announce(record.stopped ? 'Stopped' : `${record.text.slice(saidUntil) || 'Nothing'}${time}`);
@@ -106,9 +114,8 @@ export function createAnswer({ stage, on }) {
   function showError(record, error) {
     if (turn?.record !== record) place(record);
     quiet();
-    turn.showError(error);
+    following(() => turn.showError(error));
     card.querySelector('.card')?.removeAttribute('aria-busy');
-    if (chat) newestInSight();
     announce(`Error: ${error.message}`);
   }
 
@@ -117,8 +124,7 @@ export function createAnswer({ stage, on }) {
     quiet();
     const show = held((node) => {
       if (turn?.record !== record) place(record);
-      turn.showPostponed(node);
-      if (chat) newestInSight();
+      following(() => turn.showPostponed(node));
     });
     return waitForNextTry(error, { ...how, show });
   }
