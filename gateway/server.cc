@@ -113,7 +113,8 @@ absl::StatusOr<std::unique_ptr<GatewayServer>> GatewayServer::Start(const Option
     DIPTYCH_ASSIGN_OR_RETURN(keys, ApiKeyFile::Open(options.api_keys_file));
   }
   auto self = std::unique_ptr<GatewayServer>(new GatewayServer(options, std::move(tiers), std::move(keys)));
-  self->monitor_ = std::make_unique<TierMonitor>(self->tiers_, options.language_target, options.vision_target);
+  self->monitor_ =
+      std::make_unique<TierMonitor>(self->tiers_, options.language_target, options.vision_target, options.limits.image);
   self->service_ = std::make_unique<GatewayService>(self->tiers_, self->admission_, *self->monitor_, self->metrics_,
                                                     self->tracer_, absl::ToChronoNanoseconds(options.request_timeout));
   self->infer_service_ = std::make_unique<InferService>(self->EnvironmentOfInfer());

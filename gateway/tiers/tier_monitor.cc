@@ -1,12 +1,11 @@
 #include "gateway/tiers/tier_monitor.h"
 
-#include <algorithm>
 #include <chrono>
-#include <cstdint>
 #include <utility>
 
 #include "common/grpc/steady_deadline.h"
 #include "common/logging/log.h"
+#include "gateway/tiers/image_limits.h"
 #include "gateway/tiers/tier_claims.h"
 
 namespace diptych::gateway {
@@ -22,15 +21,12 @@ bool IsPossible(const v1::ModelDescription& model, std::string_view tier) {
   return claims.ok();
 }
 
-void NarrowTo(const v1::ModelDescription& tier, ImageLimits& limits) {
-  if (tier.max_image_bytes() > 0) limits.max_bytes = std::min(limits.max_bytes, int64_t{tier.max_image_bytes()});
-  if (tier.max_image_pixels() > 0) limits.max_pixels = std::min(limits.max_pixels, int64_t{tier.max_image_pixels()});
-}
-
 }  // namespace
 
-TierMonitor::TierMonitor(Tiers& tiers, const std::string& language_target, const std::string& vision_target)
+TierMonitor::TierMonitor(Tiers& tiers, const std::string& language_target, const std::string& vision_target,
+                         const ImageLimits& own_limits)
     : tiers_(tiers),
+      own_limits_(own_limits),
       language_({.name = "language",
                  .target = language_target,
                  .flag = "language_target",
@@ -83,7 +79,20 @@ bool TierMonitor::Describe() {
 void TierMonitor::Ask() {
   AskLanguage();
   AskVision();
+  TellLimits();
   Compare();
+}
+
+void TierMonitor::TellLimits() {
+  std::vector<std::string> lines;
+  {
+    MutexLock lock(mutex_);
+    if (!model_ || described_vision_.name().empty()) return;
+    lines = RaisedInVain(own_limits_, *model_, described_vision_);
+  }
+  if (lines == told_limits_) return;
+  for (const std::string& line : lines) spdlog::warn("{}", line);
+  told_limits_ = std::move(lines);
 }
 
 void TierMonitor::Compare() {

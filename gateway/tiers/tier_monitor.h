@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/images/image_header.h"
@@ -20,8 +21,10 @@ namespace diptych::gateway {
 // Its ChannelMonitors log when a tier cannot be reached. Thread-safe.
 class TierMonitor {
  public:
-  // `tiers` must outlive the monitor; the targets are those that they were opened with.
-  TierMonitor(Tiers& tiers, const std::string& language_target, const std::string& vision_target);
+  // `tiers` must outlive the monitor; the targets are those that they were opened with. It warns once of `own_limits`
+  // that were raised here and on no tier.
+  TierMonitor(Tiers& tiers, const std::string& language_target, const std::string& vision_target,
+              const ImageLimits& own_limits);
   ~TierMonitor() { Stop(); }
 
   // Once. `on_change` is called on a thread of the monitor each time the language tier becomes reachable or is lost,
@@ -48,13 +51,16 @@ class TierMonitor {
   void Ask();
   void AskLanguage();
   void AskVision();
+  void TellLimits();
   void Compare();
 
   Tiers& tiers_;
+  const ImageLimits own_limits_;
   std::function<void()> on_change_;
   ModelAgreement judge_;  // of the language monitor's thread
   std::atomic<bool> language_reachable_ = false;
-  SteadyTime asked_{};  // of the language monitor's thread
+  SteadyTime asked_{};                    // of the language monitor's thread
+  std::vector<std::string> told_limits_;  // likewise
   mutable Mutex mutex_;
   std::optional<v1::ModelDescription> model_ ABSL_GUARDED_BY(mutex_);
   v1::ModelDescription described_vision_ ABSL_GUARDED_BY(mutex_);  // empty before the first answer

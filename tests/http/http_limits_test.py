@@ -18,7 +18,7 @@ def several_images(**options):
 
 
 class LimitsTest(asking.StackTest):
-    FLAGS = [f"--max_inflight={CALLERS}"]
+    FLAGS = [f"--max_inflight={CALLERS}", "--max_image_pixels=64000001"]
 
     def statuses(self, path, body):
         """Of one caller's requests, one after the other on one connection."""
@@ -45,6 +45,13 @@ class LimitsTest(asking.StackTest):
                                      ("echo", COMPLETIONS, {"model": "demo", "prompt": ["a", "b"], "max_tokens": 0, "echo": True, "logprobs": 1})):
                 with self.subTest(name, stream=stream):
                     self.hammer(path, body | {"stream": stream})
+
+    def test_a_limit_that_is_raised_on_the_gateway_alone_is_warned_of(self):
+        warnings = [line for line in self.stack.gateway_log().splitlines() if "has no effect" in line]
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertIn("gateway --max_image_pixels=64000001 has no effect above 64000000", warnings[0])
+        for tier in ("vision_service", "language_service"):
+            self.assertIn(f"{tier} --max_image_pixels=64000000", warnings[0])
 
     def test_what_is_refused_holds_no_place(self):
         body = {"model": "demo", "messages": [{"role": "user", "content": [BROKEN]}]}
