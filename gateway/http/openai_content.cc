@@ -20,7 +20,9 @@ absl::StatusOr<Message::Speaker> ReadRole(const std::string& role, const std::st
     return InvalidField(kUnsupportedParameter, field,
                         absl::StrCat("a \"", role, "\" message has no place here: this model calls no tools"));
   }
-  return InvalidField(kUnsupportedParameter, field, "a message's role is user, assistant, system or developer");
+  constexpr char kRoles[] = "a message's role is user, assistant, system or developer";
+  return InvalidField(kUnsupportedParameter, field,
+                      role.empty() ? kRoles : absl::StrCat(kRoles, ", not ", Excerpt(role)));
 }
 
 namespace {
@@ -146,9 +148,10 @@ absl::Status ReadPart(const json& part, const std::string& path, Message& messag
     return ReadImagePart(members, PlaceOfImage(part, type), message);
   }
   DIPTYCH_RETURN_IF_ERROR(members.fault());
+  const std::string instead = type.empty() ? "" : absl::StrCat(", not ", Excerpt(type));
+  constexpr char kParts[] = "a part is \"text\" or \"image_url\", \"input_text\" or \"input_image\"";
   return InvalidField(kUnsupportedParameter, members.Path("type"),
-                      user ? "a part is \"text\" or \"image_url\", \"input_text\" or \"input_image\""
-                           : "only the user's messages hold anything but text");
+                      absl::StrCat(user ? kParts : "only the user's messages hold anything but text", instead));
 }
 
 }  // namespace

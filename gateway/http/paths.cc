@@ -16,6 +16,7 @@ constexpr std::string_view kModelFolder = "/models/";
 // The ends of other paths, and what clients want there.
 constexpr std::pair<std::string_view, std::string_view> kMeant[] = {
     {"/chat/completions", "/v1/chat/completions"},
+    {"/chat/completion", "/v1/chat/completions"},
     {"/completions", "/v1/completions"},
     {"/responses", "/v1/responses"},
     {"/models", "/v1/models"},
@@ -25,6 +26,14 @@ constexpr std::pair<std::string_view, std::string_view> kMeant[] = {
     {"/completion", "/v1/completions"},       // llama.cpp
     {"/messages", "/v1/chat/completions"},    // Anthropic
     {"/tags", "/v1/models"},                  // Ollama
+    {"/show", "/v1/models"},                  // Ollama
+    {"/props", "/v1/models"},                 // llama.cpp
+    {"/info", "/v1/models"},                  // TGI
+    {"_info", "/v1/models"},                  // SGLang
+    {"/version", "/version"},
+    {"/health", "/health"},
+    {"/healthz", "/health"},  // Kubernetes
+    {"/readyz", "/health"},   // Kubernetes
 };
 
 bool IsVersionedPath(std::string_view path) {

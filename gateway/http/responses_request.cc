@@ -20,12 +20,20 @@ using Speaker = Message::Speaker;
 
 constexpr size_t kMaxMetadata = 16;
 
+// Why an item of the input that is no message is refused: "function_call_output" and its kind belong to tools.
+std::string WhyNoMessage(const std::string& type) {
+  if (type.find("_call") != type.npos || type.starts_with("mcp_")) {
+    return absl::StrCat("an item of type ", Excerpt(type), " has no place here: this model calls no tools");
+  }
+  return absl::StrCat("an item of the input is a message, not ", Excerpt(type),
+                      ": items are not kept here, so each comes whole");
+}
+
 absl::StatusOr<Message> ReadItem(const json& item, const std::string& path) {
   Members members(item, path);
   const std::string type = members.Text("type");
   if (!type.empty() && type != "message") {
-    return InvalidField(kUnsupportedParameter, members.Path("type"),
-                        "an item of the input is a message; items are not kept here, so each comes whole");
+    return InvalidField(kUnsupportedParameter, members.Path("type"), WhyNoMessage(type));
   }
   IgnoreBookkeeping(members);
   const std::string role = members.Text("role");

@@ -88,6 +88,9 @@ class MessagesTest(asking.StackTest):
                 ([("user", [{"type": "refusal", "refusal": "no"}])], "messages[0].content[0].type"),
                 ([("user", [{"type": "thinking", "thinking": "no"}])], "messages[0].content[0].type")):
             self.refused(chat(*messages), param, "unsupported_parameter")
+        for messages, name in (([("robot", "z")], "robot"), ([("user", [{"type": "input_audio", "input_audio": {}}])], "input_audio"),
+                               ([("user", [{"type": "file", "file": {}}])], "file"), ([("system", [{"type": "video_url"}])], "video_url")):
+            self.assertIn(f'not "{name}"', self.ask("POST", CHAT, chat(*messages))[2]["error"]["message"])
         self.refused(chat(("user", "x"), ("assistant", "y")), "messages[1].content", "invalid_value")
         self.refused(chat(("system", "x")), "messages", "invalid_value")
         self.refused(chat(("assistant", "x")), "messages", "invalid_value")

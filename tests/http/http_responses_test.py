@@ -111,6 +111,12 @@ class ResponsesTest(asking.StackTest):
                             ({"input": [message("tool", "x")]}, "input[0].role"),
                             ({"input": [message("user", [{"type": "input_file", "file_id": "f"}])]}, "input[0].content[0].type")):
             self.refused(body, param, "unsupported_parameter", PATH)
+        for kind, words in (("function_call", "calls no tools"), ("custom_tool_call_output", "calls no tools"), ("mcp_list_tools", "calls no tools"),
+                            ("item_reference", "items are not kept here")):
+            reply = self.ask("POST", PATH, {"input": [LOOK, {"type": kind, "call_id": "c", "output": "x"}]})[2]["error"]
+            self.assertEqual(reply["param"], "input[1].type")
+            self.assertIn(f'"{kind}"', reply["message"])
+            self.assertIn(words, reply["message"])
         json_only = self.ask("POST", PATH, {"input": "x", "text": {"format": {"type": "json_object"}}})[2]
         self.assertIn("free text", json_only["error"]["message"])
         self.refused({"input": [message("user", [{"type": "input_image", "file_id": "f"}])]}, "input[0].content[0].file_id",

@@ -27,10 +27,14 @@ TEST(PathsTest, PutsV1BeforeTheNamesOfOtherServersAlone) {
 
 TEST(PathsTest, KnowsWhatWasMeant) {
   for (const char* path : {"/v1/v1/chat/completions", "/v1/chat/completions/chat/completions", "/api/chat",
-                           "/openai/deployments/demo/chat/completions", "/v1/messages"}) {
+                           "/openai/deployments/demo/chat/completions", "/v1/messages", "/v1/chat/completion"}) {
     EXPECT_EQ(MeantPath(path), "/v1/chat/completions") << path;
   }
-  EXPECT_EQ(MeantPath("/api/v1/models"), "/v1/models");
+  for (const char* path : {"/api/v1/models", "/api/show", "/info", "/get_model_info", "/props"}) {
+    EXPECT_EQ(MeantPath(path), "/v1/models") << path;
+  }
+  for (const char* path : {"/healthz", "/readyz", "/v1/health", "/api/health"}) EXPECT_EQ(MeantPath(path), "/health");
+  EXPECT_EQ(MeantPath("/api/version"), "/version");
   EXPECT_EQ(MeantPath("/generate"), "/v1/completions");
   for (const char* path : {"/v1/embeddings", "/", "", "/docs"}) EXPECT_EQ(MeantPath(path), "") << path;
 }
