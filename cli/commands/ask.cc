@@ -142,7 +142,7 @@ AnswerTable TableFor(const std::vector<Row>& rows) {
     image = std::max(image, Columns(OneLine(row.ImageText())));
     question = std::max(question, Columns(OneLine(row.QuestionText())));
   }
-  return AnswerTable(image, question, IsTerminal(stdout) ? TerminalColumns() : 0);
+  return AnswerTable(image, question, OutputColumns());
 }
 
 // Shows answers in the order of their questions, each as soon as it can be.

@@ -5,12 +5,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "cli/commands/commands.h"
 #include "cli/connection/client.h"
 #include "cli/connection/errors.h"
@@ -61,10 +61,37 @@ constexpr char kHelp[] =
     "  /quit         exit, as Ctrl-D does\n"
     "Ctrl-C ends an answer or drops the line. Arrow keys bring earlier lines back, Ctrl-R searches them.\n";
 
+// The words of a text as a shell reads them: quotes and backslashes keep spaces, as in the name of a file that is
+// dragged into a terminal.
+std::vector<std::string> ShellWords(const std::string& text) {
+  std::vector<std::string> words;
+  char quote = 0;
+  bool inside = false;  // a word has begun
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool escapes = c == '\\' && quote != '\'' && i + 1 < text.size();
+    if (quote == 0 && c == ' ') {
+      inside = false;
+      continue;
+    }
+    if (!std::exchange(inside, true)) words.emplace_back();
+    if (escapes) {
+      words.back() += text[++i];
+    } else if (quote == 0 && (c == '\'' || c == '"')) {
+      quote = c;
+    } else if (c == quote && quote != 0) {
+      quote = 0;
+    } else {
+      words.back() += c;
+    }
+  }
+  return words;
+}
+
 // The whole text if there is such a file, else its words.
 std::vector<std::string> ImagesIn(const std::string& text) {
   if (CheckImageSource(text).ok()) return {text};
-  return absl::StrSplit(text, ' ', absl::SkipEmpty());
+  return ShellWords(text);
 }
 
 class Conversation {

@@ -77,4 +77,8 @@ size_t TerminalColumns() {
   return std::max(columns == 0 ? kUsual : columns, kNarrowest);
 }
 
+size_t OutputColumns() {
+  return IsTerminal(stdout) ? TerminalColumns() : 0;
+}
+
 }  // namespace diptych::cli

@@ -27,4 +27,7 @@ bool IsTerminal(std::FILE* stream);
 // says one; 80 if nobody does. At least 20.
 size_t TerminalColumns();
 
+// The same for what is printed on standard output; 0, which is no bound, if that is no terminal.
+size_t OutputColumns();
+
 }  // namespace diptych::cli

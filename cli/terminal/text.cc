@@ -109,26 +109,80 @@ std::string PadLeft(const std::string& text, size_t columns) {
   return std::string(columns - std::min(columns, Columns(text)), ' ') + text;
 }
 
+namespace {
+
+constexpr size_t kBetweenColumns = 2;
+constexpr size_t kNarrowestColumn = 8;  // unless all in it is shorter
+
+struct TableColumn {
+  bool to_right = false;
+  size_t width = 0;
+  size_t word = 0;  // the longest, which is broken only where nothing else helps
+
+  void Hold(const std::string& cell) {
+    width = std::max(width, Columns(cell));
+    for (const absl::string_view part : absl::StrSplit(cell, ' ')) {
+      word = std::max(word, Columns(std::string_view(part.data(), part.size())));
+    }
+  }
+  std::string Pad(const std::string& text) const { return to_right ? PadLeft(text, width) : PadRight(text, width); }
+};
+
+// Takes from the widest column that can be narrower, until the table fits or none can.
+void Narrow(std::vector<TableColumn>& layout, size_t columns) {
+  size_t total = kBetweenColumns * (layout.size() - 1);
+  for (const TableColumn& column : layout) total += column.width;
+  const auto widest = [&](auto&& least) {
+    TableColumn* found = nullptr;
+    for (TableColumn& column : layout) {
+      if (column.width > least(column) && (found == nullptr || column.width > found->width)) found = &column;
+    }
+    return found;
+  };
+  for (; total > columns; --total) {
+    TableColumn* column = widest([](const TableColumn& c) { return std::max<size_t>(c.word, 1); });
+    if (column == nullptr) column = widest([](const TableColumn&) { return kNarrowestColumn; });
+    if (column == nullptr) return;
+    --column->width;
+  }
+}
+
+// As many lines as the cell that takes most.
+std::string FormatRow(const std::vector<TableColumn>& layout, const std::vector<std::string>& row) {
+  std::vector<std::vector<std::string>> cells;
+  size_t height = 1;
+  for (size_t i = 0; i < row.size(); ++i) {
+    const bool fits = Columns(row[i]) <= layout[i].width;
+    cells.push_back(fits ? std::vector<std::string>{row[i]} : WrapText(row[i], layout[i].width));
+    height = std::max(height, cells.back().size());
+  }
+  std::string text;
+  for (size_t at = 0; at < height; ++at) {
+    std::string line;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      if (i > 0) line.append(kBetweenColumns, ' ');
+      line += layout[i].Pad(at < cells[i].size() ? cells[i][at] : "");
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    absl::StrAppend(&text, line, "\n");
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string FormatTable(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
-                        const std::vector<size_t>& right) {
-  std::vector<size_t> widths(header.size());
+                        const std::vector<size_t>& right, size_t columns) {
+  std::vector<TableColumn> layout(header.size());
+  for (const size_t i : right) layout[i].to_right = true;
   const auto widen = [&](const std::vector<std::string>& row) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Columns(row[i]));
+    for (size_t i = 0; i < row.size(); ++i) layout[i].Hold(row[i]);
   };
   widen(header);
   for (const auto& row : rows) widen(row);
-  std::string table;
-  const auto add = [&](const std::vector<std::string>& row) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      const bool to_right = std::find(right.begin(), right.end(), i) != right.end();
-      absl::StrAppend(&line, i == 0 ? "" : "  ", to_right ? PadLeft(row[i], widths[i]) : PadRight(row[i], widths[i]));
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    absl::StrAppend(&table, line, "\n");
-  };
-  add(header);
-  for (const auto& row : rows) add(row);
+  if (columns > 0) Narrow(layout, columns);
+  std::string table = FormatRow(layout, header);
+  for (const auto& row : rows) absl::StrAppend(&table, FormatRow(layout, row));
   return table;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/terminal/terminal.h"
 #include "diptych/v1/inference.pb.h"
 
 namespace diptych::cli {
@@ -29,9 +30,10 @@ std::string PadRight(const std::string& text, size_t columns);
 std::string PadLeft(const std::string& text, size_t columns);
 
 // Rows under a header, columns aligned with two spaces between. `right` names the columns that are aligned
-// to the right. Every row has as many cells as the header.
+// to the right. Every row has as many cells as the header. Cells are wrapped where the table would be wider than
+// `columns`, if that is not 0.
 std::string FormatTable(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
-                        const std::vector<size_t>& right = {});
+                        const std::vector<size_t>& right = {}, size_t columns = OutputColumns());
 
 // "1.24 s", "86 ms", "0.4 ms"
 std::string FormatSeconds(double seconds);

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <tuple>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "cli/connection/client.h"
 #include "common/grpc/grpc_status.h"
 #include "common/status.h"
@@ -195,6 +197,10 @@ TEST_F(CommandsTest, ChatTakesOtherImages) {
   const Finished chat = Diptych({"chat", image}, "a\nb\n/image " + image + "\nc\n/clear\nd\n/quit\nnever\n");
   EXPECT_EQ(chat.exit_code, 0) << chat.err;
   EXPECT_EQ(chat.out, "1 images, 1 turns\n1 images, 3 turns\n1 images, 1 turns\n1 images, 1 turns\n");
+  for (const std::string& name : {"'" + image + "'", '"' + image + '"', absl::StrReplaceAll(image, {{" ", "\\ "}})}) {
+    const Finished dropped = Diptych({"chat"}, absl::StrCat("/image ", name, " ", name, "\na\n"));
+    EXPECT_EQ(dropped.out, "2 images, 1 turns\n") << name << ": " << dropped.err;
+  }
   const Finished wrong = Diptych({"chat"}, "/image /no/such.png\n/imgae x\na\n");
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_EQ(wrong.out, "0 images, 1 turns\n") << "it goes on";

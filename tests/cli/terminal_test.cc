@@ -192,6 +192,12 @@ TEST_F(TerminalTest, TablesFitTheTerminal) {
   EXPECT_NE(piped.out.find("echo of " + question), std::string::npos) << "whole: " << piped.out;
 }
 
+TEST_F(TerminalTest, WideTablesAreWrapped) {
+  const auto status = Open({"status"}, 64);
+  EXPECT_EQ(status->Wait(), 0) << status->shown();
+  for (const std::string& line : Lines(status->shown())) EXPECT_LE(line.size(), 64u + 1) << line;  // CR
+}
+
 TEST_F(TerminalTest, HelpFitsTheTerminal) {
   for (const char* command : {"ask", "bench", "status"}) {
     const auto help = Open({command, "--help"}, 40);

@@ -27,6 +27,15 @@ TEST(TextTest, TableAlignsByCharactersNotBytes) {
             "a    n\n\xc3\xa9\xc3\xa9   1\nx   12\n");
 }
 
+TEST(TextTest, ATableIsWrappedToItsWidth) {
+  const std::vector<std::string> header{"part", "cache hits", "n"};
+  const std::vector<std::vector<std::string>> rows{{"language", "tokens 97 %, kv 62 %", "1"}};
+  EXPECT_EQ(FormatTable(header, rows, {2}, 25),
+            "part      cache hits    n\nlanguage  tokens 97 %,  1\n          kv 62 %\n");
+  EXPECT_EQ(FormatTable(header, rows, {2}, 0), FormatTable(header, rows, {2}, 33)) << "as wide as it is";
+  EXPECT_EQ(FormatTable({"name"}, {{"red_circle.png"}}, {}, 10), "name\nred_circle\n.png\n") << "a word, if need be";
+}
+
 TEST(TextTest, WideCharactersTakeTwoColumnsAndMarksNone) {
   EXPECT_EQ(Columns("猫"), 2u);
   EXPECT_EQ(Columns("e\xcc\x81"), 1u) << "e and a combining accent";
