@@ -127,6 +127,9 @@ std::string NearestCachedModel(const std::string& model) {
 }
 
 absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
+  if (model.empty()) {
+    return absl::NotFoundError("no model is named: give a folder, or ORG/NAME or ORG/NAME@REVISION");
+  }
   std::error_code error;
   if (fs::is_directory(model, error)) {
     DIPTYCH_RETURN_IF_ERROR(CheckFolder(model));

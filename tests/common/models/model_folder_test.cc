@@ -120,6 +120,7 @@ TEST_F(ModelFolderTest, WhatIsMissingIsSaidWithTheCommandThatGetsIt) {
   EXPECT_THAT(Error("org/name@v2"), AllOf(HasSubstr("no revision v2"), HasSubstr("diptych pull org/name@v2")));
   EXPECT_THAT(Error("org/name@" + std::string(40, 'd')), HasSubstr("no snapshot of commit ddd"));
   EXPECT_THAT(Error("/no/such/folder"), AllOf(HasSubstr("there is no folder /no/such/folder"), HasSubstr("ORG/NAME")));
+  EXPECT_THAT(Error(""), AllOf(HasSubstr("no model is named"), HasSubstr("ORG/NAME")));
 }
 
 TEST_F(ModelFolderTest, TheNearestNameOfTheCacheIsOffered) {
