@@ -38,6 +38,12 @@ def _values(file, settings):
     return values
 
 
+@functools.cache
+def _loaded():
+    import helm_python  # pylint: disable=import-outside-toplevel
+    return helm_python.Chart.load(CHART)
+
+
 def template(file=None, *settings, tests=True, name="diptych", namespace="diptych"):
     """What helm renders as text, with the values of a file and settings as NAME=VALUE. Raises helm_python.HelmError with helm's words."""
     return template_of(_values(file, settings), tests, name, namespace)
@@ -45,10 +51,9 @@ def template(file=None, *settings, tests=True, name="diptych", namespace="diptyc
 
 def template_of(values, tests=True, name="diptych", namespace="diptych"):
     """The same with these values."""
-    import helm_python  # pylint: disable=import-outside-toplevel
-    with helm_python.Chart.load(CHART) as chart:
-        chart.validate_schema(values)
-        rendered = chart.render(values, name=name, namespace=namespace)
+    chart = _loaded()
+    chart.validate_schema(values)
+    rendered = chart.render(values, name=name, namespace=namespace)
     pieces = [(source, piece.strip()) for source, text in sorted(rendered.items()) for piece in re.split(r"^---$", text, flags=re.MULTILINE)]
     return "".join(f"---\n# Source: {source}\n{piece}\n" for source, piece in pieces
                    if piece and source.endswith(".yaml") and (tests or "/tests/" not in source))
@@ -56,9 +61,7 @@ def template_of(values, tests=True, name="diptych", namespace="diptych"):
 
 def notes(*settings):
     """What helm says after an installation."""
-    import helm_python  # pylint: disable=import-outside-toplevel
-    with helm_python.Chart.load(CHART) as chart:
-        rendered = chart.render(_values(None, settings), name="diptych", namespace="team")
+    rendered = _loaded().render(_values(None, settings), name="diptych", namespace="team")
     return next(text for source, text in rendered.items() if source.endswith("NOTES.txt"))
 
 

@@ -131,7 +131,7 @@ def others(path, name, node):
         found = [True, False] if now is None else [not now]
     elif not found and node.get("type") in ("integer", "number"):
         most = node.get("maximum", 10**6)
-        found = [value for value in ((now or 0) + 1, node.get("minimum", most), most) if value <= most]
+        found = [node.get("minimum", min((now or 0) + 1, most)), most]
     return [value for value in found if value != now]
 
 

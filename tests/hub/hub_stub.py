@@ -4,6 +4,7 @@
 storage. It keeps the requests that came. A fault is a function (handler, file) -> True if it has answered itself; `fault(place, name, times, act)`
 places it at "api", "head", "resolve", "small" or "storage" for the next `times` requests about the file.
 """
+import functools
 import hashlib
 import http.server
 import json
@@ -16,8 +17,14 @@ import urllib.parse
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "models" / "demo"
 
 
+@functools.lru_cache(64)
 def git_oid(data):
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+@functools.lru_cache(64)
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def demo_files():
@@ -38,7 +45,7 @@ class Repo:
 
     def etag(self, name):
         data = self.files[name]
-        return hashlib.sha256(data).hexdigest() if self.is_large(name) else git_oid(data)
+        return sha256(data) if self.is_large(name) else git_oid(data)
 
     def siblings(self):
         return [{"rfilename": name} for name in sorted(self.files)]
@@ -83,7 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if asked is None:
             return self.reply(200, data, **headers)
         begin, end = asked
-        return self.reply(206, data[begin:end], Content_Range=f"bytes {begin}-{end - 1}/{len(data)}", **headers)
+        return self.reply(206, memoryview(data)[begin:end], Content_Range=f"bytes {begin}-{end - 1}/{len(data)}", **headers)
 
     def do_GET(self):
         hub = self.server.hub

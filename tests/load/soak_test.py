@@ -1,6 +1,6 @@
 """Hours of mixed load: memory, descriptors, threads and KV blocks of all three processes must not creep.
 
-Usage: soak_test.py FOLDER_OF_BINARIES [--minutes=N]; `make soak` runs it for an hour or MINUTES, `make test` for half a minute. Memory is
+Usage: soak_test.py FOLDER_OF_BINARIES [--minutes=N]; `make soak` runs it for an hour or MINUTES, `make test` for a fifth of a minute. Memory is
 judged over the second half of the samples: by its slope where that half holds STEADY questions, else by what it grew, since an allocator's arenas
 still fill in the first ten thousand.
 """
@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "faults"))
 from fault_stack import SAMPLE, Callers, Stack  # noqa: E402
 
 BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
-MINUTES = next((float(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--minutes=")), 0.5)
+MINUTES = next((float(argument.partition("=")[2]) for argument in sys.argv if argument.startswith("--minutes=")), 0.2)
 sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--minutes=")]
 STEADY = 20_000
 MOST_MIB_OF_10_000 = 1.0
