@@ -130,11 +130,12 @@ void BindFunctions(const std::shared_ptr<const Parts>& parts, ServedLanguageMode
 
 absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& options) {
   if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
-  blip2::SetIntraOpThreads(options.threads, ProcessorQuota());
   if (options.device != "cpu") blip2::LimitDeviceMemory(options.memory_fraction);
   DIPTYCH_RETURN_IF_ERROR(blip2::ParsePlacement(options.device, options.dtype).status());
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, Place(options, checkpoint->config()));
+  const bool small = blip2::ComputesInOneThread(checkpoint->config(), blip2::ModelPart::kLanguage, placement);
+  blip2::SetIntraOpThreads(options.threads, small ? 1 : ProcessorQuota());
   if (placement.device.is_cuda()) LogCard(blip2::DescribeDevice(placement.device), options.memory_fraction);
   LoadProgress progress(checkpoint->StoredBytes("") - checkpoint->StoredBytes("vision_model."));
   checkpoint->OnRead([&progress](int64_t bytes) { progress.Add(bytes); });

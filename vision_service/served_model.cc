@@ -69,11 +69,12 @@ void BindUploads(c10::Device card, ServedVisionModel& served) {
 
 absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) {
   if (options.threads < 0) return absl::InvalidArgumentError("--threads takes 0 or more");
-  blip2::SetIntraOpThreads(options.threads, ProcessorQuota());
   if (options.device != "cpu") blip2::LimitDeviceMemory(options.memory_fraction);
   DIPTYCH_RETURN_IF_ERROR(blip2::ParsePlacement(options.device, options.dtype).status());
   DIPTYCH_ASSIGN_OR_RETURN(const auto checkpoint, blip2::Checkpoint::Open(options.model));
   DIPTYCH_ASSIGN_OR_RETURN(const blip2::Placement placement, Place(options, checkpoint->config()));
+  const bool small = blip2::ComputesInOneThread(checkpoint->config(), blip2::ModelPart::kVision, placement);
+  blip2::SetIntraOpThreads(options.threads, small ? 1 : ProcessorQuota());
   if (placement.device.is_cuda()) LogCard(blip2::DescribeDevice(placement.device), options.memory_fraction);
   LoadProgress progress(checkpoint->StoredBytes("vision_model."));
   checkpoint->OnRead([&progress](int64_t bytes) { progress.Add(bytes); });

@@ -128,6 +128,11 @@ int64_t WeightBytes(const Config& config, ModelPart part, const Placement& place
   return bytes + (part == ModelPart::kLanguage ? HeadBytes(config, placement) : 0);
 }
 
+bool ComputesInOneThread(const Config& config, ModelPart part, const Placement& placement) {
+  constexpr int64_t kSmallPart = 16 << 20;
+  return placement.device.is_cpu() && WeightBytes(config, part, placement) < kSmallPart;
+}
+
 absl::StatusOr<ChosenPlacement> ChoosePlacement(const std::string& device, const std::string& dtype,
                                                 const Config& config) {
   DIPTYCH_ASSIGN_OR_RETURN(const Placement placement, ParsePlacement(device, dtype));

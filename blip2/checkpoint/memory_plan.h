@@ -17,6 +17,10 @@ enum class ModelPart { kVision, kLanguage };
 // Bytes of the part's weights as they are held, within 2 % and 64 KiB.
 int64_t WeightBytes(const Config& config, ModelPart part, const Placement& placement);
 
+// True on a CPU if the part is so small that an operator ends before a second thread has begun on it
+// (docs/decisions/0101-a-small-model-computes-in-one-thread.md).
+bool ComputesInOneThread(const Config& config, ModelPart part, const Placement& placement);
+
 struct ChosenPlacement {
   Placement placement;
   std::string reason;  // one line; empty if the caller chose

@@ -1,4 +1,5 @@
 // Both tiers with the demo model: the answers are true.
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,10 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "blip2/checkpoint/safetensors.h"
 #include "common/status.h"
+#include "language_service/served_model.h"
 #include "language_service/server.h"
 #include "tests/language_service/language_client.h"
 #include "tests/testing/paths.h"
 #include "tests/testing/sample_images.h"
+#include "vision_service/served_model.h"
 #include "vision_service/server.h"
 
 namespace diptych::language {
@@ -100,6 +103,19 @@ TEST_F(DemoModelTest, AnswersAreTheSameInEachFormOnTheWire) {
     int differing = 0;
     for (size_t i = 0; i < answers.size(); ++i) differing += answers[i] != expected[i] ? 1 : 0;
     EXPECT_EQ(differing, 0) << wire_dtype << ", of " << answers.size();
+  }
+}
+
+TEST_F(DemoModelTest, BothTiersComputeInOneThreadUnlessTold) {
+  const std::string model = testing::RepositoryPath("models/demo");
+  const int before = at::get_num_threads();
+  for (const auto& [told, threads] : {std::pair{0, 1}, {3, 3}}) {
+    ASSERT_TRUE(vision::LoadVisionModel({.model = model, .threads = told}).ok());
+    EXPECT_EQ(at::get_num_threads(), threads);
+    at::set_num_threads(2);
+    ASSERT_TRUE(LoadLanguageModel({.model = model, .threads = told}).ok());
+    EXPECT_EQ(at::get_num_threads(), threads);
+    at::set_num_threads(before);
   }
 }
 

@@ -71,6 +71,15 @@ INSTANTIATE_TEST_SUITE_P(DTypes, MemoryPlanTest,
                                            "int4OnACard"),
                          [](const auto& info) { return std::string(info.param); });
 
+TEST(ComputesInOneThreadTest, WhatIsSmallAndOnACpu) {
+  const Config demo = (*Checkpoint::Open(testing::RepositoryPath("models/demo")))->config();
+  for (const ModelPart part : {ModelPart::kVision, ModelPart::kLanguage}) {
+    EXPECT_TRUE(ComputesInOneThread(demo, part, *ParsePlacement("cpu", "float32")));
+    EXPECT_FALSE(ComputesInOneThread(demo, part, {.device = c10::Device("cuda:0")}));
+    EXPECT_FALSE(ComputesInOneThread(FullSize(), part, *ParsePlacement("cpu", "int4")));
+  }
+}
+
 TEST(ChoosePlacementTest, LeavesASmallModelInFloat32) {
   const auto chosen =
       ChoosePlacement("cpu", "auto", (*Checkpoint::Open(testing::RepositoryPath("models/demo")))->config());
