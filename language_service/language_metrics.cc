@@ -15,10 +15,6 @@ constexpr std::array kLanguageStages = {
     Stage::kLanguageQueue, Stage::kTokenize,    Stage::kQFormer,     Stage::kPrefill,  Stage::kDecode,
     Stage::kDetokenize,    Stage::kDecodeQueue, Stage::kDelivery,    Stage::kRelevance};
 
-std::vector<double> BatchBuckets() {
-  return {EngineStats::kBatchSizeBounds.begin(), EngineStats::kBatchSizeBounds.end()};
-}
-
 double KvUsage(const EngineStats& engine) {
   if (engine.kv_blocks_total == 0) return 0;
   return static_cast<double>(engine.kv_blocks_used) / static_cast<double>(engine.kv_blocks_total);
@@ -46,7 +42,7 @@ LanguageMetrics::LanguageMetrics(MetricRegistry& registry, const v1::ModelDescri
       vision_replicas_(registry.AddGauge(kKnownReplicas, kKnownReplicasHelp, {{"tier", "vision"}})),
       preemptions_(registry.AddCounter("diptych_preemptions_total",
                                        "Requests that gave up their KV blocks to others and were computed again.")),
-      batch_size_(registry.AddHistogram("diptych_batch_size", "Sequences in a pass of the decoder.", BatchBuckets(),
+      batch_size_(registry.AddHistogram("diptych_batch_size", "Sequences in a pass of the decoder.", BatchSizeBuckets(),
                                         {{"tier", "language"}})),
       projected_tokens_(registry, "projected_tokens"),
       kv_prefix_(registry, "kv_prefix") {

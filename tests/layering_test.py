@@ -90,8 +90,8 @@ LINKS = {
     "blip2": {"diptych_status", "diptych_torch", "diptych_opencv"},
     "vision_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
     "language_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
-    "gateway": {"diptych_common", "diptych_message_json"},
-    "cli": {"diptych_common", "diptych_message_json", "diptych_model_folder"},
+    "gateway": {"diptych_common", "diptych_message_json", "diptych_url"},
+    "cli": {"diptych_common", "diptych_message_json", "diptych_model_folder", "diptych_url"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 # The wall clock may be set at any moment: it is for dates, and nothing may last by it (common/steady_clock.h).

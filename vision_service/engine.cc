@@ -21,11 +21,6 @@ std::vector<float> ToVector(const at::Tensor& row) {
   return {numbers.const_data_ptr<float>(), numbers.const_data_ptr<float>() + numbers.numel()};
 }
 
-size_t BucketOf(size_t batch_size) {
-  const auto& bounds = VisionStats::kBatchSizeBounds;
-  return std::lower_bound(bounds.begin(), bounds.end(), static_cast<int>(batch_size)) - bounds.begin();
-}
-
 }  // namespace
 
 VisionEngine::VisionEngine(const ServedVisionModel& model, const Batcher::Options& options, SteadyDuration longest_pass,
@@ -271,7 +266,7 @@ void VisionEngine::Count(const Jobs& batch, SteadyDuration duration, bool succee
   ++passes_;
   encoded_ += static_cast<int64_t>(batch.size());
   busy_ns_ += std::chrono::nanoseconds(duration).count();
-  ++passes_by_batch_size_[BucketOf(batch.size())];
+  ++passes_by_batch_size_[BatchSizeBucket(static_cast<int64_t>(batch.size()))];
   if (!succeeded) return;
   MutexLock lock(mutex_);
   batcher_.Learn(batch[0]->shape(), duration);

@@ -100,7 +100,7 @@ class VisionEngine {
   std::atomic<int> running_ = 0;
   std::atomic<SteadyTime> pass_begin_ = SteadyTime{};  // the epoch: none runs
   std::atomic<int64_t> passes_ = 0, encoded_ = 0, failed_ = 0, visual_tokens_ = 0, busy_ns_ = 0;
-  std::array<std::atomic<int64_t>, VisionStats::kBatchSizeBounds.size() + 1> passes_by_batch_size_{};
+  std::array<std::atomic<int64_t>, kBatchSizeBounds.size() + 1> passes_by_batch_size_{};
 
   std::thread thread_;
 };

@@ -1,18 +1,15 @@
 // Counters of the vision service.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
+#include "common/metrics/batch_sizes.h"
 #include "common/stage_clock.h"
 
 namespace diptych::vision {
 
 // One look at the counters. Each value is exact; they are read one after the other, not at one instant.
 struct VisionStats {
-  // Passes by batch size: 1, 2, up to 4, 8, 16, 32, 64, and more.
-  static constexpr std::array<int, 7> kBatchSizeBounds = {1, 2, 4, 8, 16, 32, 64};
-
   // As they stand now.
   int calls_inside = 0;        // calls that bring an image, waiting, running or sending
   int images_waiting = 0;      // for an image worker or for the engine
@@ -33,7 +30,7 @@ struct VisionStats {
   int64_t abandoned_images = 0;  // left by their last caller before they were done
   int64_t visual_tokens = 0;     // computed
   SteadyDuration busy{};         // time inside passes, the one of now included
-  std::array<int64_t, kBatchSizeBounds.size() + 1> passes_by_batch_size{};
+  PassesByBatchSize passes_by_batch_size{};
 };
 
 }  // namespace diptych::vision

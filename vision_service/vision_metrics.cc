@@ -15,10 +15,6 @@ constexpr std::chrono::milliseconds kBusySampleDistance(100);
 
 constexpr std::array kVisionStages = {Stage::kImageDecode, Stage::kImageResize, Stage::kVisionQueue, Stage::kVit};
 
-std::vector<double> BatchBuckets() {
-  return {VisionStats::kBatchSizeBounds.begin(), VisionStats::kBatchSizeBounds.end()};
-}
-
 }  // namespace
 
 double BusyRatio::At(SteadyTime now, SteadyDuration busy) {
@@ -39,7 +35,7 @@ VisionMetrics::VisionMetrics(MetricRegistry& registry, const v1::ModelDescriptio
                                     "Share of the last ten seconds that the vision transformer ran.")),
       visual_tokens_(registry.AddCounter("diptych_visual_tokens_total", "Visual tokens that were computed.")),
       batch_size_(registry.AddHistogram("diptych_batch_size", "Images in a pass of the vision transformer.",
-                                        BatchBuckets(), {{"tier", "vision"}})),
+                                        BatchSizeBuckets(), {{"tier", "vision"}})),
       cache_(registry, "vision_tokens"),
       busy_(SteadyClock::now()) {
   AddProcessMetrics(registry, "vision", &model);

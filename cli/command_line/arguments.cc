@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "cli/command_line/option_table.h"
+#include "common/images/image_file_name.h"
 #include "common/status.h"
 #include "common/text/nearest_word.h"
 
@@ -36,14 +37,10 @@ bool NamesAnImage(const std::string& argument) {
 // Whether the one who typed it thought of an image, though there may be none: the path or the address of a file.
 bool IsMeantAsAnImage(const std::string& argument) {
   constexpr const char* kPaths[] = {"/", "./", "../", "~/", "http://", "file://"};
-  constexpr const char* kImages[] = {".jpg", ".jpeg", ".png",  ".webp", ".gif",
-                                     ".bmp", ".tif",  ".tiff", ".heic", ".avif"};
   if (std::any_of(argument.begin(), argument.end(), absl::ascii_isspace)) return false;
   const std::string lower = absl::AsciiStrToLower(argument);
   const auto is_path = [&](const char* start) { return absl::StartsWith(lower, start); };
-  const auto is_file = [&](const char* end) { return absl::EndsWith(lower, end); };
-  return std::any_of(std::begin(kPaths), std::end(kPaths), is_path) ||
-         std::any_of(std::begin(kImages), std::end(kImages), is_file);
+  return std::any_of(std::begin(kPaths), std::end(kPaths), is_path) || IsImageFileName(argument);
 }
 
 // CLI11 also takes numbers, for flags that count.

@@ -8,9 +8,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "cli/connection/url.h"
 #include "common/files.h"
 #include "common/models/hub_cache.h"
+#include "common/network/url.h"
 #include "common/status.h"
 
 namespace diptych::cli {

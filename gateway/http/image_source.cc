@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "common/images/image_file_name.h"
 #include "common/status.h"
 #include "gateway/http/json_members.h"
 #include "gateway/http/percent.h"
@@ -22,13 +23,11 @@ constexpr char kIsPath[] =
 // Whether what is no base64 was meant as a file of the caller's: /a/b.png, C:\b.png, file:///a/b.png, b.png.
 bool IsPath(absl::string_view source) {
   constexpr absl::string_view kBegins[] = {"file:", "/", "./", "../", "~/", "\\\\"};
-  constexpr absl::string_view kEnds[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic"};
   const auto begins = [&](absl::string_view start) { return absl::StartsWithIgnoreCase(source, start); };
-  const auto ends = [&](absl::string_view end) { return absl::EndsWithIgnoreCase(source, end); };
   const bool has_drive = source.size() > 1 && absl::ascii_isalpha(source[0]) && source[1] == ':';
   const bool has_scheme = absl::StrContains(source, ':');
   return has_drive || std::any_of(std::begin(kBegins), std::end(kBegins), begins) ||
-         (!has_scheme && std::any_of(std::begin(kEnds), std::end(kEnds), ends));
+         (!has_scheme && IsImageFileName({source.data(), source.size()}));
 }
 
 // False if `text` is not base64 of any kind.

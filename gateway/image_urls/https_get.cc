@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/grpc/call_context.h"
+#include "common/network/url.h"
 #include "common/status.h"
 #include "gateway/image_urls/name_lookup.h"
 #include "gateway/image_urls/public_address.h"
@@ -28,16 +29,12 @@ namespace {
 constexpr size_t kMaxUrlBytes = 2048;
 constexpr size_t kMaxReplyHeaderBytes = 32 << 10;
 
-struct CurlUrlFree {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
-};
 struct CurlFree {
   void operator()(CURL* curl) const { curl_easy_cleanup(curl); }
 };
 struct CurlListFree {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
-using UrlHandle = std::unique_ptr<CURLU, CurlUrlFree>;
 using Addresses = std::vector<IpAddress>;
 
 absl::Status Refused() {
@@ -51,35 +48,27 @@ absl::Status Failed(std::string_view what) {
                    absl::StrCat(absl::string_view(what.data(), what.size()), "; send the image itself"));
 }
 
-std::string PartOf(CURLU* url, CURLUPart part, unsigned flags = 0) {
-  char* text = nullptr;
-  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return "";
-  std::string result(text);
-  curl_free(text);
-  return result;
-}
-
 bool IsPlainText(std::string_view url) {
   return !url.empty() && url.size() <= kMaxUrlBytes &&
          std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
 struct Target {
-  UrlHandle url;
+  Url url;
   std::string host;  // without brackets
   bool is_literal;   // an IPv6 address in brackets
 };
 
 // curl's own reading of the address, so that nothing is checked that is not also what is asked.
 absl::StatusOr<Target> ReadUrl(const std::string& text, const FetchRules& rules) {
-  Target target{.url = UrlHandle(curl_url()), .host = "", .is_literal = false};
-  CURLU* url = target.url.get();
-  if (!IsPlainText(text) || url == nullptr) return Refused();
-  if (curl_url_set(url, CURLUPART_URL, text.c_str(), CURLU_DISALLOW_USER) != CURLUE_OK) return Refused();
+  if (!IsPlainText(text)) return Refused();
+  Target target{.url = ParsedUrl(text, CURLU_DISALLOW_USER), .host = "", .is_literal = false};
+  if (PartOf(target.url, CURLUPART_SCHEME) != "https") return Refused();
   int port = 0;
-  if (PartOf(url, CURLUPART_SCHEME) != "https") return Refused();
-  if (!absl::SimpleAtoi(PartOf(url, CURLUPART_PORT, CURLU_DEFAULT_PORT), &port) || port != rules.port) return Refused();
-  target.host = PartOf(url, CURLUPART_HOST);
+  if (!absl::SimpleAtoi(PartOf(target.url, CURLUPART_PORT, CURLU_DEFAULT_PORT), &port) || port != rules.port) {
+    return Refused();
+  }
+  target.host = PartOf(target.url, CURLUPART_HOST);
   target.is_literal = !target.host.empty() && target.host.front() == '[' && target.host.back() == ']';
   if (target.is_literal) target.host = target.host.substr(1, target.host.size() - 2);
   if (target.host.empty() || target.host.back() == '.' || target.host.find('%') != target.host.npos) return Refused();
@@ -242,7 +231,7 @@ class Transfer {
     if (reply_.location.empty()) return std::move(reply_);
     // Relative to where it came from; what cannot be read is refused by the next hop.
     if (curl_url_set(target_.url.get(), CURLUPART_URL, reply_.location.c_str(), 0) != CURLUE_OK) return Refused();
-    reply_.location = PartOf(target_.url.get(), CURLUPART_URL);
+    reply_.location = PartOf(target_.url, CURLUPART_URL);
     return std::move(reply_);
   }
 

@@ -263,8 +263,7 @@ void LanguageEngine::Count(const StepPlan& plan) {
   stats_.last_batch = static_cast<int64_t>(plan.rows.size());
   stats_.rows += stats_.last_batch;
   ++stats_.passes;
-  const auto& bounds = EngineStats::kBatchSizeBounds;
-  ++stats_.passes_by_batch_size[std::lower_bound(bounds.begin(), bounds.end(), stats_.last_batch) - bounds.begin()];
+  ++stats_.passes_by_batch_size[BatchSizeBucket(stats_.last_batch)];
 }
 
 bool LanguageEngine::EndRunning() {

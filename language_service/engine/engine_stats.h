@@ -1,16 +1,14 @@
 // State and counters of the language engine, for metrics.
 #pragma once
 
-#include <array>
 #include <cstdint>
+
+#include "common/metrics/batch_sizes.h"
 
 namespace diptych::language {
 
 // The state after some pass of the engine thread; the numbers of one request may be ahead of another's.
 struct EngineStats {
-  // Passes by the number of their rows: 1, 2, up to 4, 8, 16, 32, 64, and more.
-  static constexpr std::array<int, 7> kBatchSizeBounds = {1, 2, 4, 8, 16, 32, 64};
-
   int64_t requests_running = 0;
   int64_t requests_waiting = 0;  // for a place, for blocks, for their reader
   int64_t kv_block_tokens = 0;   // of one block
@@ -22,10 +20,10 @@ struct EngineStats {
 
   // Since the start.
   int64_t passes = 0;
-  int64_t rows = 0;  // of all passes
-  std::array<int64_t, kBatchSizeBounds.size() + 1> passes_by_batch_size{};
-  int64_t prefill_tokens = 0;  // that went through the decoder before their request's first token
-  int64_t decode_tokens = 0;   // that went through it afterwards
+  int64_t rows = 0;                          // of all passes
+  PassesByBatchSize passes_by_batch_size{};  // a batch is a pass's rows
+  int64_t prefill_tokens = 0;                // that went through the decoder before their request's first token
+  int64_t decode_tokens = 0;                 // that went through it afterwards
   int64_t generated_tokens = 0;
   int64_t prompt_tokens = 0;  // of all requests that were started
   int64_t cached_tokens = 0;  // of these, found in the KV cache

@@ -1,6 +1,6 @@
-#include "cli/connection/url.h"
+#include "common/network/url.h"
 
-namespace diptych::cli {
+namespace diptych {
 
 Url ParsedUrl(const std::string& text, unsigned flags) {
   Url url(curl_url(), curl_url_cleanup);
@@ -16,4 +16,4 @@ std::string PartOf(const Url& url, CURLUPart part, unsigned flags) {
   return copy;
 }
 
-}  // namespace diptych::cli
+}  // namespace diptych

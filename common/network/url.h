@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-namespace diptych::cli {
+namespace diptych {
 
 using Url = std::unique_ptr<CURLU, decltype(&curl_url_cleanup)>;
 
@@ -16,4 +16,4 @@ Url ParsedUrl(const std::string& text, unsigned flags = 0);
 // Empty if the address has no such part.
 std::string PartOf(const Url& url, CURLUPart part, unsigned flags = 0);
 
-}  // namespace diptych::cli
+}  // namespace diptych
