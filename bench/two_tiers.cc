@@ -200,7 +200,6 @@ void Compare(OneProcess& one, TwoTiers& two, int tokens, int rounds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  WaitForWorkBriefly(argv);
   KeepFreedMemory();
   absl::ParseCommandLine(argc, argv);
   const int rounds = absl::GetFlag(FLAGS_rounds);

@@ -113,7 +113,6 @@ absl::Status Serve() {
 
 int main(int argc, char** argv) {
   diptych::OpenStandardStreams();
-  diptych::WaitForWorkBriefly(argv);
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Answers questions about images, token by token. Called by gateway.", argc, argv);
   const absl::Status status = Serve();

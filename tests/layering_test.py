@@ -88,8 +88,8 @@ LINKS = {
     "proto": set(),
     "common": {"diptych_proto"},
     "blip2": {"diptych_status", "diptych_torch", "diptych_opencv"},
-    "vision_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
-    "language_service": {"diptych_blip2", "diptych_common", "diptych_tier_process"},
+    "vision_service": {"diptych_blip2", "diptych_brief_waits", "diptych_common", "diptych_tier_process"},
+    "language_service": {"diptych_blip2", "diptych_brief_waits", "diptych_common", "diptych_tier_process"},
     "gateway": {"diptych_common", "diptych_message_json", "diptych_url"},
     "cli": {"diptych_common", "diptych_message_json", "diptych_model_folder", "diptych_url"},
 }
@@ -160,7 +160,7 @@ def link_errors(folder, allowed):
     text = "\n".join(re.sub(r"#.*", "", path.read_text(encoding="utf-8")) for path in files)
     own = set(re.findall(r"(?:NAME|add_library\()\s*(diptych_\w+)", text))
     for target in sorted(set(re.findall(r"\bdiptych_\w+", text)) - own):
-        if target in {"diptych_library", "diptych_binary", "diptych_test", "diptych_compile_options"}:
+        if target in {"diptych_library", "diptych_binary", "diptych_test", "diptych_choose_options", "diptych_compile_options"}:
             continue
         if target not in allowed:
             yield f"{folder}/ links {target}: {folder}/ may not"

@@ -60,7 +60,6 @@ absl::Status Serve() {
 
 int main(int argc, char** argv) {
   diptych::OpenStandardStreams();
-  diptych::WaitForWorkBriefly(argv);
   diptych::KeepFreedMemory();
   diptych::ParseFlags("Computes the visual tokens of images. Called by language_service.", argc, argv);
   const absl::Status status = Serve();

@@ -1,10 +1,6 @@
 #include "common/tiers/tier_process.h"
 
 #include <malloc.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
 
 #include "common/tiers/tier_defaults.h"
 #include "common/tracing/tracer.h"
@@ -53,15 +49,6 @@ ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warn, error or of
 ABSL_FLAG(std::string, log_format, "text", "text, or json: one object per line");
 
 namespace diptych {
-
-void WaitForWorkBriefly(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);  // the link itself would rename it
-  if (error) return;
-  setenv("GOMP_SPINCOUNT", "2000", 1);
-  execv(program.c_str(), argv);
-}
 
 void KeepFreedMemory() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes

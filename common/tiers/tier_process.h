@@ -44,12 +44,6 @@ namespace diptych {
 // int8.
 void KeepFreedMemory();
 
-// Lets libtorch's threads wait for work for some microseconds before they sleep, not for a millisecond: next to other
-// programs, or under a quota of processor time, those that wait take the time that the others need (decision 67). First
-// in main: libgomp reads the environment before that, so the program is started once more. Whoever sets
-// GOMP_SPINCOUNT or OMP_WAIT_POLICY has the last word.
-void WaitForWorkBriefly(char** argv);
-
 // `options` is VisionOptions or LanguageOptions: sets what the flags above say, apart from those of the log; the model
 // as its folder. NOT_FOUND if there is no such model on this host.
 template <typename Options>
