@@ -51,10 +51,12 @@ examples: build ## build the clients of examples/ in their languages and run the
 asan: setup     ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/build.sh asan
 	@ctest --preset asan
+	@scripts/skipped.sh build/asan/Testing/Temporary/LastTest.log
 
 tsan: setup     ## unit tests under ThreadSanitizer
 	@scripts/build.sh tsan
 	@ctest --preset tsan
+	@scripts/skipped.sh build/tsan/Testing/Temporary/LastTest.log
 
 fuzz: setup     ## each fuzz target for FUZZ_SECONDS=60
 	@scripts/fuzz.sh

@@ -20,7 +20,7 @@ target_include_directories(diptych_compile_options INTERFACE ${CMAKE_SOURCE_DIR}
 target_link_options(diptych_compile_options INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)  # tests/hardening_test.py
 if(DIPTYCH_SANITIZE)
   target_compile_options(diptych_compile_options INTERFACE -fsanitize=${DIPTYCH_SANITIZE} -fno-omit-frame-pointer
-                         -fno-sanitize=vptr)
+                         -fno-sanitize=vptr -fno-sanitize-recover=undefined)
   target_link_options(diptych_compile_options INTERFACE -fsanitize=${DIPTYCH_SANITIZE} -fno-sanitize=vptr)
   if(DIPTYCH_SANITIZE STREQUAL "thread")
     # Protobuf's headers lay messages out differently for this macro, and the system's library was built without it.
@@ -57,6 +57,9 @@ endif()
 
 # Compiles in half the time; what is tested lies in libraries, which are optimised.
 set(diptych_test_options $<$<CONFIG:Release>:-O0>)
+if(DIPTYCH_SANITIZE)
+  set(diptych_test_options -O0)
+endif()
 
 # diptych_begin_with(target kind headers...): its sources begin with these headers of other projects as they were parsed once for all targets of
 # that kind (docs/decisions/0080). GCC only: Clang wants equal definitions, too.
@@ -120,7 +123,7 @@ function(diptych_binary)
 endfunction()
 
 function(diptych_test)
-  cmake_parse_arguments(arg "ATEN;FIRST" "NAME;PROCESSORS" "SRCS;DEPS;SKIP;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "ATEN;FIRST" "NAME;PROCESSORS" "SRCS;DEPS;SKIP" ${ARGN})
   add_executable(${arg_NAME} ${arg_SRCS})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${arg_NAME} PRIVATE diptych_compile_options ${arg_DEPS} GTest::gtest_main)
@@ -136,7 +139,5 @@ function(diptych_test)
   if(arg_PROCESSORS)  # that it keeps busy; most tests wait for others
     set_tests_properties(${arg_NAME} PROPERTIES PROCESSORS ${arg_PROCESSORS})
   endif()
-  if(arg_LABELS)
-    set_tests_properties(${arg_NAME} PROPERTIES LABELS "${arg_LABELS}")
-  endif()
+  set_tests_properties(${arg_NAME} PROPERTIES LABELS unit)
 endfunction()
