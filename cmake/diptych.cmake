@@ -20,7 +20,8 @@ target_include_directories(diptych_compile_options INTERFACE ${CMAKE_SOURCE_DIR}
 target_link_options(diptych_compile_options INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)  # tests/hardening_test.py
 if(DIPTYCH_SANITIZE)
   target_compile_options(diptych_compile_options INTERFACE -fsanitize=${DIPTYCH_SANITIZE} -fno-omit-frame-pointer
-                         -fno-sanitize=vptr -fno-sanitize-recover=undefined)
+                         -fno-sanitize=vptr -fno-sanitize-recover=undefined
+                         -fsanitize-recover=enum)  # gRPC's headers keep any number that a peer sends as a status's code
   target_link_options(diptych_compile_options INTERFACE -fsanitize=${DIPTYCH_SANITIZE} -fno-sanitize=vptr)
   if(DIPTYCH_SANITIZE STREQUAL "thread")
     # Protobuf's headers lay messages out differently for this macro, and the system's library was built without it.

@@ -53,6 +53,16 @@ void AddOutliers(const IntegerWeights& weights, std::span<const Outlier> outlier
   }
 }
 
+// The first `count` numbers, then zeros. MaskedLoad reads the others, too, and at aligned addresses alone, where a
+// processor has no masks.
+template <typename D>
+HWY_INLINE hn::Vec<D> LoadFirst(D d, size_t count, const float* from) {
+  if (count == hn::Lanes(d)) return hn::LoadU(d, from);
+  alignas(64) float numbers[hn::MaxLanes(d)] = {};
+  for (size_t i = 0; i < count; ++i) numbers[i] = from[i];
+  return hn::Load(d, numbers);
+}
+
 // The final values of as many outputs of a panel as a vector holds.
 struct Outputs {
   const IntegerWeights& weights;
@@ -69,14 +79,14 @@ void Store(const Outputs& outputs, const float* scales, int64_t rows, const int3
   const auto stored = hn::FirstN(d, outputs.count);
   const auto of_outputs = hn::LoadU(d, weights.scales + outputs.first);
   const bool has_bias = weights.bias != nullptr;
-  const auto bias = has_bias ? hn::MaskedLoad(stored, d, weights.bias + outputs.first) : hn::Zero(d);
+  const auto bias = has_bias ? LoadFirst(d, outputs.count, weights.bias + outputs.first) : hn::Zero(d);
   for (int64_t r = 0; r < rows; ++r) {
     auto value = hn::ConvertTo(d, hn::LoadU(Tag32(), sums + r * kPanel));
     value = hn::Mul(value, hn::Mul(of_outputs, hn::Set(d, scales[r])));
     if (has_bias) value = hn::Add(value, bias);
     value = epilogue::Activated(d, outputs.epilogue.activation, value);
     const int64_t at = r * weights.out + outputs.first;
-    if (residual != nullptr) value = hn::Add(value, hn::MaskedLoad(stored, d, residual + at));
+    if (residual != nullptr) value = hn::Add(value, LoadFirst(d, outputs.count, residual + at));
     hn::BlendedStore(value, stored, d, y + at);
   }
 }
