@@ -58,34 +58,51 @@ def defaults(binary):
     return ["--listen=127.0.0.1:0", "--metrics_listen=", f"--model={ROOT / 'models' / 'demo'}", "--threads=1"]
 
 
-def refusal(binary, *arguments, **environment):
-    """The line on standard error."""
+def refusals(binary, *arguments, **environment):
+    """The lines on standard error."""
     done = subprocess.run([binary, "--log_level=off", *defaults(binary), *arguments], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=60, env={**os.environ, **environment})
     assert done.returncode == 1, (arguments, done.returncode, done.stderr)
-    assert done.stdout == "" and len(done.stderr.splitlines()) == 1, (arguments, done.stdout, done.stderr)
-    return done.stderr
+    assert done.stdout == "", (arguments, done.stdout)
+    return done.stderr.splitlines()
 
 
-def cases():
-    """Of the tiers two values a flag, or one where the gateway has the flag too, and of the language tier its own flags only: a tier takes
-    half a second to start."""
+def refusal(binary, *arguments, **environment):
+    """The only one."""
+    line, = refusals(binary, *arguments, **environment)
+    return line
+
+
+def rounds():
+    """(binary, {flag: value}). Of the tiers two values a flag, or one where the gateway has the flag too, and of the language tier its own
+    flags only: a tier takes half a second to start."""
     for binary, table in TABLE.items():
-        for flag, values in table.items():
-            if binary == GATEWAY:
-                yield from ((binary, flag, value) for value in values)
-            elif binary == VISION or flag not in TIER:
-                tried = {values[-1]} if flag in TABLE[GATEWAY] else {values[0], values[-1]}
-                yield from ((binary, flag, value) for value in tried)
+        for number in range(max(map(len, table.values()))):
+            values = {flag: given[number] for flag, given in table.items() if number < len(given)}
+            if binary != GATEWAY:
+                last = {flag: len(table[flag]) - 1 for flag in values if binary == VISION or flag not in TIER}
+                values = {flag: values[flag] for flag in last if number == last[flag] or (number == 0 and flag not in TABLE[GATEWAY])}
+            yield binary, values
 
 
-def names(binary, flag, value):
-    try:
-        line = refusal(binary, f"--{flag}={value}")
-    except (AssertionError, subprocess.TimeoutExpired) as error:
-        return f"{binary.name} --{flag}={value[:50]}: {error}"
-    named = any(word in line for word in (f"--{flag}", f'{flag} "{value}"', f"{value}: ", f"{value} holds", f"{value}.unfinished", "--tls_cert and"))
-    return None if named else f"{binary.name} --{flag}={value[:50]}: the flag is not named: {line}"
+def names(line, flag, value):
+    return any(word in line for word in (f"--{flag}", f'{flag} "{value}"', f"{value}: ", f"{value} holds", f"{value}.unfinished", "--tls_cert and"))
+
+
+def wrong(binary, values):
+    """What is taken, or refused without its name: all at once, which tells of all values that are none of their flag's type, then each other one alone."""
+    typed = {flag: f"--{flag}={value}" for flag, value in values.items()}
+    told = refusals(binary, *typed.values()) if len(typed) > 1 else []
+    for flag, word in typed.items():
+        if any(line.startswith(f"{binary.name}: {word}: ") for line in told):
+            continue
+        try:
+            line = refusal(binary, word)
+        except (AssertionError, ValueError, subprocess.TimeoutExpired) as error:
+            yield f"{binary.name} {word[:80]}: {error}"
+        else:
+            if not names(line, flag, values[flag]):
+                yield f"{binary.name} {word[:80]}: the flag is not named: {line}"
 
 
 class FlagsTest(unittest.TestCase):
@@ -120,16 +137,24 @@ class FlagsTest(unittest.TestCase):
 
     def test_each_refuses_what_does_not_fit(self):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            wrong = [line for line in pool.map(lambda case: names(*case), cases()) if line]
-        self.assertEqual(wrong, [], "\n".join(wrong))
+            found = [line for lines in pool.map(lambda one: list(wrong(*one)), rounds()) for line in lines]
+        self.assertEqual(found, [], "\n".join(found))
+
+    def test_tells_all_mistakes_of_a_command_line_at_once(self):
+        self.assertEqual(refusals(GATEWAY, "--max_inflite", "3", "--drain_timeout=5", "--max_inflight=many", "word", DIPTYCH_REQUEST_TIMEOUT="5"), [
+            "gateway: DIPTYCH_REQUEST_TIMEOUT=5: takes a time with its unit, for example 250ms, 30s or 5m",
+            "gateway: --max_inflite is not a flag; did you mean --max_inflight? --help lists all",
+            "gateway: --drain_timeout=5: takes a time with its unit, for example 250ms, 30s or 5m",
+            "gateway: --max_inflight=many: takes a whole number up to 2147483647",
+            "gateway: takes flags only, --name=value, not 'word'; --help lists all"])
 
     def test_says_what_a_value_has_to_be(self):
         self.assertEqual(refusal(GATEWAY, "--drain_timeout=5"),
-                         "gateway: --drain_timeout=5: takes a time with its unit, for example 250ms, 30s or 5m\n")
+                         "gateway: --drain_timeout=5: takes a time with its unit, for example 250ms, 30s or 5m")
         self.assertEqual(refusal(GATEWAY, "--drain_timeout", "-1s"),
-                         "gateway: --drain_timeout=-1s: takes a time from 0 to a year (8760h)\n")
+                         "gateway: --drain_timeout=-1s: takes a time from 0 to a year (8760h)")
         self.assertEqual(refusal(GATEWAY, DIPTYCH_DRAIN_TIMEOUT="5"),
-                         "gateway: DIPTYCH_DRAIN_TIMEOUT=5: takes a time with its unit, for example 250ms, 30s or 5m\n")
+                         "gateway: DIPTYCH_DRAIN_TIMEOUT=5: takes a time with its unit, for example 250ms, 30s or 5m")
         self.assertIn("takes a number of bytes", refusal(VISION, "--cache_bytes=x"))
         self.assertIn("takes image or none", refusal(GATEWAY, "--affinity=x"))
 

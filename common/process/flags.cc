@@ -74,14 +74,19 @@ absl::Status Set(absl::CommandLineFlag& flag, absl::string_view source, absl::st
   return absl::InvalidArgumentError(absl::StrCat(source, "=", absl::Utf8SafeCHexEscape(value), ": ", wanted));
 }
 
-absl::Status SetFromEnvironment() {
+using Mistakes = std::vector<std::string>;
+
+void Note(const absl::Status& status, Mistakes& mistakes) {
+  if (!status.ok()) mistakes.emplace_back(status.message());
+}
+
+void SetFromEnvironment(Mistakes& mistakes) {
   for (auto& [name, flag] : absl::GetAllFlags()) {
     if (!IsOwn(*flag)) continue;
     const std::string variable = absl::StrCat("DIPTYCH_", absl::AsciiStrToUpper(name));
     const char* value = std::getenv(variable.c_str());
-    if (value != nullptr) DIPTYCH_RETURN_IF_ERROR(Set(*flag, variable, value));
+    if (value != nullptr) Note(Set(*flag, variable, value), mistakes);
   }
-  return absl::OkStatus();
 }
 
 absl::Status UnknownFlag(absl::string_view name) {
@@ -123,36 +128,39 @@ TypedFlag TakeApart(absl::string_view typed) {
 absl::Status SetTyped(absl::string_view typed, std::span<char* const>& rest) {
   TypedFlag taken = TakeApart(typed);
   if (IsHelp(taken.name)) return absl::OkStatus();
-  if (taken.flag == nullptr) return UnknownFlag(taken.name);
-  if (!taken.value && taken.flag->IsOfType<bool>()) taken.value = "true";
+  if (!taken.value && taken.flag != nullptr && taken.flag->IsOfType<bool>()) taken.value = "true";
   if (!taken.value && !rest.empty() && !absl::StartsWith(rest.front(), "--")) {
     taken.value = rest.front();
     rest = rest.subspan(1);
   }
+  if (taken.flag == nullptr) return UnknownFlag(taken.name);
   if (!taken.value) return absl::InvalidArgumentError(absl::StrCat("--", taken.name, " takes a value"));
   return Set(*taken.flag, absl::StrCat("--", taken.name), *taken.value);
 }
 
 // absl would set them, too, but tells neither what is wanted nor what is meant, and takes what no flag of ours may be.
-absl::Status SetFromCommandLine(std::span<char* const> rest) {
+void SetFromCommandLine(std::span<char* const> rest, Mistakes& mistakes) {
   while (!rest.empty()) {
     absl::string_view typed = rest.front();
     rest = rest.subspan(1);
     const bool is_flag = typed.size() > 1 && absl::ConsumePrefix(&typed, "-");
     absl::ConsumePrefix(&typed, "-");
-    if (is_flag && typed.empty() && rest.empty()) return absl::OkStatus();  // "--" ends the flags
+    if (is_flag && typed.empty() && rest.empty()) return;  // "--" ends the flags
     if (!is_flag || typed.empty()) {
-      return absl::InvalidArgumentError(
+      mistakes.push_back(
           absl::StrCat("takes flags only, --name=value, not '", is_flag ? rest.front() : typed, "'; --help lists all"));
+      return;
     }
-    DIPTYCH_RETURN_IF_ERROR(SetTyped(typed, rest));
+    Note(SetTyped(typed, rest), mistakes);
   }
-  return absl::OkStatus();
 }
 
-absl::Status SetFlags(std::span<char* const> arguments) {
-  DIPTYCH_RETURN_IF_ERROR(SetFromEnvironment());  // first, so that the command line wins
-  return SetFromCommandLine(arguments);
+// One sentence for each mistake.
+Mistakes SetFlags(std::span<char* const> arguments) {
+  Mistakes mistakes;
+  SetFromEnvironment(mistakes);  // first, so that the command line wins
+  SetFromCommandLine(arguments, mistakes);
+  return mistakes;
 }
 
 bool AsksForHelp(std::span<char* const> arguments) {
@@ -175,11 +183,9 @@ void ParseFlags(std::string_view usage, int argc, char** argv) {
   absl::SetProgramUsageMessage(
       absl::StrCat(std::string(usage), "\nEach flag can also be set in the environment, as DIPTYCH_<NAME>."));
   const std::span<char* const> arguments(argv + 1, static_cast<size_t>(argc - 1));
-  const absl::Status status = SetFlags(arguments);
-  if (!status.ok()) {
-    std::fprintf(stderr, "%s: %s\n", program.c_str(), std::string(status.message()).c_str());
-    std::exit(1);
-  }
+  const Mistakes mistakes = SetFlags(arguments);
+  for (const std::string& mistake : mistakes) std::fprintf(stderr, "%s: %s\n", program.c_str(), mistake.c_str());
+  if (!mistakes.empty()) std::exit(1);
   if (AsksForHelp(arguments)) {
     std::atexit([] {  // absl would end with 1
       const bool shown = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;

@@ -7,7 +7,8 @@ namespace diptych {
 
 // Sets absl flags: from the command line, as --name=value or --name value, else from the environment variable
 // DIPTYCH_<NAME IN CAPITALS>, if there is one. Where a value does not fit, a name is unknown or something is no flag,
-// ends the process with status 1 and one line on standard error that names the flag, the value and what is wanted.
+// ends the process with status 1 and a line on standard error for each mistake that names the flag, the value and what
+// is wanted.
 // Times go from 0 to a year. `usage` is the text of --help. Call once, from main.
 void ParseFlags(std::string_view usage, int argc, char** argv);
 

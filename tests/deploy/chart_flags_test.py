@@ -50,22 +50,18 @@ def refuses(*values):
 
 
 def complaints(tier, flags):
-    """What the process says of the first of `flags`, name to value, that it does not take, as (name, line); None if it takes all."""
+    """What the process says of those of `flags`, name to value, that it does not take, as name to line; not always of all."""
     words = [f"--{flag}={str(value).lower() if isinstance(value, bool) else value}" for flag, value in flags.items()]
     done = subprocess.run([BINARIES / PROGRAMS[tier], "--listen=127.0.0.1:0", *words, *LAST[tier]], text=True, capture_output=True, timeout=60, check=False)
-    for line in done.stderr.splitlines():
-        for flag in flags:
-            if re.match(rf"{PROGRAMS[tier]}: .*--{flag}\b", line):
-                return flag, line
-    return None
+    return {flag: line for line in done.stderr.splitlines() for flag in flags if re.match(rf"{PROGRAMS[tier]}: .*--{flag}\b", line)}
 
 
 def not_taken(tier, flags):
     """Names of `flags` that the process does not take, if only beside the others: all at once, then without those, for a start takes half a second."""
     flags, found = dict(flags), []
     while flags and (said := complaints(tier, flags)):
-        found.append(said[0])
-        del flags[said[0]]
+        found += said
+        flags = {flag: value for flag, value in flags.items() if flag not in said}
     return found
 
 
