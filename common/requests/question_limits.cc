@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/grpc/metadata.h"
 #include "common/status.h"
@@ -242,6 +243,19 @@ absl::Status CheckText(const v1::Question& question, std::string_view path) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// Where no images are fetched; others than https addresses are nowhere.
+absl::Status AddressRefused(const std::string& address, std::string_view field) {
+  return InvalidField(reason::kImageUrlRefused, field,
+                      absl::StartsWithIgnoreCase(address, "https:")
+                          ? "this server takes images as bytes, not by address: send the image itself, or have the "
+                            "operator set --allow_image_urls"
+                          : "only https addresses could be fetched, and this is none: send the image itself");
+}
+
+}  // namespace
+
 absl::Status CheckImages(const v1::Question& question, const QuestionLimits& limits) {
   if (question.images_size() > kMaxImages) {
     return InvalidField(reason::kTooManyImages, "question.images",
@@ -251,11 +265,7 @@ absl::Status CheckImages(const v1::Question& question, const QuestionLimits& lim
   for (int i = 0; i < question.images_size(); ++i) {
     const v1::Image& image = question.images(i);
     const std::string field = absl::StrCat("question.images[", i, "]");
-    if (image.has_url()) {
-      return InvalidField(reason::kImageUrlRefused, field,
-                          "this server takes images as bytes, not by address: send the image itself, or have the "
-                          "operator set --allow_image_urls");
-    }
+    if (image.has_url()) return AddressRefused(image.url(), field);
     const auto header = CheckImage(image.data(), limits.image);
     if (!header.ok()) return InvalidField(ReasonOf(header.status()), field, std::string(header.status().message()));
     total_bytes += static_cast<int64_t>(image.data().size());

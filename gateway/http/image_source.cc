@@ -30,6 +30,13 @@ bool IsPath(absl::string_view source) {
          (!has_scheme && IsImageFileName({source.data(), source.size()}));
 }
 
+constexpr char kIsPythonBytes[] = "is Python's way to show bytes, b'...': decode() them into text first";
+
+// What f"data:image/png;base64,{b64encode(image)}" becomes.
+bool IsPythonBytes(absl::string_view source) {
+  return absl::StartsWith(source, "b'") || absl::StartsWith(source, "b\"");
+}
+
 // False if `text` is not base64 of any kind.
 bool DecodeBase64(std::string text, std::string* bytes) {
   if (absl::StrContains(text, '%')) DecodePercent(text);
@@ -51,9 +58,9 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
         comma != source.npos && absl::EndsWith(source.substr(0, comma), "base64")) {
       source.erase(0, comma + 1);
     }
-    const bool is_path = IsPath(source);
+    const char* why = IsPythonBytes(source) ? kIsPythonBytes : IsPath(source) ? kIsPath : "is neither base64 nor a URL";
     if (DecodeBase64(std::move(source), image.mutable_data())) return absl::OkStatus();
-    return Invalid(field, is_path ? kIsPath : "is neither base64 nor a URL");
+    return Invalid(field, why);
   }
   if (!absl::StartsWithIgnoreCase(source, "data:")) {
     if (IsPath(source)) return InvalidField(reason::kImageUrlRefused, field, kIsPath);
@@ -68,6 +75,7 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
   // Base64 is taken unannounced, too: no image's own bytes can be read so.
   if (DecodeBase64(source, image.mutable_data())) return absl::OkStatus();
   if (absl::EndsWithIgnoreCase(head, "base64")) {
+    if (IsPythonBytes(source)) return Invalid(field, kIsPythonBytes);
     return Invalid(field, IsPath(source) ? kIsPath : "the data: URL is not base64");
   }
   DecodePercent(source);

@@ -231,6 +231,20 @@ TEST(QuestionLimitsTest, BoundsTheBytesOfAllImagesTogether) {
   EXPECT_EQ(FieldOf(status), "question.images");
 }
 
+TEST(QuestionLimitsTest, NobodyIsSentToTheOperatorForAnAddressThatIsNeverFetched) {
+  const auto message = [](const char* url) {
+    v1::Question question;
+    question.add_images()->set_url(url);
+    return std::string(CheckQuestion(question, {}).message());
+  };
+  EXPECT_NE(message("HTTPS://example.com/a.png").find("--allow_image_urls"), std::string::npos);
+  for (const char* url :
+       {"http://example.com/a.png", "blob:https://a/b", "s3://b/a.png", "sandbox:/a.png", "<data:,x>"}) {
+    EXPECT_NE(message(url).find("only https"), std::string::npos) << url;
+    EXPECT_EQ(message(url).find("--allow_image_urls"), std::string::npos) << url;
+  }
+}
+
 TEST(QuestionLimitsTest, AcceptsTheEndsOfEveryRange) {
   v1::Question question = TextQuestion();
   question.set_request_id(std::string(128, '~'));

@@ -50,6 +50,13 @@ TEST(ImageSourceTest, RefusesTheRestNamingItsPlaceAndQuotingNothing) {
   }
 }
 
+TEST(ImageSourceTest, TellsBytesThatPythonWroteAsText) {
+  for (const char* wrong : {"b'+//+Pz4='", "data:image/png;base64,b'+//+Pz4='", "data:image/png;base64,b\"+//+\""}) {
+    v1::Image image;
+    EXPECT_NE(ReadImageSource(wrong, "image", image).message().find("decode()"), absl::string_view::npos) << wrong;
+  }
+}
+
 TEST(ImageSourceTest, TellsThePathOfAFile) {
   for (const char* path : {"/tmp/cat.jpg", "cat.PNG", "./cat", "~/cat.webp", "../a b/cat", "C:\\cat.jpg", "c:/cat",
                            "file:///tmp/cat.jpg", "FILE:cat", "\\\\host\\cat", "data:image/png;base64,/tmp/cat.png"}) {
