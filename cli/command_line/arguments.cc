@@ -62,6 +62,12 @@ std::string DidYouMean(const std::string& word, const std::string& path) {
   return absl::StrCat("; `diptych ", path, path.empty() ? "" : " ", "--help` lists what there is");
 }
 
+// How a flag of one of the processes that `serve` starts is given.
+std::string OfOneProcess(const std::string& name) {
+  const std::string bare = name.substr(2);
+  return absl::StrCat("; one of a process is given as --vision.", bare, ", --language.", bare, " or --gateway.", bare);
+}
+
 // A flag as it was typed, taken apart.
 struct Flag {
   std::string name;   // "--image" or "-i", underscores
@@ -186,8 +192,10 @@ class Arrangement {
     add(*app_);
     const std::string path = PathOf(*app_);
     if (path.empty() && !CommandsOf(*app_).empty()) add(*CommandsOf(*app_).front());
+    const std::string nearest = NearestWord(name, names);
+    const bool of_a_tier = nearest.empty() && app_->get_allow_extras() && absl::StartsWith(name, "--");
     return absl::InvalidArgumentError(absl::StrCat(path.empty() ? "there is" : absl::StrCat(path, " has"), " no flag ",
-                                                   typed, DidYouMean(NearestWord(name, names), path)));
+                                                   typed, of_a_tier ? OfOneProcess(name) : DidYouMean(nearest, path)));
   }
 
   static const CLI::Option* Find(const CLI::App& app, const std::string& name) {

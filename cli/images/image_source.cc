@@ -22,6 +22,7 @@ namespace diptych::cli {
 namespace {
 
 constexpr int64_t kMaxBytes = 256 << 20;
+constexpr size_t kMostShown = 500;  // columns of what was given as an image
 constexpr char kStandardInput[] = "-";
 
 bool HasScheme(const std::string& source) {
@@ -29,7 +30,7 @@ bool HasScheme(const std::string& source) {
 }
 
 absl::Status Error(const std::string& source, const std::string& what) {
-  return UsageError(absl::StrCat(Printable(source), ": ", what));
+  return UsageError(absl::StrCat(Shorten(Printable(source), kMostShown), ": ", what));
 }
 
 absl::Status FromErrno(const std::string& source, int error) {
@@ -130,6 +131,7 @@ Kept& TheKept() {
 absl::Status CheckImageSource(const std::string& source) {
   if (source == kStandardInput || absl::StartsWith(source, "https://")) return absl::OkStatus();
   if (absl::StartsWith(source, "file://")) return Error(source, "give the file's path, without file://");
+  if (absl::StartsWithIgnoreCase(source, "data:")) return Error(source, "give the image's file, not a data: address");
   if (HasScheme(source))
     return Error(source, "images are fetched from https addresses only; download it and give the file");
   if (source.empty()) return Error("--image", "the name of a file is missing");

@@ -20,6 +20,7 @@ class ArgumentsTest : public ::testing::Test {
   ArgumentsTest() {
     AddAsk(app_, run_);
     AddBench(app_, run_);
+    AddServe(app_, run_);
     AddStatus(app_, run_);
     AddSweep(app_, run_);
   }
@@ -109,6 +110,9 @@ TEST_F(ArgumentsTest, SaysWhatWasProbablyMeant) {
   for (const char* far : {"ask --nope", "bench load --duration 5", "status --tools", "snake"}) {
     EXPECT_NE(ArrangeWords(far).find("lists what there is"), std::string::npos) << ArrangeWords(far);
   }
+  EXPECT_EQ(ArrangeWords("serve --max_batch=9"),
+            "serve has no flag --max_batch; one of a process is given as --vision.max_batch, --language.max_batch or "
+            "--gateway.max_batch");
   EXPECT_EQ(ArrangeWords("--sever x ask"), "there is no flag --sever; did you mean --server?");
   EXPECT_EQ(ArrangeWords("ask --zzzzzzzz"), "ask has no flag --zzzzzzzz; `diptych ask --help` lists what there is");
   EXPECT_EQ(ArrangeWords("sing"), "there is no command sing; `diptych --help` lists what there is");

@@ -155,6 +155,7 @@ TEST_F(ImagesTest, WhatIsNoImageFileIsSaidInPlainWords) {
         {empty, "this is empty"},
         {loop, "link to itself"},
         {std::string(5000, 'a'), "too long"},
+        {"data:image/png;base64," + std::string(90'000, 'A'), "give the image's file"},
         {"http://a.example/b.png", "https addresses only"},
         {"ftp://a.example/b.png", "https addresses only"},
         {"", "the name of a file is missing"},
@@ -164,6 +165,7 @@ TEST_F(ImagesTest, WhatIsNoImageFileIsSaidInPlainWords) {
       EXPECT_NE(finished.exit_code, 0) << command << " " << image;
       EXPECT_NE(finished.err.find(words), std::string::npos) << command << ": " << finished.err;
       EXPECT_EQ(Lines(finished.err).size(), 1u) << finished.err;
+      EXPECT_LT(finished.err.size(), 1000u);
     }
   }
   const Finished json = Diptych({"ask", "--json", "/no/such.png"});
