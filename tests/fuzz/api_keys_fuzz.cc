@@ -9,10 +9,10 @@
 #include "gateway/admission/api_key_file.h"
 #include "gateway/admission/api_keys.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::api_keys {
 namespace {
-
-using diptych::fuzz::Require;
 
 // The longest word of our own messages is tokens_per_minute; keys, hashes and a fuzzer's names are longer.
 constexpr int kLongestWord = 17;
@@ -27,7 +27,7 @@ void RequireNoLongWord(std::string_view message) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(api_keys) {
   using namespace diptych::gateway;  // NOLINT
   const std::string_view input = diptych::fuzz::TextOf(data, size);
   for (const char c : BearerOf(input)) Require(c >= ' ' && c <= '~');
@@ -42,3 +42,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Require(keys->Find(input) == nullptr && keys->Find("") == nullptr);
   return 0;
 }
+
+}  // namespace diptych::fuzz::api_keys

@@ -12,11 +12,12 @@
 #include "gateway/http/responses_request.h"
 #include "gateway/http/tokenize_request.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::chat {
 namespace {
 
 using namespace diptych::gateway;  // NOLINT
-using diptych::fuzz::Require;
 
 void RequireTold(const absl::Status& status) {
   Require(status.code() == absl::StatusCode::kInvalidArgument);
@@ -54,7 +55,7 @@ void CheckTokens(const absl::StatusOr<Body>& read) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(chat) {
   const std::string_view body = diptych::fuzz::TextOf(data, size);
   CheckQuestion(ReadChatRequest(body));
   CheckQuestion(ReadChatRequest(body, SystemPrompt::kRefuse));
@@ -69,3 +70,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace diptych::fuzz::chat

@@ -7,7 +7,9 @@
 #include "blip2/checkpoint/config.h"
 #include "blip2/checkpoint/tensor_names.h"
 #include "tests/fuzz/checkpoint_files.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::config {
 namespace {
 
 constexpr const char* kFiles[] = {"config.json", "preprocessor_config.json", "processor_config.json",
@@ -15,7 +17,7 @@ constexpr const char* kFiles[] = {"config.json", "preprocessor_config.json", "pr
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(config) {
   using namespace diptych::blip2;  // NOLINT
   using namespace diptych::fuzz;   // NOLINT
   static const Folder kFolder;
@@ -36,3 +38,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace diptych::fuzz::config

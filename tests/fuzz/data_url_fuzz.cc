@@ -8,8 +8,10 @@
 #include "diptych/v1/inference.pb.h"
 #include "gateway/http/image_source.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+namespace diptych::fuzz::data_url {
+DIPTYCH_FUZZ_TARGET(data_url) {
   using diptych::fuzz::Require;
   diptych::v1::Image image;
   const std::string text(diptych::fuzz::TextOf(data, size));
@@ -25,3 +27,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (image.has_data()) (void)diptych::CheckImage(image.data(), {});
   return 0;
 }
+
+}  // namespace diptych::fuzz::data_url

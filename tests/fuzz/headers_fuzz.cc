@@ -12,10 +12,10 @@
 #include "common/network/listen_address.h"
 #include "common/tracing/trace_context.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::headers {
 namespace {
-
-using diptych::fuzz::Require;
 
 // Where no name is allowed, only this machine's and numbers may pass.
 void CheckHost(std::string_view host) {
@@ -49,7 +49,7 @@ void CheckAddress(std::string_view address) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(headers) {
   std::string_view input = diptych::fuzz::TextOf(data, size);
   CheckHost(input);
   CheckAddress(input);
@@ -57,3 +57,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckTrace(parent, input);
   return 0;
 }
+
+}  // namespace diptych::fuzz::headers

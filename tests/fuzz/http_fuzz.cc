@@ -13,11 +13,12 @@
 #include "gateway/http/http_server.h"
 #include "gateway/http/openai_reply.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::http {
 namespace {
 
 using namespace diptych::gateway;  // NOLINT
-using diptych::fuzz::Require;
 
 // Small limits, so that a fuzzer reaches them.
 std::unique_ptr<HttpServer> StartServer() {
@@ -73,10 +74,12 @@ std::string Exchange(int port, std::string_view bytes) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(http) {
   const std::string_view input = diptych::fuzz::TextOf(data, size);
   static const std::unique_ptr<HttpServer> kServer = StartServer();
   const std::string answer = Exchange(kServer->port(), input.substr(0, 64 << 10));
   Require(answer.empty() || answer.starts_with("HTTP/1.1 "));
   return 0;
 }
+
+}  // namespace diptych::fuzz::http

@@ -9,10 +9,10 @@
 #include "cli/pull/hub_listing.h"
 #include "common/models/hub_name.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::hub {
 namespace {
-
-using diptych::fuzz::Require;
 
 bool StaysInside(const std::string& path) {
   const std::filesystem::path whole = (std::filesystem::path("/folder") / path).lexically_normal();
@@ -21,7 +21,7 @@ bool StaysInside(const std::string& path) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(hub) {
   using namespace diptych::cli;  // NOLINT
   const std::string_view input = diptych::fuzz::TextOf(data, size);
   if (const auto name = diptych::ParseHubName(input)) {
@@ -41,3 +41,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace diptych::fuzz::hub

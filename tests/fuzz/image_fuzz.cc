@@ -9,8 +9,10 @@
 #include "blip2/images/resample.h"
 #include "common/images/image_header.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+namespace diptych::fuzz::image {
+DIPTYCH_FUZZ_TARGET(image) {
   using namespace diptych;  // NOLINT
   using fuzz::Require;
   const std::string_view bytes = fuzz::TextOf(data, size);
@@ -33,3 +35,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Require(resized.pixels.size() == 3 * 28 * 28);
   return 0;
 }
+
+}  // namespace diptych::fuzz::image

@@ -9,8 +9,10 @@
 
 #include "blip2/checkpoint/safetensors.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+namespace diptych::fuzz::safetensors {
+DIPTYCH_FUZZ_TARGET(safetensors) {
   using namespace diptych::blip2;  // NOLINT
   using diptych::fuzz::Require;
   static const int kFile = memfd_create("fuzz", 0);
@@ -36,3 +38,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Require(bytes + 8 <= size && checksum <= 255 * bytes);
   return 0;
 }
+
+}  // namespace diptych::fuzz::safetensors

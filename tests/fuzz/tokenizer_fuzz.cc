@@ -9,12 +9,13 @@
 #include "blip2/tokenizer/tokenizer.h"
 #include "common/text/utf8.h"
 #include "tests/fuzz/checkpoint_files.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::tokenizer {
 namespace {
 
 using diptych::blip2::StreamDecoder;
 using diptych::blip2::Tokenizer;
-using diptych::fuzz::Require;
 
 constexpr const char* kFiles[] = {"tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"};
 
@@ -31,7 +32,7 @@ void CheckIds(const Tokenizer& tokenizer, const std::vector<int64_t>& ids) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(tokenizer) {
   static const diptych::fuzz::Folder kFolder;
   std::string_view input = diptych::fuzz::TextOf(data, size);
   diptych::fuzz::WriteParts(input, kFiles, kFolder.path);
@@ -46,3 +47,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckIds(*tokenizer, tokenizer->EncodeWithSpecialTokens(input));
   return 0;
 }
+
+}  // namespace diptych::fuzz::tokenizer

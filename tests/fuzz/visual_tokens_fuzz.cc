@@ -11,12 +11,13 @@
 #include "common/tiers/visual_tokens.h"
 #include "language_service/images/visual_tokens_receiver.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::visual_tokens {
 namespace {
 
 using namespace diptych;            // NOLINT
 using namespace diptych::language;  // NOLINT
-using diptych::fuzz::Require;
 
 constexpr int kTokens = 5;
 constexpr int kWidth = 8;
@@ -40,7 +41,7 @@ void RequireReason(const absl::Status& status) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(visual_tokens) {
   std::string_view input = fuzz::TextOf(data, size);
   VisualTokensReceiver receiver(
       {.model_fingerprint = "f00d", .image_key = "key", .tokens = kTokens, .width = kWidth, .image_size = 28},
@@ -61,3 +62,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Require(static_cast<int64_t>(tokens->bytes.size()) == StreamedBytes(tokens->dtype, kTokens, kWidth));
   return 0;
 }
+
+}  // namespace diptych::fuzz::visual_tokens

@@ -18,11 +18,12 @@
 #include "gateway/kserve/infer_request.h"
 #include "inference/grpc_service.pb.h"
 #include "tests/fuzz/checks.h"
+#include "tests/fuzz/target.h"
 
+namespace diptych::fuzz::wire {
 namespace {
 
 using namespace diptych;  // NOLINT
-using diptych::fuzz::Require;
 using google::protobuf::Message;
 
 const Message* const kTypes[] = {&v1::AskRequest::default_instance(),
@@ -57,7 +58,7 @@ void CheckInfer(const Message& message) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+DIPTYCH_FUZZ_TARGET(wire) {
   std::string_view input = fuzz::TextOf(data, size);
   if (input.size() < 2) return 0;
   const Message& type = *kTypes[static_cast<uint8_t>(input[0]) % std::size(kTypes)];
@@ -79,3 +80,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (&type == &inference::ModelInferRequest::default_instance()) CheckInfer(*message);
   return 0;
 }
+
+}  // namespace diptych::fuzz::wire
