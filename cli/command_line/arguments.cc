@@ -71,13 +71,14 @@ std::string OfOneProcess(const std::string& name) {
 // A flag as it was typed, taken apart.
 struct Flag {
   std::string name;   // "--image" or "-i", underscores
-  std::string value;  // "--image=VALUE", "-iVALUE"
+  std::string value;  // "--image=VALUE", "-iVALUE", "-i=VALUE"
   bool has_value = false;
 };
 
 Flag ReadFlag(const std::string& argument) {
   if (!absl::StartsWith(argument, "--")) {
-    return {.name = argument.substr(0, 2), .value = argument.substr(2), .has_value = argument.size() > 2};
+    const size_t value = argument.size() > 2 && argument[2] == '=' ? 3 : 2;
+    return {.name = argument.substr(0, 2), .value = argument.substr(value), .has_value = argument.size() > 2};
   }
   const size_t equals = argument.find('=');
   const std::string name = argument.substr(0, equals);

@@ -3,6 +3,8 @@
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <iterator>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -39,6 +41,12 @@ absl::Status NamingValue(const absl::Status& status, const google::protobuf::Mes
   return InvalidField(reason::kOptionRange, path, absl::StrCat(status.message(), ", not ", value));
 }
 
+// As few digits as tell the number from its neighbours.
+std::string Shortest(float number) {
+  char text[32];
+  return {text, std::to_chars(std::begin(text), std::end(text), number).ptr};
+}
+
 absl::Status BadForm(std::string_view field, std::string_view message) {
   return InvalidField(reason::kQuestionForm, field, message);
 }
@@ -70,7 +78,7 @@ absl::Status CheckPenalties(const v1::GenerationOptions& options, std::string_vi
   for (const auto& [id, bias] : options.logit_bias()) {
     if (id < 0) return OutOfRange(path, "logit_bias", absl::StrCat("token ids of 0 and more, not ", id));
     if (!(bias >= -100 && bias <= 100)) {
-      return OutOfRange(path, "logit_bias", absl::StrCat("values of -100 to 100, not ", bias));
+      return OutOfRange(path, "logit_bias", absl::StrCat("values of -100 to 100, not ", Shortest(bias)));
     }
   }
   return absl::OkStatus();

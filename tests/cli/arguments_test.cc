@@ -98,6 +98,7 @@ TEST_F(ArgumentsTest, ValuesStayAsTheyAre) {
   EXPECT_EQ(Arrange({"ask", "--question="}), "ask|--question|");
   EXPECT_EQ(Arrange({"ask", "-q", "-x", "--prompt=a=b"}), "ask|-q|-x|--prompt|a=b");
   EXPECT_EQ(Arrange({"ask", "-n5", "--length_penalty", "-1"}), "ask|-n|5|--length_penalty|-1");
+  EXPECT_EQ(Arrange({"ask", "-n=5", "-q==?", "-t="}), "ask|-n|5|-q|=?|-t|");
 }
 
 TEST_F(ArgumentsTest, SaysWhatWasProbablyMeant) {

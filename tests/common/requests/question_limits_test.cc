@@ -231,6 +231,12 @@ TEST(QuestionLimitsTest, BoundsTheBytesOfAllImagesTogether) {
   EXPECT_EQ(FieldOf(status), "question.images");
 }
 
+TEST(QuestionLimitsTest, ALogitBiasNextToTheBoundIsToldWhole) {
+  v1::Question question = TextQuestion();
+  (*question.mutable_generation()->mutable_logit_bias())[5] = 100.0001f;
+  EXPECT_EQ(CheckQuestion(question, {}).message(), "logit_bias takes values of -100 to 100, not 100.0001");
+}
+
 TEST(QuestionLimitsTest, NobodyIsSentToTheOperatorForAnAddressThatIsNeverFetched) {
   const auto message = [](const char* url) {
     v1::Question question;
