@@ -36,7 +36,7 @@ example() {
 
 build_node() { cp "$root"/examples/node/* . && npm install --no-audit --no-fund --fetch-retries=1; }
 
-build_cpp() { cmake -S "$root/examples/cpp" -B . -DCMAKE_UNITY_BUILD=ON && cmake --build . --parallel 2; }
+build_cpp() { cmake -S "$root/examples/cpp" -B . && cmake --build . --parallel 2; }
 
 build_go() {
   cp "$root"/examples/go/* .
