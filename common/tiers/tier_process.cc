@@ -27,8 +27,7 @@ ABSL_FLAG(std::string, tls_key, "", "PEM file with its key");
 ABSL_FLAG(std::string, tls_client_ca, "", "PEM file of the authority that signs callers' certificates");
 ABSL_FLAG(int, threads, defaults::kThreads,
           "threads of one operator; 0: one for each core that its control group lets it use, but one alone for a model "
-          "of less "
-          "than 16 MiB");
+          "of less than 16 MiB");
 ABSL_FLAG(int, queue_limit, defaults::kQueueLimit, "most calls that wait or run; more are refused with QUEUE_FULL");
 ABSL_FLAG(diptych::ByteSize, max_inflight_bytes, {defaults::kMaxInflightBytes},
           "memory for the calls that wait or run, their images and visual tokens; more are refused with QUEUE_FULL");
