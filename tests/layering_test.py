@@ -97,6 +97,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 # The wall clock may be set at any moment: it is for dates, and nothing may last by it (common/steady_clock.h).
 WALL_CLOCK = re.compile(r"system_clock|absl::Now\b|absl::GetCurrentTime|(Await|Wait\w*|Lock\w*)With(Timeout|Deadline)|CLOCK_REALTIME|"
                         r"gettimeofday|\btime\((nullptr|NULL|0)\)|\bcontext\w*(\.|->)deadline\(\)")
+# What damaged bytes could end by an assertion.
+GRPC_REACTOR = re.compile(r"public (grpc::Client\w*Reactor)\b")
 DATES = {
     "common/metrics/metrics.cc": "of an exemplar",
     "common/metrics/process_metrics.cc": "of the start of the process",
@@ -133,6 +135,12 @@ def clock_errors(folder):
             continue
         if found := WALL_CLOCK.search(path.read_text(encoding="utf-8")):
             yield f"{where} uses {found[0]}: what lasts is measured by SteadyClock; add a file that shows dates to DATES"
+
+
+def reactor_errors(folder):
+    for path in sorted((ROOT / folder).rglob("*")):
+        if path.suffix in {".h", ".cc"} and (found := GRPC_REACTOR.search(path.read_text(encoding="utf-8"))):
+            yield f"{path.relative_to(ROOT)} derives from {found[1]}: derive from ClientReactor of it (common/grpc/client_reactor.h)"
 
 
 def room_of(parts):
@@ -175,6 +183,7 @@ def main():
         files += len(sources)
         errors += include_errors(folder, allowed)
         errors += clock_errors(folder)
+        errors += reactor_errors(folder)
         errors += room_errors(folder, ROOMS.get(folder, {"": set()}))
     for folder, allowed in LINKS.items():
         errors += link_errors(folder, allowed)

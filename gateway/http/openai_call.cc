@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/grpc/client_reactor.h"
 #include "common/grpc/grpc_status.h"
 #include "common/mutex.h"
 #include "diptych/v1/gateway.grpc.pb.h"
@@ -218,7 +219,8 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
 
 // Reads the next message when the event of the last one has left: a slow caller slows the model's stream down, and
 // nothing piles up here. Deletes itself.
-class StreamedCall::Choice final : public grpc::ClientBidiReactor<grpc::ByteBuffer, v1::AskStreamResponse> {
+class StreamedCall::Choice final
+    : public ClientReactor<grpc::ClientBidiReactor<grpc::ByteBuffer, v1::AskStreamResponse>> {
  public:
   Choice(std::shared_ptr<StreamedCall> call, int index)
       : index(index), call_(std::move(call)), request_(call_->RequestOf(index)) {

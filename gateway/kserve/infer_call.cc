@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc/call_timer.h"
+#include "common/grpc/client_reactor.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/metadata.h"
 #include "common/grpc/wire.h"
@@ -102,7 +103,7 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
 
  private:
   // One request on its way through AskStream. Destroyed by its call after OnDone.
-  class Inner final : public grpc::ClientReadReactor<v1::AskStreamResponse> {
+  class Inner final : public ClientReactor<grpc::ClientReadReactor<v1::AskStreamResponse>> {
    public:
     Inner(StreamedInferCall* call, v1::Question question) : call_(call), context_(InnerContext(*call->context_)) {
       *request_.mutable_question() = std::move(question);

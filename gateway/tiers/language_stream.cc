@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/grpc/call_context.h"
+#include "common/grpc/client_reactor.h"
 #include "common/grpc/end_of_call.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
@@ -67,7 +68,7 @@ bool ComesInOnePiece(const v1::GenerationOptions& options) {
 }  // namespace
 
 // One Generate stream. Deleted by its owner after OnDone.
-class LanguageStream::Attempt final : public grpc::ClientReadReactor<v1::GenerateResponse> {
+class LanguageStream::Attempt final : public ClientReactor<grpc::ClientReadReactor<v1::GenerateResponse>> {
  public:
   explicit Attempt(LanguageStream* call)
       : call_(call),

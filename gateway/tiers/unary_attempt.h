@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "common/grpc/client_reactor.h"
 #include "common/grpc/end_of_call.h"
 #include "common/replicas/known_replicas.h"
 
@@ -17,7 +18,7 @@ namespace diptych::gateway {
 // Like a stub's own call, except that it sees when the message comes: a replica that has sent it and does not end
 // the call is waited for as EndOfCall says, not until the deadline. Thread-compatible.
 template <typename Request, typename Response>
-class UnaryAttempt final : public grpc::ClientBidiReactor<Request, Response> {
+class UnaryAttempt final : public ClientReactor<grpc::ClientBidiReactor<Request, Response>> {
  public:
   using Done = std::function<void(const grpc::Status&)>;
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/grpc/client_reactor.h"
 #include "common/grpc/end_of_call.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
@@ -32,7 +33,7 @@ int64_t BytesForImage(const ImageRequest& image) {
 }
 
 // One call. Deletes itself when gRPC is done with it.
-class ImagePull::Attempt final : public grpc::ClientReadReactor<v1::EncodeImageResponse> {
+class ImagePull::Attempt final : public ClientReactor<grpc::ClientReadReactor<v1::EncodeImageResponse>> {
  public:
   // `attempt` counts from 1.
   Attempt(std::shared_ptr<ImagePull> pull, int attempt)
