@@ -24,20 +24,22 @@ bool IsInName(unsigned char c) {
          std::string_view("-._~%!$&'()*+,;=").find(static_cast<char>(c)) != std::string_view::npos;
 }
 
-// Without the port, and without the brackets of an IPv6 address; empty if anything else follows the name.
+bool IsIpAddress(const std::string& name) {
+  if (name.find('\0') != name.npos) return false;  // inet_pton would not see what follows
+  in6_addr address;
+  return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
+}
+
+// Without the port, and without the brackets of an IPv6 address; empty if anything else follows the name, or a name is
+// in brackets.
 std::string NameOf(std::string_view host) {
   const bool in_brackets = !host.empty() && host.front() == '[';
   const size_t end = host.find(in_brackets ? ']' : ':');
   if (in_brackets && end == host.npos) return "";
   const std::string_view rest = end == host.npos ? "" : host.substr(end + (in_brackets ? 1 : 0));
   if (!IsPort(rest)) return "";
-  return std::string(in_brackets ? host.substr(1, end - 1) : host.substr(0, end));
-}
-
-bool IsIpAddress(const std::string& name) {
-  if (name.find('\0') != name.npos) return false;  // inet_pton would not see what follows
-  in6_addr address;
-  return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
+  const std::string name(in_brackets ? host.substr(1, end - 1) : host.substr(0, end));
+  return in_brackets && !IsIpAddress(name) ? "" : name;
 }
 
 // Whether these are the characters of a host and perhaps a port (RFC 3986, 3.2.2): no white space, path or user.

@@ -19,9 +19,10 @@ TEST(HttpHostTest, AddressesAndLocalhostPass) {
 }
 
 TEST(HttpHostTest, NamesOfStrangersDoNot) {
-  for (const char* host : {"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "",
-                           ":8080", "[evil.example]:80", "[::1", "127.0.0.1@evil.example", "1", "0x7f.0.0.1",
-                           "[::1]evil.example", "[::1]%80", "localhost:evil.example", "127.0.0.1:80.evil.example"}) {
+  for (const char* host :
+       {"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "", ":8080",
+        "[evil.example]:80", "[::1", "127.0.0.1@evil.example", "1", "0x7f.0.0.1", "[::1]evil.example", "[::1]%80",
+        "[localhost]", "[localhost]:80", "localhost:evil.example", "127.0.0.1:80.evil.example"}) {
     EXPECT_FALSE(IsAllowedHost(host, {})) << host;
   }
 }
@@ -39,6 +40,7 @@ TEST(HttpHostTest, NamedHostsPass) {
   EXPECT_TRUE(IsAllowedHost("gateway", allowed));
   EXPECT_FALSE(IsAllowedHost("evil.diptych.example", allowed));
   EXPECT_FALSE(IsAllowedHost("", allowed));
+  EXPECT_FALSE(IsAllowedHost("[gateway]", allowed));
   EXPECT_TRUE(IsAllowedHost("evil.example", std::vector<std::string>{"*"}));
 }
 
