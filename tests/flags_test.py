@@ -73,16 +73,22 @@ def refusal(binary, *arguments, **environment):
     return line
 
 
+def tried(binary, flag, values):
+    """Of the tiers two values a flag, or one where the gateway has the flag too, and of the language tier its own flags only: a tier takes
+    half a second to start."""
+    if binary == GATEWAY:
+        return values
+    if binary == LANGUAGE and flag in TIER:
+        return ()
+    return values[-1:] if flag in TABLE[GATEWAY] else tuple(dict.fromkeys((values[0], values[-1])))
+
+
 def rounds():
-    """(binary, {flag: value}). Of the tiers two values a flag, or one where the gateway has the flag too, and of the language tier its own
-    flags only: a tier takes half a second to start."""
+    """(binary, {flag: value}): the first value of each flag, then the second, and so on."""
     for binary, table in TABLE.items():
-        for number in range(max(map(len, table.values()))):
-            values = {flag: given[number] for flag, given in table.items() if number < len(given)}
-            if binary != GATEWAY:
-                last = {flag: len(table[flag]) - 1 for flag in values if binary == VISION or flag not in TIER}
-                values = {flag: values[flag] for flag in last if number == last[flag] or (number == 0 and flag not in TABLE[GATEWAY])}
-            yield binary, values
+        given = {flag: tried(binary, flag, values) for flag, values in table.items()}
+        for number in range(max(map(len, given.values()))):
+            yield binary, {flag: values[number] for flag, values in given.items() if number < len(values)}
 
 
 def names(line, flag, value):

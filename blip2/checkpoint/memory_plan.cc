@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kHalfBytes = 2;
 constexpr int64_t kWorkingBytes = int64_t{256} << 20;  // the program, its threads, what requests need besides the cache
 constexpr int64_t kSmallModel = int64_t{1} << 30;      // bytes in float32
+constexpr int64_t kSmallPart = int64_t{16} << 20;      // bytes as they are held
 
 int64_t Elements(const TensorSpec& spec) {
   int64_t count = 1;
@@ -129,7 +130,6 @@ int64_t WeightBytes(const Config& config, ModelPart part, const Placement& place
 }
 
 bool ComputesInOneThread(const Config& config, ModelPart part, const Placement& placement) {
-  constexpr int64_t kSmallPart = 16 << 20;
   return placement.device.is_cpu() && WeightBytes(config, part, placement) < kSmallPart;
 }
 

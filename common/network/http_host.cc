@@ -30,8 +30,8 @@ bool IsIpAddress(const std::string& name) {
   return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
 }
 
-// Without the port, and without the brackets of an IPv6 address; empty if anything else follows the name, or a name is
-// in brackets.
+// Without the port, and without the brackets of an IPv6 address; empty if anything else follows the name, or the
+// brackets hold no address.
 std::string NameOf(std::string_view host) {
   const bool in_brackets = !host.empty() && host.front() == '[';
   const size_t end = host.find(in_brackets ? ']' : ':');
@@ -45,8 +45,7 @@ std::string NameOf(std::string_view host) {
 // Whether these are the characters of a host and perhaps a port (RFC 3986, 3.2.2): no white space, path or user.
 bool IsHost(std::string_view host) {
   const std::string name = NameOf(host);
-  if (host.starts_with('[')) return IsIpAddress(name);
-  return !name.empty() && std::all_of(name.begin(), name.end(), IsInName);
+  return IsIpAddress(name) || (!name.empty() && std::all_of(name.begin(), name.end(), IsInName));
 }
 
 bool IsHostName(std::string_view text) {

@@ -4,8 +4,6 @@
 #include <limits.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstddef>
 #include <string_view>
 #include <vector>
 

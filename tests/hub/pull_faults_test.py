@@ -5,7 +5,6 @@ Usage: pull_faults_test.py FOLDER_OF_BINARIES; run by ctest as `pull_faults_test
 import concurrent.futures
 import email.utils
 import gzip
-import hashlib
 import json
 import random
 import resource
@@ -16,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from hub_stub import demo_files, make_certificate
+from hub_stub import demo_files, make_certificate, sha256
 from pulling import NAME, WEIGHTS, Cache
 
 ALWAYS = 1000
@@ -131,7 +130,7 @@ def silence(handler, *data):
 def head(**headers):
     def act(handler):
         weights = SMALL[WEIGHTS]
-        values = {"X_Linked_Etag": f'"{hashlib.sha256(weights).hexdigest()}"', "X_Linked_Size": len(weights), **headers}
+        values = {"X_Linked_Etag": f'"{sha256(weights)}"', "X_Linked_Size": len(weights), **headers}
         handler.reply(302, b"", Location="http://127.0.0.1:1/", **values)
     return act
 
