@@ -127,7 +127,7 @@ grpc::ServerUnaryReactor* GatewayService::PlanContext(const absl::StatusOr<Calle
   count.set_prompt(plan.prompt());
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->CountTokens(std::move(call)...); };
   return AskTokenizer<v1::CountTokensRequest, v1::CountTokensResponse>(
-      *context, *std::move(memory), *tiers_.retries, std::move(count), response, send,
+      *context, *std::move(memory), tiers_, std::move(count), response, send,
       [this, caller = *caller, plan = std::move(plan),
        model = *std::move(model)](const v1::CountTokensResponse& counts) -> absl::StatusOr<v1::PlanContextResponse> {
         DIPTYCH_RETURN_IF_ERROR(CheckClaims(counts));
@@ -151,7 +151,7 @@ grpc::ServerUnaryReactor* GatewayService::Tokenize(const absl::StatusOr<Caller>&
   prompt.set_without_bos(asked.without_bos());
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->EncodePrompt(std::move(call)...); };
   return AskTokenizer<v1::EncodePromptRequest, v1::EncodePromptResponse>(
-      *context, *std::move(memory), *tiers_.retries, std::move(prompt), response, send,
+      *context, *std::move(memory), tiers_, std::move(prompt), response, send,
       [this, caller = *caller,
        window = model->window_tokens()](v1::EncodePromptResponse& encoded) -> absl::StatusOr<v1::TokenizeResponse> {
         admission_.gate().Charge(caller, encoded.token_ids_size());
@@ -173,7 +173,7 @@ grpc::ServerUnaryReactor* GatewayService::Detokenize(const absl::StatusOr<Caller
   const int count = tokens.token_ids_size();
   const auto send = [this](auto... call) { tiers_.language->Pick()->async()->DecodeTokens(std::move(call)...); };
   return AskTokenizer<v1::DecodeTokensRequest, v1::DecodeTokensResponse>(
-      *context, *std::move(memory), *tiers_.retries, std::move(tokens), response, send,
+      *context, *std::move(memory), tiers_, std::move(tokens), response, send,
       [this, caller = *caller, count](v1::DecodeTokensResponse& decoded) -> absl::StatusOr<v1::DetokenizeResponse> {
         admission_.gate().Charge(caller, count);
         v1::DetokenizeResponse answer;

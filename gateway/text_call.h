@@ -1,10 +1,12 @@
 // Questions to the language tier's tokenizer, which run no model.
 #pragma once
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "common/grpc/call_context.h"
@@ -17,7 +19,7 @@
 #include "diptych/v1/language.grpc.pb.h"
 #include "gateway/admission/admission.h"
 #include "gateway/passed_deadline.h"
-#include "gateway/tiers/retry_budget.h"
+#include "gateway/tiers/tiers.h"
 
 namespace diptych::gateway {
 
@@ -26,22 +28,21 @@ inline constexpr auto kTextPatience = std::chrono::seconds(5);
 // One question; deletes itself when it is answered.
 template <typename Request, typename Response>
 struct TextCall {
-  TextCall(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory, RetryBudget& retries)
-      : memory(std::move(memory)), caller(caller), retries(retries), call(MakeCallContext(caller, kTextPatience)) {
-    retries.OnRequest(SteadyClock::now());
+  TextCall(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory, Tiers& tiers)
+      : memory(std::move(memory)), caller(caller), tiers(tiers), call(MakeCallContext(caller, kTextPatience)) {
+    tiers.retries->OnRequest(SteadyClock::now());
   }
 
   void BeginAttempt() {
-    ++attempts;
     context = grpc::ClientContext::FromCallbackServerContext(caller);
     context->set_deadline(call->deadline());
     SendChecksum(*context, request);
     response.Clear();
   }
 
-  bool MayRepeat(const grpc::Status& status) {
-    return !caller.IsCancelled() && attempts < kMaxTierAttempts && RetryOf(status) == Retry::kAnotherReplica &&
-           retries.TryRepeat(SteadyClock::now());
+  std::optional<SteadyDuration> PauseBeforeRepeat(const grpc::Status& status) {
+    if (caller.IsCancelled() || RetryOf(status) != Retry::kAnotherReplica) return std::nullopt;
+    return PauseAfterLoss(patience, *tiers.language->channels(), *tiers.retries, call->deadline());
   }
 
   absl::Status ForCaller(const grpc::Status& status) const {
@@ -50,9 +51,10 @@ struct TextCall {
 
   const std::shared_ptr<Admission::Memory> memory;
   grpc::CallbackServerContext& caller;
-  RetryBudget& retries;
+  Tiers& tiers;
   const std::shared_ptr<const CallContext> call;
-  int attempts = 0;
+  LossPatience patience;
+  grpc::Alarm pause;
   std::unique_ptr<grpc::ClientContext> context;  // of the last attempt
   Request request;
   Response response;
@@ -64,21 +66,23 @@ void SendText(Call* call, Send send, Done done) {
   call->BeginAttempt();
   send(call->context.get(), &call->request, &call->response,
        [call, send, done = std::move(done)](const grpc::Status& status) {
-         call->MayRepeat(status) ? SendText(call, send, done) : done(status);
+         const auto pause = call->PauseBeforeRepeat(status);
+         if (!pause) return done(status);
+         call->pause.Set(SteadyClock::now() + *pause, [call, send, done](bool) { SendText(call, send, done); });
        });
 }
 
 // Asks the tier by `send`, a call of its asynchronous stub, and replies with the message, or the error, that `answer`
 // makes of what it says. The caller's own cancellation and deadline, and kTextPatience, end the call. `memory` is what
 // the request takes; what the tier says is added, and all of it is released when the reply has left. A replica that
-// went away hands the question on, as far as `retries`, which outlives the call, allows. Errors: those of FromTier and
-// Admission::Reserve.
+// went away hands the question on, as far as the retries of `tiers`, which outlive the call, allow. Errors: those of
+// FromTier and Admission::Reserve.
 template <typename Request, typename Response, typename Send, typename Answer>
 grpc::ServerUnaryReactor* AskTokenizer(grpc::CallbackServerContext& caller, std::shared_ptr<Admission::Memory> memory,
-                                       RetryBudget& retries, Request request, grpc::ByteBuffer* reply, Send send,
+                                       Tiers& tiers, Request request, grpc::ByteBuffer* reply, Send send,
                                        Answer answer) {
   auto* reactor = new UnaryReply(caller, memory);
-  auto* call = new TextCall<Request, Response>(caller, std::move(memory), retries);
+  auto* call = new TextCall<Request, Response>(caller, std::move(memory), tiers);
   call->request = std::move(request);
   SendText(call, std::move(send), [call, reactor, reply, answer = std::move(answer)](const grpc::Status& status) {
     const std::unique_ptr<TextCall<Request, Response>> owned(call);

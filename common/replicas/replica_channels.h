@@ -48,6 +48,8 @@ class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
                                                                Affinity affinity, int calls_at_ease);
 
   const std::shared_ptr<grpc::Channel>& all() const { return all_; }
+  // To a replica that serves.
+  bool connected() const { return all_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY; }
   // For a call that begins now. Calls with the same key go to the same replica while that one can take them; without a
   // key, and with Affinity::kNone, the replicas take turns. No channel: all().
   Route Pick(std::optional<AffinityKey> key, SteadyTime now);

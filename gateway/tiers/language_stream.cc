@@ -27,8 +27,6 @@ constexpr SteadyDuration kLongestPause = std::chrono::seconds(1);
 // Of one that has not begun: few ask at a time, since the gate lets no more in.
 constexpr SteadyDuration kLongestPauseAtGate = std::chrono::milliseconds(200);
 constexpr int kMostWaits = 20;
-// Before the last attempt, well within the second in which callers learn that there is no replica.
-constexpr SteadyDuration kPauseAfterLosses = std::chrono::milliseconds(250);
 // Of an attempt that bring no token: text that was held back, scores of the prompt.
 constexpr int kMostDeltasWithoutToken = 16;
 
@@ -39,11 +37,6 @@ absl::Status ProtocolError(std::string_view message) {
 // Ids are given back as they came, or left out.
 bool IsOfAnother(const std::string& said, const std::string& asked) {
   return !said.empty() && !asked.empty() && said != asked;
-}
-
-// One lost replica leaves others. When a second one is lost, all may be while they connect again, which takes a moment.
-SteadyDuration PauseAfterLoss(int lost) {
-  return lost + 1 < kMaxTierAttempts ? SteadyDuration() : kPauseAfterLosses;
 }
 
 // A replica without a time to retry will never have room for the question (KV_FULL).
@@ -137,7 +130,6 @@ void LanguageStream::Start(v1::GenerateRequest request, Asker asker) {
 
 void LanguageStream::StartAttempt() {
   ++attempts_;
-  ++fruitless_;
   if (!ComesInOnePiece(request_.question().generation())) *request_.mutable_begun_token_ids() = tokens_;
   asked_at_ = SteadyClock::now();
   started_ = delta_seen_ = finished_ = false;
@@ -234,7 +226,10 @@ absl::Status LanguageStream::CheckLength(const v1::Delta& delta) const {
 
 void LanguageStream::Keep(const v1::Delta& delta) {
   prompt_scored_ |= delta.prompt_logprobs_size() > 0;
-  if (delta.token_ids_size() > 0) fruitless_ = full_ = 0;
+  if (delta.token_ids_size() > 0) {
+    patience_.OnProgress();
+    full_ = 0;
+  }
   came_ += delta.token_ids_size();
   if (!keeps_) return;
   next_token_ += delta.token_ids_size();
@@ -268,22 +263,20 @@ absl::Status LanguageStream::Outcome(const grpc::Status& status) const {
   return FromTier(status, "language", StageNow());
 }
 
-// A replica that is lost leaves the others; one that is full may be one of several that are not. Of a begun answer
-// there is more to lose, so it waits for room.
 std::optional<SteadyDuration> LanguageStream::PauseBeforeRepeat(const grpc::Status& status) {
   const Retry retry = RetryOf(status);
   if (retry == Retry::kNo || !broken_.ok() || finished_ || !keeps_ || caller_->IsCancelled()) return std::nullopt;
-  const bool is_full = retry == Retry::kWhereThereIsRoom;
-  if (is_full) {
-    --fruitless_;
-    ++full_;
-  }
-  if (is_full && tokens_.empty() && asker_.on_full && WillHaveRoom(status)) return PauseAtGate();
-  const bool waits = is_full && !tokens_.empty();
-  if (fruitless_ >= kMaxTierAttempts || full_ >= (waits ? kMostWaits : kMaxTierAttempts)) return std::nullopt;
-  const SteadyDuration pause = waits     ? std::min(kFirstPause * (1 << std::min(full_ - 1, 10)), kLongestPause)
-                               : is_full ? SteadyDuration()
-                                         : PauseAfterLoss(fruitless_);
+  if (retry == Retry::kWhereThereIsRoom) return PauseForRoom(status);
+  return PauseAfterLoss(patience_, *replicas_->channels(), *budget_, deadline_);
+}
+
+// One that is full may be one of several that are not. Of a begun answer there is more to lose, so it waits for room.
+std::optional<SteadyDuration> LanguageStream::PauseForRoom(const grpc::Status& status) {
+  ++full_;
+  const bool begun = !tokens_.empty();
+  if (!begun && asker_.on_full && WillHaveRoom(status)) return PauseAtGate();
+  if (full_ >= (begun ? kMostWaits : kMaxTierAttempts)) return std::nullopt;
+  const auto pause = begun ? std::min(kFirstPause * (1 << std::min(full_ - 1, 10)), kLongestPause) : SteadyDuration();
   const SteadyTime now = SteadyClock::now();
   if (now + pause >= deadline_ || !budget_->TryRepeat(now)) return std::nullopt;
   return pause;

@@ -19,8 +19,8 @@
 namespace diptych::gateway {
 
 // Asks Generate on a replica of the language tier, the one whose caches know the question best. If that one is lost,
-// another one goes on after the tokens that have come, as if nothing had happened; it gives up after kMaxTierAttempts
-// attempts that brought no token. A replica that is full is left for another one; a begun answer waits some seconds for
+// another one goes on after the tokens that have come, as if nothing had happened, while LossPatience lasts; each token
+// renews it. A replica that is full is left for another one; a begun answer waits some seconds for
 // room, and one of an asker with `on_full` until its deadline. Where tokens are sampled without a seed it chooses one,
 // so that all replicas draw the same. A replica that begins again, as it does with beams, is listened to as long as it
 // says the same, and what has come is passed over. Checks the order started, delta*, finished. Subclass it for what
@@ -99,6 +99,7 @@ class LanguageStream {
   absl::Status Outcome(const grpc::Status& status) const;
   // When to ask again, from now on; nullopt if that would not help.
   std::optional<SteadyDuration> PauseBeforeRepeat(const grpc::Status& status);
+  std::optional<SteadyDuration> PauseForRoom(const grpc::Status& status);
   // The same for a question that waits until there is room.
   std::optional<SteadyDuration> PauseAtGate();
   // While nothing runs.
@@ -116,9 +117,9 @@ class LanguageStream {
   std::unique_ptr<Attempt> attempt_;
   std::string replica_;
   int attempts_ = 0;
-  int fruitless_ = 0;  // attempts since a token came, without those that found no room
-  int full_ = 0;       // attempts since a token came that found none
-  int resumed_ = 0;    // attempts that started after a token
+  LossPatience patience_;  // since a token came
+  int full_ = 0;           // attempts since a token came that found no room
+  int resumed_ = 0;        // attempts that started after a token
   bool keeps_ = true;
   // Everything received, in all attempts.
   google::protobuf::RepeatedField<int32_t> tokens_;

@@ -45,4 +45,12 @@ double RetryBudget::left(SteadyTime now) {
   return left_;
 }
 
+std::optional<SteadyDuration> PauseAfterLoss(LossPatience& patience, const ReplicaChannels& replicas,
+                                             RetryBudget& budget, SteadyTime deadline) {
+  const SteadyTime now = SteadyClock::now();
+  const bool connected = replicas.connected();
+  const auto pause = patience.OnLoss(connected, now, deadline);
+  return pause && connected && !budget.TryRepeat(now) ? std::nullopt : pause;
+}
+
 }  // namespace diptych::gateway

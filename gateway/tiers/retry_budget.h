@@ -1,7 +1,11 @@
 // How many of its calls to the tiers the gateway may repeat.
 #pragma once
 
+#include <optional>
+
 #include "common/mutex.h"
+#include "common/replicas/loss_patience.h"
+#include "common/replicas/replica_channels.h"
 #include "common/stage_clock.h"
 
 namespace diptych::gateway {
@@ -29,5 +33,9 @@ class RetryBudget {
   SteadyTime last_ ABSL_GUARDED_BY(mutex_){};
   SteadyTime told_ ABSL_GUARDED_BY(mutex_) = SteadyTime::min();  // when it was logged that none is left
 };
+
+// When a call that was lost is made again, if it is: `patience` decides, and `budget` pays where a replica is asked.
+std::optional<SteadyDuration> PauseAfterLoss(LossPatience& patience, const ReplicaChannels& replicas,
+                                             RetryBudget& budget, SteadyTime deadline);
 
 }  // namespace diptych::gateway

@@ -1,6 +1,7 @@
 // One unary call to a tier, repeated on another replica while none has answered.
 #pragma once
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
@@ -107,7 +108,8 @@ class TierCall {
       EndAttempt(span_, attempts_, replica_, FromGrpcStatus(status));
     }
     Report(status, left);
-    if (!left && MayRepeat(status)) return StartAttempt();
+    const auto pause = left ? std::nullopt : PauseBeforeRepeat(status);
+    if (pause) return pause_.Set(SteadyClock::now() + *pause, [this](bool) { StartAttempt(); });
     done_(left && !status.ok() ? CallerLeft() : FromTier(status, name_.tier, name_.stage));
   }
 
@@ -117,10 +119,10 @@ class TierCall {
                           SteadyClock::now());
   }
 
-  bool MayRepeat(const grpc::Status& status) {
+  std::optional<SteadyDuration> PauseBeforeRepeat(const grpc::Status& status) {
     MutexLock lock(mutex_);
-    return !cancelled_ && attempts_ < kMaxTierAttempts && RetryOf(status) != Retry::kNo &&
-           name_.budget->TryRepeat(SteadyClock::now());
+    if (cancelled_ || RetryOf(status) == Retry::kNo) return std::nullopt;
+    return PauseAfterLoss(patience_, *name_.replicas, *name_.budget, deadline_);
   }
 
   grpc::CallbackServerContext* caller_ = nullptr;
@@ -133,8 +135,10 @@ class TierCall {
   Span span_ ABSL_GUARDED_BY(mutex_);                                     // likewise
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   int attempts_ ABSL_GUARDED_BY(mutex_) = 0;
+  LossPatience patience_ ABSL_GUARDED_BY(mutex_);
   SteadyTime asked_ ABSL_GUARDED_BY(mutex_){};  // of that attempt
   std::string replica_;                         // of the thread that ends an attempt
+  grpc::Alarm pause_;                           // likewise
 };
 
 }  // namespace diptych::gateway

@@ -1,6 +1,5 @@
 #include "language_service/images/image_pull.h"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <utility>
@@ -18,8 +17,7 @@
 namespace diptych::language {
 namespace {
 
-constexpr std::chrono::milliseconds kFirstBackoff(50);
-constexpr std::chrono::milliseconds kLongestBackoff(400);
+constexpr SteadyDuration kPauseWhileWaiting = std::chrono::milliseconds(400);
 
 // Tokens that were refused, or another model, as while a new one is rolled out: another replica may do better.
 bool IsOfThisReplica(const grpc::Status& status) {
@@ -126,7 +124,7 @@ void ImagePull::Cancel() {
   MutexLock lock(mutex_);
   cancelled_ = true;
   if (attempt_ != nullptr) attempt_->TryCancel();
-  backoff_.Cancel();
+  pause_.Cancel();
 }
 
 void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens) {
@@ -147,15 +145,20 @@ void ImagePull::OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTo
 
 bool ImagePull::RetryLater(bool wait) {
   MutexLock lock(mutex_);
-  const bool tried_enough = attempts_ >= kMaxTierAttempts && !wait;
-  if (cancelled_ || tried_enough || !call_->Check(Stage::kTokenTransfer).ok()) return false;
-  const auto backoff = std::min(kFirstBackoff * (1 << std::min(attempts_ - 1, 10)), kLongestBackoff);
-  backoff_.Set(SteadyClock::now() + backoff, [self = shared_from_this()](bool) mutable {
+  const auto pause = PauseBeforeRepeat(wait);
+  if (!pause) return false;
+  pause_.Set(SteadyClock::now() + *pause, [self = shared_from_this()](bool) mutable {
     // The alarm keeps this function as long as it lives, so the reference is taken out of it.
     const std::shared_ptr<ImagePull> pull = std::move(self);
     pull->StartAttempt();
   });
   return true;
+}
+
+std::optional<SteadyDuration> ImagePull::PauseBeforeRepeat(bool wait) {
+  if (cancelled_ || !call_->Check(Stage::kTokenTransfer).ok()) return std::nullopt;
+  const auto pause = patience_.OnLoss(tier_->replicas->channels()->connected(), SteadyClock::now(), call_->deadline());
+  return pause || !wait ? pause : kPauseWhileWaiting;
 }
 
 }  // namespace diptych::language

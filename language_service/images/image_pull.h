@@ -5,12 +5,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "common/containers/byte_budget.h"
 #include "common/grpc/call_context.h"
 #include "common/grpc/channel.h"
 #include "common/mutex.h"
+#include "common/replicas/loss_patience.h"
 #include "common/replicas/replica_channels.h"
 #include "common/tracing/trace_context.h"
 #include "common/tracing/tracer.h"
@@ -64,8 +66,9 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   void StartAttempt();
   // `status` is what the call ended with, `tokens` what was received if that is OK.
   void OnAttemptEnd(const grpc::Status& status, absl::StatusOr<VisualTokens> tokens);
-  // False if the pull is cancelled, or has tried enough where it does not `wait` until its deadline.
+  // False if the pull is cancelled, or its patience is at an end and it does not `wait` until its deadline.
   bool RetryLater(bool wait);
+  std::optional<SteadyDuration> PauseBeforeRepeat(bool wait) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const VisionTier* const tier_;
   const std::shared_ptr<const ImageRequest> request_;
@@ -77,7 +80,8 @@ class ImagePull final : public std::enable_shared_from_this<ImagePull> {
   int attempts_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   Attempt* attempt_ ABSL_GUARDED_BY(mutex_) = nullptr;  // the call that runs; owns itself
-  grpc::Alarm backoff_ ABSL_GUARDED_BY(mutex_);
+  LossPatience patience_ ABSL_GUARDED_BY(mutex_);
+  grpc::Alarm pause_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace diptych::language

@@ -1,6 +1,9 @@
 // A question whose replica is lost, stopped, draining or full is asked of another replica.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "common/error_details.h"
 #include "tests/gateway/gateway_fixture.h"
 
@@ -62,6 +65,21 @@ TEST_F(AskRetryRpcTest, ReplicasThatAreBackInAMomentAreWaitedFor) {
   StartGateway(language.target());
   const auto answer = Ask(TextQuestion());
   EXPECT_TRUE(answer.ok()) << answer.status();
+}
+
+TEST_F(AskRetryRpcTest, WhereThereIsNoReplicaTheNextOneIsWaitedFor) {
+  FakeLanguageTier language;
+  StartGateway(language.target());
+  ASSERT_TRUE(Ask(TextQuestion()).ok());
+  language.SetServing(false);
+  while (Ask(TextQuestion()).ok()) continue;
+  std::thread back([&language] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    language.SetServing(true);
+  });
+  const auto answer = Ask(TextQuestion());
+  EXPECT_TRUE(answer.ok()) << answer.status();
+  back.join();
 }
 
 TEST_F(AskRetryRpcTest, BeamsAreAskedForAgainUnseen) {

@@ -41,6 +41,8 @@ class FakeLanguageTier final : public v1::LanguageService::Service {
 
   std::string target() const { return "127.0.0.1:" + std::to_string(server_->port()); }
   int calls() const { return calls_; }
+  // Callers choose only among replicas that serve.
+  void SetServing(bool ready) { server_->SetReady(ready ? absl::OkStatus() : absl::UnavailableError("not yet")); }
   // Stops listening and ends all calls.
   void Kill() { server_.reset(); }
 
