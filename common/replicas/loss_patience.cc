@@ -15,12 +15,13 @@ constexpr SteadyDuration kLongestPause = std::chrono::milliseconds(100);
 
 }  // namespace
 
-std::optional<SteadyDuration> LossPatience::OnLoss(bool connected, SteadyTime now, SteadyTime deadline) {
-  if (!first_) first_ = now;
+std::optional<SteadyDuration> LossPatience::OnLoss(SteadyDuration down_for, SteadyTime now, SteadyTime deadline) {
+  const bool connected = down_for == SteadyDuration::zero();
   if (connected && ++lost_ >= kMaxTierAttempts) return std::nullopt;
   if (connected) return lost_ + 1 < kMaxTierAttempts ? SteadyDuration() : kPauseAfterLosses;
-  const SteadyDuration pause = std::min(kFirstPause * (1 << std::min(missed_++, 10)), kLongestPause);
-  return now + pause < std::min(*first_ + kWithoutReplica, deadline) ? std::optional(pause) : std::nullopt;
+  const SteadyDuration pause = std::min(kFirstPause * (1 << std::min(missed_, 10)), kLongestPause);
+  const bool may_be_back = ++missed_ < kMaxTierAttempts || down_for + pause < kWithoutReplica;
+  return may_be_back && now + pause < deadline ? std::optional(pause) : std::nullopt;
 }
 
 }  // namespace diptych

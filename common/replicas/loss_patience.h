@@ -10,25 +10,24 @@ namespace diptych {
 // Pure. Thread-compatible. Of one request.
 class LossPatience {
  public:
-  // Of losing all replicas, which callers learn within a second: connections that were only cut are made again sooner.
+  // Since all replicas were lost, which callers learn within a second: connections that were only cut are made again
+  // sooner. Whoever comes later waits for a moment only, in which a replica that has started is found.
   static constexpr SteadyDuration kWithoutReplica = std::chrono::milliseconds(700);
 
-  // An attempt was lost; the time until the next one, nullopt if there is none. `connected`: to some replica; then
-  // there are kMaxTierAttempts, the second at once. Where there is none, for which nothing is computed, it is tried
-  // again for kWithoutReplica, and not past the deadline.
-  std::optional<SteadyDuration> OnLoss(bool connected, SteadyTime now, SteadyTime deadline);
+  // An attempt was lost; the time until the next one, nullopt if there is none. With a replica there are
+  // kMaxTierAttempts, the second at once; without one, `down_for` as ReplicaChannels::DownFor, it is tried again and
+  // again until kWithoutReplica is over, at least kMaxTierAttempts in all, but not past the deadline.
+  std::optional<SteadyDuration> OnLoss(SteadyDuration down_for, SteadyTime now, SteadyTime deadline);
 
   // The attempt that runs brought something; its own loss will not count.
   void OnProgress() {
     lost_ = -1;
     missed_ = 0;
-    first_.reset();
   }
 
  private:
-  int lost_ = 0;
-  int missed_ = 0;
-  std::optional<SteadyTime> first_;
+  int lost_ = 0;    // attempts that had a replica
+  int missed_ = 0;  // the others
 };
 
 }  // namespace diptych

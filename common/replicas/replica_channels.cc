@@ -115,7 +115,13 @@ void ReplicaChannels::OnEnd(const CallEnd& call, SteadyTime now) {
   if (verdict == ReplicaVerdict::kFailed || MayGoBetterElsewhere(call.status)) known_.Rest(call.replica, now);
 }
 
+SteadyDuration ReplicaChannels::DownFor(SteadyTime now) {
+  if (all_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY) up_ = now;
+  return std::max(now - up_.load(), SteadyDuration::zero());
+}
+
 void ReplicaChannels::LookAround(SteadyTime now) {
+  DownFor(now);
   for (int visits = BeginRound(now); visits > 0; --visits) Visit();
 }
 

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,8 +49,6 @@ class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
                                                                Affinity affinity, int calls_at_ease);
 
   const std::shared_ptr<grpc::Channel>& all() const { return all_; }
-  // To a replica that serves.
-  bool connected() const { return all_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY; }
   // For a call that begins now. Calls with the same key go to the same replica while that one can take them; without a
   // key, and with Affinity::kNone, the replicas take turns. No channel: all().
   Route Pick(std::optional<AffinityKey> key, SteadyTime now);
@@ -57,8 +56,10 @@ class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
   // How many replicas are known and can be asked. With fewer than two, as always with Affinity::kNone, a key makes no
   // difference.
   size_t known() const;
-  // Finds out which replicas there are, once a second, without waiting: call it more often than that. Nothing with
-  // Affinity::kNone.
+  // For how long no replica that serves has been connected; zero while one is. Before the first, since Open.
+  SteadyDuration DownFor(SteadyTime now);
+  // Finds out which replicas there are, once a second, without waiting: call it as often as DownFor is to be exact.
+  // With Affinity::kNone it does not ask who they are.
   void LookAround(SteadyTime now);
 
   // Shows how many replicas are left out. Once; this must outlive the last reading.
@@ -81,6 +82,7 @@ class ReplicaChannels : public std::enable_shared_from_this<ReplicaChannels> {
   const std::string tier_;
   const Affinity affinity_;
   const std::shared_ptr<grpc::Channel> all_;
+  std::atomic<SteadyTime> up_ = SteadyClock::now();  // when a replica was last seen connected
   mutable Mutex mutex_;
   OutlierDetection detection_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<grpc::Channel> some_ ABSL_GUARDED_BY(mutex_);  // null while none is left out

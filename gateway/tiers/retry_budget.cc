@@ -45,12 +45,13 @@ double RetryBudget::left(SteadyTime now) {
   return left_;
 }
 
-std::optional<SteadyDuration> PauseAfterLoss(LossPatience& patience, const ReplicaChannels& replicas,
-                                             RetryBudget& budget, SteadyTime deadline) {
+std::optional<SteadyDuration> PauseAfterLoss(LossPatience& patience, ReplicaChannels& replicas, RetryBudget& budget,
+                                             SteadyTime deadline) {
   const SteadyTime now = SteadyClock::now();
-  const bool connected = replicas.connected();
-  const auto pause = patience.OnLoss(connected, now, deadline);
-  return pause && connected && !budget.TryRepeat(now) ? std::nullopt : pause;
+  const SteadyDuration down_for = replicas.DownFor(now);
+  const auto pause = patience.OnLoss(down_for, now, deadline);
+  const bool is_asked = down_for == SteadyDuration::zero();
+  return pause && is_asked && !budget.TryRepeat(now) ? std::nullopt : pause;
 }
 
 }  // namespace diptych::gateway

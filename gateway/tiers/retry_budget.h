@@ -35,7 +35,7 @@ class RetryBudget {
 };
 
 // When a call that was lost is made again, if it is: `patience` decides, and `budget` pays where a replica is asked.
-std::optional<SteadyDuration> PauseAfterLoss(LossPatience& patience, const ReplicaChannels& replicas,
-                                             RetryBudget& budget, SteadyTime deadline);
+std::optional<SteadyDuration> PauseAfterLoss(LossPatience& patience, ReplicaChannels& replicas, RetryBudget& budget,
+                                             SteadyTime deadline);
 
 }  // namespace diptych::gateway

@@ -157,7 +157,8 @@ bool ImagePull::RetryLater(bool wait) {
 
 std::optional<SteadyDuration> ImagePull::PauseBeforeRepeat(bool wait) {
   if (cancelled_ || !call_->Check(Stage::kTokenTransfer).ok()) return std::nullopt;
-  const auto pause = patience_.OnLoss(tier_->replicas->channels()->connected(), SteadyClock::now(), call_->deadline());
+  const SteadyTime now = SteadyClock::now();
+  const auto pause = patience_.OnLoss(tier_->replicas->channels()->DownFor(now), now, call_->deadline());
   return pause || !wait ? pause : kPauseWhileWaiting;
 }
 

@@ -1,11 +1,13 @@
 // A question whose replica is lost, stopped, draining or full is asked of another replica.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <thread>
 
 #include "common/error_details.h"
 #include "tests/gateway/gateway_fixture.h"
+#include "tests/testing/metrics_page.h"
 
 namespace diptych::gateway {
 namespace {
@@ -72,14 +74,28 @@ TEST_F(AskRetryRpcTest, WhereThereIsNoReplicaTheNextOneIsWaitedFor) {
   StartGateway(language.target());
   ASSERT_TRUE(Ask(TextQuestion()).ok());
   language.SetServing(false);
-  while (Ask(TextQuestion()).ok()) continue;
-  std::thread back([&language] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  std::atomic<bool> is_back = false;
+  std::thread back([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    is_back = true;
     language.SetServing(true);
   });
-  const auto answer = Ask(TextQuestion());
-  EXPECT_TRUE(answer.ok()) << answer.status();
+  while (!is_back) {
+    const auto answer = Ask(TextQuestion());
+    EXPECT_TRUE(answer.ok()) << answer.status();
+  }
   back.join();
+}
+
+TEST_F(AskRetryRpcTest, WhereThereHasBeenNoReplicaForLongCallersAreToldSoon) {
+  FakeLanguageTier language;
+  StartGateway(language.target(), {.metrics_listen = "127.0.0.1:0"});
+  const auto repeats = [this] { return testing::Scrape(gateway_->metrics_port()).Total("diptych_retries_total"); };
+  language.SetServing(false);
+  while (Ask(TextQuestion()).ok()) continue;
+  const double before = repeats();
+  EXPECT_EQ(ReasonOf(Ask(TextQuestion()).status()), reason::kTierUnavailable);
+  EXPECT_LT(repeats() - before, 3);
 }
 
 TEST_F(AskRetryRpcTest, BeamsAreAskedForAgainUnseen) {

@@ -135,7 +135,8 @@ class TracesTest(unittest.TestCase):
                    "x" * 8000, "", "00-%00-01"]
         for number, value in enumerate(hostile):
             request_id = f"hostile-{number}"
-            self.assertEqual(self.ask(request_id, headers={"traceparent": value})[0], 200, value)
+            status, answer, _ = self.ask(request_id, headers={"traceparent": value})
+            self.assertEqual(status, 200, f"{value}: {answer}")
             line, = self.log_lines(self.stack.gateway, request_id)
             self.assertRegex(line["trace_id"], "^[0-9a-f]{32}$")
             self.assertNotEqual(line["trace_id"], TRACE)
