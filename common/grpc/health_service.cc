@@ -1,5 +1,6 @@
 #include "common/grpc/health_service.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -19,9 +20,6 @@ namespace {
 using Response = grpc::health::v1::HealthCheckResponse;
 using ServingStatus = Response::ServingStatus;
 
-// Some ten KiB each, for as long as their connections live.
-constexpr size_t kMaxWatches = 4096;
-
 absl::StatusOr<std::string> ServiceIn(const grpc::ByteBuffer& bytes) {
   grpc::health::v1::HealthCheckRequest request;
   DIPTYCH_RETURN_IF_ERROR(ParseShortRequest(bytes, request));
@@ -39,9 +37,13 @@ grpc::ByteBuffer MessageOf(ServingStatus status) {
 // Tells the latest status as soon as the one before has left.
 class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  Watch(HealthService& health, std::string service) : health_(health), service_(std::move(service)) {}
+  Watch(HealthService& health, grpc::CallbackServerContext& context, std::string service)
+      : health_(health), context_(context), connection_(context.peer()), service_(std::move(service)) {}
 
+  const std::string& connection() const { return connection_; }
   const std::string& service() const { return service_; }
+  // Also where the caller takes nothing.
+  void GiveUp() { context_.TryCancel(); }
 
   void Tell(ServingStatus status) {
     MutexLock lock(mutex_);
@@ -65,7 +67,7 @@ class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuf
   void OnDone() override {
     {
       MutexLock lock(health_.mutex_);
-      health_.watches_.erase(this);
+      health_.Forget(this);
     }
     delete this;
   }
@@ -84,6 +86,8 @@ class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuf
   }
 
   HealthService& health_;
+  grpc::CallbackServerContext& context_;
+  const std::string connection_;
   const std::string service_;
   Mutex mutex_;
   grpc::ByteBuffer message_ ABSL_GUARDED_BY(mutex_);
@@ -93,12 +97,13 @@ class HealthService::Watch final : public grpc::ServerWriteReactor<grpc::ByteBuf
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-HealthService::HealthService() : RawService(grpc::health::v1::Health::service_full_name()) {
+HealthService::HealthService(size_t most_watches)
+    : RawService(grpc::health::v1::Health::service_full_name()), most_watches_(most_watches) {
   AddUnary(
       "Check", [this](auto* context, auto* request, auto* response) { return Check(context, request, response); },
       kShortPatience);
   AddServerStream(
-      "Watch", [this](auto*, auto* request) { return StartWatch(request); }, kShortPatience);
+      "Watch", [this](auto* context, auto* request) { return StartWatch(context, request); }, kShortPatience);
 }
 
 ServingStatus HealthService::StatusOf(const std::string& service) const {
@@ -126,15 +131,19 @@ void HealthService::SetOrExplain(const std::string& service, absl::Status status
 void HealthService::Set(const std::string& service, Health health) {
   MutexLock lock(mutex_);
   health_[service] = std::move(health);
-  for (Watch* watch : watches_) {
-    if (watch->service() == service) watch->Tell(StatusOf(service));
+  for (const auto& [connection, watches] : watches_) {
+    for (Watch* const watch : watches) {
+      if (watch->service() == service) watch->Tell(StatusOf(service));
+    }
   }
 }
 
 void HealthService::Close() {
   MutexLock lock(mutex_);
   closed_ = true;
-  for (Watch* watch : watches_) watch->End(absl::UnavailableError("the server is shutting down"));
+  for (const auto& [connection, watches] : watches_) {
+    for (Watch* const watch : watches) watch->End(absl::UnavailableError("the server is shutting down"));
+  }
 }
 
 grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
@@ -148,17 +157,39 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
   return ReplyNow(*context, found->second.words);
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::StartWatch(const grpc::ByteBuffer* request) {
+bool HealthService::MakeRoomFor(const std::string& connection) {
+  const auto most = std::max_element(watches_.begin(), watches_.end(), [](const auto& one, const auto& other) {
+    return one.second.size() < other.second.size();
+  });
+  const auto own = watches_.find(connection);
+  const size_t would_have = 1 + (own == watches_.end() ? 0 : own->second.size());
+  if (most == watches_.end() || most->second.size() <= would_have) return false;
+  Watch* const goes = most->second.front();
+  Forget(goes);
+  goes->GiveUp();
+  return true;
+}
+
+void HealthService::Forget(Watch* watch) {
+  const auto own = watches_.find(watch->connection());
+  if (own == watches_.end()) return;
+  watching_ -= own->second.remove(watch);
+  if (own->second.empty()) watches_.erase(own);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::StartWatch(grpc::CallbackServerContext* context,
+                                                                      const grpc::ByteBuffer* request) {
   absl::StatusOr<std::string> service = ServiceIn(*request);
-  auto* watch = new Watch(*this, service.ok() ? *service : "");
+  auto* watch = new Watch(*this, *context, service.ok() ? *service : "");
   MutexLock lock(mutex_);
   if (!service.ok()) {
     watch->End(service.status());
-  } else if (closed_ || watches_.size() >= kMaxWatches) {
+  } else if (closed_ || (watching_ >= most_watches_ && !MakeRoomFor(watch->connection()))) {
     watch->End(RetryLater(absl::StatusCode::kUnavailable, reason::kQueueFull, "this server takes no more watches",
                           absl::Seconds(1)));
   } else {
-    watches_.insert(watch);
+    watches_[watch->connection()].push_back(watch);
+    ++watching_;
     watch->Tell(StatusOf(watch->service()));
   }
   return watch;

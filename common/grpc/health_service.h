@@ -2,9 +2,10 @@
 // length.
 #pragma once
 
+#include <cstddef>
+#include <list>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -17,7 +18,11 @@ namespace diptych {
 // Thread-safe. Must outlive its calls.
 class HealthService final : public RawService {
  public:
-  HealthService();
+  // Some ten KiB each, for as long as their connections live.
+  static constexpr size_t kMaxWatches = 4096;
+
+  // At most `most_watches` at a time: over it the connection that has most gives up one for another's.
+  explicit HealthService(size_t most_watches = kMaxWatches);
 
   // Sets the status that callers get for `service`. Until then it is unknown.
   void Set(const std::string& service, bool serving);
@@ -43,11 +48,17 @@ class HealthService final : public RawService {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                   grpc::ByteBuffer* response) const;
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(const grpc::ByteBuffer* request);
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatch(grpc::CallbackServerContext* context,
+                                                         const grpc::ByteBuffer* request);
+  // False if no connection has more watches than `connection` would have with one more.
+  bool MakeRoomFor(const std::string& connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(Watch* watch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  const size_t most_watches_;
   mutable Mutex mutex_;
-  std::map<std::string, Health> health_ ABSL_GUARDED_BY(mutex_);  // by service
-  std::set<Watch*> watches_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Health> health_ ABSL_GUARDED_BY(mutex_);              // by service
+  std::map<std::string, std::list<Watch*>> watches_ ABSL_GUARDED_BY(mutex_);  // by connection, the oldest first
+  size_t watching_ ABSL_GUARDED_BY(mutex_) = 0;                               // in all of them
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
