@@ -1,5 +1,4 @@
 // The gateway: the only public process. Flags, start, wait for a signal, drain.
-#include <google/protobuf/stubs/logging.h>
 
 #include <string>
 #include <vector>
@@ -158,7 +157,6 @@ void WarnOfOpenPort(const diptych::gateway::Options& options) {
 }
 
 absl::Status Serve() {
-  google::protobuf::SetLogHandler(nullptr);  // it would log each malformed request
   DIPTYCH_RETURN_IF_ERROR(
       diptych::StartLog("gateway", absl::GetFlag(FLAGS_log_level), absl::GetFlag(FLAGS_log_format)));
   diptych::ShutdownSignal shutdown;

@@ -1,5 +1,6 @@
 #include "common/grpc/grpc_log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <spdlog/spdlog.h>
 
@@ -41,6 +42,7 @@ void LogPlace(gpr_log_func_args* line) {
 }  // namespace
 
 void QuietGrpcLog() {
+  google::protobuf::SetLogHandler(nullptr);
   if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function(LogPlace);
 }
 

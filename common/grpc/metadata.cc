@@ -15,7 +15,8 @@ constexpr size_t kMaxNameBytes = 128;
 std::string NameIn(const grpc::ServerContextBase& context, const char* header) {
   const auto found = context.client_metadata().find(header);
   if (found == context.client_metadata().end() || found->second.size() > kMaxNameBytes) return "";
-  return std::string(found->second.data(), found->second.size());
+  std::string name(found->second.data(), found->second.size());
+  return IsMetadataValue(name) ? name : "";
 }
 
 }  // namespace

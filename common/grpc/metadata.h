@@ -27,7 +27,8 @@ size_t MetadataBytes(const grpc::ServerContextBase& context);
 
 // The name of the caller's key goes with a request from process to process, for their logs.
 void SendKeyName(grpc::ClientContext& context, const std::string& name);
-// Empty if none came. Who calls may say what it likes, so it is good for a log only.
+// Empty if none came, or one that no line of a log may hold. Who calls may say what it likes: it is good for a log
+// only.
 std::string KeyNameOf(const grpc::ServerContextBase& context);
 
 // The name of the place in the gateway's gate that the calls of one request share. Empty if none came.
