@@ -137,14 +137,17 @@ def _unreachable(target: str, message: str) -> str:
 
 def _details(metadata: Iterable[tuple[str, Any]] | None) -> _Details:
     details = _Details()
-    status = status_pb2.Status()
     for key, value in metadata or ():
         if key == "grpc-status-details-bin":
             try:
-                status.ParseFromString(value)
+                _read_details(value, details)
             except DecodeError:
-                return details  # of a server that is not ours
-    for part in status.details:
+                pass  # of a server that is not ours
+    return details
+
+
+def _read_details(status: bytes, details: _Details) -> None:
+    for part in status_pb2.Status.FromString(status).details:
         info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if part.Unpack(info):
             details.reason = info.reason
@@ -152,4 +155,3 @@ def _details(metadata: Iterable[tuple[str, Any]] | None) -> _Details:
             details.field = bad.field_violations[0].field
         elif part.Unpack(retry):
             details.retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    return details

@@ -8,6 +8,7 @@ import concurrent.futures
 import copy
 import pickle
 import threading
+import unittest.mock
 
 import client_stack
 from client_stack import LONG, QUESTION, ClientTest
@@ -15,6 +16,9 @@ from client_stack import LONG, QUESTION, ClientTest
 import diptych
 import grpc
 import numpy
+from diptych.errors import to_error
+from google.protobuf import any_pb2
+from google.rpc import status_pb2
 from http_stack import SAMPLE
 
 
@@ -48,6 +52,14 @@ class RefusalsTest(ClientTest):
         with self.assertRaises(diptych.InvalidRequest) as raised:
             list(self.client.stream(b"no image"))
         self.assertEqual(raised.exception.reason, "IMAGE_FORMAT")
+
+    def test_details_that_cannot_be_read_leave_the_error(self):
+        damaged = any_pb2.Any(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff")
+        call = unittest.mock.Mock()
+        call.code.return_value, call.details.return_value = grpc.StatusCode.INTERNAL, "broken"
+        for details in (b"\xff", status_pb2.Status(details=[damaged]).SerializeToString()):
+            call.trailing_metadata.return_value = [("grpc-status-details-bin", details)]
+            self.assertEqual(str(to_error(call, "")), "INTERNAL: broken")
 
     def test_a_full_server_says_when_to_come_back(self):
         refused = []
