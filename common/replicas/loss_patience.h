@@ -14,9 +14,9 @@ class LossPatience {
   // sooner. Whoever comes later waits for a moment only, in which a replica that has started is found.
   static constexpr SteadyDuration kWithoutReplica = std::chrono::milliseconds(700);
 
-  // An attempt was lost; the time until the next one, nullopt if there is none. With a replica there are
-  // kMaxTierAttempts, the second at once; without one, `down_for` as ReplicaChannels::DownFor, it is tried again and
-  // again until kWithoutReplica is over, at least kMaxTierAttempts in all, but not past the deadline.
+  // An attempt was lost; the time until the next one, which begins before the deadline; nullopt if there is none. With
+  // a replica there are kMaxTierAttempts, the second at once; without one, for `down_for` as ReplicaChannels::DownFor
+  // says, it is tried again and again until kWithoutReplica is over, at least kMaxTierAttempts in all.
   std::optional<SteadyDuration> OnLoss(SteadyDuration down_for, SteadyTime now, SteadyTime deadline);
 
   // The attempt that runs brought something; its own loss will not count.
