@@ -86,10 +86,12 @@ absl::Status MakeFit(PromptBudget& budget, bool cut) {
     if (cut) budget.reserved_output = std::min(budget.reserved_output, budget.window - prompt);
     return absl::OkStatus();
   }
+  // LangChain knows the error by "prompt is too long", LiteLLM by "this model's maximum context length is".
+  const char* too_long = prompt + 1 > budget.window ? "the prompt is too long: " : "";
   return MakeError(absl::StatusCode::kOutOfRange, reason::kContextLengthExceeded,
-                   absl::StrCat("the model's window has ", budget.window, " tokens; ", prompt + least,
-                                " are needed: ", budget.image_tokens, " image + ", budget.text_tokens, " text + ",
-                                least, " for the answer (max_new_tokens)"));
+                   absl::StrCat(too_long, "this model's maximum context length is ", budget.window, " tokens; ",
+                                prompt + least, " are needed: ", budget.image_tokens, " image + ", budget.text_tokens,
+                                " text + ", least, " for the answer (max_new_tokens)"));
 }
 
 // Ids of a conversation in exchanges, the newest first. Words never reach across the borders at which it

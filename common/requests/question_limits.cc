@@ -128,7 +128,10 @@ absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
   }
   if (question.turns_size() % 2 == 0) return BadForm(turns, "the last turn must be the user's");
   if (bytes > kMaxTextBytes) {
-    return OutOfRange(path, "turns", absl::StrCat("at most ", kMaxTextBytes, " bytes of text; there are ", bytes));
+    // Clients that cut a prompt and ask again know by these words that they have to; see Prompt's own error.
+    return OutOfRange(
+        path, "turns",
+        absl::StrCat("at most ", kMaxTextBytes, " bytes of text; there are ", bytes, ": the prompt is too long"));
   }
   return CheckImagesOfTurns(question, turns);
 }

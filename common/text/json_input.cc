@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "common/text/strict_json.h"
+#include "common/text/utf8.h"
 
 namespace diptych {
 namespace {
@@ -35,10 +36,26 @@ bool HasLongNumber(std::string_view text) {
   return false;
 }
 
-std::string Explain(const JsonFault& fault, const JsonCounts& most) {
+// What is commonly wrong where `text` stops being JSON: at a byte counted from 1. Empty if it is nothing of that.
+const char* Hint(std::string_view text, size_t byte) {
+  if (byte == 0 || byte > text.size()) return "; it ends too early";
+  const std::string_view rest = text.substr(byte - 1);
+  const size_t before = text.substr(0, byte - 1).find_last_not_of(" \t\r\n");
+  const auto begins = [rest](auto... words) { return (rest.starts_with(words) || ...); };
+  if (begins("'")) return "; names and strings stand in double quotes";
+  if (begins("NaN", "Infinity", "inf")) return "; NaN and Infinity are not numbers of JSON";
+  if (begins("None", "True", "False")) return "; JSON has null, true and false";
+  if (begins("//", "/*", "#")) return "; JSON has no comments";
+  if (begins("]", "}") && before != text.npos && text[before] == ',') return "; remove the comma before it";
+  if (begins("\n", "\r")) return "; a line break in a string is written \\n";
+  return IsValidUtf8(text) ? "" : "; it is not UTF-8";
+}
+
+std::string Explain(std::string_view text, const JsonFault& fault, const JsonCounts& most) {
   switch (fault.kind) {
     case JsonFault::Kind::kSyntax:
-      return fault.byte ? absl::StrCat("is not JSON: error at byte ", *fault.byte) : "is not JSON";
+      return fault.byte ? absl::StrCat("is not JSON: error at byte ", *fault.byte, Hint(text, *fault.byte))
+                        : "is not JSON";
     case JsonFault::Kind::kDepth:
       return absl::StrCat("is refused: it is nested deeper than ", kMaxJsonDepth);
     case JsonFault::Kind::kValues:
@@ -66,7 +83,7 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view wha
                           .max_values = static_cast<size_t>(most.values),
                           .max_numbers = static_cast<size_t>(most.numbers)};
   const auto fault = ReadStrictJson(text, bounds, value);
-  if (fault) return NotTaken(name, Explain(*fault, most));
+  if (fault) return NotTaken(name, Explain(text, *fault, most));
   if (!value.is_object()) return NotTaken(name, "is not a JSON object");
   return value;
 }

@@ -37,6 +37,13 @@ void AddTurn(Message& message, v1::Question& question, FieldNames& names) {
   AddImages(message, question, names);
 }
 
+// The place of the answer that some clients put at the end, with nothing in it yet.
+void DropEmptyEnd(v1::Question& question, FieldNames& names) {
+  if (question.turns().empty() || question.turns_size() % 2 != 0 || !question.turns().rbegin()->text().empty()) return;
+  question.mutable_turns()->RemoveLast();
+  names.turns.pop_back();
+}
+
 // Puts `text` before the first question that has words; before the first one if none has.
 void Prepend(std::string text, v1::Question& question) {
   v1::Turn* first = question.mutable_turns(0);
@@ -65,6 +72,7 @@ absl::Status SetConversation(std::vector<Message> messages, SystemPrompt system_
       AddTurn(message, question, names);
     }
   }
+  DropEmptyEnd(question, names);
   if (question.turns().empty()) return Invalid(names.content, "takes at least one message of the user");
   if (question.turns_size() % 2 == 0) return Invalid(names.turns.back(), "the last message must be the user's");
   if (!before.empty()) Prepend(std::move(before), question);

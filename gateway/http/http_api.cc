@@ -133,10 +133,11 @@ std::optional<HttpReply> CheckBodyForm(const HttpRequest& head) {
 }
 
 HttpReply NothingAt(std::string_view path) {
-  const std::string meant(MeantPath(path));
-  return PlainErrorReply(404, absl::StrCat("there is nothing at this path",
-                                           meant.empty() ? "" : absl::StrCat("; did you mean ", meant, "?"),
-                                           meant.empty() ? ": " : " ", "/openapi.json lists the paths"));
+  const std::string meant(MeantPath(path)), why(WhyNothingAt(path));
+  const std::string hint = !meant.empty() ? absl::StrCat("; did you mean ", meant, "? ")
+                           : !why.empty() ? absl::StrCat(": ", why, "; ")
+                                          : ": ";
+  return PlainErrorReply(404, absl::StrCat("there is nothing at this path", hint, "/openapi.json lists the paths"));
 }
 
 ordered_json ModelObject(const std::string& name) {

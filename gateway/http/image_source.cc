@@ -37,6 +37,10 @@ bool IsPythonBytes(absl::string_view source) {
   return absl::StartsWith(source, "b'") || absl::StartsWith(source, "b\"");
 }
 
+bool IsDataUrl(absl::string_view source) {
+  return absl::StartsWithIgnoreCase(source, "data:");
+}
+
 // False if `text` is not base64 of any kind.
 bool DecodeBase64(std::string text, std::string* bytes) {
   if (absl::StrContains(text, '%')) DecodePercent(text);
@@ -62,7 +66,7 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
     if (DecodeBase64(std::move(source), image.mutable_data())) return absl::OkStatus();
     return Invalid(field, why);
   }
-  if (!absl::StartsWithIgnoreCase(source, "data:")) {
+  if (!IsDataUrl(source)) {
     if (IsPath(source)) return InvalidField(reason::kImageUrlRefused, field, kIsPath);
     image.set_url(std::move(source));
     return absl::OkStatus();
@@ -76,6 +80,7 @@ absl::Status ReadImageSource(std::string source, const std::string& field, v1::I
   if (DecodeBase64(source, image.mutable_data())) return absl::OkStatus();
   if (absl::EndsWithIgnoreCase(head, "base64")) {
     if (IsPythonBytes(source)) return Invalid(field, kIsPythonBytes);
+    if (IsDataUrl(source)) return Invalid(field, "the data: URL holds another one: its beginning is there twice");
     return Invalid(field, IsPath(source) ? kIsPath : "the data: URL is not base64");
   }
   DecodePercent(source);

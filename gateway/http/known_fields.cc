@@ -31,6 +31,8 @@ constexpr const char* kWithoutMeaning[] = {
     // OpenRouter and LiteLLM
     "provider", "route", "trace", "debug", "session", "num_retries", "timeout", "caching", "stream_timeout",
     "max_retries", "drop_params", "cache_control",
+    // SillyTavern, Qwen and Perplexity
+    "api_type", "api_server", "incremental_output", "disable_search",
     // Open WebUI
     "chat_id", "id", "user_id", "parent_id", "parent_message", "model_item", "background_tasks",
     // TGI
@@ -48,7 +50,16 @@ constexpr const char* kOfWhatIsOff[] = {"mirostat_tau",
                                         "xtc_threshold",
                                         "dynatemp_exponent",
                                         "adaptive_decay",
+                                        "dynatemp_low",
+                                        "dynatemp_high",
                                         "smoothing_curve",
+                                        "rep_pen_range",
+                                        "rep_pen_slope",
+                                        "rep_pen_decay",
+                                        "mirostat_lr",
+                                        "thinking_budget",
+                                        "document_image_limit",
+                                        "document_page_limit",
                                         "negative_prompt",
                                         "max_tool_calls",
                                         "background_options",
@@ -213,7 +224,7 @@ constexpr KnownField kKnownFields[] = {
     {"plugins", "[[]]", kNoSearch},
     {"top_a", "[0]", kSampling},
     {"image_config", "[{}]", "answers are text"},
-    // text-generation-webui, TabbyAPI, Mistral, DeepSeek, Qwen, LM Studio
+    // text-generation-webui, TabbyAPI, Mistral, DeepSeek, Qwen, LM Studio, Fireworks, Perplexity, xAI
     {"guidance_scale", "[1, 0]", kSampling},
     {"epsilon_cutoff", "[0]", kSampling},
     {"eta_cutoff", "[0]", kSampling},
@@ -241,6 +252,8 @@ constexpr KnownField kKnownFields[] = {
     {"enable_search", "[false]", kNoSearch},
     {"prefix", "[false]", "an answer goes on with no turn that was begun"},
     {"files", "[[]]", kOneInput},
+    {"context_length_exceeded_behavior", R"(["truncate"])", "max_tokens is cut to what the window leaves"},
+    {"search_parameters", R"([{"mode": "off"}])", kNoSearch},
     {"min_pixels", "[0]", "images are prepared by image_options"},
     {"max_pixels", "[0]", "images are prepared by image_options"},
     {"draft_model", R"([""])", kOneModel},

@@ -89,7 +89,10 @@ absl::Status ReadImageUrl(const json& value, const std::string& field, Message& 
 
 // Of a part whose member `name` holds it.
 absl::Status ReadImagePart(Members& members, const char* name, Message& message) {
-  members.Neutral("file_id");
+  if (const json* id = members.Take("file_id"); id != nullptr && !IsEmptyValue(*id)) {
+    members.Fail(InvalidField(kUnsupportedParameter, members.Path("file_id"),
+                              "no files are kept here: send the image itself, as data:image/jpeg;base64,..."));
+  }
   members.Ignore(kImageBookkeeping);
   members.Fail(CheckDetail(members.Text("detail"), members.Path("detail")));
   DIPTYCH_RETURN_IF_ERROR(members.fault());

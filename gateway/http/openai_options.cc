@@ -16,15 +16,20 @@ namespace {
 
 using nlohmann::json;
 
-// Empty strings and nulls stop nothing.
-void ReadStop(Members& members, v1::GenerationOptions& generation) {
-  const json* stop = members.Take("stop");
-  if (stop == nullptr) return;
-  const json list = stop->is_array() ? *stop : json::array({*stop});
-  for (const json& text : list) {
-    if (text.is_null()) continue;
-    if (!text.is_string()) return members.Fail(Invalid("stop", "takes a string or a list of strings"));
-    if (!text.get_ref<const std::string&>().empty()) generation.add_stop(text.get<std::string>());
+// Empty strings and nulls stop nothing. The last name that says something counts.
+void ReadStop(Members& members, OpenAiRequest& request) {
+  v1::GenerationOptions& generation = *request.question.mutable_generation();
+  for (const char* name : {"stopping_strings", "stop_strings", "stop_sequences", "stop"}) {
+    const json* stop = members.Take(name);
+    if (stop == nullptr || AsksForNothing(*stop)) continue;
+    generation.clear_stop();
+    request.names.options["stop"] = name;
+    const json list = stop->is_array() ? *stop : json::array({*stop});
+    for (const json& text : list) {
+      if (text.is_null()) continue;
+      if (!text.is_string()) return members.Fail(Invalid(name, "takes a string or a list of strings"));
+      if (!text.get_ref<const std::string&>().empty()) generation.add_stop(text.get<std::string>());
+    }
   }
 }
 
@@ -150,7 +155,7 @@ void ReadLength(Members& members, OpenAiRequest& request) {
   members.Number("length_penalty", [&](double value) { generation.set_length_penalty(value); });
   if (members.Flag("ignore_eos")) generation.set_ignore_eos(true);
   ReadStopTokens(members, generation);
-  ReadStop(members, generation);
+  ReadStop(members, request);
 }
 
 // The best of several answers is chosen by the model's tier; the n best of them are chosen when all are there.

@@ -30,10 +30,28 @@ constexpr std::pair<std::string_view, std::string_view> kMeant[] = {
     {"/props", "/v1/models"},                 // llama.cpp
     {"/info", "/v1/models"},                  // TGI
     {"_info", "/v1/models"},                  // SGLang
+    {"/input_tokens", "/v1/tokenize"},        // OpenAI
+    {"/count_tokens", "/v1/tokenize"},        // Anthropic
     {"/version", "/version"},
     {"/health", "/health"},
     {"/healthz", "/health"},  // Kubernetes
     {"/readyz", "/health"},   // Kubernetes
+};
+
+constexpr std::string_view kAnswersInText = "the model answers in text, and does nothing else";
+constexpr std::string_view kIsStateless = "nothing is kept between requests";
+constexpr std::string_view kKeepsNoFiles = "no files are kept: an image comes with its question";
+
+// Parts of paths of other APIs.
+constexpr std::pair<std::string_view, std::string_view> kNotServed[] = {
+    {"/embed", kAnswersInText},     {"/rerank", kAnswersInText},          {"/score", kAnswersInText},
+    {"/classify", kAnswersInText},  {"/pooling", kAnswersInText},         {"/moderations", kAnswersInText},
+    {"/images/", kAnswersInText},   {"/audio/", kAnswersInText},          {"/videos", kAnswersInText},
+    {"/realtime", kAnswersInText},  {"/fine_tuning", kAnswersInText},     {"/evals", kAnswersInText},
+    {"/responses/", kIsStateless},  {"/chat/completions/", kIsStateless}, {"/conversations", kIsStateless},
+    {"/assistants", kIsStateless},  {"/threads", kIsStateless},           {"/batches", kIsStateless},
+    {"/files", kKeepsNoFiles},      {"/uploads", kKeepsNoFiles},          {"/vector_stores", kKeepsNoFiles},
+    {"/containers", kKeepsNoFiles},
 };
 
 bool IsVersionedPath(std::string_view path) {
@@ -57,6 +75,13 @@ std::string CanonicalPath(std::string_view path) {
 std::string_view MeantPath(std::string_view path) {
   for (const auto& [end, route] : kMeant) {
     if (path.ends_with(end)) return route;
+  }
+  return "";
+}
+
+std::string_view WhyNothingAt(std::string_view path) {
+  for (const auto& [part, why] : kNotServed) {
+    if (path.find(part) != path.npos) return why;
   }
   return "";
 }

@@ -14,6 +14,9 @@ std::string CanonicalPath(std::string_view path);
 // server's name of it; empty if none is.
 std::string_view MeantPath(std::string_view path);
 
+// Why there is nothing at a path that OpenAI's clients know; empty for any other.
+std::string_view WhyNothingAt(std::string_view path);
+
 // A name in a path: %2F becomes a slash.
 std::string NameInPath(std::string_view part);
 

@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 constexpr int64_t kImage = 350;
 constexpr int64_t kBos = 2;
@@ -151,10 +152,13 @@ TEST_F(PromptTest, SaysTheCountsWhenTheWindowIsTooShort) {
   const absl::Status status = Build({.images = 2, .text = "!!", .turns = {}, .max_new_tokens = 20}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(ReasonOf(status), reason::kContextLengthExceeded);
-  EXPECT_THAT(std::string(status.message()),
-              HasSubstr("10 tokens; 31 are needed: 8 image + 3 text + 20 for the answer"));
-  EXPECT_EQ(Build({.images = 0, .text = "", .turns = Talk(3), .max_new_tokens = 20}).status().code(),
-            absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(
+      std::string(status.message()),
+      HasSubstr("the prompt is too long: this model's maximum context length is 10 tokens; 31 are needed: 8 image "
+                "+ 3 text + 20 for the answer"));
+  const absl::Status long_answer = Build({.images = 0, .text = "!!", .turns = {}, .max_new_tokens = 20}).status();
+  EXPECT_EQ(long_answer.code(), absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(std::string(long_answer.message()), StartsWith("this model's maximum context length is 10 tokens; 23"));
 }
 
 TEST_F(PromptTest, FillsTheWindowToTheLastToken) {

@@ -75,6 +75,8 @@ class ErrorsTest(Errors, asking.StackTest):
             self.fails(404, "unknown_path", method, path, b"{}" if method == "POST" else None)
         for path in ("/api/chat", "/v1/v1/chat/completions", "/v1/chat/completions/chat/completions"):
             self.assertIn("did you mean /v1/chat/completions?", self.fails(404, "unknown_path", "POST", path, b"{}")["message"])
+        self.assertEqual(self.fails(404, "unknown_path", "GET", "/v1/responses/resp_1")["message"],
+                         "there is nothing at this path: nothing is kept between requests; /openapi.json lists the paths")
 
     def test_what_comes_before_a_path_is_known(self):
         for request, code in ((b"nonsense\r\n\r\n", b"invalid_request"), (b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", b"header_too_large"),

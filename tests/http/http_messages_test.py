@@ -67,6 +67,13 @@ class MessagesTest(asking.StackTest):
         del absent["messages"][1]["content"]
         self.same(absent, chat(("user", QUESTION), ("assistant", ""), REST[1]))
 
+    def test_an_empty_answer_at_the_end_says_nothing(self):
+        asked = [("user", [image(), text(QUESTION)])]
+        for conversation in (asked, [*asked, *REST]):
+            for nothing in (None, "", " \n", []):
+                self.same(chat(*conversation, ("assistant", nothing)), chat(*conversation))
+        self.refused(chat(("assistant", "")), "messages", "invalid_value")
+
     def test_refusals_are_what_the_assistant_said(self):
         said = chat(("user", QUESTION), ("assistant", "I cannot say"), REST[1])
         part = {"type": "refusal", "refusal": "I cannot say"}
@@ -160,12 +167,13 @@ class MessagesTest(asking.StackTest):
     def test_what_is_no_image_is_refused_where_it_stands(self):
         for form, code in (("", "invalid_value"), ("!!!", "invalid_value"), ("data:", "invalid_value"), ("data:image/png;base64", "invalid_value"),
                            ("data:image/png;base64,%%%", "invalid_value"), ("AAAA", "image_format"), ("file:///etc/passwd", "image_url_refused"),
-                           ("data:image/png;base64,", "image_format"), ("data:image/png,abc%", "image_format"), ("http://x/y.png", "image_url_refused")):
+                           ("data:image/png;base64,", "image_format"), (f"data:image/png;base64,{IMAGE}", "invalid_value"), ("data:image/png,abc%", "image_format"), ("http://x/y.png", "image_url_refused")):
             for part, field in ((image(form), "image_url.url"), ({"type": "image_url", "image_url": form}, "image_url")):
                 with self.subTest(form=form, field=field):
                     self.refused(chat(("user", "x"), ("assistant", "y"), ("user", [text("x"), part])), f"messages[2].content[1].{field}", code)
         self.refused(chat(("user", [{"type": "image_url", "image_url": 5}])), "messages[0].content[0].image_url")
         self.refused(chat(("user", [{"type": "image_url"}])), "messages[0].content[0].image_url")
+        self.refused(chat(("user", [{"type": "input_image", "file_id": "file-1"}])), "messages[0].content[0].file_id", "unsupported_parameter")
 
     def test_faults_that_are_found_late_have_the_names_of_the_body(self):
         for body, param in ((chat(("user", "x"), max_tokens=0), "max_tokens"),

@@ -42,7 +42,12 @@ NEUTRAL = {
     "Ollama": {"keep_alive": "5m", "format": "", "options": {}, "think": False, "raw": False, "num_predict": -1,
                "f16_kv": True, "penalize_newline": True, "num_gqa": 1, "vocab_only": False, "images": [], "num_ctx": 4096},
     "Open WebUI": {"chat_id": "c", "id": "m", "parent_id": "p", "parent_message": {"role": "user"}, "model_item": {"id": "demo"}, "session_id": "s", "features": {}, "variables": {}, "tool_ids": [], "files": []},
-    "SillyTavern": {"reasoning_effort": "auto", "logit_bias": {}, "seed": -1},
+    "SillyTavern": {"reasoning_effort": "auto", "logit_bias": {}, "seed": -1, "api_type": "generic", "api_server": "http://x", "dynamic_temperature": False,
+                    "dynatemp_low": 1, "dynatemp_high": 1, "rep_pen": 1, "rep_pen_range": 64, "rep_pen_slope": 1, "rep_pen_decay": 1,
+                    "max_tokens_second": 0, "stopping_strings": []},
+    "Fireworks, Perplexity, xAI, Qwen, Mistral": {
+        "context_length_exceeded_behavior": "truncate", "mirostat_lr": 0.1, "disable_search": True, "search_parameters": {"mode": "off"},
+        "incremental_output": True, "enable_thinking": False, "thinking_budget": 512, "document_image_limit": 8, "document_page_limit": 64},
     "KoboldAI": {"rep_pen": 1, "repetition_penalty_range": 0, "max_context_length": 2048},
     "the window, by other names": {"n_ctx": 8192, "context_length": 4096, "truncation_length": 2048},
     "parts of what is off": {"reasoning": {"effort": "none", "exclude": False, "max_tokens": 0, "mode": "standard", "context": "auto"}, "thinking": {"type": "disabled", "budget_tokens": 0},
@@ -81,7 +86,8 @@ REFUSED = {"tools": [{"type": "function"}], "tool_choice": "required", "response
            "extra_body": {"top_k": 3}, "eight": [0], "nine": {"x": 1},
            "reasoning": {"effort": "none", "max_tokens": 9}, "thinking": {"type": "enabled"}, "add_generation_prompt": False,
            "detokenize": False, "moderation": {}, "structured_outputs": {"regex": "a"}, "previous_response_id": "r", "adaptive_target": 0,
-           "prefix": True, "num_return_sequences": 2, "image": {"context_compression": "enabled"}, "min_pixels": 3136, "max_pixels": 12845056}
+           "prefix": True, "num_return_sequences": 2, "image": {"context_compression": "enabled"}, "min_pixels": 3136, "max_pixels": 12845056,
+           "context_length_exceeded_behavior": "error", "search_parameters": {"mode": "auto"}}
 
 
 def completion(prompt=QUESTION, **options):
@@ -176,6 +182,10 @@ class OptionsTest(asking.StackTest):
                 self.assertEqual(text(**{name: nothing}), default, name)
         for nothing in ("", [], None, [""], ["", None]):
             self.assertEqual(text(stop=nothing), default)
+        first = text(max_tokens=2)["message"]["content"].split()[0]
+        for name in ("stop", "stop_sequences", "stop_strings", "stopping_strings"):
+            self.assertNotIn(first, text(**{name: [first]})["message"]["content"], name)
+            self.assertNotIn(first, text(**{"stop": [], name: first})["message"]["content"], name)
         for wrong in ({"max_tokens": 1.5}, {"max_tokens": "3"}, {"max_tokens": True}, {"max_tokens": -2}, {"top_k": -2},
                       {"max_tokens": 10**30}, {"seed": 0.5}, {"logit_bias": {"x": 1}}, {"logit_bias": {"1": "x"}},
                       {"logit_bias": [[1]]}, {"stop_token_ids": 5}, {"stop_token_ids": ["5"]}, {"best_of": 9},

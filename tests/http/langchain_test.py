@@ -12,6 +12,7 @@ from http_stack import ROOT, SAMPLE, StackCase
 sys.path.insert(0, str(ROOT / ".deps" / "langchain"))
 try:
     import openai
+    from langchain_core.exceptions import ContextOverflowError
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
     from langchain_openai import ChatOpenAI
 except ImportError as error:
@@ -54,6 +55,11 @@ class LangChainTest(StackCase):
         with self.assertRaises(openai.BadRequestError) as raised:
             self.chat.invoke([HumanMessage([{"type": "image_url", "image_url": {"url": IMAGE[:400]}}])])
         self.assertEqual(raised.exception.param, "messages[0].content[0].image_url.url")
+
+    def test_a_prompt_that_is_too_long_is_known_as_that(self):
+        for chat, words in ((self.chat, 500), (self.chat, 20_000), (ChatOpenAI(use_responses_api=True, **self.options), 500)):
+            with self.assertRaises(ContextOverflowError):
+                chat.invoke([HumanMessage("word " * words)])
 
     def test_leaving_a_stream_cancels_it(self):
         for _ in range(3):

@@ -47,6 +47,11 @@ class LiteLlmTest(StackCase):
             with self.assertRaises(litellm.BadRequestError):
                 self.ask(broken, stream=stream)
 
+    def test_a_prompt_that_is_too_long_is_known_as_that(self):
+        for words in (500, 20_000):
+            with self.assertRaises(litellm.ContextWindowExceededError):
+                self.ask({"role": "user", "content": "word " * words})
+
     def test_leaving_a_stream_cancels_it(self):
         for _ in range(3):
             next(iter(self.ask(LOOK, stream=True)))

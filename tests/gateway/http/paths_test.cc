@@ -1,11 +1,14 @@
 #include "gateway/http/paths.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
 namespace diptych::gateway {
 namespace {
+
+using ::testing::HasSubstr;
 
 TEST(PathsTest, LeavesOutDoubledAndTrailingSlashes) {
   EXPECT_EQ(CanonicalPath("//v1//models//"), "/v1/models");
@@ -35,8 +38,22 @@ TEST(PathsTest, KnowsWhatWasMeant) {
   }
   for (const char* path : {"/healthz", "/readyz", "/v1/health", "/api/health"}) EXPECT_EQ(MeantPath(path), "/health");
   EXPECT_EQ(MeantPath("/api/version"), "/version");
+  EXPECT_EQ(MeantPath("/v1/responses/input_tokens"), "/v1/tokenize");
   EXPECT_EQ(MeantPath("/generate"), "/v1/completions");
   for (const char* path : {"/v1/embeddings", "/", "", "/docs"}) EXPECT_EQ(MeantPath(path), "") << path;
+}
+
+TEST(PathsTest, SaysWhyPathsOfOpenAiAreNotServed) {
+  for (const char* path : {"/v1/embeddings", "/api/embed", "/v1/images/generations", "/v1/audio/speech", "/rerank"}) {
+    EXPECT_THAT(std::string(WhyNothingAt(path)), HasSubstr("answers in text")) << path;
+  }
+  for (const char* path : {"/v1/responses/resp_1", "/v1/chat/completions/1", "/v1/conversations", "/v1/batches"}) {
+    EXPECT_THAT(std::string(WhyNothingAt(path)), HasSubstr("nothing is kept")) << path;
+  }
+  for (const char* path : {"/v1/files", "/v1/vector_stores/1"}) {
+    EXPECT_THAT(std::string(WhyNothingAt(path)), HasSubstr("comes with its question")) << path;
+  }
+  for (const char* path : {"/", "/v1", "/docs", "/v1/engines"}) EXPECT_EQ(WhyNothingAt(path), "") << path;
 }
 
 TEST(PathsTest, DecodesNames) {
