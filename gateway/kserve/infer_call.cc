@@ -12,6 +12,7 @@
 #include "common/grpc/client_reactor.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/metadata.h"
+#include "common/grpc/raw_service.h"
 #include "common/grpc/wire.h"
 #include "common/requests/question_limits.h"
 #include "common/status.h"
@@ -65,10 +66,12 @@ class InferCall final : public grpc::ServerUnaryReactor {
   }
 
  private:
+  // Once the call begins gRPC has the question as bytes: it is not kept besides.
   void Ask(v1::GatewayService::Stub* gateway, InferRequest request) {
     request_ = std::move(request);
-    *ask_.mutable_question() = std::move(request_.question);
-    gateway->async()->Ask(inner_.get(), &ask_, &answer_, [this](const grpc::Status& status) { OnAnswer(status); });
+    v1::AskRequest ask;
+    *ask.mutable_question() = std::exchange(request_.question, {});
+    gateway->async()->Ask(inner_.get(), &ask, &answer_, [this](const grpc::Status& status) { OnAnswer(status); });
   }
   void OnAnswer(const grpc::Status& status) {
     if (!status.ok()) return End(ToGrpcStatus(InInputNames(FromGrpcStatus(status), request_.names)));
@@ -85,8 +88,7 @@ class InferCall final : public grpc::ServerUnaryReactor {
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
   const std::unique_ptr<grpc::ClientContext> inner_;
-  InferRequest request_;  // its question goes to ask_
-  v1::AskRequest ask_;
+  InferRequest request_;  // but for its question
   v1::AskResponse answer_;
   std::optional<CallTimer> timer_;  // from the end of the inner call on, which has its own
 };
@@ -96,9 +98,9 @@ class InferCall final : public grpc::ServerUnaryReactor {
 class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   StreamedInferCall(v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context,
-                    const absl::Status& identified, std::shared_ptr<void> call)
-      : gateway_(gateway), context_(context), call_(std::move(call)) {
-    identified.ok() ? ReadNext() : End(ToGrpcStatus(identified));
+                    std::function<InferCaller()> identify, std::shared_ptr<void> call)
+      : gateway_(gateway), context_(context), identify_(std::move(identify)), call_(std::move(call)) {
+    ReadNext();
   }
 
  private:
@@ -109,10 +111,14 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
       *request_.mutable_question() = std::move(question);
       call->gateway_->async()->AskStream(context_.get(), &request_, this);
     }
+    // As in InferCall, the question is not kept.
     void Start() {
-      AddHold();  // until the last read, so that OnDone never comes while a response is being written
+      AddMultipleHolds(2);  // until the end of Start, and until the last read: OnDone never comes while a response is
+                            // being written
       StartRead(&event_);
       StartCall();
+      v1::AskStreamRequest().Swap(&request_);
+      RemoveHold();
     }
     void Next() { StartRead(&event_); }
     void Stop() {
@@ -130,8 +136,12 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
     v1::AskStreamResponse event_;
   };
 
+  // gRPC does not tell a pause from a message that is held back, of which it keeps what has come.
   void ReadNext() {
-    Limit(kLongestPause);
+    InferCaller caller = identify_();
+    if (!caller.status.ok()) return End(ToGrpcStatus(caller.status));
+    place_ = std::move(caller.place);
+    Limit(caller.patience < kLongPatience ? caller.patience : kLongestPause);
     StartRead(&request_bytes_);
   }
 
@@ -145,6 +155,7 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
 
   void OnReadDone(bool ok) override {
     timer_.reset();
+    place_.reset();
     if (!ok) return End(grpc::Status::OK);
     std::string id;
     auto read = Read(request_bytes_, &id);
@@ -152,7 +163,7 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
     request_ = *std::move(read);
     text_begun_ = false;
     generated_ = {};
-    inner_ = std::make_unique<Inner>(this, std::move(request_.question));
+    inner_ = std::make_unique<Inner>(this, std::exchange(request_.question, {}));
     inner_->Start();
   }
 
@@ -192,10 +203,12 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
 
   v1::GatewayService::Stub* const gateway_;
   grpc::CallbackServerContext* const context_;
+  const std::function<InferCaller()> identify_;
   const std::shared_ptr<void> call_;
+  std::shared_ptr<void> place_;  // of the request that is read
   grpc::ByteBuffer request_bytes_;
   grpc::ByteBuffer response_bytes_;
-  InferRequest request_;          // the one being answered; its question goes to inner_
+  InferRequest request_;          // the one being answered, but for its question
   std::unique_ptr<Inner> inner_;  // null between requests
   bool text_begun_ = false;
   GeneratedText generated_;         // of this request
@@ -210,11 +223,10 @@ grpc::ServerUnaryReactor* StartModelInfer(v1::GatewayService::Stub* gateway, grp
   return new InferCall(gateway, context, request, response);
 }
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(v1::GatewayService::Stub* gateway,
-                                                                                   grpc::CallbackServerContext* context,
-                                                                                   const absl::Status& identified,
-                                                                                   std::shared_ptr<void> call) {
-  return new StreamedInferCall(gateway, context, identified, std::move(call));
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartModelStreamInfer(
+    v1::GatewayService::Stub* gateway, grpc::CallbackServerContext* context, std::function<InferCaller()> identify,
+    std::shared_ptr<void> call) {
+  return new StreamedInferCall(gateway, context, std::move(identify), std::move(call));
 }
 
 }  // namespace diptych::gateway

@@ -124,7 +124,8 @@ grpc::ServerUnaryReactor* InferService::ModelInfer(const absl::Status& identifie
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferService::ModelStreamInfer(
     grpc::CallbackServerContext* context, std::shared_ptr<void> call) {
-  return StartModelStreamInfer(gateway_.get(), context, environment_.identify(*context).status, std::move(call));
+  const auto identify = [this, context] { return environment_.identify(*context); };
+  return StartModelStreamInfer(gateway_.get(), context, identify, std::move(call));
 }
 
 }  // namespace diptych::gateway

@@ -14,19 +14,13 @@
 #include "common/grpc/raw_service.h"
 #include "common/stage_clock.h"
 #include "diptych/v1/gateway.grpc.pb.h"
+#include "gateway/kserve/infer_call.h"
 
 namespace diptych::gateway {
 
-// The caller, as far as this service needs to know.
-struct InferCaller {
-  absl::Status status;               // what is wrong with the call's authorization, as the gateway's own RPCs say it
-  SteadyDuration patience;           // for its message
-  std::shared_ptr<void> place = {};  // of its message among those on their way; released when it is there
-};
-
 // The parts of the server that the service uses. Outlives all calls.
 struct InferEnvironment {
-  // Asked once, with a call's headers.
+  // Asked for each message that is to come, with its call's headers.
   std::function<InferCaller(const grpc::ServerContextBase& context)> identify;
   std::function<std::optional<v1::ModelDescription>()> model;  // what is served; nullopt while unknown
   std::function<std::vector<std::string>()> model_names;       // all that it is served under, its own first

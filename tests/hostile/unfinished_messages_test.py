@@ -55,7 +55,8 @@ class UnfinishedMessagesTest(unittest.TestCase):
 
     def test_a_key_has_patience_for_a_few_messages_at_a_time(self):
         caller = Caller(self.stack.grpc_port, window=65535)
-        calls = [caller.begin("diptych.v1.GatewayService/Ask", 1 << 20, KEY) for _ in range(3 * PATIENT)]
+        methods = ["diptych.v1.GatewayService/Ask", "inference.GRPCInferenceService/ModelStreamInfer"]
+        calls = [caller.begin(methods[i % 2], 1 << 20, KEY) for i in range(3 * PATIENT)]
         for call in calls:
             caller.push(call, 1000)
         caller.listen(ENDED, until=lambda: len(caller.ended) >= 2 * PATIENT)
