@@ -12,6 +12,8 @@ namespace {
 constexpr std::string_view kVersionedPaths[] = {"/chat/completions", "/completions", "/models",
                                                 "/responses",        "/tokenize",    "/detokenize"};
 constexpr std::string_view kModelFolder = "/models/";
+// Edges keep it back, and know it by this spelling.
+constexpr std::string_view kKeptBack = "/metrics";
 
 // The ends of other paths, and what clients want there.
 constexpr std::pair<std::string_view, std::string_view> kMeant[] = {
@@ -69,6 +71,7 @@ std::string CanonicalPath(std::string_view path) {
     if (c != '/' || !canonical.ends_with('/')) canonical += c;
   }
   if (canonical.size() > 1 && canonical.ends_with('/')) canonical.pop_back();
+  if (canonical == kKeptBack) return std::string(path);
   return IsVersionedPath(canonical) ? "/v1" + canonical : canonical;
 }
 

@@ -7,7 +7,7 @@
 namespace diptych::gateway {
 
 // The path as routes have it: without doubled or trailing slashes, and with the /v1 that some clients leave out before
-// OpenAI's and vLLM's names.
+// OpenAI's and vLLM's names. /metrics has one spelling alone.
 std::string CanonicalPath(std::string_view path);
 
 // The route that was probably meant by a path where there is nothing: its own name behind something else, or another

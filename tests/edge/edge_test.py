@@ -190,6 +190,8 @@ class Through:
         status, _, body = self.http("GET", "/metrics")
         self.assertEqual(status, 404)
         self.assertNotIn(b"metrics_listen", body, "the gateway's own 404")
+        for spelling in ("/metrics/", "//metrics", "/metrics?", "/%6detrics", "/./metrics"):
+            self.assertEqual(self.http("GET", spelling)[0], 404, spelling)
         self.assertEqual(self.http("GET", "/healthz/ready")[0], 200)
 
     # Both.

@@ -28,6 +28,10 @@ TEST(PathsTest, PutsV1BeforeTheNamesOfOtherServersAlone) {
   }
 }
 
+TEST(PathsTest, WhatEdgesKeepBackHasOneSpelling) {
+  for (const char* path : {"/metrics", "/metrics/", "//metrics", "//metrics//"}) EXPECT_EQ(CanonicalPath(path), path);
+}
+
 TEST(PathsTest, KnowsWhatWasMeant) {
   for (const char* path : {"/v1/v1/chat/completions", "/v1/chat/completions/chat/completions", "/api/chat",
                            "/openai/deployments/demo/chat/completions", "/v1/messages", "/v1/chat/completion"}) {
