@@ -16,6 +16,7 @@
 #include "cli/terminal/interrupt.h"
 #include "common/models/hub_cache.h"
 #include "common/models/hub_name.h"
+#include "common/models/model_folder.h"
 #include "common/status.h"
 
 namespace diptych::cli {
@@ -41,7 +42,7 @@ absl::StatusOr<Pulled> FindOffline(const HubName& name) {
 
 std::string Meant(const std::string& model) {
   const std::string name = NameInAddress(model);
-  return name.empty() ? "" : absl::StrCat("; did you mean ", name, "?");
+  return name.empty() ? NearestCachedModel(model) : absl::StrCat("; did you mean ", name, "?");
 }
 
 int RunPull(const PullCommand& options) {

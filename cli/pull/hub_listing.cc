@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "cli/connection/errors.h"
+#include "common/models/hub_cache.h"
 #include "common/models/hub_name.h"
 #include "common/models/model_family.h"
 #include "common/status.h"
@@ -43,6 +44,20 @@ bool IsOutermost(std::string_view name) {
 const std::string* TextAt(const json& object, const char* name) {
   const auto field = object.find(name);
   return field == object.end() ? nullptr : field->get_ptr<const std::string*>();
+}
+
+// Weights that another program has rounded are not read, only those of `diptych quantize`.
+absl::Status CheckQuantization(const json& config) {
+  const auto quantization = config.find("quantization_config");
+  if (quantization == config.end() || !quantization->is_object()) return absl::OkStatus();
+  const std::string* method = TextAt(*quantization, "quant_method");
+  if (method != nullptr && *method == "diptych") return absl::OkStatus();
+  const bool can_be_shown = method != nullptr && std::all_of(method->begin(), method->end(), absl::ascii_isalnum);
+  return WithRemedy(MakeError(absl::StatusCode::kInvalidArgument, "MODEL_FAMILY",
+                              absl::StrCat("its weights are rounded as ", can_be_shown ? *method : "another program",
+                                           " does it, which is not read here")),
+                    "Name the checkpoint that it was made from; diptych serve rounds that by itself, to int8 unless "
+                    "--dtype says otherwise.");
 }
 
 }  // namespace
@@ -100,7 +115,14 @@ absl::Status CheckServable(const HubListing& listing) {
     return lacks("this revision has no config.json, so it is not a checkpoint of transformers",
                  "Name a BLIP-2 checkpoint, for example Salesforce/blip2-opt-2.7b.");
   }
-  if (Holds(listing, kWeightsFile) || Holds(listing, kWeightsIndex)) return absl::OkStatus();
+  if (Holds(listing, kWeightsFile) || Holds(listing, kWeightsIndex)) {
+    for (const auto& [file, other] : kNeededFiles) {
+      if (Holds(listing, file) || Holds(listing, other)) continue;
+      return lacks(absl::StrCat("this revision has no ", file, " and no ", other),
+                   "Name one that does, with @REVISION, or another BLIP-2 checkpoint.");
+    }
+    return absl::OkStatus();
+  }
   const bool pickled = std::any_of(listing.files.begin(), listing.files.end(), [](const std::string& name) {
     return IsOutermost(name) && (name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth"));
   });
@@ -122,7 +144,7 @@ absl::Status CheckServedFamily(std::string_view config) {
     text = TextAt(*nested, "model_type");
   }
   const absl::Status family = CheckFamily(model == nullptr ? "" : *model, text == nullptr ? "" : *text);
-  if (family.ok()) return family;
+  if (family.ok()) return CheckQuantization(object);
   return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_FAMILY", std::string(family.message()));
 }
 

@@ -30,13 +30,14 @@ absl::StatusOr<std::vector<std::string>> ReadShards(std::string_view index, cons
 // The files that serving needs besides the weights: *.json and merges.txt of the outermost folder.
 std::vector<std::string> SmallFilesOf(const HubListing& listing);
 
-// FAILED_PRECONDITION, with a remedy, if there is no configuration, or no weights but those that are pickled, which are
-// never pulled because reading them runs code.
+// FAILED_PRECONDITION, with a remedy, if there is no configuration, no vocabulary, or no weights but those that are
+// pickled, which are never pulled because reading them runs code.
 absl::Status CheckServable(const HubListing& listing);
 
 bool Holds(const HubListing& listing, std::string_view file);
 
-// model_type and text_config.model_type of a config.json; OK if that family is served.
+// OK if a config.json is of the family that is served, by model_type and text_config.model_type, with weights that are
+// not rounded by another program.
 absl::Status CheckServedFamily(std::string_view config);
 
 }  // namespace diptych::cli

@@ -191,8 +191,7 @@ absl::StatusOr<fs::path> FindSnapshot(const fs::path& cache, const HubName& name
 
 absl::Status CheckComplete(const fs::path& folder) {
   DIPTYCH_RETURN_IF_ERROR(Has(folder, {"config.json"}));
-  DIPTYCH_RETURN_IF_ERROR(Has(folder, {"preprocessor_config.json", "processor_config.json"}));
-  DIPTYCH_RETURN_IF_ERROR(Has(folder, {"tokenizer.json", "vocab.json"}));
+  for (const auto& [file, other] : kNeededFiles) DIPTYCH_RETURN_IF_ERROR(Has(folder, {file, other}));
   DIPTYCH_RETURN_IF_ERROR(CheckLinks(folder));
   return HasWeights(folder);
 }

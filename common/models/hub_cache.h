@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,10 @@ std::filesystem::path RepositoryFolder(const std::filesystem::path& cache, const
 
 // The snapshot of that revision, complete: CheckComplete passes. NOT_FOUND with what is missing.
 absl::StatusOr<std::filesystem::path> FindSnapshot(const std::filesystem::path& cache, const HubName& name);
+
+// A checkpoint has one file of each pair, besides its configuration and weights.
+inline constexpr std::pair<const char*, const char*> kNeededFiles[] = {
+    {"preprocessor_config.json", "processor_config.json"}, {"tokenizer.json", "vocab.json"}};
 
 // OK if the folder has configuration, weights with all shards and vocabulary. NOT_FOUND names the first file that is
 // missing, FAILED_PRECONDITION the first that is a link to nothing.

@@ -17,6 +17,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What most people mean by BLIP-2 with OPT. Names of the cache come before them.
+constexpr const char* kServedModels[] = {"Salesforce/blip2-opt-2.7b", "Salesforce/blip2-opt-6.7b",
+                                         "Salesforce/blip2-opt-2.7b-coco", "Salesforce/blip2-opt-6.7b-coco"};
+
 std::string LastPart(const std::string& name) {
   return name.substr(name.rfind('/') + 1);
 }
@@ -114,6 +118,7 @@ std::string MissingFolder(const std::string& model) {
 
 std::string NearestCachedModel(const std::string& model) {
   std::vector<std::string> names = CachedModels(HubCache()), last_parts;
+  for (const char* served : kServedModels) names.emplace_back(served);
   for (const std::string& name : names) last_parts.push_back(LastPart(name));
   const std::string typed = model.substr(0, model.find('@'));
   std::string nearest = NearestWord(typed, names);
@@ -146,9 +151,9 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
   }
   const absl::StatusOr<fs::path> snapshot = FindSnapshot(HubCache(), *name);
   if (snapshot.ok()) return snapshot->string();
-  return absl::NotFoundError(absl::StrCat(model, ": ", NoFolder(model), ", and of Hugging Face's cache ",
-                                          HubCache().string(), ": ", snapshot.status().message(),
-                                          "; get it with: diptych pull ", name->Text(), NearestModel(model)));
+  return absl::NotFoundError(absl::StrCat(model, ": ", NoFolder(model), ", and ", snapshot.status().message(),
+                                          " (Hugging Face's cache, ", HubCache().string(),
+                                          "); get it with: diptych pull ", name->Text(), NearestModel(model)));
 }
 
 }  // namespace diptych

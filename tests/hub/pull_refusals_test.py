@@ -33,6 +33,9 @@ class PullRefusalsTest(unittest.TestCase):
                 "org/t5": Repo(with_config(lambda c: c["text_config"].update(model_type="t5"))),
                 "org/instruct": Repo(with_config(lambda c: c.update(model_type="instructblip"))),
                 "org/pickle": Repo(pickle), "org/gated": Repo(demo_files(), gated=True), "org/asked": Repo(demo_files(), gated="not yet"),
+                "org/rounded": Repo(with_config(lambda c: c.update(quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}))),
+                "org/no-words": Repo({n: d for n, d in demo_files().items() if n not in ("tokenizer.json", "vocab.json")}),
+                "org/no-sizes": Repo({n: d for n, d in demo_files().items() if not n.endswith("processor_config.json")}),
                 "org/empty": Repo({"README.md": b""}), "org/no-weights": Repo({"config.json": demo_files()["config.json"]})})
             cache.hub.datasets.add("org/pictures")
             for name, parts, variables in (
@@ -45,6 +48,9 @@ class PullRefusalsTest(unittest.TestCase):
                     ("org/t5", ["text_config.model_type is \"t5\"", "BLIP-2 with an OPT decoder"], {}),
                     ("org/instruct", ["model_type is \"instructblip\"", "BLIP-2 with an OPT decoder"], {}),
                     ("org/pickle", ["pickle", "runs code", "save_pretrained"], {}),
+                    ("org/rounded", ["rounded as bitsandbytes", "made from", "--dtype"], {}),
+                    ("org/no-words", ["no tokenizer.json and no vocab.json", "@REVISION"], {}),
+                    ("org/no-sizes", ["no preprocessor_config.json", "@REVISION"], {}),
                     ("org/empty", ["no config.json"], {}),
                     ("org/no-weights", ["no model.safetensors"], {}),
                     ("org/pictures", ["is a dataset"], {}),
@@ -71,6 +77,7 @@ class PullRefusalsTest(unittest.TestCase):
                                    env=cache.environment(HF_HUB_OFFLINE="1"))
             self.assertEqual(serve.returncode, 1)
             self.assertIn("did you mean org/name? Unset HF_HUB_OFFLINE", serve.stderr)
+            self.assertNotIn("diptych pull", serve.stderr)
 
     def test_a_misspelt_folder_is_told_as_that_too(self):
         with Cache() as cache:

@@ -123,6 +123,14 @@ TEST_F(ModelFolderTest, WhatIsMissingIsSaidWithTheCommandThatGetsIt) {
   EXPECT_THAT(Error(""), AllOf(HasSubstr("no model is named"), HasSubstr("ORG/NAME")));
 }
 
+TEST_F(ModelFolderTest, TheCommonNamesAreOffered) {
+  for (const char* typed : {"blip2-opt", "blip2-opt-2.7b", "blip2-opt-2.7B", "salesforce/blip2-opt-2.7b"}) {
+    EXPECT_THAT(Error(typed), HasSubstr("did you mean Salesforce/blip2-opt-2.7b?")) << typed;
+  }
+  EXPECT_THAT(Error("blip2-opt-6.7b-coco"), HasSubstr("did you mean Salesforce/blip2-opt-6.7b-coco?"));
+  EXPECT_THAT(Error("Salesforce/blip2-opt-2.7b"), Not(HasSubstr("did you mean")));
+}
+
 TEST_F(ModelFolderTest, TheNearestNameOfTheCacheIsOffered) {
   AddSnapshot("Salesforce/blip2-opt-2.7b", "main");
   for (const char* typed : {"Salesforce/blip2-opt-2.7", "salesforce/blip2-opt-2.7b", "Salesforce/blip2_opt-2.7b@main",
