@@ -121,6 +121,7 @@ class Arrangement {
       return absl::OkStatus();
     }
     const std::string path = PathOf(*app_);
+    if (path.empty()) names.insert(names.end(), {"help", "--version"});
     return absl::InvalidArgumentError(absl::StrCat("there is no command ", path, path.empty() ? "" : " ", argument,
                                                    DidYouMean(NearestWord(argument, names), path)));
   }
@@ -134,7 +135,13 @@ class Arrangement {
       Append(LongNameOf(*images), argument);
       return absl::OkStatus();
     }
-    if (!app_->get_options([](const CLI::Option* option) { return option->get_positional(); }).empty()) {
+    const auto positionals = app_->get_options([](const CLI::Option* option) { return option->get_positional(); });
+    if (!positionals.empty()) {
+      if (++positionals_ > positionals.size() && !app_->get_allow_extras()) {
+        return absl::InvalidArgumentError(absl::StrCat(PathOf(*app_), " takes ", positionals.size(),
+                                                       positionals.size() == 1 ? " argument" : " arguments", "; \"",
+                                                       argument, "\" is another"));
+      }
       arranged_.push_back(argument);
       return absl::OkStatus();
     }
@@ -220,6 +227,7 @@ class Arrangement {
   const std::vector<std::string>& typed_;
   size_t next_ = 0;
   bool took_bare_ = false;
+  size_t positionals_ = 0;  // taken so far
   std::vector<std::string> arranged_, moved_;
 };
 

@@ -33,13 +33,17 @@ absl::Status Error(const std::string& source, const std::string& what) {
   return UsageError(absl::StrCat(Shorten(Printable(source), kMostShown), ": ", what));
 }
 
+// Whether it may be a question, or the first word of one that stands without quotes.
+bool IsLikeWords(const std::string& source) {
+  return source.find_first_of(" ?") != std::string::npos || source.find_first_of("./") == std::string::npos;
+}
+
 absl::Status FromErrno(const std::string& source, int error) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
-      return Error(source, source.find_first_of(" ?") == std::string::npos
-                               ? "there is no such file"
-                               : "there is no such file; a question is given with --question");
+      return Error(source, IsLikeWords(source) ? "there is no such file; a question is given with --question, in quotes"
+                                               : "there is no such file");
     case EACCES:
     case EPERM:
       return Error(source, "you may not read this file");

@@ -20,6 +20,7 @@ class ArgumentsTest : public ::testing::Test {
   ArgumentsTest() {
     AddAsk(app_, run_);
     AddBench(app_, run_);
+    AddPull(app_, run_);
     AddServe(app_, run_);
     AddStatus(app_, run_);
     AddSweep(app_, run_);
@@ -57,6 +58,7 @@ TEST_F(ArgumentsTest, BareArgumentsAreImages) {
   EXPECT_EQ(ArrangeWords("ask -- -a.png"), "ask|--image|-a.png");
   EXPECT_EQ(ArrangeWords("ask -"), "ask|--image|-");
   EXPECT_EQ(ArrangeWords("status now"), "status takes no argument \"now\"");
+  EXPECT_EQ(ArrangeWords("pull a/b c/d"), "pull takes 1 argument; \"c/d\" is another");
   EXPECT_EQ(ArrangeWords("sweep a.png b.png"), "sweep takes one image; \"b.png\" is another");
   EXPECT_EQ(ArrangeWords("sweep -i a.png b.png"), "sweep takes one image; \"b.png\" is another");
   EXPECT_EQ(ArrangeWords("bench cost a.png b.png"), "bench cost takes one image; \"b.png\" is another");
@@ -116,6 +118,8 @@ TEST_F(ArgumentsTest, SaysWhatWasProbablyMeant) {
             "--gateway.max_batch");
   EXPECT_EQ(ArrangeWords("--sever x ask"), "there is no flag --sever; did you mean --server?");
   EXPECT_EQ(ArrangeWords("ask --zzzzzzzz"), "ask has no flag --zzzzzzzz; `diptych ask --help` lists what there is");
+  EXPECT_EQ(ArrangeWords("hlep"), "there is no command hlep; did you mean help?");
+  EXPECT_EQ(ArrangeWords("version"), "there is no command version; did you mean --version?");
   EXPECT_EQ(ArrangeWords("sing"), "there is no command sing; `diptych --help` lists what there is");
   EXPECT_EQ(ArrangeWords("ask --server").substr(0, 28), "--server takes a value: Gate");
 }

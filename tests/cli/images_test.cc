@@ -159,6 +159,7 @@ TEST_F(ImagesTest, WhatIsNoImageFileIsSaidInPlainWords) {
         {"http://a.example/b.png", "https addresses only"},
         {"ftp://a.example/b.png", "https addresses only"},
         {"", "the name of a file is missing"},
+        {"what", "a question is given with --question, in quotes"},
         {"What is this?", "a question is given with --question"}}) {
     for (const char* command : {"ask", "analyze", "attention", "sweep", "chat"}) {
       const Finished finished = Diptych({command, "--image", image});
