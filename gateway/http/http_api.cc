@@ -338,8 +338,8 @@ HttpVerdict HttpApi::Check(const HttpRequest& head) const {
   if (head.method != method && !asks_for_header) {
     return {.refusal = WithAllow(PlainErrorReply(405, absl::StrCat("this path takes ", method)), method)};
   }
-  HttpVerdict verdict;
-  if (NeedsKey(path)) {
+  HttpVerdict verdict{.is_open = !NeedsKey(path)};
+  if (!verdict.is_open) {
     auto caller = environment_.identify(head.authorization);
     if (!caller.ok()) return {.refusal = ErrorReply(caller.status())};
     verdict.caller = *std::move(caller);

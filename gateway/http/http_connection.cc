@@ -95,8 +95,10 @@ void HttpConnection::ShutIfIdle() {
 
 bool HttpConnection::GiveUpIfIdle() {
   if (!admitted_ || !idle_.exchange(false)) return false;
-  net::post(stream_.get_executor(),
-            [self = shared_from_this()] { self->phase_ == Phase::kReadingHeader ? self->Shut() : self->ShutIfIdle(); });
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    const bool goes = self->expendable_ || self->phase_ == Phase::kReadingHeader;
+    goes ? self->Shut() : self->ShutIfIdle();
+  });
   return true;
 }
 
@@ -107,6 +109,7 @@ void HttpConnection::Close() {
 void HttpConnection::BeIdle() {
   if (phase_ == Phase::kShut) return;
   phase_ = Phase::kIdle;
+  expendable_ = false;
   idle_until_ = FromNow(shared_->options.idle_timeout);
   if (!listening_) return Listen();
   if (buffer_.size() > 0) return stream_.tcp().cancel();
@@ -132,7 +135,8 @@ void HttpConnection::Listen() {
 }
 
 void HttpConnection::OnBytes(ErrorCode error, size_t size) {
-  listening_ = idle_ = false;
+  listening_ = false;
+  idle_ = expendable_;
   if (phase_ == Phase::kShut) return Shut();
   if (phase_ == Phase::kIdle) silence_.cancel();
   // OnWritten calls the read back where the next request is there already.
@@ -178,6 +182,7 @@ void HttpConnection::OnLook() {
 
 // Closing while the caller still sends would reset the connection before it has read why it was refused.
 void HttpConnection::Linger() {
+  SetExpendable(false);
   stream_.tcp().expires_after(kLinger);
   if (!stream_.has_tls()) return Discard();
   stream_.AsyncFarewell([self = shared_from_this()](ErrorCode error) {

@@ -94,8 +94,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void CloseWhenIdle();
   // The same, with the word to come back later where there is no TLS.
   void TurnAway();
-  // True if nothing is asked at the moment, or no whole header of what is: it closes then, unless that comes just now.
-  // False for a caller that has not been admitted.
+  // True if nothing is asked at the moment, no whole header of what is, or what anybody may ask: it closes then, unless
+  // something else comes just now. False for a caller that has not been admitted.
   bool GiveUpIfIdle();
   void Close();
 
@@ -152,6 +152,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // The caller showed a certificate, or needs none.
   bool IsCertified();
   void BeginBody(std::optional<uint64_t> length);
+  // Whether the connection goes for another one from here on, although something is asked.
+  void SetExpendable(bool expendable);
   // Reads what comes next of it.
   void ReadBody();
   void OnBody(ErrorCode error);
@@ -161,7 +163,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void Handle(HttpRequest request);
   // Answers what is no request, and closes.
   void Refuse(int status, const std::string& message);
-  void RefuseBody();  // which is too large
+  void RefuseHeader(int status, const std::string& message);  // which nobody vouches for
+  void RefuseBody();                                          // which is too large
   void Refuse(const HttpReply& reply);
 
   // Of the exchange that is running.
@@ -197,6 +200,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::steady_timer silence_;
   boost::asio::steady_timer leaving_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::buffer_body>> parser_;
+  HttpRequest head_;             // of the request that is being read; what a trailer adds to it means nothing
   BodyBudgets::Lease lease_;     // of body_, while it is read; then its exchange's
   std::string body_;             // as far as it has come
   int64_t most_body_bytes_ = 0;  // that its path takes
@@ -207,7 +211,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::deque<Piece> pieces_;
   Phase phase_ = Phase::kIdle;
   Sender sender_ = Sender::kOpen;
-  std::atomic<bool> idle_ = false;      // in kIdle or kReadingHeader, and was not given up; read from other threads
+  std::atomic<bool> idle_ = false;      // in kIdle or kReadingHeader, or expendable_, and was not given up; read from
+                                        // other threads
   std::atomic<bool> admitted_ = false;  // something has come from the caller; read from other threads
   bool listening_ = false;              // a read for bytes between requests, or for the caller's leaving, is on its way
   bool looking_ = false;                // leaving_ runs
@@ -220,8 +225,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Of the request that was read last.
   bool chunked_ = false;
   bool keep_alive_ = true;
-  HttpHeaders cors_;        // for the page that the reply is for
-  bool head_only_ = false;  // the caller asked for the header of a reply
+  bool expendable_ = false;  // anybody may ask it, or it is refused; until its reply has left
+  HttpHeaders cors_;         // for the page that the reply is for
+  bool head_only_ = false;   // the caller asked for the header of a reply
 };
 
 }  // namespace diptych::gateway

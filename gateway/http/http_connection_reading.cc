@@ -142,20 +142,20 @@ void HttpConnection::EndOfRead() {
 
 void HttpConnection::OnHeader(ErrorCode error) {
   EndOfRead();
-  idle_ = false;
+  SetExpendable(false);
   if (phase_ == Phase::kShut) return Shut();
   phase_ = Phase::kReadingBody;
   cors_.clear();
   head_only_ = false;
   if (error) {
     const auto fault = FaultOfRead(error, timed_out_);
-    return fault ? Refuse(fault->status, fault->message) : Shut();
+    return fault ? RefuseHeader(fault->status, fault->message) : Shut();
   }
   const http::request_header<>& message = parser_->get();
   keep_alive_ = parser_->get().keep_alive();
   head_only_ = message.method() == http::verb::head;
-  if (const auto fault = FaultOf(message, shared_->options.hosts)) return Refuse(fault->status, fault->message);
-  if (!IsCertified()) return Refuse(403, "this server takes requests with a client certificate only");
+  if (const auto fault = FaultOf(message, shared_->options.hosts)) return RefuseHeader(fault->status, fault->message);
+  if (!IsCertified()) return RefuseHeader(403, "this server takes requests with a client certificate only");
   cors_ = CorsHeaders({.origin = HeaderOf(message, http::field::origin),
                        .asks_first = message.method() == http::verb::options,
                        .method = HeaderOf(message, http::field::access_control_request_method),
@@ -170,16 +170,22 @@ bool HttpConnection::IsCertified() {
   return PathOf(parser_->get()).starts_with("/healthz/");
 }
 
+void HttpConnection::RefuseHeader(int status, const std::string& message) {
+  SetExpendable(true);
+  Refuse(status, message);
+}
+
+void HttpConnection::SetExpendable(bool expendable) {
+  expendable_ = idle_ = expendable;
+}
+
 void HttpConnection::BeginBody(std::optional<uint64_t> length) {
+  head_ = RequestOf(parser_->get());
+  const HttpVerdict verdict = shared_->check ? shared_->check(head_) : HttpVerdict();
+  SetExpendable(verdict.is_open || verdict.refusal);
   if (length == 0) return Serve();
-  most_body_bytes_ = shared_->options.max_body_bytes;
-  std::string caller;
-  if (shared_->check) {
-    HttpVerdict verdict = shared_->check(RequestOf(parser_->get()));
-    if (verdict.refusal) return Refuse(*verdict.refusal);
-    most_body_bytes_ = std::min(most_body_bytes_, verdict.max_body_bytes);
-    caller = std::move(verdict.caller);
-  }
+  if (verdict.refusal) return Refuse(*verdict.refusal);
+  most_body_bytes_ = std::min(shared_->options.max_body_bytes, verdict.max_body_bytes);
   const auto most = static_cast<uint64_t>(most_body_bytes_);
   if (length && *length > most) return RefuseBody();
   parser_->body_limit(most);
@@ -187,7 +193,7 @@ void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   ErrorCode gone;
   const auto peer = stream_.tcp().socket().remote_endpoint(gone);
   if (gone) return Shut();
-  lease_ = shared_->bodies.Open(peer.address(), caller);
+  lease_ = shared_->bodies.Open(peer.address(), verdict.caller);
   body_length_ = length;
   body_deadline_ = FromNow(shared_->options.body_timeout);
   piece_.resize(std::min<uint64_t>(length.value_or(kPieceBytes), kPieceBytes));
@@ -239,13 +245,12 @@ absl::Status HttpConnection::KeepBody(size_t bytes) {
 }
 
 void HttpConnection::Serve() {
-  const http::request<http::buffer_body> message = parser_->release();
+  chunked_ = parser_->get().version() >= 11;
   parser_.reset();
   piece_ = {};
   lease_.ShrinkTo(static_cast<int64_t>(body_.size()));
-  HttpRequest request = RequestOf(message);
+  HttpRequest request = std::exchange(head_, {});
   request.body = std::exchange(body_, {});
-  chunked_ = message.version() >= 11;
   phase_ = Phase::kAnswering;
   exchange_ = std::make_shared<Exchange>(shared_from_this(), std::exchange(lease_, {}));
   stream_.tcp().expires_never();

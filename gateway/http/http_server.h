@@ -92,14 +92,16 @@ class HttpExchange {
 // those that do. What it throws becomes a 500. Must not wait.
 using HttpHandler = std::function<void(HttpRequest request, std::shared_ptr<HttpExchange> exchange)>;
 
-// The verdict on a request before its body is read.
+// The verdict on a request by its header.
 struct HttpVerdict {
-  std::optional<HttpReply> refusal = std::nullopt;  // the reply, after which the connection is closed
-  std::string caller = "";                          // whose memory the body counts as; empty: unknown
-  int64_t max_body_bytes = INT64_MAX;               // where that is less than HttpOptions says
+  // The reply, after which the connection is closed. Without a body the handler is asked all the same.
+  std::optional<HttpReply> refusal = std::nullopt;
+  std::string caller = "";             // whose memory the body counts as; empty: unknown
+  int64_t max_body_bytes = INT64_MAX;  // where that is less than HttpOptions says
+  bool is_open = false;                // anybody may ask this: its connection goes where all are taken
 };
 
-// Only requests with a body come here, without it, and come to the handler afterwards. Must not wait.
+// Every request comes here, without its body, and to the handler afterwards. Must not wait.
 using HttpCheck = std::function<HttpVerdict(const HttpRequest& head)>;
 
 // Malformed, oversized or slow requests get their status here (400, 403, 408, 413, 429, 431, 503) and reach no handler:

@@ -74,6 +74,27 @@ TEST_F(HttpConnectionsTest, HeadersThatDripKeepNobodyOut) {
   EXPECT_EQ(drips.front().Read(), "") << "the oldest went";
 }
 
+TEST_F(HttpConnectionsTest, WhatAnybodyMayAskKeepsNobodyOutThoughItDripsOrIsNotRead) {
+  constexpr absl::Duration kLong = absl::Minutes(10);
+  Start({.threads = 1, .max_connections = 2, .body_timeout = kLong, .byte_timeout = kLong, .write_timeout = kLong});
+  RawCaller drips(server_->port());
+  drips.Send("GET /open HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
+  drips.Read("100 Continue\r\n\r\n");
+  RawCaller reads_nothing(server_->port(), 64 << 10);
+  reads_nothing.Send("GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n");
+  reads_nothing.Count(1);
+  reads_nothing.Send("GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n");
+  std::list<RawCaller> others;
+  for (RawCaller* const goes : {&drips, &reads_nothing}) {
+    RawCaller& next = others.emplace_back(server_->port());
+    next.Send("POST /busy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
+    ASSERT_TRUE(next.Read("100 Continue\r\n\r\n").starts_with("HTTP/1.1 100 "));
+    EXPECT_LT(goes->Count(kLargeBytes), kLargeBytes - 1) << "closed";
+    next.Send("xy");
+    EXPECT_TRUE(next.Read("/busy").starts_with("HTTP/1.1 200 "));
+  }
+}
+
 // The server's one thread finds the new caller first, gives up an idle connection for it, and then finds that this one
 // asks.
 TEST_F(HttpConnectionsTest, CallersWhoAskJustWhenTheyAreGivenUpKeepNobodyOut) {

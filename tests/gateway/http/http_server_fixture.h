@@ -112,12 +112,12 @@ class HttpServerFixture : public ::testing::Test {
             late_.emplace_back([exchange, path = request.path] { AnswerLate(*exchange, path); });
             return;
           }
-          exchange->Reply({.content_type = "text/plain", .body = request.path});
+          exchange->Reply({.content_type = "text/plain", .body = request.request_id + request.path});
         },
         PlainErrorReply,
         [](const HttpRequest& head) -> HttpVerdict {
           if (head.path == "/closed") return {.refusal = PlainErrorReply(401, "no")};
-          return {.caller = head.authorization};
+          return {.caller = head.authorization, .is_open = head.path == "/open" || head.path == "/large"};
         });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);

@@ -169,6 +169,14 @@ TEST_F(HttpServerTest, NoRequestHidesInAnother) {
   EXPECT_TRUE(Ask(Post("transfer-encoding: chunked", chunked)).ends_with("/a"));
 }
 
+TEST_F(HttpServerTest, ATrailerIsNoHeader) {
+  Start({});
+  const std::string answer =
+      Ask("POST /field HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+          "1\r\nx\r\n0\r\nx-request-id: of-the-trailer\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n/field")) << answer;
+}
+
 TEST_F(HttpServerTest, AThousandRequestsAtOnceAreAnsweredInTurn) {
   Start({});
   std::string requests;
