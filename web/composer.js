@@ -126,7 +126,7 @@ export function createComposer({ images, earlier, onAsk, onStop }) {
       return;
     }
     announce('Type a question first');
-    question.placeholder = follows ? 'A follow-up needs words' : 'Type a question, or take an image first';
+    question.placeholder = follows ? 'A follow-up needs words' : 'Type a question, or choose an image first';
     question.focus();
   }
 

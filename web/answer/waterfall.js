@@ -7,7 +7,7 @@ import { cssPercent, milliseconds } from '../format.js';
 // these are over; 'around', before and after all others; 'rest', anywhere.
 const STAGES = {
   gateway: ['Gateway', 'wire', 'around', 'Checks, relay and transport, there and back'],
-  tokenize: ['Tokenise', 'language', 'before', 'Text to token ids'],
+  tokenize: ['Tokenize', 'language', 'before', 'Text to token ids'],
   token_transfer: ['Transfer', 'wire', 'parts', 'The image to the vision tier, its visual tokens back'],
   image_decode: ['Decode file', 'vision', 'before', 'The encoded file to pixels'],
   image_resize: ['Resize', 'vision', 'before', 'To the model\u2019s square, normalised'],
@@ -18,7 +18,7 @@ const STAGES = {
   prefill: ['Prefill', 'language', 'before', 'The decoder reads the prompt, up to the first token'],
   decode: ['Decode tokens', 'language', 'after', 'The tokens after the first'],
   decode_queue: ['Decode queue', 'wait', 'after', 'Waiting for the language engine between tokens'],
-  detokenize: ['Detokenise', 'language', 'after', 'Token ids to text'],
+  detokenize: ['Detokenize', 'language', 'after', 'Token ids to text'],
   delivery: ['Delivery', 'wire', 'after', 'Tokens to the stream that carries them'],
   relevance: ['Relevance', 'language', 'then', 'One more pass over the whole: where each token looked'],
   unattributed: ['Unattributed', 'wait', 'rest', 'What none of the stages covers'],

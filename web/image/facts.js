@@ -29,7 +29,7 @@ export function showFacts(image, model) {
   const steps = image ? stepsOf(image, model) : [];
   const item = ([kind, value, what]) =>
     el('li', { class: `step step-${kind}` }, el('strong', {}, value), el('span', {}, what));
-  const none = el('li', { class: 'muted' }, 'Take an image to see its way from file to query tokens.');
+  const none = el('li', { class: 'muted' }, 'Choose an image to see its way from file to query tokens.');
   byId('path').replaceChildren(...(steps.length > 0 ? steps.map(item) : [none]));
   byId('path').title = image?.analysis ? `mean norm of the visual tokens: ${image.analysis.mean_norm.toFixed(3)}` : '';
 }

@@ -37,7 +37,7 @@ async function open(blob, name) {
   try {
     return await createImageBitmap(blob, { imageOrientation: 'from-image' });
   } catch {
-    throw new Unreadable(`${name} is not an image that can be shown.`, 'Take a PNG, JPEG, WebP or GIF file.');
+    throw new Unreadable(`${name} is not an image that can be shown.`, 'Choose a PNG, JPEG, WebP or GIF file.');
   }
 }
 
