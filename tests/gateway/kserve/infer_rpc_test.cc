@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -312,6 +315,57 @@ TEST_F(InferRpcTest, AStreamAnswersOneRequestAfterTheOtherAndOutlivesAFailure) {
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(text, "a red circlea red circle");
   EXPECT_EQ(order, "first faulty last ");
+}
+
+// While the tier answers, of an image as large as 16 MiB.
+TEST_F(InferRpcTest, AQuestionTakesNoMoreMemoryThanByTheGatewaysOwnMethod) {
+  size_t allocated = 0;
+  testing::FakeLanguageTier tier([&](int, grpc::ServerContext*, const auto&, auto* writer) {
+    const struct mallinfo2 info = mallinfo2();
+    allocated = info.uordblks + info.hblkhd;
+    writer->Write(testing::StartedMessage());
+    writer->Write(testing::FinishedMessage(""));
+    return grpc::Status::OK;
+  });
+  StartGateway(tier.target());
+  infer_ = inference::GRPCInferenceService::NewStub(channel_);
+  const std::string image = testing::GoodPng() + std::string(16 << 20, '\0');
+  // What was sent is freed a little sooner or later: the least that such a call takes, or the first that is no more
+  // than `enough`.
+  const auto least = [&](const auto& call, int calls, size_t enough) {
+    size_t least = SIZE_MAX;
+    for (int i = 0; i < calls && least > enough; ++i) {
+      call();
+      least = std::min(least, allocated);
+    }
+    return least;
+  };
+  v1::AskRequest ask;
+  ask.mutable_question()->add_images()->set_data(image);
+  inference::ModelInferRequest request;
+  AddBytes(request, "image", image);
+  const size_t own = least(
+      [&] {
+        grpc::ClientContext context;
+        v1::AskResponse response;
+        EXPECT_TRUE(stub_->Ask(&context, ask, &response).ok());
+      },
+      3, 0);
+  const size_t most = own + image.size() / 2;
+  const size_t unary = least([&] { EXPECT_TRUE(Infer(request).ok()); }, 50, most);
+  const size_t streamed = least(
+      [&] {
+        grpc::ClientContext context;
+        const auto stream = infer_->ModelStreamInfer(&context);
+        stream->Write(request);
+        inference::ModelStreamInferResponse response;
+        EXPECT_TRUE(stream->Read(&response));
+        stream->WritesDone();
+        EXPECT_TRUE(stream->Finish().ok());
+      },
+      50, most);
+  EXPECT_LE(unary, most);
+  EXPECT_LE(streamed, most);
 }
 
 TEST_F(InferRpcTest, ACancelledStreamGivesItsPlaceBack) {
