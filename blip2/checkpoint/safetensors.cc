@@ -128,6 +128,9 @@ absl::Status CheckTiling(const Entries& entries, std::string_view data) {
 }
 
 absl::StatusOr<Entries> ParseFile(std::string_view file) {
+  if (file.starts_with("version https://git-lfs")) {
+    return absl::InvalidArgumentError("a pointer of Git LFS, not the weights: get them with git lfs pull");
+  }
   if (file.size() < kLengthBytes) return absl::InvalidArgumentError("too short to hold a header");
   uint64_t header_bytes = 0;
   std::copy_n(file.data(), kLengthBytes, reinterpret_cast<char*>(&header_bytes));

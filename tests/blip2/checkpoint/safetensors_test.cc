@@ -187,6 +187,11 @@ TEST_F(SafetensorsTest, RefusesHolesOverlapsAndLeftovers) {
   EXPECT_THAT(ErrorOf(two("[0,2]", "[2,4]"), "abcde"), HasSubstr("bytes after the last tensor"));
 }
 
+TEST_F(SafetensorsTest, TellsAPointerOfGitLfs) {
+  EXPECT_THAT(ErrorOfBytes("version https://git-lfs.github.com/spec/v1\noid sha256:a1\nsize 5\n"),
+              HasSubstr("a pointer of Git LFS, not the weights: get them with git lfs pull"));
+}
+
 TEST_F(SafetensorsTest, RefusesOverlongNamesAndShowsThemShortened) {
   const std::string name(600, 'n');
   EXPECT_THAT(ErrorOf("{\"" + name + R"(":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}})", "ab"),
