@@ -132,7 +132,7 @@ void LanguageEngine::Run() {
     const bool projected = Take(patience);
     const bool explained = ExplainOne();
     const bool ran = RunStep();
-    if (closing_ && sequences_.empty() && !projected) break;
+    if (closing_ && sequences_.empty() && !projected && !explained) break;  // else images may have been left
     if (ran || projected || explained) {
       patience = SteadyDuration::zero();
     } else if (sequences_.empty()) {
