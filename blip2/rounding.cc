@@ -22,6 +22,7 @@
 #include "blip2/opt.h"
 #include "blip2/vision_model.h"
 #include "common/files.h"
+#include "common/models/model_family.h"
 #include "common/status.h"
 
 namespace diptych::blip2 {

@@ -66,8 +66,6 @@ struct ImageProcessorConfig {
   std::array<double, 3> image_std = {0.26862954, 0.26130258, 0.27577711};
 };
 
-inline constexpr char kRoundedMethod[] = "diptych";
-
 // quantization_config of config.json: the checkpoint holds weights that were rounded before (blip2/rounding.h).
 struct RoundedConfig {
   int64_t bits = 8;                // 8 or 4

@@ -51,7 +51,7 @@ absl::Status CheckQuantization(const json& config) {
   const auto quantization = config.find("quantization_config");
   if (quantization == config.end() || !quantization->is_object()) return absl::OkStatus();
   const std::string* method = TextAt(*quantization, "quant_method");
-  if (method != nullptr && *method == "diptych") return absl::OkStatus();
+  if (method != nullptr && *method == kRoundedMethod) return absl::OkStatus();
   const bool can_be_shown = method != nullptr && std::all_of(method->begin(), method->end(), absl::ascii_isalnum);
   return WithRemedy(MakeError(absl::StatusCode::kInvalidArgument, "MODEL_FAMILY",
                               absl::StrCat("its weights are rounded as ", can_be_shown ? *method : "another program",

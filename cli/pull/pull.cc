@@ -14,7 +14,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "cli/connection/errors.h"
 #include "cli/pull/cache_writer.h"
@@ -313,8 +312,7 @@ absl::StatusOr<std::string> FindOrPull(const std::string& model, const PullOptio
   std::error_code error;
   if (folder.ok() || !name || fs::exists(model, error)) return folder;
   if (HubIsOffline()) {
-    const std::string command = absl::StrCat("; get it with: diptych pull ", name->Text());  // refused as well
-    const std::string missing = absl::StrReplaceAll(folder.status().message(), {{command, ""}});
+    const std::string missing = WhyMissing(model, *name, /*advice=*/"");  // which would be refused as well
     return WithRemedy(MakeError(absl::StatusCode::kFailedPrecondition, "HUB_OFFLINE",
                                 absl::StrCat("HF_HUB_OFFLINE does not allow pulling ", missing)),
                       "Unset HF_HUB_OFFLINE, or name a model that is in the cache.");

@@ -116,6 +116,11 @@ std::string MissingFolder(const std::string& model) {
   return absl::StrCat(NoFolder(model), DidYouMean(NearestFolder(model)));
 }
 
+std::string WhyMissing(const std::string& model, const HubName& name, const std::string& advice) {
+  return absl::StrCat(model, ": ", NoFolder(model), ", and ", FindSnapshot(HubCache(), name).status().message(),
+                      " (Hugging Face's cache, ", HubCache().string(), ")", advice, NearestModel(model));
+}
+
 std::string NearestCachedModel(const std::string& model) {
   std::vector<std::string> names = CachedModels(HubCache()), last_parts;
   for (const char* served : kServedModels) names.emplace_back(served);
@@ -151,9 +156,7 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& model) {
   }
   const absl::StatusOr<fs::path> snapshot = FindSnapshot(HubCache(), *name);
   if (snapshot.ok()) return snapshot->string();
-  return absl::NotFoundError(absl::StrCat(model, ": ", NoFolder(model), ", and ", snapshot.status().message(),
-                                          " (Hugging Face's cache, ", HubCache().string(),
-                                          "); get it with: diptych pull ", name->Text(), NearestModel(model)));
+  return absl::NotFoundError(WhyMissing(model, *name, absl::StrCat("; get it with: diptych pull ", name->Text())));
 }
 
 }  // namespace diptych

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/models/hub_name.h"
 
 namespace diptych {
 
@@ -11,6 +12,10 @@ namespace diptych {
 // asks the hub. NOT_FOUND, in one line, with what was looked for and what to do: the command that downloads it, or the
 // name that was probably meant.
 absl::StatusOr<std::string> FindModelFolder(const std::string& model);
+
+// That `model`, which is `name`, is neither a folder nor in the cache; then `advice`, and the name that was probably
+// meant.
+std::string WhyMissing(const std::string& model, const HubName& name, const std::string& advice);
 
 // "; did you mean ORG/OTHER?" with the nearest name that the cache holds; empty if none is near.
 std::string NearestCachedModel(const std::string& model);
