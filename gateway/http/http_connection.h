@@ -36,6 +36,9 @@ class HttpConnections {
   virtual bool draining() const = 0;
   // A new caller asks for the first time. False if all connections are taken.
   virtual bool Admit(HttpConnection* connection) = 0;
+  // The body of a request is waited for, which `host` sends; it may be given up for a new caller until it has ended.
+  virtual void BodyBegins(HttpConnection* connection, const std::string& host) = 0;
+  virtual void BodyEnds(HttpConnection* connection) = 0;
   virtual void Remove(HttpConnection* connection) = 0;
 
  protected:
@@ -97,6 +100,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // True if nothing is asked at the moment, no whole header of what is, or what anybody may ask: it closes then, unless
   // something else comes just now. False for a caller that has not been admitted.
   bool GiveUpIfIdle();
+  // Refuses the request whose body is waited for, unless all of it comes just now.
+  void GiveUpBody();
   void Close();
 
  private:
@@ -119,6 +124,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     kClosed,   // nothing more comes
     kAllRead,  // and all that was sent has been read
   };
+  // Why a read was.
+  enum class BrokenOff { kNot, kTooSlow, kGivenUp };
   struct Piece {
     std::string bytes;
     std::function<void(bool)> done;  // may be empty
@@ -143,9 +150,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Sends what means nothing: a caller that is gone answers with a reset.
   void Probe();
   void ReadHeader();
-  // Call before a read of the parser's: breaks it off after `limit`; its handler then finds timed_out_. Not the
-  // stream's own limit, which would close the socket before the caller gets an error.
+  // Call before a read of the parser's: breaks it off after `limit`. Not the stream's own limit, which would close the
+  // socket before the caller gets an error.
   void LimitRead(absl::Duration limit);
+  // So that its handler, which is called with an error then, finds why.
+  void BreakOffRead(BrokenOff why);
   // Call first in that handler.
   void EndOfRead();
   void OnHeader(ErrorCode error);
@@ -221,7 +230,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool writing_ = false;                // a write is on its way
   bool reading_ = false;                // a read that uses parser_ is on its way
   int reads_ = 0;                       // limited ones, begun and ended
-  bool timed_out_ = false;              // the last of them
+  BrokenOff broken_off_ = BrokenOff::kNot;  // the last of them
   // Of the request that was read last.
   bool chunked_ = false;
   bool keep_alive_ = true;

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/network/http_host.h"
 #include "common/process/catch_exceptions.h"
+#include "gateway/http/caller_host.h"
 #include "gateway/http/cors.h"
 #include "gateway/http/http_connection.h"
 #include "gateway/http/http_exchange.h"
@@ -123,15 +124,18 @@ void HttpConnection::ReadHeader() {
 }
 
 void HttpConnection::LimitRead(absl::Duration limit) {
-  timed_out_ = false;
+  broken_off_ = BrokenOff::kNot;
   reading_ = true;
   stream_.tcp().expires_never();
   silence_.expires_after(absl::ToChronoNanoseconds(limit));
   silence_.async_wait([self = shared_from_this(), read = ++reads_](ErrorCode error) {
-    if (error || self->phase_ == Phase::kShut || self->reads_ != read) return;
-    self->timed_out_ = true;
-    self->stream_.tcp().cancel();
+    if (!error && self->phase_ != Phase::kShut && self->reads_ == read) self->BreakOffRead(BrokenOff::kTooSlow);
   });
+}
+
+void HttpConnection::BreakOffRead(BrokenOff why) {
+  broken_off_ = why;
+  stream_.tcp().cancel();
 }
 
 void HttpConnection::EndOfRead() {
@@ -148,7 +152,7 @@ void HttpConnection::OnHeader(ErrorCode error) {
   cors_.clear();
   head_only_ = false;
   if (error) {
-    const auto fault = FaultOfRead(error, timed_out_);
+    const auto fault = FaultOfRead(error, broken_off_ == BrokenOff::kTooSlow);
     return fault ? RefuseHeader(fault->status, fault->message) : Shut();
   }
   const http::request_header<>& message = parser_->get();
@@ -194,6 +198,7 @@ void HttpConnection::BeginBody(std::optional<uint64_t> length) {
   const auto peer = stream_.tcp().socket().remote_endpoint(gone);
   if (gone) return Shut();
   lease_ = shared_->bodies.Open(peer.address(), verdict.caller);
+  shared_->connections->BodyBegins(this, CallerHost(peer.address()));
   body_length_ = length;
   body_deadline_ = FromNow(shared_->options.body_timeout);
   piece_.resize(std::min<uint64_t>(length.value_or(kPieceBytes), kPieceBytes));
@@ -220,7 +225,10 @@ void HttpConnection::OnBody(ErrorCode error) {
   EndOfRead();
   if (phase_ == Phase::kShut) return Shut();
   if (error == http::error::need_buffer) error = {};  // the piece is full
-  if (error && timed_out_) return Refuse(408, "the body took too long");
+  if (error && broken_off_ == BrokenOff::kTooSlow) return Refuse(408, "the body took too long");
+  if (error && broken_off_ == BrokenOff::kGivenUp) {
+    return Refuse(503, "all connections of this server are taken, and the body had not come yet");
+  }
   if (error == http::error::body_limit) return RefuseBody();
   if (IsMalformed(error)) return Refuse(400, "the body is not what its header says");
   if (error) return Shut();
@@ -244,7 +252,14 @@ absl::Status HttpConnection::KeepBody(size_t bytes) {
   return absl::OkStatus();
 }
 
+void HttpConnection::GiveUpBody() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    if (self->phase_ == Phase::kReadingBody && self->reading_) self->BreakOffRead(BrokenOff::kGivenUp);
+  });
+}
+
 void HttpConnection::Serve() {
+  shared_->connections->BodyEnds(this);
   chunked_ = parser_->get().version() >= 11;
   parser_.reset();
   piece_ = {};

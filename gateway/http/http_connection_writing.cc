@@ -56,6 +56,7 @@ void HttpConnection::Refuse(const HttpReply& reply) {
   body_ = {};
   piece_ = {};
   lease_.Release();
+  shared_->connections->BodyEnds(this);
   phase_ = Phase::kRefusing;
   exchange_ = std::make_shared<Exchange>(shared_from_this());
   WriteReply(reply);

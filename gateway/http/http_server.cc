@@ -19,7 +19,7 @@
 #include "gateway/http/caller_host.h"
 #include "gateway/http/http_connection.h"
 #include "gateway/http/http_tls.h"
-#include "gateway/http/new_callers.h"
+#include "gateway/http/waiting_callers.h"
 
 namespace diptych::gateway {
 
@@ -113,9 +113,20 @@ class HttpServer::Impl final : public HttpConnections {
     return admitted() <= shared_->options.max_connections || MakeRoom();
   }
 
+  void BodyBegins(HttpConnection* connection, const std::string& host) override {
+    MutexLock lock(mutex_);
+    bodies_.Add(connection, host, SteadyClock::now());
+  }
+
+  void BodyEnds(HttpConnection* connection) override {
+    MutexLock lock(mutex_);
+    bodies_.Remove(connection);
+  }
+
   void Remove(HttpConnection* connection) override {
     MutexLock lock(mutex_);
     new_callers_.Remove(connection);
+    bodies_.Remove(connection);
     open_.remove_if([&](const auto& open) { return open.get() == connection; });
     if (open_.empty()) ended_.NotifyAll();
   }
@@ -201,9 +212,17 @@ class HttpServer::Impl final : public HttpConnections {
     return static_cast<int>(open_.size() - new_callers_.size());
   }
 
-  // The oldest connection that has asked and asks nothing now goes; false if there is none.
+  // The oldest connection that has asked and asks nothing now goes, else one whose body is waited for; false if there
+  // is none.
   bool MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return std::any_of(open_.begin(), open_.end(), [](const auto& connection) { return connection->GiveUpIfIdle(); });
+    return std::any_of(open_.begin(), open_.end(), [](const auto& connection) { return connection->GiveUpIfIdle(); }) ||
+           GiveUpBody();
+  }
+
+  bool GiveUpBody() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    HttpConnection* const goes = bodies_.ChooseToGo(SteadyClock::now());
+    if (goes != nullptr) goes->GiveUpBody();
+    return goes != nullptr;
   }
 
   const std::shared_ptr<HttpShared> shared_;
@@ -216,7 +235,8 @@ class HttpServer::Impl final : public HttpConnections {
   CondVar ended_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   std::list<std::shared_ptr<HttpConnection>> open_ ABSL_GUARDED_BY(mutex_);  // the oldest first
-  NewCallers new_callers_ ABSL_GUARDED_BY(mutex_);                           // those of them that have not asked
+  WaitingCallers new_callers_ ABSL_GUARDED_BY(mutex_);                       // those of them that have not asked
+  WaitingCallers bodies_ ABSL_GUARDED_BY(mutex_);                            // those whose body is waited for
 };
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

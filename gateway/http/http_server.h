@@ -23,8 +23,8 @@ struct HttpOptions {
   std::vector<std::string> cors_origins = {};  // whose pages may use it (cors.h)
   std::function<void(int status)> on_refused = nullptr;  // called for each request that is refused before it is read
   int threads = 2;                                       // 1 and up; as many again read bodies
-  int max_connections = 1024;            // that have asked; over it the oldest that asks nothing is closed, or the new
-                                         // one gets 503
+  int max_connections = 1024;            // that have asked; over it the oldest that asks nothing is closed, or one
+                                         // whose body has not come gets 503, or the new one
   int max_new_callers = 1024;            // that have not asked yet; over it one of the host that has most is closed
   uint32_t max_header_bytes = 16 << 10;  // of all header lines together
   int64_t max_body_bytes = 1 << 20;      // of one request

@@ -3,13 +3,29 @@
 
 #include <list>
 #include <string>
+#include <thread>
 
+#include "gateway/http/waiting_callers.h"
 #include "tests/gateway/http/http_server_fixture.h"
 
 namespace diptych::gateway {
 namespace {
 
-class HttpConnectionsTest : public HttpServerFixture {};
+class HttpConnectionsTest : public HttpServerFixture {
+ protected:
+  // Asks for what is answered after Release.
+  void BeBusy(RawCaller& caller) {
+    released_ = false;
+    const int waiting = waiting_;
+    caller.Send("POST /waits HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nxy");
+    while (waiting_ <= waiting) std::this_thread::yield();
+  }
+
+  void Release() {
+    released_ = true;
+    released_.notify_all();
+  }
+};
 
 TEST_F(HttpConnectionsTest, WhenAllConnectionsAreTakenTheOldestIdleOneGoes) {
   Start({.threads = 1, .max_connections = 2});  // one thread has done with a reply before it sees the next caller
@@ -52,15 +68,14 @@ TEST_F(HttpConnectionsTest, HoweverManyStaySilentWhoAsksIsAnswered) {
 }
 
 TEST_F(HttpConnectionsTest, HoweverManyComeAtOnceEachIsToldThatThereIsNoRoom) {
-  Start({.max_connections = 1, .body_timeout = absl::Minutes(10), .byte_timeout = absl::Minutes(10)});
+  Start({.max_connections = 1});
   RawCaller busy(server_->port());
-  busy.Send("POST /busy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
-  busy.Read("100 Continue\r\n\r\n");
+  BeBusy(busy);
   std::list<RawCaller> crowd;
   for (int i = 0; i < 300; ++i) crowd.emplace_back(server_->port()).Send("GET /a HTTP/1.1\r\nhost: localhost\r\n\r\n");
   for (; !crowd.empty(); crowd.pop_front()) EXPECT_TRUE(crowd.front().Read().starts_with("HTTP/1.1 503 "));
-  busy.Send("xy");
-  EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
+  Release();
+  EXPECT_TRUE(busy.Read("/waits").starts_with("HTTP/1.1 200 "));
 }
 
 TEST_F(HttpConnectionsTest, HeadersThatDripKeepNobodyOut) {
@@ -113,8 +128,7 @@ TEST_F(HttpConnectionsTest, CallersWhoAskJustWhenTheyAreGivenUpKeepNobodyOut) {
     for (RawCaller& caller : callers) {
       if (&caller != &last) asks(caller);
     }
-    released_ = true;
-    released_.notify_all();
+    Release();
     last.Read("/waits");
     ASSERT_TRUE(is_answered(*added)) << i;
     callers.remove_if([&](RawCaller& caller) { return &caller != &last && &caller != added && !is_answered(caller); });
@@ -124,11 +138,28 @@ TEST_F(HttpConnectionsTest, CallersWhoAskJustWhenTheyAreGivenUpKeepNobodyOut) {
 TEST_F(HttpConnectionsTest, AConnectionInUseIsNotGivenUpForAnother) {
   Start({.max_connections = 1});
   RawCaller busy(server_->port());
-  busy.Send("POST /busy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
-  busy.Read("100 Continue\r\n\r\n");
+  BeBusy(busy);
   EXPECT_TRUE(Ask("GET /other HTTP/1.1\r\nhost: localhost\r\n\r\n").starts_with("HTTP/1.1 503 "));
-  busy.Send("xy");
-  EXPECT_TRUE(busy.Read("/busy").starts_with("HTTP/1.1 200 "));
+  Release();
+  EXPECT_TRUE(busy.Read("/waits").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpConnectionsTest, BodiesThatDripKeepNobodyOut) {
+  Start({.max_connections = 4, .byte_timeout = absl::Minutes(10)});
+  std::list<RawCaller> drips;
+  const auto drip = [&] {
+    drips.emplace_back(server_->port()).Send("POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nx");
+  };
+  for (int i = 0; i < 4; ++i) drip();
+  for (int i = 0; i < 3; ++i) {
+    std::this_thread::sleep_for(WaitingCallers::kGrace);
+    EXPECT_TRUE(Ask("POST /b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx")
+                    .starts_with("HTTP/1.1 200 "));
+    drip();
+  }
+  const std::string told = drips.front().Read();
+  EXPECT_TRUE(told.starts_with("HTTP/1.1 503 ")) << told;
+  EXPECT_NE(told.find("\r\nretry-after: "), std::string::npos);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "gateway/http/new_callers.h"
+#include "gateway/http/waiting_callers.h"
 
 #include <gtest/gtest.h>
 
@@ -10,30 +10,30 @@ namespace {
 using boost::asio::ip::make_address;
 using std::chrono::milliseconds;
 
-class NewCallersTest : public ::testing::Test {
+class WaitingCallersTest : public ::testing::Test {
  protected:
   // Never looked into.
   HttpConnection* Caller(int i) { return reinterpret_cast<HttpConnection*>(&callers_[i]); }
-  NewCallers::Time After(int ms) { return NewCallers::Time() + milliseconds(ms); }
+  WaitingCallers::Time After(int ms) { return WaitingCallers::Time() + milliseconds(ms); }
 
   char callers_[8] = {};
-  NewCallers room_;
+  WaitingCallers room_;
 };
 
-TEST_F(NewCallersTest, OfTheHostThatHasMostTheFirstGoes) {
+TEST_F(WaitingCallersTest, OfTheHostThatHasMostTheFirstGoes) {
   room_.Add(Caller(0), "quiet", After(0));
   for (int i = 1; i < 4; ++i) room_.Add(Caller(i), "crowd", After(i));
   EXPECT_EQ(room_.ChooseToGo(After(1000)), Caller(1));
   EXPECT_EQ(room_.ChooseToGo(After(1000)), Caller(2)) << "the first has been told already";
 }
 
-TEST_F(NewCallersTest, OfHostsThatHaveAsManyTheFirstGoes) {
+TEST_F(WaitingCallersTest, OfHostsThatHaveAsManyTheFirstGoes) {
   room_.Add(Caller(0), "b", After(0));
   room_.Add(Caller(1), "a", After(1));
   EXPECT_EQ(room_.ChooseToGo(After(1000)), Caller(0));
 }
 
-TEST_F(NewCallersTest, NobodyGoesWhoHasOnlyJustCome) {
+TEST_F(WaitingCallersTest, NobodyGoesWhoHasOnlyJustCome) {
   EXPECT_EQ(room_.ChooseToGo(After(0)), nullptr) << "nobody is here";
   room_.Add(Caller(0), "a", After(0));
   EXPECT_EQ(room_.ChooseToGo(After(249)), nullptr);
@@ -41,7 +41,7 @@ TEST_F(NewCallersTest, NobodyGoesWhoHasOnlyJustCome) {
   EXPECT_EQ(room_.ChooseToGo(After(251)), nullptr) << "it is told again only after a while";
 }
 
-TEST_F(NewCallersTest, WhoHasLeftIsNotChosen) {
+TEST_F(WaitingCallersTest, WhoHasLeftIsNotChosen) {
   for (int i = 0; i < 3; ++i) room_.Add(Caller(i), "a", After(i));
   room_.Remove(Caller(0));
   room_.Remove(Caller(0));

@@ -1,4 +1,4 @@
-// Connections that have not asked anything yet, and which of them goes when there are too many.
+// Connections that wait for what their callers send, and which of them goes when there are too many.
 #pragma once
 
 #include <chrono>
@@ -12,10 +12,10 @@ namespace diptych::gateway {
 
 class HttpConnection;
 
-// An honest caller sends at once and leaves this room soon; one that only connects, or begins with TLS and goes no
-// further, makes room for the next: of the host that has most here, the one that came first. So a host with few is not
-// reached by what another does. Decides only. Thread-compatible.
-class NewCallers {
+// An honest caller sends at once and leaves this room soon; one that only connects, goes no further than the beginning
+// of TLS, or lets its body drip makes room for the next: of the host that has most here, the one that came first. So a
+// host with few is not reached by what another does. Decides only. Thread-compatible.
+class WaitingCallers {
  public:
   using Time = std::chrono::steady_clock::time_point;
 

@@ -1,17 +1,17 @@
-#include "gateway/http/new_callers.h"
+#include "gateway/http/waiting_callers.h"
 
 #include <algorithm>
 #include <iterator>
 
 namespace diptych::gateway {
 
-void NewCallers::Add(HttpConnection* caller, const std::string& host, Time now) {
+void WaitingCallers::Add(HttpConnection* caller, const std::string& host, Time now) {
   const auto line = lines_.try_emplace(host).first;
   line->second.push_back({.caller = caller, .came = now});
   places_[caller] = {.line = line, .entry = std::prev(line->second.end())};
 }
 
-void NewCallers::Remove(HttpConnection* caller) {
+void WaitingCallers::Remove(HttpConnection* caller) {
   const auto place = places_.find(caller);
   if (place == places_.end()) return;
   const auto [line, entry] = place->second;
@@ -20,7 +20,7 @@ void NewCallers::Remove(HttpConnection* caller) {
   places_.erase(place);
 }
 
-HttpConnection* NewCallers::ChooseToGo(Time now) {
+HttpConnection* WaitingCallers::ChooseToGo(Time now) {
   if (lines_.empty()) return nullptr;
   Line& line = MostCrowded()->second;
   if (now - line.front().came < kGrace) return nullptr;
@@ -31,7 +31,7 @@ HttpConnection* NewCallers::ChooseToGo(Time now) {
 }
 
 // Of several with as many, the one whose first came first.
-NewCallers::Lines::iterator NewCallers::MostCrowded() {
+WaitingCallers::Lines::iterator WaitingCallers::MostCrowded() {
   return std::max_element(lines_.begin(), lines_.end(), [](const auto& one, const auto& other) {
     if (one.second.size() != other.second.size()) return one.second.size() < other.second.size();
     return one.second.front().came > other.second.front().came;
