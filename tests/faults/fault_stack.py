@@ -94,15 +94,15 @@ class Stack:
     """A gateway before `vision` and `language` replicas. `via` maps a replica's port to that under which others know it."""
 
     def __init__(self, folder, vision=1, language=1, gateway_flags=(), tier_flags=(), vision_flags=(), language_flags=(),
-                 via=lambda name, port: port, http_context=None, **process):
+                 via=lambda name, port: port, http_context=None, model=DEMO, **process):
         folder = pathlib.Path(folder)
-        model = [f"--model={DEMO}", "--threads=1", *tier_flags]
+        tier_flags = [f"--model={model}", "--threads=1", *tier_flags]
         self.visions, self.languages, self.gateway = [], [], None
         self._context = http_context
         try:
-            self.visions = [Process(folder / "vision_service", [*model, *vision_flags], **process) for _ in range(vision)]
+            self.visions = [Process(folder / "vision_service", [*tier_flags, *vision_flags], **process) for _ in range(vision)]
             targets = self._targets("vision", self.visions, via)
-            self.languages = [Process(folder / "language_service", [*model, f"--vision_target={targets}", *language_flags], **process)
+            self.languages = [Process(folder / "language_service", [*tier_flags, f"--vision_target={targets}", *language_flags], **process)
                               for _ in range(language)]
             for replica in self.visions + self.languages:
                 replica.wait_ready()

@@ -12,6 +12,7 @@ class Outcome:
     status: int  # 0: the connection ended without one
     seconds: float
     retry_after: bool
+    came: float  # monotonic, when it was there
     late: float = 0.0  # seconds that the load generator was behind when it asked
 
 
@@ -52,7 +53,8 @@ class Load:
     async def ask(self, body, key="", late=0.0):
         begin = time.monotonic()
         status, headers, _ = await exchange(self._port, body, key)
-        return Outcome(key, status, time.monotonic() - begin, "retry-after" in headers, late)
+        came = time.monotonic()
+        return Outcome(key, status, came - begin, "retry-after" in headers, came, late)
 
     async def closed(self, callers, seconds, body, key=""):
         """Each caller asks again as soon as it is answered; the outcomes, and answers a second."""
@@ -100,6 +102,11 @@ class Load:
 
         await asyncio.gather(*(one(number) for number in range(count)))
         return ended
+
+
+def steady_rate(outcomes, begin, seconds):
+    """Answers a second under a load that lasts from `begin` for so long, without its first quarter, in which it builds up."""
+    return sum(outcome.status == 200 and begin + seconds / 4 < outcome.came < begin + seconds for outcome in outcomes) / (0.75 * seconds)
 
 
 def percentile(seconds, share):
