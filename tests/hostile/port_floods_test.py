@@ -3,6 +3,7 @@ nothing is held afterwards. What one costs is printed; decision 49 says what is 
 
 Usage: port_floods_test.py FOLDER_OF_BINARIES; run by ctest as `port_floods_test`.
 """
+import itertools
 import pathlib
 import sys
 import unittest
@@ -49,7 +50,16 @@ class PortFloodsTest(unittest.TestCase):
         self.endure(floods.reset_by_the_server(20_000))
 
     def test_continuation(self):
-        self.endure(floods.continuation(5_000), ping=False)
+        self.assertEqual(self.endure(floods.continuation(), ping=False), "ended")
+
+    def test_endless_field(self):
+        self.assertEqual(self.endure(floods.endless_field(), ping=False), "ended")
+
+    def test_headers_that_end_other_versions(self):
+        """gRPC's next ones aborted over these (CVE-2023-1428)."""
+        for name, size in itertools.product(("te", ":scheme", "grpclb_client_stats"), (0, 9_000, 15_000, 20_000, 60_000)):
+            floods.flood(self.stack.gateway.port, None, floods.odd_header(name, size))
+        self.endure(floods.odd_header("te", 9_000))
 
     def test_header_bomb(self):
         self.assertEqual(self.endure(floods.header_bomb()), "ended")
