@@ -4,8 +4,8 @@
     bill_of_materials.py TREE BUILD_FOLDER TORCH_FOLDER VERSION TIME
 
 Reads TREE/lib/diptych. Writes TREE/share/doc/diptych/sbom.cdx.json and TREE/share/doc/diptych/licenses/PACKAGE/, from Debian's
-records of the files that the programs in BUILD_FOLDER/bin load and from the metadata of the wheels in TORCH_FOLDER. TIME is
-what the bill says of its making: seconds since 1970.
+records of the files that the programs in BUILD_FOLDER/bin load and from the metadata of the wheels in TORCH_FOLDER, with what
+known_vulnerabilities.json says of them. TIME is what the bill says of its making: seconds since 1970.
 """
 import datetime
 import email
@@ -19,6 +19,7 @@ import sys
 import uuid
 
 PROGRAMS = ("gateway", "vision_service", "language_service", "diptych")
+KNOWN = pathlib.Path(__file__).resolve().parent / "known_vulnerabilities.json"
 # Compiled in from their headers; one of the names of each.
 HEADERS = (("nlohmann-json3-dev",), ("libcli11-dev",), ("libboost1.81-dev", "libboost-dev"))
 
@@ -136,6 +137,18 @@ def components_of(tree, build, torch, licenses):
             + [wheel_component(info, files, licenses) for info, files in sorted(wheels.items())])
 
 
+def vulnerabilities_of(components):
+    """What is known of the versions that are bundled (known_vulnerabilities.json)."""
+    known = json.loads(KNOWN.read_text())
+    sources = {component["bom-ref"]: property["value"] for component in components for property in component.get("properties", ())
+               if property["name"] == "diptych:source"}
+    return [{"bom-ref": f"{package}:{one['id']}", "id": one["id"], "source": {"name": "NVD", "url": f"https://nvd.nist.gov/vuln/detail/{one['id']}"},
+             "updated": f"{known['reviewed']}T00:00:00Z",
+             "affects": [{"ref": reference} for reference, source in sources.items() if source.split("-")[0] == package],
+             "analysis": {key: value for key, value in one.items() if key != "id"}}
+            for package, some in known["packages"].items() if any(source.split("-")[0] == package for source in sources.values()) for one in some]
+
+
 def main():
     tree, build, torch = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
     version, time = sys.argv[4], int(sys.argv[5])
@@ -153,6 +166,7 @@ def main():
             "component": {"type": "application", "bom-ref": f"pkg:generic/diptych@{version}", "name": "diptych",
                           "version": version, "licenses": [{"license": {"id": "Apache-2.0"}}]}},
         "components": components,
+        "vulnerabilities": vulnerabilities_of(components),
         "dependencies": [{"ref": f"pkg:generic/diptych@{version}", "dependsOn": [one["bom-ref"] for one in components]}],
     }
     (documents / "sbom.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
