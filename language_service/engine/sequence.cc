@@ -211,7 +211,8 @@ GenerateResult Sequence::TakeResult(int64_t cached_tokens) {
   result.prompt_scores = std::move(prompt_scores_);
   result.timings = work_.clock.ToProto(SteadyClock::now());
   *result.timings.mutable_time_to_first_token() = ToProtoDuration(*first_text_ - work_.clock.start());
-  result.timings.mutable_cache_hits()->set_kv_prefix(static_cast<int32_t>(cached_tokens));
+  const int64_t cached_of_prompt = std::min(cached_tokens, prompt_tokens());
+  result.timings.mutable_cache_hits()->set_kv_prefix(static_cast<int32_t>(cached_of_prompt));
   if (passes_ > 0) *result.timings.mutable_first_token() = ToProtoDuration(first_token_ - work_.clock.start());
   if (seconds > 0) result.timings.set_decode_tokens_per_second(later_tokens / seconds);
   return result;

@@ -75,7 +75,8 @@ class Sequence {
   // The stream itself, which outlives the sequence.
   std::shared_ptr<TokenStream> shared_stream() const { return work_.stream; }
 
-  // `cached_tokens` of the prompt were found in the KV cache. Requires: finished(). Call once.
+  // `cached_tokens` of the prompt, and of what was begun after it, were found in the KV cache. Requires: finished().
+  // Call once.
   GenerateResult TakeResult(int64_t cached_tokens);
 
  private:

@@ -167,6 +167,20 @@ TEST_F(BegunTest, AStopStringThatStraddlesTheCutIsFound) {
   }
 }
 
+TEST_F(BegunTest, NoMoreTokensOfThePromptAreCachedThanItHas) {
+  Start();
+  v1::GenerateRequest request = TextRequest("the cat");
+  request.mutable_question()->mutable_generation()->set_ignore_eos(true);
+  request.mutable_question()->mutable_generation()->set_max_new_tokens(1000);
+  request.mutable_question()->mutable_generation()->set_cut_max_new_tokens(true);
+  const GenerateOutcome whole = Ask(request);
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+  for (const int id : whole.answer().token_ids()) request.add_begun_token_ids(id);
+  request.mutable_begun_token_ids()->RemoveLast();
+  const v1::Usage usage = Ask(request).answer().usage();  // here, all before the last tokens is cached
+  EXPECT_EQ(usage.cached_tokens(), usage.prompt_tokens());
+}
+
 TEST_F(BegunTest, WhatCannotGoOnIsRefused) {
   Start();
   const auto refusal = [&](const std::function<void(v1::GenerateRequest&)>& change) {
