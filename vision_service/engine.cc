@@ -146,7 +146,8 @@ void VisionEngine::Await(Pass& pass) {
     const absl::Status status = CatchExceptions(NameOf(Stage::kVit), await, blip2::StatusOfDeviceError);
     if (!status.ok()) pass.seen = status;
   }
-  if (health_.End(pass.seen.status())) health_.Tried(TryItself());
+  health_.End();
+  if (!pass.seen.ok()) Judge(pass.seen.status());  // before a caller learns of it
   const SteadyTime end = SteadyClock::now();
   pass_begin_ = SteadyTime{};
   Count(pass.jobs, end - pass.begin, pass.seen.ok());
@@ -156,11 +157,15 @@ void VisionEngine::Await(Pass& pass) {
   }
 }
 
+void VisionEngine::Judge(const absl::Status& pass) {
+  if (health_.Judge(pass)) health_.Tried(TryItself());
+}
+
 bool VisionEngine::TryItself() {
   return CatchExceptions(NameOf(Stage::kVit),
                          [&] {
-                           blip2::Download(encode_(at::zeros({1, 3, image_size_, image_size_}), /*merging=*/0));
-                           return absl::OkStatus();
+                           const auto tokens = encode_(at::zeros({1, 3, image_size_, image_size_}), /*merging=*/0);
+                           return blip2::AllFinite(tokens) ? absl::OkStatus() : absl::InternalError("not finite");
                          })
       .ok();
 }
@@ -175,8 +180,10 @@ void VisionEngine::Deliver(Pass pass) {
     }
     return;
   }
+  absl::Status collected;
   for (size_t i = 0; i < pass.jobs.size(); ++i) {
     auto image = Collect(pass, i);
+    collected.Update(image.status());
     pass.jobs[i]->pixel_values.reset();
     pass.jobs[i]->upload.reset();
     if (image.ok()) {
@@ -186,6 +193,7 @@ void VisionEngine::Deliver(Pass pass) {
     }
     done_(std::move(pass.jobs[i]), std::move(image));
   }
+  if (pass.seen.ok()) Judge(collected);
 }
 
 absl::StatusOr<std::shared_ptr<const VisualTokens>> VisionEngine::Collect(const Pass& pass, size_t index) {

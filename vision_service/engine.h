@@ -76,7 +76,9 @@ class VisionEngine {
   void SendUpcoming();
   // Returns when it has been computed, what is left to be done alone included. Its jobs then know how long that took.
   void Await(Pass& pass);
-  // Encodes a black image; false if that fails.
+  // Updates the engine's health after a pass, and with it what it was for.
+  void Judge(const absl::Status& pass);
+  // Encodes a black image; false if that fails or gives no finite numbers.
   bool TryItself();
   void Deliver(Pass pass);
   absl::StatusOr<std::shared_ptr<const VisualTokens>> Collect(const Pass& pass, size_t index);

@@ -118,6 +118,10 @@ at::Tensor Download(const at::Tensor& x) {
   return x.to(at::kCPU);
 }
 
+bool AllFinite(const at::Tensor& x) {
+  return Download(x.isfinite().all()).item<bool>();
+}
+
 struct RowDownload::OnCard {
   at::Tensor source;
   c10::Event computed;

@@ -86,6 +86,9 @@ class UploadBatch {
 // device's.
 at::Tensor Download(const at::Tensor& x);
 
+// Whether all its numbers are. Waits, as Download.
+bool AllFinite(const at::Tensor& x);
+
 // Rows of a result on their way to the host, while the device goes on to compute. Thread-compatible.
 class RowDownload {
  public:

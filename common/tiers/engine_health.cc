@@ -7,8 +7,7 @@
 
 namespace diptych {
 
-bool EngineHealth::End(const absl::Status& pass) {
-  begin_ = SteadyTime{};
+bool EngineHealth::Judge(const absl::Status& pass) {
   if (IsDeviceLost(pass)) {
     device_lost_ = true;
     return false;

@@ -19,9 +19,11 @@ class EngineHealth {
   explicit EngineHealth(SteadyDuration longest_pass) : longest_pass_(longest_pass) {}
 
   void Begin() { begin_ = SteadyClock::now(); }
-  // With the pass's outcome. True if the engine is to try itself now, on an input that is known to be good, and to call
-  // Tried. After a lost device no pass can succeed: the engine has failed for good.
-  bool End(const absl::Status& pass);
+  void End() { begin_ = SteadyTime{}; }
+  // With what came of a pass, also where only its results tell that it failed: numbers that are not finite. True if the
+  // engine is to try itself now, on an input that is known to be good, and to call Tried. After a lost device no pass
+  // can succeed: the engine has failed for good.
+  bool Judge(const absl::Status& pass);
   void Tried(bool sound);
 
   // UNAVAILABLE with the cause once the engine has failed; it never recovers.

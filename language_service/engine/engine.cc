@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -74,6 +75,14 @@ int64_t TokensOf(const StepPlan& plan) {
   return tokens;
 }
 
+// On an input that is known to be good.
+bool GivesFiniteNumbers(Stage stage, const std::function<at::Tensor()>& compute) {
+  return CatchExceptions(
+             NameOf(stage),
+             [&] { return blip2::AllFinite(compute()) ? absl::OkStatus() : absl::InternalError("not finite"); })
+      .ok();
+}
+
 EngineStats StatsOfUnused(const blip2::KvPool& pool) {
   EngineStats stats;
   stats.kv_block_tokens = pool.block_tokens;
@@ -92,7 +101,8 @@ LanguageEngine::LanguageEngine(const ServedLanguageModel& model, blip2::KvPool p
       options_(options),
       images_at_once_(ImagesOfAPass(model, options)),
       inbox_(options.queue_limit, options.projection_limit),
-      health_(options.longest_pass),
+      decoder_health_(options.longest_pass),
+      projection_health_(options.longest_pass),
       published_(StatsOfUnused(pool)),
       pool_(std::move(pool)),
       scheduler_(ToSchedulerOptions(model, pool_, options)),
@@ -180,10 +190,10 @@ void LanguageEngine::RunProjections(std::span<Projection> images) {
 }
 
 void LanguageEngine::RunProjection(std::span<Projection> images) {
-  health_.Begin();
+  projection_health_.Begin();
   std::vector<ProjectedImage> projected = ProjectImages(model_, images);
   const auto failed = std::find_if(projected.begin(), projected.end(), [](const auto& image) { return !image.ok(); });
-  Judge(failed == projected.end() ? absl::OkStatus() : failed->status());
+  JudgeProjection(failed == projected.end() ? absl::OkStatus() : failed->status());
   stats_.projections += static_cast<int64_t>(images.size());
   PublishStats();
   for (size_t i = 0; i < images.size(); ++i) {
@@ -238,7 +248,7 @@ bool LanguageEngine::RunStep() {
 
 void LanguageEngine::Begin(Step& step) {
   step.begin = SteadyClock::now();
-  health_.Begin();
+  decoder_health_.Begin();
   for (const uint64_t id : step.ids) {
     if (const auto sequence = sequences_.find(id); sequence != sequences_.end()) sequence->second.BeginPass(step.begin);
   }
@@ -278,30 +288,47 @@ void LanguageEngine::End(Step step) {
   const auto failed =
       std::find_if(results.begin(), results.end(), [](const PassResult& result) { return !result.logits.ok(); });
   const bool sound = failed == results.end();
-  Judge(sound ? absl::OkStatus() : failed->logits.status());
+  // A part of a prompt alone proves nothing.
+  const bool gave_scores = std::any_of(results.begin(), results.end(), [](const PassResult& result) {
+    return result.logits.ok() && result.logits->defined();
+  });
   if (sound) scheduler_.ObservePass(step.tokens, end - step.begin);
+  if (!sound) JudgePass(failed->logits.status());  // before a caller learns of it
+  failure_ = absl::OkStatus();
   for (const PassResult& result : results) Advance(result, end);
+  if (sound) gave_scores ? JudgePass(failure_) : decoder_health_.End();
   PublishStats();
 }
 
-void LanguageEngine::Judge(const absl::Status& pass) {
-  if (health_.End(pass)) health_.Tried(TryItself());
+void LanguageEngine::JudgePass(const absl::Status& pass) {
+  decoder_health_.End();
+  if (decoder_health_.Judge(pass)) decoder_health_.Tried(Decodes());
 }
 
-bool LanguageEngine::TryItself() {
-  return CatchExceptions(NameOf(Stage::kDecode),
-                         [&] {
-                           blip2::KvPool own = model_.make_kv_pool(/*blocks=*/1, pool_.block_tokens);
-                           const int64_t token = 0;
-                           const int32_t block = 0;
-                           const blip2::DecoderRow row{.embeddings = model_.embed(std::span(&token, 1), {})[0],
-                                                       .past = 0,
-                                                       .blocks = std::span(&block, 1),
-                                                       .wants_logits = true};
-                           blip2::Download(model_.forward(std::span(&row, 1), own));
-                           return absl::OkStatus();
-                         })
-      .ok();
+void LanguageEngine::JudgeProjection(const absl::Status& projection) {
+  projection_health_.End();
+  if (projection_health_.Judge(projection)) projection_health_.Tried(Projects());
+}
+
+bool LanguageEngine::Decodes() {
+  return GivesFiniteNumbers(Stage::kDecode, [&] {
+    blip2::KvPool own = model_.make_kv_pool(/*blocks=*/1, pool_.block_tokens);
+    const int64_t token = 0;
+    const int32_t block = 0;
+    const blip2::DecoderRow row{.embeddings = model_.embed(std::span(&token, 1), {})[0],
+                                .past = 0,
+                                .blocks = std::span(&block, 1),
+                                .wants_logits = true};
+    return model_.forward(std::span(&row, 1), own);
+  });
+}
+
+bool LanguageEngine::Projects() {
+  const auto& model = model_.description;
+  const int64_t side = model.image_size() / model.patch_size();
+  return GivesFiniteNumbers(Stage::kQFormer, [&] {
+    return model_.project(at::zeros({1, side * side + 1, model.visual_width()}));
+  });
 }
 
 void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
@@ -309,12 +336,12 @@ void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
   const auto place = sequences_.find(id);
   if (place == sequences_.end() || unexplained_.contains(id)) return;  // it has ended since the step began
   const absl::StatusOr<at::Tensor>& logits = result.logits;
-  if (!logits.ok()) return Retire(id, logits.status());
+  if (!logits.ok()) return Fail(id, logits.status());
   Sequence& sequence = place->second;
   if (result.scored.defined()) {
     const absl::Status status =
         CatchExceptions(NameOf(Stage::kPrefill), [&] { return sequence.ScorePrompt(result.past, result.scored); });
-    if (!status.ok()) return Retire(id, status);
+    if (!status.ok()) return Fail(id, status);
     now = SteadyClock::now();
   }
   if (!logits->defined()) return sequence.EndChunk(now);
@@ -322,11 +349,16 @@ void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {
   const absl::Status status = CatchExceptions(NameOf(Stage::kDecode), [&] {
     return result.chosen ? sequence.AcceptChosen(*result.chosen, now) : sequence.Accept(*logits, now);
   });
-  if (!status.ok()) return Retire(id, status);
+  if (!status.ok()) return Fail(id, status);
   stats_.generated_tokens += sequence.answer_tokens() - before;
   if (sequence.has_beams() && !sequence.finished()) return scheduler_.Fork(id, sequence.parents());
   if (sequence.answer_tokens() > before) scheduler_.Append(id, sequence.last_token());
   if (sequence.finished()) Finish(id);
+}
+
+void LanguageEngine::Fail(uint64_t id, const absl::Status& status) {
+  failure_.Update(status);
+  Retire(id, status);
 }
 
 void LanguageEngine::Finish(uint64_t id) {
@@ -342,17 +374,17 @@ bool LanguageEngine::ExplainOne() {
   EndRunning();
   const auto [id, cached_tokens] = *unexplained_.begin();
   sequences_.at(id).BeginPass(SteadyClock::now());
-  health_.Begin();  // of one piece
+  decoder_health_.Begin();  // of one piece
   const auto go_on = [this, id = id] {
     Take(SteadyDuration::zero());
     RunStep();
     EndRunning();
-    health_.Begin();
+    decoder_health_.Begin();
     return sequences_.contains(id);
   };
   auto relevance = ComputeRelevance(model_, sequences_.at(id), {.tokens = options_.max_batched_tokens, .go_on = go_on});
   const auto place = sequences_.find(id);
-  Judge(place == sequences_.end() && !IsDeviceLost(relevance.status()) ? absl::OkStatus() : relevance.status());
+  JudgePass(place == sequences_.end() && !IsDeviceLost(relevance.status()) ? absl::OkStatus() : relevance.status());
   if (place == sequences_.end()) return true;  // its caller left, or its deadline passed
   Sequence& sequence = place->second;
   sequence.EndRelevance(SteadyClock::now());

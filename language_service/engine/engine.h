@@ -56,7 +56,10 @@ class LanguageEngine {
 
   EngineStats stats() const;
   // As EngineHealth::Check.
-  absl::Status health() const { return health_.Check(); }
+  absl::Status health() const {
+    const absl::Status decoder = decoder_health_.Check();
+    return decoder.ok() ? projection_health_.Check() : decoder;
+  }
 
  private:
   void Run();
@@ -88,11 +91,16 @@ class LanguageEngine {
   bool EndRunning();
   // Waits for it and hands on what it gave.
   void End(Step step);
-  // Updates the engine's health after a pass that ended so.
-  void Judge(const absl::Status& pass);
-  // Decodes a token in a cache of its own; false if that fails.
-  bool TryItself();
+  // Each updates its part of the engine's health after a pass that ended, and with it what it was for.
+  void JudgePass(const absl::Status& pass);
+  void JudgeProjection(const absl::Status& projection);
+  // The parts' own test inputs: a token in a cache of its own, an image of zeros. False if one fails or gives numbers
+  // that are not finite.
+  bool Decodes();
+  bool Projects();
   void Advance(const PassResult& result, SteadyTime now);
+  // What the model gave for it cannot be used.
+  void Fail(uint64_t id, const absl::Status& status);
   // The answer is whole: retires it, or lets it wait for its relevance.
   void Finish(uint64_t id);
   // Explains one answer that waits for it: a pass of the decoder in pieces, with a step of the others between two.
@@ -105,7 +113,7 @@ class LanguageEngine {
   const EngineOptions options_;
   const size_t images_at_once_;  // for the Q-Former, between two passes of the decoder
   EngineInbox inbox_;
-  EngineHealth health_;
+  EngineHealth decoder_health_, projection_health_;  // apart: one that works does not excuse the other
 
   mutable Mutex stats_mutex_;
   EngineStats published_ ABSL_GUARDED_BY(stats_mutex_);
@@ -120,6 +128,7 @@ class LanguageEngine {
   uint64_t last_id_ = 0;
   bool closing_ = false;
   EngineStats stats_;
+  absl::Status failure_;         // of a request in the step that ends: what the model gave for it cannot be used
   std::optional<Step> running_;  // while the next one is planned and started; it has `unknown`
 
   TokenDelivery delivery_;  // of all streams inside

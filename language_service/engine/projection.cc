@@ -46,10 +46,6 @@ at::Tensor Together(std::span<Projection> images) {
   return at::cat(tensors);
 }
 
-bool AllFinite(const at::Tensor& tensor) {
-  return blip2::Download(tensor.isfinite().all()).item<bool>();
-}
-
 absl::Status NotFinite() {
   return absl::InternalError("the model's query tokens for an image are not finite");
 }
@@ -59,7 +55,7 @@ absl::StatusOr<QueryTokens> Explained(const ServedLanguageModel& model, Projecti
   QueryTokens read{.key = image.image_key,
                    .query_tokens = std::move(analysis.query_tokens),
                    .query_attention = blip2::Download(analysis.cross_attention[0].contiguous())};
-  if (AllFinite(read.query_tokens) && AllFinite(read.query_attention)) return read;
+  if (blip2::AllFinite(read.query_tokens) && blip2::AllFinite(read.query_attention)) return read;
   return NotFinite();
 }
 

@@ -1,10 +1,13 @@
 // An engine that fails, told apart from requests that make it fail.
+#include <ATen/ATen.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 #include "common/status.h"
@@ -30,6 +33,34 @@ TEST_F(SickEngineTest, ADecoderThatAlwaysFailsIsSick) {
   EXPECT_TRUE(server_->health().ok());
   FailOften();
   EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(SickEngineTest, ADecoderWhoseScoresAreNeverFiniteIsSickWhateverImagesAreRead) {
+  StartWithVision([](const v1::EncodeImageRequest& request, int) { return True(request); },
+                  [](ServedLanguageModel& model) {
+                    model.forward = [whole = model.forward](std::span<const blip2::DecoderRow> rows,
+                                                            blip2::KvPool& pool) {
+                      return at::full_like(whole(rows, pool), NAN);
+                    };
+                  });
+  for (int i = 0; i < 2 * EngineHealth::kFailuresBeforeTrial; ++i) {
+    const auto request = testing::RequestWithImage(testing::GoodPng() + std::to_string(i), "the cat");
+    EXPECT_EQ(Ask(request).status.code(), absl::StatusCode::kInternal);
+  }
+  EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(SickEngineTest, AProjectionThatIsNeverFiniteIsSick) {
+  StartWithVision([](const v1::EncodeImageRequest& request, int) { return True(request); },
+                  [](ServedLanguageModel& model) {
+                    model.project = [whole = model.project](const at::Tensor& tokens) {
+                      return at::full_like(whole(tokens), NAN);
+                    };
+                  });
+  for (int i = 0; i < EngineHealth::kFailuresBeforeTrial; ++i) {
+    EXPECT_EQ(AskImage().status.code(), absl::StatusCode::kInternal);
+  }
+  while (server_->health().ok()) std::this_thread::yield();
 }
 
 TEST_F(SickEngineTest, RequestsThatMakeItFailAreNoSickness) {

@@ -142,6 +142,14 @@ TEST_F(VisionServerTest, AModelThatAlwaysFailsIsSick) {
   EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
 }
 
+TEST_F(VisionServerTest, AModelWhoseTokensAreNeverFiniteIsSick) {
+  Start([](const at::Tensor&, int) { return at::full_like(LargeTokens(), NAN); });
+  for (int i = 0; i < 2 * EngineHealth::kFailuresBeforeTrial; ++i) {
+    EXPECT_EQ(Encode().status.code(), absl::StatusCode::kInternal);
+  }
+  EXPECT_EQ(server_->health().code(), absl::StatusCode::kUnavailable);
+}
+
 TEST_F(VisionServerTest, ImagesThatMakeItFailAreNoSickness) {
   Start([](const at::Tensor& pixels, int) -> at::Tensor {
     if (pixels.any().item<bool>()) throw std::runtime_error("an image that cannot be encoded");

@@ -14,8 +14,7 @@ const absl::Status kFailed = absl::InternalError("a pass failed");
 // Tells of passes that fail until the engine is to try itself; how many that were.
 int FailUntilTrial(EngineHealth& health) {
   for (int failures = 1;; ++failures) {
-    health.Begin();
-    if (health.End(kFailed)) return failures;
+    if (health.Judge(kFailed)) return failures;
   }
 }
 
@@ -30,7 +29,7 @@ TEST(EngineHealthTest, FailuresOfRequestsAloneAreNoSickness) {
 
 TEST(EngineHealthTest, APassThatSucceedsForgivesThoseBefore) {
   EngineHealth health(seconds(10));
-  for (int i = 0; i < 100; ++i) EXPECT_FALSE(health.End(i % 2 == 0 ? absl::OkStatus() : kFailed));
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(health.Judge(i % 2 == 0 ? absl::OkStatus() : kFailed));
 }
 
 TEST(EngineHealthTest, AnEngineThatFailsOnItsOwnInputIsSickForGood) {
@@ -38,16 +37,15 @@ TEST(EngineHealthTest, AnEngineThatFailsOnItsOwnInputIsSickForGood) {
   FailUntilTrial(health);
   health.Tried(false);
   EXPECT_EQ(health.Check().code(), absl::StatusCode::kUnavailable);
-  health.End(absl::OkStatus());
+  health.Judge(absl::OkStatus());
   EXPECT_FALSE(health.Check().ok());
 }
 
 TEST(EngineHealthTest, ALostDeviceIsSicknessForGoodAndNothingToTry) {
   EngineHealth health(seconds(10));
-  health.Begin();
-  EXPECT_FALSE(health.End(MakeError(absl::StatusCode::kUnavailable, reason::kDeviceLost, "the card is gone")));
+  EXPECT_FALSE(health.Judge(MakeError(absl::StatusCode::kUnavailable, reason::kDeviceLost, "the card is gone")));
   EXPECT_EQ(health.Check().code(), absl::StatusCode::kUnavailable);
-  health.End(absl::OkStatus());
+  health.Judge(absl::OkStatus());
   EXPECT_FALSE(health.Check().ok());
 }
 
@@ -56,7 +54,7 @@ TEST(EngineHealthTest, APassThatDoesNotEndIsSickness) {
   health.Begin();
   EXPECT_TRUE(health.Check(SteadyClock::now() + seconds(9)).ok());
   EXPECT_FALSE(health.Check(SteadyClock::now() + seconds(11)).ok());
-  health.End(absl::OkStatus());
+  health.End();
   EXPECT_TRUE(health.Check(SteadyClock::now() + seconds(11)).ok());
 }
 
