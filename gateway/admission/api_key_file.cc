@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <chrono>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -75,11 +76,15 @@ absl::Status ApiKeyFile::Read() {
 void ApiKeyFile::Refresh() {
   MutexLock lock(refresh_mutex_);
   const Stamp now = StampOf(file_);
-  if (now == stamp_) return;
+  const bool changed = now != stamp_;
+  const absl::Status read = changed ? Read() : absl::OkStatus();
+  const std::string fault(read.message());
+  if (fault != std::exchange(fault_, fault) && !fault.empty()) {
+    spdlog::error("the API keys stay as they were: {}", fault);
+  }
+  if (!changed || !read.ok()) return;
   stamp_ = now;
-  const absl::Status read = Read();
-  if (read.ok()) return spdlog::info("the API keys were read again: {} of them", keys()->size());
-  spdlog::error("the API keys stay as they were: {}", std::string(read.message()));
+  spdlog::info("the API keys were read again: {} of them", keys()->size());
 }
 
 void ApiKeyFile::Run() {

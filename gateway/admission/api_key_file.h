@@ -24,7 +24,8 @@ class ApiKeyFile {
 
   std::shared_ptr<const ApiKeys> keys() const;
 
-  // Reads the file if it is not the one that was last read. What the thread does each second.
+  // Reads the file if it is not the one that was last good. What the thread does each second: a failure may have been
+  // the process's own, which was out of descriptors, and a key that was taken out must not stay.
   void Refresh();
 
  private:
@@ -46,6 +47,7 @@ class ApiKeyFile {
   const std::string file_;
   Mutex refresh_mutex_;  // held while the file is read
   Stamp stamp_ ABSL_GUARDED_BY(refresh_mutex_);
+  std::string fault_ ABSL_GUARDED_BY(refresh_mutex_);  // that was logged last
   mutable Mutex mutex_;
   CondVar stop_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,6 +1,7 @@
 #include "gateway/admission/api_keys.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -127,6 +128,22 @@ TEST_F(ApiKeyFileTest, FollowsTheFileAndKeepsTheLastGoodKeys) {
   Write(FileOf("a", "three"));
   (*file)->Refresh();
   EXPECT_NE((*file)->keys()->Find("three"), nullptr);
+}
+
+TEST_F(ApiKeyFileTest, AFileThatCouldNotBeReadIsReadLater) {
+  Write(FileOf("a", "one"));
+  auto file = ApiKeyFile::Open(file_);
+  ASSERT_TRUE(file.ok()) << file.status();
+  Write(FileOf("a", "two, another one"));
+  rlimit before = {};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  (*file)->Refresh();
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_NE((*file)->keys()->Find("one"), nullptr);
+  (*file)->Refresh();
+  EXPECT_EQ((*file)->keys()->Find("one"), nullptr) << "a key that was taken out";
 }
 
 TEST_F(ApiKeyFileTest, AStartWithoutGoodKeysIsRefused) {
