@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,25 +22,13 @@
 #include "absl/strings/str_replace.h"
 #include "common/network/listen_address.h"
 #include "common/process/catch_exceptions.h"
+#include "common/process/descriptors.h"
 #include "common/status.h"
 
 namespace diptych {
 namespace {
 
-// More than any honest load needs; what gRPC keeps for so many connections is some hundred MiB.
-constexpr rlim_t kMostDescriptors = 8192;
 constexpr int kPauseAfterFaultMs = 50;
-
-// The shell's usual limit is too low for a server: raised as far as is allowed and useful.
-int DescriptorLimit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
-  if (limit.rlim_cur < kMostDescriptors) {
-    rlimit raised{.rlim_cur = std::min(limit.rlim_max, kMostDescriptors), .rlim_max = limit.rlim_max};
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
-  }
-  return static_cast<int>(std::min(limit.rlim_cur, kMostDescriptors));
-}
 
 void SetFlag(int socket, int level, int option, int value) {
   setsockopt(socket, level, option, &value, sizeof value);
@@ -152,7 +139,7 @@ std::vector<int> ListenOnAll(const std::string& host, int port) {
 absl::StatusOr<std::unique_ptr<ConnectionAcceptor>> ConnectionAcceptor::Listen(const std::string& address) {
   DIPTYCH_ASSIGN_OR_RETURN(const HostPort parsed, ParseHostPort(address));
   auto self = std::unique_ptr<ConnectionAcceptor>(new ConnectionAcceptor);
-  self->most_descriptors_ = DescriptorLimit() / 4 * 3;
+  self->most_descriptors_ = DescriptorLimit() / 8 * 5;
   self->stop_ = eventfd(0, EFD_CLOEXEC);
   if (parsed.host == "0.0.0.0") self->listeners_ = ListenOnAll("::", parsed.port);  // takes IPv4, too
   if (self->listeners_.empty()) self->listeners_ = ListenOnAll(parsed.host, parsed.port);
@@ -210,7 +197,7 @@ void ConnectionAcceptor::AcceptOn(int listener) {
 
 // The owner of a descriptor reads that the other end has left, and closes it.
 void ConnectionAcceptor::EndConnections() const {
-  for (int descriptor = 0; descriptor < static_cast<int>(kMostDescriptors); ++descriptor) {
+  for (int descriptor = 0; descriptor < most_descriptors_; ++descriptor) {
     if (PeerOf(descriptor) && PortOf(descriptor) == port_) shutdown(descriptor, SHUT_RDWR);
   }
 }
@@ -219,7 +206,8 @@ void ConnectionAcceptor::EndConnections() const {
 void ResetConnection(const std::string& peer) {
   const auto wanted = ParsePeer(peer);
   if (!wanted) return;
-  for (int descriptor = 0; descriptor < static_cast<int>(kMostDescriptors); ++descriptor) {
+  const int most = DescriptorLimit();
+  for (int descriptor = 0; descriptor < most; ++descriptor) {
     const auto found = PeerOf(descriptor);
     if (!found || !(*found == *wanted)) continue;
     const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};

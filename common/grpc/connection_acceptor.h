@@ -22,7 +22,7 @@ class ConnectionAcceptor {
   static absl::StatusOr<std::unique_ptr<ConnectionAcceptor>> Listen(const std::string& address);
   ~ConnectionAcceptor();
 
-  // Once. `accepted` is called on the thread. Connections over three quarters of the descriptors that the process may
+  // Once. `accepted` is called on the thread. Connections over five eighths of the descriptors that the process may
   // have are closed at once: what is left is for files and for connections to others.
   void Start(Accepted accepted);
   // Listens no more; `accepted` is called no more after it has returned. Idempotent.

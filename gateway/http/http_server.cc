@@ -14,6 +14,7 @@
 #include "common/mutex.h"
 #include "common/network/listen_address.h"
 #include "common/process/catch_exceptions.h"
+#include "common/process/descriptors.h"
 #include "common/status.h"
 #include "common/steady_clock.h"
 #include "gateway/http/caller_host.h"
@@ -27,9 +28,6 @@ namespace net = boost::asio;
 using tcp = net::ip::tcp;
 
 namespace {
-
-// Connections over the bound: those that get a refusal, and those for which others, given up, still close.
-constexpr int kMostInLeaving = 64;
 
 // Until a connection is accepted again: where so many are in leaving, and where descriptors have run out.
 constexpr std::chrono::milliseconds kFullPause(10), kErrorPause(50);
@@ -45,12 +43,21 @@ absl::StatusOr<tcp::endpoint> ParseAddress(const std::string& listen) {
                                                  "\" has no IP address: give, for example, 127.0.0.1:8080"));
 }
 
+// Both rooms together get two eighths of the descriptors: see DescriptorLimit.
+HttpOptions WithinDescriptors(HttpOptions options) {
+  const int share = std::max(DescriptorLimit() / 8, 1);
+  options.max_connections = std::min(options.max_connections, share);
+  options.max_new_callers = std::min(options.max_new_callers, share);
+  return options;
+}
+
 }  // namespace
 
 class HttpServer::Impl final : public HttpConnections {
  public:
   Impl(const HttpOptions& options, HttpHandler handler, Refusal refuse, HttpCheck check)
-      : shared_(std::make_shared<HttpShared>(options, std::move(handler), std::move(refuse), std::move(check), this)),
+      : shared_(std::make_shared<HttpShared>(WithinDescriptors(options), std::move(handler), std::move(refuse),
+                                             std::move(check), this)),
         acceptor_(net::make_strand(shared_->io)),
         pause_(acceptor_.get_executor()) {}
 
@@ -174,7 +181,7 @@ class HttpServer::Impl final : public HttpConnections {
   // others go for them.
   bool HasRoom() {
     MutexLock lock(mutex_);
-    if (admitted() < shared_->options.max_connections + kMostInLeaving) return HasRoomForNewCaller();
+    if (admitted() < shared_->options.max_connections + most_in_leaving_) return HasRoomForNewCaller();
     (void)MakeRoom();
     return false;
   }
@@ -184,7 +191,7 @@ class HttpServer::Impl final : public HttpConnections {
     if (many < most) return true;
     HttpConnection* const goes = new_callers_.ChooseToGo(SteadyClock::now());
     if (goes != nullptr) goes->TurnAway();
-    return goes != nullptr && many < most + kMostInLeaving;
+    return goes != nullptr && many < most + most_in_leaving_;
   }
 
   void Add(tcp::socket socket) {
@@ -230,6 +237,8 @@ class HttpServer::Impl final : public HttpConnections {
   tcp::acceptor acceptor_;
   net::steady_timer pause_;
   int port_ = 0;
+  // Connections over each bound: those that get a refusal, and those for which others, given up, still close.
+  const int most_in_leaving_ = std::clamp(DescriptorLimit() / 128, 1, 64);
   std::vector<std::thread> threads_;
   mutable Mutex mutex_;
   CondVar ended_;

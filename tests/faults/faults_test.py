@@ -1,4 +1,5 @@
 """What goes wrong around the processes and their networks, and what callers see of it: real processes, real faults (fault_case.py)."""
+import json
 import resource
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 from certificates import Authority
 from chaos_proxy import ChaosProxy
 from fault_case import BINARIES, WHOLE, FaultCase, new_image, run, whole_only
-from fault_stack import Broken, Callers, Process, Stack, free_port
+from fault_stack import JSON, Broken, Callers, Process, Stack, free_port
 
 
 class FaultsTest(FaultCase):
@@ -265,7 +266,7 @@ class FaultsTest(FaultCase):
         def limit():
             resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))
 
-        with Stack(BINARIES) as stack:
+        with Stack(BINARIES, tier_flags=["--max_connection_age=1s"]) as stack:
             gateway = Process(BINARIES / "gateway", [
                 f"--http_listen=127.0.0.1:{(port := free_port())}", f"--vision_target=127.0.0.1:{stack.visions[0].port}",
                 f"--language_target=127.0.0.1:{stack.languages[0].port}"], preexec=limit)
@@ -273,18 +274,33 @@ class FaultsTest(FaultCase):
             gateway.wait_ready()
             stack.http_port = port
             self.expect_true([stack.ask()])
-            crowd = []
-            for _ in range(2 * few):
-                connection = socket.socket()
-                connection.setblocking(False)
-                connection.connect_ex(("127.0.0.1", port))
-                crowd.append(connection)
-            time.sleep(1)
+            honest = stack.connect()
+            self.assertEqual(self.status_on(honest), 200)
+            crowd = [self.connect_at_once(taken) for taken in (gateway.port, port) for _ in range(2 * few)]
+            end = time.monotonic() + 2.5  # the connections to the tiers are renewed meanwhile
+            while time.monotonic() < end:
+                self.assertEqual(self.status_on(honest), 200, "its descriptors were taken")
+                time.sleep(0.1)
             self.assertTrue(gateway.alive())
+            honest.close()
             for connection in crowd:
                 connection.close()
             back = stack.await_ready(seconds=10)
-            self.measure(f"alive under {2 * few} connections, served {back:.2f} s after they left")
+            self.measure(f"under {2 * few} connections on each port one that was there is served, new ones {back:.2f} s after they left")
+
+    @staticmethod
+    def status_on(connection):
+        connection.request("POST", "/v1/completions", json.dumps({"prompt": "a", "max_tokens": 1}), JSON)
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status
+
+    @staticmethod
+    def connect_at_once(port):
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.connect_ex(("127.0.0.1", port))
+        return connection
 
     def test_the_disk_of_the_logs_is_full(self):
         with open("/dev/full", "w") as full, Stack(BINARIES, log=full) as stack:
