@@ -169,11 +169,24 @@ void AdmittedCall::Enter(v1::Question question, std::function<void(absl::StatusO
   entered_ = std::move(entered);
   waits_since_ = SteadyClock::now();
   const std::shared_ptr<SharedPlace> shared = shared_.lock();
-  const auto join = [this](absl::StatusOr<HeldPlace> place) {
+  if (shared == nullptr) return AskGate(nullptr);
+  const SharedPlace::Task task = shared->Join([this](absl::StatusOr<HeldPlace> place) {
     follows_ = true;
     OnPlace(std::move(place));
-  };
-  if (shared == nullptr || !shared->Join(join)) AskGate(shared);
+  });
+  if (task.kind == SharedPlace::Task::kEnter) AskGate(shared);
+  if (task.kind == SharedPlace::Task::kTakeTurn) TakeTurn(shared, task.place);
+}
+
+void AdmittedCall::TakeTurn(std::shared_ptr<SharedPlace> shared, HeldPlace place) {
+  follows_ = true;
+  waiting_ = admission_.gate().TakeTurn(
+      place, deadline_, [this, shared = std::move(shared), place](const absl::StatusOr<FairGate::Place>& turn) {
+        absl::StatusOr<HeldPlace> held = place;
+        if (!turn.ok()) held = turn.status();
+        shared->OnEntered(held);
+        OnPlace(std::move(held));
+      });
 }
 
 void AdmittedCall::AskGate(std::shared_ptr<SharedPlace> shared) {

@@ -156,6 +156,7 @@ class AdmittedCall {
 
  private:
   void AskGate(std::shared_ptr<SharedPlace> shared);
+  void TakeTurn(std::shared_ptr<SharedPlace> shared, HeldPlace place);
   void OnPlace(absl::StatusOr<HeldPlace> place);
   void Fetch(std::vector<int> by_address);
   void OnFetched(absl::StatusOr<std::vector<std::string>> images);

@@ -32,13 +32,14 @@ FairGate::Place& FairGate::Place::operator=(Place&& other) noexcept {
   caller_ = std::move(other.caller_);
   ticket_ = std::move(other.ticket_);
   refused_ = std::exchange(other.refused_, 0);
+  has_turn_ = other.has_turn_;
   return *this;
 }
 
 void FairGate::Place::Release() {
   const auto gate = std::exchange(gate_, nullptr);
   if (gate == nullptr) return;
-  gate->Release(caller_, std::exchange(refused_, 0) > 0);
+  gate->Release(caller_, *this);
   ticket_.Release();  // last: who waits for an empty door may end the gate then
 }
 
@@ -78,7 +79,7 @@ std::shared_ptr<FairGate> FairGate::Make(int places, int waiting_room) {
 }
 
 FairGate::FairGate(int places, int waiting_room)
-    : waiting_room_(waiting_room), door_(places + waiting_room), queue_(places, waiting_room) {}
+    : places_(places), waiting_room_(waiting_room), door_(2 * places + waiting_room), queue_(places, waiting_room) {}
 
 absl::Status FairGate::CheckRateLocked(const Caller& caller, SteadyTime now) {
   if (caller == nullptr || caller->limits.tokens_per_minute == 0) return absl::OkStatus();
@@ -103,9 +104,7 @@ FairGate::Id FairGate::Enter(const Caller& caller, int callers, SteadyTime deadl
       waiting_.emplace(id, Waiting{.caller = caller,
                                    .ticket = *std::move(ticket),
                                    .entered = std::move(entered),
-                                   .timer = std::make_unique<DeadlineTimer>(deadline, [weak = weak_from_this(), id] {
-                                     if (const auto self = weak.lock()) self->Abandon(id, DeadlinePassed(kWaitStage));
-                                   })});
+                                   .timer = TimerOf(id, deadline)});
       return id;
     }
     verdict = enters.status();
@@ -117,6 +116,36 @@ FairGate::Id FairGate::Enter(const Caller& caller, int callers, SteadyTime deadl
     entered(verdict);
   }
   return id;
+}
+
+FairGate::Id FairGate::TakeTurn(std::shared_ptr<Place> place, SteadyTime deadline, Entered entered) {
+  Id id = 0;
+  Calls calls;
+  {
+    MutexLock lock(mutex_);
+    if (queue_.waiting() > 0 && queue_.waiting() - queue_.in_room() < places_) {
+      id = ++last_id_;
+      const std::string caller = NameOf(place->caller_);
+      queue_.AskForTurn({.id = id, .caller = caller, .max_inflight = 0, .max_waiting = 0, .deadline = deadline});
+      if (std::exchange(place->has_turn_, false)) queue_.Release(caller);
+      const Caller of = place->caller_;
+      waiting_.emplace(id, Waiting{.caller = of,
+                                   .ticket = {},
+                                   .entered = std::move(entered),
+                                   .timer = TimerOf(id, deadline),
+                                   .place = std::move(place)});
+      calls = Fill(SteadyClock::now());
+    }
+  }
+  if (id == 0) entered(Place());
+  for (const auto& call : calls) call();
+  return id;
+}
+
+std::unique_ptr<DeadlineTimer> FairGate::TimerOf(Id id, SteadyTime deadline) {
+  return std::make_unique<DeadlineTimer>(deadline, [weak = weak_from_this(), id] {
+    if (const auto self = weak.lock()) self->Abandon(id, DeadlinePassed(kWaitStage));
+  });
 }
 
 absl::StatusOr<bool> FairGate::Decide(Id id, const Caller& caller, int callers, SteadyTime deadline, SteadyTime now) {
@@ -162,18 +191,23 @@ FairGate::Calls FairGate::Fill(SteadyTime now) {
   }
   while (const auto id = queue_.Next(now)) {
     auto next = std::make_shared<Waiting>(TakeWaiting(*id));
+    if (next->place != nullptr) {
+      next->place->has_turn_ = true;
+      calls.push_back([next] { next->entered(Place()); });
+      continue;
+    }
     calls.push_back(
         [next, self = shared_from_this()] { next->entered(Place(self, next->caller, std::move(next->ticket))); });
   }
   return calls;
 }
 
-void FairGate::Release(const Caller& caller, bool refused) {
+void FairGate::Release(const Caller& caller, const Place& place) {
   Calls calls;
   {
     MutexLock lock(mutex_);
-    if (refused) queue_.Taken();
-    queue_.Release(NameOf(caller));
+    if (place.refused_ > 0) queue_.Taken();
+    if (place.has_turn_) queue_.Release(NameOf(caller));
     calls = Fill(SteadyClock::now());
   }
   for (const auto& call : calls) call();

@@ -48,7 +48,9 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     std::shared_ptr<FairGate> gate_;
     Caller caller_;
     CallGate::Ticket ticket_;
-    int refused_ = 0;  // questions; guarded by the gate's mutex
+    // Guarded by the gate's mutex.
+    int refused_ = 0;       // questions
+    bool has_turn_ = true;  // it is inside; false while it waits for its next turn
   };
 
   // Gets the place, or why there is none. Must not wait.
@@ -62,6 +64,12 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   // with RATE_LIMITED when the caller is over its own limits, both with a time to retry; DRAINING; DEADLINE_EXCEEDED
   // when `deadline` passes in the waiting room. Returns what Abandon takes.
   Id Enter(const Caller& caller, int callers, SteadyTime deadline, Entered entered);
+
+  // A request that has begun asks more: others that wait get its place, and it gets one again when its caller's turn
+  // comes; at once if nobody waits, or as many as there are places wait for their next turn. Calls `entered` once, as
+  // Enter does, with an empty place or the error of `deadline` or Abandon; nothing else refuses it. Not again before
+  // that.
+  Id TakeTurn(std::shared_ptr<Place> place, SteadyTime deadline, Entered entered);
 
   // For what takes no place: RATE_LIMITED if the caller is over its tokens a minute; Charge counts against them.
   absl::Status CheckRate(const Caller& caller);
@@ -81,11 +89,13 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
     CallGate::Ticket ticket;
     Entered entered;
     std::unique_ptr<DeadlineTimer> timer;
+    std::shared_ptr<Place> place = nullptr;  // that it has already, and waits to use again
   };
   using Calls = std::vector<std::function<void()>>;
 
   FairGate(int places, int waiting_room);
-  void Release(const Caller& caller, bool refused);
+  void Release(const Caller& caller, const Place& place);
+  std::unique_ptr<DeadlineTimer> TimerOf(Id id, SteadyTime deadline);
   // The place has so many questions more, or less, that are refused.
   void AddRefused(int& of_place, int more);
   // True for a place, false for a wait.
@@ -96,8 +106,8 @@ class FairGate : public std::enable_shared_from_this<FairGate> {
   Calls Fill(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Waiting TakeWaiting(Id id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const int waiting_room_;
-  CallGate door_;
+  const int places_, waiting_room_;
+  CallGate door_;  // also for those that wait for their next turn
   mutable Mutex mutex_;
   Id last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   FairQueue queue_ ABSL_GUARDED_BY(mutex_);

@@ -9,17 +9,40 @@ FairQueue::Verdict FairQueue::Ask(const Question& question) {
   const auto found = lines_.find(question.caller);
   const int inside = found == lines_.end() ? 0 : found->second.inside;
   const int waiting = found == lines_.end() ? 0 : static_cast<int>(found->second.waiting.size());
+  const int in_room = found == lines_.end() ? 0 : found->second.in_room;
   if (question.max_inflight > 0 && inside + waiting >= question.max_inflight) return Verdict::kCallerFull;
   if (inside_ < places_ && waiting_ == 0) {
     ++inside_;
     ++lines_[question.caller].inside;
     return Verdict::kEnters;
   }
-  if (waiting_ >= waiting_room_ || waiting >= question.max_waiting) return Verdict::kFull;
-  ++waiting_;
-  lines_[question.caller].waiting.push_back({question.id, question.deadline});
-  if (waiting == 0) turns_.push_back(question.caller);
+  if (in_room_ >= waiting_room_ || in_room >= question.max_waiting) return Verdict::kFull;
+  Wait(question, /*takes_room=*/true);
   return Verdict::kWaits;
+}
+
+void FairQueue::AskForTurn(const Question& question) {
+  Wait(question, /*takes_room=*/false);
+}
+
+void FairQueue::Wait(const Question& question, bool takes_room) {
+  Line& line = lines_[question.caller];
+  if (line.waiting.empty()) turns_.push_back(question.caller);
+  const auto before = takes_room ? line.waiting.end()
+                                 : std::find_if(line.waiting.begin(), line.waiting.end(),
+                                                [](const Waiter& waiter) { return waiter.takes_room; });
+  line.waiting.insert(before, {question.id, question.deadline, takes_room});
+  ++waiting_;
+  if (!takes_room) return;
+  ++line.in_room;
+  ++in_room_;
+}
+
+void FairQueue::OnLeft(Line& line, const Waiter& waiter) {
+  --waiting_;
+  if (!waiter.takes_room) return;
+  --line.in_room;
+  --in_room_;
 }
 
 void FairQueue::Refused() {
@@ -45,9 +68,9 @@ std::optional<FairQueue::Id> FairQueue::Next(SteadyTime now) {
                                       [&](const Waiter& waiter) { return waiter.deadline > now; });
     if (in_time == line.waiting.end()) continue;
     const Id id = in_time->id;
+    OnLeft(line, *in_time);
     line.waiting.erase(in_time);
     if (line.waiting.empty()) turns_.pop_back();
-    --waiting_;
     ++inside_;
     ++line.inside;
     return id;
@@ -61,14 +84,14 @@ std::vector<FairQueue::Id> FairQueue::TakeOut(Condition&& condition) {
   for (const std::string& caller : std::vector<std::string>(turns_.begin(), turns_.end())) {
     Line& line = lines_[caller];
     std::erase_if(line.waiting, [&](const Waiter& waiter) {
-      const bool goes = condition(waiter);
-      if (goes) out.push_back(waiter.id);
-      return goes;
+      if (!condition(waiter)) return false;
+      out.push_back(waiter.id);
+      OnLeft(line, waiter);
+      return true;
     });
     if (line.waiting.empty()) std::erase(turns_, caller);
     Forget(caller);
   }
-  waiting_ -= static_cast<int>(out.size());
   return out;
 }
 

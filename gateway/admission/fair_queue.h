@@ -38,6 +38,10 @@ class FairQueue {
   FairQueue(int places, int waiting_room) : most_places_(places), places_(places), waiting_room_(waiting_room) {}
 
   Verdict Ask(const Question& question);
+  // A question of a request that has begun waits for its caller's next turn: in front of those in its line that have
+  // not, so that no more begin than there are places, and in nobody's way to the waiting room. Of `question` only id,
+  // caller and deadline are looked at.
+  void AskForTurn(const Question& question);
 
   // A question inside was refused by a tier that has no room, and keeps asking until it is Taken or, after that,
   // leaves. As long as there are such, there are no more places than the tier has room for: else the callers' turns
@@ -59,17 +63,22 @@ class FairQueue {
 
   int inside() const { return inside_; }
   int waiting() const { return waiting_; }
+  int in_room() const { return in_room_; }  // of those that wait: the others wait for their next turn
 
  private:
   struct Waiter {
     Id id;
     SteadyTime deadline;
+    bool takes_room;
   };
   struct Line {
     int inside = 0;
+    int in_room = 0;  // of those that wait
     std::deque<Waiter> waiting;
   };
 
+  void Wait(const Question& question, bool takes_room);
+  void OnLeft(Line& line, const Waiter& waiter);
   void Forget(const std::string& caller);
   // Removes the waiting questions for which `condition` is true; returns their ids.
   template <typename Condition>
@@ -81,6 +90,7 @@ class FairQueue {
   int refused_ = 0;  // of those inside
   int inside_ = 0;
   int waiting_ = 0;
+  int in_room_ = 0;                    // of those that wait
   std::map<std::string, Line> lines_;  // of callers that have anything here
   std::deque<std::string> turns_;      // callers who wait; the first is next
 };

@@ -16,21 +16,26 @@ std::string NameNobodyGuesses() {
 
 }  // namespace
 
-bool SharedPlace::Join(const HeldPlaceEntered& entered) {
+SharedPlace::Task SharedPlace::Join(const HeldPlaceEntered& entered) {
   absl::StatusOr<HeldPlace> place;
   {
     MutexLock lock(mutex_);
     --to_come_;
-    if (!std::exchange(asked_, true)) return false;
+    ++of_turn_;
+    if (!std::exchange(asked_, true)) return {.kind = Task::kEnter};
+    if (of_turn_ > kQuestionsOfATurn && place_ && place_->ok()) {
+      of_turn_ = 1;
+      return {.kind = Task::kTakeTurn, .place = **std::exchange(place_, std::nullopt)};
+    }
     if (!place_) {
       waiting_.push_back(entered);
-      return true;
+      return {};
     }
     place = *place_;
     if (to_come_ <= 0) place_->emplace();
   }
   entered(std::move(place));
-  return true;
+  return {};
 }
 
 void SharedPlace::OnEntered(const absl::StatusOr<HeldPlace>& place) {

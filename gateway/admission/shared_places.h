@@ -19,16 +19,23 @@ namespace diptych::gateway {
 using HeldPlace = std::shared_ptr<FairGate::Place>;
 using HeldPlaceEntered = std::function<void(absl::StatusOr<HeldPlace>)>;
 
-// Keeps the place until all of its questions have come; destroy it when no more will. Thread-safe.
+// Keeps the place until all of its questions have come; destroy it when no more will. After so many questions it is
+// the next caller's turn: a request of hundreds would else be in everybody's way until its end. Thread-safe.
 class SharedPlace {
  public:
+  static constexpr int kQuestionsOfATurn = 8;
+
   SharedPlace(std::string name, int questions) : name_(std::move(name)), to_come_(questions) {}
 
   const std::string& name() const { return name_; }
 
-  // False for the first question, which has to ask the gate and to call OnEntered. For the others `entered` is called
-  // once, with what the first one got, before this returns or later.
-  bool Join(const HeldPlaceEntered& entered);
+  // What the question that joins has to do. Whoever asks the gate calls OnEntered with what it got; for the others
+  // `entered` is called once, with that, before Join returns or later.
+  struct Task {
+    enum { kNothing, kEnter, kTakeTurn } kind = kNothing;
+    HeldPlace place = nullptr;  // to take a turn with
+  };
+  Task Join(const HeldPlaceEntered& entered);
   void OnEntered(const absl::StatusOr<HeldPlace>& place);
 
  private:
@@ -36,6 +43,7 @@ class SharedPlace {
   Mutex mutex_;
   int to_come_ ABSL_GUARDED_BY(mutex_);
   bool asked_ ABSL_GUARDED_BY(mutex_) = false;
+  int of_turn_ ABSL_GUARDED_BY(mutex_) = 0;  // questions that have come in this turn
   std::vector<HeldPlaceEntered> waiting_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::StatusOr<HeldPlace>> place_ ABSL_GUARDED_BY(mutex_);  // what the gate said, while any are to come
 };
