@@ -288,9 +288,9 @@ void LanguageEngine::End(Step step) {
   const auto failed =
       std::find_if(results.begin(), results.end(), [](const PassResult& result) { return !result.logits.ok(); });
   const bool sound = failed == results.end();
-  // A part of a prompt alone proves nothing.
+  // A part of a prompt that nothing is read from proves nothing.
   const bool gave_scores = std::any_of(results.begin(), results.end(), [](const PassResult& result) {
-    return result.logits.ok() && result.logits->defined();
+    return result.logits.ok() && (result.logits->defined() || result.scored.defined());
   });
   if (sound) scheduler_.ObservePass(step.tokens, end - step.begin);
   if (!sound) JudgePass(failed->logits.status());  // before a caller learns of it
