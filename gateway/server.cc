@@ -34,6 +34,7 @@ ServerOptions ServerOptionsOf(const Options& options) {
           .tls = options.tls,
           .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
           .memory_bytes = std::max(ServerOptions().memory_bytes, options.max_inflight_bytes),
+          .most_calls = 2 * options.max_inflight,
           .max_connection_grace = options.request_timeout + absl::Minutes(1),
           .drain_delay = options.drain_delay,
           .drain_timeout = options.drain_timeout};

@@ -132,6 +132,7 @@ absl::StatusOr<std::unique_ptr<LanguageServer>> LanguageServer::Start(const Lang
                              .listen = options.listen,
                              .tls = options.tls,
                              .max_receive_bytes = static_cast<int>(options.limits.MaxMessageBytes()),
+                             .most_calls = options.queue_limit,
                              .max_connection_age = options.max_connection_age,
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};

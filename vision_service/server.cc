@@ -69,6 +69,7 @@ absl::StatusOr<std::unique_ptr<VisionServer>> VisionServer::Start(const VisionOp
                              .listen = options.listen,
                              .tls = options.tls,
                              .max_receive_bytes = static_cast<int>(options.image_limits.max_bytes + kMessageRoom),
+                             .most_calls = options.queue_limit,
                              .max_connection_age = options.max_connection_age,
                              .drain_delay = options.drain_delay,
                              .drain_timeout = options.drain_timeout};

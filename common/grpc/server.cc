@@ -13,9 +13,9 @@
 #include "common/grpc/channel.h"
 #include "common/grpc/connection_calls.h"
 #include "common/grpc/grpc_log.h"
-#include "common/grpc/header_bound.h"
 #include "common/grpc/reflection.h"
 #include "common/grpc/steady_deadline.h"
+#include "common/grpc/transport_bounds.h"
 #include "common/network/listen_address.h"
 #include "common/network/pem.h"
 #include "common/status.h"
@@ -94,8 +94,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const ServerOption
                                                               const std::function<void(GrpcServer&)>& before_callers) {
   DIPTYCH_RETURN_IF_ERROR(CheckListenFlag("listen", options.listen));
   QuietGrpcLog();
-  if (!GrpcHeadersAreBounded())
-    spdlog::warn("headers over gRPC have no bound: its library is not the one of the system");
+  if (!BoundGrpcTransports(static_cast<size_t>(options.most_calls))) {
+    spdlog::warn("what callers make gRPC hold has no bound: its library is not the system's");
+  }
   KeepCallbackThreads();
   auto self = std::unique_ptr<GrpcServer>(new GrpcServer(options));
   DIPTYCH_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls, self->pem_files_));

@@ -31,6 +31,7 @@ struct ServerOptions {
   TlsOptions tls = {};
   int max_receive_bytes = 4 << 20;                          // largest request message
   int64_t memory_bytes = int64_t{1} << 30;                  // of all that gRPC holds for callers; over it calls end
+  int most_calls = 0;                                       // at a time, which the bound on streams has room for
   absl::Duration max_connection_age = absl::Minutes(5);     // after which a caller has to connect again,
   absl::Duration max_connection_grace = absl::Minutes(15);  // and calls that still run on the old connection end
   absl::Duration drain_delay = absl::ZeroDuration();        // time between "not ready" and refusing new calls
