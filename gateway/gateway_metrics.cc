@@ -15,8 +15,8 @@ constexpr std::array kStages = {Stage::kGateway,     Stage::kImageDecode,   Stag
                                 Stage::kDecodeQueue, Stage::kDelivery,      Stage::kRelevance};
 static_assert(kStages.size() == static_cast<size_t>(Stage::kCount));
 
-// Statuses that the HTTP server gives itself, and those of its check of a header.
-constexpr std::array kRefusals = {400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 500, 503};
+// Of requests that become no RPC; 499: their callers left before all was sent.
+constexpr std::array kRefusals = {400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 499, 500, 503};
 
 }  // namespace
 
@@ -28,10 +28,9 @@ GatewayMetrics::GatewayMetrics(MetricRegistry& registry)
       language_reachable(registry.AddGauge("diptych_tier_reachable", "1 while a replica of the tier answers, else 0.",
                                            {{"tier", "language"}})) {
   for (const int status : kRefusals) {
-    http_refused.emplace(status,
-                         registry.AddCounter("diptych_http_refused_total",
-                                             "HTTP requests that were refused before they were read, by status.",
-                                             {{"status", std::to_string(status)}}));
+    http_refused.emplace(status, registry.AddCounter("diptych_http_refused_total",
+                                                     "HTTP requests that failed without becoming an RPC, by status.",
+                                                     {{"status", std::to_string(status)}}));
   }
   AddProcessMetrics(registry, "gateway", nullptr);
 }

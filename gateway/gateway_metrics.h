@@ -12,7 +12,7 @@ namespace diptych::gateway {
 struct GatewayMetrics {
   explicit GatewayMetrics(MetricRegistry& registry);
 
-  // Over HTTP a request was refused with this status before all of it was read.
+  // An HTTP request that became no RPC failed with this status.
   void HttpRefused(int status);
 
   AnswerMetrics answers;

@@ -183,7 +183,7 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
   DIPTYCH_RETURN_IF_ERROR(CheckOrigins(options.cors_origins));
   DIPTYCH_RETURN_IF_ERROR(CheckAllowedHosts(options.http_hosts));
   HttpOptions http = HttpOptionsOf(options);
-  http.on_refused = [this](int status) { OnHttpRefused(status); };
+  http.on_failed = [this](const HttpFailure& failure) { OnHttpFailed(failure); };
   const auto api = std::make_shared<const HttpApi>(EnvironmentOfHttp(options));
   const auto handle = [api](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
     api->Handle(std::move(request), std::move(exchange));
@@ -194,9 +194,14 @@ absl::Status GatewayServer::StartHttp(const Options& options) {
   return absl::OkStatus();
 }
 
-void GatewayServer::OnHttpRefused(int status) {
-  metrics_.HttpRefused(status);
-  LogEnded({.method = "http", .http_status = status});
+void GatewayServer::OnHttpFailed(const HttpFailure& failure) {
+  metrics_.HttpRefused(failure.status);
+  LogEnded({.method = "http",
+            .request_id = failure.request_id,
+            .http_status = failure.status,
+            .http_reason = failure.reason,
+            .duration = failure.duration,
+            .key = failure.caller});
 }
 
 GatewayServer::~GatewayServer() {

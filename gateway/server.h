@@ -59,7 +59,7 @@ class GatewayServer {
   absl::Status TierReadiness() const;
   absl::Status Readiness() const;
   void OnTiersChanged(OnReady& on_first_ready);
-  void OnHttpRefused(int status);
+  void OnHttpFailed(const HttpFailure& failure);
 
   // Destroyed from the last to the first: users come after what they use.
   MetricRegistry registry_;

@@ -62,21 +62,23 @@ GatewayService::GatewayService(Tiers& tiers, Admission& admission, const TierMon
   AddUnary("Ask", Identified<Unary>(&GatewayService::Ask));
   AddServerStream("AskStream", Identified<ServerStream>(&GatewayService::AskStream));
   AddUnary("AnalyzeImage", Identified<Unary>(&GatewayService::AnalyzeImage));
-  AddUnary("PlanContext", Identified<Unary>(&GatewayService::PlanContext));
-  AddUnary("Tokenize", Identified<Unary>(&GatewayService::Tokenize));
-  AddUnary("Detokenize", Identified<Unary>(&GatewayService::Detokenize));
-  AddUnary("GetModel", Identified<Unary>(&GatewayService::GetModel));
+  AddUnary("PlanContext", Identified<Unary>(&GatewayService::PlanContext, Line::kAll));
+  AddUnary("Tokenize", Identified<Unary>(&GatewayService::Tokenize, Line::kAll));
+  AddUnary("Detokenize", Identified<Unary>(&GatewayService::Detokenize, Line::kAll));
+  AddUnary("GetModel", Identified<Unary>(&GatewayService::GetModel, Line::kFailed));
 }
 
 template <typename Method, typename Keyed>
-RawService::Open<Method> GatewayService::Identified(Keyed method) {
-  return [this, method](const grpc::CallbackServerContext& context) {
+RawService::Open<Method> GatewayService::Identified(Keyed method, Line line) {
+  return [this, method, line](const grpc::CallbackServerContext& context) {
     auto caller = admission_.callers().Identify(context);
     auto message = admission_.pending_messages().Begin(caller.ok() ? *caller : nullptr);
     return Opened<Method>{.method = [this, method, caller](auto... call) { return (this->*method)(caller, call...); },
                           .reads = caller.ok(),
                           .patience = message.patience,
-                          .place = std::move(message.place)};
+                          .place = std::move(message.place),
+                          .line = line,
+                          .key_name = caller.ok() && *caller != nullptr ? (*caller)->name : ""};
   };
 }
 

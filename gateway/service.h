@@ -41,7 +41,7 @@ class GatewayService final : public RawService {
 
   // Identifies the caller with the call's headers: `method` gets it or the error.
   template <typename Method, typename Keyed>
-  Open<Method> Identified(Keyed method);
+  Open<Method> Identified(Keyed method, Line line = Line::kOfMethod);
 
   // Reads a request without images once there is memory for it, which it holds until its reply has left.
   using TextMemory = absl::StatusOr<std::shared_ptr<Admission::Memory>>;

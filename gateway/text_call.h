@@ -12,6 +12,7 @@
 #include "common/grpc/call_context.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/message_checksum.h"
+#include "common/grpc/metadata.h"
 #include "common/grpc/steady_deadline.h"
 #include "common/grpc/unary_reply.h"
 #include "common/grpc/wire.h"
@@ -36,6 +37,7 @@ struct TextCall {
   void BeginAttempt() {
     context = grpc::ClientContext::FromCallbackServerContext(caller);
     context->set_deadline(call->deadline());
+    SendRequestId(*context, RequestIdOf(caller));
     SendChecksum(*context, request);
     response.Clear();
   }

@@ -43,6 +43,7 @@ AnalyzeQueriesCall::AnalyzeQueriesCall(const GenerateContext& shared, const grpc
       call_(MakeCallContext(context, shared.longest_call)),
       timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.LanguageService/AnalyzeQueries", arrival_)),
+      request_id_(RequestIdOf(context)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
@@ -52,7 +53,7 @@ absl::Status AnalyzeQueriesCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(memory_, shared_.memory->Take(BytesForMessage(static_cast<int64_t>(bytes.Length()))));
   v1::AnalyzeQueriesRequest request;
   DIPTYCH_RETURN_IF_ERROR(TakeRequest(bytes, request));
-  request_id_ = request.request_id();
+  if (!request.request_id().empty()) request_id_ = request.request_id();
   DIPTYCH_ASSIGN_OR_RETURN(ImageRequest image, ReadAnalysis(std::move(request), *shared_.model, shared_.limits));
   // The image's bytes go with its flight, which may outlive this call.
   image.memory = memory_.Split(BytesForImage(image));

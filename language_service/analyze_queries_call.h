@@ -30,10 +30,10 @@ class AnalyzeQueriesCall final : public grpc::ServerUnaryReactor {
   const GenerateContext& shared_;
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
-  std::string request_id_;
   const std::shared_ptr<CallContext> call_;
   const CallTimer timer_;
   Span span_;
+  std::string request_id_;
   const std::string key_name_;
   std::string vision_replica_;  // that was waited for last
   CallGate::Ticket ticket_;

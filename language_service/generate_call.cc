@@ -48,6 +48,7 @@ GenerateCall::GenerateCall(const GenerateContext& shared, const grpc::CallbackSe
       call_(MakeCallContext(context, shared.longest_call)),
       timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.LanguageService/Generate", arrival_)),
+      request_id_(RequestIdOf(context)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
@@ -75,6 +76,7 @@ absl::Status GenerateCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(ticket_, shared_.gate->Enter());
   DIPTYCH_ASSIGN_OR_RETURN(GenerateInput input, Read(bytes));
   head_ = HeadOf(input, *shared_.model);
+  request_id_ = head_.request_id;
   stream_ = MakeStream();
   Write(StartedMessage(head_));
   // Parsing the message and digesting its images counts as the gateway's relay.
@@ -179,7 +181,7 @@ void GenerateCall::ReleaseAndCount(const absl::Status& status, const v1::Answer*
   shared_.metrics->Ended(status, answer, took, RecordedTraceOf(span_));
   EndSpan(status, answer);
   LogEnded({.method = "generate",
-            .request_id = head_.request_id,
+            .request_id = request_id_,
             .status = status,
             .duration = took,
             .key = key_name_,
@@ -191,7 +193,7 @@ void GenerateCall::ReleaseAndCount(const absl::Status& status, const v1::Answer*
 }
 
 void GenerateCall::EndSpan(const absl::Status& status, const v1::Answer* answer) {
-  SetRequest(span_, head_.request_id, key_name_);
+  SetRequest(span_, request_id_, key_name_);
   SetTokens(span_, static_cast<int64_t>(head_.prompt.ids.size()), generated_);
   if (first_delta_) span_.AddEvent(kFirstToken, arrival_ + *first_delta_);
   if (answer != nullptr) {

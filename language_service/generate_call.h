@@ -78,6 +78,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   const std::shared_ptr<CallContext> call_;
   const CallTimer timer_;
   Span span_;
+  std::string request_id_;
   const std::string key_name_;
   std::string vision_replica_;  // that was waited for last
   CallGate::Ticket ticket_;

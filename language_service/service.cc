@@ -28,11 +28,12 @@ grpc::ServerUnaryReactor* ReplyText(grpc::CallbackServerContext& context, const 
 LanguageService::LanguageService(const GenerateContext& shared, std::function<LanguageStats()> stats)
     : RawService(v1::LanguageService::service_full_name()), shared_(shared), stats_(std::move(stats)) {
   AddServerStream("Generate", std::bind_front(&LanguageService::Generate, this));
-  AddUnary("AnalyzeQueries", std::bind_front(&LanguageService::AnalyzeQueries, this));
-  AddUnary("CountTokens", std::bind_front(&LanguageService::CountTokens, this));
-  AddUnary("EncodePrompt", std::bind_front(&LanguageService::EncodePrompt, this));
-  AddUnary("DecodeTokens", std::bind_front(&LanguageService::DecodeTokens, this));
-  AddUnary("GetLanguageModel", std::bind_front(&LanguageService::GetLanguageModel, this), kShortPatience);
+  AddUnary("AnalyzeQueries", std::bind_front(&LanguageService::AnalyzeQueries, this), Line::kOfMethod);
+  AddUnary("CountTokens", std::bind_front(&LanguageService::CountTokens, this), Line::kAll);
+  AddUnary("EncodePrompt", std::bind_front(&LanguageService::EncodePrompt, this), Line::kAll);
+  AddUnary("DecodeTokens", std::bind_front(&LanguageService::DecodeTokens, this), Line::kAll);
+  AddUnary("GetLanguageModel", std::bind_front(&LanguageService::GetLanguageModel, this), Line::kFailed,
+           kShortPatience);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* LanguageService::Generate(grpc::CallbackServerContext* context,

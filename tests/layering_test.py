@@ -62,7 +62,7 @@ ROOMS = {
         "admission": {"image_urls", "gateway/deadline_timer.h"},
         "image_urls": {"gateway/deadline_timer.h"},
         "tiers": {"gateway/options.h"},
-        "http": {"gateway/deadline_timer.h", "gateway/generated_text.h"},
+        "http": {"gateway/deadline_timer.h", "gateway/generated_text.h", "gateway/request_id.h"},
         "kserve": {"gateway/generated_text.h"},
     },
     "cli": {

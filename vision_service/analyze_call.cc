@@ -48,6 +48,7 @@ AnalyzeVisionCall::AnalyzeVisionCall(const EncodeContext& shared, const grpc::Ca
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
       timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.VisionService/AnalyzeVision", arrival_)),
+      request_id_(RequestIdOf(context)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status, nullptr);
 }
@@ -56,7 +57,7 @@ absl::Status AnalyzeVisionCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(place_, shared_.places->Enter(key_name_, waiter_));
   v1::AnalyzeVisionRequest request;
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
-  request_id_ = request.request_id();
+  if (!request.request_id().empty()) request_id_ = request.request_id();
   DIPTYCH_RETURN_IF_ERROR(CheckCacheSalt(request.cache_salt()));
   DIPTYCH_ASSIGN_OR_RETURN(const ImageHeader header, CheckImageField(request.image(), shared_.limits));
   DIPTYCH_ASSIGN_OR_RETURN(

@@ -32,11 +32,11 @@ class AnalyzeVisionCall final : public grpc::ServerUnaryReactor {
   const EncodeContext& shared_;
   grpc::ByteBuffer* const response_;
   const SteadyTime arrival_ = SteadyClock::now();
-  std::string request_id_;
   const std::shared_ptr<CallContext> call_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;
   Span span_;
+  std::string request_id_;
   const std::string key_name_;
   FairPlaces::Place place_;
   EncodeExtras extras_;

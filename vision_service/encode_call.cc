@@ -37,6 +37,7 @@ EncodeCall::EncodeCall(const EncodeContext& shared, const grpc::CallbackServerCo
                                .done = [this](absl::StatusOr<EncodeResult> result) { Deliver(std::move(result)); }}),
       timer_(context, call_->deadline() + kLastWrites),
       span_(shared.tracer->BeginCall(context, "diptych.v1.VisionService/EncodeImage", arrival_)),
+      request_id_(RequestIdOf(context)),
       key_name_(KeyNameOf(context)) {
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
@@ -45,7 +46,7 @@ absl::Status EncodeCall::Begin(const grpc::ByteBuffer& bytes) {
   DIPTYCH_ASSIGN_OR_RETURN(place_, shared_.places->Enter(key_name_, waiter_));
   v1::EncodeImageRequest request;
   DIPTYCH_ASSIGN_OR_RETURN(ByteBudget::Lease memory, ReadImageRequest(bytes, shared_.encoder->memory(), request));
-  request_id_ = request.request_id();
+  if (!request.request_id().empty()) request_id_ = request.request_id();
   DIPTYCH_RETURN_IF_ERROR(CheckRequest(request, shared_));
   DIPTYCH_ASSIGN_OR_RETURN(
       const ImagePreparation preparation,

@@ -51,11 +51,11 @@ class EncodeCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   const EncodeContext& shared_;
   const SteadyTime arrival_ = SteadyClock::now();
-  std::string request_id_;
   const std::shared_ptr<CallContext> call_;
   const std::shared_ptr<EncodeWaiter> waiter_;
   const CallTimer timer_;
   Span span_;
+  std::string request_id_;
   const std::string key_name_;
   FairPlaces::Place place_;
   EncodeResult image_;

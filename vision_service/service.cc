@@ -12,8 +12,8 @@ namespace diptych::vision {
 VisionService::VisionService(const EncodeContext& shared, std::function<VisionStats()> stats)
     : RawService(v1::VisionService::service_full_name()), shared_(shared), stats_(std::move(stats)) {
   AddServerStream("EncodeImage", std::bind_front(&VisionService::EncodeImage, this));
-  AddUnary("AnalyzeVision", std::bind_front(&VisionService::AnalyzeVision, this));
-  AddUnary("GetVisionModel", std::bind_front(&VisionService::GetVisionModel, this), kShortPatience);
+  AddUnary("AnalyzeVision", std::bind_front(&VisionService::AnalyzeVision, this), Line::kOfMethod);
+  AddUnary("GetVisionModel", std::bind_front(&VisionService::GetVisionModel, this), Line::kFailed, kShortPatience);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VisionService::EncodeImage(grpc::CallbackServerContext* context,

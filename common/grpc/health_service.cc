@@ -101,7 +101,7 @@ HealthService::HealthService(size_t most_watches)
     : RawService(grpc::health::v1::Health::service_full_name()), most_watches_(most_watches) {
   AddUnary(
       "Check", [this](auto* context, auto* request, auto* response) { return Check(context, request, response); },
-      kShortPatience);
+      Line::kOfMethod, kShortPatience);
   AddServerStream(
       "Watch", [this](auto* context, auto* request) { return StartWatch(context, request); }, kShortPatience);
 }

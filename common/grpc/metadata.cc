@@ -51,6 +51,14 @@ std::string KeyNameOf(const grpc::ServerContextBase& context) {
   return NameIn(context, kKeyName);
 }
 
+void SendRequestId(grpc::ClientContext& context, const std::string& id) {
+  if (!id.empty()) AddMetadata(context, kRequestId, id);
+}
+
+std::string RequestIdOf(const grpc::ServerContextBase& context) {
+  return NameIn(context, kRequestId);
+}
+
 void SendPlace(grpc::ClientContext& context, const std::string& name) {
   AddMetadata(context, kPlace, name);
 }

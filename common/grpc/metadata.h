@@ -31,6 +31,12 @@ void SendKeyName(grpc::ClientContext& context, const std::string& name);
 // only.
 std::string KeyNameOf(const grpc::ServerContextBase& context);
 
+// The same for the id of the request, by which the lines of all processes are found. Over HTTP it is the header of this
+// name, too.
+inline constexpr char kRequestId[] = "x-request-id";
+void SendRequestId(grpc::ClientContext& context, const std::string& id);
+std::string RequestIdOf(const grpc::ServerContextBase& context);
+
 // The name of the place in the gateway's gate that the calls of one request share. Empty if none came.
 void SendPlace(grpc::ClientContext& context, const std::string& name);
 std::string PlaceOf(const grpc::ServerContextBase& context);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/error_details.h"
 #include "common/grpc/call_context.h"
@@ -17,6 +18,7 @@
 #include "common/grpc/message_checksum.h"
 #include "common/grpc/metadata.h"
 #include "common/grpc/steady_deadline.h"
+#include "common/logging/request_log.h"
 #include "common/mutex.h"
 #include "common/process/catch_exceptions.h"
 #include "common/status.h"
@@ -28,17 +30,30 @@ using Bytes = grpc::ByteBuffer;
 
 constexpr SteadyDuration kForAMessage = std::chrono::milliseconds(50);
 
+// "PlanContext" as "plan_context".
+std::string SnakeCase(std::string_view name) {
+  std::string words;
+  for (const char c : name) {
+    if (absl::ascii_isupper(static_cast<unsigned char>(c)) && !words.empty()) words += '_';
+    words += absl::ascii_tolower(static_cast<unsigned char>(c));
+  }
+  return words;
+}
+
 // A call of one request, which gRPC takes for one of a stream of them. The method's reactor comes when the request is
 // there, and meets the gRPC that it expects: `Call`, whose operations become those of the stream.
 class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
  public:
-  LateCall(grpc::CallbackServerContext& context, std::shared_ptr<void> counted)
-      : context_(context), counted_(std::move(counted)) {}
+  LateCall(grpc::CallbackServerContext& context, std::shared_ptr<void> counted, std::string_view name)
+      : context_(context), counted_(std::move(counted)), name_(name) {}
 
-  void Begin(bool reads, SteadyDuration patience, std::shared_ptr<void> place) {
-    place_ = std::move(place);
-    if (!reads) return EnterSoon();
-    timer_.emplace(context_, SteadyClock::now() + patience);
+  template <typename Method>
+  void Begin(RawService::Opened<Method> opened) {
+    place_ = std::move(opened.place);
+    line_ = opened.line;
+    key_name_ = std::move(opened.key_name);
+    if (!opened.reads) return EnterSoon();
+    timer_.emplace(context_, SteadyClock::now() + opened.patience);
     StartRead(&request_);
   }
 
@@ -51,18 +66,36 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
 
   grpc::CallbackServerContext& context() { return context_; }
   const Bytes& request() const { return request_; }
+  // The method has ended the call so.
+  void LogEnd(const grpc::Status& status) {
+    if (line_ == RawService::Line::kAll || (line_ == RawService::Line::kFailed && !status.ok())) Log(status);
+  }
 
  private:
   void OnSendInitialMetadataDone(bool ok) override { method() == nullptr ? Enter() : OnMetadataSent(ok); }
   void OnReadDone(bool ok) override {
     timer_.reset();
     if (!ok) {
-      return Finish(ToGrpcStatus(MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
+      return Refuse(ToGrpcStatus(MakeError(absl::StatusCode::kInvalidArgument, reason::kMalformedRequest,
                                            "the call ended before its message")));
     }
     if (IsAsSent(context_, request_)) return Enter();
     // Without a reason: as for a call that reached no replica, the message may be sent again.
-    Finish({grpc::StatusCode::UNAVAILABLE, "the message is not what was sent"});
+    Refuse({grpc::StatusCode::UNAVAILABLE, "the message is not what was sent"});
+  }
+
+  // Ends a call that has no method.
+  void Refuse(const grpc::Status& status) {
+    Log(context_.IsCancelled() ? grpc::Status::CANCELLED : status);
+    Finish(status);
+  }
+
+  void Log(const grpc::Status& status) const {
+    LogEnded({.method = SnakeCase(name_),
+              .request_id = RequestIdOf(context_),
+              .status = FromGrpcStatus(status),
+              .duration = SteadyClock::now() - arrival_,
+              .key = key_name_});
   }
 
   // A moment later: a small message that follows its headers is there by then, so that the stream ends and is not
@@ -81,7 +114,7 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
       return absl::OkStatus();
     });
     request_.Clear();
-    if (!status.ok()) return Finish(ToGrpcStatus(status));
+    if (!status.ok()) return Refuse(ToGrpcStatus(status));
     bool cancelled = false;
     {
       MutexLock lock(mutex_);
@@ -115,6 +148,10 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
 
   grpc::CallbackServerContext& context_;
   const std::shared_ptr<void> counted_;  // among its connection's calls
+  const std::string_view name_;          // of the method
+  const SteadyTime arrival_ = SteadyClock::now();
+  RawService::Line line_ = RawService::Line::kOfMethod;
+  std::string key_name_;
   grpc::Alarm pause_;
   std::optional<CallTimer> timer_;  // until the request is there
   std::shared_ptr<void> place_;     // likewise
@@ -126,8 +163,9 @@ class LateCall : public grpc::ServerBidiReactor<Bytes, Bytes> {
 
 class LateUnary final : public LateCall {
  public:
-  LateUnary(grpc::CallbackServerContext& context, std::shared_ptr<void> counted, RawService::Unary method)
-      : LateCall(context, std::move(counted)), method_(std::move(method)), call_(*this) {}
+  LateUnary(grpc::CallbackServerContext& context, std::shared_ptr<void> counted, std::string_view name,
+            RawService::Unary method)
+      : LateCall(context, std::move(counted), name), method_(std::move(method)), call_(*this) {}
 
  private:
   class UnaryCall final : public grpc::ServerCallbackUnary {
@@ -136,6 +174,7 @@ class LateUnary final : public LateCall {
     void Bind(grpc::ServerUnaryReactor* reactor) { BindReactor(reactor); }
 
     void Finish(grpc::Status status) override {
+      stream_.LogEnd(status);
       if (!status.ok()) return stream_.Finish(std::move(status));
       stream_.StartWriteAndFinish(&stream_.response_, grpc::WriteOptions(), std::move(status));
     }
@@ -160,8 +199,9 @@ class LateUnary final : public LateCall {
 
 class LateServerStream final : public LateCall {
  public:
-  LateServerStream(grpc::CallbackServerContext& context, std::shared_ptr<void> counted, RawService::ServerStream method)
-      : LateCall(context, std::move(counted)), method_(std::move(method)), call_(*this) {}
+  LateServerStream(grpc::CallbackServerContext& context, std::shared_ptr<void> counted, std::string_view name,
+                   RawService::ServerStream method)
+      : LateCall(context, std::move(counted), name), method_(std::move(method)), call_(*this) {}
 
  private:
   class WriterCall final : public grpc::ServerCallbackWriter<Bytes> {
@@ -194,19 +234,20 @@ class LateServerStream final : public LateCall {
 };
 
 template <typename Late, typename Method>
-RawService::BidiStream ReadLate(RawService::Open<Method> open) {
-  return [open = std::move(open)](grpc::CallbackServerContext* context, std::shared_ptr<void> counted) {
+RawService::BidiStream ReadLate(std::string_view name, RawService::Open<Method> open) {
+  return [name = std::string(name), open = std::move(open)](grpc::CallbackServerContext* context,
+                                                            std::shared_ptr<void> counted) {
     RawService::Opened<Method> opened = open(*context);
-    auto* call = new Late(*context, std::move(counted), std::move(opened.method));
-    call->Begin(opened.reads, opened.patience, std::move(opened.place));
+    auto* call = new Late(*context, std::move(counted), name, std::move(opened.method));
+    call->Begin(std::move(opened));
     return call;
   };
 }
 
 template <typename Method>
-RawService::Open<Method> OpenAlike(Method method, SteadyDuration patience) {
-  return [method = std::move(method), patience](const grpc::CallbackServerContext&) {
-    return RawService::Opened<Method>{.method = method, .patience = patience};
+RawService::Open<Method> OpenAlike(Method method, RawService::Line line, SteadyDuration patience) {
+  return [method = std::move(method), line, patience](const grpc::CallbackServerContext&) {
+    return RawService::Opened<Method>{.method = method, .patience = patience, .line = line};
   };
 }
 
@@ -215,19 +256,19 @@ RawService::Open<Method> OpenAlike(Method method, SteadyDuration patience) {
 RawService::RawService(std::string_view service) : service_(service), calls_(ResetConnection) {}
 
 void RawService::AddUnary(std::string_view name, Open<Unary> open) {
-  AddBidiStream(name, ReadLate<LateUnary, Unary>(std::move(open)));
+  AddBidiStream(name, ReadLate<LateUnary, Unary>(name, std::move(open)));
 }
 
 void RawService::AddServerStream(std::string_view name, Open<ServerStream> open) {
-  AddBidiStream(name, ReadLate<LateServerStream, ServerStream>(std::move(open)));
+  AddBidiStream(name, ReadLate<LateServerStream, ServerStream>(name, std::move(open)));
 }
 
-void RawService::AddUnary(std::string_view name, Unary method, SteadyDuration patience) {
-  AddUnary(name, OpenAlike(std::move(method), patience));
+void RawService::AddUnary(std::string_view name, Unary method, Line line, SteadyDuration patience) {
+  AddUnary(name, OpenAlike(std::move(method), line, patience));
 }
 
 void RawService::AddServerStream(std::string_view name, ServerStream method, SteadyDuration patience) {
-  AddServerStream(name, OpenAlike(std::move(method), patience));
+  AddServerStream(name, OpenAlike(std::move(method), Line::kOfMethod, patience));
 }
 
 void RawService::AddBidiStream(std::string_view name, BidiStream method) {

@@ -36,6 +36,14 @@ class RawService : public grpc::Service {
   using BidiStream = std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(
       grpc::CallbackServerContext*, std::shared_ptr<void> call)>;
 
+  // Which calls of a method get their line of the log (request_log.h) here. Those that end before their method is
+  // called always do.
+  enum class Line {
+    kOfMethod,  // none: the method writes it
+    kAll,
+    kFailed,  // of what is asked again and again: readiness, load
+  };
+
   // A call whose headers have come. gRPC 1.51 keeps what comes of a message whatever its length, and looks at its bound
   // only when the message is whole; so it is read only where it is wanted, and not for longer than it needs.
   template <typename Method>
@@ -44,6 +52,8 @@ class RawService : public grpc::Service {
     bool reads = true;  // false: nothing is read, and the method, which is to refuse the call, gets an empty request
     SteadyDuration patience = kLongPatience;
     std::shared_ptr<void> place = {};  // of the message among those on their way; released before the method is called
+    Line line = Line::kOfMethod;
+    std::string key_name = {};  // for that line
   };
   template <typename Method>
   using Open = std::function<Opened<Method>(const grpc::CallbackServerContext& context)>;
@@ -56,7 +66,7 @@ class RawService : public grpc::Service {
   void AddUnary(std::string_view name, Open<Unary> open);
   void AddServerStream(std::string_view name, Open<ServerStream> open);
   // The same for all calls, without a look at their headers.
-  void AddUnary(std::string_view name, Unary method, SteadyDuration patience = kLongPatience);
+  void AddUnary(std::string_view name, Unary method, Line line, SteadyDuration patience = kLongPatience);
   void AddServerStream(std::string_view name, ServerStream method, SteadyDuration patience = kLongPatience);
   void AddBidiStream(std::string_view name, BidiStream method);
 

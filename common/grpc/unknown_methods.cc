@@ -1,5 +1,6 @@
 #include "common/grpc/unknown_methods.h"
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "common/grpc/connection_acceptor.h"
 #include "common/grpc/grpc_status.h"
 #include "common/grpc/metadata.h"
+#include "common/logging/request_log.h"
 #include "common/status.h"
 
 namespace diptych {
@@ -23,15 +25,26 @@ std::string Shown(const std::string& method) {
 
 class Refusal final : public grpc::ServerGenericBidiReactor {
  public:
-  Refusal(const std::string& method, std::shared_ptr<void> counted) : counted_(std::move(counted)) {
-    Finish(ToGrpcStatus(
-        MakeError(absl::StatusCode::kUnimplemented, reason::kUnimplemented,
-                  absl::StrCat("this server has no method ", Shown(method), "; reflection lists those that it has"))));
+  Refusal(const grpc::GenericCallbackServerContext& context, std::shared_ptr<void> counted)
+      : status_(MakeError(absl::StatusCode::kUnimplemented, reason::kUnimplemented,
+                          absl::StrCat("this server has no method ", Shown(context.method()),
+                                       "; reflection lists those that it has"))),
+        request_id_(RequestIdOf(context)),
+        counted_(std::move(counted)) {
+    Finish(ToGrpcStatus(status_));
   }
-  void OnDone() override { delete this; }
+  // Calls of any method come here when their caller is gone before they begin.
+  void OnCancel() override { cancelled_ = true; }
+  void OnDone() override {
+    LogEnded({.method = "unknown", .request_id = request_id_, .status = cancelled_ ? absl::CancelledError() : status_});
+    delete this;
+  }
 
  private:
+  const absl::Status status_;
+  const std::string request_id_;
   const std::shared_ptr<void> counted_;  // among its connection's calls
+  std::atomic<bool> cancelled_ = false;
 };
 
 }  // namespace
@@ -39,7 +52,7 @@ class Refusal final : public grpc::ServerGenericBidiReactor {
 UnknownMethods::UnknownMethods() : calls_(ResetConnection) {}
 
 grpc::ServerGenericBidiReactor* UnknownMethods::CreateReactor(grpc::GenericCallbackServerContext* context) {
-  return new Refusal(context->method(), calls_.Begin(context->peer(), MetadataBytes(*context)));
+  return new Refusal(*context, calls_.Begin(context->peer(), MetadataBytes(*context)));
 }
 
 }  // namespace diptych

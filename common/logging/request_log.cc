@@ -16,8 +16,9 @@ double Milliseconds(SteadyDuration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-spdlog::level::level_enum LevelOf(absl::StatusCode code) {
-  switch (code) {
+spdlog::level::level_enum LevelOf(const EndedRequest& request) {
+  if (request.http_status == 500) return spdlog::level::err;
+  switch (request.status.code()) {
     case absl::StatusCode::kInternal:
     case absl::StatusCode::kUnknown:
     case absl::StatusCode::kDataLoss:
@@ -76,8 +77,10 @@ void LogEnded(const EndedRequest& ended) {
   if (!IsPrintable(request.request_id)) request.request_id = "-";
   const std::string code = request.http_status != 0 ? absl::StrCat("HTTP_", request.http_status)
                                                     : absl::StatusCodeToString(request.status.code());
-  const std::string reason = request.status.ok() ? code : PublicReasonOf(request.status);
-  LogMembers(LevelOf(request.status.code()), AsText(request, code, reason), AsMembers(request, code, reason));
+  const std::string reason = !request.http_reason.empty() ? std::string(request.http_reason)
+                             : request.status.ok()        ? code
+                                                          : PublicReasonOf(request.status);
+  LogMembers(LevelOf(request), AsText(request, code, reason), AsMembers(request, code, reason));
 }
 
 }  // namespace diptych

@@ -15,7 +15,8 @@ struct EndedRequest {
   std::string_view method;           // "ask"
   std::string_view request_id = {};  // empty where the request ended before it was read
   absl::Status status = {};
-  int http_status = 0;  // in place of `status` for an HTTP request that was refused before it was read
+  int http_status = 0;                // in place of `status` for an HTTP request that became no RPC
+  std::string_view http_reason = {};  // with http_status; may be empty
   SteadyDuration duration{};
   std::string_view key = {};                       // the name of the caller's key; empty without keys
   int64_t prompt_tokens = 0;                       // as far as they were counted
@@ -25,7 +26,7 @@ struct EndedRequest {
   std::string_view trace_id = {};                  // 32 hexadecimal digits; empty for a request without a trace
 };
 
-// With level error for INTERNAL and what is like it, warn for UNAVAILABLE and DEADLINE_EXCEEDED, else info.
+// With level error for INTERNAL, HTTP 500 and what is like them, warn for UNAVAILABLE and DEADLINE_EXCEEDED, else info.
 // Thread-safe.
 void LogEnded(const EndedRequest& request);
 

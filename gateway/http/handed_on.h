@@ -15,6 +15,7 @@ namespace diptych::gateway {
 struct HandedOn {
   std::string authorization;  // empty: none is needed
   TraceContext trace;
+  std::string request_id;
   std::shared_ptr<const std::string> place =
       nullptr;  // its name, held until all have been sent; null: each has its own
 
@@ -22,6 +23,7 @@ struct HandedOn {
     if (!authorization.empty()) AddMetadata(context, "authorization", authorization);
     if (place != nullptr) SendPlace(context, *place);
     SendTraceContext(context, trace);
+    SendRequestId(context, request_id);
   }
 };
 

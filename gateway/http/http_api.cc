@@ -202,7 +202,9 @@ bool HttpApi::Fits(const google::protobuf::Message& message) const {
 }
 
 HandedOn HttpApi::HandedOnOf(const HttpRequest& request) const {
-  return {.authorization = environment_.needs_keys ? request.authorization : "", .trace = request.trace};
+  return {.authorization = environment_.needs_keys ? request.authorization : "",
+          .trace = request.trace,
+          .request_id = request.request_id};
 }
 
 void HttpApi::Plan(const HttpRequest& request, std::shared_ptr<HttpExchange> exchange) const {
@@ -263,9 +265,7 @@ void HttpApi::Analyze(const HttpRequest& request, std::shared_ptr<HttpExchange> 
                                         [](const grpc::Status& status, const v1::AnalyzeImageResponse& response) {
                                           if (!status.ok())
                                             return ErrorReply(InCallersNames(FromGrpcStatus(status), {}));
-                                          HttpReply reply = ProtoReply(response);
-                                          reply.headers.emplace_back("x-request-id", response.request_id());
-                                          return reply;
+                                          return ProtoReply(response);
                                         });
 }
 
@@ -317,7 +317,8 @@ HttpReply HttpApi::Read(const std::string& path) const {
     const absl::Status ready = environment_.ready();
     return {.status = ready.ok() ? 200 : 503,
             .content_type = "text/plain",
-            .body = ready.ok() ? "ready\n" : absl::StrCat(ready.message(), "\n")};
+            .body = ready.ok() ? "ready\n" : absl::StrCat(ready.message(), "\n"),
+            .is_logged = true};  // whatever changed has its line, and probes come again and again
   }
   if (path == kMetrics) {
     return {.content_type = MetricRegistry::ContentType(MetricRegistry::Format::kText), .body = environment_.metrics()};

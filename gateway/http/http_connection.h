@@ -158,6 +158,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // Call first in that handler.
   void EndOfRead();
   void OnHeader(ErrorCode error);
+  void TakeHead(HttpRequest head);
   // The caller showed a certificate, or needs none.
   bool IsCertified();
   void BeginBody(std::optional<uint64_t> length);
@@ -175,10 +176,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void RefuseHeader(int status, const std::string& message);  // which nobody vouches for
   void RefuseBody();                                          // which is too large
   void Refuse(const HttpReply& reply);
+  void TellFailure(int status, std::string_view reason);
 
   // Of the exchange that is running.
   void WriteReply(const HttpReply& reply);
-  void WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers);
+  void WriteEventsHeader();
   void WriteEvent(const HttpEvent& event, std::function<void(bool)> done);
   void WriteChunk(std::string data, std::function<void(bool)> done);
   void FinishEvents();
@@ -210,6 +212,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::steady_timer leaving_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::buffer_body>> parser_;
   HttpRequest head_;             // of the request that is being read; what a trailer adds to it means nothing
+  std::string request_id_;       // of the request that was read last; empty if no header may hold it
+  std::string caller_;           // of that request: the name of its key
+  SteadyTime header_at_;         // when its header was there
   BodyBudgets::Lease lease_;     // of body_, while it is read; then its exchange's
   std::string body_;             // as far as it has come
   int64_t most_body_bytes_ = 0;  // that its path takes

@@ -11,13 +11,16 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/grpc/metadata.h"
 #include "common/network/http_host.h"
 #include "common/process/catch_exceptions.h"
+#include "common/requests/question_limits.h"
 #include "gateway/http/caller_host.h"
 #include "gateway/http/cors.h"
 #include "gateway/http/http_connection.h"
 #include "gateway/http/http_exchange.h"
 #include "gateway/http/paths.h"
+#include "gateway/request_id.h"
 
 namespace diptych::gateway {
 
@@ -150,12 +153,15 @@ void HttpConnection::OnHeader(ErrorCode error) {
   if (phase_ == Phase::kShut) return Shut();
   phase_ = Phase::kReadingBody;
   cors_.clear();
+  request_id_.clear();
+  caller_.clear();
   head_only_ = false;
   if (error) {
     const auto fault = FaultOfRead(error, broken_off_ == BrokenOff::kTooSlow);
     return fault ? RefuseHeader(fault->status, fault->message) : Shut();
   }
   const http::request_header<>& message = parser_->get();
+  TakeHead(RequestOf(message));
   keep_alive_ = parser_->get().keep_alive();
   head_only_ = message.method() == http::verb::head;
   if (const auto fault = FaultOf(message, shared_->options.hosts)) return RefuseHeader(fault->status, fault->message);
@@ -166,6 +172,14 @@ void HttpConnection::OnHeader(ErrorCode error) {
                        .headers = HeaderOf(message, http::field::access_control_request_headers)},
                       shared_->options.cors_origins);
   parser_->chunked() ? BeginBody(std::nullopt) : BeginBody(parser_->content_length().value_or(0));
+}
+
+void HttpConnection::TakeHead(HttpRequest head) {
+  head_ = std::move(head);
+  if (head_.request_id.empty()) head_.request_id = NewRequestId();
+  const bool fits = head_.request_id.size() <= kMaxRequestIdBytes && IsMetadataValue(head_.request_id);
+  request_id_ = fits ? head_.request_id : "";
+  header_at_ = SteadyClock::now();
 }
 
 // Probes of health have no certificate to show.
@@ -184,8 +198,8 @@ void HttpConnection::SetExpendable(bool expendable) {
 }
 
 void HttpConnection::BeginBody(std::optional<uint64_t> length) {
-  head_ = RequestOf(parser_->get());
   const HttpVerdict verdict = shared_->check ? shared_->check(head_) : HttpVerdict();
+  caller_ = verdict.caller;
   SetExpendable(verdict.is_open || verdict.refusal);
   if (length == 0) return Serve();
   if (verdict.refusal) return Refuse(*verdict.refusal);
@@ -231,7 +245,10 @@ void HttpConnection::OnBody(ErrorCode error) {
   }
   if (error == http::error::body_limit) return RefuseBody();
   if (IsMalformed(error)) return Refuse(400, "the body is not what its header says");
-  if (error) return Shut();
+  if (error) {
+    TellFailure(HttpFailure::kGone, "CANCELLED");
+    return Shut();
+  }
   const size_t size = piece_.size() - parser_->get().body().size;
   if (!KeepBody(size).ok()) return Refuse(429, "too many requests are being read");
   body_.append(piece_.data(), size);

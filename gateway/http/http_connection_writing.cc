@@ -28,6 +28,10 @@ std::string HeaderLines(const std::vector<std::pair<std::string, std::string>>& 
   return lines;
 }
 
+std::string IdLine(const std::string& request_id) {
+  return request_id.empty() ? "" : absl::StrCat("x-request-id: ", request_id, "\r\n");
+}
+
 std::string TextOf(const HttpEvent& event) {
   return absl::StrCat(event.name.empty() ? "" : absl::StrCat("event: ", event.name, "\n"), "data: ", event.data,
                       "\n\n");
@@ -50,8 +54,14 @@ void HttpConnection::RefuseBody() {
   Refuse(413, absl::StrCat("the body is too large: a request to this path takes ", most_body_bytes_, " bytes at most"));
 }
 
+void HttpConnection::TellFailure(int status, std::string_view reason) {
+  if (!shared_->options.on_failed) return;
+  const SteadyDuration took = request_id_.empty() ? SteadyDuration() : SteadyClock::now() - header_at_;
+  shared_->options.on_failed(
+      {.status = status, .reason = reason, .request_id = request_id_, .caller = caller_, .duration = took});
+}
+
 void HttpConnection::Refuse(const HttpReply& reply) {
-  if (reply.status >= 400 && shared_->options.on_refused) shared_->options.on_refused(reply.status);
   parser_.reset();
   body_ = {};
   piece_ = {};
@@ -67,6 +77,7 @@ void HttpConnection::Refuse(const HttpReply& reply) {
 // finds the reply before the end of the connection.
 void HttpConnection::TurnAwayIfIdle() {
   if (!IsIdle()) return;
+  TellFailure(503, "QUEUE_FULL");
   if (!stream_.has_tls()) {
     const HttpReply reply = shared_->refuse(503, "too many connections wait for their request; come back with it");
     const std::string bytes = absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), BodyHeaders(reply),
@@ -79,17 +90,19 @@ void HttpConnection::TurnAwayIfIdle() {
 }
 
 void HttpConnection::WriteReply(const HttpReply& reply) {
+  if (reply.status >= 400 && !reply.is_logged) TellFailure(reply.status, reply.reason);
   const bool is_last = sender_ != Sender::kOpen && buffer_.size() == 0;
   keep_alive_ = keep_alive_ && !is_last && phase_ != Phase::kRefusing && !shared_->connections->draining();
-  Write({absl::StrCat(StatusLine(reply.status), HeaderLines(reply.headers), HeaderLines(cors_), BodyHeaders(reply),
-                      "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n", head_only_ ? "" : reply.body),
+  Write({absl::StrCat(StatusLine(reply.status), IdLine(request_id_), HeaderLines(reply.headers), HeaderLines(cors_),
+                      BodyHeaders(reply), "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n",
+                      head_only_ ? "" : reply.body),
          nullptr});
 }
 
-void HttpConnection::WriteEventsHeader(const std::vector<std::pair<std::string, std::string>>& headers) {
+void HttpConnection::WriteEventsHeader() {
   keep_alive_ = keep_alive_ && chunked_ && !shared_->connections->draining();
   phase_ = Phase::kStreaming;
-  Write({absl::StrCat(StatusLine(200), HeaderLines(headers), HeaderLines(cors_),
+  Write({absl::StrCat(StatusLine(200), IdLine(request_id_), HeaderLines(cors_),
                       "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
                       chunked_ ? "transfer-encoding: chunked\r\n" : "",
                       "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n"),

@@ -28,8 +28,8 @@ class HttpConnection::Exchange final : public HttpExchange, public std::enable_s
     });
   }
 
-  void StartEvents(std::vector<std::pair<std::string, std::string>> headers) override {
-    Post([headers = std::move(headers)](HttpConnection& connection) { connection.WriteEventsHeader(headers); });
+  void StartEvents() override {
+    Post([](HttpConnection& connection) { connection.WriteEventsHeader(); });
   }
 
   void SendEvent(HttpEvent event, std::function<void(bool)> done) override {

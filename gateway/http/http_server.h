@@ -6,23 +6,36 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/network/pem.h"
+#include "common/steady_clock.h"
 #include "common/tracing/trace_context.h"
 
 namespace diptych::gateway {
+
+// For the log; valid during the call.
+struct HttpFailure {
+  int status = 0;                    // of the reply; kGone: nobody was there for one
+  std::string_view reason = {};      // stable, or empty
+  std::string_view request_id = {};  // empty before the header was read
+  std::string_view caller = {};      // the name of the key; empty if it is not known
+  SteadyDuration duration{};         // from the header's last byte
+  static constexpr int kGone = 499;
+};
 
 struct HttpOptions {
   std::string listen = "127.0.0.1:8080";       // IP address:port; port 0 picks a free one
   std::vector<std::string> hosts = {};         // names by which callers may know it (common/network/http_host.h)
   TlsOptions tls = {};                         // no cert_file: no TLS
   std::vector<std::string> cors_origins = {};  // whose pages may use it (cors.h)
-  std::function<void(int status)> on_refused = nullptr;  // called for each request that is refused before it is read
-  int threads = 2;                                       // 1 and up; as many again read bodies
+  // Called for each request that ends with an error which no RPC has logged, and for each that its caller left unsent.
+  std::function<void(const HttpFailure& failure)> on_failed = nullptr;
+  int threads = 2;                       // 1 and up; as many again read bodies
   int max_connections = 1024;            // that have asked; over it the oldest that asks nothing is closed, or one
                                          // whose body has not come gets 503, or the new one
   int max_new_callers = 1024;            // that have not asked yet; over it one of the host that has most is closed
@@ -43,7 +56,7 @@ struct HttpRequest {
   std::string path;              // "/v1/models", without the query
   std::string content_type;      // as sent
   std::string content_encoding;  // as sent
-  std::string request_id;        // header x-request-id, as sent
+  std::string request_id;        // header x-request-id, as sent; one of the server's if there is none
   std::string if_none_match;     // as sent
   std::string authorization;     // as sent
   TraceContext trace;            // of its headers traceparent and tracestate
@@ -57,6 +70,8 @@ struct HttpReply {
   std::string content_type = "application/json";
   std::string body;
   HttpHeaders headers = {};
+  std::string reason = {};  // of an error, for the log
+  bool is_logged = false;   // an RPC has done so
 };
 
 // One event of a stream; neither text has a line break.
@@ -74,7 +89,7 @@ class HttpExchange {
   virtual void Reply(HttpReply reply) = 0;
 
   // A 200 with text/event-stream. Comments are sent in silence, so that idle connections stay open.
-  virtual void StartEvents(std::vector<std::pair<std::string, std::string>> headers) = 0;
+  virtual void StartEvents() = 0;
   // `done` is called once: true when the event has left, false if it never will.
   virtual void SendEvent(HttpEvent event, std::function<void(bool)> done) = 0;
   virtual void EndEvents() = 0;

@@ -65,8 +65,11 @@ absl::Status Keep(HttpExchange& exchange, const v1::AskResponse& response) {
                  "answers at a time, or for a stream");
 }
 
-std::vector<std::pair<std::string, std::string>> IdHeader(const std::string& request_id) {
-  return {{"x-request-id", request_id}};
+// Of an RPC, which has logged it.
+HttpReply LoggedError(const absl::Status& status) {
+  HttpReply reply = ErrorReply(status);
+  reply.is_logged = true;
+  return reply;
 }
 
 // State of all choices of one call. Each of them holds it until it has ended.
@@ -164,11 +167,11 @@ class WholeCall final : public CallBase, public std::enable_shared_from_this<Who
     if (next > 0) return Ask(next);
     if (!last) return;
     GiveUpPlace();
-    if (!outcome.ok()) return exchange_->Reply(ErrorReply(outcome));
+    if (!outcome.ok()) return exchange_->Reply(LoggedError(outcome));
     std::vector<v1::Answer> answers;
     for (Choice& choice : choices_) answers.push_back(std::move(*choice.response.mutable_answer()));
     form_->Start(answers.front().request_id(), answers.front().model());
-    exchange_->Reply({.body = Dump(form_->Whole(answers)), .headers = IdHeader(answers.front().request_id())});
+    exchange_->Reply({.body = Dump(form_->Whole(answers))});
   }
 
   void CancelAll() {
@@ -206,8 +209,6 @@ class StreamedCall final : public CallBase, public std::enable_shared_from_this<
   void CancelAll();
 
   Mutex mutex_;
-  // Of the choice that started last before the stream began.
-  std::string request_id_ ABSL_GUARDED_BY(mutex_);
   // In the order of questions, those that were begun; nullptr once ended.
   std::vector<Choice*> choices_ ABSL_GUARDED_BY(mutex_);
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -309,12 +310,11 @@ void StreamedCall::Send(AnswerForm::Events events, std::function<void(bool)> don
 }
 
 void StreamedCall::TakeStarted(const v1::Started& started) {
-  request_id_ = started.request_id();
-  form_->Start(request_id_, started.model());
+  form_->Start(started.request_id(), started.model());
 }
 
 void StreamedCall::BeginEvents(int index, const v1::Delta& delta) {
-  if (!std::exchange(begun_, true)) exchange_->StartEvents(IdHeader(request_id_));
+  if (!std::exchange(begun_, true)) exchange_->StartEvents();
   const auto choice = static_cast<size_t>(index);
   if (shown_[choice]) return;
   shown_[choice] = true;
@@ -338,7 +338,7 @@ void StreamedCall::OnEnd(Choice* choice, const absl::Status& status) {
     for (Choice* other : choices_) {
       if (other != nullptr) other->TryCancel();
     }
-    if (!begun_) return exchange_->Reply(ErrorReply(status));
+    if (!begun_) return exchange_->Reply(LoggedError(status));
     Send(form_->Failed(status), nothing);
     return exchange_->EndEvents();
   }

@@ -305,7 +305,8 @@ ordered_json ErrorBody(const absl::Status& status) {
 }
 
 HttpReply ErrorReply(const absl::Status& status) {
-  HttpReply reply{.status = HttpStatusOf(status), .body = Dump(ErrorBody(status))};
+  HttpReply reply{
+      .status = HttpStatusOf(status), .body = Dump(ErrorBody(status)), .reason = absl::AsciiStrToUpper(CodeOf(status))};
   if (reply.status == 401) reply.headers.emplace_back("www-authenticate", "Bearer");
   if (const auto after = RetryAfterOf(status); after.has_value()) {
     const double seconds = absl::ToDoubleSeconds(*after);
@@ -316,7 +317,9 @@ HttpReply ErrorReply(const absl::Status& status) {
 }
 
 HttpReply PlainErrorReply(int status, std::string_view message) {
-  HttpReply reply{.status = status, .body = Dump(ErrorObject(message, status, "", CodeOf(status)))};
+  HttpReply reply{.status = status,
+                  .body = Dump(ErrorObject(message, status, "", CodeOf(status))),
+                  .reason = absl::AsciiStrToUpper(CodeOf(status))};
   if (status == 429 || status == 503) reply.headers.emplace_back("retry-after", "1");
   return reply;
 }

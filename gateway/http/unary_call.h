@@ -37,7 +37,10 @@ void CallGateway(Request message, const HandedOn& handed_on, std::shared_ptr<Htt
   send(&call->context, &call->request, &call->response,
        [call, exchange = std::move(exchange), answer = std::move(answer)](const grpc::Status& status) {
          const absl::Status kept = exchange->Keep(kJsonBytes * static_cast<int64_t>(call->response.ByteSizeLong()));
-         exchange->Reply(kept.ok() ? answer(status, call->response) : ErrorReply(kept));
+         if (!kept.ok()) return exchange->Reply(ErrorReply(kept));
+         HttpReply reply = answer(status, call->response);
+         reply.is_logged = true;
+         exchange->Reply(std::move(reply));
        });
 }
 

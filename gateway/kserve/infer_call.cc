@@ -14,6 +14,7 @@
 #include "common/grpc/metadata.h"
 #include "common/grpc/raw_service.h"
 #include "common/grpc/wire.h"
+#include "common/logging/request_log.h"
 #include "common/requests/question_limits.h"
 #include "common/status.h"
 #include "common/tracing/trace_context.h"
@@ -46,6 +47,11 @@ absl::StatusOr<InferRequest> Read(const grpc::ByteBuffer& bytes, std::string* id
   return ReadInferRequest(std::move(message));
 }
 
+// The line of a request that becomes no question, which would have its own.
+void LogUnread(const grpc::CallbackServerContext& context, const absl::Status& status) {
+  LogEnded({.method = "model_infer", .request_id = RequestIdOf(context), .status = status});
+}
+
 // Says in a stream that a request failed.
 inference::ModelStreamInferResponse FailureOf(const absl::Status& status, const std::string& id) {
   inference::ModelStreamInferResponse response;
@@ -62,6 +68,7 @@ class InferCall final : public grpc::ServerUnaryReactor {
             grpc::ByteBuffer* response)
       : context_(context), response_(response), inner_(InnerContext(*context)) {
     auto read = Read(bytes);
+    if (!read.ok()) LogUnread(*context, read.status());
     read.ok() ? Ask(gateway, *std::move(read)) : End(ToGrpcStatus(read.status()));
   }
 
@@ -139,7 +146,10 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
   // gRPC does not tell a pause from a message that is held back, of which it keeps what has come.
   void ReadNext() {
     InferCaller caller = identify_();
-    if (!caller.status.ok()) return End(ToGrpcStatus(caller.status));
+    if (!caller.status.ok()) {
+      LogUnread(*context_, caller.status);
+      return End(ToGrpcStatus(caller.status));
+    }
     place_ = std::move(caller.place);
     Limit(caller.patience < kLongPatience ? caller.patience : kLongestPause);
     StartRead(&request_bytes_);
@@ -159,7 +169,10 @@ class StreamedInferCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer,
     if (!ok) return End(grpc::Status::OK);
     std::string id;
     auto read = Read(request_bytes_, &id);
-    if (!read.ok()) return Write(FailureOf(read.status(), id));
+    if (!read.ok()) {
+      LogUnread(*context_, read.status());
+      return Write(FailureOf(read.status(), id));
+    }
     request_ = *std::move(read);
     text_begun_ = false;
     generated_ = {};

@@ -34,12 +34,12 @@ grpc::ServerUnaryReactor* AnswerNow(grpc::CallbackServerContext* context, const 
 
 InferService::InferService(InferEnvironment environment)
     : RawService(inference::GRPCInferenceService::service_full_name()), environment_(std::move(environment)) {
-  AddUnary("ServerLive", std::bind_front(&InferService::ServerLive, this), kShortPatience);
-  AddUnary("ServerReady", std::bind_front(&InferService::ServerReady, this), kShortPatience);
-  AddUnary("ModelReady", std::bind_front(&InferService::ModelReady, this), kShortPatience);
-  AddUnary("ServerMetadata", std::bind_front(&InferService::ServerMetadata, this), kShortPatience);
-  AddUnary("ModelMetadata", Identified(&InferService::ModelMetadata));
-  AddUnary("ModelInfer", Identified(&InferService::ModelInfer));
+  AddUnary("ServerLive", std::bind_front(&InferService::ServerLive, this), Line::kFailed, kShortPatience);
+  AddUnary("ServerReady", std::bind_front(&InferService::ServerReady, this), Line::kFailed, kShortPatience);
+  AddUnary("ModelReady", std::bind_front(&InferService::ModelReady, this), Line::kFailed, kShortPatience);
+  AddUnary("ServerMetadata", std::bind_front(&InferService::ServerMetadata, this), Line::kFailed, kShortPatience);
+  AddUnary("ModelMetadata", Identified(&InferService::ModelMetadata, Line::kFailed));
+  AddUnary("ModelInfer", Identified(&InferService::ModelInfer, Line::kOfMethod));
   AddBidiStream("ModelStreamInfer", std::bind_front(&InferService::ModelStreamInfer, this));
 }
 
@@ -48,16 +48,19 @@ bool InferService::IsServed(const std::string& name, const std::string& version)
   return std::find(names.begin(), names.end(), name) != names.end() && (version.empty() || version == kModelVersion);
 }
 
-RawService::Open<RawService::Unary> InferService::Identified(grpc::ServerUnaryReactor* (InferService::*method)(
-    const absl::Status& identified, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-    grpc::ByteBuffer* response)) {
-  return [this, method](const grpc::CallbackServerContext& context) {
+RawService::Open<RawService::Unary> InferService::Identified(
+    grpc::ServerUnaryReactor* (InferService::*method)(const absl::Status& identified,
+                                                      grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response),
+    Line line) {
+  return [this, method, line](const grpc::CallbackServerContext& context) {
     InferCaller caller = environment_.identify(context);
     return Opened<Unary>{
         .method = [this, method, status = caller.status](auto... call) { return (this->*method)(status, call...); },
         .reads = caller.status.ok(),
         .patience = caller.patience,
-        .place = std::move(caller.place)};
+        .place = std::move(caller.place),
+        .line = caller.status.ok() ? line : Line::kFailed};
   };
 }
 

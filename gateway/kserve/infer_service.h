@@ -60,7 +60,8 @@ class InferService final : public RawService {
   Open<Unary> Identified(grpc::ServerUnaryReactor* (InferService::*method)(const absl::Status& identified,
                                                                            grpc::CallbackServerContext* context,
                                                                            const grpc::ByteBuffer* request,
-                                                                           grpc::ByteBuffer* response));
+                                                                           grpc::ByteBuffer* response),
+                         Line line);
 
   const InferEnvironment environment_;
   std::unique_ptr<v1::GatewayService::Stub> gateway_;

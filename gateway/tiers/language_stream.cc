@@ -70,6 +70,7 @@ class LanguageStream::Attempt final : public ClientReactor<grpc::ClientReadReact
         span_(call->asker_.span->Child("diptych.v1.LanguageService/Generate", SpanKind::kClient, call->asked_at_)) {
     context_->set_deadline(call->deadline_);
     SendKeyName(*context_, call->asker_.key_name);
+    SendRequestId(*context_, call->request_.question().request_id());
     SendChecksum(*context_, call->request_);
     SendTraceContext(*context_, span_.context());
     stub_->async()->Generate(context_.get(), &call->request_, this);

@@ -83,6 +83,7 @@ class TierCall {
       context_ = context;
       context->set_deadline(deadline_);
       SendKeyName(*context, name_.key_name);
+      SendRequestId(*context, request.request_id());
       SendChecksum(*context, request);
       span_ = name_.span->Child(name_.method, SpanKind::kClient, SteadyClock::now());
       SendTraceContext(*context, span_.context());

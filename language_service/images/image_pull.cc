@@ -41,6 +41,7 @@ class ImagePull::Attempt final : public ClientReactor<grpc::ClientReadReactor<v1
         receiver_(pull_->request_->expected, pull_->request_->message.dtype()) {
     context_->set_deadline(pull_->call_->deadline());
     SendKeyName(*context_, pull_->request_->key_name);
+    SendRequestId(*context_, pull_->request_->message.request_id());
     SendChecksum(*context_, pull_->request_->message);
     SendTraceContext(*context_, span_.context());
   }

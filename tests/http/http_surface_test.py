@@ -73,8 +73,8 @@ class SurfaceTest(asking.StackTest):
 
     def test_a_header_is_that_of_the_reply_without_its_body(self):
         for path in ("/health", "/v1/models", "/v1/models/other", "/", "/openapi.json", "/nowhere"):
-            whole = self.raw(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
-            head = self.raw(f"HEAD {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
+            whole = self.raw(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nx-request-id: it\r\nconnection: close\r\n\r\n".encode())
+            head = self.raw(f"HEAD {path} HTTP/1.1\r\nhost: localhost\r\nx-request-id: it\r\nconnection: close\r\n\r\n".encode())
             self.assertEqual(head, whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", path)
         kept = self.raw(b"HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\nGET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         self.assertEqual((kept.count(b"HTTP/1.1 200 OK"), kept.endswith(b"\r\n\r\nready\n")), (2, True))

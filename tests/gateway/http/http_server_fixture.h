@@ -112,7 +112,8 @@ class HttpServerFixture : public ::testing::Test {
             late_.emplace_back([exchange, path = request.path] { AnswerLate(*exchange, path); });
             return;
           }
-          exchange->Reply({.content_type = "text/plain", .body = request.request_id + request.path});
+          exchange->Reply({.content_type = "text/plain",
+                           .body = (request.path == "/field" ? request.request_id : "") + request.path});
         },
         PlainErrorReply,
         [](const HttpRequest& head) -> HttpVerdict {
@@ -136,7 +137,7 @@ class HttpServerFixture : public ::testing::Test {
   }
 
   static void AnswerLate(HttpExchange& exchange, const std::string& path) {
-    if (path == "/events") exchange.StartEvents({});
+    if (path == "/events") exchange.StartEvents();
     std::this_thread::sleep_for(std::chrono::milliseconds(400));  // the server looks a few times meanwhile
     if (path == "/late") return exchange.Reply({.content_type = "text/plain", .body = path});
     exchange.SendEvent({.name = {}, .data = "late"}, [](bool) {});
