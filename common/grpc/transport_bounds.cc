@@ -17,13 +17,15 @@
 
 namespace diptych {
 
-void UnfinishedHeaders::BeginFrame(const void* reader, bool is_last) {
-  if (is_last && size_ == 0) return;
+void UnfinishedHeaders::BeginFrame(const void* reader, Frame frame) {
+  if (frame == Frame::kLast && size_ == 0) return;
   MutexLock lock(mutex_);
-  const auto found = is_last ? headers_.find(reader) : headers_.try_emplace(reader).first;
+  const auto found = frame == Frame::kLast ? headers_.find(reader) : headers_.try_emplace(reader).first;
   if (found != headers_.end()) {
-    ++found->second.frames;
-    found->second.goes_on = !is_last;
+    Header& header = found->second;
+    if (header.frame == Frame::kSkipped && frame != Frame::kSkipped) header = {};
+    ++header.frames;
+    header.frame = frame;
   }
   size_ = headers_.size();
 }
@@ -34,8 +36,8 @@ bool UnfinishedHeaders::Count(const void* reader, size_t bytes, bool ends_frame)
   Header& header = headers_[reader];
   header.bytes += bytes;
   size_ = headers_.size();
-  const bool is_short = header.bytes <= kMaxHeaderBytes && header.frames <= kMaxHeaderFrames;
-  if (!is_short || (ends_frame && !header.goes_on)) Erase(reader);
+  const bool is_short = header.is_short();
+  if (!is_short || (ends_frame && header.frame == Frame::kLast)) Erase(reader);
   return is_short;
 }
 
@@ -164,12 +166,20 @@ class HPackParser {
   ~HPackParser();
 };
 
+// Frames that nobody wants have no metadata and no boundary. A tier's are as many as the calls that were cancelled.
+static diptych::UnfinishedHeaders::Frame KindOf(const grpc_metadata_batch* metadata, HPackParser::Boundary boundary,
+                                                const HPackParser::LogInfo& log_info) {
+  using Frame = diptych::UnfinishedHeaders::Frame;
+  if (metadata == nullptr) return log_info.is_client ? Frame::kLast : Frame::kSkipped;
+  return boundary == HPackParser::Boundary::kNone ? Frame::kGoesOn : Frame::kLast;
+}
+
 void HPackParser::BeginFrame(grpc_metadata_batch* metadata, uint32_t most_bytes, Boundary boundary, Priority priority,
                              LogInfo log_info) {
   static const auto next =
       diptych::Next<void(HPackParser*, grpc_metadata_batch*, uint32_t, Boundary, Priority, LogInfo)>(
           diptych::kBeginFrame);
-  diptych::AllUnfinished().BeginFrame(this, boundary != Boundary::kNone);
+  diptych::AllUnfinished().BeginFrame(this, KindOf(metadata, boundary, log_info));
   // Of a caller that has not acknowledged the settings yet gRPC would take any number.
   next(this, metadata, std::min(most_bytes, uint32_t{diptych::kMaxMetadataBytes}), boundary, priority, log_info);
 }

@@ -16,13 +16,21 @@ namespace diptych {
 inline constexpr size_t kMaxHeaderBytes = 64 << 10;
 // Frames of it, which honest callers fill before they begin the next.
 inline constexpr int kMaxHeaderFrames = 8;
+// Bytes of headers that are skipped, one behind the other: those of streams that have ended already.
+inline constexpr size_t kMaxSkippedBytes = 1 << 20;
 
 // Counts the bytes and frames of headers that have not come whole, by who reads them: one reader a connection.
 // Thread-safe.
 class UnfinishedHeaders {
  public:
-  // The reader's next frame begins; `is_last`: its header ends there.
-  void BeginFrame(const void* reader, bool is_last);
+  enum class Frame {
+    kLast,  // of its header
+    kGoesOn,
+    kSkipped,  // whether it is the last is not known
+  };
+
+  // The reader's next frame begins.
+  void BeginFrame(const void* reader, Frame frame);
   // So many more bytes of the frame have come, the last ones if `ends_frame`. False if the header is too long.
   bool Count(const void* reader, size_t bytes, bool ends_frame);
   // The reader is gone.
@@ -34,7 +42,12 @@ class UnfinishedHeaders {
   struct Header {
     size_t bytes = 0;
     int frames = 0;
-    bool goes_on = false;  // in another frame
+    Frame frame = Frame::kLast;  // the last that began
+
+    bool is_short() const {
+      if (frame == Frame::kSkipped) return bytes <= kMaxSkippedBytes;
+      return bytes <= kMaxHeaderBytes && frames <= kMaxHeaderFrames;
+    }
   };
 
   void Erase(const void* reader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

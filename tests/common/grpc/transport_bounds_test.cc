@@ -7,6 +7,8 @@ namespace {
 
 class UnfinishedHeadersTest : public ::testing::Test {
  protected:
+  using Frame = UnfinishedHeaders::Frame;
+
   // Any address stands for a reader.
   const int readers_[2] = {};
   const void* const one_ = &readers_[0];
@@ -15,53 +17,72 @@ class UnfinishedHeadersTest : public ::testing::Test {
 };
 
 TEST_F(UnfinishedHeadersTest, OfAHeaderInOnePieceNothingIsKept) {
-  headers_.BeginFrame(one_, /*is_last=*/true);
+  headers_.BeginFrame(one_, Frame::kLast);
   EXPECT_TRUE(headers_.Count(one_, kMaxHeaderBytes, /*ends_frame=*/true));
   EXPECT_EQ(headers_.size(), 0u);
-  headers_.BeginFrame(one_, /*is_last=*/true);
+  headers_.BeginFrame(one_, Frame::kLast);
   EXPECT_FALSE(headers_.Count(one_, kMaxHeaderBytes + 1, /*ends_frame=*/true));
 }
 
 TEST_F(UnfinishedHeadersTest, ThePiecesOfAFrameCountTogether) {
-  headers_.BeginFrame(one_, /*is_last=*/true);
+  headers_.BeginFrame(one_, Frame::kLast);
   EXPECT_TRUE(headers_.Count(one_, kMaxHeaderBytes, /*ends_frame=*/false));
   EXPECT_FALSE(headers_.Count(one_, 1, /*ends_frame=*/true));
   EXPECT_EQ(headers_.size(), 0u);
 }
 
 TEST_F(UnfinishedHeadersTest, TheFramesOfAHeaderCountTogether) {
-  headers_.BeginFrame(one_, /*is_last=*/false);
+  headers_.BeginFrame(one_, Frame::kGoesOn);
   EXPECT_TRUE(headers_.Count(one_, kMaxHeaderBytes - 1, /*ends_frame=*/true));
-  headers_.BeginFrame(other_, /*is_last=*/true);
+  headers_.BeginFrame(other_, Frame::kLast);
   EXPECT_TRUE(headers_.Count(other_, kMaxHeaderBytes, /*ends_frame=*/true)) << "another connection's";
-  headers_.BeginFrame(one_, /*is_last=*/false);
+  headers_.BeginFrame(one_, Frame::kGoesOn);
   EXPECT_TRUE(headers_.Count(one_, 1, /*ends_frame=*/true));
-  headers_.BeginFrame(one_, /*is_last=*/true);
+  headers_.BeginFrame(one_, Frame::kLast);
   EXPECT_FALSE(headers_.Count(one_, 1, /*ends_frame=*/true));
 }
 
 TEST_F(UnfinishedHeadersTest, TooManyFramesAreTooLongHoweverShortTheyAre) {
   for (int i = 0; i < kMaxHeaderFrames; ++i) {
-    headers_.BeginFrame(one_, /*is_last=*/false);
+    headers_.BeginFrame(one_, Frame::kGoesOn);
     EXPECT_TRUE(headers_.Count(one_, 1, /*ends_frame=*/true));
   }
-  headers_.BeginFrame(one_, /*is_last=*/true);
+  headers_.BeginFrame(one_, Frame::kLast);
   EXPECT_FALSE(headers_.Count(one_, 1, /*ends_frame=*/true));
 }
 
 TEST_F(UnfinishedHeadersTest, TheNextHeaderBeginsAnew) {
   for (int i = 0; i < 3; ++i) {
-    headers_.BeginFrame(one_, /*is_last=*/false);
+    headers_.BeginFrame(one_, Frame::kGoesOn);
     EXPECT_TRUE(headers_.Count(one_, kMaxHeaderBytes - 2, /*ends_frame=*/true));
-    headers_.BeginFrame(one_, /*is_last=*/true);
+    headers_.BeginFrame(one_, Frame::kLast);
     EXPECT_TRUE(headers_.Count(one_, 1, /*ends_frame=*/false));
     EXPECT_TRUE(headers_.Count(one_, 1, /*ends_frame=*/true));
     EXPECT_EQ(headers_.size(), 0u);
   }
 }
 
+TEST_F(UnfinishedHeadersTest, OfHeadersThatAreSkippedThereMayBeMany) {
+  for (int i = 0; i < 2; ++i) {
+    for (size_t bytes = 0; bytes < kMaxSkippedBytes; bytes += 128) {
+      headers_.BeginFrame(one_, Frame::kSkipped);
+      ASSERT_TRUE(headers_.Count(one_, 128, /*ends_frame=*/true));
+    }
+    headers_.BeginFrame(one_, Frame::kLast);
+    EXPECT_TRUE(headers_.Count(one_, kMaxHeaderBytes, /*ends_frame=*/true)) << "one that is wanted begins anew";
+    EXPECT_EQ(headers_.size(), 0u);
+  }
+}
+
+TEST_F(UnfinishedHeadersTest, OfHeadersThatAreSkippedThereIsABound) {
+  headers_.BeginFrame(one_, Frame::kSkipped);
+  EXPECT_TRUE(headers_.Count(one_, kMaxSkippedBytes, /*ends_frame=*/true));
+  headers_.BeginFrame(one_, Frame::kSkipped);
+  EXPECT_FALSE(headers_.Count(one_, 1, /*ends_frame=*/true));
+}
+
 TEST_F(UnfinishedHeadersTest, OfAReaderThatIsGoneNothingIsKept) {
-  headers_.BeginFrame(one_, /*is_last=*/false);
+  headers_.BeginFrame(one_, Frame::kGoesOn);
   EXPECT_EQ(headers_.size(), 1u);
   headers_.Forget(other_);
   EXPECT_EQ(headers_.size(), 1u);
