@@ -136,7 +136,7 @@ class RunTestsTest(unittest.TestCase):
 
     def test_whoever_ends_the_tests_ends_what_compiles(self):
         self.compiles("touch compiled", "echo $$ >compiling; scripts/wait_for never")
-        self.runs("scripts/wait_for compiling; touch testing; exec sleep 1000")
+        self.runs("scripts/wait_for compiling; : >testing; exec sleep 1000")  # no child, for whose end bash would put off the signal
         process = self.start(start_new_session=True)
         subprocess.run([self.root / "scripts/wait_for", "testing"], cwd=self.root, check=True, timeout=60)
         os.killpg(process.pid, signal.SIGINT)
