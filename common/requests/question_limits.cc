@@ -137,12 +137,10 @@ absl::Status CheckTurns(const v1::Question& question, std::string_view path) {
 }
 
 absl::Status CheckRequestId(const std::string& id) {
-  if (id.size() > kMaxRequestIdBytes || !IsMetadataValue(id)) {
-    return OutOfRange(
-        "question", "request_id",
-        absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters; there are ", id.size(), " bytes"));
-  }
-  return absl::OkStatus();
+  if (IsRequestId(id)) return absl::OkStatus();
+  return OutOfRange(
+      "question", "request_id",
+      absl::StrCat("at most ", kMaxRequestIdBytes, " printable ASCII characters; there are ", id.size(), " bytes"));
 }
 
 absl::Status CheckRelevance(const v1::Question& question) {
@@ -158,6 +156,10 @@ absl::Status CheckRelevance(const v1::Question& question) {
 }
 
 }  // namespace
+
+bool IsRequestId(std::string_view id) {
+  return id.size() <= kMaxRequestIdBytes && IsMetadataValue(id);
+}
 
 absl::Status CheckQuestion(const v1::Question& question, const QuestionLimits& limits) {
   DIPTYCH_RETURN_IF_ERROR(CheckRequestId(question.request_id()));

@@ -52,6 +52,8 @@ absl::Status CheckImageOptions(const v1::ImageOptions& options, std::string_view
 // One of turns, prompt and token ids; turns alternate, begin and end with the user, and name all images or none;
 // bounded in count and bytes.
 absl::Status CheckText(const v1::Question& question, std::string_view path = "question");
+// Whether a request may have this id: kMaxRequestIdBytes of printable ASCII, or none.
+bool IsRequestId(std::string_view id);
 // Count, source, bytes, format and dimensions; no pixel is decoded.
 absl::Status CheckImages(const v1::Question& question, const QuestionLimits& limits);
 

@@ -76,13 +76,14 @@ absl::Status ApiKeyFile::Read() {
 void ApiKeyFile::Refresh() {
   MutexLock lock(refresh_mutex_);
   const Stamp now = StampOf(file_);
-  const bool changed = now != stamp_;
-  const absl::Status read = changed ? Read() : absl::OkStatus();
+  if (now == stamp_) return fault_.clear();
+  const absl::Status read = Read();
   const std::string fault(read.message());
-  if (fault != std::exchange(fault_, fault) && !fault.empty()) {
-    spdlog::error("the API keys stay as they were: {}", fault);
+  const bool is_known = std::exchange(fault_, fault) == fault;
+  if (!read.ok()) {
+    if (!is_known) spdlog::error("the API keys stay as they were: {}", fault);
+    return;
   }
-  if (!changed || !read.ok()) return;
   stamp_ = now;
   spdlog::info("the API keys were read again: {} of them", keys()->size());
 }

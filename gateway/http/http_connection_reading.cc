@@ -11,7 +11,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "common/grpc/metadata.h"
 #include "common/network/http_host.h"
 #include "common/process/catch_exceptions.h"
 #include "common/requests/question_limits.h"
@@ -177,8 +176,7 @@ void HttpConnection::OnHeader(ErrorCode error) {
 void HttpConnection::TakeHead(HttpRequest head) {
   head_ = std::move(head);
   if (head_.request_id.empty()) head_.request_id = NewRequestId();
-  const bool fits = head_.request_id.size() <= kMaxRequestIdBytes && IsMetadataValue(head_.request_id);
-  request_id_ = fits ? head_.request_id : "";
+  request_id_ = IsRequestId(head_.request_id) ? head_.request_id : "";
   header_at_ = SteadyClock::now();
 }
 

@@ -325,9 +325,8 @@ bool LanguageEngine::Decodes() {
 
 bool LanguageEngine::Projects() {
   const auto& model = model_.description;
-  const int64_t side = model.image_size() / model.patch_size();
   return GivesFiniteNumbers(Stage::kQFormer, [&] {
-    return model_.project(at::zeros({1, side * side + 1, model.visual_width()}));
+    return model_.project(at::zeros({1, model.visual_tokens(), model.visual_width()}));
   });
 }
 

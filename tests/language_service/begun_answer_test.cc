@@ -167,12 +167,19 @@ TEST_F(BegunTest, AStopStringThatStraddlesTheCutIsFound) {
   }
 }
 
+// Asks for as many tokens as the window has room for.
+v1::GenerateRequest WindowFilling() {
+  v1::GenerateRequest request = TextRequest("the cat");
+  v1::GenerationOptions* const options = request.mutable_question()->mutable_generation();
+  options->set_ignore_eos(true);
+  options->set_max_new_tokens(1000);
+  options->set_cut_max_new_tokens(true);
+  return request;
+}
+
 TEST_F(BegunTest, NoMoreTokensOfThePromptAreCachedThanItHas) {
   Start();
-  v1::GenerateRequest request = TextRequest("the cat");
-  request.mutable_question()->mutable_generation()->set_ignore_eos(true);
-  request.mutable_question()->mutable_generation()->set_max_new_tokens(1000);
-  request.mutable_question()->mutable_generation()->set_cut_max_new_tokens(true);
+  v1::GenerateRequest request = WindowFilling();
   const GenerateOutcome whole = Ask(request);
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   for (const int id : whole.answer().token_ids()) request.add_begun_token_ids(id);
@@ -215,10 +222,7 @@ TEST_F(BegunTest, WhatCannotGoOnIsRefused) {
 
 TEST_F(BegunTest, AsManyTokensAsAWindowHoldsMayHaveBegun) {
   Start();
-  v1::GenerateRequest request = TextRequest("the cat");
-  request.mutable_question()->mutable_generation()->set_ignore_eos(true);
-  request.mutable_question()->mutable_generation()->set_max_new_tokens(1000);
-  request.mutable_question()->mutable_generation()->set_cut_max_new_tokens(true);
+  v1::GenerateRequest request = WindowFilling();
   const GenerateOutcome whole = Ask(request);
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   for (const int id : whole.answer().token_ids()) request.add_begun_token_ids(id);

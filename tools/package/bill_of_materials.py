@@ -140,13 +140,14 @@ def components_of(tree, build, torch, licenses):
 def vulnerabilities_of(components):
     """What is known of the versions that are bundled (known_vulnerabilities.json)."""
     known = json.loads(KNOWN.read_text())
-    sources = {component["bom-ref"]: property["value"] for component in components for property in component.get("properties", ())
-               if property["name"] == "diptych:source"}
+    bundled = {}  # references by source package and version
+    for part in components:
+        for source in (each["value"] for each in part.get("properties", ()) if each["name"] == "diptych:source"):
+            bundled.setdefault(source.split("-")[0], []).append({"ref": part["bom-ref"]})
     return [{"bom-ref": f"{package}:{one['id']}", "id": one["id"], "source": {"name": "NVD", "url": f"https://nvd.nist.gov/vuln/detail/{one['id']}"},
-             "updated": f"{known['reviewed']}T00:00:00Z",
-             "affects": [{"ref": reference} for reference, source in sources.items() if source.split("-")[0] == package],
+             "updated": f"{known['reviewed']}T00:00:00Z", "affects": bundled[package],
              "analysis": {key: value for key, value in one.items() if key != "id"}}
-            for package, some in known["packages"].items() if any(source.split("-")[0] == package for source in sources.values()) for one in some]
+            for package, some in known["packages"].items() if package in bundled for one in some]
 
 
 def main():
