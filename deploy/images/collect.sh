@@ -42,6 +42,8 @@ ldconfig -r "$out" -X
 rm -rf "${out:?}/var"
 chmod 1777 "$out/tmp"
 
+# shellcheck disable=SC1091  # the system's
+. /etc/os-release
 # component NAME VERSION PURL: one entry of the bill of materials.
 component() { printf '{"type":"library","name":"%s","version":"%s","purl":"%s"}\n' "$1" "$2" "$3"; }
 
@@ -51,11 +53,16 @@ packages() {
     xargs dpkg-query -S 2>/dev/null | cut -d: -f1 | sort -u
 }
 
+# With release and source package, by which scanners look up what is known of a package.
 components() {
-  local package version folder
-  while read -r package version; do component "$package" "$version" "pkg:deb/debian/$package@$version"; done < <(
+  local package version source encoded folder
+  while read -r package version source; do
+    encoded=${version//:/%3A} source=${source//:/%3A}
+    component "$package" "$version" \
+      "pkg:deb/$ID/${package//+/%2B}@${encoded//+/%2B}?arch=amd64&distro=$ID-$VERSION_ID&upstream=${source//+/%2B}"
+  done < <(
     # shellcheck disable=SC2016  # dpkg-query expands them
-    packages | xargs dpkg-query -W -f='${Package} ${Version}\n' | sort -u)
+    packages | xargs dpkg-query -W -f='${Package} ${Version} ${source:Package}%40${source:Version}\n' | sort -u)
   [[ " ${loaded[*]} " == *"$torch"* ]] || return 0
   for folder in "$torch"/*.dist-info; do
     [ -e "$folder" ] || return 0

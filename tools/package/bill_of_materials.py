@@ -16,10 +16,17 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.parse
 import uuid
 
 PROGRAMS = ("gateway", "vision_service", "language_service", "diptych")
+OS_RELEASE = pathlib.Path("/etc/os-release")
 KNOWN = pathlib.Path(__file__).resolve().parent / "known_vulnerabilities.json"
+# What libtorch is linked with and says the version of: name, header, and the numbers in it.
+INSIDE_TORCH = (
+    ("onednn", "oneapi/dnnl/dnnl_version.h", r"#define DNNL_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)"),
+    ("protobuf", "google/protobuf/stubs/common.h", r"#define GOOGLE_PROTOBUF_VERSION (\d+)(\d{3})(\d{3})\n"),
+    ("fmt", "fmt/base.h", r"#define FMT_VERSION (\d+)(\d{2})(\d{2})\n"))
 # Compiled in from their headers; one of the names of each.
 HEADERS = (("nlohmann-json3-dev",), ("libcli11-dev",), ("libboost1.81-dev", "libboost-dev"))
 
@@ -64,12 +71,15 @@ def debian_component(package, files, licenses):
     target = licenses / name
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(copyright_file, target / "copyright")
-    return component(name, version, f"pkg:deb/{distribution_name()}/{name}@{version}?arch=amd64",
+    return component(name, version, debian_purl(name, version, f"{source}@{distribution}"),
                      license_names(copyright_file), files, {"source": f"{source} {distribution}"})
 
 
-def distribution_name():
-    return dict(re.findall(r'^(\w+)="?([^"\n]*)', pathlib.Path("/etc/os-release").read_text(), re.M)).get("ID", "debian")
+def debian_purl(name, version, source):
+    """With the release and the source package, without which a scanner doesn't find what is known of it."""
+    release = dict(re.findall(r'^(\w+)="?([^"\n]*)', OS_RELEASE.read_text(), re.M))
+    name, version, source = (urllib.parse.quote(text, safe="") for text in (name, version, source))
+    return f"pkg:deb/{release['ID']}/{name}@{version}?arch=amd64&distro={release['ID']}-{release['VERSION_ID']}&upstream={source}"
 
 
 def license_names(copyright_file):
@@ -81,15 +91,25 @@ def license_names(copyright_file):
 def wheel_component(info, files, licenses):
     metadata = email.message_from_string((info / "METADATA").read_text())
     name, version = metadata["Name"], metadata["Version"]
-    target = licenses / name
-    target.mkdir(parents=True, exist_ok=True)
     texts = [path for path in info.rglob("*") if path.is_file() and re.match(r"(licen[cs]e|notice|copying)", path.name, re.I)]
     if not texts:
         fail(f"{info.name} holds no licence")
-    for path in texts:
-        shutil.copyfile(path, target / path.name)
+    for path in texts:  # in their folders: each of those that it was made from has one of the same name
+        target = licenses / name / path.relative_to(info)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
     license_name = metadata["License-Expression"] or metadata["License"] or "see licenses/"
-    return component(name, version, f"pkg:pypi/{name}@{version}", [license_name.splitlines()[0]], files, {})
+    made = component(name, version, f"pkg:pypi/{name}@{version}", [license_name.splitlines()[0]], files, {})
+    if name == "torch":
+        made["components"] += inside_torch(info.parent / "torch" / "include")
+    return made
+
+
+def inside_torch(include):
+    for name, header, pattern in INSIDE_TORCH:
+        found = re.findall(pattern, (include / header).read_text())
+        version = ".".join(str(int(number)) for number in (found if isinstance(found[0], str) else found[0]))
+        yield {"type": "library", "bom-ref": f"torch:{name}", "name": name, "version": version, "purl": f"pkg:generic/{name}@{version}"}
 
 
 def component(name, version, purl, license_list, files, properties):
@@ -140,10 +160,10 @@ def components_of(tree, build, torch, licenses):
 def vulnerabilities_of(components):
     """What is known of the versions that are bundled (known_vulnerabilities.json)."""
     known = json.loads(KNOWN.read_text())
-    bundled = {}  # references by source package and version
+    bundled = {}  # references by package and version, Debian's by the source package and its upstream version
     for part in components:
-        for source in (each["value"] for each in part.get("properties", ()) if each["name"] == "diptych:source"):
-            bundled.setdefault(source.split("-")[0], []).append({"ref": part["bom-ref"]})
+        source = next((each["value"].split("-")[0] for each in part.get("properties", ()) if each["name"] == "diptych:source"), None)
+        bundled.setdefault(source or f"{part['name']} {part['version']}", []).append({"ref": part["bom-ref"]})
     return [{"bom-ref": f"{package}:{one['id']}", "id": one["id"], "source": {"name": "NVD", "url": f"https://nvd.nist.gov/vuln/detail/{one['id']}"},
              "updated": f"{known['reviewed']}T00:00:00Z", "affects": bundled[package],
              "analysis": {key: value for key, value in one.items() if key != "id"}}
