@@ -17,18 +17,30 @@
 namespace diptych {
 namespace {
 
+// A certificate is checked for one name, which addresses of several hosts do not have.
+absl::Status CheckHasOneName(const std::string& target) {
+  const std::vector<TargetAddress> addresses = TargetAddresses(target);
+  const bool one = std::all_of(addresses.begin(), addresses.end(),
+                               [&](const TargetAddress& address) { return address.host == addresses.front().host; });
+  if (one) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "with TLS, addresses of several hosts have no name that a certificate can be checked for: give a DNS name");
+}
+
 // `files` is what the credentials read, if they read anything.
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const TlsOptions& tls,
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const ChannelOptions& options,
                                                                                  std::shared_ptr<PemFiles>& files) {
+  const TlsOptions& tls = options.tls;
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.client_ca_file.empty()) {
     return grpc::InsecureChannelCredentials();
   }
+  DIPTYCH_RETURN_IF_ERROR(CheckHasOneName(options.target));
   DIPTYCH_ASSIGN_OR_RETURN(files, PemFiles::Open(tls));
-  grpc::experimental::TlsChannelCredentialsOptions options;
-  options.set_certificate_provider(files->provider());
-  if (!tls.client_ca_file.empty()) options.watch_root_certs();
-  if (!tls.cert_file.empty()) options.watch_identity_key_cert_pairs();
-  return grpc::experimental::TlsCredentials(options);
+  grpc::experimental::TlsChannelCredentialsOptions credentials;
+  credentials.set_certificate_provider(files->provider());
+  if (!tls.client_ca_file.empty()) credentials.watch_root_certs();
+  if (!tls.cert_file.empty()) credentials.watch_identity_key_cert_pairs();
+  return grpc::experimental::TlsCredentials(credentials);
 }
 
 std::string ServiceConfig(const std::string& service_name) {
@@ -60,14 +72,15 @@ grpc::ChannelArguments ArgumentsFor(const ChannelOptions& options) {
   return arguments;
 }
 
-// The :authority of calls to the target, and the name in its certificate: "vision:7001" of "dns:///vision:7001".
+// The :authority of calls to the target, and the name in its certificate: "vision:7001" of "dns:///vision:7001", the
+// first address of several.
 std::string AuthorityOf(absl::string_view target) {
   for (const absl::string_view scheme : {"dns:", "ipv4:", "ipv6:", "xds:"}) {
     if (absl::ConsumePrefix(&target, scheme)) break;
   }
   if (absl::ConsumePrefix(&target, "//")) target.remove_prefix(std::min(target.find('/'), target.size()));
   absl::ConsumePrefix(&target, "/");
-  return std::string(target);
+  return std::string(target.substr(0, target.find(',')));
 }
 
 // One target of several addresses of a family.
@@ -86,7 +99,7 @@ absl::StatusOr<std::shared_ptr<ChannelMaker>> ChannelMaker::Open(const ChannelOp
   DIPTYCH_RETURN_IF_ERROR(CheckTargetPorts(options.target));
   KeepCallbackThreads();
   std::shared_ptr<PemFiles> files;
-  DIPTYCH_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(options.tls, files));
+  DIPTYCH_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(options, files));
   return std::shared_ptr<ChannelMaker>(new ChannelMaker(options, std::move(files), std::move(credentials)));
 }
 
@@ -97,7 +110,11 @@ ChannelMaker::ChannelMaker(const ChannelOptions& options, std::shared_ptr<PemFil
 ChannelMaker::~ChannelMaker() = default;
 
 std::shared_ptr<grpc::Channel> ChannelMaker::Make() const {
-  return grpc::CreateCustomChannel(options_.target, credentials_, ArgumentsFor(options_));
+  grpc::ChannelArguments arguments = ArgumentsFor(options_);
+  if (absl::StrContains(options_.target, ',')) {
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, AuthorityOf(options_.target));
+  }
+  return grpc::CreateCustomChannel(options_.target, credentials_, arguments);
 }
 
 std::shared_ptr<grpc::Channel> ChannelMaker::MakeTo(const std::vector<std::string>& replicas) const {

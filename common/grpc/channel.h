@@ -30,7 +30,8 @@ struct ChannelOptions {
 // whenever a connection ends or is refused. They unpack no compressed message. Thread-safe; outlives its channels.
 class ChannelMaker {
  public:
-  // INVALID_ARGUMENT if the target is empty or the TLS files are unusable.
+  // INVALID_ARGUMENT if the target is empty, the TLS files are unusable, or with TLS the target is a list of addresses
+  // of several hosts.
   static absl::StatusOr<std::shared_ptr<ChannelMaker>> Open(const ChannelOptions& options);
   ~ChannelMaker();
 

@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <fstream>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/logging/log.h"
@@ -26,6 +28,7 @@ struct OpenSslFree {
   void operator()(BIO* bio) const { BIO_free(bio); }
   void operator()(X509* certificate) const { X509_free(certificate); }
   void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
 };
 using Certificate = std::unique_ptr<X509, OpenSslFree>;
 using Key = std::unique_ptr<EVP_PKEY, OpenSslFree>;
@@ -35,12 +38,18 @@ int NoPassphrase(char* /*buffer*/, int /*size*/, int /*writes*/, void* /*context
   return -1;
 }
 
-// Null if the text has none. The first one is the peer's own.
-Certificate FirstCertificate(const std::string& text) {
+// Those of the text, the peer's own first. Empty if it has none, or one that is damaged, as in a file that is only half
+// written: gRPC takes those before it for all.
+std::vector<Certificate> ReadCertificates(const std::string& text) {
   const std::unique_ptr<BIO, OpenSslFree> bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, &NoPassphrase, nullptr));
+  std::vector<Certificate> certificates;
+  while (Certificate next{PEM_read_bio_X509(bio.get(), nullptr, &NoPassphrase, nullptr)}) {
+    certificates.push_back(std::move(next));
+  }
+  const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
   ERR_clear_error();
-  return certificate;
+  if (!at_end) certificates.clear();
+  return certificates;
 }
 
 Key ReadKey(const std::string& text) {
@@ -56,23 +65,45 @@ bool BelongTogether(const Certificate& certificate, const Key& key) {
   return match;
 }
 
+// Whether OpenSSL would show it, as gRPC asks it to: it may find the key or the signature too weak.
+bool CanBeShown(const Certificate& certificate) {
+  const std::unique_ptr<SSL_CTX, OpenSslFree> context(SSL_CTX_new(TLS_server_method()));
+  const bool shown = context != nullptr && SSL_CTX_use_certificate(context.get(), certificate.get()) == 1;
+  ERR_clear_error();
+  return shown;
+}
+
 absl::Status Fault(std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("--", std::string(what)));
 }
 
-absl::Status CheckTexts(const PemTexts& texts, std::string_view ca_flag) {
-  const Certificate certificate = FirstCertificate(texts.cert);
-  if (!texts.cert.empty() && certificate == nullptr)
-    return Fault("tls_cert: the file it names holds no PEM certificate");
+absl::Status CheckPair(const PemTexts& texts) {
+  if (texts.cert.empty() || texts.key.empty()) return absl::OkStatus();
+  const std::vector<Certificate> chain = ReadCertificates(texts.cert);
+  if (chain.empty()) return Fault("tls_cert: the file it names holds no PEM certificate, or a damaged one");
   const Key key = ReadKey(texts.key);
-  if (!texts.key.empty() && key == nullptr) {
-    return Fault("tls_key: the file it names holds no PEM key without a passphrase");
-  }
-  if (certificate != nullptr && key != nullptr && !BelongTogether(certificate, key)) {
+  if (key == nullptr) return Fault("tls_key: the file it names holds no PEM key without a passphrase");
+  if (!BelongTogether(chain.front(), key)) {
     return Fault("tls_key: this is not the key of the certificate that --tls_cert names");
   }
-  if (!texts.client_ca.empty() && FirstCertificate(texts.client_ca) == nullptr) {
-    return Fault(absl::StrCat(std::string(ca_flag), ": the file it names holds no PEM certificate"));
+  if (!CanBeShown(chain.front())) return Fault("tls_cert: OpenSSL finds this certificate too weak");
+  return absl::OkStatus();
+}
+
+absl::Status CheckTexts(const PemTexts& texts, std::string_view ca_flag) {
+  DIPTYCH_RETURN_IF_ERROR(CheckPair(texts));
+  if (!texts.client_ca.empty() && ReadCertificates(texts.client_ca).empty()) {
+    return Fault(absl::StrCat(std::string(ca_flag), ": the file it names holds no PEM certificate, or a damaged one"));
+  }
+  return absl::OkStatus();
+}
+
+// By the wall clock, as peers judge it. Requires: CheckTexts accepts the text.
+absl::Status CheckDates(const std::string& cert) {
+  const Certificate own = std::move(ReadCertificates(cert).front());
+  if (X509_cmp_current_time(X509_get0_notAfter(own.get())) < 0) return Fault("tls_cert: this certificate has expired");
+  if (X509_cmp_current_time(X509_get0_notBefore(own.get())) > 0) {
+    return Fault("tls_cert: this certificate is not valid yet");
   }
   return absl::OkStatus();
 }
@@ -103,6 +134,12 @@ absl::StatusOr<PemTexts> ReadPemFiles(const TlsOptions& tls) {
   DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.key_file, "tls_key", texts.key));
   DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.client_ca_file, tls.ca_flag, texts.client_ca));
   DIPTYCH_RETURN_IF_ERROR(CheckTexts(texts, tls.ca_flag));
+  return texts;
+}
+
+absl::StatusOr<PemTexts> ReadPemFilesAgain(const TlsOptions& tls, const PemTexts& in_use) {
+  DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, ReadPemFiles(tls));
+  if (!texts.cert.empty() && texts.cert != in_use.cert) DIPTYCH_RETURN_IF_ERROR(CheckDates(texts.cert));
   return texts;
 }
 
@@ -159,7 +196,7 @@ void PemFiles::Run() {
 }
 
 void PemFiles::Look() {
-  absl::StatusOr<PemTexts> texts = ReadPemFiles(tls_);
+  absl::StatusOr<PemTexts> texts = ReadPemFilesAgain(tls_, texts_);
   const std::string fault(texts.status().message());
   if (fault != std::exchange(fault_, fault) && !fault.empty()) {
     spdlog::warn("the certificates stay as they were: {}", fault);

@@ -33,8 +33,12 @@ struct PemTexts {
 };
 
 // INVALID_ARGUMENT, naming the flag and not the file: a file cannot be read, holds no certificate or no key without
-// passphrase, or the key is not the certificate's.
+// passphrase, one of its certificates is damaged, OpenSSL finds it too weak, or the key is not the certificate's.
 absl::StatusOr<PemTexts> ReadPemFiles(const TlsOptions& tls);
+
+// ReadPemFiles for one that has `in_use`: INVALID_ARGUMENT also for a certificate that is to take the place of another
+// and has expired, or is not valid yet.
+absl::StatusOr<PemTexts> ReadPemFilesAgain(const TlsOptions& tls, const PemTexts& in_use);
 
 // Gives gRPC checked copies of the files, and replaces them when the files change and pass ReadPemFiles. Needed
 // because gRPC takes whatever it finds: it aborts over a key file that is empty for the moment in which it is written.

@@ -18,7 +18,7 @@ namespace {
 
 constexpr absl::Duration kFilesLookInterval = absl::Seconds(1);
 
-// Beyond what ReadPemFiles sees, such as a key that is too weak.
+// Beyond what ReadPemFiles sees.
 absl::Status Unusable(std::string_view flag) {
   return absl::InvalidArgumentError(
       absl::StrCat("--", std::string(flag), ": OpenSSL refuses what the file it names holds"));
@@ -71,17 +71,19 @@ std::shared_ptr<ssl::context> HttpTls::Current() {
   const SteadyTime now = SteadyClock::now();
   if (TimeSince(looked_, now) < kFilesLookInterval) return context_;
   looked_ = now;
-  if (const absl::Status status = Read(); !status.ok()) {
-    spdlog::warn("the certificate of the HTTP port stays as it was: {}", std::string(status.message()));
+  const std::string fault(Read().message());
+  if (fault != std::exchange(fault_, fault) && !fault.empty()) {
+    spdlog::warn("the certificate of the HTTP port stays as it was: {}", fault);
   }
   return context_;
 }
 
 absl::Status HttpTls::Read() {
-  DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, ReadPemFiles(files_));
-  if (context_ != nullptr && texts == texts_) return absl::OkStatus();
+  const bool again = context_ != nullptr;
+  DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, again ? ReadPemFilesAgain(files_, texts_) : ReadPemFiles(files_));
+  if (again && texts == texts_) return absl::OkStatus();
   DIPTYCH_ASSIGN_OR_RETURN(auto context, MakeContext(texts));
-  if (context_ != nullptr) spdlog::info("the certificate of the HTTP port was read again");
+  if (again) spdlog::info("the certificate of the HTTP port was read again");
   context_ = std::move(context);
   texts_ = std::move(texts);
   return absl::OkStatus();

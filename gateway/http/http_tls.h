@@ -3,6 +3,7 @@
 
 #include <boost/asio/ssl/context.hpp>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -29,7 +30,8 @@ class HttpTls {
   absl::Status Read();
 
   const TlsOptions files_;
-  PemTexts texts_;  // of context_
+  PemTexts texts_;     // of context_
+  std::string fault_;  // the one that was logged last
   std::shared_ptr<boost::asio::ssl::context> context_;
   SteadyTime looked_ = {};
 };

@@ -1,5 +1,6 @@
 """A TCP proxy that can treat its connections as a bad network would."""
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -47,7 +48,8 @@ class ChaosProxy:
     def _reset(self):
         for writer in list(self._writers):
             connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # it has just been closed
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
     async def _connect(self, reader, writer):

@@ -320,7 +320,7 @@ class FaultsTest(FaultCase):
             return [f"--tls_cert={cert}", f"--tls_key={key}"]
 
         known = f"--tls_client_ca={ours.certificate}"
-        with Stack(BINARIES, tier_flags=[known], vision_flags=shown("vision"), language_flags=shown("language"),
+        with Stack(BINARIES, vision=2, tier_flags=[known], vision_flags=shown("vision"), language_flags=shown("language"),
                    gateway_flags=[*shown("gateway"), f"--tls_tier_ca={ours.certificate}"],
                    http_context=ssl.create_default_context(cafile=ours.certificate)) as stack:
             self.expect_true([stack.ask()])

@@ -37,5 +37,14 @@ TEST(ChannelTest, TwoServicesMayBeSoughtAtOneAddressThatRefusesConnections) {
   }
 }
 
+TEST(ChannelTest, WithTlsAListOfSeveralHostsHasNoNameToCheck) {
+  for (const char* target : {"ipv4:10.0.0.1:7001,10.0.0.2:7001", "ipv6:[::1]:7001,[::2]:7001"}) {
+    const auto maker = ChannelMaker::Open({.target = target, .tls = {.client_ca_file = "/dev/null"}});
+    EXPECT_EQ(maker.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(maker.status().message().find("DNS name"), std::string::npos) << maker.status();
+    EXPECT_TRUE(ChannelMaker::Open({.target = target}).ok());
+  }
+}
+
 }  // namespace
 }  // namespace diptych
