@@ -100,6 +100,7 @@ void AskCall::Ended(const absl::Status& status, const v1::Answer* answer) {
             .generated_tokens = generated_tokens_,
             .first_token = clock_.time_to_first_token(),
             .replica = replica(),
+            .resumed = resumed(),
             .trace_id = TraceIdOf(span_.context())});
 }
 

@@ -10,6 +10,7 @@
 #include "common/network/listen_address.h"
 #include "common/process/flags.h"
 #include "common/process/process.h"
+#include "common/process/shutdown_signal.h"
 #include "common/process/standard_streams.h"
 #include "common/status.h"
 #include "common/steady_clock.h"

@@ -14,6 +14,7 @@
 #include "common/process/free_memory.h"
 #include "common/status.h"
 #include "language_service/engine/kv_cache_size.h"
+#include "language_service/engine/trial.h"
 
 namespace diptych::language {
 namespace {
@@ -151,6 +152,8 @@ absl::StatusOr<ServedLanguageModel> LoadLanguageModel(const LanguageOptions& opt
     if (!in_place.ok()) LogGatheredAttention(std::string(in_place.message()));
     served.description = Describe(*checkpoint, *parts);
     BindFunctions(parts, served);
+    DIPTYCH_RETURN_IF_ERROR(TryProjection(served));
+    DIPTYCH_RETURN_IF_ERROR(TryDecoder(served));
     if (!placement.device.is_cpu()) served.begin_choice = blip2::BeginChoice;
     blip2::GiveBackPinnedMemory(placement.device);
     return absl::OkStatus();

@@ -25,6 +25,15 @@ def start(binary, *flags):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def overwrite_with_nan(file, tensor):
+    """All bits are one: so is NaN in every type of numbers that a checkpoint holds."""
+    stored = bytearray(file.read_bytes())
+    begin = 8 + int.from_bytes(stored[:8], "little")
+    first, last = json.loads(stored[8:begin])[tensor]["data_offsets"]
+    stored[begin + first:begin + last] = b"\xff" * (last - first)
+    file.write_bytes(stored)
+
+
 # A thread of gRPC's that has something to log when all else of the process has ended.
 LATE = """
 #define _GNU_SOURCE
@@ -134,6 +143,24 @@ class StartUpTest(unittest.TestCase):
                     (pathlib.Path(folder) / file.name).write_bytes(file.read_bytes())
                 (pathlib.Path(folder) / "model.safetensors").write_bytes(b"\xff" * 16)
                 self.assertIn("model.safetensors", self.refused(binary, f"--model={folder}"))
+
+    def test_a_checkpoint_whose_numbers_are_not_finite_is_refused(self):
+        for binary, tensor in zip(BINARIES, ("vision_model.post_layernorm.weight", "language_projection.weight")):
+            with self.subTest(binary.name), tempfile.TemporaryDirectory() as folder:
+                shutil.copytree(DEMO, folder, dirs_exist_ok=True)
+                overwrite_with_nan(pathlib.Path(folder) / "model.safetensors", tensor)
+                self.assertIn("its weights are damaged", self.refused(binary, f"--model={folder}"))
+
+    def test_sigterm_while_the_model_is_loaded_ends_at_once(self):
+        def send_before_the_first_line_runs():
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            os.kill(os.getpid(), signal.SIGTERM)
+        for binary in BINARIES:
+            with self.subTest(binary.name):
+                ended = subprocess.run([binary, f"--model={DEMO}", "--listen=127.0.0.1:0", "--metrics_listen="], text=True, capture_output=True,
+                                       preexec_fn=send_before_the_first_line_runs, timeout=60)
+                self.assertEqual((ended.returncode, ended.stdout), (0, ""), ended.stderr)
+                self.assertIn("ending before the model is loaded", ended.stderr)
 
     def test_a_tokenizer_with_more_ids_than_the_model_is_refused(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@
 #include "common/process/catch_exceptions.h"
 #include "common/status.h"
 #include "common/tiers/on_card.h"
+#include "vision_service/trial.h"
 
 namespace diptych::vision {
 namespace {
@@ -158,16 +159,7 @@ void VisionEngine::Await(Pass& pass) {
 }
 
 void VisionEngine::Judge(const absl::Status& pass) {
-  if (health_.Judge(pass)) health_.Tried(TryItself());
-}
-
-bool VisionEngine::TryItself() {
-  return CatchExceptions(NameOf(Stage::kVit),
-                         [&] {
-                           const auto tokens = encode_(at::zeros({1, 3, image_size_, image_size_}), /*merging=*/0);
-                           return blip2::AllFinite(tokens) ? absl::OkStatus() : absl::InternalError("not finite");
-                         })
-      .ok();
+  if (health_.Judge(pass)) health_.Tried(TryEncode(encode_, image_size_).ok());
 }
 
 void VisionEngine::Deliver(Pass pass) {

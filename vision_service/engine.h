@@ -78,8 +78,6 @@ class VisionEngine {
   void Await(Pass& pass);
   // Updates the engine's health after a pass, and with it what it was for.
   void Judge(const absl::Status& pass);
-  // Encodes a black image; false if that fails or gives no finite numbers.
-  bool TryItself();
   void Deliver(Pass pass);
   absl::StatusOr<std::shared_ptr<const VisualTokens>> Collect(const Pass& pass, size_t index);
   void Count(const Jobs& batch, SteadyDuration duration, bool succeeded);

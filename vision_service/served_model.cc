@@ -14,6 +14,7 @@
 #include "common/process/control_groups.h"
 #include "common/process/free_memory.h"
 #include "common/status.h"
+#include "vision_service/trial.h"
 
 namespace diptych::vision {
 namespace {
@@ -86,6 +87,7 @@ absl::StatusOr<ServedVisionModel> LoadVisionModel(const VisionOptions& options) 
     served.encode = [model](const at::Tensor& pixel_values, int merging) {
       return model->Forward(pixel_values, merging);
     };
+    DIPTYCH_RETURN_IF_ERROR(TryEncode(served.encode, served.description.image_size()));
     if (options.cuda_graphs) served.encode = Recorded(model, std::move(served.encode));
     served.analyze = [model](const at::Tensor& pixel_values) { return model->Analyze(pixel_values); };
     if (!placement.device.is_cpu()) BindUploads(placement.device, served);

@@ -1,7 +1,6 @@
 #include "common/grpc/server.h"
 
 #include <grpcpp/resource_quota.h>
-#include <pthread.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -166,18 +165,6 @@ std::shared_ptr<grpc::ChannelInterface> GrpcServer::InProcessChannel() {
 void GrpcServer::Shutdown(SteadyTime deadline) {
   own_channel_->Close();
   server_->Shutdown(deadline);
-}
-
-ShutdownSignal::ShutdownSignal() {
-  sigemptyset(&signals_);
-  sigaddset(&signals_, SIGINT);
-  sigaddset(&signals_, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-}
-
-bool ShutdownSignal::WaitFor(absl::Duration time) {
-  const timespec limit = absl::ToTimespec(time);
-  return sigtimedwait(&signals_, nullptr, &limit) > 0;
 }
 
 }  // namespace diptych

@@ -4,7 +4,6 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -85,18 +84,6 @@ class GrpcServer {
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<OwnChannel> own_channel_;
   std::unique_ptr<ConnectionAcceptor> acceptor_;
-};
-
-// SIGINT and SIGTERM as something that main can wait for. Construct before the first thread starts, so
-// that every thread inherits the blocked mask.
-class ShutdownSignal {
- public:
-  ShutdownSignal();
-  // Waits for one of the two, but no longer than `time`; false if neither came.
-  bool WaitFor(absl::Duration time);
-
- private:
-  sigset_t signals_;
 };
 
 }  // namespace diptych

@@ -46,6 +46,7 @@ std::string AsText(const EndedRequest& request, std::string_view code, std::stri
   add("generated_tokens", request.generated_tokens);
   if (request.first_token) add("time_to_first_token_ms", fmt::format("{:.1f}", Milliseconds(*request.first_token)));
   if (!request.replica.empty()) add("replica", request.replica);
+  if (request.resumed > 0) add("resumed", request.resumed);
   if (!request.trace_id.empty()) add("trace_id", request.trace_id);
   return line;
 }
@@ -64,6 +65,7 @@ std::string AsMembers(const EndedRequest& request, std::string_view code, std::s
                                    {"generated_tokens", request.generated_tokens},
                                    {"time_to_first_token_ms", nullptr},
                                    {"replica", request.replica},
+                                   {"resumed", request.resumed},
                                    {"trace_id", request.trace_id}};
   if (request.first_token) object["time_to_first_token_ms"] = rounded(*request.first_token);
   const std::string text = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

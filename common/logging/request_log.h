@@ -23,6 +23,7 @@ struct EndedRequest {
   int64_t generated_tokens = 0;                    // that were shown
   std::optional<SteadyDuration> first_token = {};  // from the arrival; empty if there was none
   std::string_view replica = {};                   // address of the replica that was asked last
+  int resumed = 0;                                 // times that the begun answer went on at another replica
   std::string_view trace_id = {};                  // 32 hexadecimal digits; empty for a request without a trace
 };
 

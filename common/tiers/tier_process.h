@@ -12,6 +12,7 @@
 #include "common/images/image_header.h"
 #include "common/models/model_folder.h"
 #include "common/process/process.h"
+#include "common/process/shutdown_signal.h"
 #include "common/status.h"
 #include "common/steady_clock.h"
 #include "common/text/byte_size.h"
@@ -77,18 +78,25 @@ absl::Status ReadTierFlags(Options& options) {
   return absl::OkStatus();
 }
 
+template <typename Server, typename Options>
+auto StartServer(const Options& options, const ShutdownSignal& shutdown) {
+  const ShutdownSignal::EndsAtOnce nobody_waits(shutdown);
+  return Server::Start(options);
+}
+
 // How often a tier looks at its own health.
 inline constexpr absl::Duration kLookInterval = absl::Seconds(1);
 
-// Starts a Server (VisionServer or LanguageServer), says READY, and drains it when SIGTERM or SIGINT comes. A server
-// whose engine has failed fails its health checks and exits with 1, so that a supervisor restarts it.
+// Starts a Server (VisionServer or LanguageServer), says READY, and drains it when SIGTERM or SIGINT comes; while the
+// model is still being loaded either ends the process at once. A server whose engine has failed fails its health checks
+// and exits with 1, so that a supervisor restarts it.
 template <typename Server, typename Options>
 absl::Status ServeTier(std::string_view tier, const Options& options) {
+  ShutdownSignal shutdown;
   DIPTYCH_RETURN_IF_ERROR(
       StartLog(std::string(tier) + "_service", absl::GetFlag(FLAGS_log_level), absl::GetFlag(FLAGS_log_format)));
-  ShutdownSignal shutdown;
   const SteadyTime begin = SteadyClock::now();
-  DIPTYCH_ASSIGN_OR_RETURN(const auto server, Server::Start(options));
+  DIPTYCH_ASSIGN_OR_RETURN(const auto server, StartServer<Server>(options, shutdown));
   AnnounceReady(tier, server->port(), server->metrics_port(), server->model(), TimeSince(begin),
                 options.drain_delay + options.drain_timeout);
   while (!shutdown.WaitFor(kLookInterval)) {

@@ -68,6 +68,8 @@ class LanguageStream {
   SteadyTime asked_at() const { return asked_at_; }
   // How often the question was sent to the tier again.
   int repeats() const { return attempts_ > 0 ? attempts_ - 1 : 0; }
+  // How often the begun answer went on in another attempt.
+  int resumed() const { return resumed_; }
   // Address of the replica of the last attempt; empty before its first message or its end.
   const std::string& replica() const { return replica_; }
 

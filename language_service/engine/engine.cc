@@ -6,18 +6,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "blip2/device/transfer.h"
 #include "common/error_details.h"
 #include "common/process/catch_exceptions.h"
 #include "common/status.h"
 #include "common/tiers/on_card.h"
 #include "language_service/engine/projection.h"
 #include "language_service/engine/relevance.h"
+#include "language_service/engine/trial.h"
 
 namespace diptych::language {
 namespace {
@@ -73,14 +72,6 @@ int64_t TokensOf(const StepPlan& plan) {
   int64_t tokens = 0;
   for (const PlannedRow& row : plan.rows) tokens += row.tokens;
   return tokens;
-}
-
-// On an input that is known to be good.
-bool GivesFiniteNumbers(Stage stage, const std::function<at::Tensor()>& compute) {
-  return CatchExceptions(
-             NameOf(stage),
-             [&] { return blip2::AllFinite(compute()) ? absl::OkStatus() : absl::InternalError("not finite"); })
-      .ok();
 }
 
 EngineStats StatsOfUnused(const blip2::KvPool& pool) {
@@ -302,32 +293,12 @@ void LanguageEngine::End(Step step) {
 
 void LanguageEngine::JudgePass(const absl::Status& pass) {
   decoder_health_.End();
-  if (decoder_health_.Judge(pass)) decoder_health_.Tried(Decodes());
+  if (decoder_health_.Judge(pass)) decoder_health_.Tried(TryDecoder(model_).ok());
 }
 
 void LanguageEngine::JudgeProjection(const absl::Status& projection) {
   projection_health_.End();
-  if (projection_health_.Judge(projection)) projection_health_.Tried(Projects());
-}
-
-bool LanguageEngine::Decodes() {
-  return GivesFiniteNumbers(Stage::kDecode, [&] {
-    blip2::KvPool own = model_.make_kv_pool(/*blocks=*/1, pool_.block_tokens);
-    const int64_t token = 0;
-    const int32_t block = 0;
-    const blip2::DecoderRow row{.embeddings = model_.embed(std::span(&token, 1), {})[0],
-                                .past = 0,
-                                .blocks = std::span(&block, 1),
-                                .wants_logits = true};
-    return model_.forward(std::span(&row, 1), own);
-  });
-}
-
-bool LanguageEngine::Projects() {
-  const auto& model = model_.description;
-  return GivesFiniteNumbers(Stage::kQFormer, [&] {
-    return model_.project(at::zeros({1, model.visual_tokens(), model.visual_width()}));
-  });
+  if (projection_health_.Judge(projection)) projection_health_.Tried(TryProjection(model_).ok());
 }
 
 void LanguageEngine::Advance(const PassResult& result, SteadyTime now) {

@@ -94,10 +94,6 @@ class LanguageEngine {
   // Each updates its part of the engine's health after a pass that ended, and with it what it was for.
   void JudgePass(const absl::Status& pass);
   void JudgeProjection(const absl::Status& projection);
-  // The parts' own test inputs: a token in a cache of its own, an image of zeros. False if one fails or gives numbers
-  // that are not finite.
-  bool Decodes();
-  bool Projects();
   void Advance(const PassResult& result, SteadyTime now);
   // What the model gave for it cannot be used.
   void Fail(uint64_t id, const absl::Status& status);

@@ -44,6 +44,7 @@ class FaultsTest(FaultCase):
                 streams, lost = streams + at_once, lost + resumed
                 self.await_asked(stack, replica)
             stack.await_idle()
+            self.assertEqual(sum(" resumed=" in line for line in stack.gateway.log().splitlines()), lost, "in the gateway's log")
             self.measure(f"{streams} of {streams} streams whole and identical, of which {lost} lost their replica")
 
     @staticmethod

@@ -19,7 +19,7 @@ from http_stack import key_file  # noqa: E402
 BINARIES = pathlib.Path(sys.argv.pop(1)).resolve()
 SECRET, QUESTION = "sk-very-secret", "What color is the circle?"
 ALWAYS = {"time", "level", "process", "event", "method", "request_id", "code", "reason", "key", "duration_ms", "prompt_tokens",
-          "generated_tokens", "time_to_first_token_ms", "replica", "trace_id"}
+          "generated_tokens", "time_to_first_token_ms", "replica", "resumed", "trace_id"}
 
 
 class RequestLogTest(unittest.TestCase):
