@@ -2,6 +2,7 @@
 
 Usage: edge_floods_test.py FOLDER_OF_BINARIES; run by ctest as `edge_floods_test`. At its end it prints what each proxy did.
 """
+import contextlib
 import http.client
 import json
 import pathlib
@@ -81,6 +82,15 @@ class Floods:
         spent = (f"{now - then:.1f}" for now, then in zip(self.seconds(), seconds))
         measured[f"{self.name}: {self.id().rpartition('.test_')[2]}"] = f"{end} after {taken:,} bytes; proxy and gateway took {' and '.join(spent)} s"
         return end
+
+    def test_bodies_that_stop(self):
+        """On many connections, each within its bounds: more than the edge may have to the gateway, or the gateway waits for."""
+        with contextlib.ExitStack() as open_connections:
+            for _ in range(12):
+                connection = open_connections.enter_context(floods.connect(self.edge.port, self.http2))
+                connection.sendall(floods.PREFACE + floods.SettingsFrame(0).serialize() + b"".join(floods.bodies_that_stop(60)))
+            self.assertEqual({self.ask() for _ in range(3)}, {200})
+        self.stack.await_idle()
 
     def test_rapid_reset(self):
         before, count = self.calls(), 20_000

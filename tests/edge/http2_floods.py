@@ -104,6 +104,15 @@ def headers(encoder, stream, *more, end_headers=True, end_stream=False):
     return HeadersFrame(stream, encoder.encode(REQUEST) + b"".join(more), flags=flags).serialize()
 
 
+def bodies_that_stop(count):
+    """Requests over HTTP whose bodies begin, and do not go on."""
+    encoder = hpack.Encoder()
+    request = [(":method", "POST"), (":scheme", "https"), (":path", "/v1/completions"), (":authority", "diptych.example"),
+               ("content-type", "application/json"), ("content-length", "9000")]
+    for stream in range(1, 2 * count, 2):
+        yield HeadersFrame(stream, encoder.encode(request), flags=["END_HEADERS"]).serialize() + DataFrame(stream, b"{").serialize()
+
+
 def rapid_reset(count):
     """Streams that are reset as soon as they have begun (CVE-2023-44487)."""
     encoder = hpack.Encoder()
