@@ -30,6 +30,7 @@ namespace {
 
 constexpr size_t kPieceBytes = 64 << 10;         // of a body, read at a time
 constexpr int64_t kBodyBytesASecond = 64 << 10;  // what has come at this rate is not counted against body_timeout
+constexpr size_t kLargeBodyBytes = 1 << 20;  // a body that holds more has a sixth of body_timeout for its next bytes
 
 // `name`: an http::field or a string.
 template <typename Name>
@@ -250,7 +251,10 @@ void HttpConnection::OnBody(ErrorCode error) {
   const size_t size = piece_.size() - parser_->get().body().size;
   if (!KeepBody(size).ok()) return Refuse(429, "too many requests are being read");
   body_.append(piece_.data(), size);
-  body_deadline_ = Later(body_deadline_, absl::Seconds(static_cast<double>(size) / kBodyBytesASecond));
+  // What came fast gives no time to hold it for: a caller could fill all the memory for bodies, and keep it full.
+  const absl::Duration longest = shared_->options.body_timeout / (body_.size() > kLargeBodyBytes ? 6 : 1);
+  body_deadline_ =
+      std::min(Later(body_deadline_, absl::Seconds(static_cast<double>(size) / kBodyBytesASecond)), FromNow(longest));
   parser_->is_done() ? Serve() : ReadBody();
 }
 

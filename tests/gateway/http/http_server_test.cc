@@ -50,6 +50,14 @@ TEST_F(HttpServerTest, ABodyThatDripsIsCutOff) {
   EXPECT_EQ(handled_, 0);
 }
 
+TEST_F(HttpServerTest, ALargeBodyThatDripsInTheEndIsNotHeldForTheTimeThatItCouldHaveTaken) {
+  Start({.max_body_bytes = 64 << 20, .max_bodies_bytes = 64 << 20, .body_timeout = absl::Seconds(1)});
+  RawCaller caller(server_->port());
+  caller.Send(Post("content-length: 50000000", std::string(32 << 20, 'x')));
+  EXPECT_TRUE(Drip(caller).starts_with("HTTP/1.1 408 "));  // and not after nine minutes
+  EXPECT_EQ(handled_, 0);
+}
+
 TEST_F(HttpServerTest, AConnectionThatAsksNothingIsClosed) {
   Start({.idle_timeout = absl::Milliseconds(100)});
   RawCaller silent(server_->port());
