@@ -205,7 +205,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void TurnAwayIfIdle();
   void Shut();
 
+  // Whether the connection may carry another request after a reply that is begun now.
+  bool MayGoOn() const;
+
   const std::shared_ptr<HttpShared> shared_;
+  const SteadyTime opened_ = SteadyClock::now();
   HttpStream stream_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer silence_;

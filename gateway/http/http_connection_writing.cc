@@ -89,10 +89,14 @@ void HttpConnection::TurnAwayIfIdle() {
   Shut();
 }
 
+bool HttpConnection::MayGoOn() const {
+  return !shared_->connections->draining() && TimeSince(opened_) < shared_->options.connection_age;
+}
+
 void HttpConnection::WriteReply(const HttpReply& reply) {
   if (reply.status >= 400 && !reply.is_logged) TellFailure(reply.status, reply.reason);
   const bool is_last = sender_ != Sender::kOpen && buffer_.size() == 0;
-  keep_alive_ = keep_alive_ && !is_last && phase_ != Phase::kRefusing && !shared_->connections->draining();
+  keep_alive_ = keep_alive_ && !is_last && phase_ != Phase::kRefusing && MayGoOn();
   Write({absl::StrCat(StatusLine(reply.status), IdLine(request_id_), HeaderLines(reply.headers), HeaderLines(cors_),
                       BodyHeaders(reply), "connection: ", keep_alive_ ? "keep-alive" : "close", "\r\n\r\n",
                       head_only_ ? "" : reply.body),
@@ -100,7 +104,7 @@ void HttpConnection::WriteReply(const HttpReply& reply) {
 }
 
 void HttpConnection::WriteEventsHeader() {
-  keep_alive_ = keep_alive_ && chunked_ && !shared_->connections->draining();
+  keep_alive_ = keep_alive_ && chunked_ && MayGoOn();
   phase_ = Phase::kStreaming;
   Write({absl::StrCat(StatusLine(200), IdLine(request_id_), HeaderLines(cors_),
                       "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",

@@ -43,6 +43,8 @@ struct HttpOptions {
   int64_t max_body_bytes = 1 << 20;      // of one request
   int64_t max_bodies_bytes = 256 << 20;  // of all requests that are read or answered at a time, half
                                          // of it for one address and one caller; over it 429
+  absl::Duration connection_age = absl::Minutes(5);   // after which a reply is the last one, so that a caller's
+                                                      // certificate is looked at again
   absl::Duration idle_timeout = absl::Minutes(1);     // of a connection between two requests
   absl::Duration header_timeout = absl::Seconds(10);  // from a request's first byte to the end of its header
   absl::Duration body_timeout = absl::Minutes(1);     // for the whole body, and a second more for each 64 KiB of it

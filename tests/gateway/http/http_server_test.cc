@@ -58,6 +58,11 @@ TEST_F(HttpServerTest, ALargeBodyThatDripsInTheEndIsNotHeldForTheTimeThatItCould
   EXPECT_EQ(handled_, 0);
 }
 
+TEST_F(HttpServerTest, AnOldConnectionEndsWithTheNextReply) {
+  Start({.connection_age = absl::ZeroDuration()});
+  EXPECT_TRUE(Ask("GET /a HTTP/1.1\r\nhost: localhost\r\n\r\n").ends_with("\r\nconnection: close\r\n\r\n/a"));
+}
+
 TEST_F(HttpServerTest, AConnectionThatAsksNothingIsClosed) {
   Start({.idle_timeout = absl::Milliseconds(100)});
   RawCaller silent(server_->port());
