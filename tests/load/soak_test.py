@@ -42,20 +42,25 @@ def slope(points):
 
 class SoakTest(unittest.TestCase):
     def ask_as_people_do(self, stack):
-        """One caller's next question: text, a known image, a new one, a stream, or one that is left."""
+        """One caller's next question: text, a known image, a new one, a stream, or one that is left. True, or when what came instead."""
         choice = random.Random()
         def ask():
             kind = choice.randrange(10)
             if kind == 0:
-                return stack.stream(image=SAMPLE) == "red"
+                return self.judged(stack.stream(image=SAMPLE), "red")
             if kind == 1:
                 return self.leave(stack)
             if kind == 2:
-                return stack.ask("Hello?", image=None, seed=choice.randrange(1 << 30), temperature=1.0)[0] == 200
+                status, reply, _ = stack.ask("Hello?", image=None, seed=choice.randrange(1 << 30), temperature=1.0)
+                return self.judged((status, reply if status != 200 else None), (200, None))
             image = SAMPLE + str(choice.random()).encode() if kind == 3 else SAMPLE
             status, reply, _ = stack.ask(image=image)
-            return status == 200 and reply["choices"][0]["message"]["content"] == "red"
+            return self.judged((status, reply["choices"][0]["message"]["content"] if status == 200 else reply), (200, "red"))
         return ask
+
+    @staticmethod
+    def judged(got, wanted):
+        return got == wanted or (time.strftime("%T"), got)
 
     @staticmethod
     def leave(stack):
@@ -71,7 +76,7 @@ class SoakTest(unittest.TestCase):
             names = dict(zip(stack.processes, ("gateway", "language", "vision")))
             warm = Callers(4, self.ask_as_people_do(stack))
             warm.await_more(100)
-            self.expect_true(warm.stop())
+            self.expect_true(warm.stop(), stack.gateway)
             stack.await_idle()
             before = {process: Usage(process) for process in names}
             callers, end = Callers(4, self.ask_as_people_do(stack)), time.monotonic() + 60 * MINUTES
@@ -82,7 +87,7 @@ class SoakTest(unittest.TestCase):
                 for process in names:
                     samples[process].append((len(callers.outcomes), Usage(process).bytes))
             outcomes = callers.stop()
-            self.expect_true(outcomes)
+            self.expect_true(outcomes, stack.gateway)
             stack.await_idle()
             self.assertEqual(stack.languages[0].metric("diptych_kv_cache_usage_ratio"), 0)
             print(f"{len(outcomes)} questions in {MINUTES} minutes, all answered")
@@ -90,8 +95,11 @@ class SoakTest(unittest.TestCase):
                 with self.subTest(name):
                     self.judge(name, before[process], Usage(process), samples[process][len(samples[process]) // 2:])
 
-    def expect_true(self, outcomes):
-        self.assertEqual([outcome for outcome in outcomes if outcome is not True], [])
+    def expect_true(self, outcomes, gateway):
+        wrong = [outcome for outcome in outcomes if outcome is not True]
+        if wrong:
+            print("\n".join(line for line in gateway.log().splitlines() if " warn " in line or " error " in line))
+        self.assertEqual((wrong, len(wrong)), ([], 0), f"of {len(outcomes)}")
 
     def judge(self, name, before, after, points):
         mib = slope(points) * 10_000 / (1 << 20)
