@@ -114,6 +114,17 @@ absl::Status ReadIfGiven(const std::string& file, std::string_view flag, std::st
   return absl::OkStatus();
 }
 
+absl::StatusOr<PemTexts> ReadTexts(const TlsOptions& tls) {
+  if (tls.cert_file.empty() != tls.key_file.empty()) {
+    return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
+  }
+  PemTexts texts;
+  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.cert_file, "tls_cert", texts.cert));
+  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.key_file, "tls_key", texts.key));
+  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.client_ca_file, tls.ca_flag, texts.client_ca));
+  return texts;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadPem(const std::string& file, std::string_view flag) {
@@ -126,19 +137,15 @@ absl::StatusOr<std::string> ReadPem(const std::string& file, std::string_view fl
 }
 
 absl::StatusOr<PemTexts> ReadPemFiles(const TlsOptions& tls) {
-  if (tls.cert_file.empty() != tls.key_file.empty()) {
-    return absl::InvalidArgumentError("--tls_cert and --tls_key must be given together");
-  }
-  PemTexts texts;
-  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.cert_file, "tls_cert", texts.cert));
-  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.key_file, "tls_key", texts.key));
-  DIPTYCH_RETURN_IF_ERROR(ReadIfGiven(tls.client_ca_file, tls.ca_flag, texts.client_ca));
+  DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, ReadTexts(tls));
   DIPTYCH_RETURN_IF_ERROR(CheckTexts(texts, tls.ca_flag));
   return texts;
 }
 
 absl::StatusOr<PemTexts> ReadPemFilesAgain(const TlsOptions& tls, const PemTexts& in_use) {
-  DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, ReadPemFiles(tls));
+  DIPTYCH_ASSIGN_OR_RETURN(PemTexts texts, ReadTexts(tls));
+  if (texts == in_use) return texts;
+  DIPTYCH_RETURN_IF_ERROR(CheckTexts(texts, tls.ca_flag));
   if (!texts.cert.empty() && texts.cert != in_use.cert) DIPTYCH_RETURN_IF_ERROR(CheckDates(texts.cert));
   return texts;
 }
