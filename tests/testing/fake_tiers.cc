@@ -1,5 +1,6 @@
 #include "tests/testing/fake_tiers.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -9,6 +10,8 @@
 
 namespace diptych::testing {
 namespace {
+
+std::atomic<int> ended_calls = 0;
 
 std::unique_ptr<GrpcServer> Serve(grpc::Service* service, const char* name) {
   auto server = GrpcServer::Start(
@@ -142,6 +145,10 @@ v1::AnalyzeQueriesResponse FakeQueryAnalysis() {
   return response;
 }
 
+void SeeEndedCalls() {
+  (void)ended_calls.load();
+}
+
 FakeLanguageTier::FakeLanguageTier(Script script)
     : script_(std::move(script)), server_(Serve(this, v1::LanguageService::service_full_name())) {
   token_count.set_text_tokens(9);
@@ -150,7 +157,11 @@ FakeLanguageTier::FakeLanguageTier(Script script)
 grpc::Status FakeLanguageTier::Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                                         Writer* writer) {
   const int call = ++calls_;
-  return script_ == nullptr ? AnswerByDefault(writer, *request) : script_(call, context, *request, writer);
+  if (script_ == nullptr) return AnswerByDefault(writer, *request);
+  SeeEndedCalls();
+  const grpc::Status status = script_(call, context, *request, writer);
+  ++ended_calls;
+  return status;
 }
 
 grpc::Status FakeLanguageTier::AnalyzeQueries(grpc::ServerContext* context, const v1::AnalyzeQueriesRequest* request,

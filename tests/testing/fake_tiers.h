@@ -28,6 +28,10 @@ v1::GenerateResponse FinishedMessage(const std::string& text);
 v1::AnalyzeVisionResponse FakeVisionAnalysis();
 v1::AnalyzeQueriesResponse FakeQueryAnalysis();
 
+// What scripts wrote in calls that have ended is seen from now on. For those who know of the end by another process,
+// which ThreadSanitizer does not see.
+void SeeEndedCalls();
+
 class FakeLanguageTier final : public v1::LanguageService::Service {
  public:
   using Writer = grpc::ServerWriter<v1::GenerateResponse>;
