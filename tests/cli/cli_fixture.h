@@ -33,8 +33,9 @@ class CliFixture : public ::testing::Test {
   // diptych ARGUMENTS, with --server through the environment.
   testing::Finished Diptych(std::vector<std::string> arguments, const std::string& input = "") {
     arguments.insert(arguments.begin(), testing::BinaryPath("diptych"));
+    testing::MeetScripts();
     const testing::Finished finished = testing::RunProgram(arguments, input, {"DIPTYCH_SERVER=" + server_});
-    testing::SeeEndedCalls();
+    testing::MeetScripts();
     return finished;
   }
 

@@ -11,7 +11,7 @@
 namespace diptych::testing {
 namespace {
 
-std::atomic<int> ended_calls = 0;
+std::atomic<int> meetings = 0;
 
 std::unique_ptr<GrpcServer> Serve(grpc::Service* service, const char* name) {
   auto server = GrpcServer::Start(
@@ -145,8 +145,8 @@ v1::AnalyzeQueriesResponse FakeQueryAnalysis() {
   return response;
 }
 
-void SeeEndedCalls() {
-  (void)ended_calls.load();
+void MeetScripts() {
+  ++meetings;
 }
 
 FakeLanguageTier::FakeLanguageTier(Script script)
@@ -158,9 +158,9 @@ grpc::Status FakeLanguageTier::Generate(grpc::ServerContext* context, const v1::
                                         Writer* writer) {
   const int call = ++calls_;
   if (script_ == nullptr) return AnswerByDefault(writer, *request);
-  SeeEndedCalls();
+  MeetScripts();
   const grpc::Status status = script_(call, context, *request, writer);
-  ++ended_calls;
+  MeetScripts();
   return status;
 }
 

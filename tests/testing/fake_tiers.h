@@ -28,9 +28,9 @@ v1::GenerateResponse FinishedMessage(const std::string& text);
 v1::AnalyzeVisionResponse FakeVisionAnalysis();
 v1::AnalyzeQueriesResponse FakeQueryAnalysis();
 
-// What scripts wrote in calls that have ended is seen from now on. For those who know of the end by another process,
-// which ThreadSanitizer does not see.
-void SeeEndedCalls();
+// What scripts wrote in calls that have ended is seen from now on, and what was written here by the scripts of calls to
+// come. For those who know of both by another process, which ThreadSanitizer does not see.
+void MeetScripts();
 
 class FakeLanguageTier final : public v1::LanguageService::Service {
  public:
